@@ -1,0 +1,132 @@
+"""Chat on its way into the stream: published without waiting, acknowledged later.
+
+The author sees its message when the stream's republished copy comes back, like everyone else. Here only what went
+wrong is told: no acknowledgement in time, or a refusal, means that the outcome is unknown.
+"""
+
+import asyncio
+import time
+from base64 import b64decode
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway.metrics import GatewayMetrics
+from services import logs
+from services.bus import Bus, BusError, Message, parse_acknowledgement
+from services.tasks import Tasks
+from shared import subjects
+from shared.chat import INGRESS_HEADER, encode_stored, with_sequence
+from shared.ids import MessageId, RoomId, UserId
+
+log = logs.get(__name__)
+
+_SWEEP_SECONDS = 0.25
+_MESSAGE_ID = "Nats-Msg-Id"
+
+Unknown = Callable[[MessageId], None]
+"""Called once when a message has no acknowledgement: its outcome is unknown."""
+Known = Callable[[bytes], None]
+"""Called with the stored, client-ready message when it had been stored before."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    message: MessageId
+    published: float
+    unknown: Unknown
+    known: Known
+
+
+class ChatPublisher:
+    def __init__(self, bus: Bus, tasks: Tasks, metrics: GatewayMetrics, *, deadline_seconds: float) -> None:
+        self._bus = bus
+        self._tasks = tasks
+        self._metrics = metrics
+        self._deadline_seconds = deadline_seconds
+        self._inbox = ""
+        self._count = 0
+        self._pending: dict[str, _Pending] = {}
+
+    async def start(self) -> None:
+        self._inbox = self._bus.new_inbox()
+        await self._bus.subscribe(f"{self._inbox}.*", self._on_reply)
+        self._tasks.supervise("chat deadlines", self._sweep)
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._pending)
+
+    async def settled(self) -> None:
+        """Returns when no message waits for its acknowledgement any more; bounded by the chat deadline."""
+        while self._pending:
+            await asyncio.sleep(0.01)
+
+    def publish(
+        self,
+        room: RoomId,
+        user: UserId,
+        username: str,
+        content: str,
+        message: MessageId,
+        *,
+        unknown: Unknown,
+        known: Known,
+    ) -> None:
+        """Messages of one caller are stored in the order of the calls."""
+        self._count += 1
+        token = str(self._count)
+        now = time.time()
+        self._pending[token] = _Pending(message, time.monotonic(), unknown, known)
+        self._bus.publish(
+            subjects.chat(room),
+            encode_stored(user, username, content, int(now), message),
+            reply=f"{self._inbox}.{token}",
+            headers={
+                _MESSAGE_ID: subjects.chat_deduplication_id(room, user, message),
+                INGRESS_HEADER: str(int(now * 1_000_000)),
+            },
+            failed=lambda: self._give_up(token),
+        )
+
+    def _on_reply(self, message: Message) -> None:
+        pending = self._pending.get(token := message.subject.rsplit(".", 1)[1])
+        if pending is None:
+            return
+        try:
+            stored = parse_acknowledgement(message)
+        except BusError as error:
+            log.warning("chat not acknowledged", error=str(error))
+            self._give_up(token)
+            return
+        del self._pending[token]
+        self._metrics.commit_latency.observe(time.monotonic() - pending.published)
+        if stored.duplicate:
+            self._metrics.duplicates.inc()
+            self._tasks.spawn("answer a repeated chat", self._answer_repeated(stored.sequence, pending))
+
+    async def _answer_repeated(self, sequence: int, pending: _Pending) -> None:
+        """The stream does not announce a message twice, so its author is told what is stored."""
+        try:
+            answer = await self._bus.api(f"STREAM.MSG.GET.{subjects.CHAT_STREAM}", {"seq": sequence})
+        except BusError as error:
+            log.warning("a repeated chat could not be read back", error=str(error))
+            pending.unknown(pending.message)
+            return
+        pending.known(with_sequence(b64decode(answer["message"]["data"]), sequence))
+
+    def _give_up(self, token: str) -> None:
+        pending = self._pending.pop(token, None)
+        if pending is not None:
+            pending.unknown(pending.message)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            overdue = time.monotonic() - self._deadline_seconds
+            late = []
+            for token, pending in self._pending.items():
+                if pending.published > overdue:
+                    break
+                late.append(token)
+            for token in late:
+                self._give_up(token)

@@ -1,0 +1,82 @@
+"""Who a connection belongs to: a token's user, or a guest."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid5
+
+import jwt
+
+from gateway.settings import GatewaySettings
+from shared.ids import UserId, canonical_uuid, new_user_id
+from shared.messages import AVATAR_URL_MAX_CHARS, USERNAME_MAX_CHARS
+from shared.presence import Profile
+
+_SUBJECTS = UUID("0d0f4f0e-6a35-5d7e-9a0e-2f6f4e6a7c11")
+"""UUIDv5 namespace of subjects that are no UUIDs; fixed for ever, since user ids derive from it."""
+
+GUEST_NAME = "User"
+_BEARER = "bearer "
+_ALGORITHM = "HS256"
+
+
+class Unauthorized(Exception):  # noqa: N818 - named for what it is
+    """The handshake carries no acceptable token. `str()` says why, without the token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    user: UserId
+    profile: Profile
+
+
+class Authenticator:
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else None
+        self._guests = settings.guests
+
+    def identify(self, query: dict[str, str], headers: dict[str, str]) -> Identity:
+        """By `Authorization: Bearer` or `?access_token=`, the header first. Raises Unauthorized."""
+        token = _token(query, headers)
+        if token is not None:
+            return self._from_token(token)
+        if not self._guests:
+            raise Unauthorized("an access token is needed")
+        name = _shown(query.get("username", "")) or GUEST_NAME
+        return Identity(new_user_id(), Profile(username=name))
+
+    def _from_token(self, token: str) -> Identity:
+        if self._secret is None:
+            raise Unauthorized("this gateway accepts no tokens")
+        try:
+            claims = jwt.decode(token, self._secret, algorithms=[_ALGORITHM], options={"require": ["exp", "sub"]})
+        except jwt.InvalidTokenError as error:
+            raise Unauthorized(f"the access token is not valid: {error}") from error
+        return Identity(user_id_of(claims["sub"]), _profile(claims))
+
+
+def user_id_of(subject: str) -> UserId:
+    """A UUID as it is, anything else by UUIDv5 (RFC 9562 section 5.5)."""
+    try:
+        return UserId(canonical_uuid(subject))
+    except ValueError:
+        return UserId(str(uuid5(_SUBJECTS, subject)))
+
+
+def _token(query: dict[str, str], headers: dict[str, str]) -> str | None:
+    authorization = headers.get("authorization")
+    if authorization is not None:
+        if not authorization.lower().startswith(_BEARER):
+            raise Unauthorized("only bearer tokens are accepted in Authorization")
+        return authorization[len(_BEARER) :].strip()
+    return query.get("access_token")
+
+
+def _profile(claims: dict[str, Any]) -> Profile:
+    name, avatar = claims.get("name"), claims.get("avatar_url")
+    avatar_url = avatar if isinstance(avatar, str) and 0 < len(avatar) <= AVATAR_URL_MAX_CHARS else None
+    return Profile(username=_shown(name if isinstance(name, str) else "") or GUEST_NAME, avatar_url=avatar_url)
+
+
+def _shown(name: str) -> str:
+    """A name on one line, of bounded length."""
+    return " ".join("".join(char if char.isprintable() else " " for char in name).split())[:USERNAME_MAX_CHARS]

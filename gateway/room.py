@@ -1,0 +1,326 @@
+"""One room on this gateway: its connections, its roster, and the fan-out to its members.
+
+Nothing here awaits. A frame is encoded once, collected in the outbox, and each member gets one write per flush.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from pydantic import ValidationError
+
+from gateway.framing import text_frame
+from gateway.metrics import GatewayMetrics
+from gateway.outbox import Item, Kind, Outbox
+from gateway.roster import Change, Notice, Roster
+from services import logs
+from services.bus import Message
+from shared import subjects
+from shared.chat import INGRESS_HEADER, with_sequence
+from shared.ephemeral import MalformedBatch, cursor_of, decode_batch, encode_batch
+from shared.ids import RoomId, UserId
+from shared.messages import (
+    CursorPosition,
+    CursorUpdate,
+    CursorUpdatePayload,
+    JoinedRoom,
+    JoinedRoomPayload,
+    ServerMessage,
+    UserJoined,
+    UserLeft,
+    UserLeftPayload,
+    UserPayload,
+    UserPresence,
+    UserUpdated,
+    encode,
+)
+from shared.presence import Entry, RosterReply
+
+log = logs.get(__name__)
+
+_REST_FACTOR = 3.0
+"""A room rests this many times the duration of its last flush, so that it never takes over a quarter of the loop."""
+
+_OPERATION = "KV-Operation"
+_MARKER_REASON = "Nats-Marker-Reason"
+_SEQUENCE = "Nats-Sequence"
+
+
+class Recipient(Protocol):
+    """A connection as its room sees it."""
+
+    @property
+    def user(self) -> UserId: ...
+
+    def deliver(self, frames: bytes) -> None:
+        """Must not raise. Whoever reads too slowly is dealt with there."""
+
+
+Publish = Callable[[str, bytes], None]
+
+
+class Room:
+    def __init__(self, room: RoomId, publish: Publish, metrics: GatewayMetrics, epoch: Callable[[str], str]) -> None:
+        """`epoch` makes the epoch that clients see from the one of the presence stream."""
+        self.id = room
+        self._publish = publish
+        self._metrics = metrics
+        self._epoch = epoch
+        self._recipients: dict[Recipient, None] = {}
+        self._newcomers: dict[Recipient, int] = {}
+        """Members since the last flush, with the number of frames that were waiting before them."""
+        self._outbox = Outbox()
+        self._flush_due: asyncio.Handle | None = None
+        self._rest_until = 0.0
+        self._cursors: dict[UserId, bytes] = {}
+        self._moved: set[UserId] = set()
+        self._roster = Roster()
+        self._early: list[tuple[UserId, int, Entry | None]] = []
+        """Committed changes that came before the roster."""
+        self._loaded_revision = 0
+        self._heard_from = 0
+        """Sequence of the first committed change heard on the room's subscription; 0 before."""
+        self._heard_to = 0
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._cursor_subject = subjects.room_cursor(room)
+        self._typing_subject = subjects.room_typing(room)
+        self._kind_at = len(subjects.room_events(room)) - 1
+
+    # --- members ------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self._recipients)
+
+    def __contains__(self, recipient: Recipient) -> bool:
+        return recipient in self._recipients
+
+    def admit(self, recipient: Recipient) -> None:
+        """Send `JoinedRoom`; from now on the recipient gets every event that is newer than its roster."""
+        if recipient in self._recipients:
+            # It joined again: what waits for it belongs before the new roster.
+            self.flush()
+        payload = JoinedRoomPayload.model_construct(
+            room_id=self.id, users=self._users(), epoch=self._epoch(self._roster.epoch)
+        )
+        recipient.deliver(text_frame(encode(JoinedRoom.model_construct(payload=payload))))
+        self._metrics.traffic.messages_sent["JoinedRoom"] += 1
+        self._recipients[recipient] = None
+        self._newcomers[recipient] = len(self._outbox)
+
+    def dismiss(self, recipient: Recipient) -> None:
+        """No event reaches the recipient any more. Unknown recipients are fine."""
+        self._recipients.pop(recipient, None)
+        self._newcomers.pop(recipient, None)
+
+    # --- the roster and the join barrier ------------------------------------------------------------------
+
+    @property
+    def consistent(self) -> bool:
+        """The roster is loaded, and every change since has been heard.
+
+        A subscription is new to the stream's leader some time after it was made. Once one committed change has
+        been heard all later ones will be, so the roster must be at least as new as the first change heard.
+        """
+        return 0 < self._heard_from <= self._loaded_revision
+
+    def load(self, reply: RosterReply) -> None:
+        """Take a roster from presence; members are told what it changes."""
+        members = reply.members or []
+        for notice in self._roster.load(reply.epoch, reply.revision, members):
+            self._announce(notice)
+        self._loaded_revision = max(self._loaded_revision, reply.revision)
+        for member in members:
+            if member.cursor is not None and member.user not in self._cursors:
+                self._cursors[member.user] = encode_cursor(member.user, member.cursor)
+        early, self._early = self._early, []
+        for user, sequence, entry in early:
+            self._change(user, sequence, entry)
+        self._settle()
+
+    async def heard(self, sequence: int) -> None:
+        """Returns when the roster is consistent and contains the change with this stream sequence."""
+        if self.consistent and self._heard_to >= sequence:
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((sequence, future))
+        await future
+
+    # --- events from the bus ------------------------------------------------------------------------------
+
+    def receive(self, message: Message) -> None:
+        """A message of the room's subscription."""
+        match message.subject[self._kind_at : self._kind_at + 4]:
+            case "curs":
+                self._receive_notices(message, Kind.CURSOR)
+            case "chat":
+                self._receive_chat(message)
+            case "pres":
+                self._receive_change(message)
+            case "typi":
+                self._receive_notices(message, Kind.TYPING)
+            case _:
+                log.error("a room event of unknown kind", subject=message.subject)
+
+    def _receive_change(self, message: Message) -> None:
+        headers = message.headers or {}
+        sequence = int(headers[_SEQUENCE])
+        user = subjects.room_event_user(message.subject)
+        entry: Entry | None = None
+        if _OPERATION not in headers and _MARKER_REASON not in headers:
+            try:
+                entry = Entry.decode(message.data)
+            except ValidationError:
+                log.error("a presence event is not ours", subject=message.subject, sequence=sequence)
+                return
+        self._heard_from = self._heard_from or sequence
+        self._heard_to = max(self._heard_to, sequence)
+        if self._loaded_revision:
+            self._change(user, sequence, entry)
+        else:
+            self._early.append((user, sequence, entry))
+        self._settle()
+
+    def _change(self, user: UserId, sequence: int, entry: Entry | None) -> None:
+        notice = (
+            self._roster.remove(user, sequence) if entry is None else self._roster.put(user, entry.profile, sequence)
+        )
+        if notice is not None:
+            self._announce(notice)
+
+    def _settle(self) -> None:
+        if not self._waiting or not self.consistent:
+            return
+        still_waiting = []
+        for sequence, future in self._waiting:
+            if sequence > self._heard_to:
+                still_waiting.append((sequence, future))
+            elif not future.done():
+                future.set_result(None)
+        self._waiting = still_waiting
+
+    def _receive_chat(self, message: Message) -> None:
+        headers = message.headers or {}
+        ready = with_sequence(message.data, int(headers[_SEQUENCE]))
+        self._say(Item(text_frame(ready), Kind.CHAT, int(headers.get(INGRESS_HEADER, 0))))
+
+    def _receive_notices(self, message: Message, kind: Kind) -> None:
+        try:
+            ingress_us, notices = decode_batch(message.data)
+        except MalformedBatch as error:
+            log.error("a batch of notices is not ours", subject=message.subject, error=str(error))
+            return
+        for user, ready in notices:
+            if user not in self._roster:
+                self._metrics.dropped.labels(lane="ephemeral", reason="not_in_roster").inc()
+                continue
+            if kind is Kind.CURSOR:
+                self._cursors[user] = ready
+            self._say(Item(text_frame(ready), kind, ingress_us), not_to=user)
+
+    # --- events from own members --------------------------------------------------------------------------
+
+    def move_cursor(self, user: UserId, position: CursorPosition, ingress_us: int) -> None:
+        ready = encode_cursor(user, position)
+        self._cursors[user] = ready
+        self._moved.add(user)
+        self._notify(user, ready, Kind.CURSOR, self._cursor_subject, ingress_us)
+
+    def type(self, user: UserId, ready: bytes, ingress_us: int) -> None:
+        """`ready`: the client-ready `TypingStatus`."""
+        self._notify(user, ready, Kind.TYPING, self._typing_subject, ingress_us)
+
+    def take_moved(self) -> list[tuple[UserId, bytes]]:
+        """Cursors of own members that moved since the last call, as `CursorPosition` JSON."""
+        moved = [(user, cursor_of(self._cursors[user])) for user in self._moved if user in self._cursors]
+        self._moved.clear()
+        return moved
+
+    def _notify(self, user: UserId, ready: bytes, kind: Kind, subject: str, ingress_us: int) -> None:
+        self._publish(subject, encode_batch(ingress_us, [(user, ready)]))
+        if user in self._roster:
+            self._say(Item(text_frame(ready), kind, ingress_us), not_to=user)
+
+    # --- fan-out ------------------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Write what waits, once to each member."""
+        if self._flush_due is not None:
+            self._flush_due.cancel()
+            self._flush_due = None
+        if not len(self._outbox):
+            return
+        began = time.perf_counter()
+        batch, newcomers = self._outbox.take(), self._newcomers
+        self._newcomers = {}
+        recipients = list(self._recipients)
+        sent = self._metrics.traffic.messages_sent
+        for recipient in recipients:
+            since = newcomers.get(recipient, 0)
+            frames = batch.for_member(recipient.user, since=since)
+            if frames is not batch.everything:
+                for item in batch.withheld(recipient.user, since=since):
+                    sent[item.kind] -= 1
+            if frames:
+                recipient.deliver(frames)
+        for item in batch.items:
+            sent[item.kind] += len(recipients)
+        ended = time.perf_counter()
+        self._rest_until = ended + _REST_FACTOR * (ended - began)
+        self._observe(batch.items)
+
+    def _announce(self, notice: Notice) -> None:
+        message: ServerMessage
+        if notice.change is Change.LEFT:
+            kind, message = (
+                Kind.LEFT,
+                UserLeft.model_construct(payload=UserLeftPayload.model_construct(user_id=notice.user)),
+            )
+            self._cursors.pop(notice.user, None)
+            self._moved.discard(notice.user)
+        else:
+            user = UserPresence.model_construct(
+                user_id=notice.user,
+                username=notice.profile.username,
+                avatar_url=notice.profile.avatar_url,
+                cursor=None,
+            )
+            payload = UserPayload.model_construct(user=user)
+            if notice.change is Change.JOINED:
+                kind, message = Kind.JOINED, UserJoined.model_construct(payload=payload)
+            else:
+                kind, message = Kind.UPDATED, UserUpdated.model_construct(payload=payload)
+        self._say(Item(text_frame(encode(message)), kind))
+
+    def _say(self, item: Item, *, not_to: UserId | None = None) -> None:
+        if not self._recipients:
+            return
+        self._outbox.add(item, not_to=not_to)
+        if self._flush_due is None:
+            rest = self._rest_until - time.perf_counter()
+            loop = asyncio.get_running_loop()
+            self._flush_due = loop.call_soon(self.flush) if rest <= 0 else loop.call_later(rest, self.flush)
+
+    def _observe(self, items: list[Item]) -> None:
+        now_us = int(time.time() * 1_000_000)
+        self._metrics.flush_batch_size.observe(len(items))
+        for item in items:
+            if item.ingress_us:
+                self._metrics.delivery_latency[item.kind].observe(max(0, now_us - item.ingress_us) / 1_000_000)
+
+    def _users(self) -> list[UserPresence]:
+        users = self._roster.users()
+        for index, user in enumerate(users):
+            ready = self._cursors.get(user.user_id)
+            if ready is not None:
+                position = CursorPosition.model_validate_json(cursor_of(ready))
+                users[index] = user.model_copy(update={"cursor": position})
+        return users
+
+
+def encode_cursor(user: UserId, position: CursorPosition) -> bytes:
+    """The client-ready `CursorUpdate`."""
+    payload = CursorUpdatePayload.model_construct(
+        user_id=user, x=position.x, y=position.y, element_id=position.element_id
+    )
+    return encode(CursorUpdate.model_construct(payload=payload))

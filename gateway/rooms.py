@@ -1,0 +1,85 @@
+"""The rooms this gateway hosts, each with its one subscription."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway.metrics import GatewayMetrics
+from gateway.room import Room
+from services.bus import Bus, Subscription
+from shared import subjects
+from shared.ephemeral import encode_digest
+from shared.ids import RoomId, UserId
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+_DIGEST_LINES_MAX = 1500
+"""Lines per digest message; a line is under 500 bytes and a NATS message under 1 MB."""
+
+
+@dataclass(slots=True)
+class _Hosted:
+    room: Room
+    subscription: Subscription | None = None
+    users: int = 0
+    """Members and joins under way; at none the room is let go."""
+
+
+class Rooms:
+    def __init__(self, bus: Bus, metrics: GatewayMetrics, epoch: Callable[[str], str]) -> None:
+        self._bus = bus
+        self._metrics = metrics
+        self._epoch = epoch
+        self._hosted: dict[RoomId, _Hosted] = {}
+
+    def __len__(self) -> int:
+        return len(self._hosted)
+
+    def __iter__(self) -> Iterator[Room]:
+        return (hosted.room for hosted in self._hosted.values())
+
+    @asynccontextmanager
+    async def hold(self, room_id: RoomId) -> "AsyncIterator[Room]":
+        """The room, hosted at least until the block ends. Raises BusUnavailable."""
+        hosted = self._hosted.get(room_id)
+        if hosted is None:
+            room = Room(room_id, self._bus.publish, self._metrics, self._epoch)
+            hosted = self._hosted[room_id] = _Hosted(room)
+        hosted.users += 1
+        try:
+            if hosted.subscription is None:
+                # Subscribing sends at once and waits for nothing, so two joins cannot meet here.
+                hosted.subscription = await self._bus.subscribe(subjects.room_events(room_id), hosted.room.receive)
+            yield hosted.room
+        finally:
+            await self._let_go(hosted)
+
+    def stay(self, room: Room) -> None:
+        """Host the room on for one more member, until `leave`."""
+        self._hosted[room.id].users += 1
+
+    async def leave(self, room: Room) -> None:
+        await self._let_go(self._hosted[room.id])
+
+    async def _let_go(self, hosted: _Hosted) -> None:
+        hosted.users -= 1
+        if hosted.users == 0:
+            del self._hosted[hosted.room.id]
+            if hosted.subscription is not None:
+                await hosted.subscription.unsubscribe()
+
+    def publish_cursor_digests(self) -> None:
+        """Tell presence the cursors that moved since the last call, one message per shard."""
+        by_shard: dict[int, list[tuple[RoomId, UserId, bytes]]] = defaultdict(list)
+        for room in self:
+            moved = room.take_moved()
+            if moved:
+                by_shard[subjects.shard_of(room.id)] += [(room.id, user, cursor) for user, cursor in moved]
+        for shard, lines in by_shard.items():
+            for start in range(0, len(lines), _DIGEST_LINES_MAX):
+                self._bus.publish(
+                    subjects.presence_cursors(shard), encode_digest(lines[start : start + _DIGEST_LINES_MAX])
+                )

@@ -1,0 +1,122 @@
+"""The roster of one hosted room as this gateway knows it, kept by committed changes.
+
+Pure: changes in, notices out. Every client of the room on this gateway has been told exactly this roster, so a
+notice is due if and only if this state changes.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from shared.ids import UserId
+from shared.messages import UserPresence
+from shared.presence import Member, Profile
+
+REMOVALS_KEPT = 1024
+
+
+class Change(Enum):
+    JOINED = "joined"
+    UPDATED = "updated"
+    LEFT = "left"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    change: Change
+    user: UserId
+    profile: Profile
+
+
+@dataclass(slots=True)
+class _Seat:
+    profile: Profile
+    revision: int
+
+
+@dataclass(slots=True)
+class Roster:
+    """Members with the stream sequence (`revision`) of what is known of each.
+
+    A change that is not newer than what is known of its user does nothing. For users who left, the revision of
+    the removal is kept for a while; `_horizon` is the highest revision forgotten.
+    """
+
+    epoch: str = ""
+    _seats: dict[UserId, _Seat] = field(default_factory=dict)
+    _removals: dict[UserId, int] = field(default_factory=dict)
+    _horizon: int = 0
+
+    def __contains__(self, user: UserId) -> bool:
+        return user in self._seats
+
+    def __len__(self) -> int:
+        return len(self._seats)
+
+    def users(self) -> list[UserPresence]:
+        return [
+            UserPresence.model_construct(
+                user_id=user, username=seat.profile.username, avatar_url=seat.profile.avatar_url, cursor=None
+            )
+            for user, seat in self._seats.items()
+        ]
+
+    def put(self, user: UserId, profile: Profile, revision: int) -> Notice | None:
+        return self._put(user, profile, revision, self._horizon)
+
+    def _put(self, user: UserId, profile: Profile, revision: int, horizon: int) -> Notice | None:
+        seat = self._seats.get(user)
+        if seat is None:
+            if revision <= self._removals.get(user, horizon):
+                return None
+            self._removals.pop(user, None)
+            self._seats[user] = _Seat(profile, revision)
+            return Notice(Change.JOINED, user, profile)
+        if revision <= seat.revision:
+            return None
+        changed = seat.profile != profile
+        seat.profile, seat.revision = profile, revision
+        return Notice(Change.UPDATED, user, profile) if changed else None
+
+    def remove(self, user: UserId, revision: int) -> Notice | None:
+        seat = self._seats.get(user)
+        if seat is None:
+            if revision > self._removals.get(user, self._horizon):
+                self._remember_removal(user, revision)
+            return None
+        if revision <= seat.revision:
+            return None
+        del self._seats[user]
+        self._remember_removal(user, revision)
+        return Notice(Change.LEFT, user, seat.profile)
+
+    def load(self, epoch: str, revision: int, members: Iterable[Member]) -> list[Notice]:
+        """Make this the roster as of `revision`, and tell what that changes.
+
+        What is known to be newer than `revision` stays. Another epoch voids all revisions, not the members.
+        """
+        if epoch != self.epoch:
+            self.epoch = epoch
+            self._removals.clear()
+            self._horizon = 0
+            for seat in self._seats.values():
+                seat.revision = 0
+        notices = []
+        present = set()
+        # The roster speaks for all removals up to its revision, forgotten ones too; only an older roster cannot.
+        horizon = self._horizon if revision < self._horizon else 0
+        for member in members:
+            present.add(member.user)
+            notices.append(self._put(member.user, member.profile, member.revision, horizon))
+        for user, seat in list(self._seats.items()):
+            if user not in present and seat.revision <= revision:
+                seat.revision = 0
+                notices.append(self.remove(user, revision))
+        return [notice for notice in notices if notice is not None]
+
+    def _remember_removal(self, user: UserId, revision: int) -> None:
+        self._removals.pop(user, None)
+        self._removals[user] = revision
+        if len(self._removals) > REMOVALS_KEPT:
+            oldest = next(iter(self._removals))
+            self._horizon = max(self._horizon, self._removals.pop(oldest))

@@ -1,0 +1,207 @@
+"""The gateway as a process: everything of this package, put together."""
+
+import asyncio
+import functools
+from typing import Any
+
+from gateway.app import WEBSOCKET_PATH, build_app
+from gateway.chat import ChatPublisher
+from gateway.connection import Connection
+from gateway.drain import Drain
+from gateway.heartbeat import Heartbeat
+from gateway.identity import Authenticator, Unauthorized
+from gateway.membership import Membership
+from gateway.metrics import Gauges, GatewayMetrics
+from gateway.presence_client import PresenceClient
+from gateway.room import Room
+from gateway.rooms import Rooms
+from gateway.settings import GatewaySettings
+from gateway.websocket import (
+    AwaitingHead,
+    Handshake,
+    HttpProtocol,
+    Limits,
+    Refused,
+    WebSocketProtocol,
+    use_fast_transports,
+)
+from services import logs
+from services.bus import ApiError, BusError
+from services.http import HttpServer, listen
+from services.process import Chassis, Service, ServiceSpec
+from services.settings import Settings
+from shared import subjects
+from shared.errors import ErrorCode
+from shared.ids import ConnectionId, MessageId, RoomId, new_gateway_id
+
+log = logs.get(__name__)
+
+_DIGEST_SECONDS = 1.0
+_STREAM_RETRY_SECONDS = 0.1
+_STOP_GRACE_SECONDS = 1.0
+
+
+class Gateway:
+    """Edge for the WebSocket adapter and hub for connections."""
+
+    def __init__(self, chassis: Chassis, settings: dict[type[Settings], Any]) -> None:
+        own: GatewaySettings = settings[GatewaySettings]
+        self._settings = own
+        self._bus = chassis.bus
+        self._tasks = chassis.tasks
+        self.metrics = GatewayMetrics(chassis.registry)
+        self.write_buffer_max_bytes = own.write_buffer_max_bytes
+        self._connections: dict[ConnectionId, Connection] = {}
+        self._authenticator = Authenticator(own)
+        self._chat_epoch = ""
+        self._rooms = Rooms(chassis.bus, self.metrics, self._epoch)
+        self._chat = ChatPublisher(chassis.bus, chassis.tasks, self.metrics, deadline_seconds=own.chat_deadline_seconds)
+        self._membership = Membership(
+            new_gateway_id(),
+            self._rooms,
+            PresenceClient(chassis.bus),
+            chassis.tasks,
+            self.metrics,
+            join_deadline_seconds=own.join_deadline_seconds,
+        )
+        self._awaiting_head = AwaitingHead(own.handshake_seconds)
+        self._heartbeat = Heartbeat(own, self._connections.values, self._awaiting_head, self.metrics)
+        self._drain = Drain(own, lambda: list(self._connections.values()))
+        self._server: HttpServer | None = None
+        self.metrics.watch(
+            Gauges(
+                connections=lambda: len(self._connections),
+                rooms=lambda: len(self._rooms),
+                members=lambda: sum(len(room) for room in self._rooms),
+                drain_remaining=lambda: self._drain.remaining,
+            )
+        )
+
+    # --- life ---------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        use_fast_transports()
+        listener = listen(self._settings.host, self._settings.port)
+        await self._learn_epoch()
+        await self._chat.start()
+        limits = Limits(
+            message_max_bytes=self._settings.message_max_bytes,
+            headers_max_bytes=self._settings.headers_max_bytes,
+            handshake_seconds=self._settings.handshake_seconds,
+        )
+        self._server = HttpServer(
+            build_app(with_page=self._settings.page),
+            listener,
+            http=functools.partial(HttpProtocol, self, limits, self._awaiting_head),
+            websocket=WebSocketProtocol,
+        )
+        self._tasks.supervise("heartbeat", self._heartbeat.run)
+        self._tasks.supervise("cursor digests", self._send_digests)
+        await self._server.start()
+        log.info("listening", host=self._settings.host, port=self._server.port)
+
+    def not_ready(self) -> list[str]:
+        return []
+
+    async def drain(self) -> None:
+        """Refuse newcomers, close everyone, finish what they had begun."""
+        self._drain.active = True
+        await asyncio.sleep(self._settings.drain_delay_seconds)
+        if self._server is not None:
+            self._server.stop_listening()
+        await self._chat.settled()
+        await self._drain.close_all()
+        await self._chat.settled()
+        await self._membership.settled()
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            await self._server.stop(_STOP_GRACE_SECONDS)
+
+    async def _learn_epoch(self) -> None:
+        """The chat stream's creation time is part of the epoch that clients see."""
+        while True:
+            try:
+                self._chat_epoch = (await self._bus.api(f"STREAM.INFO.{subjects.CHAT_STREAM}"))["created"]
+                return
+            except (ApiError, BusError) as error:
+                log.info("waiting for the streams", error=str(error))
+                await asyncio.sleep(_STREAM_RETRY_SECONDS)
+
+    def _epoch(self, presence_epoch: str) -> str:
+        return _short(f"{presence_epoch} {self._chat_epoch}")
+
+    async def _send_digests(self) -> None:
+        while True:
+            await asyncio.sleep(_DIGEST_SECONDS)
+            self._rooms.publish_cursor_digests()
+
+    # --- the edge -----------------------------------------------------------------------------------------
+
+    def admit(self, handshake: Handshake) -> Connection | Refused:
+        decision = self._admit(handshake)
+        if isinstance(decision, Refused):
+            self.metrics.refused.labels(code=decision.code).inc()
+        else:
+            self.metrics.accepted.inc()
+        return decision
+
+    def _admit(self, handshake: Handshake) -> Connection | Refused:
+        if handshake.path != WEBSOCKET_PATH:
+            return Refused(404, ErrorCode.NOT_FOUND, f"WebSockets are at {WEBSOCKET_PATH}")
+        if self._drain.active:
+            return Refused(503, ErrorCode.DRAINING, "this gateway is about to stop", (("Retry-After", "1"),))
+        try:
+            identity = self._authenticator.identify(handshake.query, handshake.headers)
+        except Unauthorized as error:
+            return Refused(401, ErrorCode.UNAUTHORIZED, str(error), (("WWW-Authenticate", "Bearer"),))
+        return Connection(self, identity, chat_max_chars=self._settings.chat_max_chars)
+
+    # --- the hub ------------------------------------------------------------------------------------------
+
+    @property
+    def beat(self) -> int:
+        return self._heartbeat.beat
+
+    def register(self, connection: Connection) -> None:
+        self._connections[connection.id] = connection
+
+    def unregister(self, connection: Connection) -> None:
+        self._connections.pop(connection.id, None)
+
+    def join(self, connection: Connection, room: RoomId) -> None:
+        self._membership.join(connection, room)
+
+    def leave(self, connection: Connection, room: Room) -> None:
+        self._membership.leave(connection, room)
+
+    def chat(self, connection: Connection, room: RoomId, content: str, message: MessageId) -> None:
+        def unknown(message: MessageId) -> None:
+            connection.send_error(
+                ErrorCode.CHAT_UNAVAILABLE,
+                "not known to be stored: send it again with the same id",
+                about=message,
+            )
+
+        self._chat.publish(
+            room,
+            connection.user,
+            connection.profile.username,
+            content,
+            message,
+            unknown=unknown,
+            known=connection.send_ready,
+        )
+
+
+def _short(text: str) -> str:
+    from hashlib import blake2b
+
+    return blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _build(chassis: Chassis, settings: dict[type[Settings], Any]) -> Service:
+    return Gateway(chassis, settings)
+
+
+SPEC = ServiceSpec(name="gateway", settings=(GatewaySettings,), build=_build, bus_without_echo=True)

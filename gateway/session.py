@@ -1,0 +1,113 @@
+"""The protocol state of one connection: which messages are carried out, refused, or have to wait.
+
+Pure. A connection is in at most one room, and joining takes a while. What the client sends meanwhile waits and is
+carried out in order once the join is decided, so that `JoinRoom` followed at once by `Chat` does what it says.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum
+
+from shared.errors import ErrorCode
+from shared.ids import RoomId
+from shared.messages import (
+    ChatSend,
+    ClientMessage,
+    CursorMove,
+    JoinRoom,
+    LeaveRoom,
+    Ping,
+    Typing,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    code: ErrorCode
+    message: str
+    about: ClientMessage
+
+
+class Waiting(Enum):
+    """The message will be carried out later."""
+
+    WAITING = "waiting"
+
+
+WAITING = Waiting.WAITING
+
+
+class Session:
+    __slots__ = ("_backlog", "_backlog_max", "_chat_max_chars", "joining", "room")
+
+    def __init__(self, *, chat_max_chars: int, backlog_max: int) -> None:
+        self._chat_max_chars = chat_max_chars
+        self._backlog_max = backlog_max
+        self._backlog: deque[ClientMessage] | None = None
+        self.room: RoomId | None = None
+        """The room the connection is in."""
+        self.joining: RoomId | None = None
+        """The room whose join is under way; the connection may still be in `room`, which it is joining again."""
+
+    def receive(self, message: ClientMessage) -> ClientMessage | Refusal | Waiting:
+        """The message itself when it is to be carried out now. `JoinRoom` begins a join: see `joined`, `join_failed`."""
+        if self.joining is not None and not isinstance(message, Ping):
+            return self._wait(message)
+        match message:
+            case CursorMove() | Typing():
+                return message if self.room is not None else self._not_in_room(message)
+            case ChatSend():
+                return self._check_chat(message)
+            case JoinRoom():
+                self.joining = message.payload.room_id
+                if self.room != self.joining:
+                    self.room = None
+                return message
+            case LeaveRoom():
+                if self.room is None:
+                    return self._not_in_room(message)
+                self.room = None
+                return message
+            case Ping():
+                return message
+
+    def joined(self) -> list[ClientMessage]:
+        """The join succeeded. Returns what waited; each is to be received again, in order."""
+        self.room, self.joining = self.joining, None
+        return self._release()
+
+    def join_failed(self) -> list[ClientMessage]:
+        """The join failed; a room that was being joined again is still the connection's room."""
+        self.joining = None
+        return self._release()
+
+    def _wait(self, message: ClientMessage) -> Refusal | Waiting:
+        if self._backlog is None:
+            self._backlog = deque()
+        if len(self._backlog) >= self._backlog_max:
+            return Refusal(ErrorCode.BUSY, f"more than {self._backlog_max} messages while joining", message)
+        self._backlog.append(message)
+        return WAITING
+
+    def _release(self) -> list[ClientMessage]:
+        waiting = list(self._backlog or ())
+        self._backlog = None
+        return waiting
+
+    def _check_chat(self, message: ChatSend) -> ChatSend | Refusal:
+        if self.room is None:
+            return self._not_in_room(message)
+        content = message.payload.content
+        if len(content) > self._chat_max_chars:
+            return Refusal(
+                ErrorCode.CHAT_TOO_LONG,
+                f"{len(content)} characters, the most is {self._chat_max_chars}",
+                message,
+            )
+        if not content.strip():
+            return Refusal(ErrorCode.CHAT_EMPTY, "chat needs content", message)
+        return message
+
+    @staticmethod
+    def _not_in_room(message: ClientMessage) -> Refusal:
+        return Refusal(ErrorCode.NOT_IN_ROOM, f"{message.type} needs a room: join one first", message)

@@ -1,0 +1,61 @@
+"""Settings of the gateway."""
+
+from pydantic import Field, SecretStr
+from pydantic_settings import SettingsConfigDict
+
+from services.settings import Settings
+
+JWT_SECRET_MIN_BYTES = 32
+"""RFC 7518 section 3.2: a key of at least the size of the hash."""
+
+
+class GatewaySettings(Settings):
+    """The gateway."""
+
+    model_config = SettingsConfigDict(env_prefix="STUDYROOM_GATEWAY_")
+
+    host: str = Field("127.0.0.1", description="Address of the public port.")
+    port: int = Field(8080, ge=0, le=65535, description="Public port: WebSocket at /ws, HTTP beside it.")
+    page: bool = Field(True, description="Serve the page at /.")
+
+    jwt_secret: SecretStr | None = Field(
+        None,
+        min_length=JWT_SECRET_MIN_BYTES,
+        description="HS256 secret of access tokens, 32 bytes or more; without it no token is accepted.",
+    )
+    guests: bool = Field(False, description="Let in those without a token, under a new random user id.")
+
+    headers_max_bytes: int = Field(65_536, ge=1024, description="Size of a request head.")
+    handshake_seconds: float = Field(10.0, gt=0, description="From accept to a complete request head.")
+    message_max_bytes: int = Field(16_384, ge=1024, description="Size of one message, over all its fragments.")
+    chat_max_chars: int = Field(4000, ge=1, description="Length of one chat message.")
+    write_buffer_max_bytes: int = Field(
+        1024 * 1024, ge=65_536, description="A client that leaves more than this unread is closed (4000)."
+    )
+
+    ping_interval_seconds: float = Field(20.0, gt=0, description="A silent client is pinged this often.")
+    ping_timeout_seconds: float = Field(
+        45.0, gt=0, description="A client of which nothing was heard for this long is closed (4001)."
+    )
+    close_timeout_seconds: float = Field(
+        5.0,
+        gt=0,
+        description="How long a client may take to answer a close frame before its socket is ended.",
+    )
+
+    join_deadline_seconds: float = Field(
+        5.0, gt=0, description="A join that is not done by then is answered `presence_unavailable`."
+    )
+    chat_deadline_seconds: float = Field(
+        5.0, gt=0, description="Chat that is not stored by then is answered `chat_unavailable`."
+    )
+
+    drain_delay_seconds: float = Field(
+        0.0, ge=0, description="From not ready to the first close, for load balancers to notice."
+    )
+    drain_spread_seconds: float = Field(
+        2.0, ge=0, description="Closing all connections is spread over this, when there are many."
+    )
+    reconnect_spread_ms: int = Field(
+        2000, ge=0, description="Drained clients are asked to wait a random time up to this."
+    )

@@ -1,0 +1,125 @@
+"""The presence service as a process: requests in, answers out."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from presence.metrics import PresenceMetrics
+from presence.operations import Operations
+from presence.settings import PresenceSettings
+from presence.store import Store
+from services import logs
+from services.bus import BusError, Message, Subscription
+from services.process import Chassis, Service, ServiceSpec
+from services.settings import Settings, StorageSettings
+from shared import subjects
+from shared.ephemeral import MalformedBatch, decode_digest
+from shared.messages import CursorPosition
+from shared.presence import JoinRequest, LeaveReply, LeaveRequest, Outcome, RosterReply, RosterRequest
+
+log = logs.get(__name__)
+
+Answer = Callable[[bytes], Awaitable[RosterReply | LeaveReply]]
+
+
+class Presence:
+    def __init__(self, chassis: Chassis, settings: dict[type[Settings], Any]) -> None:
+        own: PresenceSettings = settings[PresenceSettings]
+        storage: StorageSettings = settings[StorageSettings]
+        self._bus = chassis.bus
+        self._tasks = chassis.tasks
+        self._deadline_seconds = own.request_deadline_seconds
+        self._slots = asyncio.Semaphore(own.concurrent_requests)
+        self._metrics = PresenceMetrics(chassis.registry)
+        self._store = Store(
+            chassis.bus,
+            marker_ttl_seconds=storage.presence_marker_ttl_seconds,
+            on_rebuilt=self._metrics.rebuilds.inc,
+        )
+        self._metrics.watch(lambda: self._store.mirror)
+        self._operations = Operations(self._store, self._metrics)
+        self._subscriptions: list[Subscription] = []
+        self._working: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        self._tasks.supervise("presence mirror", self._store.keep)
+        await self._store.wait_ready()
+        operations, queue = self._operations, subjects.PRESENCE_QUEUE
+        for subject, answer in (
+            (subjects.ALL_JOINS, _handler(JoinRequest, operations.join)),
+            (subjects.ALL_LEAVES, _handler(LeaveRequest, operations.leave)),
+            (subjects.ALL_ROSTERS, _handler(RosterRequest, operations.roster)),
+        ):
+            self._subscriptions.append(await self._bus.subscribe(subject, self._accept(answer), queue=queue))
+        self._subscriptions.append(await self._bus.subscribe(subjects.ALL_CURSORS, self._take_cursors))
+        await self._bus.flush()
+
+    def not_ready(self) -> list[str]:
+        return [] if self._store.ready else ["the presence mirror is not complete"]
+
+    async def drain(self) -> None:
+        """Take no more requests, finish those taken."""
+        await asyncio.gather(*(subscription.drain() for subscription in self._subscriptions))
+        if self._working:
+            await asyncio.wait(self._working)
+        try:
+            await self._bus.flush()
+        except BusError as error:
+            log.warning("last answers may not have been sent", error=str(error))
+
+    async def stop(self) -> None:
+        """The chassis closes the bus."""
+
+    def _accept(self, answer: Answer) -> Callable[[Message], None]:
+        def accept(message: Message) -> None:
+            name = message.subject.rsplit(".", 1)[1]
+            task = self._tasks.spawn(f"presence {name}", self._work(name, answer, message))
+            self._working.add(task)
+            task.add_done_callback(self._working.discard)
+
+        return accept
+
+    async def _work(self, name: str, answer: Answer, message: Message) -> None:
+        with self._metrics.request_duration.labels(request=name).time():
+            outcome, reply = await self._answer(answer, message)
+        if outcome is not Outcome.OK:
+            self._metrics.refused.labels(outcome=outcome.value).inc()
+        self._bus.publish(message.reply, reply)
+
+    async def _answer(self, answer: Answer, message: Message) -> tuple[Outcome, bytes]:
+        try:
+            async with asyncio.timeout(self._deadline_seconds), self._slots:
+                reply = await answer(message.data)
+        except ValidationError as error:
+            log.error("a request is not ours", subject=message.subject, error=str(error))
+            return Outcome.INVALID, LeaveReply(outcome=Outcome.INVALID).encode()
+        except (BusError, TimeoutError) as error:
+            log.warning("request not carried out", subject=message.subject, error=str(error) or "deadline")
+            return Outcome.UNAVAILABLE, LeaveReply(outcome=Outcome.UNAVAILABLE).encode()
+        return reply.outcome, reply.encode()
+
+    def _take_cursors(self, message: Message) -> None:
+        try:
+            for room, user, cursor in decode_digest(message.data):
+                self._store.mirror.move_cursor(room, user, CursorPosition.model_validate_json(cursor))
+        except (MalformedBatch, ValidationError) as error:
+            log.error("a cursor digest is not ours", error=str(error))
+
+
+Request = TypeVar("Request", JoinRequest, LeaveRequest, RosterRequest)
+
+
+def _handler(kind: type[Request], work: Callable[[Request], Awaitable[RosterReply | LeaveReply]]) -> Answer:
+    async def answer(data: bytes) -> RosterReply | LeaveReply:
+        return await work(kind.decode(data))
+
+    return answer
+
+
+def _build(chassis: Chassis, settings: dict[type[Settings], Any]) -> Service:
+    return Presence(chassis, settings)
+
+
+SPEC = ServiceSpec(name="presence", settings=(PresenceSettings, StorageSettings), build=_build)

@@ -1,0 +1,305 @@
+"""The presence bucket: compare-and-set writes, and the watch that keeps the mirror.
+
+The watch is an ephemeral push consumer of our own making. nats-py's key-value watch loses its place without a
+word (docs/decisions/0004); this one is rebuilt from the start after a reconnect, a gap in the delivery sequence,
+missed heartbeats, or when the stream turns out to be another one.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from pydantic import ValidationError
+
+from presence.roster import Mirror
+from services import logs
+from services.bus import Acknowledgement, ApiError, Bus, BusError, BusUnavailable, Message, Subscription
+from shared import subjects
+from shared.ids import RoomId, UserId
+from shared.presence import Entry
+
+log = logs.get(__name__)
+
+WRITE_TIMEOUT_SECONDS = 2.0
+_HEARTBEAT_SECONDS = 1.0
+_SILENCE_SECONDS = 3 * _HEARTBEAT_SECONDS
+_CONSUMER_IDLE_SECONDS = 10
+_LOAD_SECONDS = 60.0
+_REBUILD_RETRY_SECONDS = 0.2
+_NO_MESSAGE_FOUND = 10037
+_SECOND_NS = 1_000_000_000
+
+_OPERATION = "KV-Operation"
+_MARKER_REASON = "Nats-Marker-Reason"
+_EXPECTED_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
+
+
+class Store:
+    """Writes and watches the presence bucket for some shards."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        *,
+        marker_ttl_seconds: int,
+        on_rebuilt: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._bus = bus
+        self._marker_ttl_seconds = marker_ttl_seconds
+        self._on_rebuilt = on_rebuilt
+        self._watch = _Watch(bus)
+        self._rebuild = asyncio.Event()
+        self._ready = asyncio.Event()
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self.mirror = Mirror()
+        self.epoch = ""
+        """Identity of the stream the mirror was read from: its creation time."""
+        bus.on_reconnected(self._on_reconnected)
+        bus.on_dropped(self._on_dropped)
+
+    @property
+    def ready(self) -> bool:
+        return self._ready.is_set() and self._bus.connected
+
+    async def wait_ready(self) -> None:
+        await self._ready.wait()
+
+    # --- writes -------------------------------------------------------------------------------------------
+
+    async def put(self, room: RoomId, user: UserId, entry: Entry, *, expected: int) -> Acknowledgement:
+        """Raises Conflict when the key's last sequence is not `expected`, or BusUnavailable."""
+        headers = {_EXPECTED_SEQUENCE: str(expected)}
+        return await self._bus.store(
+            subjects.presence_key(room, user), entry.encode(), headers, timeout_seconds=WRITE_TIMEOUT_SECONDS
+        )
+
+    async def purge(self, room: RoomId, user: UserId, *, expected: int) -> Acknowledgement:
+        """Remove a key, with one event and nothing left behind once the marker's TTL is over. Raises as `put`."""
+        headers = {
+            _OPERATION: "PURGE",
+            "Nats-Rollup": "sub",
+            "Nats-TTL": str(self._marker_ttl_seconds),
+            _EXPECTED_SEQUENCE: str(expected),
+        }
+        return await self._bus.store(
+            subjects.presence_key(room, user), b"", headers, timeout_seconds=WRITE_TIMEOUT_SECONDS
+        )
+
+    async def last_sequence(self, room: RoomId, user: UserId) -> int:
+        """The key's last sequence as the stream's leader knows it; 0 when there is none. Raises BusError."""
+        key = subjects.presence_key(room, user)
+        try:
+            answer = await self._bus.api(
+                f"STREAM.MSG.GET.{subjects.PRESENCE_STREAM}",
+                {"last_by_subj": key},
+                timeout_seconds=WRITE_TIMEOUT_SECONDS,
+            )
+        except ApiError as error:
+            if error.code == _NO_MESSAGE_FOUND:
+                return 0
+            raise
+        sequence: int = answer["message"]["seq"]
+        return sequence
+
+    async def catch_up(self, room: RoomId, user: UserId) -> None:
+        """Make the mirror's view of one key the leader's. Raises BusError."""
+        last = await self.last_sequence(room, user)
+        if last > self.mirror.applied:
+            await self.wait_applied(last)
+        elif last != self.mirror.last_sequence(room, user):
+            self.mirror.correct_marker(room, user, last)
+
+    # --- the mirror ---------------------------------------------------------------------------------------
+
+    async def wait_applied(self, sequence: int) -> None:
+        """Returns when the mirror contains the change with this stream sequence."""
+        if self._ready.is_set() and self.mirror.applied >= sequence:
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((sequence, future))
+        await future
+
+    async def keep(self) -> None:
+        """Build the mirror, and build it again after any doubt; never returns."""
+        while True:
+            self._rebuild.clear()
+            self._ready.clear()
+            try:
+                await self._build()
+            except BusError as error:
+                log.info("presence mirror not built, trying again", error=str(error))
+                await asyncio.sleep(_REBUILD_RETRY_SECONDS)
+                continue
+            log.info("presence mirror built", members=self.mirror.member_count, applied=self.mirror.applied)
+            await self._wait_for_doubt()
+
+    async def _build(self) -> None:
+        """A fresh watch into a fresh mirror: whatever the old one had and this one has not is gone."""
+        fresh = Mirror()
+        loaded = asyncio.Event()
+
+        def apply(message: Message, sequence: int, pending: int) -> None:
+            _apply(fresh, message, sequence)
+            if pending == 0 and not loaded.is_set():
+                loaded.set()
+            self._wake()
+
+        epoch, waiting_changes, last = await self._watch.start(apply, self._doubt)
+        if waiting_changes:
+            await self._until_loaded(loaded)
+        else:
+            fresh.catch_up(last)
+        if epoch == self.epoch:
+            fresh.inherit_cursors(self.mirror)
+        self.mirror, self.epoch = fresh, epoch
+        self._ready.set()
+        self._wake()
+        self._on_rebuilt()
+
+    async def _until_loaded(self, loaded: asyncio.Event) -> None:
+        waiting = [asyncio.create_task(loaded.wait()), asyncio.create_task(self._rebuild.wait())]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED, timeout=_LOAD_SECONDS)
+        finally:
+            for task in waiting:
+                task.cancel()
+        if not loaded.is_set():
+            raise BusUnavailable("the watch broke while it was read")
+
+    async def _wait_for_doubt(self) -> None:
+        while not self._rebuild.is_set():
+            try:
+                async with asyncio.timeout(_HEARTBEAT_SECONDS):
+                    await self._rebuild.wait()
+            except TimeoutError:
+                if self._watch.silent_for() > _SILENCE_SECONDS:
+                    self._doubt("no heartbeat")
+
+    def _wake(self) -> None:
+        if not self._waiting or not self._ready.is_set():
+            return
+        applied = self.mirror.applied
+        still_waiting = []
+        for sequence, future in self._waiting:
+            if sequence > applied:
+                still_waiting.append((sequence, future))
+            elif not future.done():
+                future.set_result(None)
+        self._waiting = still_waiting
+
+    def _doubt(self, reason: str) -> None:
+        if not self._rebuild.is_set():
+            log.warning("rebuilding the presence mirror", reason=reason)
+            self._rebuild.set()
+
+    async def _on_reconnected(self) -> None:
+        self._doubt("reconnected")
+
+    def _on_dropped(self, subject: str) -> None:
+        if self._watch.owns(subject):
+            self._doubt("dropped a message")
+
+
+Apply = Callable[[Message, int, int], None]
+"""`apply(message, stream sequence, changes still to come)`."""
+
+
+class _Watch:
+    """One consumer over the presence stream; `start` replaces it by a new one."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._subscription: Subscription | None = None
+        self._inbox = ""
+        self._delivered = 0
+        self._heard = 0.0
+
+    async def start(self, apply: Apply, doubt: Callable[[str], None]) -> tuple[str, int, int]:
+        """Epoch of the stream, changes that will come at once, last sequence of the stream. Raises BusError."""
+        if self._subscription is not None:
+            await self._subscription.unsubscribe()
+        self._inbox = inbox = self._bus.new_inbox()
+        self._delivered = 0
+        self._heard = asyncio.get_running_loop().time()
+
+        def receive(message: Message) -> None:
+            self._heard = asyncio.get_running_loop().time()
+            if self._inbox != inbox:
+                return
+            if not message.reply:
+                self._check_heartbeat(message, doubt)
+                return
+            stream_sequence, delivery, pending = _metadata(message.reply)
+            if delivery != self._delivered + 1:
+                doubt("a gap in the watch")
+                return
+            self._delivered = delivery
+            apply(message, stream_sequence, pending)
+
+        self._subscription = await self._bus.subscribe_unlimited(inbox, receive)
+        state = await self._bus.api(f"STREAM.INFO.{subjects.PRESENCE_STREAM}")
+        name = inbox.rsplit(".", 1)[1]
+        created = await self._bus.api(
+            f"CONSUMER.CREATE.{subjects.PRESENCE_STREAM}.{name}",
+            {
+                "stream_name": subjects.PRESENCE_STREAM,
+                "config": {
+                    "name": name,
+                    "deliver_subject": inbox,
+                    "deliver_policy": "last_per_subject",
+                    "ack_policy": "none",
+                    "replay_policy": "instant",
+                    "filter_subject": subjects.PRESENCE_KEYS,
+                    "idle_heartbeat": int(_HEARTBEAT_SECONDS * _SECOND_NS),
+                    "inactive_threshold": _CONSUMER_IDLE_SECONDS * _SECOND_NS,
+                    "mem_storage": True,
+                    "num_replicas": 1,
+                    "max_deliver": 1,
+                },
+            },
+        )
+        # Changes between the two calls are counted by the consumer, so `last` may be too low but never too high.
+        to_come = created["num_pending"] + created["delivered"]["consumer_seq"]
+        return state["created"], to_come, state["state"]["last_seq"]
+
+    def owns(self, subject: str) -> bool:
+        return subject == self._inbox or subject.startswith("$KV.")
+
+    def silent_for(self) -> float:
+        """Seconds since anything was heard, heartbeats included."""
+        return asyncio.get_running_loop().time() - self._heard
+
+    def _check_heartbeat(self, message: Message, doubt: Callable[[str], None]) -> None:
+        headers = message.headers or {}
+        last = headers.get("Nats-Last-Consumer")
+        if last is not None and int(last) != self._delivered:
+            doubt("a gap before a heartbeat")
+
+
+def _metadata(reply: str) -> tuple[int, int, int]:
+    """Stream sequence, delivery sequence and number of pending changes, from the reply subject of a delivery.
+
+    `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>`, or with domain and
+    account hash before the stream and a token behind (NATS ADR-15).
+    """
+    tokens = reply.split(".")
+    if len(tokens) == _SHORT_ACK_TOKENS:
+        return int(tokens[5]), int(tokens[6]), int(tokens[8])
+    return int(tokens[7]), int(tokens[8]), int(tokens[10])
+
+
+_SHORT_ACK_TOKENS = 9
+
+
+def _apply(mirror: Mirror, message: Message, sequence: int) -> None:
+    room, user = subjects.parse_presence_key(message.subject)
+    headers = message.headers or {}
+    if _OPERATION in headers or _MARKER_REASON in headers:
+        mirror.remove(room, user, sequence)
+        return
+    try:
+        entry = Entry.decode(message.data)
+    except ValidationError:
+        log.error("an entry in the presence bucket is not ours", subject=message.subject, sequence=sequence)
+        mirror.catch_up(sequence)
+        return
+    mirror.put(room, user, entry, sequence)

@@ -1,0 +1,339 @@
+"""The connection to NATS. The only module that knows the vendor; its errors are translated here, once.
+
+nats-py's defaults are set on purpose (docs/decisions/0003): reconnecting never ends and is jittered, a frozen
+server is noticed within three pings, nothing is kept for later while disconnected, receive queues are small and
+their drops are counted.
+"""
+
+import asyncio
+import json
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import nats.aio.client
+import nats.errors
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription as NatsSubscription
+
+from services import logs
+from services.metrics import BusMetrics
+from services.settings import NatsSettings
+
+log = logs.get(__name__)
+
+API_TIMEOUT_SECONDS = 5.0
+_FIRST_RECONNECT_WAIT_SECONDS = 0.1
+_WRONG_LAST_SEQUENCE = (10071, 10164)
+"""JetStream: the expected last sequence (of the subject) is not the last."""
+
+
+class BusError(Exception):
+    """Anything that went wrong between this process and NATS."""
+
+
+class BusUnavailable(BusError):
+    """Not connected, nobody answers, or no answer came in time. What was asked may have happened or not."""
+
+
+class Conflict(BusError):
+    """A compare-and-set found another sequence than expected."""
+
+
+class ApiError(BusError):
+    """JetStream refused. `code` is its error code."""
+
+    def __init__(self, code: int, description: str) -> None:
+        super().__init__(f"{description} ({code})")
+        self.code = code
+
+
+class Message(Protocol):
+    """What handlers receive."""
+
+    subject: str
+    reply: str
+    data: bytes
+    headers: dict[str, str] | None
+
+
+Handler = Callable[[Message], None]
+Failed = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """JetStream has stored a message."""
+
+    sequence: int
+    duplicate: bool = False
+    """True when it was known already: `sequence` is then that of the first copy."""
+
+
+class Subscription:
+    def __init__(self, vendor: NatsSubscription) -> None:
+        self._vendor = vendor
+
+    async def unsubscribe(self) -> None:
+        try:
+            await self._vendor.unsubscribe()
+        except nats.errors.Error:
+            # The connection is closed or draining: there is nothing left to unsubscribe from.
+            return
+
+    async def drain(self) -> None:
+        """Take no more messages and wait until those already received are handled."""
+        try:
+            await self._vendor.drain()  # type: ignore[no-untyped-call] # the vendor's
+        except nats.errors.Error:
+            return
+
+
+class Bus:
+    """One NATS connection.
+
+    `publish` is plain and ordered: one task hands everything to the client in order, so a caller needs no task and
+    never waits. Everything else may be awaited by many tasks at once; cancelling an await leaves the outcome of
+    what was asked unknown.
+    """
+
+    def __init__(self, settings: NatsSettings, metrics: BusMetrics, *, name: str, no_echo: bool = False) -> None:
+        """`no_echo`: core messages published here are not delivered here; republished ones still are."""
+        self._settings = settings
+        self._metrics = metrics
+        self._name = name
+        self._no_echo = no_echo
+        self._client = nats.aio.client.Client()
+        self._outgoing: deque[tuple[str, bytes, str, dict[str, str] | None, Failed | None]] = deque()
+        self._outgoing_ready = asyncio.Event()
+        self._publisher: asyncio.Task[None] | None = None
+        self._reconnected: list[Callable[[], Awaitable[None]]] = []
+        self._dropped: list[Callable[[str], None]] = []
+        self._attempts = 0
+        self._closing = False
+        self.closed_for_good = asyncio.Event()
+        """Set when the client gave up although we never asked it to; the process must end."""
+
+    # --- connection ---------------------------------------------------------------------------------------
+
+    async def connect(self) -> None:
+        """Returns when connected, however long that takes."""
+        settings = self._settings
+        password = settings.password.get_secret_value() if settings.password else None
+        await self._client.connect(
+            servers=list(settings.url),
+            name=self._name,
+            no_echo=self._no_echo,
+            user=settings.user,
+            password=password,
+            user_credentials=settings.credentials_file,
+            connect_timeout=settings.connect_timeout_seconds,  # type: ignore[arg-type] # floats work
+            ping_interval=settings.ping_interval_seconds,  # type: ignore[arg-type]
+            max_outstanding_pings=2,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=_FIRST_RECONNECT_WAIT_SECONDS,  # type: ignore[arg-type]
+            reconnect_to_server_handler=self._choose_server,
+            pending_size=0,
+            error_cb=self._on_error,
+            disconnected_cb=self._on_disconnected,
+            reconnected_cb=self._on_reconnected,
+            closed_cb=self._on_closed,
+        )
+        self._publisher = asyncio.create_task(self._publish_outgoing(), name="bus publisher")
+
+    @property
+    def connected(self) -> bool:
+        return self._client.is_connected
+
+    @property
+    def pending_bytes(self) -> int:
+        return self._client.pending_data_size + sum(len(item[1]) for item in self._outgoing)
+
+    def on_reconnected(self, callback: Callable[[], Awaitable[None]]) -> None:
+        self._reconnected.append(callback)
+
+    def on_dropped(self, callback: Callable[[str], None]) -> None:
+        """`callback(subject)` after a received message was dropped since its subscription was full."""
+        self._dropped.append(callback)
+
+    async def flush(self, timeout_seconds: float = API_TIMEOUT_SECONDS) -> None:
+        """Returns when NATS has processed everything published before. Raises BusUnavailable."""
+        while self._outgoing and self.connected:
+            await asyncio.sleep(0)
+        with _translated():
+            await self._client.flush(timeout_seconds)  # type: ignore[arg-type]
+
+    async def close(self) -> None:
+        """Send what is waiting, if NATS is there, and close. Safe to call twice."""
+        self._closing = True
+        if self._publisher is not None:
+            try:
+                await self.flush(1.0)
+            except BusError:
+                log.warning("closing without a last flush", unsent=len(self._outgoing))
+            self._publisher.cancel()
+            self._publisher = None
+        await self._client.close()
+
+    def _choose_server(self, servers: list[Any], _info: dict[str, Any]) -> tuple[Any, float]:
+        """Full jitter, applied after the cap."""
+        cap = self._settings.reconnect_max_wait_seconds
+        wait = min(cap, _FIRST_RECONNECT_WAIT_SECONDS * 2 ** min(self._attempts, 16))
+        self._attempts += 1
+        return random.choice(servers), random.uniform(0, wait)  # noqa: S311 - jitter
+
+    async def _on_error(self, error: Exception) -> None:
+        kind = type(error).__name__
+        self._metrics.errors.labels(kind=kind).inc()
+        if isinstance(error, nats.errors.SlowConsumerError):
+            self._metrics.slow_consumer_drops.inc()
+            for callback in self._dropped:
+                callback(error.subject)
+            return
+        expected = isinstance(error, OSError | nats.errors.Error | asyncio.TimeoutError)
+        if expected:
+            log.debug("bus error", kind=kind, error=str(error))
+        else:
+            log.error("message handler failed", exc_info=error)
+
+    async def _on_disconnected(self) -> None:
+        if not self._closing:
+            log.warning("disconnected from NATS")
+
+    async def _on_reconnected(self) -> None:
+        self._attempts = 0
+        self._metrics.reconnects.inc()
+        log.info("reconnected to NATS")
+        for callback in self._reconnected:
+            await callback()
+
+    async def _on_closed(self) -> None:
+        if not self._closing:
+            log.error("NATS closed the connection for good", error=str(self._client.last_error))
+            self.closed_for_good.set()
+
+    # --- core NATS ----------------------------------------------------------------------------------------
+
+    def publish(
+        self,
+        subject: str,
+        payload: bytes,
+        *,
+        reply: str = "",
+        headers: dict[str, str] | None = None,
+        failed: Failed | None = None,
+    ) -> None:
+        """Publish soon, in the order of the calls.
+
+        While NATS is away the message is dropped and counted, and `failed` is called; it is never sent later.
+        """
+        self._outgoing.append((subject, payload, reply, headers, failed))
+        self._outgoing_ready.set()
+
+    async def _publish_outgoing(self) -> None:
+        outgoing, ready, publish = self._outgoing, self._outgoing_ready, self._client.publish
+        while True:
+            await ready.wait()
+            ready.clear()
+            while outgoing:
+                subject, payload, reply, headers, failed = outgoing.popleft()
+                try:
+                    await publish(subject, payload, reply=reply, headers=headers)
+                except (nats.errors.Error, OSError):
+                    self._metrics.unsent.inc()
+                    if failed is not None:
+                        failed()
+
+    async def request(self, subject: str, payload: bytes, *, timeout_seconds: float) -> Message:
+        """Raises BusUnavailable when nobody answers in time."""
+        with _translated():
+            return await self._client.request(subject, payload, timeout=timeout_seconds)
+
+    async def subscribe(self, subject: str, handler: Handler, *, queue: str = "") -> Subscription:
+        """`handler` is called in the order of arrival and must not block. Survives reconnects."""
+
+        async def deliver(message: Msg) -> None:
+            handler(message)
+
+        settings = self._settings
+        with _translated():
+            vendor = await self._client.subscribe(
+                subject,
+                queue=queue,
+                cb=deliver,
+                pending_msgs_limit=settings.pending_messages,
+                pending_bytes_limit=settings.pending_bytes,
+            )
+        return Subscription(vendor)
+
+    async def subscribe_unlimited(self, subject: str, handler: Handler) -> Subscription:
+        """As `subscribe`, without limits on what may wait: for a mirror, where a drop costs a rebuild."""
+
+        async def deliver(message: Msg) -> None:
+            handler(message)
+
+        with _translated():
+            vendor = await self._client.subscribe(subject, cb=deliver, pending_msgs_limit=0, pending_bytes_limit=0)
+        return Subscription(vendor)
+
+    def new_inbox(self) -> str:
+        return self._client.new_inbox()
+
+    # --- JetStream ----------------------------------------------------------------------------------------
+
+    async def store(
+        self, subject: str, payload: bytes, headers: Mapping[str, str], *, timeout_seconds: float
+    ) -> Acknowledgement:
+        """Publish into a stream and wait for the commit. Raises Conflict, ApiError or BusUnavailable."""
+        with _translated():
+            reply = await self._client.request(subject, payload, timeout=timeout_seconds, headers=dict(headers))
+        return parse_acknowledgement(reply)
+
+    async def api(
+        self,
+        verb: str,
+        request: Mapping[str, Any] | None = None,
+        *,
+        timeout_seconds: float = API_TIMEOUT_SECONDS,
+    ) -> dict[str, Any]:
+        """One call of the JetStream API, such as `STREAM.INFO.CHAT`. Raises ApiError or BusUnavailable.
+
+        https://docs.nats.io/reference/reference-protocols/nats_api_reference
+        """
+        payload = json.dumps(request).encode() if request is not None else b""
+        with _translated():
+            reply = await self._client.request(f"$JS.API.{verb}", payload, timeout=timeout_seconds)
+        answer: dict[str, Any] = json.loads(reply.data)
+        if error := answer.get("error"):
+            raise ApiError(error.get("err_code", 0), error.get("description", "refused"))
+        return answer
+
+
+def parse_acknowledgement(reply: Message) -> Acknowledgement:
+    """The answer of JetStream to a published message. Raises Conflict, ApiError or BusUnavailable."""
+    if not reply.data:
+        # A status without a body: no responders, so no stream listens on this subject now.
+        raise BusUnavailable("no stream took the message")
+    answer = json.loads(reply.data)
+    if error := answer.get("error"):
+        code = error.get("err_code", 0)
+        if code in _WRONG_LAST_SEQUENCE:
+            raise Conflict(error.get("description", ""))
+        if error.get("code") == _HTTP_UNAVAILABLE:
+            raise BusUnavailable(error.get("description", "unavailable"))
+        raise ApiError(code, error.get("description", "refused"))
+    return Acknowledgement(sequence=answer["seq"], duplicate=bool(answer.get("duplicate")))
+
+
+_HTTP_UNAVAILABLE = 503
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (nats.errors.Error, OSError, asyncio.TimeoutError) as error:
+        raise BusUnavailable(str(error) or type(error).__name__) from error

@@ -1,0 +1,111 @@
+"""The `studyroom` command."""
+
+import asyncio
+import json
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import click
+
+ENTRY_POINTS = "studyroom.services"
+
+
+class _Services(click.Group):
+    """Commands of our own, and one for every installed service."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *entry_points(group=ENTRY_POINTS).names])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        own = super().get_command(ctx, cmd_name)
+        if own is not None or cmd_name not in entry_points(group=ENTRY_POINTS).names:
+            return own
+
+        def run_service() -> None:
+            from services.process import run
+
+            (entry,) = entry_points(group=ENTRY_POINTS, name=cmd_name)
+            sys.exit(run(entry.load()))
+
+        return click.Command(
+            cmd_name,
+            callback=run_service,
+            help=f"Run one {cmd_name} process; settings come from the environment.",
+        )
+
+
+@click.group(cls=_Services, context_settings={"max_content_width": 100})
+@click.version_option(package_name="studyroom")
+def main() -> None:
+    """Real-time collaboration in study rooms."""
+
+
+@main.command()
+@click.option("--gateways", default=1, show_default=True, type=click.IntRange(1, 64), help="Gateway processes.")
+@click.option("--presence", default=1, show_default=True, type=click.IntRange(1, 64), help="Presence replicas.")
+@click.option(
+    "--port",
+    default=8080,
+    show_default=True,
+    type=click.IntRange(1, 65535),
+    help="Gateway i listens on PORT+i.",
+)
+@click.option("--nats", "nats_url", help="Use this NATS instead of an embedded one.")
+@click.option(
+    "--data-dir", default=Path(".studyroom"), show_default=True, type=click.Path(path_type=Path),
+    help="Where NATS keeps its streams, with the logs and stack.json.",
+)  # fmt: skip
+def up(gateways: int, presence: int, port: int, nats_url: str | None, data_dir: Path) -> None:
+    """Run the whole system on this machine."""
+    from services.settings import ProcessSettings, load_or_exit
+    from services.stack import Stack, StackFailed, StackOptions
+
+    process = load_or_exit([*_all_settings()])[ProcessSettings]
+    assert isinstance(process, ProcessSettings)
+    options = StackOptions(
+        gateways=gateways,
+        presence=presence,
+        port=port,
+        nats_url=nats_url,
+        data_dir=data_dir.absolute(),
+        stop_deadline_seconds=process.stop_deadline_seconds,
+    )
+
+    async def run() -> None:
+        await Stack(options).run()
+
+    try:
+        asyncio.run(run())
+    except StackFailed as error:
+        click.echo(f"studyroom up: {error}", err=True)
+        sys.exit(1)
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON Schema of the client protocol."""
+    from shared.messages import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=2))
+
+
+@main.command()
+def settings() -> None:
+    """Print every setting with its default, in the form of .env.example."""
+    from services.settings import describe
+
+    click.echo(describe(_all_settings()), nl=False)
+
+
+def _all_settings() -> list[type]:
+    from services.settings import NatsSettings, ProcessSettings
+
+    classes: list[type] = [ProcessSettings, NatsSettings]
+    for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
+        classes += [cls for cls in entry.load().settings if cls not in classes]
+    return classes
+
+
+if __name__ == "__main__":
+    main()

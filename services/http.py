@@ -1,0 +1,115 @@
+"""uvicorn as a part of a process instead of its owner.
+
+uvicorn's own signal handling closes everything in one loop and re-raises the signal; here the lifecycle owns
+signals, and `stop` has a deadline after which open connections are aborted.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import uvicorn
+
+from services import logs
+
+log = logs.get(__name__)
+
+_BACKLOG = 4096
+_STARTED_POLL_SECONDS = 0.005
+
+
+class AddressUnavailable(Exception):  # noqa: N818 - named for what it is
+    """The port is in use, or the address is not of this machine."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket. Raises AddressUnavailable."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise AddressUnavailable(f"cannot listen on {host}:{port}: {error.strerror}") from error
+    listener.setblocking(False)
+    return listener
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class HttpServer:
+    """An ASGI app on one port of this process."""
+
+    def __init__(
+        self,
+        app: Callable[..., Any],
+        listener: socket.socket,
+        *,
+        http: Any = "httptools",
+        websocket: Any = "none",
+    ) -> None:
+        self._listener = listener
+        self._config = uvicorn.Config(
+            app,
+            http=http,
+            ws=websocket,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            backlog=_BACKLOG,
+            timeout_keep_alive=65,
+        )
+        self._server = _Server(self._config)
+        self._serving: asyncio.Task[None] | None = None
+
+    @property
+    def port(self) -> int:
+        port: int = self._listener.getsockname()[1]
+        return port
+
+    @property
+    def open_connections(self) -> int:
+        return len(self._server.server_state.connections)
+
+    async def start(self) -> None:
+        self._serving = asyncio.create_task(self._server.serve(sockets=[self._listener]), name="http")
+        while not self._server.started:
+            if self._serving.done():
+                await self._serving
+                raise RuntimeError("the HTTP server ended before it started")
+            await asyncio.sleep(_STARTED_POLL_SECONDS)
+
+    def stop_listening(self) -> None:
+        """Accept no new connections; those that are open stay."""
+        for server in self._server.servers if self._server.started else ():
+            server.close()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Close idle connections, wait for running requests, abort what is open after the grace."""
+        if self._serving is None:
+            self._listener.close()
+            return
+        self._config.timeout_graceful_shutdown = max(1, int(grace_seconds))
+        self._server.should_exit = True
+        _, late = await asyncio.wait([self._serving], timeout=grace_seconds)
+        self.abort()
+        if late:
+            log.warning("aborted open connections", server_port=self.port)
+            self._server.force_exit = True
+            self._serving.cancel()
+            await asyncio.wait([self._serving], timeout=1.0)
+        self._serving = None
+
+    def abort(self) -> None:
+        for connection in list(self._server.server_state.connections):
+            transport = getattr(connection, "transport", None)
+            if transport is not None:
+                transport.abort()

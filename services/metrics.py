@@ -1,0 +1,90 @@
+"""Metrics every process has. Each service adds an object of its own; all take the registry as an argument."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Protocol
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+)
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+_LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_LAG_SAMPLE_SECONDS = 0.1
+
+
+class ProcessMetrics:
+    def __init__(self, registry: CollectorRegistry, service: str) -> None:
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        self.task_failures = Counter(
+            f"studyroom_{service}_task_failures",
+            "Background tasks that ended with an unexpected error.",
+            ["task"],
+            registry=registry,
+        )
+        self.event_loop_lag = Histogram(
+            f"studyroom_{service}_event_loop_lag_seconds",
+            "How much later than asked a timer fired, sampled ten times a second.",
+            buckets=_LAG_BUCKETS,
+            registry=registry,
+        )
+
+    async def sample_event_loop_lag(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + _LAG_SAMPLE_SECONDS
+            await asyncio.sleep(_LAG_SAMPLE_SECONDS)
+            self.event_loop_lag.observe(max(0.0, loop.time() - due))
+
+
+class BusState(Protocol):
+    @property
+    def connected(self) -> bool: ...
+    @property
+    def pending_bytes(self) -> int: ...
+
+
+class BusMetrics:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.reconnects = Counter(
+            "studyroom_nats_reconnects", "Times the connection to NATS was made again.", registry=registry
+        )
+        self.errors = Counter(
+            "studyroom_nats_errors", "Errors of the NATS connection by kind.", ["kind"], registry=registry
+        )
+        self.slow_consumer_drops = Counter(
+            "studyroom_nats_slow_consumer_drops",
+            "Received messages dropped since a subscription was full.",
+            registry=registry,
+        )
+        self.unsent = Counter(
+            "studyroom_nats_unsent",
+            "Messages not published since NATS was away.",
+            registry=registry,
+        )
+        self._registry = registry
+
+    def watch(self, bus: BusState) -> None:
+        self._registry.register(_BusStateCollector(bus))
+
+
+class _BusStateCollector:
+    def __init__(self, bus: BusState) -> None:
+        self._bus = bus
+
+    def collect(self) -> Iterable[Metric]:
+        yield GaugeMetricFamily(
+            "studyroom_nats_connected", "1 while connected to NATS.", value=float(self._bus.connected)
+        )
+        yield GaugeMetricFamily(
+            "studyroom_nats_pending_bytes",
+            "Bytes handed to the NATS client and not yet written to its socket.",
+            value=self._bus.pending_bytes,
+        )

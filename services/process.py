@@ -1,0 +1,189 @@
+"""The life of a process: start, ready, drain, stop.
+
+SIGTERM and SIGINT begin the drain; everything from there to the exit happens under one deadline. A second signal
+ends the process at once. The exit status is 0 after a stop that was asked for, also when connections had to be
+aborted at the deadline.
+"""
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Protocol
+
+import uvloop
+from prometheus_client import CollectorRegistry
+
+from services import admin, logs
+from services.bus import Bus
+from services.http import AddressUnavailable, HttpServer, listen
+from services.metrics import BusMetrics, ProcessMetrics
+from services.settings import NatsSettings, ProcessSettings, Settings, load_or_exit
+from services.tasks import Tasks
+
+EXIT_FAILED = 1
+
+log = logs.get(__name__)
+
+
+class Phase(Enum):
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+
+
+@dataclass
+class Chassis:
+    """What a service is given to stand on."""
+
+    name: str
+    settings: ProcessSettings
+    bus: Bus
+    tasks: Tasks
+    registry: CollectorRegistry
+
+
+class Service(Protocol):
+    async def start(self) -> None:
+        """Returns when it can serve. Raises AddressUnavailable when it cannot have its port."""
+
+    def not_ready(self) -> list[str]:
+        """Why it cannot serve right now; empty when it can."""
+
+    async def drain(self) -> None:
+        """Finish what was begun, take nothing new. Cancelled at the deadline."""
+
+    async def stop(self) -> None:
+        """Let go of everything, quickly."""
+
+
+@dataclass(frozen=True)
+class ServiceSpec:
+    """An entry of the `studyroom.services` entry points: how to run one kind of service."""
+
+    name: str
+    settings: Sequence[type[Settings]]
+    build: Callable[[Chassis, dict[type[Settings], Any]], Service]
+    bus_without_echo: bool = False
+
+
+def run(spec: ServiceSpec) -> int:
+    """Run one service until it is told to stop. Returns the exit status."""
+    settings = load_or_exit([ProcessSettings, NatsSettings, *spec.settings])
+    process: Any = settings[ProcessSettings]
+    logs.configure(process, spec.name)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            return runner.run(_Process(spec, settings).live())
+        except AddressUnavailable as error:
+            print(f"studyroom {spec.name}: {error}", file=sys.stderr)  # noqa: T201 - one clear line
+            return EXIT_FAILED
+
+
+class _Process:
+    def __init__(self, spec: ServiceSpec, settings: dict[type[Settings], Any]) -> None:
+        self._spec = spec
+        self._settings: ProcessSettings = settings[ProcessSettings]
+        self._phase = Phase.STARTING
+        registry = CollectorRegistry()
+        self._metrics = ProcessMetrics(registry, spec.name)
+        self._tasks = Tasks(self._metrics)
+        bus_metrics = BusMetrics(registry)
+        self._bus = Bus(
+            settings[NatsSettings], bus_metrics, name=f"studyroom-{spec.name}", no_echo=spec.bus_without_echo
+        )
+        bus_metrics.watch(self._bus)
+        chassis = Chassis(spec.name, self._settings, self._bus, self._tasks, registry)
+        self._service = spec.build(chassis, settings)
+        self._registry = registry
+
+    async def live(self) -> int:
+        stop = self._catch_signals()
+        listener = listen(self._settings.admin_host, self._settings.admin_port)
+        admin_server = HttpServer(admin.build_app(self._registry, self._not_ready), listener)
+        await admin_server.start()
+        log.info("started", admin_port=admin_server.port)
+        try:
+            return await self._serve(stop)
+        finally:
+            await admin_server.stop(1.0)
+
+    async def _serve(self, stop: asyncio.Event) -> int:
+        self._tasks.supervise("event loop lag", self._metrics.sample_event_loop_lag)
+        try:
+            if await self._start(stop):
+                self._phase = Phase.READY
+                gc.collect()
+                gc.freeze()
+                log.info("ready")
+                await _first_of(stop, self._bus.closed_for_good)
+        finally:
+            await self._wind_down()
+        return EXIT_FAILED if self._bus.closed_for_good.is_set() else 0
+
+    async def _start(self, stop: asyncio.Event) -> bool:
+        """False when a signal came first. Raises what the service's start raises."""
+
+        async def begin() -> None:
+            await self._bus.connect()
+            await self._service.start()
+
+        starting = asyncio.create_task(begin(), name="start")
+        stopping = asyncio.create_task(stop.wait(), name="stop signal")
+        try:
+            await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                await starting
+            return starting.done()
+        finally:
+            for task in (starting, stopping):
+                task.cancel()
+            await asyncio.gather(starting, stopping, return_exceptions=True)
+
+    async def _wind_down(self) -> None:
+        was_ready = self._phase is Phase.READY
+        self._phase = Phase.DRAINING
+        try:
+            async with asyncio.timeout(self._settings.stop_deadline_seconds):
+                if was_ready:
+                    log.info("draining")
+                    await self._service.drain()
+        except TimeoutError:
+            log.warning("drain deadline passed, aborting what is left")
+        await self._service.stop()
+        await self._tasks.stop()
+        await self._bus.close()
+        log.info("stopped")
+
+    def _not_ready(self) -> list[str]:
+        reasons = [] if self._phase is Phase.READY else [self._phase.value]
+        if not self._bus.connected:
+            reasons.append("not connected to NATS")
+        return reasons + self._service.not_ready()
+
+    def _catch_signals(self) -> asyncio.Event:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def on_signal(number: signal.Signals) -> None:
+            if stop.is_set():
+                os._exit(128 + number)  # now means now
+            log.info("stopping", signal=number.name)
+            stop.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, on_signal, number)
+        return stop
+
+
+async def _first_of(*events: asyncio.Event) -> None:
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()

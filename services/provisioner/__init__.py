@@ -1,0 +1,1 @@
+"""Creates the streams and buckets, keeps their configuration, and recreates them when NATS comes back without."""

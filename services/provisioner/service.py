@@ -1,0 +1,87 @@
+"""The provisioner as a process: the only one that may touch the configuration of streams and buckets."""
+
+import asyncio
+from typing import Any
+
+from prometheus_client import Counter, Gauge
+
+from services import logs
+from services.bus import BusError
+from services.process import Chassis, Service, ServiceSpec
+from services.provisioner.streams import WrongStorage, ensure, specifications
+from services.settings import Settings, StorageSettings
+
+_INTERVAL_SECONDS = 5.0
+_RETRY_SECONDS = 0.25
+
+log = logs.get(__name__)
+
+
+class Provisioner:
+    def __init__(self, chassis: Chassis, settings: dict[type[Settings], Any]) -> None:
+        self._bus = chassis.bus
+        self._tasks = chassis.tasks
+        self._specs = specifications(settings[StorageSettings])
+        self._again = asyncio.Event()
+        self._problem: str | None = "streams are not made yet"
+        self._provisioned = Gauge(
+            "studyroom_provisioner_streams_ok",
+            "1 while every stream and bucket is as configured.",
+            registry=chassis.registry,
+        )
+        self._failures = Counter(
+            "studyroom_provisioner_failures",
+            "Passes that could not make the streams as configured.",
+            registry=chassis.registry,
+        )
+
+    async def start(self) -> None:
+        self._bus.on_reconnected(self._on_reconnected)
+        while not await self._pass():
+            await asyncio.sleep(_RETRY_SECONDS)
+        self._tasks.supervise("provision", self._keep)
+
+    def not_ready(self) -> list[str]:
+        return [self._problem] if self._problem else []
+
+    async def drain(self) -> None:
+        """There is nothing to finish."""
+
+    async def stop(self) -> None:
+        """There is nothing to let go of."""
+
+    async def _keep(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(_INTERVAL_SECONDS):
+                    await self._again.wait()
+            except TimeoutError:
+                pass
+            self._again.clear()
+            await self._pass()
+
+    async def _pass(self) -> bool:
+        problem: str | None = None
+        try:
+            await ensure(self._bus, self._specs)
+        except WrongStorage as error:
+            problem = str(error)
+        except BusError as error:
+            problem = f"NATS: {error}"
+        if problem and problem != self._problem:
+            log.warning("streams are not as configured", problem=problem)
+        self._problem = problem
+        self._provisioned.set(0 if problem else 1)
+        if problem:
+            self._failures.inc()
+        return problem is None
+
+    async def _on_reconnected(self) -> None:
+        self._again.set()
+
+
+def _build(chassis: Chassis, settings: dict[type[Settings], Any]) -> Service:
+    return Provisioner(chassis, settings)
+
+
+SPEC = ServiceSpec(name="provisioner", settings=(StorageSettings,), build=_build)

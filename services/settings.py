@@ -1,0 +1,164 @@
+"""Settings come from the environment, `STUDYROOM_*`, and from nowhere else.
+
+Every settings class names its variables by prefix; every field has a description, and `.env.example` is written
+from them. Bad values are collected over all classes and reported at once.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+EXIT_BAD_SETTINGS = 2
+
+
+class Settings(BaseSettings):
+    """Base of all settings classes."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    @classmethod
+    def variables(cls) -> dict[str, str]:
+        """Field name to environment variable."""
+        prefix = cls.model_config["env_prefix"]
+        return {field: (prefix + field).upper() for field in cls.model_fields}
+
+
+class ProcessSettings(Settings):
+    """What every process has."""
+
+    model_config = SettingsConfigDict(env_prefix="STUDYROOM_")
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="auto: readable on a terminal, JSON elsewhere."
+    )
+    admin_host: str = Field("127.0.0.1", description="Address of /healthz, /readyz and /metrics.")
+    admin_port: int = Field(0, ge=0, le=65535, description="Port of the same; 0 picks a free one.")
+    stop_deadline_seconds: float = Field(
+        25.0, gt=0, description="From SIGTERM to exit, draining included; what is open then is aborted."
+    )
+
+
+class NatsSettings(Settings):
+    """The connection to NATS."""
+
+    model_config = SettingsConfigDict(env_prefix="STUDYROOM_NATS_")
+
+    url: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("nats://127.0.0.1:4222",), description="One or more servers, separated by commas."
+    )
+    user: str | None = Field(None, description="User name, with STUDYROOM_NATS_PASSWORD.")
+    password: SecretStr | None = Field(None, description="Password of that user.")
+    credentials_file: str | None = Field(None, description="Path of a .creds file, instead of user and password.")
+    ping_interval_seconds: float = Field(1.0, gt=0, description="A frozen server is noticed after three of these.")
+    connect_timeout_seconds: float = Field(2.0, gt=0, description="For one server.")
+    reconnect_max_wait_seconds: float = Field(
+        2.0, gt=0, description="Cap of the jittered wait between attempts to reconnect, which never end."
+    )
+    pending_messages: int = Field(
+        65_536,
+        gt=0,
+        description="Received but not yet handled, per subscription; above it messages are dropped.",
+    )
+    pending_bytes: int = Field(16 * 1024 * 1024, gt=0, description="The same in bytes.")
+
+    @field_validator("url", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            value = tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("url")
+    @classmethod
+    def _schemes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("at least one server is needed")
+        for url in value:
+            if not url.startswith(("nats://", "tls://")):
+                raise ValueError("servers start with nats:// or tls://")
+        return value
+
+
+class StorageSettings(Settings):
+    """Streams and buckets, as the provisioner makes them."""
+
+    model_config = SettingsConfigDict(env_prefix="STUDYROOM_STORAGE_")
+
+    replicas: int = Field(1, ge=1, le=5, description="Copies of every stream; 3 on a cluster of three.")
+    kind: Literal["file", "memory"] = Field("file", description="Where streams live; cannot change later.")
+    chat_max_messages_per_room: int = Field(10_000, ge=1, description="Older messages of a room are dropped.")
+    chat_max_age_seconds: int = Field(30 * 86_400, ge=0, description="Older messages are dropped; 0 keeps them.")
+    chat_max_bytes: int = Field(
+        -1, ge=-1, description="Size of all chat together, beyond which the oldest goes; -1 for no limit."
+    )
+    chat_duplicate_window_seconds: int = Field(
+        120, ge=1, description="How long a retried chat message is recognised by its id."
+    )
+    presence_marker_ttl_seconds: int = Field(
+        3600,
+        ge=60,
+        description="How long the trace of a removed member is kept for watchers that were cut off.",
+    )
+    gateway_lease_seconds: int = Field(6, ge=2, description="A gateway that does not renew its lease is dead then.")
+
+
+class BadSettings(Exception):  # noqa: N818 - named for what it is
+    """One or more variables are wrong. `problems` maps each to what is wrong with it."""
+
+    def __init__(self, problems: dict[str, str]) -> None:
+        self.problems = problems
+        lines = [f"  {variable}: {problem}" for variable, problem in sorted(problems.items())]
+        super().__init__("bad settings in the environment:\n" + "\n".join(lines))
+
+
+def load(classes: Sequence[type[Settings]]) -> dict[type[Settings], Settings]:
+    """An instance of each class from the environment. Raises BadSettings naming every bad variable."""
+    loaded: dict[type[Settings], Settings] = {}
+    problems: dict[str, str] = {}
+    for cls in classes:
+        try:
+            loaded[cls] = cls()
+        except ValidationError as error:
+            variables = cls.variables()
+            for item in error.errors(include_url=False, include_input=False):
+                field = str(item["loc"][0]) if item["loc"] else ""
+                problems[variables.get(field, cls.model_config["env_prefix"] + "*")] = item["msg"]
+    if problems:
+        raise BadSettings(problems)
+    return loaded
+
+
+def load_or_exit(classes: Sequence[type[Settings]]) -> dict[type[Settings], Settings]:
+    """As `load`, but prints the problems and ends the process with status 2."""
+    try:
+        return load(classes)
+    except BadSettings as error:
+        print(error, file=sys.stderr)  # noqa: T201 - logs are not set up yet
+        sys.exit(EXIT_BAD_SETTINGS)
+
+
+def describe(classes: Sequence[type[Settings]]) -> str:
+    """The text of `.env.example`: every variable with its default and what it is for."""
+    lines = ["# Every setting of every process, with its default. Written by `make env-example`."]
+    for cls in classes:
+        lines += ["", f"# --- {(cls.__doc__ or cls.__name__).strip().splitlines()[0]}"]
+        for field, variable in cls.variables().items():
+            info = cls.model_fields[field]
+            lines += ["", f"# {info.description}", f"# {variable}={_as_text(info.default)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _as_text(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(value).lower()
+        case tuple():
+            return ",".join(map(str, value))
+        case _:
+            return str(value)

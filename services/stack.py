@@ -1,0 +1,267 @@
+"""The embedded stack: nats-server and every service, each its own process, on one machine with one command."""
+
+import asyncio
+import ctypes
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from services.http import AddressUnavailable, listen
+from services.nats_server import NatsServerOptions, command
+
+_READY_POLL_SECONDS = 0.05
+_READY_DEADLINE_SECONDS = 60.0
+_PROBE_TIMEOUT_SECONDS = 1.0
+_RESTART_WAIT_SECONDS = 1.0
+_STOP_MARGIN_SECONDS = 5.0
+_HTTP_OK = 200
+_PR_SET_PDEATHSIG = 1
+
+
+class StackFailed(Exception):  # noqa: N818 - named for what it is
+    """The stack cannot run; `str()` is one clear line."""
+
+
+@dataclass(frozen=True)
+class StackOptions:
+    gateways: int
+    presence: int
+    port: int
+    nats_url: str | None
+    """None: run a nats-server of our own."""
+    data_dir: Path
+    stop_deadline_seconds: float = 25.0
+
+
+@dataclass
+class Child:
+    """One process of the stack; `environment` is what it gets beside ours."""
+
+    name: str
+    service: str
+    command: list[str]
+    environment: dict[str, str] = field(default_factory=dict)
+    url: str = ""
+    admin_url: str = ""
+    ready_url: str = ""
+    process: asyncio.subprocess.Process | None = None
+    restarts: int = 0
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid if self.process is not None else 0
+
+
+class Stack:
+    def __init__(self, options: StackOptions) -> None:
+        self._options = options
+        self._stopping = asyncio.Event()
+        self._children: list[Child] = []
+        self._watchers: list[asyncio.Task[None]] = []
+
+    async def run(self) -> None:
+        """Run until SIGINT or SIGTERM. Raises StackFailed when it cannot start."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stopping.set)
+        self._options.data_dir.mkdir(parents=True, exist_ok=True)
+        self._check_ports()
+        self._children = list(self._plan())
+        try:
+            for child in self._children:
+                await self._spawn(child)
+            if await self._wait_ready():
+                self._write_table()
+                print(_table(self._children, self._options), flush=True)  # noqa: T201 - this is the output
+                await self._stopping.wait()
+        finally:
+            await self._stop()
+
+    # --- what runs ----------------------------------------------------------------------------------------
+
+    def _check_ports(self) -> None:
+        for index in range(self._options.gateways):
+            try:
+                listen("127.0.0.1", self._options.port + index).close()
+            except AddressUnavailable as error:
+                raise StackFailed(f"{error} (choose another with --port)") from error
+
+    def _plan(self) -> Iterator[Child]:
+        options = self._options
+        nats_url = options.nats_url
+        if nats_url is None:
+            nats_port, monitor_port = free_port(), free_port()
+            nats_url = f"nats://127.0.0.1:{nats_port}"
+            server = NatsServerOptions(nats_port, monitor_port, options.data_dir / "nats")
+            monitor = f"http://127.0.0.1:{monitor_port}"
+            yield Child(
+                "nats",
+                "nats",
+                command(server),
+                url=nats_url,
+                admin_url=monitor,
+                ready_url=f"{monitor}/healthz",
+            )
+        yield self._service("provisioner", "provisioner", nats_url)
+        for index in range(options.presence):
+            yield self._service(f"presence-{index}", "presence", nats_url)
+        for index in range(options.gateways):
+            port = options.port + index
+            child = self._service(f"gateway-{index}", "gateway", nats_url)
+            child.url = f"http://127.0.0.1:{port}"
+            child.environment |= {"STUDYROOM_GATEWAY_PORT": str(port)}
+            if "STUDYROOM_GATEWAY_GUESTS" not in os.environ:
+                child.environment["STUDYROOM_GATEWAY_GUESTS"] = "true"
+            yield child
+
+    def _service(self, name: str, service: str, nats_url: str) -> Child:
+        admin_port = free_port()
+        admin_url = f"http://127.0.0.1:{admin_port}"
+        environment = {
+            "STUDYROOM_NATS_URL": nats_url,
+            "STUDYROOM_ADMIN_HOST": "127.0.0.1",
+            "STUDYROOM_ADMIN_PORT": str(admin_port),
+        }
+        run = [sys.executable, "-m", "services.cli", service]
+        return Child(name, service, run, environment, admin_url=admin_url, ready_url=f"{admin_url}/readyz")
+
+    # --- life ---------------------------------------------------------------------------------------------
+
+    async def _spawn(self, child: Child) -> None:
+        log_path = self._options.data_dir / f"{child.name}.log"
+        with log_path.open("ab") as log_file:
+            child.process = await asyncio.create_subprocess_exec(
+                *child.command,
+                env={**os.environ, **child.environment},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log_file,
+                stderr=log_file,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one call into libc, no locks
+            )
+        self._watchers.append(asyncio.create_task(self._watch(child, child.process), name=f"watch {child.name}"))
+
+    async def _watch(self, child: Child, process: asyncio.subprocess.Process) -> None:
+        """Report a child that dies and start it again, for as long as the stack is wanted."""
+        status = await process.wait()
+        if self._stopping.is_set():
+            return
+        child.restarts += 1
+        log_path = self._options.data_dir / f"{child.name}.log"
+        print(  # noqa: T201 - this is the output
+            f"{child.name} (pid {process.pid}) ended with status {status}, starting it again; see {log_path}",
+            file=sys.stderr,
+            flush=True,
+        )
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_RESTART_WAIT_SECONDS):
+                await self._stopping.wait()
+        if not self._stopping.is_set():
+            await self._spawn(child)
+            self._write_table()
+
+    async def _wait_ready(self) -> bool:
+        """False when a signal came first."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _READY_DEADLINE_SECONDS
+        for child in self._children:
+            while not await asyncio.to_thread(_answers, child.ready_url):
+                if self._stopping.is_set():
+                    return False
+                if child.process is not None and child.process.returncode is not None:
+                    raise StackFailed(f"{child.name} did not start:\n{self._last_words(child)}")
+                if loop.time() > deadline:
+                    raise StackFailed(f"{child.name} is not ready:\n{self._last_words(child)}")
+                await asyncio.sleep(_READY_POLL_SECONDS)
+        return not self._stopping.is_set()
+
+    async def _stop(self) -> None:
+        """Gateways first, then what they need; each finishes its work before the next is asked to stop."""
+        self._stopping.set()
+        for service in ("gateway", "presence", "provisioner", "nats"):
+            group = [
+                child.process
+                for child in self._children
+                if child.service == service and child.process is not None and child.process.returncode is None
+            ]
+            for process in group:
+                process.terminate()
+            if group:
+                await self._reap(group)
+        await asyncio.gather(*self._watchers)
+
+    async def _reap(self, group: list[asyncio.subprocess.Process]) -> None:
+        waits = [asyncio.create_task(process.wait()) for process in group]
+        _, late = await asyncio.wait(waits, timeout=self._options.stop_deadline_seconds + _STOP_MARGIN_SECONDS)
+        if late:
+            for process in group:
+                if process.returncode is None:
+                    process.kill()
+            await asyncio.wait(late)
+
+    # --- what is told -------------------------------------------------------------------------------------
+
+    def _write_table(self) -> None:
+        rows = [
+            {
+                "name": child.name,
+                "service": child.service,
+                "pid": child.pid,
+                "url": child.url,
+                "admin_url": child.admin_url,
+                "restarts": child.restarts,
+            }
+            for child in self._children
+        ]
+        target = self._options.data_dir / "stack.json"
+        draft = target.with_suffix(".tmp")
+        draft.write_text(json.dumps({"processes": rows}, indent=2) + "\n")
+        draft.replace(target)
+
+    def _last_words(self, child: Child) -> str:
+        path = self._options.data_dir / f"{child.name}.log"
+        return "\n".join(path.read_text(errors="replace").splitlines()[-10:])
+
+
+def free_port() -> int:
+    """A port on loopback that is free now."""
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _die_with_parent() -> None:
+    """Linux: should the stack be killed outright, its children are asked to stop; nothing is left behind."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urlopen(url, timeout=_PROBE_TIMEOUT_SECONDS) as response:  # noqa: S310 - our own loopback address
+            return bool(response.status == _HTTP_OK)
+    except (URLError, OSError):
+        return False
+
+
+def _table(children: list[Child], options: StackOptions) -> str:
+    rows = [("process", "pid", "address", "admin")]
+    rows += [(child.name, str(child.pid), child.url, child.admin_url) for child in children]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    gateways = [child.url for child in children if child.service == "gateway"]
+    lines += [
+        "",
+        f"Studyroom is ready: open {gateways[0]}",
+        f"Logs and data are in {options.data_dir}. Ctrl-C stops everything.",
+    ]
+    return "\n".join(lines)

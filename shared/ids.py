@@ -1,0 +1,52 @@
+"""Identifiers. All are UUIDs, carried as their canonical text (36 lower-case characters)."""
+
+from typing import Annotated, NewType
+from uuid import UUID, uuid4
+
+from pydantic import AfterValidator, WithJsonSchema
+
+ID_LENGTH = 36
+"""Characters in every id, so that wire formats may use fixed-width fields."""
+
+
+def canonical_uuid(text: str) -> str:
+    """The canonical form of any spelling of a UUID that RFC 9562 readers accept (hyphens, braces, URN, case).
+
+    Raises ValueError, naming the value, when it is not a UUID.
+    """
+    try:
+        return str(UUID(text))
+    except ValueError as error:
+        raise ValueError(f"not a UUID: {text[:64]!r}") from error
+
+
+_Canonical = (AfterValidator(canonical_uuid), WithJsonSchema({"type": "string", "format": "uuid"}))
+
+RoomId = NewType("RoomId", str)
+UserId = NewType("UserId", str)
+ConnectionId = NewType("ConnectionId", str)
+GatewayId = NewType("GatewayId", str)
+MessageId = NewType("MessageId", str)
+
+RoomIdField = Annotated[RoomId, *_Canonical]
+UserIdField = Annotated[UserId, *_Canonical]
+ConnectionIdField = Annotated[ConnectionId, *_Canonical]
+GatewayIdField = Annotated[GatewayId, *_Canonical]
+MessageIdField = Annotated[MessageId, *_Canonical]
+
+
+def new_connection_id() -> ConnectionId:
+    return ConnectionId(str(uuid4()))
+
+
+def new_gateway_id() -> GatewayId:
+    """A gateway's name is new at every start, so that a restarted gateway never inherits a dead one's members."""
+    return GatewayId(str(uuid4()))
+
+
+def new_message_id() -> MessageId:
+    return MessageId(str(uuid4()))
+
+
+def new_user_id() -> UserId:
+    return UserId(str(uuid4()))

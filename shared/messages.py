@@ -1,0 +1,279 @@
+"""The client protocol: one JSON object per WebSocket text frame, `{"type": …, "payload": …}`.
+
+Unit messages have no payload. Fields that the first protocol did not have are optional for the reader and come
+after its own, so that an old client works unchanged.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
+
+from shared.errors import ErrorCode
+from shared.ids import ConnectionIdField, MessageIdField, RoomIdField, UserIdField
+
+ELEMENT_ID_MAX_CHARS = 256
+USERNAME_MAX_CHARS = 100
+AVATAR_URL_MAX_CHARS = 2000
+
+
+class _Part(BaseModel):
+    """Unknown fields are ignored: a newer peer may send more than we know."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+
+
+# --- what the client says ----------------------------------------------------------------------------------
+
+
+class JoinRoomPayload(_Part):
+    room_id: RoomIdField
+    since: int | None = Field(default=None, ge=0)
+    """`seq` of the last chat message this client has of the room."""
+    epoch: str | None = Field(default=None, max_length=64)
+    """`epoch` of the `JoinedRoom` in which it was seen."""
+
+
+class ChatSendPayload(_Part):
+    content: str
+    id: MessageIdField | None = None
+    """Chosen by the client; sending again with the same id stores nothing twice."""
+
+
+class CursorPosition(_Part):
+    x: FiniteFloat
+    y: FiniteFloat
+    element_id: str | None = Field(default=None, max_length=ELEMENT_ID_MAX_CHARS)
+
+
+class TypingPayload(_Part):
+    is_typing: bool
+
+
+class JoinRoom(_Part):
+    type: Literal["JoinRoom"] = "JoinRoom"
+    payload: JoinRoomPayload
+
+
+class LeaveRoom(_Part):
+    type: Literal["LeaveRoom"] = "LeaveRoom"
+
+
+class ChatSend(_Part):
+    type: Literal["Chat"] = "Chat"
+    payload: ChatSendPayload
+
+
+class CursorMove(_Part):
+    type: Literal["CursorMove"] = "CursorMove"
+    payload: CursorPosition
+
+
+class Typing(_Part):
+    type: Literal["Typing"] = "Typing"
+    payload: TypingPayload
+
+
+class Ping(_Part):
+    type: Literal["Ping"] = "Ping"
+
+
+ClientMessage = JoinRoom | LeaveRoom | ChatSend | CursorMove | Typing | Ping
+
+# --- what the server says ----------------------------------------------------------------------------------
+
+
+class UserPresence(_Part):
+    user_id: UserIdField
+    username: str
+    avatar_url: str | None = None
+    cursor: CursorPosition | None = None
+
+
+class WelcomePayload(_Part):
+    connection_id: ConnectionIdField
+    user_id: UserIdField
+    server_time: int
+    """Unix milliseconds."""
+
+
+class JoinedRoomPayload(_Part):
+    room_id: RoomIdField
+    users: list[UserPresence]
+    epoch: str
+    """Changes when the server's history was lost or replaced: then everything known before is void."""
+
+
+class UserPayload(_Part):
+    user: UserPresence
+
+
+class UserLeftPayload(_Part):
+    user_id: UserIdField
+
+
+class ChatPayload(_Part):
+    user_id: UserIdField
+    username: str
+    content: str
+    timestamp: int
+    """Unix seconds."""
+    id: MessageIdField
+    seq: int
+    """Position in the room's history; grows within an epoch, not always by one."""
+
+
+class CursorUpdatePayload(_Part):
+    user_id: UserIdField
+    x: FiniteFloat
+    y: FiniteFloat
+    element_id: str | None
+
+
+class TypingStatusPayload(_Part):
+    user_id: UserIdField
+    is_typing: bool
+
+
+class ErrorPayload(_Part):
+    message: str
+    code: ErrorCode
+    id: MessageIdField | None = Field(default=None, exclude_if=lambda value: value is None)
+    """The id of the chat message this is about; absent otherwise."""
+
+
+class Welcome(_Part):
+    """The first message of every connection."""
+
+    type: Literal["Welcome"] = "Welcome"
+    payload: WelcomePayload
+
+
+class JoinedRoom(_Part):
+    """The answer to `JoinRoom`; every room event after it is newer than its roster."""
+
+    type: Literal["JoinedRoom"] = "JoinedRoom"
+    payload: JoinedRoomPayload
+
+
+class UserJoined(_Part):
+    type: Literal["UserJoined"] = "UserJoined"
+    payload: UserPayload
+
+
+class UserUpdated(_Part):
+    """A member who is present changed name or avatar (joined again with another token, say)."""
+
+    type: Literal["UserUpdated"] = "UserUpdated"
+    payload: UserPayload
+
+
+class UserLeft(_Part):
+    type: Literal["UserLeft"] = "UserLeft"
+    payload: UserLeftPayload
+
+
+class Chat(_Part):
+    """A stored chat message. Its author gets it too: that is the acknowledgement."""
+
+    type: Literal["Chat"] = "Chat"
+    payload: ChatPayload
+
+
+class CursorUpdate(_Part):
+    type: Literal["CursorUpdate"] = "CursorUpdate"
+    payload: CursorUpdatePayload
+
+
+class TypingStatus(_Part):
+    type: Literal["TypingStatus"] = "TypingStatus"
+    payload: TypingStatusPayload
+
+
+class Pong(_Part):
+    type: Literal["Pong"] = "Pong"
+
+
+class Error(_Part):
+    type: Literal["Error"] = "Error"
+    payload: ErrorPayload
+
+
+ServerMessage = (
+    Welcome | JoinedRoom | UserJoined | UserUpdated | UserLeft | Chat | CursorUpdate | TypingStatus | Pong | Error
+)
+
+# --- encoding and decoding ---------------------------------------------------------------------------------
+
+_client_messages: TypeAdapter[ClientMessage] = TypeAdapter(Annotated[ClientMessage, Field(discriminator="type")])
+_server_messages: TypeAdapter[ServerMessage] = TypeAdapter(Annotated[ServerMessage, Field(discriminator="type")])
+
+
+class InvalidMessage(ValueError):  # noqa: N818 - named for what it is, as its fellows
+    """What a client sent is not a message of this protocol.
+
+    `code` is stable; `str()` names what is wrong, in English, without echoing what was sent.
+    """
+
+    def __init__(self, code: ErrorCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def decode_client_message(text: str) -> ClientMessage:
+    """One validated client message. Raises InvalidMessage."""
+    try:
+        return _client_messages.validate_json(text)
+    except ValidationError as error:
+        raise _explain(error) from None
+
+
+def decode_server_message(text: str | bytes) -> ServerMessage:
+    """One server message, for clients and tests. Raises pydantic's ValidationError."""
+    return _server_messages.validate_json(text)
+
+
+def encode(message: ServerMessage | ClientMessage) -> bytes:
+    """Compact UTF-8 JSON, fields in the order of the model."""
+    return message.__pydantic_serializer__.to_json(message)
+
+
+def _explain(error: ValidationError) -> InvalidMessage:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    match first["type"]:
+        case "json_invalid":
+            return InvalidMessage(ErrorCode.INVALID_JSON, first["msg"])
+        case "union_tag_invalid" | "union_tag_not_found" | "model_attributes_type" | "dict_type" | "model_type":
+            if len(first["loc"]) == 0:
+                known = "JoinRoom, LeaveRoom, Chat, CursorMove, Typing, Ping"
+                return InvalidMessage(ErrorCode.UNKNOWN_TYPE, f'"type" must be one of {known}')
+        case _:
+            pass
+    message_type, *path = (str(part) for part in first["loc"])
+    field = ".".join(path) or "message"
+    return InvalidMessage(ErrorCode.INVALID_MESSAGE, f"{message_type}: {field}: {first['msg']}")
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of both directions, each as a discriminated union."""
+    _, schema = TypeAdapter.json_schemas(
+        [
+            ("ClientMessage", "validation", _client_messages),
+            ("ServerMessage", "serialization", _server_messages),
+        ],
+        title="Studyroom client protocol",
+        ref_template="#/$defs/{model}",
+    )
+    unions = {
+        "ClientMessage": _client_messages.json_schema(mode="validation", ref_template="#/$defs/{model}"),
+        "ServerMessage": _server_messages.json_schema(mode="serialization", ref_template="#/$defs/{model}"),
+    }
+    definitions = dict(schema["$defs"])
+    for name, union in unions.items():
+        union.pop("$defs", None)
+        definitions[name] = union
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Studyroom client protocol",
+        "oneOf": [{"$ref": "#/$defs/ClientMessage"}, {"$ref": "#/$defs/ServerMessage"}],
+        "$defs": dict(sorted(definitions.items())),
+    }

@@ -1,0 +1,116 @@
+"""Every NATS subject, stream and bucket name. No other module spells one.
+
+`<shard>` is crc32(room id) modulo 64, fixed for ever, so that presence and the streams can be split over
+machines by configuration alone.
+"""
+
+from zlib import crc32
+
+from shared.ids import ID_LENGTH, GatewayId, RoomId, UserId
+
+SHARDS = 64
+
+CHAT_STREAM = "CHAT"
+PRESENCE_BUCKET = "presence"
+GATEWAYS_BUCKET = "gateways"
+PRESENCE_STREAM = f"KV_{PRESENCE_BUCKET}"
+GATEWAYS_STREAM = f"KV_{GATEWAYS_BUCKET}"
+
+PRESENCE_QUEUE = "presence"
+"""Queue group: each presence request goes to one replica."""
+
+
+def shard_of(room: RoomId) -> int:
+    return crc32(room.encode("ascii")) % SHARDS
+
+
+# --- requests to presence ----------------------------------------------------------------------------------
+
+
+def presence_join(shard: int) -> str:
+    return f"presence.{shard}.join"
+
+
+def presence_leave(shard: int) -> str:
+    return f"presence.{shard}.leave"
+
+
+def presence_roster(shard: int) -> str:
+    return f"presence.{shard}.roster"
+
+
+def presence_cursors(shard: int) -> str:
+    """Gateways tell presence the newest cursors here, once a second."""
+    return f"presence.{shard}.cursors"
+
+
+ALL_JOINS = "presence.*.join"
+ALL_LEAVES = "presence.*.leave"
+ALL_ROSTERS = "presence.*.roster"
+ALL_CURSORS = "presence.*.cursors"
+
+# --- the state ---------------------------------------------------------------------------------------------
+
+PRESENCE_KEYS = f"$KV.{PRESENCE_BUCKET}.>"
+GATEWAY_KEYS = f"$KV.{GATEWAYS_BUCKET}.>"
+CHAT_SUBJECTS = "chat.*.*"
+
+
+def presence_key(room: RoomId, user: UserId) -> str:
+    return f"$KV.{PRESENCE_BUCKET}.{shard_of(room)}.{room}.{user}"
+
+
+def presence_keys_of_shard(shard: int) -> str:
+    return f"$KV.{PRESENCE_BUCKET}.{shard}.>"
+
+
+def parse_presence_key(subject: str) -> tuple[RoomId, UserId]:
+    """Room and user of a presence key. Raises ValueError for any other subject."""
+    match subject.split("."):
+        case ["$KV", bucket, _shard, room, user] if bucket == PRESENCE_BUCKET:
+            return RoomId(room), UserId(user)
+        case _:
+            raise ValueError(f"not a presence key: {subject!r}")
+
+
+def gateway_key(gateway: GatewayId) -> str:
+    return f"$KV.{GATEWAYS_BUCKET}.{gateway}"
+
+
+def chat(room: RoomId) -> str:
+    return f"chat.{shard_of(room)}.{room}"
+
+
+def chat_deduplication_id(room: RoomId, user: UserId, message: str) -> str:
+    """JetStream forgets the subject when it compares ids, so the id contains the room."""
+    return f"{room}:{user}:{message}"
+
+
+# --- what gateways hear ------------------------------------------------------------------------------------
+
+PRESENCE_REPUBLISH_SOURCE = f"$KV.{PRESENCE_BUCKET}.*.*.*"
+PRESENCE_REPUBLISH_TARGET = "room.{{wildcard(1)}}.{{wildcard(2)}}.presence.{{wildcard(3)}}"
+CHAT_REPUBLISH_TARGET = "room.{{wildcard(1)}}.{{wildcard(2)}}.chat"
+
+
+def room_events(room: RoomId) -> str:
+    """The one subscription a gateway holds for a room."""
+    return f"room.{shard_of(room)}.{room}.>"
+
+
+def room_cursor(room: RoomId) -> str:
+    return f"room.{shard_of(room)}.{room}.cursor"
+
+
+def room_typing(room: RoomId) -> str:
+    return f"room.{shard_of(room)}.{room}.typing"
+
+
+def room_event_kind(subject: str) -> str:
+    """`presence`, `chat`, `cursor` or `typing`: the token behind the room in a room event's subject."""
+    return subject.split(".", 4)[3]
+
+
+def room_event_user(subject: str) -> UserId:
+    """The user a `presence` room event is about."""
+    return UserId(subject[-ID_LENGTH:])

@@ -1,0 +1,37 @@
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from tests.support.processes import EmbeddedStack, NatsServer, embedded_stack, nats_server
+
+
+@pytest.fixture
+def room() -> str:
+    """A room nobody else uses."""
+    return str(uuid4())
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
+    """The whole system with two gateways and two presence replicas. Tests share it and use rooms of their own."""
+    running = embedded_stack(tmp_path_factory.mktemp("stack"))
+    running.start()
+    try:
+        running.wait_ready()
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture
+def own_nats(tmp_path: Path) -> Iterator[NatsServer]:
+    """A nats-server for one test alone."""
+    server = nats_server(tmp_path)
+    server.start()
+    try:
+        server.wait_ready()
+        yield server
+    finally:
+        server.stop()

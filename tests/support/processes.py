@@ -1,0 +1,247 @@
+"""Real processes: nats-server alone or as a cluster, single services, and the whole embedded stack."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from services.nats_server import NatsServerOptions, command, program
+from services.stack import free_port
+from tests.support.waiting import http_get, wait_until
+
+Environment = dict[str, str]
+
+
+@dataclass
+class Process:
+    """A child process with its output in a file."""
+
+    name: str
+    command: list[str]
+    log: Path
+    environment: Environment = field(default_factory=dict)
+    popen: "subprocess.Popen[bytes] | None" = None
+
+    def start(self) -> None:
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("STUDYROOM_")}
+        with self.log.open("ab") as output:
+            self.popen = subprocess.Popen(
+                self.command,
+                env={**inherited, **self.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        assert self.popen is not None
+        return self.popen.pid
+
+    @property
+    def running(self) -> bool:
+        return self.popen is not None and self.popen.poll() is None
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self.popen is not None
+        self.popen.send_signal(number)
+
+    def wait(self, deadline_seconds: float = 30.0) -> int:
+        """The exit status."""
+        assert self.popen is not None
+        return self.popen.wait(deadline_seconds)
+
+    def stop(self) -> None:
+        """End it, gently first."""
+        if self.popen is None or self.popen.poll() is not None:
+            return
+        with suppress(ProcessLookupError):
+            self.popen.send_signal(signal.SIGCONT)
+            self.popen.terminate()
+        try:
+            self.popen.wait(40)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            self.popen.wait(5)
+
+    def output(self) -> str:
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+
+@dataclass
+class NatsServer(Process):
+    url: str = ""
+    monitor_url: str = ""
+
+    def wait_ready(self) -> None:
+        wait_until(lambda: http_get(f"{self.monitor_url}/healthz")[0] == 200, f"{self.name} is healthy", 30)
+
+    def monitor(self, path: str) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(http_get(f"{self.monitor_url}/{path}")[1])
+        return answer
+
+
+def nats_server(directory: Path) -> NatsServer:
+    """One nats-server with JetStream, not yet started."""
+    options = NatsServerOptions(free_port(), free_port(), directory / "store")
+    return NatsServer(
+        name="nats",
+        command=command(options),
+        log=directory / "nats.log",
+        url=f"nats://127.0.0.1:{options.port}",
+        monitor_url=f"http://127.0.0.1:{options.monitor_port}",
+    )
+
+
+def nats_cluster(directory: Path, size: int = 3, routes: dict[tuple[int, int], str] | None = None) -> list[NatsServer]:
+    """A JetStream cluster on loopback, not yet started.
+
+    `routes`: for a pair (from, to), the `host:port` to use instead of the server's own, a proxy for example.
+    """
+    cluster_ports = [free_port() for _ in range(size)]
+    servers = []
+    for index in range(size):
+        port, monitor = free_port(), free_port()
+        others = [
+            f"nats://{(routes or {}).get((index, other), f'127.0.0.1:{cluster_ports[other]}')}"
+            for other in range(size)
+            if other != index
+        ]
+        home = directory / f"nats-{index}"
+        home.mkdir(parents=True, exist_ok=True)
+        config = home / "nats.conf"
+        config.write_text(
+            f"""
+            server_name: n{index}
+            listen: "127.0.0.1:{port}"
+            http: "127.0.0.1:{monitor}"
+            jetstream {{ store_dir: "{home}/store" }}
+            cluster {{
+              name: studyroom
+              listen: "127.0.0.1:{cluster_ports[index]}"
+              no_advertise: true
+              routes: {json.dumps(others)}
+            }}
+            """
+        )
+        servers.append(
+            NatsServer(
+                name=f"nats-{index}",
+                command=[program(), "--config", str(config)],
+                log=home / "nats.log",
+                url=f"nats://127.0.0.1:{port}",
+                monitor_url=f"http://127.0.0.1:{monitor}",
+            )
+        )
+    return servers
+
+
+@dataclass
+class ServiceProcess(Process):
+    admin_url: str = ""
+    url: str = ""
+
+    def wait_ready(self, deadline_seconds: float = 30.0) -> None:
+        def ready() -> bool:
+            assert self.running, f"{self.name} ended:\n{self.output()[-2000:]}"
+            return http_get(f"{self.admin_url}/readyz")[0] == 200
+
+        wait_until(ready, f"{self.name} is ready", deadline_seconds)
+
+    def metrics(self) -> str:
+        return http_get(f"{self.admin_url}/metrics")[1]
+
+    def metric(self, sample: str) -> float:
+        """The value of one sample, its labels included in the name; 0 when it is not there."""
+        for line in self.metrics().splitlines():
+            if line.startswith(f"{sample} "):
+                return float(line.rsplit(" ", 1)[1])
+        return 0.0
+
+
+def service(name: str, directory: Path, nats_url: str, **environment: str) -> ServiceProcess:
+    """One service process, not yet started. A gateway lets guests in unless told otherwise."""
+    admin_port = free_port()
+    variables = {"STUDYROOM_NATS_URL": nats_url, "STUDYROOM_ADMIN_PORT": str(admin_port)}
+    url = ""
+    if name == "gateway":
+        port = environment.pop("STUDYROOM_GATEWAY_PORT", None) or str(free_port())
+        variables |= {"STUDYROOM_GATEWAY_PORT": port, "STUDYROOM_GATEWAY_GUESTS": "true"}
+        url = f"ws://127.0.0.1:{port}/ws"
+    return ServiceProcess(
+        name=name,
+        command=[sys.executable, "-m", "services.cli", name],
+        log=directory / f"{name}-{admin_port}.log",
+        environment={**variables, **environment},
+        admin_url=f"http://127.0.0.1:{admin_port}",
+        url=url,
+    )
+
+
+@dataclass
+class EmbeddedStack(Process):
+    """`studyroom up` as a user runs it."""
+
+    data_dir: Path = Path()
+
+    def wait_ready(self, deadline_seconds: float = 60.0) -> None:
+        def ready() -> bool:
+            assert self.running, f"studyroom up ended:\n{self.output()[-3000:]}"
+            return "Studyroom is ready" in self.output()
+
+        wait_until(ready, "the stack is ready", deadline_seconds)
+
+    def table(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = json.loads((self.data_dir / "stack.json").read_text())["processes"]
+        return rows
+
+    def of(self, service: str) -> list[dict[str, Any]]:
+        return [row for row in self.table() if row["service"] == service]
+
+    @property
+    def gateways(self) -> list[str]:
+        """WebSocket addresses."""
+        return [row["url"].replace("http://", "ws://") + "/ws" for row in self.of("gateway")]
+
+    @property
+    def nats_url(self) -> str:
+        url: str = self.of("nats")[0]["url"]
+        return url
+
+
+def free_port_range(size: int) -> int:
+    """The first of `size` adjacent free ports."""
+    from services.http import AddressUnavailable, listen
+
+    while True:
+        first = free_port()
+        try:
+            for offset in range(size):
+                listen("127.0.0.1", first + offset).close()
+        except (AddressUnavailable, OverflowError):
+            continue
+        return first
+
+
+def embedded_stack(
+    directory: Path, *arguments: str, gateways: int = 2, presence: int = 2, **environment: str
+) -> EmbeddedStack:
+    """The whole system, not yet started."""
+    data_dir = directory / "data"
+    return EmbeddedStack(
+        name="studyroom up",
+        command=[
+            sys.executable, "-m", "services.cli", "up",
+            "--gateways", str(gateways), "--presence", str(presence),
+            "--port", str(free_port_range(gateways)), "--data-dir", str(data_dir), *arguments,
+        ],
+        log=directory / "up.log",
+        environment=environment,
+        data_dir=data_dir,
+    )  # fmt: skip
