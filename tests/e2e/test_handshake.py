@@ -1,0 +1,233 @@
+"""Getting in: request heads of any size, tokens, refusals, and sockets that never ask for anything."""
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+import websockets
+
+from tests.support.client import Client, clients
+from tests.support.processes import EmbeddedStack, NatsServer, ServiceProcess, service
+from tests.support.waiting import eventually, http_get
+
+SECRET = "a secret for tests, long enough for HS256"
+USER = "11111111-2222-4333-8444-555555555555"
+
+
+def token(**claims: Any) -> str:
+    return jwt.encode({"sub": USER, "exp": int(time.time()) + 60, "name": "Ann", **claims}, SECRET, algorithm="HS256")
+
+
+@pytest.fixture(scope="module")
+def strict(stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
+    """A gateway that wants tokens and has little patience."""
+    gateway = service(
+        "gateway",
+        tmp_path_factory.mktemp("strict"),
+        stack.nats_url,
+        STUDYROOM_GATEWAY_JWT_SECRET=SECRET,
+        STUDYROOM_GATEWAY_HANDSHAKE_SECONDS="1",
+        STUDYROOM_GATEWAY_PING_INTERVAL_SECONDS="1",
+        STUDYROOM_GATEWAY_PING_TIMEOUT_SECONDS="3",
+    )
+    gateway.environment["STUDYROOM_GATEWAY_GUESTS"] = "false"
+    gateway.start()
+    try:
+        gateway.wait_ready()
+        yield gateway
+    finally:
+        gateway.stop()
+
+
+async def refusal(url: str, **options: Any) -> tuple[int, dict[str, str]]:
+    """Status and JSON body of a refused handshake."""
+    with pytest.raises(websockets.InvalidStatus) as caught:
+        await websockets.connect(url, **options)
+    response = caught.value.response
+    return response.status_code, json.loads(response.body)
+
+
+async def read_response(writer_bytes: bytes, url: str) -> bytes:
+    host, port = url.removeprefix("ws://").removesuffix("/ws").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        writer.write(writer_bytes)
+        return await asyncio.wait_for(reader.read(), 10)
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+# --- request heads ---
+
+
+@pytest.mark.parametrize("kilobytes", [1, 2, 4, 8, 15, 16, 17, 24, 32, 48, 60])
+async def test_a_request_head_of_up_to_60_kb_is_welcome(stack: EmbeddedStack, room: str, kilobytes: int):
+    size = kilobytes * 1024
+    headers = {f"X-Filler-{index}": "c" * min(4000, size - index) for index in range(0, size, 4000)}
+    async with clients(stack.gateways[0], additional_headers=headers) as (ann,):
+        await ann.join(room)
+
+
+async def test_a_larger_head_is_refused_and_the_gateway_goes_on(stack: EmbeddedStack):
+    headers = {f"X-Filler-{index}": "c" * 8000 for index in range(9)}
+    status, body = await refusal(stack.gateways[0], additional_headers=headers)
+
+    assert (status, body["code"]) == (431, "headers_too_large")
+    async with clients(stack.gateways[0]):
+        pass
+
+
+async def test_a_head_that_comes_in_small_pieces_is_welcome(stack: EmbeddedStack):
+    host, port = stack.gateways[0].removeprefix("ws://").removesuffix("/ws").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = (
+        b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    for start in range(0, len(head), 7):
+        writer.write(head[start : start + 7])
+        await writer.drain()
+    answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+    writer.close()
+    await writer.wait_closed()
+
+    assert answer.startswith(b"HTTP/1.1 101 ")
+    assert b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in answer  # RFC 6455 section 1.3
+
+
+async def test_a_socket_that_sends_nothing_or_half_a_head_is_ended(strict: ServiceProcess):
+    for beginning in (b"", b"GET /ws HTTP/1.1\r\nHost: x\r\nX-Slow: "):
+        assert await read_response(beginning, strict.url) == b""
+    assert strict.metric("studyroom_gateway_late_request_heads_total") >= 2
+
+
+# --- refusals ---
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "code"),
+    [
+        (b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 8\r\n"
+         b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", b"426", b"upgrade_required"),
+        (b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+         b"Sec-WebSocket-Key: short\r\n\r\n", b"400", b"bad_handshake"),
+        (b"GET /other HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", b"404", b"not_found"),
+        (b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b"426", b"upgrade_required"),
+        (b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b"404", b"not_found"),
+        (b"nonsense\r\n\r\n", b"400", b"Invalid"),
+    ],
+    ids=["old version", "bad key", "another path", "no upgrade", "no such page", "not HTTP"],
+)  # fmt: skip
+async def test_a_wrong_request_is_refused_and_says_why(stack: EmbeddedStack, head: bytes, status: bytes, code: bytes):
+    answer = await read_response(head, stack.gateways[0])
+
+    assert answer.split(b" ")[1] == status
+    assert code in answer
+
+
+def test_plain_http_answers_beside_the_websocket(stack: EmbeddedStack):
+    address = stack.of("gateway")[0]["url"]
+
+    assert http_get(f"{address}/health") == (200, '{"status":"ok"}')
+    assert http_get(f"{address}/api/v1/ping") == (200, "pong")
+
+
+# --- tokens ---
+
+
+async def test_a_token_says_who_one_is(strict: ServiceProcess, room: str):
+    async with clients(strict.url, token=token(avatar_url="https://a.example/1.png")) as (ann,):
+        joined = await ann.join(room)
+
+    assert joined["users"] == [
+        {"user_id": USER, "username": "Ann", "avatar_url": "https://a.example/1.png", "cursor": None}
+    ]
+
+
+async def test_a_token_in_the_authorization_header_is_accepted(strict: ServiceProcess):
+    headers = {"Authorization": f"Bearer {token(sub='employee-7')}"}
+    async with clients(strict.url, strict.url, additional_headers=headers) as (first, second):
+        assert first.user == second.user != "employee-7"
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [None, "nonsense", token(exp=1), token(exp=None), token(sub=None),
+     jwt.encode({"sub": USER, "exp": 9999999999}, "another secret, also long enough for it", algorithm="HS256"),
+     jwt.encode({"sub": USER, "exp": 9999999999}, None, algorithm="none")],
+    ids=["none at all", "nonsense", "expired", "without exp", "without sub", "another secret", "algorithm none"],
+)  # fmt: skip
+async def test_a_bad_token_is_refused_at_the_handshake(strict: ServiceProcess, bad: str | None):
+    url = strict.url if bad is None else f"{strict.url}?access_token={bad}"
+    status, body = await refusal(url)
+
+    assert (status, body["code"]) == (401, "unauthorized")
+    assert bad is None or bad not in body["message"]
+
+
+async def test_a_third_tab_of_the_same_user_announces_nothing(
+    stack: EmbeddedStack, strict: ServiceProcess, tmp_path: Path, room: str
+):
+    tabs = [await Client.connect(strict.url, token=token()) for _ in range(3)]
+    async with clients(stack.gateways[0]) as (watcher,):
+        await watcher.join(room)
+        for tab in tabs:
+            await tab.join(room)
+        await watcher.expect("UserJoined")
+        for tab in tabs[:2]:
+            await tab.close()
+        await tabs[2].chat("still here")
+        await watcher.expect("Chat")
+        before = watcher.types()
+        await tabs[2].close()
+        left = await watcher.expect("UserLeft")
+
+    assert before == ["JoinedRoom", "UserJoined", "Chat"]
+    assert left["user_id"] == USER
+
+
+async def test_cursors_do_not_come_back_to_other_tabs_of_their_user(strict: ServiceProcess, room: str):
+    async with clients(strict.url, strict.url, token=token()) as (first, second):
+        await first.join(room)
+        await second.join(room)
+        await first.send("CursorMove", {"x": 1, "y": 1})
+        await first.chat("marker")
+        await second.expect("Chat")
+
+    assert "CursorUpdate" not in second.types()
+
+
+async def test_a_new_name_in_a_new_tab_is_told_as_an_update(strict: ServiceProcess, room: str):
+    first = await Client.connect(strict.url, token=token())
+    second = await Client.connect(strict.url, token=token(name="Anna"))
+    await first.join(room)
+    await second.join(room)
+    updated = await first.expect("UserUpdated")
+    await first.close()
+    await second.close()
+
+    assert updated["user"]["username"] == "Anna"
+    assert "UserJoined" not in first.types()
+
+
+# --- heartbeats ---
+
+
+async def test_a_client_that_answers_pings_stays_and_a_dead_one_is_closed(strict: ServiceProcess):
+    async with clients(strict.url, token=token()) as (alive,):
+        dead = await Client.connect(strict.url, token=token())
+        dead.socket.transport.pause_reading()
+        before = strict.metric('studyroom_gateway_disconnects_total{code="4001"}')
+        await eventually(
+            lambda: strict.metric('studyroom_gateway_disconnects_total{code="4001"}') > before, "the dead one is closed"
+        )
+        dead.socket.transport.abort()
+        await dead.ended()
+        await alive.settle()

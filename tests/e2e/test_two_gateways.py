@@ -1,0 +1,175 @@
+"""People on different gateways are in the same room."""
+
+from uuid import uuid4
+
+from tests.support.client import Client, clients
+from tests.support.processes import EmbeddedStack
+
+
+def names(joined: dict) -> list[str]:
+    return sorted(user["username"] for user in joined["users"])
+
+
+async def test_a_joiner_gets_the_roster_and_the_others_hear_of_it(stack: EmbeddedStack, room: str):
+    async with clients(*stack.gateways) as (ann, bob):
+        first = await ann.join(room)
+        second = await bob.join(room)
+        heard = await ann.expect("UserJoined")
+
+    assert [user["user_id"] for user in first["users"]] == [ann.user]
+    assert sorted(user["user_id"] for user in second["users"]) == sorted([ann.user, bob.user])
+    assert heard["user"]["user_id"] == bob.user
+    assert first["epoch"] == second["epoch"]
+    assert "UserJoined" not in bob.types()
+
+
+async def test_chat_reaches_everyone_and_its_author(stack: EmbeddedStack, room: str):
+    async with clients(*stack.gateways) as (ann, bob):
+        await ann.join(room)
+        await bob.join(room)
+        await bob.chat('Grüße, 世界 😀 <b>&\n"quoted"')
+        at_ann, at_bob = await ann.expect("Chat"), await bob.expect("Chat")
+
+    assert at_ann == at_bob
+    assert at_ann["content"] == 'Grüße, 世界 😀 <b>&\n"quoted"'
+    assert at_ann["user_id"] == bob.user
+    assert at_ann["seq"] > 0
+
+
+async def test_chat_sent_right_behind_a_join_is_not_lost(stack: EmbeddedStack, room: str):
+    async with clients(stack.gateways[0]) as (ann,):
+        await ann.send("JoinRoom", {"room_id": room})
+        for number in range(10):
+            await ann.chat(str(number))
+        contents = [(await ann.expect("Chat"))["content"] for _ in range(10)]
+
+    assert contents == [str(number) for number in range(10)]
+
+
+async def test_repeating_a_chat_id_stores_one_message_and_answers_with_it(stack: EmbeddedStack, room: str):
+    async with clients(*stack.gateways) as (ann, bob):
+        await ann.join(room)
+        await bob.join(room)
+        message = str(uuid4())
+        await ann.chat("once", id=message)
+        first = await ann.expect("Chat")
+        await ann.chat("once", id=message)
+        repeated = await ann.expect("Chat")
+        await ann.chat("end")
+        at_bob = [await bob.expect("Chat"), await bob.expect("Chat")]
+
+    assert first == repeated
+    assert [chat["content"] for chat in at_bob] == ["once", "end"]
+
+
+async def test_cursors_and_typing_reach_the_others_only(stack: EmbeddedStack, room: str):
+    async with clients(*stack.gateways) as (ann, bob):
+        await ann.join(room)
+        await bob.join(room)
+        await bob.send("CursorMove", {"x": 12.5, "y": -3, "element_id": "board"})
+        await bob.send("Typing", {"is_typing": True})
+        cursor = await ann.expect("CursorUpdate")
+        typing = await ann.expect("TypingStatus")
+        await bob.settle()
+
+    assert cursor == {"user_id": bob.user, "x": 12.5, "y": -3.0, "element_id": "board"}
+    assert typing == {"user_id": bob.user, "is_typing": True}
+    assert {"CursorUpdate", "TypingStatus"}.isdisjoint(bob.types())
+
+
+async def test_a_joiner_gets_the_last_cursor_of_everyone(stack: EmbeddedStack, room: str):
+    async with clients(stack.gateways[0], stack.gateways[1], stack.gateways[0]) as (ann, bob, cem):
+        await ann.join(room)
+        await bob.join(room)
+        await bob.send("CursorMove", {"x": 1, "y": 2})
+        await ann.expect("CursorUpdate")
+        joined = await cem.join(room)
+
+    cursors = {user["user_id"]: user["cursor"] for user in joined["users"]}
+    assert cursors == {ann.user: None, bob.user: {"x": 1.0, "y": 2.0, "element_id": None}, cem.user: None}
+
+
+async def test_leaving_and_closing_are_heard_as_user_left(stack: EmbeddedStack, room: str):
+    async with clients(stack.gateways[0], stack.gateways[1], stack.gateways[1]) as (ann, bob, cem):
+        for client in (ann, bob, cem):
+            await client.join(room)
+        await bob.leave()
+        left = [await ann.expect("UserLeft")]
+        await cem.drop()
+        left.append(await ann.expect("UserLeft"))
+        await bob.settle()
+
+    assert [event["user_id"] for event in left] == [bob.user, cem.user]
+    assert "UserLeft" not in bob.types()
+
+
+async def test_switching_rooms_leaves_the_old_one(stack: EmbeddedStack, room: str):
+    other = str(uuid4())
+    async with clients(*stack.gateways) as (ann, bob):
+        await ann.join(room)
+        await bob.join(room)
+        await ann.expect("UserJoined")
+        joined = await bob.join(other)
+        left = await ann.expect("UserLeft")
+        await ann.chat("only for the old room")
+        await ann.expect("Chat")
+        await bob.settle()
+
+    assert [user["user_id"] for user in joined["users"]] == [bob.user]
+    assert left["user_id"] == bob.user
+    assert "Chat" not in bob.types()
+
+
+async def test_joining_the_same_room_again_announces_nothing(stack: EmbeddedStack, room: str):
+    async with clients(*stack.gateways) as (ann, bob):
+        await ann.join(room)
+        await bob.join(room)
+        again = await bob.join(room)
+        await bob.chat("marker")
+        await ann.expect("Chat")
+        await bob.expect("Chat")
+
+    assert sorted(user["user_id"] for user in again["users"]) == sorted([ann.user, bob.user])
+    assert ann.types().count("UserJoined") == 1
+    assert "UserLeft" not in ann.types()
+
+
+async def test_a_member_may_leave_and_come_back_many_times(stack: EmbeddedStack, room: str):
+    async with clients(*stack.gateways) as (ann, bob):
+        await ann.join(room)
+        for _ in range(10):
+            await bob.join(room)
+            await bob.leave()
+        await bob.join(room)
+        await bob.chat("marker")
+        await ann.expect("Chat")
+
+    about_bob = [kind for kind in ann.types() if kind in {"UserJoined", "UserLeft"}]
+    assert about_bob == ["UserJoined", "UserLeft"] * 10 + ["UserJoined"]
+
+
+async def test_messages_after_leaving_are_refused(stack: EmbeddedStack, room: str):
+    async with clients(stack.gateways[0]) as (ann,):
+        await ann.join(room)
+        await ann.leave()
+        await ann.chat("nobody hears this")
+        refused = await ann.next()
+
+    assert refused["payload"]["code"] == "not_in_room"
+
+
+async def test_rooms_do_not_hear_each_other(stack: EmbeddedStack, room: str):
+    async with clients(*stack.gateways) as (ann, bob):
+        await ann.join(room)
+        await bob.join(str(uuid4()))
+        await ann.chat("here")
+        await ann.expect("Chat")
+        await bob.settle()
+
+    assert bob.types() == ["JoinedRoom", "Pong"]
+
+
+async def test_a_client_connects_by_either_gateway_and_keeps_its_own_user(stack: EmbeddedStack):
+    async with clients(*stack.gateways) as (ann, bob):
+        assert ann.user != bob.user
+        assert isinstance(ann, Client)
