@@ -62,12 +62,13 @@ class Operations:
             try:
                 if remaining:
                     left = Entry.model_construct(profile=entry.profile, connections=remaining)
-                    await self._store.put(request.room, request.user, left, expected=expected)
+                    stored = await self._store.put(request.room, request.user, left, expected=expected)
                 else:
-                    await self._store.purge(request.room, request.user, expected=expected)
+                    stored = await self._store.purge(request.room, request.user, expected=expected)
             except Conflict:
                 await self._after_conflict(request)
                 continue
+            await self._store.wait_applied(stored.sequence)
             self._metrics.leaves.labels(cause="client").inc()
             return LeaveReply(outcome=Outcome.OK)
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 EXIT_BAD_SETTINGS = 2
@@ -104,6 +104,14 @@ class StorageSettings(Settings):
         description="How long the trace of a removed member is kept for watchers that were cut off.",
     )
     gateway_lease_seconds: int = Field(6, ge=2, description="A gateway that does not renew its lease is dead then.")
+
+    @field_validator("chat_duplicate_window_seconds")
+    @classmethod
+    def _window_within_age(cls, value: int, others: ValidationInfo) -> int:
+        max_age = others.data.get("chat_max_age_seconds", 0)
+        if 0 < max_age < value:
+            raise ValueError("must not be longer than STUDYROOM_STORAGE_CHAT_MAX_AGE_SECONDS")
+        return value
 
 
 class BadSettings(Exception):  # noqa: N818 - named for what it is

@@ -83,7 +83,9 @@ class NatsServer(Process):
         wait_until(lambda: http_get(f"{self.monitor_url}/healthz")[0] == 200, f"{self.name} is healthy", 30)
 
     def monitor(self, path: str) -> dict[str, Any]:
-        answer: dict[str, Any] = json.loads(http_get(f"{self.monitor_url}/{path}")[1])
+        """A page of the monitoring port; empty when the server does not answer."""
+        status, body = http_get(f"{self.monitor_url}/{path}")
+        answer: dict[str, Any] = json.loads(body) if status == 200 else {}
         return answer
 
 
@@ -99,47 +101,43 @@ def nats_server(directory: Path) -> NatsServer:
     )
 
 
-def nats_cluster(directory: Path, size: int = 3, routes: dict[tuple[int, int], str] | None = None) -> list[NatsServer]:
-    """A JetStream cluster on loopback, not yet started.
+@dataclass(frozen=True)
+class ClusterNode:
+    """Where one server of a cluster is to listen, and where it finds the others' cluster ports."""
 
-    `routes`: for a pair (from, to), the `host:port` to use instead of the server's own, a proxy for example.
-    """
-    cluster_ports = [free_port() for _ in range(size)]
-    servers = []
-    for index in range(size):
-        port, monitor = free_port(), free_port()
-        others = [
-            f"nats://{(routes or {}).get((index, other), f'127.0.0.1:{cluster_ports[other]}')}"
-            for other in range(size)
-            if other != index
-        ]
-        home = directory / f"nats-{index}"
-        home.mkdir(parents=True, exist_ok=True)
-        config = home / "nats.conf"
-        config.write_text(
-            f"""
-            server_name: n{index}
-            listen: "127.0.0.1:{port}"
-            http: "127.0.0.1:{monitor}"
-            jetstream {{ store_dir: "{home}/store" }}
-            cluster {{
-              name: studyroom
-              listen: "127.0.0.1:{cluster_ports[index]}"
-              no_advertise: true
-              routes: {json.dumps(others)}
-            }}
-            """
-        )
-        servers.append(
-            NatsServer(
-                name=f"nats-{index}",
-                command=[program(), "--config", str(config)],
-                log=home / "nats.log",
-                url=f"nats://127.0.0.1:{port}",
-                monitor_url=f"http://127.0.0.1:{monitor}",
-            )
-        )
-    return servers
+    name: str
+    cluster_port: int
+    routes: tuple[int, ...]
+
+
+def clustered_nats_server(directory: Path, node: ClusterNode) -> NatsServer:
+    """One server of a JetStream cluster on loopback, not yet started."""
+    port, monitor = free_port(), free_port()
+    home = directory / node.name
+    home.mkdir(parents=True, exist_ok=True)
+    routes = json.dumps([f"nats://127.0.0.1:{route}" for route in node.routes])
+    config = home / "nats.conf"
+    config.write_text(
+        f"""
+        server_name: {node.name}
+        listen: "127.0.0.1:{port}"
+        http: "127.0.0.1:{monitor}"
+        jetstream {{ store_dir: "{home}/store" }}
+        cluster {{
+          name: studyroom
+          listen: "127.0.0.1:{node.cluster_port}"
+          no_advertise: true
+          routes: {routes}
+        }}
+        """
+    )
+    return NatsServer(
+        name=node.name,
+        command=[program(), "--config", str(config)],
+        log=home / "nats.log",
+        url=f"nats://127.0.0.1:{port}",
+        monitor_url=f"http://127.0.0.1:{monitor}",
+    )
 
 
 @dataclass

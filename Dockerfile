@@ -1,0 +1,42 @@
+# One image for every service: `docker run studyroom gateway`.
+ARG PYTHON=python:3.13-slim
+
+FROM ${PYTHON} AS build
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /build
+# The environment gets no pip of its own: nothing is installed in a running container.
+RUN python -m venv --without-pip /opt/studyroom
+COPY requirements/ requirements/
+RUN pip --python /opt/studyroom/bin/python install --require-hashes --only-binary :all: -r requirements/runtime.txt
+# hatchling and what it stands on, by the hashes of the development lock; a dependency missing here fails the build.
+RUN awk '/^[a-z]/ { wanted = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/ } wanted' \
+      requirements/dev.txt > requirements/build.txt \
+ && python -m venv /opt/hatchling \
+ && /opt/hatchling/bin/pip install --require-hashes -r requirements/build.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY shared/ shared/
+COPY services/ services/
+COPY gateway/ gateway/
+COPY presence/ presence/
+RUN /opt/hatchling/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
+ && pip --python /opt/studyroom/bin/python install --no-deps --no-index dist/*.whl
+
+FROM ${PYTHON}
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="studyroom" \
+      org.opencontainers.image.description="Real-time collaboration in study rooms: gateway, presence and provisioner" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.revision="${REVISION}"
+COPY --from=build /opt/studyroom /opt/studyroom
+# Nobody can reach a container's loopback, so it listens on all interfaces.
+ENV PATH=/opt/studyroom/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    STUDYROOM_ADMIN_HOST=0.0.0.0 \
+    STUDYROOM_GATEWAY_HOST=0.0.0.0
+# A number, since Kubernetes cannot tell that a name is not root.
+USER 10001:10001
+WORKDIR /
+EXPOSE 8080
+ENTRYPOINT ["studyroom"]
+CMD ["--help"]

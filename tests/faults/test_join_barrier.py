@@ -1,0 +1,171 @@
+"""A room's subscription is new to the stream's leader some time after it was made: no join may fall into that gap.
+
+Three NATS servers; the route between the gateway's server and the leader's is slow, all others are fast. So
+presence answers long before the leader knows that the gateway listens.
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from services.stack import free_port
+from shared import subjects
+from tests.support.client import Client
+from tests.support.presence import connected, users_in
+from tests.support.processes import ClusterNode, NatsServer, ServiceProcess, clustered_nats_server, service
+from tests.support.proxy import delay_proxies
+from tests.support.roster import stays
+from tests.support.waiting import eventually, wait_until
+
+SLOW_SECONDS = 0.05
+JOINS = 500
+AT_ONCE = 10
+WITHOUT_BARRIER = Path(__file__).parent / "without_join_barrier.py"
+
+
+@contextmanager
+def slow_cluster(directory: Path) -> Iterator[list[NatsServer]]:
+    ports = [free_port() for _ in range(3)]
+    with delay_proxies({ports[0]: SLOW_SECONDS, ports[1]: SLOW_SECONDS}) as slow:
+        nodes = [
+            ClusterNode("n0", ports[0], (slow[ports[1]], ports[2])),
+            ClusterNode("n1", ports[1], (slow[ports[0]], ports[2])),
+            ClusterNode("n2", ports[2], (ports[0], ports[1])),
+        ]
+        servers = [clustered_nats_server(directory, node) for node in nodes]
+        try:
+            # The slow route is made first, so that no server learns a faster way from the third.
+            for server in servers[:2]:
+                server.start()
+            wait_until(lambda: servers[0].monitor("routez").get("num_routes", 0) >= 1, "the slow route is up")
+            servers[2].start()
+            for server in servers:
+                server.wait_ready()
+            yield servers
+        finally:
+            for server in servers:
+                server.stop()
+
+
+async def lead(server: NatsServer, stream: str) -> None:
+    """Make this server the leader of the stream."""
+    async with connected(server.url) as bus:
+
+        async def leads() -> bool:
+            info = json.loads((await bus.request(f"$JS.API.STREAM.INFO.{stream}", timeout=5)).data)
+            if info["cluster"].get("leader") == server.name:
+                return True
+            wish = json.dumps({"placement": {"preferred": server.name}}).encode()
+            await bus.request(f"$JS.API.STREAM.LEADER.STEPDOWN.{stream}", wish, timeout=5)
+            return False
+
+        await eventually(leads, f"{server.name} leads {stream}", 30)
+
+
+@dataclass
+class Joining:
+    """A client on the gateway far from the leader, and two that come and go on the near one."""
+
+    watcher: Client
+    others: tuple[Client, Client]
+
+    async def round(self, room: str) -> None:
+        """The others come and go while the watcher joins, and once more right behind that."""
+        first, second = self.others
+        await first.join(room)
+        joined = asyncio.create_task(self.watcher.join(room))
+        while not joined.done():
+            await second.join(room)
+            await second.leave()
+        await joined
+        await first.leave()
+        await second.join(room)
+
+
+@asynccontextmanager
+async def joining(far: str, near: str) -> AsyncIterator[list[Joining]]:
+    groups = [
+        Joining(await Client.connect(far), (await Client.connect(near), await Client.connect(near)))
+        for _ in range(AT_ONCE)
+    ]
+    try:
+        yield groups
+    finally:
+        for group in groups:
+            for client in (group.watcher, *group.others):
+                await client.drop()
+
+
+async def count_wrong_rosters(nats_url: str, far: str, near: str, *, until_first: bool = False) -> int:
+    """How many of the joins ended with a roster that is not the truth."""
+    wrong = 0
+    async with joining(far, near) as groups, connected(nats_url) as bus:
+        for _ in range(JOINS // AT_ONCE):
+            if wrong and until_first:
+                break
+            rooms = [str(uuid4()) for _ in groups]
+            await asyncio.gather(*(group.round(room) for group, room in zip(groups, rooms, strict=True)))
+            for group, room in zip(groups, rooms, strict=True):
+                truth = {group.watcher.user, group.others[1].user}
+
+                async def settled(room: str = room, truth: set[str] = truth) -> bool:
+                    return await users_in(bus, room) == truth
+
+                await eventually(settled, "presence knows the truth")
+            wrong += sum(
+                await asyncio.gather(*(is_wrong(group, room) for group, room in zip(groups, rooms, strict=True)))
+            )
+    return wrong
+
+
+async def is_wrong(group: Joining, room: str) -> bool:
+    truth = {group.watcher.user, group.others[1].user}
+
+    def right() -> bool:
+        stay = stays(group.watcher.log)[-1]
+        return stay.room == room and stay.users == truth
+
+    try:
+        await eventually(right, "the roster becomes the truth", 2)
+    except AssertionError:
+        return True
+    return False
+
+
+@pytest.mark.timeout(240)
+async def test_no_event_is_missed_when_500_fresh_rooms_are_joined_over_slow_routes_and_without_the_barrier_some_are(
+    tmp_path: Path,
+):
+    with slow_cluster(tmp_path) as servers:
+        near_url, far_url = servers[2].url, servers[0].url
+        started: list[ServiceProcess] = [
+            service("provisioner", tmp_path, near_url, STUDYROOM_STORAGE_REPLICAS="3"),
+            service("presence", tmp_path, near_url),
+            service("gateway", tmp_path, near_url),
+            service("gateway", tmp_path, far_url),
+            service("gateway", tmp_path, far_url),
+        ]
+        near, far, broken = started[2:]
+        broken.command = [sys.executable, str(WITHOUT_BARRIER), "gateway"]
+        try:
+            for process in started:
+                process.start()
+            for process in started:
+                process.wait_ready(60)
+            await lead(servers[1], subjects.PRESENCE_STREAM)
+
+            assert await count_wrong_rosters(near_url, far.url, near.url) == 0
+            retries = far.metric("studyroom_gateway_join_barrier_retries_total")
+            without = await count_wrong_rosters(near_url, broken.url, near.url, until_first=True)
+        finally:
+            for process in started:
+                process.stop()
+    print(f"{JOINS} joins: 0 wrong with the barrier ({retries:.0f} asked again), {without} wrong without it")
+    assert without > 0

@@ -1,0 +1,21 @@
+"""A gateway that does not wait for an event of its own before it calls a roster complete.
+
+Run instead of `studyroom gateway`, to show that the test of the join barrier can fail.
+"""
+
+import asyncio
+
+from gateway.room import Room
+from services.cli import main
+
+
+async def _heard(room: Room, _sequence: int) -> None:
+    while not room._loaded_revision:
+        await asyncio.sleep(0.001)
+
+
+Room.consistent = property(lambda room: room._loaded_revision > 0)  # type: ignore[method-assign,assignment]
+Room.heard = _heard  # type: ignore[method-assign,assignment]
+
+if __name__ == "__main__":
+    main()

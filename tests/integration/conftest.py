@@ -1,0 +1,79 @@
+"""NATS for the integration tests: the embedded program, and again the one in a container."""
+
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from services.bus import Bus
+from services.metrics import BusMetrics, ProcessMetrics
+from services.settings import NatsSettings, StorageSettings
+from services.tasks import Tasks
+from tests.support.processes import nats_server
+
+NATS_IMAGE = "nats:2.15-alpine"
+
+
+def container_engine_problem() -> str | None:
+    """Why containers cannot be used here; None when they can."""
+    try:
+        answer = subprocess.run(["docker", "info"], capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"no Docker engine: {error}"
+    return None if answer.returncode == 0 else f"no Docker engine: {answer.stderr.strip().splitlines()[-1:]}"
+
+
+@pytest.fixture(scope="module", params=["embedded", pytest.param("container", marks=pytest.mark.container)])
+def nats_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if request.param == "embedded":
+        server = nats_server(tmp_path_factory.mktemp("nats"))
+        server.start()
+        try:
+            server.wait_ready()
+            yield server.url
+        finally:
+            server.stop()
+        return
+    if (problem := container_engine_problem()) is not None:
+        pytest.skip(problem)
+    from testcontainers.community.nats import NatsContainer
+
+    with NatsContainer(NATS_IMAGE, jetstream=True) as container:
+        yield container.nats_uri()
+
+
+Connect = Callable[..., Awaitable[Bus]]
+
+
+@pytest.fixture
+async def connect(nats_url: str) -> AsyncIterator[Connect]:
+    """Makes connections, closed at the end."""
+    made: list[Bus] = []
+
+    async def make(**options: bool) -> Bus:
+        bus = Bus(NatsSettings(url=(nats_url,)), BusMetrics(CollectorRegistry()), name="test", **options)
+        await bus.connect()
+        made.append(bus)
+        return bus
+
+    yield make
+    for bus in made:
+        await bus.close()
+
+
+@pytest.fixture
+async def bus(connect: Connect) -> Bus:
+    return await connect()
+
+
+@pytest.fixture
+async def tasks() -> AsyncIterator[Tasks]:
+    running = Tasks(ProcessMetrics(CollectorRegistry(), "test"))
+    yield running
+    await running.stop()
+
+
+@pytest.fixture
+def storage() -> StorageSettings:
+    return StorageSettings()

@@ -1,0 +1,146 @@
+import asyncio
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from services.bus import Bus, BusUnavailable, Message
+from services.metrics import BusMetrics
+from services.settings import NatsSettings
+from tests.integration.conftest import Connect
+from tests.support.processes import NatsServer, nats_server
+from tests.support.waiting import eventually
+
+
+async def test_messages_are_published_in_the_order_of_the_calls(connect: Connect):
+    sender, receiver = await connect(), await connect()
+    seen: list[bytes] = []
+    await receiver.subscribe("order", lambda message: seen.append(message.data))
+    await receiver.flush()
+    for number in range(1000):
+        sender.publish("order", str(number).encode())
+    await eventually(lambda: len(seen) == 1000, "all messages arrive")
+
+    assert seen == [str(number).encode() for number in range(1000)]
+
+
+async def test_without_echo_a_connection_does_not_hear_itself(connect: Connect):
+    quiet, other = await connect(no_echo=True), await connect()
+    seen: list[bytes] = []
+    await quiet.subscribe("echo", lambda message: seen.append(message.data))
+    await quiet.flush()
+    quiet.publish("echo", b"own")
+    await quiet.flush()
+    other.publish("echo", b"other")
+    await eventually(lambda: seen, "the other's message arrives")
+
+    assert seen == [b"other"]
+
+
+async def test_a_request_nobody_answers_is_unavailable(bus: Bus):
+    with pytest.raises(BusUnavailable):
+        await bus.request("nobody.listens", b"", timeout_seconds=0.5)
+
+
+async def test_a_message_for_no_stream_is_unavailable(bus: Bus):
+    with pytest.raises(BusUnavailable):
+        await bus.store("no.stream.takes.this", b"", {}, timeout_seconds=0.5)
+
+
+async def test_a_failing_handler_is_counted_and_the_next_message_is_handled(connect: Connect):
+    bus = await connect()
+    seen: list[bytes] = []
+
+    def handle(message: Message) -> None:
+        if message.data == b"bad":
+            raise ValueError("on purpose")
+        seen.append(message.data)
+
+    await bus.subscribe("fragile", handle)
+    bus.publish("fragile", b"bad")
+    bus.publish("fragile", b"good")
+    await eventually(lambda: seen, "the good message is handled")
+
+    errors = bus._metrics.errors.labels(kind="ValueError")._value.get()
+    assert errors == 1
+
+
+class Outage:
+    """A server of its own that can be stopped and started again at the same port."""
+
+    def __init__(self, directory: Path) -> None:
+        self.server = nats_server(directory)
+
+    async def bus(self) -> Bus:
+        settings = NatsSettings(url=(self.server.url,), ping_interval_seconds=0.2, reconnect_max_wait_seconds=0.2)
+        bus = Bus(settings, BusMetrics(CollectorRegistry()), name="test")
+        await bus.connect()
+        return bus
+
+    def begin(self) -> None:
+        self.server.start()
+        self.server.wait_ready()
+
+
+async def test_subscriptions_survive_a_restart_of_nats_and_reconnects_are_counted(tmp_path: Path):
+    outage = Outage(tmp_path)
+    outage.begin()
+    bus = await outage.bus()
+    seen: list[bytes] = []
+    told = asyncio.Event()
+
+    async def reconnected() -> None:
+        told.set()
+
+    bus.on_reconnected(reconnected)
+    await bus.subscribe("news", lambda message: seen.append(message.data))
+    outage.server.stop()
+    await eventually(lambda: not bus.connected, "the loss is noticed")
+    outage.begin()
+    await asyncio.wait_for(told.wait(), 20)
+    bus.publish("news", b"back")
+    await eventually(lambda: seen == [b"back"], "messages arrive again")
+    reconnects = bus._metrics.reconnects._value.get()
+    await bus.close()
+    outage.server.stop()
+
+    assert reconnects == 1
+
+
+async def test_nothing_published_during_an_outage_is_sent_later(tmp_path: Path):
+    outage = Outage(tmp_path)
+    outage.begin()
+    bus = await outage.bus()
+    seen: list[bytes] = []
+    failed: list[str] = []
+    await bus.subscribe("news", lambda message: seen.append(message.data))
+    outage.server.stop()
+    await eventually(lambda: not bus.connected, "the loss is noticed")
+    bus.publish("news", b"lost", failed=lambda: failed.append("lost"))
+    await eventually(lambda: failed, "the caller is told")
+    outage.begin()
+    await eventually(lambda: bus.connected, "connected again")
+    bus.publish("news", b"new")
+    await eventually(lambda: seen, "messages arrive again")
+    await bus.close()
+    outage.server.stop()
+
+    assert seen == [b"new"]
+
+
+async def test_a_frozen_server_is_noticed(tmp_path: Path):
+    import signal
+
+    outage = Outage(tmp_path)
+    outage.begin()
+    bus = await outage.bus()
+    outage.server.signal(signal.SIGSTOP)
+    await eventually(lambda: not bus.connected, "the frozen server is noticed", 10)
+    outage.server.signal(signal.SIGCONT)
+    await eventually(lambda: bus.connected, "connected again", 10)
+    await bus.close()
+    outage.server.stop()
+
+
+def test_a_server_is_a_process_of_its_own(own_nats: NatsServer):
+    assert own_nats.running

@@ -1,0 +1,206 @@
+"""Presence against the real stream: writes, the mirror, and what happens when two replicas write at once."""
+
+import asyncio
+from uuid import uuid4
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from presence.metrics import PresenceMetrics
+from presence.operations import Operations
+from presence.store import Store
+from services.bus import Bus
+from services.provisioner.streams import ensure, specifications
+from services.settings import StorageSettings
+from services.tasks import Tasks
+from shared import subjects
+from shared.ids import ConnectionId, RoomId, UserId, new_connection_id, new_gateway_id, new_user_id
+from shared.messages import CursorPosition
+from shared.presence import JoinRequest, LeaveRequest, Profile, RosterRequest
+from tests.integration.conftest import Connect
+from tests.support.waiting import eventually
+
+GATEWAY = new_gateway_id()
+
+
+class Replica:
+    def __init__(self, bus: Bus, tasks: Tasks) -> None:
+        self.store = Store(bus, marker_ttl_seconds=3600)
+        self.operations = Operations(self.store, PresenceMetrics(CollectorRegistry()))
+        tasks.supervise("mirror", self.store.keep)
+
+    async def join(self, room: RoomId, user: UserId, connection: ConnectionId | None = None) -> ConnectionId:
+        connection = connection or new_connection_id()
+        await self.operations.join(
+            JoinRequest(
+                room=room, user=user, connection=connection, gateway=GATEWAY, profile=Profile(username="Ann"),
+                with_roster=False,
+            )
+        )  # fmt: skip
+        return connection
+
+    async def leave(self, room: RoomId, user: UserId, connection: ConnectionId) -> None:
+        await self.operations.leave(LeaveRequest(room=room, user=user, connection=connection))
+
+    async def users(self, room: RoomId) -> list[UserId]:
+        reply = await self.operations.roster(RosterRequest(room=room))
+        return [member.user for member in reply.members or []]
+
+
+@pytest.fixture
+async def replicas(connect: Connect, tasks: Tasks) -> list[Replica]:
+    first, second = await connect(), await connect()
+    await ensure(first, specifications(StorageSettings()))
+    made = [Replica(first, tasks), Replica(second, tasks)]
+    for replica in made:
+        await replica.store.wait_ready()
+    return made
+
+
+@pytest.fixture
+def own_room() -> RoomId:
+    return RoomId(str(uuid4()))
+
+
+async def events(bus: Bus, room: RoomId) -> list[str]:
+    """`put` or `remove` for each change of the room that gateways hear, from now on."""
+    heard: list[str] = []
+
+    def hear(message) -> None:
+        heard.append("remove" if "KV-Operation" in (message.headers or {}) else "put")
+
+    await bus.subscribe(subjects.room_events(room), hear)
+    await bus.flush()
+    return heard
+
+
+async def test_a_join_is_in_the_roster_of_every_replica(replicas: list[Replica], own_room: RoomId):
+    user = new_user_id()
+    await replicas[0].join(own_room, user)
+
+    assert await replicas[0].users(own_room) == [user]
+
+    async def second_knows() -> bool:
+        return await replicas[1].users(own_room) == [user]
+
+    await eventually(second_knows, "the other replica knows")
+
+
+async def test_every_join_writes_so_that_its_event_can_be_waited_for(
+    bus: Bus, replicas: list[Replica], own_room: RoomId
+):
+    heard = await events(bus, own_room)
+    user, connection = new_user_id(), new_connection_id()
+    for _ in range(3):
+        await replicas[0].join(own_room, user, connection)
+    await eventually(lambda: heard == ["put"] * 3, "each join is an event")
+
+
+async def test_a_user_is_present_until_the_last_of_its_connections_leaves(replicas: list[Replica], own_room: RoomId):
+    user = new_user_id()
+    tabs = [await replicas[index % 2].join(own_room, user) for index in range(3)]
+    for tab in tabs[:2]:
+        await replicas[1].leave(own_room, user, tab)
+    assert await replicas[1].users(own_room) == [user]
+    await replicas[1].leave(own_room, user, tabs[2])
+    assert await replicas[1].users(own_room) == []
+
+
+async def test_a_leave_right_behind_the_join_of_another_replica_is_not_lost(replicas: list[Replica], own_room: RoomId):
+    for index in range(50):
+        user = new_user_id()
+        connection = await replicas[index % 2].join(own_room, user)
+        await replicas[(index + 1) % 2].leave(own_room, user, connection)
+
+    assert await replicas[0].users(own_room) == [] or await replicas[1].users(own_room) == []
+
+
+async def test_leaving_twice_is_one_event_and_no_error(bus: Bus, replicas: list[Replica], own_room: RoomId):
+    user = new_user_id()
+    connection = await replicas[0].join(own_room, user)
+    heard = await events(bus, own_room)
+    for replica in replicas:
+        await replica.leave(own_room, user, connection)
+    await replicas[0].join(own_room, new_user_id())
+    await eventually(lambda: heard[-1:] == ["put"], "the marker is heard")
+
+    assert heard == ["remove", "put"]
+
+
+async def test_tabs_that_join_and_leave_on_both_replicas_at_once_end_right(replicas: list[Replica], own_room: RoomId):
+    user = new_user_id()
+    staying = [await replicas[0].join(own_room, user)]
+
+    async def come_and_go(index: int) -> None:
+        connection = await replicas[index % 2].join(own_room, user)
+        await replicas[(index + 1) % 2].leave(own_room, user, connection)
+
+    await asyncio.gather(*(come_and_go(index) for index in range(20)))
+    for replica in replicas:
+        await replica.store.catch_up(own_room, user)
+        entry = replica.store.mirror.entry(own_room, user)
+        assert entry is not None
+        assert list(entry.connections) == staying
+
+
+async def test_a_removed_member_leaves_one_marker_that_expires(bus: Bus, replicas: list[Replica], own_room: RoomId):
+    user = new_user_id()
+    for _ in range(5):
+        connection = await replicas[0].join(own_room, user)
+        await replicas[0].leave(own_room, user, connection)
+    key = subjects.presence_key(own_room, user)
+    state = await bus.api(f"STREAM.INFO.{subjects.PRESENCE_STREAM}", {"subjects_filter": key})
+
+    assert state["state"]["subjects"] == {key: 1}
+
+
+async def test_a_new_replica_reads_everything_before_it_is_ready(
+    connect: Connect, tasks: Tasks, replicas: list[Replica], own_room: RoomId
+):
+    users = {new_user_id() for _ in range(100)}
+    await asyncio.gather(*(replicas[0].join(own_room, user) for user in users))
+    late = Replica(await connect(), tasks)
+    await late.store.wait_ready()
+
+    assert set(await late.users(own_room)) == users
+
+
+async def test_the_mirror_is_built_again_when_the_stream_was_replaced(bus: Bus, replicas: list[Replica]):
+    ghost_room = RoomId(str(uuid4()))
+    await replicas[0].join(ghost_room, new_user_id())
+    before = replicas[0].store.epoch
+    await bus.api(f"STREAM.DELETE.{subjects.PRESENCE_STREAM}")
+    await ensure(bus, specifications(StorageSettings()))
+
+    async def forgotten() -> bool:
+        return all([not await replica.users(ghost_room) for replica in replicas])
+
+    await eventually(forgotten, "the ghosts are gone")
+    await eventually(lambda: all(replica.store.epoch != before for replica in replicas), "the epoch is another")
+
+
+async def test_a_change_that_the_watch_missed_is_noticed_and_read_again(
+    bus: Bus, replicas: list[Replica], own_room: RoomId
+):
+    """Deleting the consumer behind the replica's back: nothing more arrives, not even heartbeats."""
+    consumers = (await bus.api(f"CONSUMER.NAMES.{subjects.PRESENCE_STREAM}"))["consumers"]
+    for consumer in consumers:
+        await bus.api(f"CONSUMER.DELETE.{subjects.PRESENCE_STREAM}.{consumer}")
+    user = new_user_id()
+    joining = asyncio.create_task(replicas[0].join(own_room, user))
+
+    async def known() -> bool:
+        return all([await replica.users(own_room) == [user] for replica in replicas])
+
+    await eventually(known, "both replicas know", 15)
+    await joining
+
+
+async def test_cursors_are_kept_for_members_only(replicas: list[Replica], own_room: RoomId):
+    user, stranger = new_user_id(), new_user_id()
+    await replicas[0].join(own_room, user)
+    mirror = replicas[0].store.mirror
+    for who in (user, stranger):
+        mirror.move_cursor(own_room, who, CursorPosition(x=1, y=2))
+
+    assert [(member.user, member.cursor) for member in mirror.roster(own_room)] == [(user, CursorPosition(x=1, y=2))]

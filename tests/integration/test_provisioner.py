@@ -1,0 +1,73 @@
+import asyncio
+
+import pytest
+
+from services.bus import Bus
+from services.provisioner.streams import WrongStorage, ensure, specifications
+from services.settings import StorageSettings
+from shared import subjects
+from tests.integration.conftest import Connect
+
+STREAMS = [subjects.PRESENCE_STREAM, subjects.GATEWAYS_STREAM, subjects.CHAT_STREAM]
+
+
+@pytest.fixture(autouse=True)
+async def no_streams(bus: Bus) -> None:
+    listed = (await bus.api("STREAM.NAMES")).get("streams") or []
+    for name in listed:
+        await bus.api(f"STREAM.DELETE.{name}")
+
+
+async def config(bus: Bus, stream: str) -> dict:
+    answer = await bus.api(f"STREAM.INFO.{stream}")
+    return answer["config"]
+
+
+async def test_what_is_made_is_what_was_asked_for(bus: Bus):
+    settings = StorageSettings(chat_max_messages_per_room=7, chat_duplicate_window_seconds=11)
+    await ensure(bus, specifications(settings))
+
+    chat = await config(bus, subjects.CHAT_STREAM)
+    assert chat["max_msgs_per_subject"] == 7
+    assert chat["duplicate_window"] == 11_000_000_000
+    assert (await config(bus, subjects.PRESENCE_STREAM))["allow_msg_ttl"] is True
+
+
+async def test_many_processes_may_begin_at_once(connect: Connect):
+    buses = [await connect() for _ in range(8)]
+    await asyncio.gather(*(ensure(each, specifications(StorageSettings())) for each in buses))
+
+    assert sorted((await buses[0].api("STREAM.NAMES"))["streams"]) == sorted(STREAMS)
+
+
+async def test_many_processes_with_different_settings_end_with_one_of_them(connect: Connect):
+    buses = [await connect() for _ in range(6)]
+    wishes = [StorageSettings(chat_max_messages_per_room=100 + index) for index in range(6)]
+    await asyncio.gather(*(ensure(each, specifications(wish)) for each, wish in zip(buses, wishes, strict=True)))
+
+    assert (await config(buses[0], subjects.CHAT_STREAM))["max_msgs_per_subject"] in range(100, 106)
+
+
+async def test_a_second_pass_changes_nothing(bus: Bus):
+    await ensure(bus, specifications(StorageSettings()))
+    before = [await config(bus, stream) for stream in STREAMS]
+    await ensure(bus, specifications(StorageSettings()))
+
+    assert [await config(bus, stream) for stream in STREAMS] == before
+
+
+async def test_changed_settings_are_applied_without_losing_messages(bus: Bus):
+    await ensure(bus, specifications(StorageSettings()))
+    await bus.store("chat.1.room", b"kept", {}, timeout_seconds=5)
+    await ensure(bus, specifications(StorageSettings(chat_max_age_seconds=300, chat_max_messages_per_room=3)))
+
+    changed = await bus.api(f"STREAM.INFO.{subjects.CHAT_STREAM}")
+    assert changed["config"]["max_age"] == 300_000_000_000
+    assert changed["state"]["messages"] == 1
+
+
+async def test_storage_that_cannot_change_is_a_clear_error(bus: Bus):
+    await ensure(bus, specifications(StorageSettings(kind="memory")))
+
+    with pytest.raises(WrongStorage, match="STUDYROOM_STORAGE_KIND"):
+        await ensure(bus, specifications(StorageSettings(kind="file")))

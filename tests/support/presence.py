@@ -1,0 +1,57 @@
+"""Asking presence and the streams directly, as a gateway would."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import nats
+from nats.aio.client import Client as Nats
+from nats.js.api import ConsumerConfig, DeliverPolicy
+
+from shared import subjects
+from shared.ids import RoomId
+from shared.presence import RosterReply, RosterRequest
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Nats]:
+    connection = await nats.connect(url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def roster(connection: Nats, room: str) -> RosterReply:
+    room_id = RoomId(room)
+    request = RosterRequest(room=room_id).encode()
+    message = await connection.request(subjects.presence_roster(subjects.shard_of(room_id)), request, timeout=5)
+    return RosterReply.decode(message.data)
+
+
+async def users_in(connection: Nats, room: str) -> set[str]:
+    return {member.user for member in (await roster(connection, room)).members or []}
+
+
+async def chat_history(connection: Nats, room: str) -> list[int]:
+    """`seq` of every stored message of the room."""
+    subscription = await connection.jetstream().subscribe(
+        subjects.chat(RoomId(room)),
+        stream=subjects.CHAT_STREAM,
+        ordered_consumer=True,
+        config=ConsumerConfig(deliver_policy=DeliverPolicy.ALL),
+    )
+    state = json.loads((await connection.request(f"$JS.API.STREAM.INFO.{subjects.CHAT_STREAM}", timeout=5)).data)
+    if state["state"]["messages"] == 0:
+        return []
+    history = []
+    while True:
+        try:
+            message = await subscription.next_msg(timeout=1)
+        except nats.errors.TimeoutError:
+            break
+        history.append(message.metadata.sequence.stream)
+        if message.metadata.num_pending == 0:
+            break
+    await subscription.unsubscribe()
+    return history
