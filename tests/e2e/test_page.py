@@ -452,9 +452,11 @@ async def test_a_connection_that_answers_no_ping_is_given_up(visitors: Visitors,
     ada, line = await visitors.open(stack.gateways[0], room), Line(lost='"Ping"')
     await line.watch(ada)
     await ada.page.clock.install()
+    await ada.page.reload()
     await ada.enter("Ada")
 
     await ada.page.clock.run_for(20_000)
+    await eventually(lambda: line.lost_count, "a ping")
     assert len(line.sockets) == 1
     await ada.page.clock.run_for(20_000)
 
