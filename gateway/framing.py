@@ -22,7 +22,7 @@ class Opcode(IntEnum):
     PONG = 0xA
 
 
-class Violation(Exception):  # noqa: N818 - named for what it is
+class Violation(Exception):
     """The peer broke the protocol; the connection is to be closed with `code` and `str()` as the reason."""
 
     def __init__(self, code: CloseCode, reason: str) -> None:

@@ -19,7 +19,7 @@ _BEARER = "bearer "
 _ALGORITHM = "HS256"
 
 
-class Unauthorized(Exception):  # noqa: N818 - named for what it is
+class Unauthorized(Exception):
     """The handshake carries no acceptable token. `str()` says why, without the token."""
 
 

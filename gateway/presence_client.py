@@ -21,7 +21,7 @@ REQUEST_TIMEOUT_SECONDS = 2.5
 Reply = TypeVar("Reply", RosterReply, LeaveReply)
 
 
-class PresenceUnavailable(Exception):  # noqa: N818 - named for what it is
+class PresenceUnavailable(Exception):
     """No replica carried out the request in time. It may have been carried out all the same."""
 
 

@@ -11,7 +11,7 @@ from gateway.drain import Drain
 from gateway.heartbeat import Heartbeat
 from gateway.identity import Authenticator, Unauthorized
 from gateway.membership import Membership
-from gateway.metrics import Gauges, GatewayMetrics
+from gateway.metrics import GatewayMetrics, Gauges
 from gateway.presence_client import PresenceClient
 from gateway.room import Room
 from gateway.rooms import Rooms

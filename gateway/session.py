@@ -49,8 +49,13 @@ class Session:
         self.joining: RoomId | None = None
         """The room whose join is under way; the connection may still be in `room`, which it is joining again."""
 
-    def receive(self, message: ClientMessage) -> ClientMessage | Refusal | Waiting:
-        """The message itself when it is to be carried out now. `JoinRoom` begins a join: see `joined`, `join_failed`."""
+    def receive(  # noqa: PLR0911 - one case per message type
+        self, message: ClientMessage
+    ) -> ClientMessage | Refusal | Waiting:
+        """The message itself when it is to be carried out now.
+
+        `JoinRoom` begins a join, which ends with `joined` or `join_failed`.
+        """
         if self.joining is not None and not isinstance(message, Ping):
             return self._wait(message)
         match message:

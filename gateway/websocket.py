@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import aiofastnet
 from picows import (
+    WSAutoPingStrategy,
     WSFrame,
     WSListener,
     WSMsgType,
@@ -25,11 +26,10 @@ from picows import (
     WSUpgradeResponse,
     WSUpgradeResponseWithListener,
 )
-from picows import WSAutoPingStrategy
 from picows.picows import WSProtocol  # type: ignore[attr-defined] # picows ships no stub for it
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway.framing import Assembler, Opcode, Violation, close_payload, parse_close
+from gateway.framing import Assembler, Violation, close_payload, parse_close
 from services import logs
 from shared.close_codes import CloseCode
 from shared.errors import ErrorCode
@@ -40,7 +40,7 @@ _READ_BUFFER_BYTES = 2048
 _CLOSE_LINGER_SECONDS = 0.05
 """Between our answer to a close frame and the end of the socket, so that the answer is on its way."""
 
-_quiet = logging.Logger("picows", logging.CRITICAL + 1)
+_quiet = logging.Logger("picows", logging.CRITICAL + 1)  # noqa: LOG001 - outside the hierarchy on purpose
 """picows logs each connection; what matters of that is counted and logged by us."""
 
 _TEXT, _CLOSE, _PONG = WSMsgType.TEXT, WSMsgType.CLOSE, WSMsgType.PONG
@@ -158,8 +158,7 @@ class ClientSocket(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         self._client.heard()
         try:
-            if frame.rsv1 or frame.rsv2 or frame.rsv3:
-                raise Violation(CloseCode.PROTOCOL_ERROR, "reserved bits without an extension")
+            _check_reserved_bits(frame)
             kind = frame.msg_type
             text: str | None
             if kind == _TEXT and frame.fin and self._assembler is None:
@@ -224,6 +223,11 @@ class ClientSocket(WSListener):
     def _fail(self, transport: WSTransport, violation: Violation) -> None:
         self.close(violation.code, str(violation))
         asyncio.get_running_loop().call_later(_CLOSE_LINGER_SECONDS, transport.disconnect)
+
+
+def _check_reserved_bits(frame: WSFrame) -> None:
+    if frame.rsv1 or frame.rsv2 or frame.rsv3:
+        raise Violation(CloseCode.PROTOCOL_ERROR, "reserved bits without an extension")
 
 
 def _number(vendor_enum: Any) -> int:

@@ -335,5 +335,5 @@ _HTTP_UNAVAILABLE = 503
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (nats.errors.Error, OSError, asyncio.TimeoutError) as error:
+    except (TimeoutError, nats.errors.Error, OSError) as error:
         raise BusUnavailable(str(error) or type(error).__name__) from error

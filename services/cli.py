@@ -5,6 +5,7 @@ import json
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -61,8 +62,7 @@ def up(gateways: int, presence: int, port: int, nats_url: str | None, data_dir: 
     from services.settings import ProcessSettings, load_or_exit
     from services.stack import Stack, StackFailed, StackOptions
 
-    process = load_or_exit([*_all_settings()])[ProcessSettings]
-    assert isinstance(process, ProcessSettings)
+    process: Any = load_or_exit(_all_settings())[ProcessSettings]
     options = StackOptions(
         gateways=gateways,
         presence=presence,

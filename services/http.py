@@ -20,7 +20,7 @@ _BACKLOG = 4096
 _STARTED_POLL_SECONDS = 0.005
 
 
-class AddressUnavailable(Exception):  # noqa: N818 - named for what it is
+class AddressUnavailable(Exception):
     """The port is in use, or the address is not of this machine."""
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
-class NatsServerMissing(Exception):  # noqa: N818 - named for what it is
+class NatsServerMissing(Exception):
     """The package's program is not where packages put programs."""
 
 

@@ -114,7 +114,7 @@ class StorageSettings(Settings):
         return value
 
 
-class BadSettings(Exception):  # noqa: N818 - named for what it is
+class BadSettings(Exception):
     """One or more variables are wrong. `problems` maps each to what is wrong with it."""
 
     def __init__(self, problems: dict[str, str]) -> None:

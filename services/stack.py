@@ -26,7 +26,7 @@ _HTTP_OK = 200
 _PR_SET_PDEATHSIG = 1
 
 
-class StackFailed(Exception):  # noqa: N818 - named for what it is
+class StackFailed(Exception):
     """The stack cannot run; `str()` is one clear line."""
 
 
@@ -145,7 +145,7 @@ class Stack:
                 stdout=log_file,
                 stderr=log_file,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one call into libc, no locks
+                preexec_fn=_die_with_parent,
             )
         self._watchers.append(asyncio.create_task(self._watch(child, child.process), name=f"watch {child.name}"))
 

@@ -18,7 +18,7 @@ from shared.ids import ID_LENGTH, RoomId, UserId
 _STAMP_DIGITS = 16
 
 
-class MalformedBatch(ValueError):  # noqa: N818 - named for what it is
+class MalformedBatch(ValueError):
     """The bytes are not a batch of this format; nothing of it was used."""
 
 

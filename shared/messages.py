@@ -208,7 +208,7 @@ _client_messages: TypeAdapter[ClientMessage] = TypeAdapter(Annotated[ClientMessa
 _server_messages: TypeAdapter[ServerMessage] = TypeAdapter(Annotated[ServerMessage, Field(discriminator="type")])
 
 
-class InvalidMessage(ValueError):  # noqa: N818 - named for what it is, as its fellows
+class InvalidMessage(ValueError):
     """What a client sent is not a message of this protocol.
 
     `code` is stable; `str()` names what is wrong, in English, without echoing what was sent.

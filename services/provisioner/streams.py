@@ -19,7 +19,7 @@ _STREAM_NOT_FOUND = 10059
 _STREAM_NAME_IN_USE = 10058
 
 
-class WrongStorage(Exception):  # noqa: N818 - named for what it is
+class WrongStorage(Exception):
     """A stream exists with a configuration that cannot be changed into ours."""
 
 

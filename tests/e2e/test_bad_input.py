@@ -71,7 +71,7 @@ async def test_too_many_messages_while_joining_are_refused_and_the_others_are_ca
         for number in range(200):
             await ann.chat(str(number))
         await ann.chat("last", id="00000000-0000-4000-8000-0000000000ff")
-        contents = []
+        contents: list[str] = []
         refused = 0
         while len(contents) + refused < 201:
             message = await ann.next()

@@ -124,9 +124,7 @@ async def at_rest(stack: EmbeddedStack, actors: list[Actor], rooms: list[str]) -
 
     def told() -> bool:
         return all(
-            actor.room is None or (found := stays(actor.client.log)) and found[-1].users == truth[actor.room]
-            for actor in actors
-            if actor.client is not None
+            actor.room is None or knows(actor.client, truth[actor.room]) for actor in actors if actor.client is not None
         )
 
     await eventually(told, "every client's roster is the truth", 30)
@@ -144,6 +142,11 @@ async def at_rest(stack: EmbeddedStack, actors: list[Actor], rooms: list[str]) -
                 check_chat_order(stay, histories[stay.room])
     assert sum(len(history) for history in histories.values()) > CLIENTS
     print(f"{operations} messages seen by clients, {sum(map(len, histories.values()))} chat messages stored")
+
+
+def knows(client: Client, truth: set[str]) -> bool:
+    found = stays(client.log)
+    return bool(found) and found[-1].users == truth
 
 
 async def say_goodbye(actors: list[Actor], rooms: list[str]) -> None:

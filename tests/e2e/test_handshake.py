@@ -12,7 +12,7 @@ import pytest
 import websockets
 
 from tests.support.client import Client, clients
-from tests.support.processes import EmbeddedStack, NatsServer, ServiceProcess, service
+from tests.support.processes import EmbeddedStack, ServiceProcess, service
 from tests.support.waiting import eventually, http_get
 
 SECRET = "a secret for tests, long enough for HS256"

@@ -6,10 +6,6 @@ from tests.support.client import Client, clients
 from tests.support.processes import EmbeddedStack
 
 
-def names(joined: dict) -> list[str]:
-    return sorted(user["username"] for user in joined["users"])
-
-
 async def test_a_joiner_gets_the_roster_and_the_others_hear_of_it(stack: EmbeddedStack, room: str):
     async with clients(*stack.gateways) as (ann, bob):
         first = await ann.join(room)

@@ -1,4 +1,5 @@
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -18,9 +19,9 @@ async def no_streams(bus: Bus) -> None:
         await bus.api(f"STREAM.DELETE.{name}")
 
 
-async def config(bus: Bus, stream: str) -> dict:
-    answer = await bus.api(f"STREAM.INFO.{stream}")
-    return answer["config"]
+async def config(bus: Bus, stream: str) -> dict[str, Any]:
+    found: dict[str, Any] = (await bus.api(f"STREAM.INFO.{stream}"))["config"]
+    return found
 
 
 async def test_what_is_made_is_what_was_asked_for(bus: Bus):
