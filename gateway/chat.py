@@ -52,10 +52,6 @@ class ChatPublisher:
         await self._bus.subscribe(f"{self._inbox}.*", self._on_reply)
         self._tasks.supervise("chat deadlines", self._sweep)
 
-    @property
-    def in_flight(self) -> int:
-        return len(self._pending)
-
     async def settled(self) -> None:
         """Returns when no message waits for its acknowledgement any more; bounded by the chat deadline."""
         while self._pending:

@@ -50,10 +50,6 @@ class Membership:
         self._join_deadline_seconds = join_deadline_seconds
         self._under_way: set[asyncio.Task[None]] = set()
 
-    @property
-    def under_way(self) -> int:
-        return len(self._under_way)
-
     async def settled(self) -> None:
         """Returns when no join or leave is under way."""
         while self._under_way:

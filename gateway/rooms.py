@@ -1,9 +1,10 @@
 """The rooms this gateway hosts, each with its one subscription."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gateway.metrics import GatewayMetrics
@@ -24,6 +25,7 @@ _DIGEST_LINES_MAX = 1500
 class _Hosted:
     room: Room
     subscription: Subscription | None = None
+    subscribing: asyncio.Lock = field(default_factory=asyncio.Lock)
     users: int = 0
     """Members and joins under way; at none the room is let go."""
 
@@ -50,9 +52,10 @@ class Rooms:
             hosted = self._hosted[room_id] = _Hosted(room)
         hosted.users += 1
         try:
-            if hosted.subscription is None:
-                # Subscribing sends at once and waits for nothing, so two joins cannot meet here.
-                hosted.subscription = await self._bus.subscribe(subjects.room_events(room_id), hosted.room.receive)
+            async with hosted.subscribing:
+                if hosted.subscription is None:
+                    events = subjects.room_events(room_id)
+                    hosted.subscription = await self._bus.subscribe(events, hosted.room.receive)
             yield hosted.room
         finally:
             await self._let_go(hosted)

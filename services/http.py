@@ -75,10 +75,6 @@ class HttpServer:
         port: int = self._listener.getsockname()[1]
         return port
 
-    @property
-    def open_connections(self) -> int:
-        return len(self._server.server_state.connections)
-
     async def start(self) -> None:
         self._serving = asyncio.create_task(self._server.serve(sockets=[self._listener]), name="http")
         while not self._server.started:

@@ -86,7 +86,6 @@ def run(spec: ServiceSpec) -> int:
 
 class _Process:
     def __init__(self, spec: ServiceSpec, settings: dict[type[Settings], Any]) -> None:
-        self._spec = spec
         self._settings: ProcessSettings = settings[ProcessSettings]
         self._phase = Phase.STARTING
         registry = CollectorRegistry()

@@ -103,7 +103,6 @@ class StorageSettings(Settings):
         ge=60,
         description="How long the trace of a removed member is kept for watchers that were cut off.",
     )
-    gateway_lease_seconds: int = Field(6, ge=2, description="A gateway that does not renew its lease is dead then.")
 
     @field_validator("chat_duplicate_window_seconds")
     @classmethod

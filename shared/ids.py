@@ -31,7 +31,6 @@ MessageId = NewType("MessageId", str)
 RoomIdField = Annotated[RoomId, *_Canonical]
 UserIdField = Annotated[UserId, *_Canonical]
 ConnectionIdField = Annotated[ConnectionId, *_Canonical]
-GatewayIdField = Annotated[GatewayId, *_Canonical]
 MessageIdField = Annotated[MessageId, *_Canonical]
 
 

@@ -6,7 +6,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict
 
 from shared.ids import ConnectionId, GatewayId, RoomId, UserId
-from shared.messages import CursorPosition, UserPresence
+from shared.messages import CursorPosition
 
 
 class _Part(BaseModel):
@@ -69,14 +69,6 @@ class Member(_Part):
     revision: int
     """Stream sequence of the change that this state of the member comes from."""
     cursor: CursorPosition | None = None
-
-    def as_presence(self) -> UserPresence:
-        return UserPresence.model_construct(
-            user_id=self.user,
-            username=self.profile.username,
-            avatar_url=self.profile.avatar_url,
-            cursor=self.cursor,
-        )
 
 
 class RosterReply(_Part):

@@ -11,8 +11,6 @@ from websockets.frames import Opcode
 from tests.support.client import Client, clients
 from tests.support.processes import EmbeddedStack
 
-ROOM_ID = "550e8400-e29b-41d4-a716-446655440000"
-
 BAD_MESSAGES: list[tuple[str, str, str]] = [
     ("not JSON", "hello", "invalid_json"),
     ("half of JSON", '{"type":"Ping"', "invalid_json"),
