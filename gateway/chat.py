@@ -9,6 +9,7 @@ import time
 from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
 from gateway.metrics import GatewayMetrics
 from services import logs
@@ -21,6 +22,7 @@ from shared.ids import MessageId, RoomId, UserId
 log = logs.get(__name__)
 
 _SWEEP_SECONDS = 0.25
+_SETTLE_POLL_SECONDS = 0.01
 _MESSAGE_ID = "Nats-Msg-Id"
 
 Unknown = Callable[[MessageId], None]
@@ -53,9 +55,10 @@ class ChatPublisher:
         self._tasks.supervise("chat deadlines", self._sweep)
 
     async def settled(self) -> None:
-        """Returns when no message waits for its acknowledgement any more; bounded by the chat deadline."""
-        while self._pending:
-            await asyncio.sleep(0.01)
+        """Returns when all that was published before is acknowledged or given up; bounded by the chat deadline."""
+        newest = self._count
+        while any(int(token) <= newest for token in islice(self._pending, 1)):
+            await asyncio.sleep(_SETTLE_POLL_SECONDS)
 
     def publish(
         self,

@@ -30,21 +30,24 @@ from shared.messages import (
     decode_client_message,
     encode,
 )
-from shared.presence import Profile
+from shared.presence import Place, Profile
 
 if TYPE_CHECKING:
     from gateway.room import Room
 
 _PONG = text_frame(encode(Pong()))
 _BACKLOG_MAX = 64
+_KNOWN_CODES = frozenset(CloseCode)
+"""Clients may close with any of thousands of codes; metrics must not have a label for each."""
 
 
 class Socket(Protocol):
     """What a connection needs of its socket; `gateway.websocket.ClientSocket` is one."""
 
     paused: bool
-    closing_since: float | None
 
+    @property
+    def closing_since(self) -> float | None: ...
     @property
     def buffered_bytes(self) -> int: ...
     def write(self, frames: bytes) -> None: ...
@@ -105,6 +108,12 @@ class Connection:
     def profile(self) -> Profile:
         return self.identity.profile
 
+    def place(self, room: RoomId) -> Place:
+        return Place.model_construct(room=room, user=self.user, connection=self.id)
+
+    def is_or_will_be_in(self, room: RoomId) -> bool:
+        return room in {self._session.room, self._session.joining}
+
     # --- the socket ---------------------------------------------------------------------------------------
 
     def opened(self, socket: Socket) -> None:
@@ -136,7 +145,7 @@ class Connection:
     def closed(self, code: int) -> None:
         self.open = False
         self._socket = None
-        self._hub.metrics.disconnects.labels(code=code).inc()
+        self._hub.metrics.disconnects.labels(code=code if code in _KNOWN_CODES else "other").inc()
         self._hub.unregister(self)
         if self.room is not None:
             room, self.room = self.room, None

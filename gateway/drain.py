@@ -10,6 +10,7 @@ from gateway.settings import GatewaySettings
 from shared.close_codes import CloseCode, reconnect_hint
 
 _STEP_SECONDS = 0.05
+_ABORT_SECONDS = 1.0
 _SPREAD_FROM_CONNECTIONS = 100
 """Fewer are closed at once: spreading is for the sake of those who take them."""
 
@@ -30,10 +31,10 @@ class Drain:
         random.shuffle(waiting)
         spread = self._settings.drain_spread_seconds if len(waiting) >= _SPREAD_FROM_CONNECTIONS else 0.0
         began = time.monotonic()
+        total = len(waiting)
         while waiting:
             elapsed = time.monotonic() - began
             share = min(1.0, (elapsed + _STEP_SECONDS) / spread) if spread else 1.0
-            total = len(self._connections())
             count = max(1, round(share * total) - (total - len(waiting)))
             for connection in waiting[-count:]:
                 self._close(connection)
@@ -51,3 +52,7 @@ class Drain:
             await asyncio.sleep(_STEP_SECONDS)
         for connection in self._connections():
             connection.abort()
+        # An aborted socket ends in a later turn of the loop, and only then its connection leaves.
+        deadline = time.monotonic() + _ABORT_SECONDS
+        while self._connections() and time.monotonic() < deadline:
+            await asyncio.sleep(_STEP_SECONDS)

@@ -117,9 +117,11 @@ class Assembler:
         if self._size > self._max_bytes:
             raise Violation(CloseCode.MESSAGE_TOO_BIG, f"message over {self._max_bytes} bytes")
         try:
-            self._parts.append(self._decoder.decode(payload, final))
+            text = self._decoder.decode(payload, final)
         except UnicodeDecodeError:
             raise Violation(CloseCode.INVALID_TEXT, "text is not UTF-8") from None
+        if text:
+            self._parts.append(text)
         if not final:
             return None
         message = "".join(self._parts)

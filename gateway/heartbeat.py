@@ -8,7 +8,7 @@ from gateway.connection import Connection
 from gateway.framing import PING_FRAME
 from gateway.metrics import GatewayMetrics
 from gateway.settings import GatewaySettings
-from gateway.websocket import AwaitingHead
+from gateway.upgrade import AwaitingHead
 from shared.close_codes import CloseCode
 
 SWEEP_SECONDS = 1.0

@@ -14,6 +14,9 @@ from shared.presence import Profile
 _SUBJECTS = UUID("0d0f4f0e-6a35-5d7e-9a0e-2f6f4e6a7c11")
 """UUIDv5 namespace of subjects that are no UUIDs; fixed for ever, since user ids derive from it."""
 
+_JOINERS = "\u200c\u200d"
+"""Zero-width, and part of names in Persian, Hindi and of emoji."""
+
 GUEST_NAME = "User"
 _BEARER = "bearer "
 _ALGORITHM = "HS256"
@@ -51,7 +54,12 @@ class Authenticator:
             claims = jwt.decode(token, self._secret, algorithms=[_ALGORITHM], options={"require": ["exp", "sub"]})
         except jwt.InvalidTokenError as error:
             raise Unauthorized(f"the access token is not valid: {error}") from error
-        return Identity(user_id_of(claims["sub"]), _profile(claims))
+        if not claims["sub"]:
+            raise Unauthorized("the access token names nobody")
+        try:
+            return Identity(user_id_of(claims["sub"]), _profile(claims))
+        except UnicodeEncodeError as error:
+            raise Unauthorized("the subject of the access token is not Unicode") from error
 
 
 def user_id_of(subject: str) -> UserId:
@@ -73,10 +81,14 @@ def _token(query: dict[str, str], headers: dict[str, str]) -> str | None:
 
 def _profile(claims: dict[str, Any]) -> Profile:
     name, avatar = claims.get("name"), claims.get("avatar_url")
-    avatar_url = avatar if isinstance(avatar, str) and 0 < len(avatar) <= AVATAR_URL_MAX_CHARS else None
-    return Profile(username=_shown(name if isinstance(name, str) else "") or GUEST_NAME, avatar_url=avatar_url)
+    shown = isinstance(avatar, str) and avatar.isprintable() and 0 < len(avatar) <= AVATAR_URL_MAX_CHARS
+    return Profile(
+        username=_shown(name if isinstance(name, str) else "") or GUEST_NAME, avatar_url=avatar if shown else None
+    )
 
 
 def _shown(name: str) -> str:
     """A name on one line, of bounded length."""
-    return " ".join("".join(char if char.isprintable() else " " for char in name).split())[:USERNAME_MAX_CHARS]
+    line = " ".join("".join(char if char.isprintable() or char in _JOINERS else " " for char in name).split())
+    shown = line[:USERNAME_MAX_CHARS].strip()
+    return shown if shown.strip(_JOINERS) else ""

@@ -63,6 +63,8 @@ class GatewayMetrics:
             ["lane", "reason"],
             registry=registry,
         )
+        for lane, reason in (("essential", "slow_consumer"), ("ephemeral", "not_in_roster")):
+            self.dropped.labels(lane=lane, reason=reason)
         latency = Histogram(
             "studyroom_gateway_delivery_latency_seconds",
             "From the author's socket to the write to the members' sockets; once per message and gateway.",

@@ -1,50 +1,115 @@
-"""Requests to the presence service."""
+"""Requests to the presence service.
 
+A question is asked again while it has no answer, and any answer to any of its attempts will do: a replica that is
+frozen or gone must not decide how long a join takes, when another one is well. Requests are idempotent, so being
+carried out twice is harmless; being carried out *late* is not, so late answers to joins are handed over too.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
 from typing import TypeVar
 
 from pydantic import ValidationError
 
-from services.bus import Bus, BusUnavailable
+from services import logs
+from services.bus import Bus, Message
 from shared import subjects
 from shared.presence import (
     JoinRequest,
     LeaveReply,
     LeaveRequest,
     Outcome,
+    Place,
     RosterReply,
 )
 
-REQUEST_TIMEOUT_SECONDS = 2.5
-"""Longer than presence works on a request, so that it has given up before we ask again."""
+log = logs.get(__name__)
 
+_FIRST_WAIT_SECONDS = 0.4
+_WAIT_GROWTH = 1.5
+_MAX_WAIT_SECONDS = 1.0
+_UNAVAILABLE_WAIT_SECONDS = 0.05
+"""Before asking again when the answer was that nobody, or not this replica, can answer now."""
 
 Reply = TypeVar("Reply", RosterReply, LeaveReply)
+Late = Callable[[Place], None]
 
 
-class PresenceUnavailable(Exception):
-    """No replica carried out the request in time. It may have been carried out all the same."""
+class PresenceRefused(Exception):
+    """Presence does not understand the request; asking again will not help."""
 
 
 class PresenceClient:
-    def __init__(self, bus: Bus) -> None:
+    """Both requests ask until they are answered: bound them with a timeout. Cancelling leaves the outcome unknown."""
+
+    def __init__(self, bus: Bus, *, late_join: Late) -> None:
+        """`late_join` is called with what was joined, when nobody waits for that answer any more."""
         self._bus = bus
+        self._late_join = late_join
+        self._inbox = ""
+        self._count = 0
+        self._waiting: dict[str, asyncio.Queue[bytes]] = {}
+
+    async def start(self) -> None:
+        self._inbox = self._bus.new_inbox()
+        await self._bus.subscribe(f"{self._inbox}.*", self._on_reply)
 
     async def join(self, request: JoinRequest) -> RosterReply:
-        """Raises PresenceUnavailable."""
-        subject = subjects.presence_join(subjects.shard_of(request.room))
-        return await self._ask(subject, request.encode(), RosterReply)
+        """Raises PresenceRefused."""
+        return await self._ask(subjects.presence_join(subjects.shard_of(request.room)), request.encode(), RosterReply)
 
-    async def leave(self, request: LeaveRequest) -> None:
-        """Raises PresenceUnavailable."""
-        subject = subjects.presence_leave(subjects.shard_of(request.room))
-        await self._ask(subject, request.encode(), LeaveReply)
+    async def leave(self, request: LeaveRequest) -> LeaveReply:
+        """Raises PresenceRefused."""
+        return await self._ask(subjects.presence_leave(subjects.shard_of(request.room)), request.encode(), LeaveReply)
 
     async def _ask(self, subject: str, request: bytes, kind: type[Reply]) -> Reply:
+        self._count += 1
+        token = str(self._count)
+        answers: asyncio.Queue[bytes] = asyncio.Queue()
+        self._waiting[token] = answers
+        wait = _FIRST_WAIT_SECONDS
         try:
-            message = await self._bus.request(subject, request, timeout_seconds=REQUEST_TIMEOUT_SECONDS)
-            reply = kind.decode(message.data)
-        except (BusUnavailable, ValidationError) as error:
-            raise PresenceUnavailable(str(error)) from error
-        if reply.outcome is not Outcome.OK:
-            raise PresenceUnavailable(reply.outcome.value)
-        return reply
+            while True:
+                self._bus.publish(subject, request, reply=f"{self._inbox}.{token}")
+                patience = wait * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+                reply = await self._next_answer(answers, kind, patience)
+                if reply is not None:
+                    return reply
+                wait = min(wait * _WAIT_GROWTH, _MAX_WAIT_SECONDS)
+        finally:
+            del self._waiting[token]
+
+    async def _next_answer(self, answers: "asyncio.Queue[bytes]", kind: type[Reply], wait: float) -> Reply | None:
+        """None when it is time to ask again."""
+        try:
+            async with asyncio.timeout(wait):
+                reply = _decode(await answers.get(), kind)
+        except TimeoutError:
+            return None
+        if reply is not None and reply.outcome is Outcome.OK:
+            return reply
+        if reply is not None and reply.outcome is Outcome.INVALID:
+            raise PresenceRefused("presence does not understand this gateway")
+        await asyncio.sleep(_UNAVAILABLE_WAIT_SECONDS)
+        return None
+
+    def _on_reply(self, message: Message) -> None:
+        answers = self._waiting.get(message.subject.rsplit(".", 1)[1])
+        if answers is not None:
+            answers.put_nowait(message.data)
+            return
+        late = _decode(message.data, RosterReply)
+        if late is not None and late.outcome is Outcome.OK and late.joined is not None:
+            self._late_join(late.joined)
+
+
+def _decode(data: bytes, kind: type[Reply]) -> Reply | None:
+    """None for what is no answer: NATS says with an empty message that nobody listens."""
+    if not data:
+        return None
+    try:
+        return kind.decode(data)
+    except ValidationError as error:
+        log.error("an answer of presence is not ours", error=str(error))
+        return None

@@ -78,7 +78,8 @@ class Room:
         self._roster = Roster()
         self._early: list[tuple[UserId, int, Entry | None]] = []
         """Committed changes that came before the roster."""
-        self._loaded_revision = 0
+        self._loaded_revision: int | None = None
+        """Revision of the newest roster taken from presence; None before the first."""
         self._heard_from = 0
         """Sequence of the first committed change heard on the room's subscription; 0 before."""
         self._heard_to = 0
@@ -116,27 +117,38 @@ class Room:
     # --- the roster and the join barrier ------------------------------------------------------------------
 
     @property
+    def epoch(self) -> str:
+        """Of the presence stream; empty before the first roster."""
+        return self._roster.epoch
+
+    @property
     def consistent(self) -> bool:
         """The roster is loaded, and every change since has been heard.
 
         A subscription is new to the stream's leader some time after it was made. Once one committed change has
         been heard all later ones will be, so the roster must be at least as new as the first change heard.
         """
-        return 0 < self._heard_from <= self._loaded_revision
+        return self._loaded_revision is not None and 0 < self._heard_from <= self._loaded_revision
 
-    def load(self, reply: RosterReply) -> None:
-        """Take a roster from presence; members are told what it changes."""
+    def load(self, reply: RosterReply) -> bool:
+        """Take a roster from presence; members are told what it changes. True when it is of another epoch."""
         members = reply.members or []
+        replaced = self._loaded_revision is not None and reply.epoch != self._roster.epoch
+        if replaced:
+            # The sequences of another stream: what was heard of the old one counts for nothing.
+            self._heard_from = self._heard_to = 0
+            self._loaded_revision = None
         for notice in self._roster.load(reply.epoch, reply.revision, members):
             self._announce(notice)
-        self._loaded_revision = max(self._loaded_revision, reply.revision)
+        self._loaded_revision = max(self._loaded_revision or 0, reply.revision)
         for member in members:
-            if member.cursor is not None and member.user not in self._cursors:
+            if member.cursor is not None and member.user in self._roster and member.user not in self._cursors:
                 self._cursors[member.user] = encode_cursor(member.user, member.cursor)
         early, self._early = self._early, []
         for user, sequence, entry in early:
             self._change(user, sequence, entry)
         self._settle()
+        return replaced
 
     async def heard(self, sequence: int) -> None:
         """Returns when the roster is consistent and contains the change with this stream sequence."""
@@ -175,7 +187,7 @@ class Room:
                 return
         self._heard_from = self._heard_from or sequence
         self._heard_to = max(self._heard_to, sequence)
-        if self._loaded_revision:
+        if self._loaded_revision is not None:
             self._change(user, sequence, entry)
         else:
             self._early.append((user, sequence, entry))

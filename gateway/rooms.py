@@ -17,8 +17,8 @@ from shared.ids import RoomId, UserId
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-_DIGEST_LINES_MAX = 1500
-"""Lines per digest message; a line is under 500 bytes and a NATS message under 1 MB."""
+_DIGEST_LINES_MAX = 400
+"""Lines per digest message: a line is under 2 KB (an element id of 256 escaped characters), a message under 1 MB."""
 
 
 @dataclass(slots=True)

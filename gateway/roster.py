@@ -39,13 +39,15 @@ class Roster:
     """Members with the stream sequence (`revision`) of what is known of each.
 
     A change that is not newer than what is known of its user does nothing. For users who left, the revision of
-    the removal is kept for a while; `_horizon` is the highest revision forgotten.
+    the removal is kept for a while. Of users with neither seat nor removal it is known that nothing up to `_horizon`
+    makes them members: a loaded roster says so, or the removal was forgotten.
     """
 
     epoch: str = ""
     _seats: dict[UserId, _Seat] = field(default_factory=dict)
     _removals: dict[UserId, int] = field(default_factory=dict)
     _horizon: int = 0
+    _loaded: int = 0
 
     def __contains__(self, user: UserId) -> bool:
         return user in self._seats
@@ -93,14 +95,17 @@ class Roster:
     def load(self, epoch: str, revision: int, members: Iterable[Member]) -> list[Notice]:
         """Make this the roster as of `revision`, and tell what that changes.
 
-        What is known to be newer than `revision` stays. Another epoch voids all revisions, not the members.
+        What is known to be newer than `revision` stays. A roster that is older than the last one tells nothing.
+        Another epoch voids all revisions, not the members.
         """
+        if epoch == self.epoch and revision < self._loaded:
+            return []
         if epoch != self.epoch:
             self.epoch = epoch
             self._removals.clear()
             self._horizon = 0
             for seat in self._seats.values():
-                seat.revision = 0
+                seat.revision = -1
         notices = []
         present = set()
         # The roster speaks for all removals up to its revision, forgotten ones too; only an older roster cannot.
@@ -110,8 +115,11 @@ class Roster:
             notices.append(self._put(member.user, member.profile, member.revision, horizon))
         for user, seat in list(self._seats.items()):
             if user not in present and seat.revision <= revision:
-                seat.revision = 0
+                seat.revision = -1
                 notices.append(self.remove(user, revision))
+        self._loaded = revision
+        self._horizon = max(self._horizon, revision)
+        self._removals = {user: removal for user, removal in self._removals.items() if removal > revision}
         return [notice for notice in notices if notice is not None]
 
     def _remember_removal(self, user: UserId, revision: int) -> None:

@@ -12,19 +12,11 @@ from gateway.heartbeat import Heartbeat
 from gateway.identity import Authenticator, Unauthorized
 from gateway.membership import Membership
 from gateway.metrics import GatewayMetrics, Gauges
-from gateway.presence_client import PresenceClient
 from gateway.room import Room
 from gateway.rooms import Rooms
 from gateway.settings import GatewaySettings
-from gateway.websocket import (
-    AwaitingHead,
-    Handshake,
-    HttpProtocol,
-    Limits,
-    Refused,
-    WebSocketProtocol,
-    use_fast_transports,
-)
+from gateway.upgrade import AwaitingHead, Handshake, HttpProtocol, Refused
+from gateway.websocket import Limits, WebSocketProtocol, use_fast_transports
 from services import logs
 from services.bus import ApiError, BusError
 from services.http import HttpServer, listen
@@ -59,9 +51,10 @@ class Gateway:
         self._membership = Membership(
             new_gateway_id(),
             self._rooms,
-            PresenceClient(chassis.bus),
+            chassis.bus,
             chassis.tasks,
             self.metrics,
+            find=self._connections.get,
             join_deadline_seconds=own.join_deadline_seconds,
         )
         self._awaiting_head = AwaitingHead(own.handshake_seconds)
@@ -84,6 +77,7 @@ class Gateway:
         listener = listen(self._settings.host, self._settings.port)
         await self._learn_epoch()
         await self._chat.start()
+        await self._membership.start()
         limits = Limits(
             message_max_bytes=self._settings.message_max_bytes,
             headers_max_bytes=self._settings.headers_max_bytes,
@@ -95,6 +89,7 @@ class Gateway:
             http=functools.partial(HttpProtocol, self, limits, self._awaiting_head),
             websocket=WebSocketProtocol,
         )
+        self._bus.on_reconnected(self._on_reconnected)
         self._tasks.supervise("heartbeat", self._heartbeat.run)
         self._tasks.supervise("cursor digests", self._send_digests)
         await self._server.start()
@@ -104,9 +99,9 @@ class Gateway:
         return []
 
     async def drain(self) -> None:
-        """Refuse newcomers, close everyone, finish what they had begun."""
-        self._drain.active = True
+        """Serve on until load balancers have noticed; then close everyone, and finish what they had begun."""
         await asyncio.sleep(self._settings.drain_delay_seconds)
+        self._drain.active = True
         if self._server is not None:
             self._server.stop_listening()
         await self._chat.settled()
@@ -127,6 +122,9 @@ class Gateway:
             except (ApiError, BusError) as error:
                 log.info("waiting for the streams", error=str(error))
                 await asyncio.sleep(_STREAM_RETRY_SECONDS)
+
+    async def _on_reconnected(self) -> None:
+        self._tasks.spawn("learn the epoch", self._learn_epoch())
 
     def _epoch(self, presence_epoch: str) -> str:
         return _short(f"{presence_epoch} {self._chat_epoch}")
@@ -176,6 +174,11 @@ class Gateway:
         self._membership.leave(connection, room)
 
     def chat(self, connection: Connection, room: RoomId, content: str, message: MessageId) -> None:
+        def known(message: bytes) -> None:
+            # `Chat` names no room: it must not turn up in another one.
+            if connection.room is not None and connection.room.id == room:
+                connection.send_ready(message)
+
         def unknown(message: MessageId) -> None:
             connection.send_error(
                 ErrorCode.CHAT_UNAVAILABLE,
@@ -190,7 +193,7 @@ class Gateway:
             content,
             message,
             unknown=unknown,
-            known=connection.send_ready,
+            known=known,
         )
 
 

@@ -27,7 +27,7 @@ class GatewaySettings(Settings):
 
     headers_max_bytes: int = Field(65_536, ge=1024, description="Size of a request head.")
     handshake_seconds: float = Field(10.0, gt=0, description="From accept to a complete request head.")
-    message_max_bytes: int = Field(16_384, ge=1024, description="Size of one message, over all its fragments.")
+    message_max_bytes: int = Field(65_536, ge=1024, description="Size of one message, over all its fragments.")
     chat_max_chars: int = Field(4000, ge=1, description="Length of one chat message.")
     write_buffer_max_bytes: int = Field(
         1024 * 1024, ge=65_536, description="A client that leaves more than this unread is closed (4000)."

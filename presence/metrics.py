@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from presence.roster import Mirror
+from shared.presence import Outcome
 
 
 class PresenceMetrics:
@@ -33,6 +34,8 @@ class PresenceMetrics:
             ["outcome"],
             registry=registry,
         )
+        for outcome in (Outcome.UNAVAILABLE, Outcome.INVALID):
+            self.refused.labels(outcome=outcome.value)
         self.conflicts = Counter(
             "studyroom_presence_conflicts", "Compare-and-set writes that were tried again.", registry=registry
         )

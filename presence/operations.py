@@ -2,15 +2,15 @@
 
 from presence.metrics import PresenceMetrics
 from presence.store import Store
-from services.bus import Conflict
+from services.bus import BusUnavailable, Conflict
 from shared.ids import RoomId
-from shared.presence import Entry, JoinRequest, LeaveReply, LeaveRequest, Outcome, RosterReply, RosterRequest
+from shared.presence import Entry, JoinRequest, LeaveReply, LeaveRequest, Outcome, Place, RosterReply, RosterRequest
 
 
 class Operations:
     """Each method may be cancelled: the write it was in then has happened or not, and asking again is harmless.
 
-    All raise BusError when NATS does not answer.
+    All raise BusError when NATS does not answer or the mirror is not ready: another replica may be.
     """
 
     def __init__(self, store: Store, metrics: PresenceMetrics) -> None:
@@ -19,16 +19,16 @@ class Operations:
 
     async def join(self, request: JoinRequest) -> RosterReply:
         """Writes always, also when the connection is in already: the event of the write is the join barrier."""
-        await self._store.wait_ready()
+        self._check_ready()
 
-        def joined(entry: Entry | None) -> Entry:
+        def with_connection(entry: Entry | None) -> Entry:
             connections = dict(entry.connections) if entry else {}
             connections[request.connection] = request.gateway
             return Entry.model_construct(profile=request.profile, connections=connections)
 
         while True:
             mirror = self._store.mirror
-            entry = joined(mirror.entry(request.room, request.user))
+            entry = with_connection(mirror.entry(request.room, request.user))
             expected = mirror.last_sequence(request.room, request.user)
             try:
                 stored = await self._store.put(request.room, request.user, entry, expected=expected)
@@ -37,11 +37,13 @@ class Operations:
                 await self._after_conflict(request)
         await self._store.wait_applied(stored.sequence)
         self._metrics.joins.inc()
-        return self._roster(request.room, sequence=stored.sequence, with_members=request.with_roster)
+        roster = self._roster(request.room, sequence=stored.sequence, with_members=request.with_roster)
+        joined = Place(room=request.room, user=request.user, connection=request.connection)
+        return roster.model_copy(update={"joined": joined})
 
     async def leave(self, request: LeaveRequest) -> LeaveReply:
         """Leaving what one is not in is no error."""
-        await self._store.wait_ready()
+        self._check_ready()
         caught_up = False
         while True:
             mirror = self._store.mirror
@@ -73,7 +75,7 @@ class Operations:
             return LeaveReply(outcome=Outcome.OK)
 
     async def roster(self, request: RosterRequest) -> RosterReply:
-        await self._store.wait_ready()
+        self._check_ready()
         return self._roster(request.room, sequence=0, with_members=True)
 
     def _roster(self, room: RoomId, *, sequence: int, with_members: bool) -> RosterReply:
@@ -85,6 +87,10 @@ class Operations:
             sequence=sequence,
             members=mirror.roster(room) if with_members else None,
         )
+
+    def _check_ready(self) -> None:
+        if not self._store.ready:
+            raise BusUnavailable("the presence mirror is being built")
 
     async def _after_conflict(self, request: JoinRequest | LeaveRequest) -> None:
         self._metrics.conflicts.inc()

@@ -21,6 +21,9 @@ from shared.presence import JoinRequest, LeaveReply, LeaveRequest, Outcome, Rost
 
 log = logs.get(__name__)
 
+_REPLY_MAX_BYTES = 1_000_000
+"""A little under NATS's default limit of one message, 1 MiB."""
+
 Answer = Callable[[bytes], Awaitable[RosterReply | LeaveReply]]
 
 
@@ -98,7 +101,11 @@ class Presence:
         except (BusError, TimeoutError) as error:
             log.warning("request not carried out", subject=message.subject, error=str(error) or "deadline")
             return Outcome.UNAVAILABLE, LeaveReply(outcome=Outcome.UNAVAILABLE).encode()
-        return reply.outcome, reply.encode()
+        encoded = reply.encode()
+        if len(encoded) > _REPLY_MAX_BYTES:
+            log.error("a roster is too large for one message", subject=message.subject, bytes=len(encoded))
+            return Outcome.UNAVAILABLE, LeaveReply(outcome=Outcome.UNAVAILABLE).encode()
+        return reply.outcome, encoded
 
     def _take_cursors(self, message: Message) -> None:
         try:

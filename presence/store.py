@@ -101,12 +101,20 @@ class Store:
         return sequence
 
     async def catch_up(self, room: RoomId, user: UserId) -> None:
-        """Make the mirror's view of one key the leader's. Raises BusError."""
+        """Make the mirror's view of one key at least as new as the leader's now. Raises BusError."""
+        before = self.mirror.last_sequence(room, user)
         last = await self.last_sequence(room, user)
         if last > self.mirror.applied:
             await self.wait_applied(last)
-        elif last != self.mirror.last_sequence(room, user):
+        elif last == before or self.mirror.last_sequence(room, user) != before:
+            return
+        elif self.mirror.entry(room, user) is None:
             self.mirror.correct_marker(room, user, last)
+        else:
+            # Somebody changed the stream behind our back, an operator's purge for example.
+            self._ready.clear()
+            self._doubt("the mirror has a member that the stream has not")
+            raise BusUnavailable("the mirror is being rebuilt")
 
     # --- the mirror ---------------------------------------------------------------------------------------
 
@@ -143,9 +151,11 @@ class Store:
                 loaded.set()
             self._wake()
 
-        epoch, waiting_changes, last = await self._watch.start(apply, self._doubt)
+        epoch, waiting_changes, messages, last = await self._watch.start(apply, self._doubt)
         if waiting_changes:
             await self._until_loaded(loaded)
+        elif messages:
+            raise BusUnavailable("the consumer's server is behind the leader")
         else:
             fresh.catch_up(last)
         if epoch == self.epoch:
@@ -213,8 +223,11 @@ class _Watch:
         self._delivered = 0
         self._heard = 0.0
 
-    async def start(self, apply: Apply, doubt: Callable[[str], None]) -> tuple[str, int, int]:
-        """Epoch of the stream, changes that will come at once, last sequence of the stream. Raises BusError."""
+    async def start(self, apply: Apply, doubt: Callable[[str], None]) -> tuple[str, int, int, int]:
+        """Epoch of the stream, changes that will come at once, and the stream's number of messages and last sequence.
+
+        Raises BusError.
+        """
         if self._subscription is not None:
             await self._subscription.unsubscribe()
         self._inbox = inbox = self._bus.new_inbox()
@@ -225,8 +238,9 @@ class _Watch:
             self._heard = asyncio.get_running_loop().time()
             if self._inbox != inbox:
                 return
-            if not message.reply:
-                self._check_heartbeat(message, doubt)
+            headers = message.headers or {}
+            if headers.get("Status") == _CONTROL:
+                self._control(message.reply, headers, doubt)
                 return
             stream_sequence, delivery, pending = _metadata(message.reply)
             if delivery != self._delivered + 1:
@@ -249,6 +263,7 @@ class _Watch:
                     "ack_policy": "none",
                     "replay_policy": "instant",
                     "filter_subject": subjects.PRESENCE_KEYS,
+                    "flow_control": True,
                     "idle_heartbeat": int(_HEARTBEAT_SECONDS * _SECOND_NS),
                     "inactive_threshold": _CONSUMER_IDLE_SECONDS * _SECOND_NS,
                     "mem_storage": True,
@@ -259,7 +274,7 @@ class _Watch:
         )
         # Changes between the two calls are counted by the consumer, so `last` may be too low but never too high.
         to_come = created["num_pending"] + created["delivered"]["consumer_seq"]
-        return state["created"], to_come, state["state"]["last_seq"]
+        return state["created"], to_come, state["state"]["messages"], state["state"]["last_seq"]
 
     def owns(self, subject: str) -> bool:
         return subject == self._inbox or subject.startswith("$KV.")
@@ -268,8 +283,11 @@ class _Watch:
         """Seconds since anything was heard, heartbeats included."""
         return asyncio.get_running_loop().time() - self._heard
 
-    def _check_heartbeat(self, message: Message, doubt: Callable[[str], None]) -> None:
-        headers = message.headers or {}
+    def _control(self, reply: str, headers: dict[str, str], doubt: Callable[[str], None]) -> None:
+        """A heartbeat, or NATS asks whether it may go on (flow control, NATS ADR-9)."""
+        go_on = reply or headers.get("Nats-Consumer-Stalled")
+        if go_on:
+            self._bus.publish(go_on, b"")
         last = headers.get("Nats-Last-Consumer")
         if last is not None and int(last) != self._delivered:
             doubt("a gap before a heartbeat")
@@ -288,6 +306,7 @@ def _metadata(reply: str) -> tuple[int, int, int]:
 
 
 _SHORT_ACK_TOKENS = 9
+_CONTROL = "100"
 
 
 def _apply(mirror: Mirror, message: Message, sequence: int) -> None:
@@ -300,6 +319,6 @@ def _apply(mirror: Mirror, message: Message, sequence: int) -> None:
         entry = Entry.decode(message.data)
     except ValidationError:
         log.error("an entry in the presence bucket is not ours", subject=message.subject, sequence=sequence)
-        mirror.catch_up(sequence)
+        mirror.remove(room, user, sequence)
         return
     mirror.put(room, user, entry, sequence)

@@ -27,6 +27,10 @@ log = logs.get(__name__)
 
 API_TIMEOUT_SECONDS = 5.0
 _FIRST_RECONNECT_WAIT_SECONDS = 0.1
+_FLUSH_POLL_SECONDS = 0.001
+_CLOSE_SECONDS = 2.0
+_FLUSHER_QUEUE_SIZE = 1_000_000
+"""A full queue makes nats-py's subscribe and its pings wait, and swallows cancellation; so it is never full."""
 _WRONG_LAST_SEQUENCE = (10071, 10164)
 """JetStream: the expected last sequence (of the subject) is not the last."""
 
@@ -92,6 +96,23 @@ class Subscription:
             return
 
 
+class _Client(nats.aio.client.Client):
+    """nats-py, but a connection that is given up is dropped, not closed politely.
+
+    Closing waits until everything is written, which a frozen server never lets happen; and what was not written
+    would be sent to the next server, long after its author was told that it was not.
+    """
+
+    async def _process_op_err(self, e: Exception) -> None:
+        if not self.is_closed and not self.is_reconnecting:
+            writer = getattr(self._transport, "_io_writer", None)
+            if writer is not None:
+                writer.transport.abort()
+            self._pending = []
+            self._pending_data_size = 0
+        await super()._process_op_err(e)
+
+
 class Bus:
     """One NATS connection.
 
@@ -106,7 +127,7 @@ class Bus:
         self._metrics = metrics
         self._name = name
         self._no_echo = no_echo
-        self._client = nats.aio.client.Client()
+        self._client = _Client()
         self._outgoing: deque[tuple[str, bytes, str, dict[str, str] | None, Failed | None]] = deque()
         self._outgoing_ready = asyncio.Event()
         self._publisher: asyncio.Task[None] | None = None
@@ -137,6 +158,7 @@ class Bus:
             reconnect_time_wait=_FIRST_RECONNECT_WAIT_SECONDS,  # type: ignore[arg-type]
             reconnect_to_server_handler=self._choose_server,
             pending_size=0,
+            flusher_queue_size=_FLUSHER_QUEUE_SIZE,
             error_cb=self._on_error,
             disconnected_cb=self._on_disconnected,
             reconnected_cb=self._on_reconnected,
@@ -161,10 +183,12 @@ class Bus:
 
     async def flush(self, timeout_seconds: float = API_TIMEOUT_SECONDS) -> None:
         """Returns when NATS has processed everything published before. Raises BusUnavailable."""
-        while self._outgoing and self.connected:
-            await asyncio.sleep(0)
+        self._check_connected()
         with _translated():
-            await self._client.flush(timeout_seconds)  # type: ignore[arg-type]
+            async with asyncio.timeout(timeout_seconds):
+                while self._outgoing and self.connected:
+                    await asyncio.sleep(_FLUSH_POLL_SECONDS)
+                await self._client.flush(timeout_seconds)  # type: ignore[arg-type] # floats work
 
     async def close(self) -> None:
         """Send what is waiting, if NATS is there, and close. Safe to call twice."""
@@ -176,7 +200,16 @@ class Bus:
                 log.warning("closing without a last flush", unsent=len(self._outgoing))
             self._publisher.cancel()
             self._publisher = None
-        await self._client.close()
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._client.close()
+        except TimeoutError:
+            log.warning("the connection to NATS did not close in time")
+
+    def _check_connected(self) -> None:
+        """nats-py keeps the future of a request that it refuses to send, for ever: so it is not asked."""
+        if not self.connected:
+            raise BusUnavailable("not connected to NATS")
 
     def _choose_server(self, servers: list[Any], _info: dict[str, Any]) -> tuple[Any, float]:
         """Full jitter, applied after the cap."""
@@ -246,9 +279,14 @@ class Bus:
                     self._metrics.unsent.inc()
                     if failed is not None:
                         failed()
+                except Exception:
+                    # One message that cannot be sent must not end the publishing of all others.
+                    self._metrics.unsent.inc()
+                    log.exception("message not published", subject=subject)
 
     async def request(self, subject: str, payload: bytes, *, timeout_seconds: float) -> Message:
         """Raises BusUnavailable when nobody answers in time."""
+        self._check_connected()
         with _translated():
             return await self._client.request(subject, payload, timeout=timeout_seconds)
 
@@ -288,6 +326,7 @@ class Bus:
         self, subject: str, payload: bytes, headers: Mapping[str, str], *, timeout_seconds: float
     ) -> Acknowledgement:
         """Publish into a stream and wait for the commit. Raises Conflict, ApiError or BusUnavailable."""
+        self._check_connected()
         with _translated():
             reply = await self._client.request(subject, payload, timeout=timeout_seconds, headers=dict(headers))
         return parse_acknowledgement(reply)
@@ -303,6 +342,7 @@ class Bus:
 
         https://docs.nats.io/reference/reference-protocols/nats_api_reference
         """
+        self._check_connected()
         payload = json.dumps(request).encode() if request is not None else b""
         with _translated():
             reply = await self._client.request(f"$JS.API.{verb}", payload, timeout=timeout_seconds)

@@ -31,6 +31,7 @@ def listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
         raise AddressUnavailable(f"cannot listen on {host}:{port}: {error.strerror}") from error
@@ -56,6 +57,7 @@ class HttpServer:
         websocket: Any = "none",
     ) -> None:
         self._listener = listener
+        self.port: int = listener.getsockname()[1]
         self._config = uvicorn.Config(
             app,
             http=http,
@@ -69,11 +71,6 @@ class HttpServer:
         )
         self._server = _Server(self._config)
         self._serving: asyncio.Task[None] | None = None
-
-    @property
-    def port(self) -> int:
-        port: int = self._listener.getsockname()[1]
-        return port
 
     async def start(self) -> None:
         self._serving = asyncio.create_task(self._server.serve(sockets=[self._listener]), name="http")
@@ -106,6 +103,5 @@ class HttpServer:
 
     def abort(self) -> None:
         for connection in list(self._server.server_state.connections):
-            transport = getattr(connection, "transport", None)
-            if transport is not None:
-                transport.abort()
+            abort = getattr(connection, "abort", None) or connection.transport.abort
+            abort()

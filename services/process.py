@@ -1,6 +1,6 @@
 """The life of a process: start, ready, drain, stop.
 
-SIGTERM and SIGINT begin the drain; everything from there to the exit happens under one deadline. A second signal
+SIGTERM and SIGINT begin the drain, which has a deadline; then everything is let go of, within seconds. A second signal
 ends the process at once. The exit status is 0 after a stop that was asked for, also when connections had to be
 aborted at the deadline.
 """
@@ -26,6 +26,8 @@ from services.settings import NatsSettings, ProcessSettings, Settings, load_or_e
 from services.tasks import Tasks
 
 EXIT_FAILED = 1
+_LET_GO_SECONDS = 3.0
+"""For each of the service, its tasks and the bus, after the drain is over."""
 
 log = logs.get(__name__)
 
@@ -132,7 +134,7 @@ class _Process:
             await self._service.start()
 
         starting = asyncio.create_task(begin(), name="start")
-        stopping = asyncio.create_task(stop.wait(), name="stop signal")
+        stopping = asyncio.create_task(_first_of(stop, self._bus.closed_for_good), name="stop signal")
         try:
             await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
@@ -153,9 +155,14 @@ class _Process:
                     await self._service.drain()
         except TimeoutError:
             log.warning("drain deadline passed, aborting what is left")
-        await self._service.stop()
-        await self._tasks.stop()
-        await self._bus.close()
+        except Exception:
+            log.exception("the drain failed, aborting what is left")
+        for part, let_go in (("service", self._service.stop), ("tasks", self._tasks.stop), ("bus", self._bus.close)):
+            try:
+                async with asyncio.timeout(_LET_GO_SECONDS):
+                    await let_go()
+            except Exception:
+                log.exception("not stopped cleanly", part=part)
         log.info("stopped")
 
     def _not_ready(self) -> list[str]:

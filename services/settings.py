@@ -17,7 +17,7 @@ EXIT_BAD_SETTINGS = 2
 class Settings(BaseSettings):
     """Base of all settings classes."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
 
     @classmethod
     def variables(cls) -> dict[str, str]:

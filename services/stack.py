@@ -2,17 +2,19 @@
 
 import asyncio
 import ctypes
+import fcntl
 import json
 import os
+import random
 import signal
-import socket
 import sys
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.request import ProxyHandler, build_opener
 
 from services.http import AddressUnavailable, listen
 from services.nats_server import NatsServerOptions, command
@@ -23,6 +25,7 @@ _PROBE_TIMEOUT_SECONDS = 1.0
 _RESTART_WAIT_SECONDS = 1.0
 _STOP_MARGIN_SECONDS = 5.0
 _HTTP_OK = 200
+_PORT_MAX = 65_535
 _PR_SET_PDEATHSIG = 1
 
 
@@ -73,6 +76,7 @@ class Stack:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stopping.set)
         self._options.data_dir.mkdir(parents=True, exist_ok=True)
+        lock = self._lock_data_dir()
         self._check_ports()
         self._children = list(self._plan())
         try:
@@ -84,10 +88,34 @@ class Stack:
                 await self._stopping.wait()
         finally:
             await self._stop()
+            self._table_path.unlink(missing_ok=True)
+            lock.close()
 
     # --- what runs ----------------------------------------------------------------------------------------
 
+    @property
+    def _table_path(self) -> Path:
+        return self._options.data_dir / "stack.json"
+
+    def _lock_data_dir(self) -> IO[str]:
+        """Two stacks must not share one store. The lock ends with the process, however that ends."""
+        lock = (self._options.data_dir / "lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.close()
+            raise StackFailed(
+                f"{self._options.data_dir} is in use by another stack (choose another with --data-dir)"
+            ) from error
+        self._table_path.unlink(missing_ok=True)
+        return lock
+
     def _check_ports(self) -> None:
+        last = self._options.port + self._options.gateways - 1
+        if last > _PORT_MAX:
+            raise StackFailed(
+                f"{self._options.gateways} gateways from port {self._options.port} on go beyond {_PORT_MAX}"
+            )
         for index in range(self._options.gateways):
             try:
                 listen("127.0.0.1", self._options.port + index).close()
@@ -166,7 +194,10 @@ class Stack:
                 await self._stopping.wait()
         if not self._stopping.is_set():
             await self._spawn(child)
-            self._write_table()
+            if self._stopping.is_set() and child.process is not None:
+                child.process.terminate()
+            else:
+                self._write_table()
 
     async def _wait_ready(self) -> bool:
         """False when a signal came first."""
@@ -221,7 +252,7 @@ class Stack:
             }
             for child in self._children
         ]
-        target = self._options.data_dir / "stack.json"
+        target = self._table_path
         draft = target.with_suffix(".tmp")
         draft.write_text(json.dumps({"processes": rows}, indent=2) + "\n")
         draft.replace(target)
@@ -231,11 +262,25 @@ class Stack:
         return "\n".join(path.read_text(errors="replace").splitlines()[-10:])
 
 
+_direct = build_opener(ProxyHandler({}))
+"""Opens our own loopback addresses, whatever proxy the environment names."""
+
+_PORTS = range(20_000, 32_000)
+"""Below the range that Linux gives to outgoing connections, so that none of them can take the port first."""
+_handed_out: set[int] = set()
+
+
 def free_port() -> int:
-    """A port on loopback that is free now."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    """A port on loopback that is free now, and another one each time."""
+    while True:
+        port = random.choice(_PORTS)  # noqa: S311 - any will do
+        if port in _handed_out:
+            continue
+        try:
+            listen("127.0.0.1", port).close()
+        except AddressUnavailable:
+            continue
+        _handed_out.add(port)
         return port
 
 
@@ -247,7 +292,7 @@ def _die_with_parent() -> None:
 
 def _answers(url: str) -> bool:
     try:
-        with urlopen(url, timeout=_PROBE_TIMEOUT_SECONDS) as response:  # noqa: S310 - our own loopback address
+        with _direct.open(url, timeout=_PROBE_TIMEOUT_SECONDS) as response:
             return bool(response.status == _HTTP_OK)
     except (URLError, OSError):
         return False

@@ -11,7 +11,7 @@ A batch is lines of ASCII and JSON (JSON never contains a raw newline):
 A digest line has the room before the user: `<room id><user id><CursorPosition JSON>`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from shared.ids import ID_LENGTH, RoomId, UserId
 
@@ -34,6 +34,8 @@ def decode_batch(data: bytes) -> tuple[int, list[tuple[UserId, bytes]]]:
     stamp, *lines = data.split(b"\n")
     if len(stamp) != _STAMP_DIGITS or not stamp.isdigit():
         raise MalformedBatch("no ingress stamp")
+    if any(len(line) < ID_LENGTH for line in lines):
+        raise MalformedBatch("short line")
     try:
         return int(stamp), [(UserId(str(line[:ID_LENGTH], "ascii")), line[ID_LENGTH:]) for line in lines]
     except UnicodeDecodeError as error:
@@ -44,16 +46,19 @@ def encode_digest(cursors: Iterable[tuple[RoomId, UserId, bytes]]) -> bytes:
     return b"\n".join(room.encode("ascii") + user.encode("ascii") + cursor for room, user, cursor in cursors)
 
 
-def decode_digest(data: bytes) -> Iterator[tuple[RoomId, UserId, bytes]]:
+def decode_digest(data: bytes) -> list[tuple[RoomId, UserId, bytes]]:
     """Raises MalformedBatch."""
-    for line in data.split(b"\n"):
-        try:
-            ids = str(line[: 2 * ID_LENGTH], "ascii")
-        except UnicodeDecodeError as error:
-            raise MalformedBatch("no ids") from error
-        if len(ids) != 2 * ID_LENGTH:
-            raise MalformedBatch("short line")
-        yield RoomId(ids[:ID_LENGTH]), UserId(ids[ID_LENGTH:]), line[2 * ID_LENGTH :]
+    return [_cursor(line) for line in data.split(b"\n")]
+
+
+def _cursor(line: bytes) -> tuple[RoomId, UserId, bytes]:
+    try:
+        ids = str(line[: 2 * ID_LENGTH], "ascii")
+    except UnicodeDecodeError as error:
+        raise MalformedBatch("no ids") from error
+    if len(ids) != 2 * ID_LENGTH:
+        raise MalformedBatch("short line")
+    return RoomId(ids[:ID_LENGTH]), UserId(ids[ID_LENGTH:]), line[2 * ID_LENGTH :]
 
 
 _BEFORE_USER = b'{"type":"CursorUpdate","payload":{"user_id":"'

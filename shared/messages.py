@@ -27,7 +27,7 @@ class _Part(BaseModel):
 
 class JoinRoomPayload(_Part):
     room_id: RoomIdField
-    since: int | None = Field(default=None, ge=0)
+    since: int | None = Field(default=None, ge=0, le=2**63 - 1)
     """`seq` of the last chat message this client has of the room."""
     epoch: str | None = Field(default=None, max_length=64)
     """`epoch` of the `JoinedRoom` in which it was seen."""
@@ -211,7 +211,7 @@ _server_messages: TypeAdapter[ServerMessage] = TypeAdapter(Annotated[ServerMessa
 class InvalidMessage(ValueError):
     """What a client sent is not a message of this protocol.
 
-    `code` is stable; `str()` names what is wrong, in English, without echoing what was sent.
+    `code` is stable; `str()` names what is wrong, in English; of what was sent it repeats a bad id at the most.
     """
 
     def __init__(self, code: ErrorCode, message: str) -> None:
@@ -242,6 +242,8 @@ def _explain(error: ValidationError) -> InvalidMessage:
     match first["type"]:
         case "json_invalid":
             return InvalidMessage(ErrorCode.INVALID_JSON, first["msg"])
+        case "string_unicode":
+            return InvalidMessage(ErrorCode.INVALID_JSON, "not Unicode text")
         case "union_tag_invalid" | "union_tag_not_found" | "model_attributes_type" | "dict_type" | "model_type":
             if len(first["loc"]) == 0:
                 known = "JoinRoom, LeaveRoom, Chat, CursorMove, Typing, Ping"

@@ -5,7 +5,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
-from shared.ids import ConnectionId, GatewayId, RoomId, UserId
+from shared.ids import ConnectionId, GatewayId, RoomIdField, UserId, UserIdField
 from shared.messages import CursorPosition
 
 
@@ -43,24 +43,27 @@ class Outcome(StrEnum):
     """The request is not what this replica understands. Asking again will not help."""
 
 
-class JoinRequest(_Part):
-    room: RoomId
-    user: UserId
+class Place(_Part):
+    """A connection in a room."""
+
+    room: RoomIdField
+    user: UserIdField
     connection: ConnectionId
+
+
+class JoinRequest(Place):
     gateway: GatewayId
     profile: Profile
     with_roster: bool
     """False when the gateway hosts the room already and only needs the entry written."""
 
 
-class LeaveRequest(_Part):
-    room: RoomId
-    user: UserId
-    connection: ConnectionId
+class LeaveRequest(Place):
+    """Leaving where one is not is fine."""
 
 
 class RosterRequest(_Part):
-    room: RoomId
+    room: RoomIdField
 
 
 class Member(_Part):
@@ -79,6 +82,8 @@ class RosterReply(_Part):
     revision: int = 0
     sequence: int = 0
     """For a join: the stream sequence of the join's own write, at most `revision`."""
+    joined: Place | None = None
+    """For a join: what was joined, so that an answer that comes late can be acted upon."""
     members: list[Member] | None = None
     """None when the roster was not asked for."""
 

@@ -1,7 +1,9 @@
 """What a client may get wrong: answered with a code and usable afterwards, or closed with the right one."""
 
 import json
+import os
 import struct
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from websockets.frames import Opcode
 
 from tests.support.client import Client, clients
 from tests.support.processes import EmbeddedStack
+from tests.support.waiting import eventually
 
 BAD_MESSAGES: list[tuple[str, str, str]] = [
     ("not JSON", "hello", "invalid_json"),
@@ -92,7 +95,12 @@ def frame_bytes(opcode: int, data: bytes, *, fin: bool = True, rsv1: bool = Fals
     """A client's frame as RFC 6455 section 5.2 has it, masked with zeros; nothing is checked."""
     first = opcode | (0x80 if fin else 0) | (0x40 if rsv1 else 0)
     size = len(data)
-    length = bytes([0x80 | size]) if size < 126 else bytes([0x80 | 126]) + struct.pack("!H", size)
+    if size < 126:
+        length = bytes([0x80 | size])
+    elif size < 65_536:
+        length = bytes([0x80 | 126]) + struct.pack("!H", size)
+    else:
+        length = bytes([0x80 | 127]) + struct.pack("!Q", size)
     return bytes([first]) + length + bytes(4) + data
 
 
@@ -108,7 +116,7 @@ def raw(opcode: int, data: bytes, **options: bool) -> Any:
     [
         (raw(Opcode.BINARY, b"\x00\x01"), 1003),
         (raw(Opcode.TEXT, b"\xff\xfe"), 1007),
-        (raw(Opcode.TEXT, b'"' + b"x" * 20_000 + b'"'), 1009),
+        (raw(Opcode.TEXT, b"x" * 65_537), 1009),
         (raw(Opcode.CONT, b"x"), 1002),
         (raw(Opcode.TEXT, b"x", rsv1=True), 1002),
         (raw(Opcode.PING, b"x" * 126), 1002),
@@ -127,10 +135,55 @@ async def test_a_broken_frame_closes_the_connection_with_the_right_code(stack: E
 
 async def test_fragments_over_the_limit_together_close_the_connection(stack: EmbeddedStack):
     async def send(socket: Any) -> None:
-        await raw(Opcode.TEXT, b"x" * 9000, fin=False)(socket)
-        await raw(Opcode.CONT, b"x" * 9000, fin=False)(socket)
+        await raw(Opcode.TEXT, b"x" * 40_000, fin=False)(socket)
+        await raw(Opcode.CONT, b"x" * 40_000, fin=False)(socket)
 
     assert (await close_after(stack, send)).close_code == 1009
+
+
+async def test_the_longest_chat_is_accepted_however_it_is_escaped(stack: EmbeddedStack, room: str):
+    async with clients(stack.gateways[0]) as (ann,):
+        await ann.join(room)
+        await ann.chat("😀" * 4000)  # twelve characters of JSON each
+        assert (await ann.expect("Chat"))["content"] == "😀" * 4000
+
+
+async def test_nothing_follows_the_close_frame_of_a_broken_connection(stack: EmbeddedStack, room: str):
+    async with clients(*stack.gateways) as (ann, bob):
+        await ann.join(room)
+        await bob.join(room)
+        await raw(3, b"")(ann.socket)
+        for number in range(20):
+            await bob.chat(str(number))
+        await bob.settle()
+        await ann.ended()
+
+    assert ann.close_code == 1002
+
+
+async def test_a_flood_of_pings_that_reads_no_answer_is_not_answered_without_bound(stack: EmbeddedStack):
+    gateway = stack.of("gateway")[0]
+    before = resident_bytes(gateway["pid"])
+    async with clients(stack.gateways[0]) as (ann,):
+        ann.socket.transport.pause_reading()
+        flood = frame_bytes(Opcode.PING, b"x" * 125) * 8000
+        for _ in range(60):
+            ann.socket.transport.write(flood)
+            await until_written(ann.socket)
+        grown = resident_bytes(gateway["pid"]) - before
+        ann.socket.transport.abort()
+        await ann.ended()
+
+    assert grown < 20_000_000
+
+
+def resident_bytes(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/statm").read_text().split()
+    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def until_written(socket: Any) -> None:
+    await eventually(lambda: socket.transport.get_write_buffer_size() < 1_000_000, "the flood is taken")
 
 
 async def test_a_fragmented_message_with_pings_in_between_is_one_message(stack: EmbeddedStack, room: str):

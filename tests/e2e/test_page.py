@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Locator, Page, ViewportSize, WebSocketRoute, async_playwright, expect
+from playwright.async_api import Browser, Dialog, Locator, Page, ViewportSize, WebSocketRoute, async_playwright, expect
 
 from tests.support.processes import EmbeddedStack, embedded_stack
 from tests.support.waiting import eventually
@@ -66,7 +66,7 @@ class Person:
         self.typing = page.locator("#typing")
         self.troubles: list[str] = []
         page.on("pageerror", lambda error: self.troubles.append(str(error)))
-        page.on("dialog", lambda dialog: self.troubles.append(f"a dialog: {dialog.message}"))
+        page.on("dialog", self._dismiss)
 
     async def enter(self, name: str) -> None:
         await self.page.get_by_label("Your name").fill(name)
@@ -91,6 +91,10 @@ class Person:
             return box is not None and math.dist((box["x"], box["y"]), wanted) <= CURSOR_TOLERANCE_PX
 
         await eventually(there, f"a cursor at {x}, {y}")
+
+    async def _dismiss(self, dialog: Dialog) -> None:
+        self.troubles.append(f"a dialog: {dialog.message}")
+        await dialog.dismiss()
 
     async def _place(self, x: float, y: float) -> tuple[float, float]:
         box = await self.board.bounding_box()
@@ -230,6 +234,8 @@ async def test_a_typing_notice_appears_and_goes(pair: tuple[Person, Person]):
 
 async def test_a_typing_notice_ends_when_nothing_more_is_typed(pair: tuple[Person, Person]):
     ada, grace = pair
+    await grace.page.clock.install(time=0)
+    await grace.page.clock.pause_at(10_000)  # she does not give it up by herself
 
     await ada.field.press_sequentially("Well")
 
@@ -357,6 +363,22 @@ async def test_a_new_name_of_a_member_is_shown(visitors: Visitors, stack: Embedd
 
     await expect(ada.people).to_have_text(["Ada", "Admiral Grace"])
     await expect(ada.messages).to_have_text(["Grace is now Admiral Grace"])
+
+
+async def test_a_typing_notice_whose_end_was_lost_goes_by_itself(visitors: Visitors, stack: EmbeddedStack, room: str):
+    ada, line = await visitors.open(stack.gateways[0], room), Line()
+    await line.watch(ada)
+    await ada.page.clock.install(time=0)
+    await ada.enter("Ada")
+    await ada.page.clock.pause_at(10_000)
+    grace = str(uuid4())
+    line.say("UserJoined", user={"user_id": grace, "username": "Grace"})
+
+    line.say("TypingStatus", user_id=grace, is_typing=True)
+    await expect(ada.typing).to_have_text("Grace is typing…")
+    await ada.page.clock.run_for(5_000)
+
+    await expect(ada.typing).to_have_text("")
 
 
 async def test_an_error_is_shown_and_refused_chat_is_given_back(visitors: Visitors, stack: EmbeddedStack, room: str):

@@ -97,23 +97,43 @@ async def test_the_members_of_a_stopped_gateway_have_left_their_room(
     assert [await client.ended() for client in going] == [1012] * 5
 
 
-async def test_a_draining_gateway_refuses_newcomers_and_is_not_ready(own_nats: NatsServer, tmp_path: Path):
+async def test_a_stopping_gateway_is_not_ready_and_serves_on_until_load_balancers_have_noticed(
+    own_nats: NatsServer, tmp_path: Path
+):
     started = [service(name, tmp_path, own_nats.url) for name in ("provisioner", "presence")]
     gateway = service("gateway", tmp_path, own_nats.url, STUDYROOM_GATEWAY_DRAIN_DELAY_SECONDS="3")
     for process in (*started, gateway):
         process.start()
     for process in (*started, gateway):
         process.wait_ready()
-    client = await Client.connect(gateway.url)
     gateway.signal(signal.SIGTERM)
-    wait_until(lambda: http_get(f"{gateway.admin_url}/readyz")[0] == 503, "not ready while draining", 3)
-    with pytest.raises(Exception, match="503"):
-        await Client.connect(gateway.url)
+    wait_until(lambda: http_get(f"{gateway.admin_url}/readyz")[0] == 503, "not ready while stopping", 3)
     assert http_get(f"{gateway.admin_url}/healthz")[0] == 200
+    client = await Client.connect(gateway.url)
+    await client.join("550e8400-e29b-41d4-a716-446655440000")
     assert await client.ended() == 1012
     assert await asyncio.to_thread(gateway.wait) == 0
     for process in started:
         process.stop()
+
+
+async def test_a_drain_that_meets_its_deadline_aborts_the_rest_and_exits_0(
+    services: dict[str, ServiceProcess], own_nats: NatsServer, tmp_path: Path
+):
+    impatient = service("gateway", tmp_path, own_nats.url, STUDYROOM_STOP_DEADLINE_SECONDS="1")
+    impatient.start()
+    impatient.wait_ready()
+    deaf = [await Client.connect(impatient.url) for _ in range(3)]
+    for client in deaf:
+        client.socket.transport.pause_reading()
+    impatient.signal(signal.SIGTERM)
+    status = await asyncio.to_thread(impatient.wait, 15)
+    for client in deaf:
+        client.socket.transport.abort()
+        await client.ended()
+
+    assert status == 0
+    assert "not stopped cleanly" not in impatient.output()
 
 
 async def test_presence_told_to_stop_finishes_the_requests_it_has_taken(
@@ -181,6 +201,20 @@ def test_a_child_that_dies_is_reported_and_started_again(tmp_path: Path):
         wait_until(lambda: "gateway-0 (pid" in stack.output(), "the death is reported")
         wait_until(lambda: stack.of("gateway")[0]["restarts"] == 1, "it is started again")
         wait_until(lambda: http_get(f"{gateway['url']}/health")[0] == 200, "it answers at the same address")
+    finally:
+        stack.stop()
+
+
+def test_two_stacks_do_not_share_a_data_directory(tmp_path: Path):
+    stack = embedded_stack(tmp_path, gateways=1, presence=1)
+    stack.start()
+    try:
+        stack.wait_ready()
+        second = embedded_stack(tmp_path, gateways=1, presence=1)
+        run = subprocess.run(second.command, capture_output=True, text=True, timeout=30, check=False)
+        assert run.returncode == 1
+        assert "in use by another stack" in run.stderr
+        assert stack.table()
     finally:
         stack.stop()
 

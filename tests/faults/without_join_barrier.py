@@ -10,11 +10,11 @@ from services.cli import main
 
 
 async def _heard(room: Room, _sequence: int) -> None:
-    while not room._loaded_revision:
+    while room._loaded_revision is None:
         await asyncio.sleep(0.001)
 
 
-Room.consistent = property(lambda room: room._loaded_revision > 0)  # type: ignore[method-assign,assignment]
+Room.consistent = property(lambda room: room._loaded_revision is not None)  # type: ignore[method-assign,assignment]
 Room.heard = _heard  # type: ignore[method-assign,assignment]
 
 if __name__ == "__main__":

@@ -31,8 +31,8 @@ def golden(folder: str, pattern: str = "*") -> dict[str, str]:
 
 
 SEED, OURS = golden("seed"), golden("ours")
-CLIENT = {name: text for name, text in {**OURS, **golden("seed", "client.*")}.items() if name.startswith("client.")}
-SERVER = {name: text for name, text in OURS.items() if name.startswith("server.")}
+CLIENT, SERVER = golden("ours", "client.*"), golden("ours", "server.*")
+FIRST_CLIENT = golden("seed", "client.*")
 
 
 def decode(name: str, text: str) -> ClientMessage | ServerMessage:
@@ -74,7 +74,7 @@ def test_a_message_is_emitted_byte_for_byte_as_its_golden_file(name: str):
     assert encode(decode(name, OURS[name])).decode() == OURS[name]
 
 
-@pytest.mark.parametrize("name", golden("seed", "client.*"))
+@pytest.mark.parametrize("name", FIRST_CLIENT)
 def test_what_a_client_of_the_first_protocol_says_is_understood(name: str):
     theirs = json.loads(SEED[name])
     understood = json.loads(encode(decode_client_message(SEED[name])))
@@ -84,7 +84,7 @@ def test_what_a_client_of_the_first_protocol_says_is_understood(name: str):
 @pytest.mark.parametrize("name", SEED)
 def test_without_what_was_added_a_message_is_byte_for_byte_the_first_protocols(name: str):
     kept = without_additions(json.loads(OURS[name]), json.loads(SEED[name]))
-    assert json.dumps(kept, separators=(",", ":"), ensure_ascii=False).replace("1e-07", "1e-7") == SEED[name]
+    assert json.dumps(kept, separators=(",", ":"), ensure_ascii=False) == SEED[name]
 
 
 @pytest.mark.parametrize("name", SEED)
@@ -98,9 +98,9 @@ def test_a_cursor_without_an_element_may_leave_it_out():
     assert encode(move) == b'{"type":"CursorMove","payload":{"x":1.0,"y":2.0,"element_id":null}}'
 
 
-@pytest.mark.parametrize("text", ['{"type":"Ping","payload":null}', '{"type":"Ping","payload":{}}', '{"type":"Ping","new":[1]}'])  # fmt: skip
-def test_what_a_newer_client_adds_is_ignored(text: str):
-    assert decode_client_message(text) == Ping()
+@pytest.mark.parametrize("addition", ['"payload":null', '"payload":{}', '"payload":{"n":1}', '"new":[1]'])
+def test_what_a_newer_client_adds_is_ignored(addition: str):
+    assert decode_client_message(f'{{"type":"Ping",{addition}}}') == Ping()
 
 
 def test_the_payload_may_stand_before_the_type():
@@ -226,27 +226,35 @@ def test_text_that_is_no_unicode_is_refused(text: str):
     assert invalid(text).code is ErrorCode.INVALID_JSON
 
 
+REFUSALS = {ErrorCode.INVALID_JSON, ErrorCode.UNKNOWN_TYPE, ErrorCode.INVALID_MESSAGE}
+
+
+def attempt(text: str) -> ClientMessage | InvalidMessage:
+    """The message, or why it is none; any other exception fails the test."""
+    try:
+        return decode_client_message(text)
+    except InvalidMessage as error:
+        return error
+
+
+def is_sound(outcome: ClientMessage | InvalidMessage) -> bool:
+    if isinstance(outcome, InvalidMessage):
+        return outcome.code in REFUSALS and bool(str(outcome))
+    return attempt(encode(outcome).decode()) == outcome
+
+
 @given(st.text())
 def test_arbitrary_text_is_a_message_or_refused_with_a_code(text: str):
-    try:
-        decode_client_message(text)
-    except InvalidMessage as error:
-        assert error.code in {ErrorCode.INVALID_JSON, ErrorCode.UNKNOWN_TYPE, ErrorCode.INVALID_MESSAGE}
-        assert str(error)
+    assert is_sound(attempt(text))
 
 
-@given(st.sampled_from(list(CLIENT.values())), st.data())
+@given(st.sampled_from([*CLIENT.values(), *FIRST_CLIENT.values()]), st.data())
 def test_a_damaged_message_is_a_message_or_refused(text: str, data: st.DataObject):
     start = data.draw(st.integers(0, len(text)))
     end = data.draw(st.integers(start, min(len(text), start + 8)))
-    scrap = st.sampled_from(
-        ["", '"', "{", "}", "[", ",", ":", "\\", "\\u", "null", "-", "9" * 30, "\0", "NaN", "1e5000"]
-    )
-    damaged = text[:start] + data.draw(scrap | st.text(max_size=4)) + text[end:]
-    try:
-        decode_client_message(damaged)
-    except InvalidMessage as error:
-        assert str(error)
+    scraps = ["", '"', "{", "}", "[", ",", ":", "\\", "\\u", "null", "-", "9" * 30, "\0", "NaN", "1e5000"]
+    scrap = data.draw(st.sampled_from(scraps) | st.text(max_size=4))
+    assert is_sound(attempt(text[:start] + scrap + text[end:]))
 
 
 JSON = st.recursive(
@@ -259,13 +267,7 @@ FIELDS = st.sampled_from(["room_id", "since", "epoch", "content", "id", "x", "y"
 
 @given(st.sampled_from([*CLIENT]), st.dictionaries(FIELDS, JSON, max_size=4) | JSON)
 def test_a_message_with_an_arbitrary_payload_is_valid_or_refused(name: str, payload: Any):
-    text = json.dumps({"type": name.split(".")[1], "payload": payload})
-    try:
-        decoded = decode_client_message(text)
-    except InvalidMessage as error:
-        assert error.code in {ErrorCode.INVALID_MESSAGE, ErrorCode.INVALID_JSON}
-    else:
-        assert decode_client_message(encode(decoded).decode()) == decoded
+    assert is_sound(attempt(json.dumps({"type": name.split(".")[1], "payload": payload})))
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.floats(allow_nan=False, allow_infinity=False))
@@ -294,7 +296,7 @@ def test_what_clients_say_fits_the_schema(name: str):
     validator("ClientMessage").validate(json.loads(CLIENT[name]))
 
 
-@pytest.mark.parametrize("name", golden("seed", "client.*"))
+@pytest.mark.parametrize("name", FIRST_CLIENT)
 def test_what_clients_of_the_first_protocol_say_fits_the_schema(name: str):
     validator("ClientMessage").validate(json.loads(SEED[name]))
 

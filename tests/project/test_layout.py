@@ -1,0 +1,40 @@
+"""The house: where things are, and what they are called."""
+
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+from services.process import ServiceSpec
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ["shared", "services", "gateway", "presence"]
+SOURCES = [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]
+
+
+@pytest.mark.parametrize("place", [*PACKAGES, "tests", "docker-compose.yml", "k8s", "monitoring", "benchmarks", "docs"])
+def test_the_top_level_has_what_it_should(place: str):
+    assert (ROOT / place).exists()
+
+
+@pytest.mark.parametrize("tier", ["unit", "integration", "e2e", "faults", "project"])
+def test_every_tier_of_tests_is_there(tier: str):
+    assert list((ROOT / "tests" / tier).glob("test_*.py"))
+
+
+@pytest.mark.parametrize("name", ["utils", "util", "helpers", "helper", "manager", "base", "common", "models", "misc"])
+def test_no_module_has_a_name_that_says_nothing(name: str):
+    assert [file for file in SOURCES if name in {file.stem, file.parent.name}] == []
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_a_file_can_be_read_in_one_sitting(file: Path):
+    assert len(file.read_text("utf-8").splitlines()) < 400
+
+
+@pytest.mark.parametrize("service", ["gateway", "presence", "provisioner"])
+def test_a_service_is_found_by_its_entry_point(service: str):
+    (entry,) = entry_points(group="studyroom.services", name=service)
+    spec = entry.load()
+    assert isinstance(spec, ServiceSpec)
+    assert spec.name == service

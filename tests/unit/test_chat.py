@@ -1,0 +1,51 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.chat import encode_stored, with_sequence
+from shared.ids import MessageId, UserId
+from shared.messages import Chat, decode_server_message, encode
+
+USER = UserId("7f2c1f0e-0d3b-4e0a-9c57-2b1f6a8f3d11")
+MESSAGE = MessageId("1e57ab1e-2222-4333-8444-555566667777")
+
+
+def delivered(content: str, *, username: str = "Ada", sequence: int = 1) -> Chat:
+    message = decode_server_message(
+        with_sequence(encode_stored(USER, username, content, 1_700_000_000, MESSAGE), sequence)
+    )
+    assert isinstance(message, Chat)
+    return message
+
+
+def test_what_is_delivered_is_spelled_as_the_protocol_says():
+    stored = encode_stored(USER, "Ada", "hi", 1_700_000_000, MESSAGE)
+    assert with_sequence(stored, 42).decode() == (
+        f'{{"type":"Chat","payload":{{"user_id":"{USER}","username":"Ada","content":"hi",'
+        f'"timestamp":1700000000,"id":"{MESSAGE}","seq":42}}}}'
+    )
+
+
+@pytest.mark.parametrize(
+    "content", ['"', "\\", "}}", ',"seq":0}}', "a\nb\r\n\t", "\0\x1f\x7f", "\u2028", "\U0001f44b é", "</script>"]
+)
+def test_any_content_arrives_as_it_was_written(content: str):
+    assert delivered(content).payload.content == content
+
+
+@given(st.text(), st.text(), st.integers(1, 2**63))
+def test_a_delivered_message_is_valid_whatever_was_said(content: str, username: str, sequence: int):
+    payload = delivered(content, username=username, sequence=sequence).payload
+    assert (payload.content, payload.username, payload.seq) == (content, username, sequence)
+    assert (payload.user_id, payload.timestamp, payload.id) == (USER, 1_700_000_000, MESSAGE)
+
+
+@given(st.text(), st.integers(1, 2**63))
+def test_cutting_and_filling_in_is_the_same_as_encoding(content: str, sequence: int):
+    message = delivered(content, sequence=sequence)
+    assert with_sequence(encode_stored(USER, "Ada", content, 1_700_000_000, MESSAGE), sequence) == encode(message)
+
+
+@given(st.text())
+def test_a_stored_message_is_one_line(content: str):
+    assert b"\n" not in encode_stored(USER, "Ada", content, 1_700_000_000, MESSAGE)

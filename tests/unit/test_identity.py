@@ -1,0 +1,239 @@
+import base64
+import json
+import time
+from typing import Any
+
+import jwt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.identity import Authenticator, Identity, Unauthorized, user_id_of
+from gateway.settings import GatewaySettings
+from shared.ids import UserId, canonical_uuid
+from shared.messages import UserJoined, UserPayload, UserPresence, encode
+
+SECRET = "a secret of thirty-two characters or more"
+USER = "7f2c1f0e-0d3b-4e0a-9c57-2b1f6a8f3d11"
+HOUR = 3600
+
+
+@pytest.fixture(autouse=True)
+def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch):
+    for variable in GatewaySettings.variables().values():
+        monkeypatch.delenv(variable, raising=False)
+
+
+def authenticator(secret: str | None = SECRET, *, guests: bool = False) -> Authenticator:
+    values: dict[str, Any] = {"guests": guests, "jwt_secret": secret}
+    return Authenticator(GatewaySettings(**values))
+
+
+def token(secret: str = SECRET, algorithm: str = "HS256", **claims: object) -> str:
+    """A token that is valid for an hour, but for what `claims` say; None leaves a claim out."""
+    whole = {"sub": USER, "exp": int(time.time()) + HOUR, **claims}
+    kept = {claim: value for claim, value in whole.items() if value is not None}
+    return jwt.encode(kept, secret, algorithm)
+
+
+VALID: dict[str, object] = {"sub": USER, "exp": 9_999_999_999}
+
+
+def sealed(claims: dict[str, object]) -> str:
+    """A token with these claims and no others, whether PyJWT would make it or not."""
+    return jwt.PyJWS().encode(json.dumps(claims).encode(), SECRET, "HS256")
+
+
+def by_query(token: str) -> Identity:
+    return authenticator().identify({"access_token": token}, {})
+
+
+def why_refused(token: str) -> str:
+    with pytest.raises(Unauthorized) as caught:
+        by_query(token)
+    assert token not in str(caught.value)
+    return str(caught.value)
+
+
+# --- tokens ------------------------------------------------------------------------------------------------
+
+
+def test_a_valid_token_says_who_it_is():
+    identity = by_query(token(name="Ada", avatar_url="https://example.org/ada.png"))
+    assert (identity.user, identity.profile.username) == (USER, "Ada")
+    assert identity.profile.avatar_url == "https://example.org/ada.png"
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_a_token_may_come_in_the_header(scheme: str):
+    assert authenticator().identify({}, {"authorization": f"{scheme} {token()}"}).user == USER
+
+
+def test_the_header_beats_the_query():
+    other = token(sub="550e8400-e29b-41d4-a716-446655440000")
+    identity = authenticator().identify({"access_token": other}, {"authorization": f"Bearer {token()}"})
+    assert identity.user == USER
+
+
+def test_a_bad_token_in_the_header_is_not_saved_by_a_good_one_in_the_query():
+    with pytest.raises(Unauthorized):
+        authenticator().identify({"access_token": token()}, {"authorization": "Bearer nonsense"})
+
+
+@pytest.mark.parametrize("header", ["", "Bearer", "Basic YTpi", "Token x"])
+def test_another_scheme_is_refused(header: str):
+    with pytest.raises(Unauthorized):
+        authenticator(guests=True).identify({}, {"authorization": header})
+
+
+def test_an_expired_token_is_refused():
+    assert "expired" in why_refused(token(exp=int(time.time()) - 1))
+
+
+def test_a_token_of_another_secret_is_refused():
+    assert "Signature" in why_refused(token(secret=SECRET[::-1]))
+
+
+def test_an_unsigned_token_is_refused():
+    assert "alg" in why_refused(jwt.encode({"sub": USER, "exp": int(time.time()) + HOUR}, None, "none"))
+
+
+def test_a_token_of_another_algorithm_is_refused():
+    assert "alg" in why_refused(token(secret=SECRET * 2, algorithm="HS512"))
+
+
+def test_a_token_that_was_tampered_with_is_refused():
+    head, _, signature = token().split(".")
+    body = base64.urlsafe_b64encode(b'{"sub":"someone else","exp":9999999999}').decode().rstrip("=")
+    assert "Signature" in why_refused(f"{head}.{body}.{signature}")
+
+
+@pytest.mark.parametrize("claim", ["exp", "sub"])
+def test_a_token_without_a_required_claim_is_refused(claim: str):
+    assert claim in why_refused(sealed({name: value for name, value in VALID.items() if name != claim}))
+
+
+@pytest.mark.parametrize("subject", [5, True, ["ada"], {"id": 1}])
+def test_a_subject_that_is_no_string_is_refused(subject: object):
+    assert "ubject" in why_refused(sealed({**VALID, "sub": subject}))
+
+
+@pytest.mark.parametrize("junk", ["", ".", "..", "a.b.c", "é.é.é", "[" * 50_000, "x" * 50_000])
+def test_what_is_no_token_is_refused(junk: str):
+    with pytest.raises(Unauthorized):
+        by_query(junk)
+
+
+def test_a_header_that_is_a_nesting_bomb_is_refused():
+    bomb = base64.urlsafe_b64encode(b"[" * 45_000).decode().rstrip("=")
+    assert why_refused(f"{bomb}.e30.e30")
+
+
+@given(st.text())
+def test_arbitrary_text_is_no_token(junk: str):
+    with pytest.raises(Unauthorized):
+        authenticator().identify({}, {"authorization": f"Bearer {junk}"})
+
+
+def test_without_a_secret_no_token_is_accepted():
+    with pytest.raises(Unauthorized, match="accepts no tokens"):
+        authenticator(secret=None, guests=True).identify({"access_token": token()}, {})
+
+
+# --- user ids ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("subject", [USER, USER.upper(), f"urn:uuid:{USER}"])
+def test_a_subject_that_is_a_uuid_is_the_user_id(subject: str):
+    assert by_query(token(sub=subject)).user == USER
+
+
+def test_any_other_subject_becomes_the_same_user_id_for_ever():
+    assert user_id_of("ada@example.org") == "48d0a457-1910-5500-8a49-97fb4d165529"
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_different_subjects_are_different_users(one: str, other: str):
+    assert canonical_uuid(user_id_of(one)) == user_id_of(one)
+    assert (user_id_of(one) == user_id_of(other)) == (one == other)
+
+
+def test_a_subject_that_is_no_unicode_is_refused():
+    why_refused(token(sub="\ud800"))
+
+
+# --- how a member is shown ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Ada", "Ada"),
+        ("  Ada \t Lovelace\n", "Ada Lovelace"),
+        ("Ada\x00\x1b[31m\u202e", "Ada [31m"),
+        ("Zoë \U0001f44b", "Zoë \U0001f44b"),
+        ("x" * 101, "x" * 100),
+        ("", "User"),
+        (" \n\u200b", "User"),
+        (5, "User"),
+        (["Ada"], "User"),
+        (None, "User"),
+    ],
+)
+def test_a_name_is_one_line_of_bounded_length(name: object, shown: str):
+    assert by_query(token(name=name)).profile.username == shown
+
+
+@pytest.mark.parametrize("name", ["x" * 99 + " y", "ن\u200cن", "\U0001f469\u200d\U0001f680"])
+def test_a_name_is_not_damaged(name: str):
+    assert by_query(token(name=name)).profile.username == name[:100].strip()
+
+
+@given(st.text(max_size=300))
+def test_any_name_is_made_presentable(name: str):
+    shown = authenticator(guests=True).identify({"username": name}, {}).profile.username
+    assert 0 < len(shown) <= 100
+    assert not {char for char in shown if not char.isprintable()} - {"\u200c", "\u200d"}
+
+
+@pytest.mark.parametrize("avatar", [None, "", 5, ["https://example.org"], "https://example.org/" + "x" * 2000])
+def test_an_avatar_that_cannot_be_shown_is_left_out(avatar: object):
+    assert by_query(token(avatar_url=avatar)).profile.avatar_url is None
+
+
+def test_whatever_a_token_says_can_be_sent_to_the_others():
+    profile = by_query(token(name="x\ud800", avatar_url="https://example.org/\ud800")).profile
+    presence = UserPresence.model_construct(
+        user_id=UserId(USER), username=profile.username, avatar_url=profile.avatar_url, cursor=None
+    )
+    assert encode(UserJoined.model_construct(payload=UserPayload.model_construct(user=presence)))
+
+
+# --- guests ------------------------------------------------------------------------------------------------
+
+
+def test_without_a_token_nobody_is_let_in_by_default():
+    with pytest.raises(Unauthorized, match="access token is needed"):
+        Authenticator(GatewaySettings()).identify({"username": "Ada"}, {})
+
+
+def test_a_guest_is_let_in_under_its_name_and_a_new_id():
+    gate = authenticator(guests=True)
+    first, second = gate.identify({"username": "Ada"}, {}), gate.identify({"username": "Ada"}, {})
+    assert first.profile.username == second.profile.username == "Ada"
+    assert first.user != second.user
+
+
+@pytest.mark.parametrize("query", [{}, {"username": ""}, {"username": " \n"}])
+def test_a_guest_without_a_name_is_called_user(query: dict[str, str]):
+    assert authenticator(guests=True).identify(query, {}).profile.username == "User"
+
+
+def test_a_bad_token_does_not_make_a_guest():
+    with pytest.raises(Unauthorized):
+        authenticator(guests=True).identify({"access_token": token(exp=1)}, {})
+
+
+def test_an_empty_token_does_not_make_a_guest():
+    with pytest.raises(Unauthorized):
+        authenticator(guests=True).identify({"access_token": ""}, {})

@@ -1,0 +1,229 @@
+from collections import deque
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.session import WAITING, Refusal, Session
+from shared.errors import ErrorCode
+from shared.ids import RoomId
+from shared.messages import (
+    ChatSend,
+    ChatSendPayload,
+    ClientMessage,
+    CursorMove,
+    CursorPosition,
+    JoinRoom,
+    JoinRoomPayload,
+    LeaveRoom,
+    Ping,
+    Typing,
+    TypingPayload,
+)
+
+A = RoomId("550e8400-e29b-41d4-a716-446655440000")
+B = RoomId("7f2c1f0e-0d3b-4e0a-9c57-2b1f6a8f3d11")
+
+
+def join(room: RoomId) -> JoinRoom:
+    return JoinRoom(payload=JoinRoomPayload(room_id=room))
+
+
+def chat(content: str = "hi") -> ChatSend:
+    return ChatSend(payload=ChatSendPayload(content=content))
+
+
+MOVE = CursorMove(payload=CursorPosition(x=0.0, y=0.0))
+TYPING = Typing(payload=TypingPayload(is_typing=True))
+ROOM_MESSAGES: list[ClientMessage] = [chat(), MOVE, TYPING, LeaveRoom()]
+
+
+def session(*, chat_max_chars: int = 10, backlog_max: int = 3) -> Session:
+    return Session(chat_max_chars=chat_max_chars, backlog_max=backlog_max)
+
+
+def in_room(room: RoomId = A) -> Session:
+    joined = session()
+    joined.receive(join(room))
+    joined.joined()
+    return joined
+
+
+def refusal(of: Session, message: ClientMessage) -> ErrorCode:
+    decision = of.receive(message)
+    assert isinstance(decision, Refusal)
+    assert decision.about is message
+    return decision.code
+
+
+@pytest.mark.parametrize("message", ROOM_MESSAGES, ids=lambda message: message.type)
+def test_room_messages_outside_a_room_are_refused(message: ClientMessage):
+    assert refusal(session(), message) is ErrorCode.NOT_IN_ROOM
+
+
+@pytest.mark.parametrize("message", ROOM_MESSAGES, ids=lambda message: message.type)
+def test_room_messages_in_a_room_are_carried_out(message: ClientMessage):
+    assert in_room().receive(message) is message
+
+
+@pytest.mark.parametrize("message", ROOM_MESSAGES, ids=lambda message: message.type)
+def test_after_leaving_room_messages_are_refused_again(message: ClientMessage):
+    left = in_room()
+    left.receive(LeaveRoom())
+    assert refusal(left, message) is ErrorCode.NOT_IN_ROOM
+
+
+def test_a_ping_is_always_answered():
+    fresh, joining = session(), session()
+    joining.receive(join(A))
+    assert [one.receive(Ping()) for one in (fresh, joining, in_room())] == [Ping()] * 3
+
+
+def test_what_is_said_while_joining_waits_and_is_released_in_order():
+    joining = session()
+    said: list[ClientMessage] = [chat("1"), MOVE, chat("2")]
+    joining.receive(join(A))
+    assert [joining.receive(message) for message in said] == [WAITING] * 3
+    assert joining.joined() == said
+    assert joining.room == A
+
+
+def test_joining_another_room_leaves_the_first_at_once():
+    moving = in_room(A)
+    moving.receive(join(B))
+    assert (moving.room, moving.joining) == (None, B)
+    moving.joined()
+    assert (moving.room, moving.joining) == (B, None)
+
+
+def test_joining_the_same_room_again_does_not_leave_it():
+    again = in_room(A)
+    assert again.receive(join(A)) == join(A)
+    assert (again.room, again.joining) == (A, A)
+
+
+def test_after_a_failed_join_of_another_room_the_connection_is_in_none():
+    moving = in_room(A)
+    moving.receive(join(B))
+    assert moving.join_failed() == []
+    assert refusal(moving, chat()) is ErrorCode.NOT_IN_ROOM
+
+
+def test_after_a_failed_repeated_join_the_connection_is_still_in_its_room():
+    again = in_room(A)
+    again.receive(join(A))
+    again.join_failed()
+    assert again.receive(MOVE) is MOVE
+
+
+def test_more_than_the_backlog_holds_is_refused():
+    joining = session(backlog_max=2)
+    joining.receive(join(A))
+    assert [joining.receive(chat(text)) for text in "12"] == [WAITING, WAITING]
+    assert refusal(joining, chat("3")) is ErrorCode.BUSY
+    assert joining.joined() == [chat("1"), chat("2")]
+
+
+def test_a_refused_message_is_not_carried_out_later():
+    joining = session(backlog_max=0)
+    joining.receive(join(A))
+    joining.receive(chat())
+    assert joining.joined() == []
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        ("", ErrorCode.CHAT_EMPTY),
+        (" \n\t\u2003", ErrorCode.CHAT_EMPTY),
+        ("x" * 11, ErrorCode.CHAT_TOO_LONG),
+        (" " * 11, ErrorCode.CHAT_TOO_LONG),
+    ],
+)
+def test_chat_that_is_empty_or_too_long_is_refused(content: str, code: ErrorCode):
+    assert refusal(in_room(), chat(content)) is code
+
+
+def test_chat_at_the_limit_is_carried_out():
+    longest = chat("\U0001f44b" * 10)
+    assert in_room().receive(longest) is longest
+
+
+class Client:
+    """A connection without its socket: acts on what its session decides, as `gateway.connection` does."""
+
+    def __init__(self, backlog_max: int) -> None:
+        self.session = session(backlog_max=backlog_max)
+        self.backlog_max = backlog_max
+        self.said: list[ClientMessage] = []
+        self.decided: list[ClientMessage] = []
+        """In the order in which that happened; without pings and what was refused for lack of space."""
+        self.room: RoomId | None = None
+        self.asked: RoomId | None = None
+        self.waiting: deque[ClientMessage] = deque()
+
+    def say(self, message: ClientMessage, *, again: bool = False) -> None:
+        if not again:
+            self.said.append(message)
+        decision = self.session.receive(message)
+        if decision is WAITING:
+            assert self.asked is not None
+            self.waiting.append(message)
+            return
+        if isinstance(decision, Refusal) and decision.code is ErrorCode.BUSY:
+            assert self.asked is not None
+            assert len(self.waiting) == self.backlog_max
+            assert not again, "what waited was lost"
+            self.said.pop()
+            return
+        if isinstance(message, Ping):
+            self.said.pop()
+            return
+        self.decided.append(message)
+        if isinstance(decision, Refusal):
+            assert (decision.code is ErrorCode.NOT_IN_ROOM) == (self.room is None)
+            return
+        assert decision is message
+        match message:
+            case JoinRoom():
+                assert self.asked is None, "two joins under way"
+                self.asked = message.payload.room_id
+                self.room = self.room if self.room == self.asked else None
+            case LeaveRoom():
+                assert self.room is not None
+                self.room = None
+            case _:
+                assert self.room is not None
+                assert self.asked is None
+
+    def end_join(self, finish: Callable[[], list[ClientMessage]]) -> None:
+        released, expected = finish(), list(self.waiting)
+        self.asked = None
+        self.waiting.clear()
+        assert released == expected
+        for message in released:
+            self.say(message, again=True)
+
+
+SAID = st.sampled_from([*ROOM_MESSAGES, chat(""), chat("x" * 11), join(A), join(B), Ping()])
+
+
+@given(st.lists(SAID | st.booleans(), min_size=8, max_size=40), st.integers(0, 4))
+def test_nothing_is_lost_or_reordered_and_one_join_at_most_is_under_way(
+    events: list[ClientMessage | bool], backlog_max: int
+):
+    client = Client(backlog_max)
+    for event in [*events, *[True] * len(events)]:
+        if not isinstance(event, bool):
+            client.say(event)
+        elif client.asked is not None:
+            succeeds = event
+            asked, before = client.asked, client.room
+            client.room = asked if succeeds else before
+            client.end_join(client.session.joined if succeeds else client.session.join_failed)
+        assert client.session.joining == client.asked
+        assert client.session.room == client.room
+        assert len(client.waiting) <= backlog_max
+    assert not client.waiting
+    assert client.decided == client.said

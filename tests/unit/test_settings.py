@@ -1,0 +1,153 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from gateway.settings import GatewaySettings
+from presence.settings import PresenceSettings
+from services.cli import _all_settings
+from services.settings import (
+    BadSettings,
+    NatsSettings,
+    ProcessSettings,
+    Settings,
+    StorageSettings,
+    describe,
+    load,
+    load_or_exit,
+)
+
+CLASSES: list[type[Settings]] = _all_settings()
+EXAMPLE = Path(__file__).parents[2] / ".env.example"
+
+
+@pytest.fixture(autouse=True)
+def empty_environment(monkeypatch: pytest.MonkeyPatch):
+    for cls in CLASSES:
+        for variable in cls.variables().values():
+            monkeypatch.delenv(variable, raising=False)
+
+
+def problems() -> dict[str, str]:
+    with pytest.raises(BadSettings) as caught:
+        load(CLASSES)
+    return caught.value.problems
+
+
+def test_every_class_of_settings_is_loaded_by_default():
+    assert set(load(CLASSES)) == {ProcessSettings, NatsSettings, GatewaySettings, PresenceSettings, StorageSettings}
+
+
+def test_a_variable_is_named_after_its_class_and_field(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("STUDYROOM_GATEWAY_PING_INTERVAL_SECONDS", "7.5")
+    loaded = load([GatewaySettings])[GatewaySettings]
+    assert isinstance(loaded, GatewaySettings)
+    assert loaded.ping_interval_seconds == 7.5
+
+
+def test_no_two_settings_share_a_variable():
+    variables = [variable for cls in CLASSES for variable in cls.variables().values()]
+    assert len(variables) == len(set(variables))
+
+
+# --- bad values --------------------------------------------------------------------------------------------
+
+BAD = {
+    "STUDYROOM_LOG_LEVEL": "loud",
+    "STUDYROOM_ADMIN_PORT": "65536",
+    "STUDYROOM_STOP_DEADLINE_SECONDS": "0",
+    "STUDYROOM_NATS_URL": "http://127.0.0.1",
+    "STUDYROOM_NATS_PENDING_BYTES": "much",
+    "STUDYROOM_GATEWAY_PORT": "-1",
+    "STUDYROOM_GATEWAY_GUESTS": "perhaps",
+    "STUDYROOM_GATEWAY_JWT_SECRET": "short",
+    "STUDYROOM_GATEWAY_PING_TIMEOUT_SECONDS": "nan",
+    "STUDYROOM_PRESENCE_CONCURRENT_REQUESTS": "0",
+    "STUDYROOM_STORAGE_REPLICAS": "6",
+    "STUDYROOM_STORAGE_KIND": "tape",
+}
+
+
+@pytest.mark.parametrize("variable", BAD)
+def test_a_bad_value_is_refused_by_the_name_of_its_variable(monkeypatch: pytest.MonkeyPatch, variable: str):
+    monkeypatch.setenv(variable, BAD[variable])
+    assert list(problems()) == [variable]
+
+
+def test_all_bad_values_are_reported_at_once(monkeypatch: pytest.MonkeyPatch):
+    for variable, value in BAD.items():
+        monkeypatch.setenv(variable, value)
+    assert set(problems()) == set(BAD)
+
+
+def test_bad_settings_end_the_process_with_status_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    for variable, value in BAD.items():
+        monkeypatch.setenv(variable, value)
+    with pytest.raises(SystemExit) as caught:
+        load_or_exit(CLASSES)
+    assert caught.value.code == 2
+    printed = capsys.readouterr().err
+    assert all(f"  {variable}: " in printed for variable in BAD)
+
+
+def test_a_secret_never_shows_in_an_error(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("STUDYROOM_GATEWAY_JWT_SECRET", "hunter2")
+    monkeypatch.setenv("STUDYROOM_NATS_URL", "http://user:hunter2@nats")
+    with pytest.raises(BadSettings) as caught:
+        load(CLASSES)
+    chain = caught.value.__cause__, caught.value.__context__
+    assert "hunter2" not in f"{caught.value!s}{caught.value!r}{chain}"
+
+
+def test_a_secret_never_shows_when_settings_are_printed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("STUDYROOM_GATEWAY_JWT_SECRET", "hunter2" * 6)
+    monkeypatch.setenv("STUDYROOM_NATS_PASSWORD", "hunter2")
+    assert "hunter2" not in f"{load(CLASSES)!r}"
+
+
+@pytest.mark.parametrize("url", [",", " , ", "nats://a,http://b"])
+def test_every_server_must_be_one_of_nats(monkeypatch: pytest.MonkeyPatch, url: str):
+    monkeypatch.setenv("STUDYROOM_NATS_URL", url)
+    assert list(problems()) == ["STUDYROOM_NATS_URL"]
+
+
+def test_several_servers_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("STUDYROOM_NATS_URL", " nats://a:1, tls://b:2,")
+    loaded = load([NatsSettings])[NatsSettings]
+    assert isinstance(loaded, NatsSettings)
+    assert loaded.url == ("nats://a:1", "tls://b:2")
+
+
+# --- the example -------------------------------------------------------------------------------------------
+
+
+def test_the_example_is_what_the_settings_say():
+    assert EXAMPLE.read_text("utf-8") == describe(CLASSES)
+
+
+def test_every_setting_is_documented():
+    undescribed = [
+        variable
+        for cls in CLASSES
+        for field, variable in cls.variables().items()
+        if not (cls.model_fields[field].description or "").endswith(".")
+    ]
+    assert undescribed == []
+    assert all(cls.__doc__ for cls in CLASSES)
+
+
+def test_the_example_without_its_comment_signs_changes_nothing(monkeypatch: pytest.MonkeyPatch):
+    defaults = load(CLASSES)
+    for variable, value in re.findall(r"^# (STUDYROOM_\w+)=(.*)$", EXAMPLE.read_text("utf-8"), re.MULTILINE):
+        monkeypatch.setenv(variable, value)
+    assert load(CLASSES) == defaults
+
+
+def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch):
+    defaults = load(CLASSES)
+    for cls in CLASSES:
+        for variable in cls.variables().values():
+            monkeypatch.setenv(variable, "")
+    assert load(CLASSES) == defaults
