@@ -186,7 +186,8 @@ class Bus:
         self._check_connected()
         with _translated():
             async with asyncio.timeout(timeout_seconds):
-                while self._outgoing and self.connected:
+                # nats-py writes the ping of a flush past what its own writer still holds: let that go first.
+                while (self._outgoing or self._client.pending_data_size) and self.connected:
                     await asyncio.sleep(_FLUSH_POLL_SECONDS)
                 await self._client.flush(timeout_seconds)  # type: ignore[arg-type] # floats work
 

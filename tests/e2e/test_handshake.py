@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,12 @@ async def read_response(writer_bytes: bytes, url: str) -> bytes:
     try:
         writer.write(writer_bytes)
         return await asyncio.wait_for(reader.read(), 10)
+    except ConnectionError:
+        return b""
     finally:
         writer.close()
-        await writer.wait_closed()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 # --- request heads ---
@@ -122,14 +126,45 @@ async def test_a_socket_that_sends_nothing_or_half_a_head_is_ended(strict: Servi
         (b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b"426", b"upgrade_required"),
         (b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b"404", b"not_found"),
         (b"nonsense\r\n\r\n", b"400", b"Invalid"),
+        (b"GET //[ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", b"400", b"bad_handshake"),
     ],
-    ids=["old version", "bad key", "another path", "no upgrade", "no such page", "not HTTP"],
+    ids=["old version", "bad key", "another path", "no upgrade", "no such page", "not HTTP", "unreadable target"],
 )  # fmt: skip
 async def test_a_wrong_request_is_refused_and_says_why(stack: EmbeddedStack, head: bytes, status: bytes, code: bytes):
     answer = await read_response(head, stack.gateways[0])
 
     assert answer.split(b" ")[1] == status
     assert code in answer
+
+
+async def test_an_upgrade_in_the_same_breath_as_a_plain_request_is_refused(stack: EmbeddedStack):
+    answer = await read_response(
+        b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+        b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        stack.gateways[0],
+    )
+
+    assert b"101 Switching" not in answer
+
+
+async def test_a_header_that_never_ends_is_cut_off(stack: EmbeddedStack):
+    answer = await read_response(b"GET /ws HTTP/1.1\r\nHost: x\r\nX-Endless: " + b"x" * 2_000_000, stack.gateways[0])
+
+    assert b"headers_too_large" in answer or answer == b""
+
+
+async def test_close_codes_that_clients_make_up_share_one_metric_label(strict: ServiceProcess):
+    for code in (4321, 4700, 3999):
+        client = await Client.connect(strict.url, token=token())
+        await client.socket.close(code)
+        await client.ended()
+    await eventually(
+        lambda: strict.metric('studyroom_gateway_disconnects_total{code="other"}') >= 3, "the closes are counted"
+    )
+
+    assert 'code="4321"' not in strict.metrics()
 
 
 def test_plain_http_answers_beside_the_websocket(stack: EmbeddedStack):

@@ -234,6 +234,16 @@ def test_a_port_in_use_is_one_clear_line(tmp_path: Path):
     assert str(port) in run.stderr
 
 
+def test_more_gateways_than_ports_is_one_clear_line(tmp_path: Path):
+    run = subprocess.run(
+        [sys.executable, "-m", "services.cli", "up", "--gateways", "2", "--port", "65535", "--data-dir", str(tmp_path)],
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+
+    assert run.returncode == 1
+    assert len(run.stderr.strip().splitlines()) == 1
+
+
 def test_bad_settings_stop_every_process_at_the_start_with_all_their_names(tmp_path: Path):
     bad = {"STUDYROOM_LOG_LEVEL": "loud", "STUDYROOM_GATEWAY_PORT": "many", "STUDYROOM_NATS_URL": "http://x"}
     for arguments in (["gateway"], ["up", "--data-dir", str(tmp_path)]):

@@ -103,13 +103,16 @@ async def joining(far: str, near: str) -> AsyncIterator[list[Joining]]:
                 await client.drop()
 
 
-async def count_wrong_rosters(nats_url: str, far: str, near: str, *, until_first: bool = False) -> int:
+async def count_wrong_rosters(
+    leader: NatsServer, nats_url: str, far: str, near: str, *, until_first: bool = False
+) -> int:
     """How many of the joins ended with a roster that is not the truth."""
     wrong = 0
     async with joining(far, near) as groups, connected(nats_url) as bus:
         for _ in range(JOINS // AT_ONCE):
             if wrong and until_first:
                 break
+            await lead(leader, subjects.PRESENCE_STREAM)
             rooms = [str(uuid4()) for _ in groups]
             await asyncio.gather(*(group.round(room) for group, room in zip(groups, rooms, strict=True)))
             for group, room in zip(groups, rooms, strict=True):
@@ -159,11 +162,9 @@ async def test_no_event_is_missed_when_500_fresh_rooms_are_joined_over_slow_rout
                 process.start()
             for process in started:
                 process.wait_ready(60)
-            await lead(servers[1], subjects.PRESENCE_STREAM)
-
-            assert await count_wrong_rosters(near_url, far.url, near.url) == 0
+            assert await count_wrong_rosters(servers[1], near_url, far.url, near.url) == 0
             retries = far.metric("studyroom_gateway_join_barrier_retries_total")
-            without = await count_wrong_rosters(near_url, broken.url, near.url, until_first=True)
+            without = await count_wrong_rosters(servers[1], near_url, broken.url, near.url, until_first=True)
         finally:
             for process in started:
                 process.stop()

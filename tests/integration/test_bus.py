@@ -1,4 +1,6 @@
 import asyncio
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from services.bus import Bus, BusUnavailable, Message
 from services.metrics import BusMetrics
 from services.settings import NatsSettings
 from tests.integration.conftest import Connect
-from tests.support.processes import NatsServer, nats_server
+from tests.support.processes import nats_server
 from tests.support.waiting import eventually
 
 
@@ -22,6 +24,18 @@ async def test_messages_are_published_in_the_order_of_the_calls(connect: Connect
     await eventually(lambda: len(seen) == 1000, "all messages arrive")
 
     assert seen == [str(number).encode() for number in range(1000)]
+
+
+async def test_after_a_flush_what_others_publish_is_heard(connect: Connect):
+    sender, receiver = await connect(), await connect()
+    heard: list[str] = []
+    for number in range(200):
+        await receiver.subscribe(f"flushed.{number}", lambda message: heard.append(message.subject))
+        await receiver.flush()
+        sender.publish(f"flushed.{number}", b"")
+        await sender.flush()
+    await receiver.flush()
+    await eventually(lambda: len(heard) == 200, "none is missed", 5)
 
 
 async def test_without_echo_a_connection_does_not_hear_itself(connect: Connect):
@@ -129,8 +143,6 @@ async def test_nothing_published_during_an_outage_is_sent_later(tmp_path: Path):
 
 
 async def test_a_frozen_server_is_noticed(tmp_path: Path):
-    import signal
-
     outage = Outage(tmp_path)
     outage.begin()
     bus = await outage.bus()
@@ -142,5 +154,52 @@ async def test_a_frozen_server_is_noticed(tmp_path: Path):
     outage.server.stop()
 
 
-def test_a_server_is_a_process_of_its_own(own_nats: NatsServer):
-    assert own_nats.running
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # nats-py forgets sockets it tried
+async def test_a_frozen_server_with_a_full_socket_is_left_for_another_and_nothing_of_it_is_sent_later(tmp_path: Path):
+    servers = [nats_server(tmp_path / name) for name in ("first", "second")]
+    for server in servers:
+        server.log.parent.mkdir()
+        server.start()
+    for server in servers:
+        server.wait_ready()
+    settings = NatsSettings(
+        url=tuple(server.url for server in servers), ping_interval_seconds=0.5, reconnect_max_wait_seconds=0.2
+    )
+    bus = Bus(settings, BusMetrics(CollectorRegistry()), name="test")
+    await bus.connect()
+    seen: list[bytes] = []
+    await bus.subscribe("news", lambda message: seen.append(message.data[:4]))
+    await bus.flush()
+    current = next(server for server in servers if server.monitor("connz")["num_connections"])
+    current.signal(signal.SIGSTOP)
+    for _ in range(300):
+        bus.publish("news", b"late" + bytes(50_000))
+    await eventually(lambda: not bus.connected, "the frozen server is noticed", 10)
+    await eventually(lambda: bus.connected, "the other server is taken", 10)
+    bus.publish("news", b"new!")
+    await eventually(lambda: seen, "messages arrive again")
+    began = time.monotonic()
+    await bus.close()
+    took = time.monotonic() - began
+    for server in servers:
+        server.signal(signal.SIGCONT)
+        server.stop()
+
+    assert seen == [b"new!"]
+    assert took < 5
+
+
+async def test_requests_while_nats_is_away_are_refused_and_leave_nothing_behind(tmp_path: Path):
+    outage = Outage(tmp_path)
+    outage.begin()
+    bus = await outage.bus()
+    await bus.api("INFO")
+    outage.server.stop()
+    await eventually(lambda: not bus.connected, "the loss is noticed")
+    for _ in range(100):
+        with pytest.raises(BusUnavailable):
+            await bus.request("anybody", b"", timeout_seconds=1)
+    left = len(bus._client._resp_map)
+    await bus.close()
+
+    assert left == 0

@@ -9,14 +9,14 @@ from prometheus_client import CollectorRegistry
 from presence.metrics import PresenceMetrics
 from presence.operations import Operations
 from presence.store import Store
-from services.bus import Bus
+from services.bus import Bus, BusUnavailable
 from services.provisioner.streams import ensure, specifications
 from services.settings import StorageSettings
 from services.tasks import Tasks
 from shared import subjects
 from shared.ids import ConnectionId, RoomId, UserId, new_connection_id, new_gateway_id, new_user_id
 from shared.messages import CursorPosition
-from shared.presence import JoinRequest, LeaveRequest, Profile, RosterRequest
+from shared.presence import Entry, JoinRequest, LeaveRequest, Profile, RosterRequest
 from tests.integration.conftest import Connect
 from tests.support.waiting import eventually
 
@@ -204,3 +204,55 @@ async def test_cursors_are_kept_for_members_only(replicas: list[Replica], own_ro
         mirror.move_cursor(own_room, who, CursorPosition(x=1, y=2))
 
     assert [(member.user, member.cursor) for member in mirror.roster(own_room)] == [(user, CursorPosition(x=1, y=2))]
+
+
+async def test_a_bucket_larger_than_what_nats_lets_wait_for_one_connection_is_read(
+    connect: Connect, tasks: Tasks, replicas: list[Replica], own_room: RoomId
+):
+    """80 MB; NATS cuts off a connection that has more than 64 MiB waiting."""
+    writer = await connect()
+    members = 36_000
+    profile = Profile(username="Ann", avatar_url="https://a.example/" + "x" * 2000)
+    value = Entry(profile=profile, connections={new_connection_id(): GATEWAY}).encode()
+    for index in range(members):
+        writer.publish(subjects.presence_key(own_room, new_user_id()), value)
+        if index % 1000 == 0:
+            await writer.flush()
+    await writer.flush()
+    late = Replica(await connect(), tasks)
+    await asyncio.wait_for(late.store.wait_ready(), 60)
+
+    assert len(late.store.mirror.rooms[own_room]) == members
+    await writer.api(f"STREAM.PURGE.{subjects.PRESENCE_STREAM}")
+
+
+async def test_a_member_whose_entry_was_purged_by_an_operator_can_join_again(
+    bus: Bus, replicas: list[Replica], own_room: RoomId
+):
+    user = new_user_id()
+    await replicas[0].join(own_room, user)
+    await bus.api(f"STREAM.PURGE.{subjects.PRESENCE_STREAM}", {"filter": subjects.presence_key(own_room, user)})
+
+    async def joins() -> bool:
+        try:
+            await replicas[0].join(own_room, user)
+        except BusUnavailable:
+            return False
+        return True
+
+    await eventually(joins, "the member is back")
+    assert await replicas[0].users(own_room) == [user]
+
+
+async def test_an_entry_that_cannot_be_read_is_no_member_and_can_be_joined_over(
+    bus: Bus, replicas: list[Replica], own_room: RoomId
+):
+    user = new_user_id()
+    await replicas[0].join(own_room, user)
+    stored = await bus.store(subjects.presence_key(own_room, user), b"not ours", {}, timeout_seconds=5)
+    await replicas[0].store.wait_applied(stored.sequence)
+    assert await replicas[0].users(own_room) == []
+
+    connection = await replicas[0].join(own_room, user)
+    assert await replicas[0].users(own_room) == [user]
+    await replicas[0].leave(own_room, user, connection)

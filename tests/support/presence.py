@@ -12,6 +12,9 @@ from shared import subjects
 from shared.ids import RoomId
 from shared.presence import RosterReply, RosterRequest
 
+ATTEMPTS = 30
+ATTEMPT_SECONDS = 0.5
+
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[Nats]:
@@ -25,12 +28,19 @@ async def connected(url: str) -> AsyncIterator[Nats]:
 async def roster(connection: Nats, room: str) -> RosterReply:
     room_id = RoomId(room)
     request = RosterRequest(room=room_id).encode()
-    message = await connection.request(subjects.presence_roster(subjects.shard_of(room_id)), request, timeout=5)
+    subject = subjects.presence_roster(subjects.shard_of(room_id))
+    message = await connection.request(subject, request, timeout=ATTEMPT_SECONDS)
     return RosterReply.decode(message.data)
 
 
 async def users_in(connection: Nats, room: str) -> set[str]:
-    return {member.user for member in (await roster(connection, room)).members or []}
+    """As the first replica to answer says; one that is frozen is passed over."""
+    for _ in range(ATTEMPTS):
+        try:
+            return {member.user for member in (await roster(connection, room)).members or []}
+        except nats.errors.TimeoutError:
+            continue
+    raise AssertionError("no replica of presence answers")
 
 
 async def chat_history(connection: Nats, room: str) -> list[int]:
