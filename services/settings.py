@@ -38,7 +38,9 @@ class ProcessSettings(Settings):
     admin_host: str = Field("127.0.0.1", description="Address of /healthz, /readyz and /metrics.")
     admin_port: int = Field(0, ge=0, le=65535, description="Port of the same; 0 picks a free one.")
     stop_deadline_seconds: float = Field(
-        25.0, gt=0, description="From SIGTERM to exit, draining included; what is open then is aborted."
+        25.0,
+        gt=0,
+        description="From SIGTERM to the end of the drain; what is open then is aborted, and the process ends within seconds.",
     )
 
 
