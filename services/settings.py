@@ -40,7 +40,7 @@ class ProcessSettings(Settings):
     stop_deadline_seconds: float = Field(
         25.0,
         gt=0,
-        description="From SIGTERM to the end of the drain; what is open then is aborted, and the process ends within seconds.",
+        description="From SIGTERM to the end of the drain; what is open then is aborted.",
     )
 
 
