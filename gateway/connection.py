@@ -68,7 +68,7 @@ class Hub(Protocol):
     def register(self, connection: "Connection") -> None: ...
     def unregister(self, connection: "Connection") -> None: ...
     def join(self, connection: "Connection", room: RoomId) -> None: ...
-    def leave(self, connection: "Connection", room: "Room") -> None: ...
+    def leave(self, connection: "Connection", room: "Room", *, lost: bool) -> None: ...
     def chat(self, connection: "Connection", room: RoomId, content: str, message: MessageId) -> None: ...
 
 
@@ -112,7 +112,11 @@ class Connection:
         return Place.model_construct(room=room, user=self.user, connection=self.id)
 
     def is_or_will_be_in(self, room: RoomId) -> bool:
-        return room in {self._session.room, self._session.joining}
+        return self.open and room in {self._session.room, self._session.joining}
+
+    @property
+    def in_or_joining(self) -> RoomId | None:
+        return self._session.joining or self._session.room
 
     # --- the socket ---------------------------------------------------------------------------------------
 
@@ -147,9 +151,7 @@ class Connection:
         self._socket = None
         self._hub.metrics.disconnects.labels(code=code if code in _KNOWN_CODES else "other").inc()
         self._hub.unregister(self)
-        if self.room is not None:
-            room, self.room = self.room, None
-            self._hub.leave(self, room)
+        self._leave(lost=code != CloseCode.NORMAL)
 
     def deliver(self, frames: bytes) -> None:
         """Write encoded frames; close who leaves too much of them unread."""
@@ -204,18 +206,18 @@ class Connection:
                     self._hub.chat(self, self.room.id, chat.content, chat.id or new_message_id())
             case JoinRoom(payload=join):
                 if self.room is not None and self.room.id != join.room_id:
-                    self._leave()
+                    self._leave(lost=False)
                 self._hub.join(self, join.room_id)
             case LeaveRoom():
-                self._leave()
+                self._leave(lost=False)
             case Ping():
                 self.deliver(_PONG)
                 self._hub.metrics.traffic.messages_sent["Pong"] += 1
 
-    def _leave(self) -> None:
+    def _leave(self, *, lost: bool) -> None:
         if self.room is not None:
             room, self.room = self.room, None
-            self._hub.leave(self, room)
+            self._hub.leave(self, room, lost=lost)
 
     # --- what the gateway decided -------------------------------------------------------------------------
 

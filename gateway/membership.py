@@ -6,7 +6,8 @@ join, never the other way round, so that presence cannot see them in the wrong o
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections import defaultdict
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from gateway.connection import Connection
@@ -15,16 +16,21 @@ from gateway.presence_client import PresenceClient, PresenceRefused
 from gateway.room import Room
 from gateway.rooms import Rooms
 from services import logs
-from services.bus import Bus, BusError
+from services.bus import BusError
 from services.tasks import Tasks
 from shared.errors import ErrorCode
-from shared.ids import ConnectionId, GatewayId, RoomId
-from shared.presence import JoinRequest, LeaveRequest, Place
+from shared.ids import ConnectionId, GatewayId, RoomId, UserId
+from shared.presence import CompareRequest, CompleteRequest, JoinRequest, LeaveRequest, Place
+from shared.subjects import SHARDS, shard_of
 
 log = logs.get(__name__)
 
 _BARRIER_SECONDS = 0.1
 """A committed change of one's own that has not been heard by then is asked for again; doubled each time."""
+_ANNOUNCE_SECONDS = 30.0
+_RESTORED_AT_ONCE = 64
+_NOTHING = CompareRequest(epoch="", rooms={})
+"""Asks only for what presence has applied."""
 
 
 class Membership:
@@ -32,25 +38,22 @@ class Membership:
         self,
         gateway: GatewayId,
         rooms: Rooms,
-        bus: Bus,
+        presence: PresenceClient,
         tasks: Tasks,
         metrics: GatewayMetrics,
         *,
-        find: Callable[[ConnectionId], Connection | None],
+        connections: Mapping[ConnectionId, Connection],
         join_deadline_seconds: float,
     ) -> None:
-        """`find` gives an open connection by its id."""
+        """`connections`: those that are open."""
         self._gateway = gateway
         self._rooms = rooms
-        self._find = find
-        self._presence = PresenceClient(bus, late_join=self.join_was_late)
+        self._connections = connections
+        self._presence = presence
         self._tasks = tasks
         self._metrics = metrics
         self._join_deadline_seconds = join_deadline_seconds
         self._under_way: set[asyncio.Task[None]] = set()
-
-    async def start(self) -> None:
-        await self._presence.start()
 
     async def settled(self) -> None:
         """Returns when no join or leave is under way."""
@@ -61,11 +64,14 @@ class Membership:
         """Begin a join; the connection is told how it ends."""
         self._begin("join", self._join(connection, room_id))
 
-    def leave(self, connection: Connection, room: Room) -> None:
-        """Take the connection out of its room: at once for its events, as soon as presence answers for the others."""
+    def leave(self, connection: Connection, room: Room, *, lost: bool) -> None:
+        """Take the connection out of its room: at once for its events, as soon as presence answers for the others.
+
+        `lost`: the connection was lost; its user keeps the place for the grace period.
+        """
         room.dismiss(connection)
         place = connection.place(room.id)
-        connection.leaving = self._begin("leave", self._leave(place, room, connection.leaving))
+        connection.leaving = self._begin("leave", self._leave(place, room, connection.leaving, lost=lost))
 
     def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._tasks.spawn(name, work)
@@ -107,28 +113,30 @@ class Membership:
                 self._withdraw(connection.place(room_id), connection)
             self._metrics.join_duration.labels(result=result).observe(time.perf_counter() - began)
 
+    def _request(self, connection: Connection, room: RoomId, *, with_roster: bool) -> JoinRequest:
+        return JoinRequest.model_construct(
+            room=room,
+            user=connection.user,
+            connection=connection.id,
+            gateway=self._gateway,
+            profile=connection.profile,
+            with_roster=with_roster,
+        )
+
     async def _enter(self, connection: Connection, room: Room) -> None:
         """Returns when presence has the connection, and the room's roster here contains it."""
         with_roster = not room.consistent
         barrier = _BARRIER_SECONDS
         first: int | None = None
         while True:
-            reply = await self._presence.join(
-                JoinRequest.model_construct(
-                    room=room.id,
-                    user=connection.user,
-                    connection=connection.id,
-                    gateway=self._gateway,
-                    profile=connection.profile,
-                    with_roster=with_roster,
-                )
-            )
+            reply = await self._presence.join(self._request(connection, room.id, with_roster=with_roster))
+            if reply.epoch != room.epoch:
+                first = None
+                if reply.members is None:
+                    with_roster = True
+                    continue
             if reply.members is not None:
-                if room.load(reply):
-                    first = None
-            elif reply.epoch != room.epoch:
-                with_roster = True
-                continue
+                room.load(reply)
             first = first or reply.sequence
             try:
                 async with asyncio.timeout(barrier):
@@ -140,11 +148,53 @@ class Membership:
                 continue
             return
 
+    # --- after a doubt ---
+
+    async def announce(self) -> None:
+        """Tell presence everything we have, and that it is everything. Raises PresenceRefused or TimeoutError."""
+        async with asyncio.timeout(_ANNOUNCE_SECONDS):
+            bounds = [await self._presence.compare(shard, _NOTHING) for shard in range(SHARDS)]
+            connections = list(self._connections.values())
+            by_shard: dict[int, set[ConnectionId]] = defaultdict(set)
+            for connection in connections:
+                if (room := connection.in_or_joining) is not None:
+                    by_shard[shard_of(room)].add(connection.id)
+            await self._restore(connections)
+            for shard in range(SHARDS):
+                await self._presence.complete(
+                    CompleteRequest.model_construct(
+                        gateway=self._gateway,
+                        shard=shard,
+                        revision=bounds[shard].revision,
+                        connections=by_shard[shard],
+                    )
+                )
+
+    def restore(self, room: Room, user: UserId) -> None:
+        """Presence removed a user who is connected here: put its connections back."""
+        connections = [recipient for recipient in room.connections_of(user) if isinstance(recipient, Connection)]
+        self._begin("restore", self._restore(connections))
+
+    async def _restore(self, connections: list[Connection]) -> None:
+        slots = asyncio.Semaphore(_RESTORED_AT_ONCE)
+
+        async def restore(connection: Connection) -> None:
+            async with slots:
+                if connection.room is None:
+                    return
+                room_id = connection.room.id
+                await self._presence.join(self._request(connection, room_id, with_roster=False))
+                if not connection.is_or_will_be_in(room_id):
+                    # It left while it was being put back.
+                    self._withdraw(connection.place(room_id), connection)
+
+        await asyncio.gather(*(restore(connection) for connection in connections))
+
     # --- leave ---
 
-    async def _leave(self, place: Place, room: Room, before: asyncio.Task[None] | None) -> None:
+    async def _leave(self, place: Place, room: Room, before: asyncio.Task[None] | None, *, lost: bool) -> None:
         await self._rooms.leave(room)
-        await self._tell_left(place, before)
+        await self._tell_left(place, before, lost=lost)
 
     def _withdraw(self, place: Place, connection: Connection) -> None:
         """Undo a join that may have been written."""
@@ -152,17 +202,17 @@ class Membership:
 
     def join_was_late(self, place: Place) -> None:
         """Presence carried out a join after we had given it up, and after its leave perhaps."""
-        connection = self._find(place.connection)
+        connection = self._connections.get(place.connection)
         if connection is None:
             self._begin("withdraw", self._tell_left(place, None))
         elif not connection.is_or_will_be_in(place.room):
             self._withdraw(place, connection)
 
-    async def _tell_left(self, place: Place, before: asyncio.Task[None] | None) -> None:
+    async def _tell_left(self, place: Place, before: asyncio.Task[None] | None, *, lost: bool = False) -> None:
         """Asks until presence answers."""
         if before is not None and not before.done():
             await asyncio.shield(before)
-        request = LeaveRequest.model_construct(room=place.room, user=place.user, connection=place.connection)
+        request = LeaveRequest.model_construct(room=place.room, user=place.user, connection=place.connection, lost=lost)
         try:
             await self._presence.leave(request)
         except PresenceRefused as error:

@@ -101,6 +101,21 @@ class GatewayMetrics:
             "Joins asked again since their own event did not arrive.",
             registry=registry,
         )
+        self.resyncs = Counter(
+            "studyroom_gateway_resyncs",
+            "Times everything was put right after a doubt.",
+            registry=registry,
+        )
+        self.resync_differences = Counter(
+            "studyroom_gateway_resync_differences",
+            "Changes that clients were told of by a resync or a comparison.",
+            registry=registry,
+        )
+        self.lost_changes = Counter(
+            "studyroom_gateway_rooms_behind",
+            "Rooms found to have missed a change that presence knows.",
+            registry=registry,
+        )
         self._registry = registry
 
     def watch(self, gauges: "Gauges") -> None:

@@ -15,13 +15,18 @@ from pydantic import ValidationError
 from services import logs
 from services.bus import Bus, Message
 from shared import subjects
+from shared.ids import RoomId
 from shared.presence import (
+    CompareReply,
+    CompareRequest,
+    CompleteRequest,
     JoinRequest,
     LeaveReply,
     LeaveRequest,
     Outcome,
     Place,
     RosterReply,
+    RosterRequest,
 )
 
 log = logs.get(__name__)
@@ -32,7 +37,7 @@ deadline all miss the other one in 0.02 % of joins."""
 _UNAVAILABLE_WAIT_SECONDS = 0.05
 """Before asking again when the answer was that nobody, or not this replica, can answer now."""
 
-Reply = TypeVar("Reply", RosterReply, LeaveReply)
+Reply = TypeVar("Reply", RosterReply, LeaveReply, CompareReply)
 Late = Callable[[Place], None]
 
 
@@ -41,7 +46,7 @@ class PresenceRefused(Exception):
 
 
 class PresenceClient:
-    """Both requests ask until they are answered: bound them with a timeout. Cancelling leaves the outcome unknown."""
+    """Every request asks until it is answered: bound them with a timeout. Cancelling leaves the outcome unknown."""
 
     def __init__(self, bus: Bus, *, late_join: Late) -> None:
         """`late_join` is called with what was joined, when nobody waits for that answer any more."""
@@ -62,6 +67,19 @@ class PresenceClient:
     async def leave(self, request: LeaveRequest) -> LeaveReply:
         """Raises PresenceRefused."""
         return await self._ask(subjects.presence_leave(subjects.shard_of(request.room)), request.encode(), LeaveReply)
+
+    async def roster(self, room: RoomId) -> RosterReply:
+        """Raises PresenceRefused."""
+        subject = subjects.presence_roster(subjects.shard_of(room))
+        return await self._ask(subject, RosterRequest(room=room).encode(), RosterReply)
+
+    async def complete(self, request: CompleteRequest) -> LeaveReply:
+        """Raises PresenceRefused."""
+        return await self._ask(subjects.presence_complete(request.shard), request.encode(), LeaveReply)
+
+    async def compare(self, shard: int, request: CompareRequest) -> CompareReply:
+        """Raises PresenceRefused."""
+        return await self._ask(subjects.presence_compare(shard), request.encode(), CompareReply)
 
     async def _ask(self, subject: str, request: bytes, kind: type[Reply]) -> Reply:
         self._count += 1

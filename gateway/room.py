@@ -60,13 +60,22 @@ class Recipient(Protocol):
 Publish = Callable[[str, bytes], None]
 
 
+class Surroundings(Protocol):
+    """What a room asks of its gateway."""
+
+    def epoch(self, presence_epoch: str) -> str:
+        """The epoch that clients see, made from the one of the presence stream."""
+
+    def member_was_removed(self, room: "Room", user: UserId) -> None:
+        """Presence removed a user who has a connection here."""
+
+
 class Room:
-    def __init__(self, room: RoomId, publish: Publish, metrics: GatewayMetrics, epoch: Callable[[str], str]) -> None:
-        """`epoch` makes the epoch that clients see from the one of the presence stream."""
+    def __init__(self, room: RoomId, publish: Publish, metrics: GatewayMetrics, surroundings: "Surroundings") -> None:
         self.id = room
         self._publish = publish
         self._metrics = metrics
-        self._epoch = epoch
+        self._surroundings = surroundings
         self._recipients: dict[Recipient, None] = {}
         self._newcomers: dict[Recipient, int] = {}
         """Members since the last flush, with the number of frames that were waiting before them."""
@@ -102,7 +111,7 @@ class Room:
             # It joined again: what waits for it belongs before the new roster.
             self.flush()
         payload = JoinedRoomPayload.model_construct(
-            room_id=self.id, users=self._users(), epoch=self._epoch(self._roster.epoch)
+            room_id=self.id, users=self._users(), epoch=self._surroundings.epoch(self._roster.epoch)
         )
         recipient.deliver(text_frame(encode(JoinedRoom.model_construct(payload=payload))))
         self._metrics.traffic.messages_sent["JoinedRoom"] += 1
@@ -130,15 +139,24 @@ class Room:
         """
         return self._loaded_revision is not None and 0 < self._heard_from <= self._loaded_revision
 
-    def load(self, reply: RosterReply) -> bool:
-        """Take a roster from presence; members are told what it changes. True when it is of another epoch."""
+    @property
+    def revision(self) -> int:
+        """Every change of this room up to here is in the roster, as far as we know."""
+        return max(self._loaded_revision or 0, self._heard_to)
+
+    def knows(self, revision: int) -> bool:
+        return self.revision >= revision
+
+    def load(self, reply: RosterReply) -> int:
+        """Take a roster from presence; members are told what it changes. How many changes that were."""
         members = reply.members or []
         replaced = self._loaded_revision is not None and reply.epoch != self._roster.epoch
         if replaced:
             # The sequences of another stream: what was heard of the old one counts for nothing.
             self._heard_from = self._heard_to = 0
             self._loaded_revision = None
-        for notice in self._roster.load(reply.epoch, reply.revision, members):
+        notices = self._roster.load(reply.epoch, reply.revision, members)
+        for notice in notices:
             self._announce(notice)
         self._loaded_revision = max(self._loaded_revision or 0, reply.revision)
         for member in members:
@@ -148,7 +166,10 @@ class Room:
         for user, sequence, entry in early:
             self._change(user, sequence, entry)
         self._settle()
-        return replaced
+        return len(notices)
+
+    def connections_of(self, user: UserId) -> list[Recipient]:
+        return [recipient for recipient in self._recipients if recipient.user == user]
 
     async def heard(self, sequence: int) -> None:
         """Returns when the roster is consistent and contains the change with this stream sequence."""
@@ -290,6 +311,8 @@ class Room:
             )
             self._cursors.pop(notice.user, None)
             self._moved.discard(notice.user)
+            if self.connections_of(notice.user):
+                self._surroundings.member_was_removed(self, notice.user)
         else:
             user = UserPresence.model_construct(
                 user_id=notice.user,
@@ -302,7 +325,9 @@ class Room:
                 kind, message = Kind.JOINED, UserJoined.model_construct(payload=payload)
             else:
                 kind, message = Kind.UPDATED, UserUpdated.model_construct(payload=payload)
-        self._say(Item(text_frame(encode(message)), kind))
+        # Nobody is told of their own coming and going; whoever is connected is here, as far as they can tell.
+        own = None if notice.change is Change.UPDATED else notice.user
+        self._say(Item(text_frame(encode(message)), kind), not_to=own)
 
     def _say(self, item: Item, *, not_to: UserId | None = None) -> None:
         if not self._recipients:

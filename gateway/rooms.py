@@ -2,13 +2,13 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gateway.metrics import GatewayMetrics
-from gateway.room import Room
+from gateway.room import Room, Surroundings
 from services.bus import Bus, Subscription
 from shared import subjects
 from shared.ephemeral import encode_digest
@@ -31,10 +31,10 @@ class _Hosted:
 
 
 class Rooms:
-    def __init__(self, bus: Bus, metrics: GatewayMetrics, epoch: Callable[[str], str]) -> None:
+    def __init__(self, bus: Bus, metrics: GatewayMetrics, surroundings: Surroundings) -> None:
         self._bus = bus
         self._metrics = metrics
-        self._epoch = epoch
+        self._surroundings = surroundings
         self._hosted: dict[RoomId, _Hosted] = {}
 
     def __len__(self) -> int:
@@ -48,7 +48,7 @@ class Rooms:
         """The room, hosted at least until the block ends. Raises BusUnavailable."""
         hosted = self._hosted.get(room_id)
         if hosted is None:
-            room = Room(room_id, self._bus.publish, self._metrics, self._epoch)
+            room = Room(room_id, self._bus.publish, self._metrics, self._surroundings)
             hosted = self._hosted[room_id] = _Hosted(room)
         hosted.users += 1
         try:

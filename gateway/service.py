@@ -10,8 +10,11 @@ from gateway.connection import Connection
 from gateway.drain import Drain
 from gateway.heartbeat import Heartbeat
 from gateway.identity import Authenticator, Unauthorized
+from gateway.lease import Lease
 from gateway.membership import Membership
 from gateway.metrics import GatewayMetrics, Gauges
+from gateway.presence_client import PresenceClient
+from gateway.resync import Resync
 from gateway.room import Room
 from gateway.rooms import Rooms
 from gateway.settings import GatewaySettings
@@ -24,7 +27,8 @@ from services.process import Chassis, Service, ServiceSpec
 from services.settings import Settings
 from shared import subjects
 from shared.errors import ErrorCode
-from shared.ids import ConnectionId, MessageId, RoomId, new_gateway_id
+from shared.ids import ConnectionId, MessageId, RoomId, UserId, new_gateway_id
+from shared.presence import Place
 
 log = logs.get(__name__)
 
@@ -46,16 +50,22 @@ class Gateway:
         self._connections: dict[ConnectionId, Connection] = {}
         self._authenticator = Authenticator(own)
         self._chat_epoch = ""
-        self._rooms = Rooms(chassis.bus, self.metrics, self._epoch)
+        gateway_id = new_gateway_id()
+        self._rooms = Rooms(chassis.bus, self.metrics, self)
         self._chat = ChatPublisher(chassis.bus, chassis.tasks, self.metrics, deadline_seconds=own.chat_deadline_seconds)
+        self._presence = PresenceClient(chassis.bus, late_join=self._join_was_late)
         self._membership = Membership(
-            new_gateway_id(),
+            gateway_id,
             self._rooms,
-            chassis.bus,
+            self._presence,
             chassis.tasks,
             self.metrics,
-            find=self._connections.get,
+            connections=self._connections,
             join_deadline_seconds=own.join_deadline_seconds,
+        )
+        self._lease = Lease(chassis.bus, gateway_id, lapsed=lambda: self._resync.doubt("the lease had lapsed"))
+        self._resync = Resync(
+            self._rooms, self._membership, self._presence, self.metrics, renew_lease=self._lease.renew
         )
         self._awaiting_head = AwaitingHead(own.handshake_seconds)
         self._heartbeat = Heartbeat(own, self._connections.values, self._awaiting_head, self.metrics)
@@ -77,7 +87,9 @@ class Gateway:
         listener = listen(self._settings.host, self._settings.port)
         await self._learn_epoch()
         await self._chat.start()
-        await self._membership.start()
+        await self._presence.start()
+        while not await self._lease.renew():
+            await asyncio.sleep(_STREAM_RETRY_SECONDS)
         limits = Limits(
             message_max_bytes=self._settings.message_max_bytes,
             headers_max_bytes=self._settings.headers_max_bytes,
@@ -90,6 +102,10 @@ class Gateway:
             websocket=WebSocketProtocol,
         )
         self._bus.on_reconnected(self._on_reconnected)
+        self._bus.on_dropped(lambda _subject: self._resync.doubt("a message was dropped"))
+        self._tasks.supervise("lease", self._lease.keep)
+        self._tasks.supervise("resync", self._resync.run)
+        self._tasks.supervise("comparison", self._resync.compare_for_ever)
         self._tasks.supervise("heartbeat", self._heartbeat.run)
         self._tasks.supervise("cursor digests", self._send_digests)
         await self._server.start()
@@ -108,6 +124,7 @@ class Gateway:
         await self._drain.close_all()
         await self._chat.settled()
         await self._membership.settled()
+        await self._lease.give_up()
 
     async def stop(self) -> None:
         if self._server is not None:
@@ -125,9 +142,19 @@ class Gateway:
 
     async def _on_reconnected(self) -> None:
         self._tasks.spawn("learn the epoch", self._learn_epoch())
+        self._resync.doubt("reconnected to NATS")
 
-    def _epoch(self, presence_epoch: str) -> str:
+    # --- what rooms ask ---
+
+    def epoch(self, presence_epoch: str) -> str:
         return _short(f"{presence_epoch} {self._chat_epoch}")
+
+    def _join_was_late(self, place: Place) -> None:
+        self._membership.join_was_late(place)
+
+    def member_was_removed(self, room: Room, user: UserId) -> None:
+        """We were given up for dead, or cut off for long; the member never left."""
+        self._membership.restore(room, user)
 
     async def _send_digests(self) -> None:
         while True:
@@ -170,8 +197,8 @@ class Gateway:
     def join(self, connection: Connection, room: RoomId) -> None:
         self._membership.join(connection, room)
 
-    def leave(self, connection: Connection, room: Room) -> None:
-        self._membership.leave(connection, room)
+    def leave(self, connection: Connection, room: Room, *, lost: bool) -> None:
+        self._membership.leave(connection, room, lost=lost)
 
     def chat(self, connection: Connection, room: RoomId, content: str, message: MessageId) -> None:
         def known(message: bytes) -> None:

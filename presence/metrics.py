@@ -44,15 +44,21 @@ class PresenceMetrics:
             "Times the mirror was built from the stream.",
             registry=registry,
         )
+        self.lease_expirations = Counter(
+            "studyroom_presence_lease_expirations",
+            "Dead gateways whose members this replica dropped.",
+            registry=registry,
+        )
         self._registry = registry
 
-    def watch(self, mirror: Callable[[], Mirror]) -> None:
-        self._registry.register(_MirrorCollector(mirror))
+    def watch(self, mirror: Callable[[], Mirror], leases: Callable[[], int]) -> None:
+        self._registry.register(_StateCollector(mirror, leases))
 
 
-class _MirrorCollector:
-    def __init__(self, mirror: Callable[[], Mirror]) -> None:
+class _StateCollector:
+    def __init__(self, mirror: Callable[[], Mirror], leases: Callable[[], int]) -> None:
         self._mirror = mirror
+        self._leases = leases
 
     def collect(self) -> Iterable[Metric]:
         mirror = self._mirror()
@@ -62,3 +68,4 @@ class _MirrorCollector:
             value=mirror.member_count,
         )
         yield GaugeMetricFamily("studyroom_presence_rooms", "Rooms with at least one member.", value=mirror.room_count)
+        yield GaugeMetricFamily("studyroom_presence_leases", "Gateways that are alive.", value=self._leases())

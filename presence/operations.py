@@ -3,8 +3,21 @@
 from presence.metrics import PresenceMetrics
 from presence.store import Store
 from services.bus import BusUnavailable, Conflict
-from shared.ids import RoomId
-from shared.presence import Entry, JoinRequest, LeaveReply, LeaveRequest, Outcome, Place, RosterReply, RosterRequest
+from shared.ids import ConnectionId, GatewayId, RoomId, UserId
+from shared.presence import (
+    CompareReply,
+    CompareRequest,
+    CompleteRequest,
+    Entry,
+    JoinRequest,
+    LeaveReply,
+    LeaveRequest,
+    Outcome,
+    Place,
+    RosterReply,
+    RosterRequest,
+)
+from shared.subjects import shard_of
 
 
 class Operations:
@@ -13,8 +26,9 @@ class Operations:
     All raise BusError when NATS does not answer or the mirror is not ready: another replica may be.
     """
 
-    def __init__(self, store: Store, metrics: PresenceMetrics) -> None:
+    def __init__(self, store: Store, metrics: PresenceMetrics, *, grace_seconds: int) -> None:
         self._store = store
+        self._grace_seconds = grace_seconds
         self._metrics = metrics
 
     async def join(self, request: JoinRequest) -> RosterReply:
@@ -34,7 +48,7 @@ class Operations:
                 stored = await self._store.put(request.room, request.user, entry, expected=expected)
                 break
             except Conflict:
-                await self._after_conflict(request)
+                await self._after_conflict(request.room, request.user)
         await self._store.wait_applied(stored.sequence)
         self._metrics.joins.inc()
         roster = self._roster(request.room, sequence=stored.sequence, with_members=request.with_roster)
@@ -44,35 +58,75 @@ class Operations:
     async def leave(self, request: LeaveRequest) -> LeaveReply:
         """Leaving what one is not in is no error."""
         self._check_ready()
-        caught_up = False
+        gone = {request.connection}
+        cause = "lost" if request.lost else "client"
+        if not await self._remove(request.room, request.user, gone, lost=request.lost, cause=cause):
+            # The join may have been written by another replica a moment ago.
+            await self._store.catch_up(request.room, request.user)
+            await self._remove(request.room, request.user, gone, lost=request.lost, cause=cause)
+        return LeaveReply(outcome=Outcome.OK)
+
+    async def complete(self, request: CompleteRequest) -> LeaveReply:
+        """Drop what this replica holds for a gateway beyond what the gateway says it has."""
+        self._check_ready()
+        mirror = self._store.mirror
+        for room, user in mirror.places_of(request.gateway):
+            entry = mirror.entry(room, user)
+            if shard_of(room) != request.shard or entry is None or mirror.last_sequence(room, user) > request.revision:
+                continue
+            stale = entry.connections_of(request.gateway) - request.connections
+            if stale:
+                await self._remove(room, user, stale, lost=True, cause="not_announced")
+        return LeaveReply(outcome=Outcome.OK)
+
+    async def drop_gateway(self, gateway: GatewayId) -> int:
+        """Drop all connections of a dead gateway, as lost; how many members that touched."""
+        self._check_ready()
+        places = self._store.mirror.places_of(gateway)
+        for room, user in places:
+            entry = self._store.mirror.entry(room, user)
+            if entry is not None:
+                await self._remove(room, user, entry.connections_of(gateway), lost=True, cause="lease_expired")
+        return len(places)
+
+    async def compare(self, request: CompareRequest) -> CompareReply:
+        self._check_ready()
+        mirror, epoch = self._store.mirror, self._store.epoch
+        newer = {
+            room: mirror.room_revision(room)
+            for room, known in request.rooms.items()
+            if epoch != request.epoch or mirror.room_revision(room) > known
+        }
+        return CompareReply(outcome=Outcome.OK, epoch=epoch, revision=mirror.applied, newer=newer)
+
+    async def _remove(self, room: RoomId, user: UserId, gone: set[ConnectionId], *, lost: bool, cause: str) -> bool:
+        """Take connections out of an entry; the last one takes the entry with it, or begins the grace period.
+
+        False when none of them was in it.
+        """
         while True:
             mirror = self._store.mirror
-            entry = mirror.entry(request.room, request.user)
-            if entry is None or request.connection not in entry.connections:
-                if caught_up:
-                    return LeaveReply(outcome=Outcome.OK)
-                # The join may have been written by another replica a moment ago.
-                await self._store.catch_up(request.room, request.user)
-                caught_up = True
-                continue
-            expected = mirror.last_sequence(request.room, request.user)
+            entry = mirror.entry(room, user)
+            if entry is None or gone.isdisjoint(entry.connections):
+                return False
+            expected = mirror.last_sequence(room, user)
             remaining = {
-                connection: gateway
-                for connection, gateway in entry.connections.items()
-                if connection != request.connection
+                connection: gateway for connection, gateway in entry.connections.items() if connection not in gone
             }
+            left = Entry.model_construct(profile=entry.profile, connections=remaining)
             try:
                 if remaining:
-                    left = Entry.model_construct(profile=entry.profile, connections=remaining)
-                    stored = await self._store.put(request.room, request.user, left, expected=expected)
+                    stored = await self._store.put(room, user, left, expected=expected)
+                elif lost and self._grace_seconds:
+                    stored = await self._store.put(room, user, left, expected=expected, ttl_seconds=self._grace_seconds)
                 else:
-                    stored = await self._store.purge(request.room, request.user, expected=expected)
+                    stored = await self._store.purge(room, user, expected=expected)
             except Conflict:
-                await self._after_conflict(request)
+                await self._after_conflict(room, user)
                 continue
             await self._store.wait_applied(stored.sequence)
-            self._metrics.leaves.labels(cause="client").inc()
-            return LeaveReply(outcome=Outcome.OK)
+            self._metrics.leaves.labels(cause=cause).inc(len(gone & set(entry.connections)))
+            return True
 
     async def roster(self, request: RosterRequest) -> RosterReply:
         self._check_ready()
@@ -92,6 +146,6 @@ class Operations:
         if not self._store.ready:
             raise BusUnavailable("the presence mirror is being built")
 
-    async def _after_conflict(self, request: JoinRequest | LeaveRequest) -> None:
+    async def _after_conflict(self, room: RoomId, user: UserId) -> None:
         self._metrics.conflicts.inc()
-        await self._store.catch_up(request.room, request.user)
+        await self._store.catch_up(room, user)

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from shared.ids import RoomId, UserId
+from shared.ids import GatewayId, RoomId, UserId
 from shared.messages import CursorPosition
 from shared.presence import Entry, Member
 
 MARKERS_KEPT = 100_000
+ROOM_REVISIONS_KEPT = 200_000
 
 
 @dataclass(slots=True)
@@ -30,23 +31,32 @@ class Mirror:
     applied: int = 0
     rooms: dict[RoomId, dict[UserId, Seat]] = field(default_factory=dict)
     _markers: dict[tuple[RoomId, UserId], int] = field(default_factory=dict)
+    _gateways: dict[GatewayId, set[tuple[RoomId, UserId]]] = field(default_factory=dict)
+    _room_revisions: dict[RoomId, int] = field(default_factory=dict)
 
     def put(self, room: RoomId, user: UserId, entry: Entry, sequence: int) -> None:
         self.applied = max(self.applied, sequence)
         self._markers.pop((room, user), None)
+        self._touch(room, sequence)
         members = self.rooms.setdefault(room, {})
         seat = members.get(user)
         if seat is None:
             members[user] = Seat(entry, sequence)
         else:
+            self._forget_gateways(room, user, seat.entry)
             seat.entry, seat.revision = entry, sequence
+        for gateway in entry.connections.values():
+            self._gateways.setdefault(gateway, set()).add((room, user))
 
     def remove(self, room: RoomId, user: UserId, sequence: int) -> None:
         self.applied = max(self.applied, sequence)
         self.correct_marker(room, user, sequence)
+        self._touch(room, sequence)
         members = self.rooms.get(room)
         if members is not None:
-            members.pop(user, None)
+            seat = members.pop(user, None)
+            if seat is not None:
+                self._forget_gateways(room, user, seat.entry)
             if not members:
                 del self.rooms[room]
 
@@ -70,6 +80,32 @@ class Mirror:
         """What a compare-and-set on this key has to expect; 0 for a key that does not exist."""
         seat = self.rooms.get(room, {}).get(user)
         return seat.revision if seat else self._markers.get((room, user), 0)
+
+    def gateways(self) -> list[GatewayId]:
+        """Those that have a connection in any room."""
+        return list(self._gateways)
+
+    def places_of(self, gateway: GatewayId) -> list[tuple[RoomId, UserId]]:
+        """Members that are present by a connection of this gateway."""
+        return list(self._gateways.get(gateway, ()))
+
+    def room_revision(self, room: RoomId) -> int:
+        """Sequence of the room's last change, removals included; 0 when that was too long ago to remember."""
+        return self._room_revisions.get(room, 0)
+
+    def _touch(self, room: RoomId, sequence: int) -> None:
+        self._room_revisions.pop(room, None)
+        self._room_revisions[room] = sequence
+        if len(self._room_revisions) > ROOM_REVISIONS_KEPT:
+            del self._room_revisions[next(iter(self._room_revisions))]
+
+    def _forget_gateways(self, room: RoomId, user: UserId, entry: Entry) -> None:
+        for gateway in set(entry.connections.values()):
+            places = self._gateways.get(gateway)
+            if places is not None:
+                places.discard((room, user))
+                if not places:
+                    del self._gateways[gateway]
 
     def move_cursor(self, room: RoomId, user: UserId, cursor: CursorPosition) -> None:
         """Nothing happens for someone who is not in the room."""

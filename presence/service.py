@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from presence.leases import LeaseKeeper, Leases
 from presence.metrics import PresenceMetrics
 from presence.operations import Operations
 from presence.settings import PresenceSettings
@@ -17,14 +18,25 @@ from services.settings import Settings, StorageSettings
 from shared import subjects
 from shared.ephemeral import MalformedBatch, decode_digest
 from shared.messages import CursorPosition
-from shared.presence import JoinRequest, LeaveReply, LeaveRequest, Outcome, RosterReply, RosterRequest
+from shared.presence import (
+    CompareReply,
+    CompareRequest,
+    CompleteRequest,
+    JoinRequest,
+    LeaveReply,
+    LeaveRequest,
+    Outcome,
+    RosterReply,
+    RosterRequest,
+)
 
 log = logs.get(__name__)
 
 _REPLY_MAX_BYTES = 1_000_000
 """A little under NATS's default limit of one message, 1 MiB."""
 
-Answer = Callable[[bytes], Awaitable[RosterReply | LeaveReply]]
+Reply = RosterReply | LeaveReply | CompareReply
+Answer = Callable[[bytes], Awaitable[Reply]]
 
 
 class Presence:
@@ -41,19 +53,30 @@ class Presence:
             marker_ttl_seconds=storage.presence_marker_ttl_seconds,
             on_rebuilt=self._metrics.rebuilds.inc,
         )
-        self._metrics.watch(lambda: self._store.mirror)
-        self._operations = Operations(self._store, self._metrics)
+        self._metrics.watch(lambda: self._store.mirror, lambda: len(self._leases))
+        self._operations = Operations(self._store, self._metrics, grace_seconds=own.grace_seconds)
+        self._leases = Leases(own.guard_seconds)
+        self._lease_keeper = LeaseKeeper(
+            chassis.bus,
+            self._leases,
+            present=lambda: self._store.mirror.gateways() if self._store.ready else [],
+            drop=self._operations.drop_gateway,
+            expired=self._metrics.lease_expirations.inc,
+        )
         self._subscriptions: list[Subscription] = []
         self._working: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         self._tasks.supervise("presence mirror", self._store.keep)
         await self._store.wait_ready()
+        self._tasks.supervise("leases", self._lease_keeper.keep)
         operations, queue = self._operations, subjects.PRESENCE_QUEUE
         for subject, answer in (
             (subjects.ALL_JOINS, _handler(JoinRequest, operations.join)),
             (subjects.ALL_LEAVES, _handler(LeaveRequest, operations.leave)),
             (subjects.ALL_ROSTERS, _handler(RosterRequest, operations.roster)),
+            (subjects.ALL_COMPLETES, _handler(CompleteRequest, operations.complete)),
+            (subjects.ALL_COMPARES, _handler(CompareRequest, operations.compare)),
         ):
             self._subscriptions.append(await self._bus.subscribe(subject, self._accept(answer), queue=queue))
         self._subscriptions.append(await self._bus.subscribe(subjects.ALL_CURSORS, self._take_cursors))
@@ -115,11 +138,11 @@ class Presence:
             log.error("a cursor digest is not ours", error=str(error))
 
 
-Request = TypeVar("Request", JoinRequest, LeaveRequest, RosterRequest)
+Request = TypeVar("Request", JoinRequest, LeaveRequest, RosterRequest, CompleteRequest, CompareRequest)
 
 
-def _handler(kind: type[Request], work: Callable[[Request], Awaitable[RosterReply | LeaveReply]]) -> Answer:
-    async def answer(data: bytes) -> RosterReply | LeaveReply:
+def _handler(kind: type[Request], work: Callable[[Request], Awaitable[Reply]]) -> Answer:
+    async def answer(data: bytes) -> Reply:
         return await work(kind.decode(data))
 
     return answer

@@ -11,6 +11,14 @@ class PresenceSettings(Settings):
 
     model_config = SettingsConfigDict(env_prefix="STUDYROOM_PRESENCE_")
 
+    grace_seconds: int = Field(
+        5, ge=0, description="How long a lost connection keeps its user's place in the room; 0 for not at all."
+    )
+    guard_seconds: float = Field(
+        5.0,
+        ge=1,
+        description="A gateway whose lease has ended is given up only after this, counted while NATS is well.",
+    )
     request_deadline_seconds: float = Field(
         2.0, gt=0, description="A request that cannot be carried out in this time is answered `unavailable`."
     )

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from pydantic import ValidationError
 
 from presence.roster import Mirror
+from presence.watch import HEARTBEAT_SECONDS, OPERATION, Watch, is_removal
 from services import logs
-from services.bus import Acknowledgement, ApiError, Bus, BusError, BusUnavailable, Message, Subscription
+from services.bus import Acknowledgement, ApiError, Bus, BusError, BusUnavailable, Message
 from shared import subjects
 from shared.ids import RoomId, UserId
 from shared.presence import Entry
@@ -20,16 +21,11 @@ from shared.presence import Entry
 log = logs.get(__name__)
 
 WRITE_TIMEOUT_SECONDS = 2.0
-_HEARTBEAT_SECONDS = 1.0
-_SILENCE_SECONDS = 3 * _HEARTBEAT_SECONDS
-_CONSUMER_IDLE_SECONDS = 10
+_SILENCE_SECONDS = 3 * HEARTBEAT_SECONDS
 _LOAD_SECONDS = 60.0
 _REBUILD_RETRY_SECONDS = 0.2
 _NO_MESSAGE_FOUND = 10037
-_SECOND_NS = 1_000_000_000
 
-_OPERATION = "KV-Operation"
-_MARKER_REASON = "Nats-Marker-Reason"
 _EXPECTED_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
 
 
@@ -46,7 +42,7 @@ class Store:
         self._bus = bus
         self._marker_ttl_seconds = marker_ttl_seconds
         self._on_rebuilt = on_rebuilt
-        self._watch = _Watch(bus)
+        self._watch = Watch(bus, subjects.PRESENCE_STREAM, subjects.PRESENCE_KEYS)
         self._rebuild = asyncio.Event()
         self._ready = asyncio.Event()
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
@@ -65,9 +61,16 @@ class Store:
 
     # --- writes -------------------------------------------------------------------------------------------
 
-    async def put(self, room: RoomId, user: UserId, entry: Entry, *, expected: int) -> Acknowledgement:
-        """Raises Conflict when the key's last sequence is not `expected`, or BusUnavailable."""
+    async def put(
+        self, room: RoomId, user: UserId, entry: Entry, *, expected: int, ttl_seconds: int | None = None
+    ) -> Acknowledgement:
+        """Raises Conflict when the key's last sequence is not `expected`, or BusUnavailable.
+
+        With a TTL, NATS removes the entry by itself unless it is put again in time.
+        """
         headers = {_EXPECTED_SEQUENCE: str(expected)}
+        if ttl_seconds is not None:
+            headers["Nats-TTL"] = str(ttl_seconds)
         return await self._bus.store(
             subjects.presence_key(room, user), entry.encode(), headers, timeout_seconds=WRITE_TIMEOUT_SECONDS
         )
@@ -75,7 +78,7 @@ class Store:
     async def purge(self, room: RoomId, user: UserId, *, expected: int) -> Acknowledgement:
         """Remove a key, with one event and nothing left behind once the marker's TTL is over. Raises as `put`."""
         headers = {
-            _OPERATION: "PURGE",
+            OPERATION: "PURGE",
             "Nats-Rollup": "sub",
             "Nats-TTL": str(self._marker_ttl_seconds),
             _EXPECTED_SEQUENCE: str(expected),
@@ -178,7 +181,7 @@ class Store:
     async def _wait_for_doubt(self) -> None:
         while not self._rebuild.is_set():
             try:
-                async with asyncio.timeout(_HEARTBEAT_SECONDS):
+                async with asyncio.timeout(HEARTBEAT_SECONDS):
                     await self._rebuild.wait()
             except TimeoutError:
                 if self._watch.silent_for() > _SILENCE_SECONDS:
@@ -209,110 +212,9 @@ class Store:
             self._doubt("dropped a message")
 
 
-Apply = Callable[[Message, int, int], None]
-"""`apply(message, stream sequence, changes still to come)`."""
-
-
-class _Watch:
-    """One consumer over the presence stream; `start` replaces it by a new one."""
-
-    def __init__(self, bus: Bus) -> None:
-        self._bus = bus
-        self._subscription: Subscription | None = None
-        self._inbox = ""
-        self._delivered = 0
-        self._heard = 0.0
-
-    async def start(self, apply: Apply, doubt: Callable[[str], None]) -> tuple[str, int, int, int]:
-        """Epoch of the stream, changes that will come at once, and the stream's number of messages and last sequence.
-
-        Raises BusError.
-        """
-        if self._subscription is not None:
-            await self._subscription.unsubscribe()
-        self._inbox = inbox = self._bus.new_inbox()
-        self._delivered = 0
-        self._heard = asyncio.get_running_loop().time()
-
-        def receive(message: Message) -> None:
-            self._heard = asyncio.get_running_loop().time()
-            if self._inbox != inbox:
-                return
-            headers = message.headers or {}
-            if headers.get("Status") == _CONTROL:
-                self._control(message.reply, headers, doubt)
-                return
-            stream_sequence, delivery, pending = _metadata(message.reply)
-            if delivery != self._delivered + 1:
-                doubt("a gap in the watch")
-                return
-            self._delivered = delivery
-            apply(message, stream_sequence, pending)
-
-        self._subscription = await self._bus.subscribe_unlimited(inbox, receive)
-        state = await self._bus.api(f"STREAM.INFO.{subjects.PRESENCE_STREAM}")
-        name = inbox.rsplit(".", 1)[1]
-        created = await self._bus.api(
-            f"CONSUMER.CREATE.{subjects.PRESENCE_STREAM}.{name}",
-            {
-                "stream_name": subjects.PRESENCE_STREAM,
-                "config": {
-                    "name": name,
-                    "deliver_subject": inbox,
-                    "deliver_policy": "last_per_subject",
-                    "ack_policy": "none",
-                    "replay_policy": "instant",
-                    "filter_subject": subjects.PRESENCE_KEYS,
-                    "flow_control": True,
-                    "idle_heartbeat": int(_HEARTBEAT_SECONDS * _SECOND_NS),
-                    "inactive_threshold": _CONSUMER_IDLE_SECONDS * _SECOND_NS,
-                    "mem_storage": True,
-                    "num_replicas": 1,
-                    "max_deliver": 1,
-                },
-            },
-        )
-        # Changes between the two calls are counted by the consumer, so `last` may be too low but never too high.
-        to_come = created["num_pending"] + created["delivered"]["consumer_seq"]
-        return state["created"], to_come, state["state"]["messages"], state["state"]["last_seq"]
-
-    def owns(self, subject: str) -> bool:
-        return subject == self._inbox or subject.startswith("$KV.")
-
-    def silent_for(self) -> float:
-        """Seconds since anything was heard, heartbeats included."""
-        return asyncio.get_running_loop().time() - self._heard
-
-    def _control(self, reply: str, headers: dict[str, str], doubt: Callable[[str], None]) -> None:
-        """A heartbeat, or NATS asks whether it may go on (flow control, NATS ADR-9)."""
-        go_on = reply or headers.get("Nats-Consumer-Stalled")
-        if go_on:
-            self._bus.publish(go_on, b"")
-        last = headers.get("Nats-Last-Consumer")
-        if last is not None and int(last) != self._delivered:
-            doubt("a gap before a heartbeat")
-
-
-def _metadata(reply: str) -> tuple[int, int, int]:
-    """Stream sequence, delivery sequence and number of pending changes, from the reply subject of a delivery.
-
-    `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>`, or with domain and
-    account hash before the stream and a token behind (NATS ADR-15).
-    """
-    tokens = reply.split(".")
-    if len(tokens) == _SHORT_ACK_TOKENS:
-        return int(tokens[5]), int(tokens[6]), int(tokens[8])
-    return int(tokens[7]), int(tokens[8]), int(tokens[10])
-
-
-_SHORT_ACK_TOKENS = 9
-_CONTROL = "100"
-
-
 def _apply(mirror: Mirror, message: Message, sequence: int) -> None:
     room, user = subjects.parse_presence_key(message.subject)
-    headers = message.headers or {}
-    if _OPERATION in headers or _MARKER_REASON in headers:
+    if is_removal(message):
         mirror.remove(room, user, sequence)
         return
     try:

@@ -117,6 +117,7 @@ class Stack:
                 f"{self._options.gateways} gateways from port {self._options.port} on go beyond {_PORT_MAX}"
             )
         for index in range(self._options.gateways):
+            _handed_out.add(self._options.port + index)
             try:
                 listen("127.0.0.1", self._options.port + index).close()
             except AddressUnavailable as error:

@@ -5,7 +5,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
-from shared.ids import ConnectionId, GatewayId, RoomIdField, UserId, UserIdField
+from shared.ids import ConnectionId, GatewayId, RoomId, RoomIdField, UserId, UserIdField
 from shared.messages import CursorPosition
 
 
@@ -33,6 +33,10 @@ class Entry(_Part):
 
     profile: Profile
     connections: dict[ConnectionId, GatewayId]
+    """Empty during the grace period: then the key has a TTL."""
+
+    def connections_of(self, gateway: GatewayId) -> set[ConnectionId]:
+        return {connection for connection, its_gateway in self.connections.items() if its_gateway == gateway}
 
 
 class Outcome(StrEnum):
@@ -60,6 +64,9 @@ class JoinRequest(Place):
 
 class LeaveRequest(Place):
     """Leaving where one is not is fine."""
+
+    lost: bool = False
+    """The connection was lost rather than left: its user keeps the place for the grace period."""
 
 
 class RosterRequest(_Part):
@@ -90,3 +97,32 @@ class RosterReply(_Part):
 
 class LeaveReply(_Part):
     outcome: Outcome
+
+
+class CompleteRequest(_Part):
+    """All connections that a gateway has in rooms of a shard, told after a doubt.
+
+    Presence drops what it holds for the gateway beyond them, as far as it was written up to `revision`: what is newer
+    may have been joined after the gateway counted.
+    """
+
+    gateway: GatewayId
+    shard: int
+    revision: int
+    connections: set[ConnectionId]
+
+
+class CompareRequest(_Part):
+    """For each room that a gateway hosts in a shard, the newest revision it knows."""
+
+    epoch: str
+    rooms: dict[RoomIdField, int]
+
+
+class CompareReply(_Part):
+    outcome: Outcome
+    epoch: str = ""
+    revision: int = 0
+    """What presence has applied."""
+    newer: dict[RoomId, int] = {}
+    """Rooms that changed since, with their newest revision; all that were asked about when the epoch is another."""

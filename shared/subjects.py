@@ -39,6 +39,14 @@ def presence_roster(shard: int) -> str:
     return f"presence.{shard}.roster"
 
 
+def presence_complete(shard: int) -> str:
+    return f"presence.{shard}.complete"
+
+
+def presence_compare(shard: int) -> str:
+    return f"presence.{shard}.compare"
+
+
 def presence_cursors(shard: int) -> str:
     """Gateways tell presence the newest cursors here, once a second."""
     return f"presence.{shard}.cursors"
@@ -47,6 +55,8 @@ def presence_cursors(shard: int) -> str:
 ALL_JOINS = "presence.*.join"
 ALL_LEAVES = "presence.*.leave"
 ALL_ROSTERS = "presence.*.roster"
+ALL_COMPLETES = "presence.*.complete"
+ALL_COMPARES = "presence.*.compare"
 ALL_CURSORS = "presence.*.cursors"
 
 # --- the state ---------------------------------------------------------------------------------------------
@@ -71,6 +81,15 @@ def parse_presence_key(subject: str) -> tuple[RoomId, UserId]:
             return RoomId(room), UserId(user)
         case _:
             raise ValueError(f"not a presence key: {subject!r}")
+
+
+def parse_gateway_key(subject: str) -> GatewayId:
+    """Raises ValueError for any other subject."""
+    match subject.split("."):
+        case ["$KV", bucket, gateway] if bucket == GATEWAYS_BUCKET:
+            return GatewayId(gateway)
+        case _:
+            raise ValueError(f"not a gateway key: {subject!r}")
 
 
 def gateway_key(gateway: GatewayId) -> str:

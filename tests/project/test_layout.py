@@ -12,7 +12,7 @@ PACKAGES = ["shared", "services", "gateway", "presence"]
 SOURCES = [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]
 
 
-@pytest.mark.parametrize("place", [*PACKAGES, "tests", "docker-compose.yml", "k8s", "monitoring", "benchmarks", "docs"])
+@pytest.mark.parametrize("place", [*PACKAGES, "tests", "docker-compose.yml", "k8s", "monitoring", "docs"])
 def test_the_top_level_has_what_it_should(place: str):
     assert (ROOT / place).exists()
 

@@ -1,0 +1,56 @@
+"""The gateway's lease: a key with a TTL. As long as it is renewed, presence keeps this gateway's members."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from services import logs
+from services.bus import Bus, BusError
+from shared import subjects
+from shared.ids import GatewayId
+
+log = logs.get(__name__)
+
+LEASE_SECONDS = 6
+_RENEW_SECONDS = 2.0
+_RETRY_SECONDS = 0.25
+_STORE_TIMEOUT_SECONDS = 1.5
+_FAREWELL_TTL_SECONDS = 3600
+
+
+class Lease:
+    def __init__(self, bus: Bus, gateway: GatewayId, *, lapsed: Callable[[], None]) -> None:
+        """`lapsed` is called after a renewal that came too late: presence may have given us up meanwhile."""
+        self._bus = bus
+        self._key = subjects.gateway_key(gateway)
+        self._lapsed = lapsed
+        self._renewed_at: float | None = None
+
+    async def keep(self) -> None:
+        """Renew for ever."""
+        while True:
+            renewed = await self.renew()
+            await asyncio.sleep(_RENEW_SECONDS if renewed else _RETRY_SECONDS)
+
+    async def renew(self) -> bool:
+        """False when NATS did not take it."""
+        try:
+            await self._bus.store(
+                self._key, b"{}", {"Nats-TTL": str(LEASE_SECONDS)}, timeout_seconds=_STORE_TIMEOUT_SECONDS
+            )
+        except BusError as error:
+            log.warning("lease not renewed", error=str(error))
+            return False
+        now = time.monotonic()
+        last, self._renewed_at = self._renewed_at, now
+        if last is not None and now - last > LEASE_SECONDS:
+            self._lapsed()
+        return True
+
+    async def give_up(self) -> None:
+        """Say that nothing of this gateway is left. Without it the lease ends by itself."""
+        farewell = {"KV-Operation": "PURGE", "Nats-Rollup": "sub", "Nats-TTL": str(_FAREWELL_TTL_SECONDS)}
+        try:
+            await self._bus.store(self._key, b"", farewell, timeout_seconds=_STORE_TIMEOUT_SECONDS)
+        except BusError as error:
+            log.info("lease not given up", error=str(error))

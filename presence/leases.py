@@ -1,0 +1,124 @@
+"""Which gateways are alive, and the removal of those that are not.
+
+A gateway's lease is a key with a TTL that it renews. A lease that is missing is acted upon only when it stays missing
+for the guard time, counted anew whenever this replica has had to read the leases again: NATS being away, or coming
+back, must never look like the death of all gateways.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+
+from presence.watch import HEARTBEAT_SECONDS, Watch, is_removal
+from services import logs
+from services.bus import Bus, BusError, Message
+from shared import subjects
+from shared.ids import GatewayId
+
+log = logs.get(__name__)
+
+_SWEEP_SECONDS = 0.5
+_SILENCE_SECONDS = 3 * HEARTBEAT_SECONDS
+_RETRY_SECONDS = 0.2
+
+
+@dataclass(slots=True)
+class Leases:
+    """Pure: who is alive, and since when those who are not have been missed. Times are monotonic seconds."""
+
+    guard_seconds: float
+    _alive: set[GatewayId] = field(default_factory=set)
+    _missed_since: dict[GatewayId, float] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self._alive)
+
+    def reset(self) -> None:
+        """Nothing is known, and nobody is missed."""
+        self._alive.clear()
+        self._missed_since.clear()
+
+    def renewed(self, gateway: GatewayId) -> None:
+        self._alive.add(gateway)
+        self._missed_since.pop(gateway, None)
+
+    def ended(self, gateway: GatewayId) -> None:
+        self._alive.discard(gateway)
+
+    def dead(self, present: Iterable[GatewayId], now: float) -> list[GatewayId]:
+        """Of the gateways that have members present, those that have been missed for longer than the guard."""
+        missed = [gateway for gateway in present if gateway not in self._alive]
+        self._missed_since = {gateway: self._missed_since.get(gateway, now) for gateway in missed}
+        return [gateway for gateway in missed if now - self._missed_since[gateway] >= self.guard_seconds]
+
+
+class LeaseKeeper:
+    """Follows the leases and has dead gateways dropped. Every replica does; repeating it is harmless."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        leases: Leases,
+        *,
+        present: Callable[[], list[GatewayId]],
+        drop: Callable[[GatewayId], Awaitable[int]],
+        expired: Callable[[], None],
+    ) -> None:
+        self._bus = bus
+        self._leases = leases
+        self._present = present
+        self._drop = drop
+        self._expired = expired
+        self._watch = Watch(bus, subjects.GATEWAYS_STREAM, subjects.GATEWAY_KEYS)
+        self._doubtful = asyncio.Event()
+        bus.on_reconnected(self._on_reconnected)
+        bus.on_dropped(self._on_dropped)
+
+    async def keep(self) -> None:
+        """Never returns."""
+        while True:
+            self._doubtful.clear()
+            self._leases.reset()
+            try:
+                await self._watch.start(self._apply, self._doubt)
+            except BusError as error:
+                log.info("leases not read, trying again", error=str(error))
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            await self._sweep_until_doubtful()
+
+    async def _sweep_until_doubtful(self) -> None:
+        loop = asyncio.get_running_loop()
+        while not self._doubtful.is_set() and self._watch.silent_for() < _SILENCE_SECONDS:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            if not self._bus.connected:
+                return
+            for gateway in self._leases.dead(self._present(), loop.time()):
+                await self._drop_dead(gateway)
+
+    async def _drop_dead(self, gateway: GatewayId) -> None:
+        try:
+            members = await self._drop(gateway)
+        except BusError as error:
+            log.warning("a dead gateway could not be dropped yet", gateway=gateway, error=str(error))
+            return
+        self._expired()
+        log.warning("a gateway is dead, its members are dropped", gateway=gateway, members=members)
+
+    def _apply(self, message: Message, _sequence: int, _pending: int) -> None:
+        gateway = subjects.parse_gateway_key(message.subject)
+        if is_removal(message):
+            self._leases.ended(gateway)
+        else:
+            self._leases.renewed(gateway)
+
+    def _doubt(self, reason: str) -> None:
+        log.info("reading the leases again", reason=reason)
+        self._doubtful.set()
+
+    async def _on_reconnected(self) -> None:
+        self._doubt("reconnected")
+
+    def _on_dropped(self, subject: str) -> None:
+        if self._watch.owns(subject):
+            self._doubt("dropped a message")

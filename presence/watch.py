@@ -1,0 +1,125 @@
+"""A watch over a key-value stream, of our own making.
+
+nats-py's key-value watch loses its place without a word (docs/decisions/0004); this one says when it may have.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from services.bus import Bus, Message, Subscription
+
+HEARTBEAT_SECONDS = 1.0
+_CONSUMER_IDLE_SECONDS = 10
+_SECOND_NS = 1_000_000_000
+
+OPERATION = "KV-Operation"
+MARKER_REASON = "Nats-Marker-Reason"
+
+
+def is_removal(message: Message) -> bool:
+    """A deleted, purged or expired key."""
+    headers = message.headers or {}
+    return OPERATION in headers or MARKER_REASON in headers
+
+
+Apply = Callable[[Message, int, int], None]
+"""`apply(message, stream sequence, changes still to come)`."""
+
+
+class Watch:
+    """One consumer over a key-value stream; `start` replaces it by a new one."""
+
+    def __init__(self, bus: Bus, stream: str, keys: str) -> None:
+        """`keys`: the subject filter."""
+        self._bus = bus
+        self._stream = stream
+        self._keys = keys
+        self._subscription: Subscription | None = None
+        self._inbox = ""
+        self._delivered = 0
+        self._heard = 0.0
+
+    async def start(self, apply: Apply, doubt: Callable[[str], None]) -> tuple[str, int, int, int]:
+        """Epoch of the stream, changes that will come at once, and the stream's number of messages and last sequence.
+
+        Raises BusError.
+        """
+        if self._subscription is not None:
+            await self._subscription.unsubscribe()
+        self._inbox = inbox = self._bus.new_inbox()
+        self._delivered = 0
+        self._heard = asyncio.get_running_loop().time()
+
+        def receive(message: Message) -> None:
+            self._heard = asyncio.get_running_loop().time()
+            if self._inbox != inbox:
+                return
+            headers = message.headers or {}
+            if headers.get("Status") == _CONTROL:
+                self._control(message.reply, headers, doubt)
+                return
+            stream_sequence, delivery, pending = _metadata(message.reply)
+            if delivery != self._delivered + 1:
+                doubt("a gap in the watch")
+                return
+            self._delivered = delivery
+            apply(message, stream_sequence, pending)
+
+        self._subscription = await self._bus.subscribe_unlimited(inbox, receive)
+        state = await self._bus.api(f"STREAM.INFO.{self._stream}")
+        name = inbox.rsplit(".", 1)[1]
+        created = await self._bus.api(
+            f"CONSUMER.CREATE.{self._stream}.{name}",
+            {
+                "stream_name": self._stream,
+                "config": {
+                    "name": name,
+                    "deliver_subject": inbox,
+                    "deliver_policy": "last_per_subject",
+                    "ack_policy": "none",
+                    "replay_policy": "instant",
+                    "filter_subject": self._keys,
+                    "flow_control": True,
+                    "idle_heartbeat": int(HEARTBEAT_SECONDS * _SECOND_NS),
+                    "inactive_threshold": _CONSUMER_IDLE_SECONDS * _SECOND_NS,
+                    "mem_storage": True,
+                    "num_replicas": 1,
+                    "max_deliver": 1,
+                },
+            },
+        )
+        # Changes between the two calls are counted by the consumer, so `last` may be too low but never too high.
+        to_come = created["num_pending"] + created["delivered"]["consumer_seq"]
+        return state["created"], to_come, state["state"]["messages"], state["state"]["last_seq"]
+
+    def owns(self, subject: str) -> bool:
+        return subject == self._inbox or subject.startswith("$KV.")
+
+    def silent_for(self) -> float:
+        """Seconds since anything was heard, heartbeats included."""
+        return asyncio.get_running_loop().time() - self._heard
+
+    def _control(self, reply: str, headers: dict[str, str], doubt: Callable[[str], None]) -> None:
+        """A heartbeat, or NATS asks whether it may go on (flow control, NATS ADR-9)."""
+        go_on = reply or headers.get("Nats-Consumer-Stalled")
+        if go_on:
+            self._bus.publish(go_on, b"")
+        last = headers.get("Nats-Last-Consumer")
+        if last is not None and int(last) != self._delivered:
+            doubt("a gap before a heartbeat")
+
+
+def _metadata(reply: str) -> tuple[int, int, int]:
+    """Stream sequence, delivery sequence and number of pending changes, from the reply subject of a delivery.
+
+    `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>`, or with domain and
+    account hash before the stream and a token behind (NATS ADR-15).
+    """
+    tokens = reply.split(".")
+    if len(tokens) == _SHORT_ACK_TOKENS:
+        return int(tokens[5]), int(tokens[6]), int(tokens[8])
+    return int(tokens[7]), int(tokens[8]), int(tokens[10])
+
+
+_SHORT_ACK_TOKENS = 9
+_CONTROL = "100"
