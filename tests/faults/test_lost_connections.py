@@ -1,0 +1,265 @@
+"""Connections, gateways and NATS go away without a word: members keep their places for as long as they should."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+import jwt
+import pytest
+
+from gateway.lease import LEASE_SECONDS
+from tests.support.client import Client, clients
+from tests.support.presence import connected, users_in
+from tests.support.processes import NatsServer, ServiceProcess, service
+from tests.support.roster import stays
+from tests.support.waiting import eventually
+
+SECRET = "a secret for tests, long enough for HS256"
+GRACE_SECONDS = 2
+GUARD_SECONDS = 2
+GONE_SECONDS = LEASE_SECONDS + GUARD_SECONDS + GRACE_SECONDS + 2
+"""A dead gateway's members have left by then."""
+
+
+@dataclass
+class System:
+    nats: NatsServer
+    presence: list[ServiceProcess]
+    gateways: list[ServiceProcess]
+    others: list[ServiceProcess]
+
+
+def running(nats: NatsServer, directory: Path, grace_seconds: int) -> Iterator[System]:
+    settings = {
+        "STUDYROOM_PRESENCE_GRACE_SECONDS": str(grace_seconds),
+        "STUDYROOM_PRESENCE_GUARD_SECONDS": str(GUARD_SECONDS),
+        "STUDYROOM_GATEWAY_JWT_SECRET": SECRET,
+    }
+    system = System(
+        nats,
+        [service("presence", directory, nats.url, **settings) for _ in range(2)],
+        [service("gateway", directory, nats.url, **settings) for _ in range(2)],
+        [service("provisioner", directory, nats.url)],
+    )
+    everything = [*system.others, *system.presence, *system.gateways]
+    for process in everything:
+        process.start()
+    try:
+        for process in everything:
+            process.wait_ready()
+        yield system
+    finally:
+        for process in reversed(everything):
+            process.stop()
+
+
+@pytest.fixture
+def system(own_nats: NatsServer, tmp_path: Path) -> Iterator[System]:
+    yield from running(own_nats, tmp_path, GRACE_SECONDS)
+
+
+@pytest.fixture
+def patient_system(own_nats: NatsServer, tmp_path: Path) -> Iterator[System]:
+    """With a grace period longer than any test."""
+    yield from running(own_nats, tmp_path, 600)
+
+
+def token(user: str) -> str:
+    return jwt.encode({"sub": user, "exp": int(time.time()) + 600}, SECRET, algorithm="HS256")
+
+
+def told(client: Client) -> set[str]:
+    """The roster as this client knows it."""
+    return stays(client.log)[-1].users
+
+
+async def test_who_leaves_or_closes_cleanly_is_gone_at_once_however_long_the_grace(patient_system: System, room: str):
+    first, second = patient_system.gateways
+    async with clients(first.url, second.url, second.url) as (ann, bob, cem):
+        for client in (ann, bob, cem):
+            await client.join(room)
+        await bob.leave()
+        left = [(await ann.expect("UserLeft"))["user_id"]]
+        await cem.socket.close(1000)
+        left.append((await ann.expect("UserLeft"))["user_id"])
+
+    assert left == [bob.user, cem.user]
+
+
+async def test_who_comes_back_within_the_grace_period_was_never_away(system: System, room: str):
+    first, second = system.gateways
+    user = str(uuid4())
+    async with clients(first.url) as (ann,):
+        await ann.join(room)
+        lost = await Client.connect(first.url, token=token(user))
+        await lost.join(room)
+        await ann.expect("UserJoined")
+        for gateway in (second, first, second):
+            await lost.drop()
+            lost = await Client.connect(gateway.url, token=token(user))
+            await lost.join(room)
+        await asyncio.to_thread(time.sleep, GRACE_SECONDS + 1)  # the promise is about this time
+        await lost.chat("still here")
+        await ann.expect("Chat")
+        kinds = [kind for kind in ann.types() if kind in {"UserJoined", "UserLeft"}]
+        await lost.close()
+
+    assert kinds == ["UserJoined"]
+
+
+async def test_who_does_not_come_back_is_gone_after_the_grace_period_and_leaves_no_trace(system: System, room: str):
+    first, second = system.gateways
+    async with clients(first.url, second.url) as (ann, bob):
+        await ann.join(room)
+        await bob.join(room)
+        await ann.expect("UserJoined")
+        began = time.monotonic()
+        await bob.drop()
+        left = await ann.expect("UserLeft")
+        took = time.monotonic() - began
+        async with connected(system.nats.url) as bus:
+            assert await users_in(bus, room) == {ann.user}
+
+    assert left["user_id"] == bob.user
+    assert took >= GRACE_SECONDS - 1  # NATS counts whole seconds
+
+
+async def test_the_members_of_a_killed_gateway_are_gone_in_time_and_the_others_stay(system: System, room: str):
+    first, second = system.gateways
+    staying = [await Client.connect(first.url) for _ in range(3)]
+    lost = [await Client.connect(second.url) for _ in range(20)]
+    for client in (*staying, *lost):
+        await client.join(room)
+    second.signal(signal.SIGKILL)
+    second.wait()
+    began = time.monotonic()
+    await eventually(lambda: told(staying[0]) == {client.user for client in staying}, "the ghosts are gone", 30)
+    took = time.monotonic() - began
+    async with connected(system.nats.url) as bus:
+        assert await users_in(bus, room) == {client.user for client in staying}
+    for client in staying:
+        await client.settle()
+    leaves = [client.types().count("UserLeft") for client in staying]
+    for client in staying:
+        await client.close()
+    for client in lost:
+        await client.ended()
+    print(f"ghosts of a killed gateway: {took:.1f} s, {GONE_SECONDS} s are promised")
+    assert took <= GONE_SECONDS
+    assert leaves == [len(lost)] * len(staying)
+
+
+async def test_the_sweep_goes_on_when_the_replica_that_began_it_dies(system: System, room: str):
+    first, second = system.gateways
+    async with clients(first.url) as (ann,):
+        await ann.join(room)
+        lost = [await Client.connect(second.url) for _ in range(50)]
+        for client in lost:
+            await client.join(room)
+        second.signal(signal.SIGKILL)
+        system.presence[0].signal(signal.SIGKILL)
+        second.wait()
+        await eventually(lambda: told(ann) == {ann.user}, "the ghosts are gone", 30)
+        for client in lost:
+            await client.ended()
+
+
+async def test_a_gateway_frozen_for_too_long_is_given_up_and_its_members_come_back_with_it(system: System, room: str):
+    first, second = system.gateways
+    async with clients(first.url, second.url) as (ann, bob):
+        await ann.join(room)
+        await bob.join(room)
+        os.kill(second.pid, signal.SIGSTOP)
+        try:
+            await ann.expect("UserLeft", GONE_SECONDS + 5)
+        finally:
+            os.kill(second.pid, signal.SIGCONT)
+        await ann.expect("UserJoined")
+        await bob.chat("back")
+        await ann.expect("Chat")
+        async with connected(system.nats.url) as bus:
+            assert await users_in(bus, room) == {ann.user, bob.user}
+        await bob.settle()
+        assert told(ann) == told(bob) == {ann.user, bob.user}
+
+
+async def test_a_gateway_frozen_for_a_short_while_is_not_noticed(system: System, room: str):
+    first, second = system.gateways
+    async with clients(first.url, second.url) as (ann, bob):
+        await ann.join(room)
+        await bob.join(room)
+        os.kill(second.pid, signal.SIGSTOP)
+        await asyncio.to_thread(time.sleep, LEASE_SECONDS - 2)  # the promise is about this time
+        os.kill(second.pid, signal.SIGCONT)
+        await bob.chat("here")
+        await ann.expect("Chat")
+        await asyncio.to_thread(time.sleep, GUARD_SECONDS + GRACE_SECONDS)  # so long a removal could take to show
+        await bob.settle()
+        await ann.settle()
+
+    assert "UserLeft" not in ann.types()
+
+
+async def test_a_restart_of_nats_empties_no_room_and_everything_goes_on(system: System, room: str):
+    urls = [gateway.url for gateway in system.gateways]
+    async with clients(*urls, *urls, *urls) as everyone:
+        for client in everyone:
+            await client.join(room)
+        system.nats.stop()
+        await eventually(lambda: system.gateways[0].metric("studyroom_nats_connected") == 0, "the outage is noticed")
+        system.nats.start()
+        system.nats.wait_ready()
+        for gateway in system.gateways:
+            await eventually(partial(has_resynced, gateway), "resynced")
+        # So long a removal could take to show.
+        await asyncio.to_thread(time.sleep, LEASE_SECONDS + GUARD_SECONDS + GRACE_SECONDS)
+        await everyone[0].chat("after")
+        for client in everyone:
+            await client.expect("Chat")
+        async with connected(system.nats.url) as bus:
+            assert await users_in(bus, room) == {client.user for client in everyone}
+        leaves = [client.types().count("UserLeft") for client in everyone]
+        newcomer = await Client.connect(urls[1])
+        await newcomer.join(room)
+        for client in everyone:
+            await eventually(partial(knows, client, newcomer.user), "everyone hears of a newcomer")
+        await newcomer.close()
+
+    assert leaves == [0] * len(everyone)
+
+
+def has_resynced(gateway: ServiceProcess) -> bool:
+    return gateway.metric("studyroom_gateway_resyncs_total") > 0
+
+
+def knows(client: Client, user: str) -> bool:
+    return user in told(client)
+
+
+async def test_all_of_presence_away_for_a_while_keeps_members_and_answers_joins(system: System, room: str):
+    first, second = system.gateways
+    async with clients(first.url, second.url, first.url) as (ann, bob, late):
+        await ann.join(room)
+        await bob.join(room)
+        for replica in system.presence:
+            replica.signal(signal.SIGKILL)
+            replica.wait()
+        await ann.chat("goes on")
+        await bob.expect("Chat")
+        await late.send("JoinRoom", {"room_id": room})
+        refused = await late.next()
+        assert refused["payload"]["code"] == "presence_unavailable"
+        for replica in system.presence:
+            replica.start()
+        for replica in system.presence:
+            replica.wait_ready()
+        joined = await late.join(room)
+
+    assert {user["user_id"] for user in joined["users"]} == {ann.user, bob.user, late.user}
+    assert "UserLeft" not in ann.types()
