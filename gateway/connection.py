@@ -23,8 +23,6 @@ from shared.messages import (
     Ping,
     Pong,
     Typing,
-    TypingStatus,
-    TypingStatusPayload,
     Welcome,
     WelcomePayload,
     decode_client_message,
@@ -198,9 +196,7 @@ class Connection:
                     self.room.move_cursor(self.user, position, _now_us())
             case Typing(payload=typing):
                 if self.room is not None:
-                    payload = TypingStatusPayload.model_construct(user_id=self.user, is_typing=typing.is_typing)
-                    ready = encode(TypingStatus.model_construct(payload=payload))
-                    self.room.type(self.user, ready, _now_us())
+                    self.room.type(self.user, is_typing=typing.is_typing, ingress_us=_now_us())
             case ChatSend(payload=chat):
                 if self.room is not None:
                     self._hub.chat(self, self.room.id, chat.content, chat.id or new_message_id())

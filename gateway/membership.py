@@ -12,7 +12,7 @@ from typing import Any
 
 from gateway.connection import Connection
 from gateway.metrics import GatewayMetrics
-from gateway.presence_client import PresenceClient, PresenceRefused
+from gateway.presence_client import PresenceClient, PresenceRefused, RoomFull
 from gateway.room import Room
 from gateway.rooms import Rooms
 from services import logs
@@ -101,6 +101,9 @@ class Membership:
                 room.admit(connection)
                 connection.joined(room)
                 result = "joined"
+        except RoomFull as error:
+            result, asked = "full", False
+            connection.join_failed(ErrorCode.ROOM_FULL, str(error))
         except (BusError, PresenceRefused, TimeoutError) as error:
             log.warning("join failed", error=str(error) or "deadline", room=room_id)
             result = "unavailable"

@@ -45,6 +45,10 @@ class PresenceRefused(Exception):
     """Presence does not understand the request; asking again will not help."""
 
 
+class RoomFull(PresenceRefused):
+    """The room has as many members as it may have."""
+
+
 class PresenceClient:
     """Every request asks until it is answered: bound them with a timeout. Cancelling leaves the outcome unknown."""
 
@@ -105,6 +109,8 @@ class PresenceClient:
             return None
         if reply is not None and reply.outcome is Outcome.OK:
             return reply
+        if reply is not None and reply.outcome is Outcome.FULL:
+            raise RoomFull("the room has as many members as it may have")
         if reply is not None and reply.outcome is Outcome.INVALID:
             raise PresenceRefused("presence does not understand this gateway")
         await asyncio.sleep(_UNAVAILABLE_WAIT_SECONDS)

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from gateway.framing import text_frame
 from gateway.metrics import GatewayMetrics
+from gateway.notices import encode_cursor, encode_notice, encode_typing
 from gateway.outbox import Item, Kind, Outbox
 from gateway.roster import Change, Notice, Roster
 from services import logs
@@ -20,27 +21,20 @@ from shared import subjects
 from shared.chat import INGRESS_HEADER, with_sequence
 from shared.ephemeral import MalformedBatch, cursor_of, decode_batch, encode_batch
 from shared.ids import RoomId, UserId
-from shared.messages import (
-    CursorPosition,
-    CursorUpdate,
-    CursorUpdatePayload,
-    JoinedRoom,
-    JoinedRoomPayload,
-    ServerMessage,
-    UserJoined,
-    UserLeft,
-    UserLeftPayload,
-    UserPayload,
-    UserPresence,
-    UserUpdated,
-    encode,
-)
+from shared.messages import CursorPosition, JoinedRoom, JoinedRoomPayload, UserPresence, encode
 from shared.presence import Entry, RosterReply
 
 log = logs.get(__name__)
 
 _REST_FACTOR = 3.0
 """A room rests this many times the duration of its last flush, so that it never takes over a quarter of the loop."""
+
+_KINDS = {Change.JOINED: Kind.JOINED, Change.UPDATED: Kind.UPDATED, Change.LEFT: Kind.LEFT}
+
+_OWN_TYPING_SECONDS = 10.0
+_REMOTE_TYPING_SECONDS = 15.0
+"""Longer, so that the gateway of who types speaks first."""
+_IS_TYPING = b"true}}"
 
 _OPERATION = "KV-Operation"
 _MARKER_REASON = "Nats-Marker-Reason"
@@ -84,6 +78,8 @@ class Room:
         self._rest_until = 0.0
         self._cursors: dict[UserId, bytes] = {}
         self._moved: set[UserId] = set()
+        self._typing: dict[UserId, float] = {}
+        """Who is typing, and when that expires (monotonic seconds)."""
         self._roster = Roster()
         self._early: list[tuple[UserId, int, Entry | None]] = []
         """Committed changes that came before the roster."""
@@ -122,6 +118,8 @@ class Room:
         """No event reaches the recipient any more. Unknown recipients are fine."""
         self._recipients.pop(recipient, None)
         self._newcomers.pop(recipient, None)
+        if recipient.user in self._typing and not self.connections_of(recipient.user):
+            self.type(recipient.user, is_typing=False, ingress_us=0)
 
     # --- the roster and the join barrier ------------------------------------------------------------------
 
@@ -249,6 +247,8 @@ class Room:
                 continue
             if kind is Kind.CURSOR:
                 self._cursors[user] = ready
+            else:
+                self._note_typing(user, is_typing=ready.endswith(_IS_TYPING), expires_seconds=_REMOTE_TYPING_SECONDS)
             self._say(Item(text_frame(ready), kind, ingress_us), not_to=user)
 
     # --- events from own members --------------------------------------------------------------------------
@@ -259,9 +259,27 @@ class Room:
         self._moved.add(user)
         self._notify(user, ready, Kind.CURSOR, self._cursor_subject, ingress_us)
 
-    def type(self, user: UserId, ready: bytes, ingress_us: int) -> None:
-        """`ready`: the client-ready `TypingStatus`."""
-        self._notify(user, ready, Kind.TYPING, self._typing_subject, ingress_us)
+    def type(self, user: UserId, *, is_typing: bool, ingress_us: int) -> None:
+        """An own member types, or has stopped."""
+        self._note_typing(user, is_typing=is_typing, expires_seconds=_OWN_TYPING_SECONDS)
+        self._notify(user, encode_typing(user, is_typing=is_typing), Kind.TYPING, self._typing_subject, ingress_us)
+
+    def expire_typing(self) -> None:
+        """Whoever has not said for a while that they are still typing has stopped."""
+        now = time.monotonic()
+        for user in [user for user, expires in self._typing.items() if expires <= now]:
+            if self.connections_of(user):
+                self.type(user, is_typing=False, ingress_us=0)
+            else:
+                # Its own gateway would have said so, and is gone.
+                del self._typing[user]
+                self._say(Item(text_frame(encode_typing(user, is_typing=False)), Kind.TYPING), not_to=user)
+
+    def _note_typing(self, user: UserId, *, is_typing: bool, expires_seconds: float) -> None:
+        if is_typing:
+            self._typing[user] = time.monotonic() + expires_seconds
+        else:
+            self._typing.pop(user, None)
 
     def take_moved(self) -> list[tuple[UserId, bytes]]:
         """Cursors of own members that moved since the last call, as `CursorPosition` JSON."""
@@ -303,31 +321,15 @@ class Room:
         self._observe(batch.items)
 
     def _announce(self, notice: Notice) -> None:
-        message: ServerMessage
         if notice.change is Change.LEFT:
-            kind, message = (
-                Kind.LEFT,
-                UserLeft.model_construct(payload=UserLeftPayload.model_construct(user_id=notice.user)),
-            )
             self._cursors.pop(notice.user, None)
             self._moved.discard(notice.user)
+            self._typing.pop(notice.user, None)
             if self.connections_of(notice.user):
                 self._surroundings.member_was_removed(self, notice.user)
-        else:
-            user = UserPresence.model_construct(
-                user_id=notice.user,
-                username=notice.profile.username,
-                avatar_url=notice.profile.avatar_url,
-                cursor=None,
-            )
-            payload = UserPayload.model_construct(user=user)
-            if notice.change is Change.JOINED:
-                kind, message = Kind.JOINED, UserJoined.model_construct(payload=payload)
-            else:
-                kind, message = Kind.UPDATED, UserUpdated.model_construct(payload=payload)
         # Nobody is told of their own coming and going; whoever is connected is here, as far as they can tell.
         own = None if notice.change is Change.UPDATED else notice.user
-        self._say(Item(text_frame(encode(message)), kind), not_to=own)
+        self._say(Item(text_frame(encode_notice(notice)), _KINDS[notice.change]), not_to=own)
 
     def _say(self, item: Item, *, not_to: UserId | None = None) -> None:
         if not self._recipients:
@@ -353,11 +355,3 @@ class Room:
                 position = CursorPosition.model_validate_json(cursor_of(ready))
                 users[index] = user.model_copy(update={"cursor": position})
         return users
-
-
-def encode_cursor(user: UserId, position: CursorPosition) -> bytes:
-    """The client-ready `CursorUpdate`."""
-    payload = CursorUpdatePayload.model_construct(
-        user_id=user, x=position.x, y=position.y, element_id=position.element_id
-    )
-    return encode(CursorUpdate.model_construct(payload=payload))

@@ -160,6 +160,8 @@ class Gateway:
         while True:
             await asyncio.sleep(_DIGEST_SECONDS)
             self._rooms.publish_cursor_digests()
+            for room in self._rooms:
+                room.expire_typing()
 
     # --- the edge -----------------------------------------------------------------------------------------
 

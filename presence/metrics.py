@@ -34,7 +34,7 @@ class PresenceMetrics:
             ["outcome"],
             registry=registry,
         )
-        for outcome in (Outcome.UNAVAILABLE, Outcome.INVALID):
+        for outcome in (Outcome.UNAVAILABLE, Outcome.FULL, Outcome.INVALID):
             self.refused.labels(outcome=outcome.value)
         self.conflicts = Counter(
             "studyroom_presence_conflicts", "Compare-and-set writes that were tried again.", registry=registry

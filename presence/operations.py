@@ -26,13 +26,17 @@ class Operations:
     All raise BusError when NATS does not answer or the mirror is not ready: another replica may be.
     """
 
-    def __init__(self, store: Store, metrics: PresenceMetrics, *, grace_seconds: int) -> None:
+    def __init__(self, store: Store, metrics: PresenceMetrics, *, grace_seconds: int, room_capacity: int) -> None:
         self._store = store
         self._grace_seconds = grace_seconds
+        self._room_capacity = room_capacity
         self._metrics = metrics
 
     async def join(self, request: JoinRequest) -> RosterReply:
-        """Writes always, also when the connection is in already: the event of the write is the join barrier."""
+        """Writes always, also when the connection is in already: the event of the write is the join barrier.
+
+        Replicas count for themselves: joins that meet at the last place of a room may both get it.
+        """
         self._check_ready()
 
         def with_connection(entry: Entry | None) -> Entry:
@@ -42,6 +46,8 @@ class Operations:
 
         while True:
             mirror = self._store.mirror
+            if mirror.is_full(request.room, self._room_capacity, but=request.user):
+                return RosterReply(outcome=Outcome.FULL)
             entry = with_connection(mirror.entry(request.room, request.user))
             expected = mirror.last_sequence(request.room, request.user)
             try:

@@ -81,6 +81,11 @@ class Mirror:
         seat = self.rooms.get(room, {}).get(user)
         return seat.revision if seat else self._markers.get((room, user), 0)
 
+    def is_full(self, room: RoomId, capacity: int, *, but: UserId) -> bool:
+        """There is no place for one more member; who is in the room already (`but`) always has one."""
+        members = self.rooms.get(room, {})
+        return len(members) >= capacity and but not in members
+
     def gateways(self) -> list[GatewayId]:
         """Those that have a connection in any room."""
         return list(self._gateways)

@@ -54,7 +54,9 @@ class Presence:
             on_rebuilt=self._metrics.rebuilds.inc,
         )
         self._metrics.watch(lambda: self._store.mirror, lambda: len(self._leases))
-        self._operations = Operations(self._store, self._metrics, grace_seconds=own.grace_seconds)
+        self._operations = Operations(
+            self._store, self._metrics, grace_seconds=own.grace_seconds, room_capacity=own.room_capacity
+        )
         self._leases = Leases(own.guard_seconds)
         self._lease_keeper = LeaseKeeper(
             chassis.bus,

@@ -19,6 +19,7 @@ class PresenceSettings(Settings):
         ge=1,
         description="A gateway whose lease has ended is given up only after this, counted while NATS is well.",
     )
+    room_capacity: int = Field(2000, ge=1, description="Members of one room, users not connections; more are refused.")
     request_deadline_seconds: float = Field(
         2.0, gt=0, description="A request that cannot be carried out in this time is answered `unavailable`."
     )

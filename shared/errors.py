@@ -18,6 +18,8 @@ class ErrorCode(StrEnum):
     """A room message while the connection is in no room."""
     BUSY = "busy"
     """Too many messages were sent while a join was under way; this one was not acted upon."""
+    ROOM_FULL = "room_full"
+    """The room has as many members as it may have; the connection is in no room."""
     PRESENCE_UNAVAILABLE = "presence_unavailable"
     """The join could not be completed in time; the connection is in no room, try again."""
     CHAT_UNAVAILABLE = "chat_unavailable"

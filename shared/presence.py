@@ -43,6 +43,8 @@ class Outcome(StrEnum):
     OK = "ok"
     UNAVAILABLE = "unavailable"
     """The replica cannot tell now (its mirror is being rebuilt, or NATS does not answer). Ask again."""
+    FULL = "full"
+    """The room has as many members as it may have."""
     INVALID = "invalid"
     """The request is not what this replica understands. Asking again will not help."""
 

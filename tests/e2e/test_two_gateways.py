@@ -73,6 +73,31 @@ async def test_cursors_and_typing_reach_the_others_only(stack: EmbeddedStack, ro
     assert {"CursorUpdate", "TypingStatus"}.isdisjoint(bob.types())
 
 
+async def test_typing_ends_with_its_author(stack: EmbeddedStack, room: str):
+    async with clients(stack.gateways[0], stack.gateways[1], stack.gateways[1]) as (ann, bob, cem):
+        for client in (ann, bob, cem):
+            await client.join(room)
+        for client in (bob, cem):
+            await client.send("Typing", {"is_typing": True})
+            await ann.expect("TypingStatus")
+        await bob.leave()
+        ended = [await ann.expect("TypingStatus")]
+        await cem.drop()
+        ended.append(await ann.expect("TypingStatus"))
+
+    assert ended == [{"user_id": client.user, "is_typing": False} for client in (bob, cem)]
+
+
+async def test_typing_that_is_never_said_to_have_ended_ends_after_a_while(stack: EmbeddedStack, room: str):
+    async with clients(*stack.gateways) as (ann, bob):
+        await ann.join(room)
+        await bob.join(room)
+        await bob.send("Typing", {"is_typing": True})
+        statuses = [(await ann.expect("TypingStatus", 20))["is_typing"] for _ in range(2)]
+
+    assert statuses == [True, False]
+
+
 async def test_a_joiner_gets_the_last_cursor_of_everyone(stack: EmbeddedStack, room: str):
     async with clients(stack.gateways[0], stack.gateways[1], stack.gateways[0]) as (ann, bob, cem):
         await ann.join(room)

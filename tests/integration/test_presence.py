@@ -9,24 +9,28 @@ from prometheus_client import CollectorRegistry
 from presence.metrics import PresenceMetrics
 from presence.operations import Operations
 from presence.store import Store
-from services.bus import Bus, BusUnavailable
+from presence.watch import is_removal
+from services.bus import Bus, BusUnavailable, Message
 from services.provisioner.streams import ensure, specifications
 from services.settings import StorageSettings
 from services.tasks import Tasks
 from shared import subjects
 from shared.ids import ConnectionId, RoomId, UserId, new_connection_id, new_gateway_id, new_user_id
 from shared.messages import CursorPosition
-from shared.presence import Entry, JoinRequest, LeaveRequest, Profile, RosterRequest
+from shared.presence import CompleteRequest, Entry, JoinRequest, LeaveRequest, Outcome, Profile, RosterRequest
 from tests.integration.conftest import Connect
 from tests.support.waiting import eventually
 
 GATEWAY = new_gateway_id()
+ROOM_CAPACITY = 100
 
 
 class Replica:
     def __init__(self, bus: Bus, tasks: Tasks) -> None:
         self.store = Store(bus, marker_ttl_seconds=3600)
-        self.operations = Operations(self.store, PresenceMetrics(CollectorRegistry()), grace_seconds=1)
+        self.operations = Operations(
+            self.store, PresenceMetrics(CollectorRegistry()), grace_seconds=1, room_capacity=ROOM_CAPACITY
+        )
         tasks.supervise("mirror", self.store.keep)
 
     async def join(self, room: RoomId, user: UserId, connection: ConnectionId | None = None) -> ConnectionId:
@@ -66,8 +70,8 @@ async def events(bus: Bus, room: RoomId) -> list[str]:
     """`put` or `remove` for each change of the room that gateways hear, from now on."""
     heard: list[str] = []
 
-    def hear(message) -> None:
-        heard.append("remove" if "KV-Operation" in (message.headers or {}) else "put")
+    def hear(message: Message) -> None:
+        heard.append("remove" if is_removal(message) else "put")
 
     await bus.subscribe(subjects.room_events(room), hear)
     await bus.flush()
@@ -199,6 +203,57 @@ async def test_a_change_that_the_watch_missed_is_noticed_and_read_again(
             return False
 
     await eventually(known, "both replicas know", 15)
+
+
+async def test_a_full_room_takes_no_more_users_but_every_tab_of_its_own(replicas: list[Replica], own_room: RoomId):
+    users = [new_user_id() for _ in range(ROOM_CAPACITY)]
+    await asyncio.gather(*(replicas[0].join(own_room, user) for user in users))
+    await replicas[0].join(own_room, users[0])
+    refused = await replicas[0].operations.join(
+        JoinRequest(
+            room=own_room, user=new_user_id(), connection=new_connection_id(), gateway=GATEWAY,
+            profile=Profile(username="Ann"), with_roster=False,
+        )
+    )  # fmt: skip
+
+    assert refused.outcome is Outcome.FULL
+    assert set(await replicas[0].users(own_room)) == set(users)
+
+
+async def test_a_lost_member_stays_for_the_grace_period_and_a_join_in_time_keeps_it(
+    bus: Bus, replicas: list[Replica], own_room: RoomId
+):
+    back, gone = new_user_id(), new_user_id()
+    connections = {user: await replicas[0].join(own_room, user) for user in (back, gone)}
+    heard = await events(bus, own_room)
+    for user, connection in connections.items():
+        await replicas[1].operations.leave(LeaveRequest(room=own_room, user=user, connection=connection, lost=True))
+    assert set(await replicas[1].users(own_room)) == {back, gone}
+    await replicas[0].join(own_room, back)
+
+    async def only_one_is_left() -> bool:
+        return await replicas[0].users(own_room) == [back] == await replicas[1].users(own_room)
+
+    await eventually(only_one_is_left, "the other one's grace period is over")
+    assert heard == ["put", "put", "put", "remove"]
+
+
+async def test_what_a_gateway_does_not_announce_is_dropped_unless_it_is_newer_than_the_count(
+    replicas: list[Replica], own_room: RoomId
+):
+    users = {name: new_user_id() for name in ("kept", "stale", "newer")}
+    kept = await replicas[0].join(own_room, users["kept"])
+    await replicas[0].join(own_room, users["stale"])
+    counted = replicas[0].store.mirror.applied
+    await replicas[0].join(own_room, users["newer"])
+    await replicas[0].operations.complete(
+        CompleteRequest(gateway=GATEWAY, shard=subjects.shard_of(own_room), revision=counted, connections={kept})
+    )
+
+    async def stale_is_gone() -> bool:
+        return set(await replicas[0].users(own_room)) == {users["kept"], users["newer"]}
+
+    await eventually(stale_is_gone, "what was not announced is gone after the grace period")
 
 
 async def test_cursors_are_kept_for_members_only(replicas: list[Replica], own_room: RoomId):
