@@ -201,13 +201,14 @@ class Membership:
 
     def _withdraw(self, place: Place, connection: Connection) -> None:
         """Undo a join that may have been written."""
-        connection.leaving = self._begin("withdraw", self._tell_left(place, connection.leaving))
+        lost = not connection.open
+        connection.leaving = self._begin("withdraw", self._tell_left(place, connection.leaving, lost=lost))
 
     def join_was_late(self, place: Place) -> None:
         """Presence carried out a join after we had given it up, and after its leave perhaps."""
         connection = self._connections.get(place.connection)
         if connection is None:
-            self._begin("withdraw", self._tell_left(place, None))
+            self._begin("withdraw", self._tell_left(place, None, lost=True))
         elif not connection.is_or_will_be_in(place.room):
             self._withdraw(place, connection)
 

@@ -4,16 +4,25 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 _CHUNK_BYTES = 65_536
 
 
-class DelayProxy:
-    """Forwards to a port on loopback; every byte arrives `delay_seconds` later, in order, in both directions."""
+@dataclass(frozen=True)
+class Delay:
+    """Seconds by which bytes come later, on their way to the target and back."""
 
-    def __init__(self, target_port: int, delay_seconds: float) -> None:
+    there: float = 0.0
+    back: float = 0.0
+
+
+class DelayProxy:
+    """Forwards to a port on loopback; every byte arrives later, in order."""
+
+    def __init__(self, target_port: int, delay: Delay) -> None:
         self._target_port = target_port
-        self._delay_seconds = delay_seconds
+        self._delay = delay
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
 
@@ -28,16 +37,18 @@ class DelayProxy:
         except OSError:
             writer.close()
             return
-        for source, sink in ((reader, there_writer), (there_reader, writer)):
-            task = asyncio.create_task(self._pump(source, sink))
+        ways = ((reader, there_writer, self._delay.there), (there_reader, writer, self._delay.back))
+        for source, sink, seconds in ways:
+            task = asyncio.create_task(self._pump(source, sink, seconds))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    @staticmethod
+    async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter, seconds: float) -> None:
         loop = asyncio.get_running_loop()
         with suppress(OSError):
             while data := await source.read(_CHUNK_BYTES):
-                loop.call_later(self._delay_seconds, _write, sink, data)
+                loop.call_later(seconds, _write, sink, data)
         sink.close()
 
 
@@ -47,16 +58,16 @@ def _write(sink: asyncio.StreamWriter, data: bytes) -> None:
 
 
 @contextmanager
-def delay_proxies(targets: dict[int, float]) -> Iterator[dict[int, int]]:
-    """For each target port with its delay in seconds, the port of a proxy to it."""
+def delay_proxies(targets: dict[int, Delay]) -> Iterator[dict[int, int]]:
+    """For each target port with its delay, the port of a proxy to it."""
     loop = asyncio.new_event_loop()
     ports: dict[int, int] = {}
     started = threading.Event()
 
     async def serve() -> None:
         servers = []
-        for target, delay_seconds in targets.items():
-            proxy = DelayProxy(target, delay_seconds)
+        for target, delay in targets.items():
+            proxy = DelayProxy(target, delay)
             servers.append(await proxy.start())
             ports[target] = proxy.port
         started.set()
