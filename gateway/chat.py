@@ -16,14 +16,14 @@ from services import logs
 from services.bus import Bus, BusError, Message, parse_acknowledgement
 from services.tasks import Tasks
 from shared import subjects
-from shared.chat import INGRESS_HEADER, encode_stored, with_sequence
+from shared.chat import encode_stored, with_sequence
+from shared.headers import INGRESS, MESSAGE_ID
 from shared.ids import MessageId, RoomId, UserId
 
 log = logs.get(__name__)
 
 _SWEEP_SECONDS = 0.25
 _SETTLE_POLL_SECONDS = 0.01
-_MESSAGE_ID = "Nats-Msg-Id"
 
 Unknown = Callable[[MessageId], None]
 """Called once when a message has no acknowledgement: its outcome is unknown."""
@@ -81,8 +81,8 @@ class ChatPublisher:
             encode_stored(user, username, content, int(now), message),
             reply=f"{self._inbox}.{token}",
             headers={
-                _MESSAGE_ID: subjects.chat_deduplication_id(room, user, message),
-                INGRESS_HEADER: str(int(now * 1_000_000)),
+                MESSAGE_ID: subjects.chat_deduplication_id(room, user, message),
+                INGRESS: str(int(now * 1_000_000)),
             },
             failed=lambda: self._give_up(token),
         )

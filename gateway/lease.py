@@ -7,6 +7,7 @@ from collections.abc import Callable
 from services import logs
 from services.bus import Bus, BusError
 from shared import subjects
+from shared.headers import TTL, purge
 from shared.ids import GatewayId
 
 log = logs.get(__name__)
@@ -35,9 +36,7 @@ class Lease:
     async def renew(self) -> bool:
         """False when NATS did not take it."""
         try:
-            await self._bus.store(
-                self._key, b"{}", {"Nats-TTL": str(LEASE_SECONDS)}, timeout_seconds=_STORE_TIMEOUT_SECONDS
-            )
+            await self._bus.store(self._key, b"{}", {TTL: str(LEASE_SECONDS)}, timeout_seconds=_STORE_TIMEOUT_SECONDS)
         except BusError as error:
             log.warning("lease not renewed", error=str(error))
             return False
@@ -49,8 +48,7 @@ class Lease:
 
     async def give_up(self) -> None:
         """Say that nothing of this gateway is left. Without it the lease ends by itself."""
-        farewell = {"KV-Operation": "PURGE", "Nats-Rollup": "sub", "Nats-TTL": str(_FAREWELL_TTL_SECONDS)}
         try:
-            await self._bus.store(self._key, b"", farewell, timeout_seconds=_STORE_TIMEOUT_SECONDS)
+            await self._bus.store(self._key, b"", purge(_FAREWELL_TTL_SECONDS), timeout_seconds=_STORE_TIMEOUT_SECONDS)
         except BusError as error:
             log.info("lease not given up", error=str(error))

@@ -18,8 +18,9 @@ from gateway.roster import Change, Notice, Roster
 from services import logs
 from services.bus import Message
 from shared import subjects
-from shared.chat import INGRESS_HEADER, with_sequence
+from shared.chat import with_sequence
 from shared.ephemeral import MalformedBatch, cursor_of, decode_batch, encode_batch
+from shared.headers import INGRESS, SEQUENCE, is_removal
 from shared.ids import RoomId, UserId
 from shared.messages import CursorPosition, JoinedRoom, JoinedRoomPayload, UserPresence, encode
 from shared.presence import Entry, RosterReply
@@ -35,10 +36,6 @@ _OWN_TYPING_SECONDS = 10.0
 _REMOTE_TYPING_SECONDS = 15.0
 """Longer, so that the gateway of who types speaks first."""
 _IS_TYPING = b"true}}"
-
-_OPERATION = "KV-Operation"
-_MARKER_REASON = "Nats-Marker-Reason"
-_SEQUENCE = "Nats-Sequence"
 
 
 class Recipient(Protocol):
@@ -195,10 +192,10 @@ class Room:
 
     def _receive_change(self, message: Message) -> None:
         headers = message.headers or {}
-        sequence = int(headers[_SEQUENCE])
+        sequence = int(headers[SEQUENCE])
         user = subjects.room_event_user(message.subject)
         entry: Entry | None = None
-        if _OPERATION not in headers and _MARKER_REASON not in headers:
+        if not is_removal(headers):
             try:
                 entry = Entry.decode(message.data)
             except ValidationError:
@@ -232,8 +229,8 @@ class Room:
 
     def _receive_chat(self, message: Message) -> None:
         headers = message.headers or {}
-        ready = with_sequence(message.data, int(headers[_SEQUENCE]))
-        self._say(Item(text_frame(ready), Kind.CHAT, int(headers.get(INGRESS_HEADER, 0))))
+        ready = with_sequence(message.data, int(headers[SEQUENCE]))
+        self._say(Item(text_frame(ready), Kind.CHAT, int(headers.get(INGRESS, 0))))
 
     def _receive_notices(self, message: Message, kind: Kind) -> None:
         try:

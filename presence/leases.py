@@ -9,10 +9,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
-from presence.watch import HEARTBEAT_SECONDS, Watch, is_removal
+from presence.watch import HEARTBEAT_SECONDS, Watch
 from services import logs
 from services.bus import Bus, BusError, Message
 from shared import subjects
+from shared.headers import is_removal
 from shared.ids import GatewayId
 
 log = logs.get(__name__)
@@ -107,7 +108,7 @@ class LeaseKeeper:
 
     def _apply(self, message: Message, _sequence: int, _pending: int) -> None:
         gateway = subjects.parse_gateway_key(message.subject)
-        if is_removal(message):
+        if is_removal(message.headers or {}):
             self._leases.ended(gateway)
         else:
             self._leases.renewed(gateway)

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from pydantic import ValidationError
 
 from presence.roster import Mirror
-from presence.watch import HEARTBEAT_SECONDS, OPERATION, Watch, is_removal
+from presence.watch import HEARTBEAT_SECONDS, Watch
 from services import logs
 from services.bus import Acknowledgement, ApiError, Bus, BusError, BusUnavailable, Message
 from shared import subjects
+from shared.headers import EXPECTED_SEQUENCE, TTL, is_removal, purge
 from shared.ids import RoomId, UserId
 from shared.presence import Entry
 
@@ -25,8 +26,6 @@ _SILENCE_SECONDS = 3 * HEARTBEAT_SECONDS
 _LOAD_SECONDS = 60.0
 _REBUILD_RETRY_SECONDS = 0.2
 _NO_MESSAGE_FOUND = 10037
-
-_EXPECTED_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
 
 
 class Store:
@@ -68,21 +67,16 @@ class Store:
 
         With a TTL, NATS removes the entry by itself unless it is put again in time.
         """
-        headers = {_EXPECTED_SEQUENCE: str(expected)}
+        headers = {EXPECTED_SEQUENCE: str(expected)}
         if ttl_seconds is not None:
-            headers["Nats-TTL"] = str(ttl_seconds)
+            headers[TTL] = str(ttl_seconds)
         return await self._bus.store(
             subjects.presence_key(room, user), entry.encode(), headers, timeout_seconds=WRITE_TIMEOUT_SECONDS
         )
 
     async def purge(self, room: RoomId, user: UserId, *, expected: int) -> Acknowledgement:
         """Remove a key, with one event and nothing left behind once the marker's TTL is over. Raises as `put`."""
-        headers = {
-            OPERATION: "PURGE",
-            "Nats-Rollup": "sub",
-            "Nats-TTL": str(self._marker_ttl_seconds),
-            _EXPECTED_SEQUENCE: str(expected),
-        }
+        headers = {**purge(self._marker_ttl_seconds), EXPECTED_SEQUENCE: str(expected)}
         return await self._bus.store(
             subjects.presence_key(room, user), b"", headers, timeout_seconds=WRITE_TIMEOUT_SECONDS
         )
@@ -214,7 +208,7 @@ class Store:
 
 def _apply(mirror: Mirror, message: Message, sequence: int) -> None:
     room, user = subjects.parse_presence_key(message.subject)
-    if is_removal(message):
+    if is_removal(message.headers or {}):
         mirror.remove(room, user, sequence)
         return
     try:

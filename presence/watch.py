@@ -12,16 +12,6 @@ HEARTBEAT_SECONDS = 1.0
 _CONSUMER_IDLE_SECONDS = 10
 _SECOND_NS = 1_000_000_000
 
-OPERATION = "KV-Operation"
-MARKER_REASON = "Nats-Marker-Reason"
-
-
-def is_removal(message: Message) -> bool:
-    """A deleted, purged or expired key."""
-    headers = message.headers or {}
-    return OPERATION in headers or MARKER_REASON in headers
-
-
 Apply = Callable[[Message, int, int], None]
 """`apply(message, stream sequence, changes still to come)`."""
 

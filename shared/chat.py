@@ -7,9 +7,6 @@ puts it in by cutting the closing braces, so nothing is parsed on the way out.
 from shared.ids import MessageId, UserId
 from shared.messages import Chat, ChatPayload, encode
 
-INGRESS_HEADER = "Studyroom-Ingress"
-"""Unix microseconds at which the gateway read the message from its author."""
-
 _SEQ_ZERO = b',"seq":0}}'
 
 

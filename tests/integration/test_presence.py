@@ -9,12 +9,12 @@ from prometheus_client import CollectorRegistry
 from presence.metrics import PresenceMetrics
 from presence.operations import Operations
 from presence.store import Store
-from presence.watch import is_removal
 from services.bus import Bus, BusUnavailable, Message
 from services.provisioner.streams import ensure, specifications
 from services.settings import StorageSettings
 from services.tasks import Tasks
 from shared import subjects
+from shared.headers import is_removal
 from shared.ids import ConnectionId, RoomId, UserId, new_connection_id, new_gateway_id, new_user_id
 from shared.messages import CursorPosition
 from shared.presence import CompleteRequest, Entry, JoinRequest, LeaveRequest, Outcome, Profile, RosterRequest
@@ -71,7 +71,7 @@ async def events(bus: Bus, room: RoomId) -> list[str]:
     heard: list[str] = []
 
     def hear(message: Message) -> None:
-        heard.append("remove" if is_removal(message) else "put")
+        heard.append("remove" if is_removal(message.headers or {}) else "put")
 
     await bus.subscribe(subjects.room_events(room), hear)
     await bus.flush()

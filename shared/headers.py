@@ -1,0 +1,29 @@
+"""NATS headers that processes agree on: JetStream's own, and ours."""
+
+from collections.abc import Mapping
+
+SEQUENCE = "Nats-Sequence"
+"""Of a republished message: its sequence in the stream."""
+MESSAGE_ID = "Nats-Msg-Id"
+"""Deduplication id within the stream's window."""
+TTL = "Nats-TTL"
+"""Whole seconds after which JetStream removes the message by itself (NATS ADR-43)."""
+EXPECTED_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
+"""Compare-and-set: the last sequence of the subject, 0 for none."""
+
+INGRESS = "Studyroom-Ingress"
+"""Unix microseconds at which the gateway read the message from its author."""
+
+_OPERATION = "KV-Operation"
+_ROLLUP = "Nats-Rollup"
+_MARKER_REASON = "Nats-Marker-Reason"
+
+
+def purge(marker_ttl_seconds: int) -> dict[str, str]:
+    """Removes a key with one event; what it leaves behind is gone after the TTL (NATS ADR-8, ADR-43)."""
+    return {_OPERATION: "PURGE", _ROLLUP: "sub", TTL: str(marker_ttl_seconds)}
+
+
+def is_removal(headers: Mapping[str, str]) -> bool:
+    """Of a change of a key: it was deleted or purged, or it expired."""
+    return _OPERATION in headers or _MARKER_REASON in headers
