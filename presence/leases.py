@@ -18,7 +18,7 @@ from shared.ids import GatewayId
 
 log = logs.get(__name__)
 
-_SWEEP_SECONDS = 0.5
+_SWEEP_SECONDS = 0.25
 _SILENCE_SECONDS = 3 * HEARTBEAT_SECONDS
 _RETRY_SECONDS = 0.2
 
@@ -43,8 +43,9 @@ class Leases:
         self._alive.add(gateway)
         self._missed_since.pop(gateway, None)
 
-    def ended(self, gateway: GatewayId) -> None:
+    def ended(self, gateway: GatewayId, now: float) -> None:
         self._alive.discard(gateway)
+        self._missed_since.setdefault(gateway, now)
 
     def dead(self, present: Iterable[GatewayId], now: float) -> list[GatewayId]:
         """Of the gateways that have members present, those that have been missed for longer than the guard."""
@@ -109,7 +110,7 @@ class LeaseKeeper:
     def _apply(self, message: Message, _sequence: int, _pending: int) -> None:
         gateway = subjects.parse_gateway_key(message.subject)
         if is_removal(message.headers or {}):
-            self._leases.ended(gateway)
+            self._leases.ended(gateway, asyncio.get_running_loop().time())
         else:
             self._leases.renewed(gateway)
 
