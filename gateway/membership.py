@@ -7,8 +7,8 @@ join, never the other way round, so that presence cannot see them in the wrong o
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Coroutine, Mapping
-from typing import Any
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, TypeVar
 
 from gateway.connection import Connection
 from gateway.metrics import GatewayMetrics
@@ -20,17 +20,20 @@ from services.bus import BusError
 from services.tasks import Tasks
 from shared.errors import ErrorCode
 from shared.ids import ConnectionId, GatewayId, RoomId, UserId
-from shared.presence import CompareRequest, CompleteRequest, JoinRequest, LeaveRequest, Place
+from shared.presence import CompareReply, CompareRequest, CompleteRequest, JoinRequest, LeaveReply, LeaveRequest, Place
 from shared.subjects import SHARDS, shard_of
 
 log = logs.get(__name__)
 
 _BARRIER_SECONDS = 0.1
 """A committed change of one's own that has not been heard by then is asked for again; doubled each time."""
-_ANNOUNCE_SECONDS = 30.0
+_ANSWER_SECONDS = 5.0
+_SHARDS_AT_ONCE = 16
 _RESTORED_AT_ONCE = 64
 _NOTHING = CompareRequest(epoch="", rooms={})
 """Asks only for what presence has applied."""
+
+Answer = TypeVar("Answer", CompareReply, LeaveReply)
 
 
 class Membership:
@@ -54,6 +57,7 @@ class Membership:
         self._metrics = metrics
         self._join_deadline_seconds = join_deadline_seconds
         self._under_way: set[asyncio.Task[None]] = set()
+        self._restore_slots = asyncio.Semaphore(_RESTORED_AT_ONCE)
 
     async def settled(self) -> None:
         """Returns when no join or leave is under way."""
@@ -101,6 +105,9 @@ class Membership:
                 room.admit(connection)
                 connection.joined(room)
                 result = "joined"
+                if not room.has_member(connection.user):
+                    # Presence gave us up between its answer and now.
+                    self.restore(room, connection.user)
         except RoomFull as error:
             result, asked = "full", False
             connection.join_failed(ErrorCode.ROOM_FULL, str(error))
@@ -155,23 +162,26 @@ class Membership:
 
     async def announce(self) -> None:
         """Tell presence everything we have, and that it is everything. Raises PresenceRefused or TimeoutError."""
-        async with asyncio.timeout(_ANNOUNCE_SECONDS):
-            bounds = [await self._presence.compare(shard, _NOTHING) for shard in range(SHARDS)]
-            connections = list(self._connections.values())
-            by_shard: dict[int, set[ConnectionId]] = defaultdict(set)
-            for connection in connections:
-                if (room := connection.in_or_joining) is not None:
-                    by_shard[shard_of(room)].add(connection.id)
-            await self._restore(connections)
-            for shard in range(SHARDS):
-                await self._presence.complete(
-                    CompleteRequest.model_construct(
-                        gateway=self._gateway,
-                        shard=shard,
-                        revision=bounds[shard].revision,
-                        connections=by_shard[shard],
-                    )
+        bounds = await _each_shard(lambda shard: self._presence.compare(shard, _NOTHING))
+        connections = list(self._connections.values())
+        by_shard: dict[int, set[ConnectionId]] = defaultdict(set)
+        for connection in connections:
+            if (room := connection.in_or_joining) is not None:
+                by_shard[shard_of(room)].add(connection.id)
+
+        def complete(shard: int) -> Coroutine[Any, Any, LeaveReply]:
+            return self._presence.complete(
+                CompleteRequest.model_construct(
+                    gateway=self._gateway,
+                    shard=shard,
+                    revision=bounds[shard].revision,
+                    connections=by_shard[shard],
                 )
+            )
+
+        # First what is too much: restoring makes entries newer than the count, and those are spared.
+        await _each_shard(complete)
+        await self._restore(connections)
 
     def restore(self, room: Room, user: UserId) -> None:
         """Presence removed a user who is connected here: put its connections back."""
@@ -179,10 +189,8 @@ class Membership:
         self._begin("restore", self._restore(connections))
 
     async def _restore(self, connections: list[Connection]) -> None:
-        slots = asyncio.Semaphore(_RESTORED_AT_ONCE)
-
         async def restore(connection: Connection) -> None:
-            async with slots:
+            async with self._restore_slots:
                 if connection.room is None:
                     return
                 room_id = connection.room.id
@@ -221,3 +229,14 @@ class Membership:
             await self._presence.leave(request)
         except PresenceRefused as error:
             log.error("a leave was refused", error=str(error), room=place.room)
+
+
+async def _each_shard(ask: Callable[[int], Coroutine[Any, Any, Answer]]) -> list[Answer]:
+    """One question per shard, some at a time, each with its own deadline. Raises TimeoutError."""
+    slots = asyncio.Semaphore(_SHARDS_AT_ONCE)
+
+    async def one(shard: int) -> Answer:
+        async with slots, asyncio.timeout(_ANSWER_SECONDS):
+            return await ask(shard)
+
+    return await asyncio.gather(*(one(shard) for shard in range(SHARDS)))

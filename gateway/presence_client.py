@@ -34,6 +34,8 @@ log = logs.get(__name__)
 _ASK_AGAIN_SECONDS = 0.4
 """NATS gives each attempt to a replica by chance. With one of two frozen, the twelve attempts that fit into a join's
 deadline all miss the other one in 0.02 % of joins."""
+_PATIENT_GROWTH = 1.5
+_PATIENCE_MAX = 12.0
 _UNAVAILABLE_WAIT_SECONDS = 0.05
 """Before asking again when the answer was that nobody, or not this replica, can answer now."""
 
@@ -69,8 +71,9 @@ class PresenceClient:
         return await self._ask(subjects.presence_join(subjects.shard_of(request.room)), request.encode(), RosterReply)
 
     async def leave(self, request: LeaveRequest) -> LeaveReply:
-        """Raises PresenceRefused."""
-        return await self._ask(subjects.presence_leave(subjects.shard_of(request.room)), request.encode(), LeaveReply)
+        """Asks less and less often, for nobody waits for it. Raises PresenceRefused."""
+        subject = subjects.presence_leave(subjects.shard_of(request.room))
+        return await self._ask(subject, request.encode(), LeaveReply, growth=_PATIENT_GROWTH)
 
     async def roster(self, room: RoomId) -> RosterReply:
         """Raises PresenceRefused."""
@@ -85,25 +88,27 @@ class PresenceClient:
         """Raises PresenceRefused."""
         return await self._ask(subjects.presence_compare(shard), request.encode(), CompareReply)
 
-    async def _ask(self, subject: str, request: bytes, kind: type[Reply]) -> Reply:
+    async def _ask(self, subject: str, request: bytes, kind: type[Reply], *, growth: float = 1.0) -> Reply:
         self._count += 1
         token = str(self._count)
         answers: asyncio.Queue[bytes] = asyncio.Queue()
         self._waiting[token] = answers
+        patience = 1.0
         try:
             while True:
                 self._bus.publish(subject, request, reply=f"{self._inbox}.{token}")
-                patience = _ASK_AGAIN_SECONDS * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
-                reply = await self._next_answer(answers, kind, patience)
+                jitter = random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+                reply = await self._next_answer(answers, kind, patience * jitter)
                 if reply is not None:
                     return reply
+                patience = min(patience * growth, _PATIENCE_MAX)
         finally:
             del self._waiting[token]
 
-    async def _next_answer(self, answers: "asyncio.Queue[bytes]", kind: type[Reply], wait: float) -> Reply | None:
-        """None when it is time to ask again."""
+    async def _next_answer(self, answers: "asyncio.Queue[bytes]", kind: type[Reply], patience: float) -> Reply | None:
+        """None when it is time to ask again. `patience` multiplies how long that takes."""
         try:
-            async with asyncio.timeout(wait):
+            async with asyncio.timeout(_ASK_AGAIN_SECONDS * patience):
                 reply = _decode(await answers.get(), kind)
         except TimeoutError:
             return None
@@ -113,7 +118,7 @@ class PresenceClient:
             raise RoomFull("the room has as many members as it may have")
         if reply is not None and reply.outcome is Outcome.INVALID:
             raise PresenceRefused("presence does not understand this gateway")
-        await asyncio.sleep(_UNAVAILABLE_WAIT_SECONDS)
+        await asyncio.sleep(_UNAVAILABLE_WAIT_SECONDS * patience)
         return None
 
     def _on_reply(self, message: Message) -> None:

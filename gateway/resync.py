@@ -28,6 +28,7 @@ _IN_FLIGHT_SECONDS = 1.0
 """A change that presence knows and we do not may be on its way; after this long it is lost."""
 _ANSWER_SECONDS = 5.0
 _RETRY_SECONDS = 0.5
+_RELOAD_ATTEMPTS = 5
 _ROOMS_AT_ONCE = 32
 _SPREAD_SECONDS = 0.5
 
@@ -70,10 +71,22 @@ class Resync:
     async def _put_right(self) -> None:
         self._metrics.resyncs.inc()
         await self._renew_lease()
+        # A lease that had lapsed says so as it is renewed: that doubt is being put right already.
+        self._doubtful.clear()
         await self._membership.announce()
-        await self._reload(list(self._rooms))
+        await self._reload_all(list(self._rooms))
 
-    async def _reload(self, rooms: list[Room]) -> None:
+    async def _reload_all(self, rooms: list[Room]) -> None:
+        """One room that cannot be loaded must not have everything announced again."""
+        for attempt in range(_RELOAD_ATTEMPTS):
+            rooms = await self._reload(rooms)
+            if not rooms:
+                return
+            await asyncio.sleep(_RETRY_SECONDS * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+        log.error("rooms could not be loaded", rooms=len(rooms))
+
+    async def _reload(self, rooms: list[Room]) -> list[Room]:
+        """The rooms that could not be loaded."""
         slots = asyncio.Semaphore(_ROOMS_AT_ONCE)
         spread = _SPREAD_SECONDS if len(rooms) > _ROOMS_AT_ONCE else 0.0
 
@@ -83,9 +96,13 @@ class Resync:
                 self._metrics.resync_differences.inc(room.load(await self._presence.roster(room.id)))
 
         outcomes = await asyncio.gather(*(reload(room) for room in rooms), return_exceptions=True)
-        for outcome in outcomes:
-            if outcome is not None:
+        failed = []
+        for room, outcome in zip(rooms, outcomes, strict=True):
+            if isinstance(outcome, PresenceRefused | TimeoutError):
+                failed.append(room)
+            elif outcome is not None:
                 raise outcome
+        return failed
 
     # --- the comparison ---
 
@@ -107,7 +124,7 @@ class Resync:
         if behind:
             log.warning("changes were lost on the way", rooms=len(behind))
             self._metrics.lost_changes.inc(len(behind))
-            await self._reload(behind)
+            await self._reload_all(behind)
 
     async def _rooms_behind(self) -> list[tuple[Room, int]]:
         """Rooms of which presence knows something newer, with its revision."""

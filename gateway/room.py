@@ -163,6 +163,9 @@ class Room:
         self._settle()
         return len(notices)
 
+    def has_member(self, user: UserId) -> bool:
+        return user in self._roster
+
     def connections_of(self, user: UserId) -> list[Recipient]:
         return [recipient for recipient in self._recipients if recipient.user == user]
 

@@ -8,6 +8,7 @@ back, must never look like the death of all gateways.
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 from presence.watch import HEARTBEAT_SECONDS, Watch
 from services import logs
@@ -19,6 +20,7 @@ from shared.ids import GatewayId
 log = logs.get(__name__)
 
 _SWEEP_SECONDS = 0.25
+_OVERSLEPT_SECONDS = 1.0
 _SILENCE_SECONDS = 3 * HEARTBEAT_SECONDS
 _RETRY_SECONDS = 0.2
 
@@ -47,6 +49,13 @@ class Leases:
         self._alive.discard(gateway)
         self._missed_since.setdefault(gateway, now)
 
+    def is_alive(self, gateway: GatewayId) -> bool:
+        return gateway in self._alive
+
+    def miss_nobody(self) -> None:
+        """Time has passed that must not count: the guard begins anew for everyone who is missed."""
+        self._missed_since.clear()
+
     def dead(self, present: Iterable[GatewayId], now: float) -> list[GatewayId]:
         """Of the gateways that have members present, those that have been missed for longer than the guard."""
         missed = [gateway for gateway in present if gateway not in self._alive]
@@ -63,7 +72,7 @@ class LeaseKeeper:
         leases: Leases,
         *,
         present: Callable[[], list[GatewayId]],
-        drop: Callable[[GatewayId], Awaitable[int]],
+        drop: Callable[[GatewayId, Callable[[], bool]], Awaitable[int]],
         expired: Callable[[], None],
     ) -> None:
         self._bus = bus
@@ -92,20 +101,28 @@ class LeaseKeeper:
     async def _sweep_until_doubtful(self) -> None:
         loop = asyncio.get_running_loop()
         while not self._doubtful.is_set() and self._watch.silent_for() < _SILENCE_SECONDS:
+            before = loop.time()
             await asyncio.sleep(_SWEEP_SECONDS)
             if not self._bus.connected:
                 return
+            if loop.time() - before > _OVERSLEPT_SECONDS:
+                # We were frozen: what came meanwhile has not been read yet.
+                self._leases.miss_nobody()
+                continue
             for gateway in self._leases.dead(self._present(), loop.time()):
                 await self._drop_dead(gateway)
 
     async def _drop_dead(self, gateway: GatewayId) -> None:
         try:
-            members = await self._drop(gateway)
-        except BusError as error:
+            members = await self._drop(gateway, partial(self._still_dead, gateway))
+        except (BusError, TimeoutError) as error:
             log.warning("a dead gateway could not be dropped yet", gateway=gateway, error=str(error))
             return
         self._expired()
         log.warning("a gateway is dead, its members are dropped", gateway=gateway, members=members)
+
+    def _still_dead(self, gateway: GatewayId) -> bool:
+        return not (self._leases.is_alive(gateway) or self._doubtful.is_set()) and self._bus.connected
 
     def _apply(self, message: Message, _sequence: int, _pending: int) -> None:
         gateway = subjects.parse_gateway_key(message.subject)

@@ -1,5 +1,8 @@
 """Join, leave and roster against the store: read the mirror, compare-and-set, again on conflict."""
 
+import asyncio
+from collections.abc import Callable
+
 from presence.metrics import PresenceMetrics
 from presence.store import Store
 from services.bus import BusUnavailable, Conflict
@@ -18,6 +21,8 @@ from shared.presence import (
     RosterRequest,
 )
 from shared.subjects import shard_of
+
+_DROP_SECONDS = 5.0
 
 
 class Operations:
@@ -81,19 +86,30 @@ class Operations:
             if shard_of(room) != request.shard or entry is None or mirror.last_sequence(room, user) > request.revision:
                 continue
             stale = entry.connections_of(request.gateway) - request.connections
+
+            def counted(room: RoomId = room, user: UserId = user) -> bool:
+                return self._store.mirror.last_sequence(room, user) <= request.revision
+
             if stale:
-                await self._remove(room, user, stale, lost=True, cause="not_announced")
+                await self._remove(room, user, stale, lost=True, cause="not_announced", wanted=counted)
         return LeaveReply(outcome=Outcome.OK)
 
-    async def drop_gateway(self, gateway: GatewayId) -> int:
-        """Drop all connections of a dead gateway, as lost; how many members that touched."""
+    async def drop_gateway(self, gateway: GatewayId, still_dead: Callable[[], bool]) -> int:
+        """Drop all connections of a dead gateway, as lost, for as long as it is dead; how many members that touched.
+
+        Raises TimeoutError when one member takes too long.
+        """
         self._check_ready()
-        places = self._store.mirror.places_of(gateway)
-        for room, user in places:
+        dropped = 0
+        for room, user in self._store.mirror.places_of(gateway):
             entry = self._store.mirror.entry(room, user)
-            if entry is not None:
-                await self._remove(room, user, entry.connections_of(gateway), lost=True, cause="lease_expired")
-        return len(places)
+            if entry is None or not still_dead():
+                continue
+            gone = entry.connections_of(gateway)
+            async with asyncio.timeout(_DROP_SECONDS):
+                await self._remove(room, user, gone, lost=True, cause="lease_expired", wanted=still_dead)
+            dropped += 1
+        return dropped
 
     async def compare(self, request: CompareRequest) -> CompareReply:
         self._check_ready()
@@ -105,12 +121,22 @@ class Operations:
         }
         return CompareReply(outcome=Outcome.OK, epoch=epoch, revision=mirror.applied, newer=newer)
 
-    async def _remove(self, room: RoomId, user: UserId, gone: set[ConnectionId], *, lost: bool, cause: str) -> bool:
+    async def _remove(
+        self,
+        room: RoomId,
+        user: UserId,
+        gone: set[ConnectionId],
+        *,
+        lost: bool,
+        cause: str,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> bool:
         """Take connections out of an entry; the last one takes the entry with it, or begins the grace period.
 
-        False when none of them was in it.
+        `wanted` is asked before every attempt: a conflict may mean that they are meant to be there after all.
+        False when nothing was taken out.
         """
-        while True:
+        while wanted():
             mirror = self._store.mirror
             entry = mirror.entry(room, user)
             if entry is None or gone.isdisjoint(entry.connections):
@@ -133,6 +159,7 @@ class Operations:
             await self._store.wait_applied(stored.sequence)
             self._metrics.leaves.labels(cause=cause).inc(len(gone & set(entry.connections)))
             return True
+        return False
 
     async def roster(self, request: RosterRequest) -> RosterReply:
         self._check_ready()
