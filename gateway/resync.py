@@ -1,6 +1,6 @@
 """Putting right what may have gone wrong: after a doubt at once, and every so often without one.
 
-Doubts are a reconnect to NATS, a dropped message, a lease that lapsed, a member of ours that presence removed. Then
+Doubts are a reconnect to NATS, a dropped message, a lease that lapsed, a presence stream that was replaced. Then
 presence is told what we have, and every hosted room gets its roster anew; clients are told the difference.
 Republished changes can also be lost with no sign at all, so the rooms' revisions are compared now and then.
 """

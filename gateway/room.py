@@ -62,7 +62,7 @@ class Surroundings(Protocol):
 
 
 class Room:
-    def __init__(self, room: RoomId, publish: Publish, metrics: GatewayMetrics, surroundings: "Surroundings") -> None:
+    def __init__(self, room: RoomId, publish: Publish, metrics: GatewayMetrics, surroundings: Surroundings) -> None:
         self.id = room
         self._publish = publish
         self._metrics = metrics

@@ -2,10 +2,9 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from gateway.metrics import GatewayMetrics
 from gateway.room import Room, Surroundings
@@ -13,9 +12,6 @@ from services.bus import Bus, Subscription
 from shared import subjects
 from shared.ephemeral import encode_digest
 from shared.ids import RoomId, UserId
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 _DIGEST_LINES_MAX = 400
 """Lines per digest message: a line is under 2 KB (an element id of 256 escaped characters), a message under 1 MB."""
@@ -44,7 +40,7 @@ class Rooms:
         return (hosted.room for hosted in self._hosted.values())
 
     @asynccontextmanager
-    async def hold(self, room_id: RoomId) -> "AsyncIterator[Room]":
+    async def hold(self, room_id: RoomId) -> AsyncIterator[Room]:
         """The room, hosted at least until the block ends. Raises BusUnavailable."""
         hosted = self._hosted.get(room_id)
         if hosted is None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+from hashlib import blake2b
 from typing import Any
 
 from gateway.app import WEBSOCKET_PATH, build_app
@@ -21,7 +22,7 @@ from gateway.settings import GatewaySettings
 from gateway.upgrade import AwaitingHead, Handshake, HttpProtocol, Refused
 from gateway.websocket import Limits, WebSocketProtocol, use_fast_transports
 from services import logs
-from services.bus import ApiError, BusError
+from services.bus import BusError
 from services.http import HttpServer, listen
 from services.process import Chassis, Service, ServiceSpec
 from services.settings import Settings
@@ -136,7 +137,7 @@ class Gateway:
             try:
                 self._chat_epoch = (await self._bus.api(f"STREAM.INFO.{subjects.CHAT_STREAM}"))["created"]
                 return
-            except (ApiError, BusError) as error:
+            except BusError as error:
                 log.info("waiting for the streams", error=str(error))
                 await asyncio.sleep(_STREAM_RETRY_SECONDS)
 
@@ -144,13 +145,13 @@ class Gateway:
         self._tasks.spawn("learn the epoch", self._learn_epoch())
         self._resync.doubt("reconnected to NATS")
 
+    def _join_was_late(self, place: Place) -> None:
+        self._membership.join_was_late(place)
+
     # --- what rooms ask ---
 
     def epoch(self, presence_epoch: str) -> str:
         return _short(f"{presence_epoch} {self._chat_epoch}")
-
-    def _join_was_late(self, place: Place) -> None:
-        self._membership.join_was_late(place)
 
     def member_was_removed(self, room: Room, user: UserId) -> None:
         """We were given up for dead, or cut off for long; the member never left."""
@@ -227,8 +228,6 @@ class Gateway:
 
 
 def _short(text: str) -> str:
-    from hashlib import blake2b
-
     return blake2b(text.encode(), digest_size=8).hexdigest()
 
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
-from presence.watch import HEARTBEAT_SECONDS, Watch
+from presence.watch import Watch
 from services import logs
 from services.bus import Bus, BusError, Message
 from shared import subjects
@@ -21,7 +21,6 @@ log = logs.get(__name__)
 
 _SWEEP_SECONDS = 0.25
 _OVERSLEPT_SECONDS = 1.0
-_SILENCE_SECONDS = 3 * HEARTBEAT_SECONDS
 _RETRY_SECONDS = 0.2
 
 
@@ -81,30 +80,27 @@ class LeaseKeeper:
         self._drop = drop
         self._expired = expired
         self._watch = Watch(bus, subjects.GATEWAYS_STREAM, subjects.GATEWAY_KEYS)
-        self._doubtful = asyncio.Event()
-        bus.on_reconnected(self._on_reconnected)
-        bus.on_dropped(self._on_dropped)
 
     async def keep(self) -> None:
         """Never returns."""
         while True:
-            self._doubtful.clear()
             self._leases.reset()
             try:
-                await self._watch.start(self._apply, self._doubt)
+                await self._watch.start(self._apply)
             except BusError as error:
                 log.info("leases not read, trying again", error=str(error))
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
-            await self._sweep_until_doubtful()
+            await self._sweep_until_broken()
 
-    async def _sweep_until_doubtful(self) -> None:
+    async def _sweep_until_broken(self) -> None:
         loop = asyncio.get_running_loop()
-        while not self._doubtful.is_set() and self._watch.silent_for() < _SILENCE_SECONDS:
+        while not self._watch.broken.is_set():
             before = loop.time()
             await asyncio.sleep(_SWEEP_SECONDS)
             if not self._bus.connected:
                 return
+            self._watch.check_silence()
             if loop.time() - before > _OVERSLEPT_SECONDS:
                 # We were frozen: what came meanwhile has not been read yet.
                 self._leases.miss_nobody()
@@ -122,7 +118,7 @@ class LeaseKeeper:
         log.warning("a gateway is dead, its members are dropped", gateway=gateway, members=members)
 
     def _still_dead(self, gateway: GatewayId) -> bool:
-        return not (self._leases.is_alive(gateway) or self._doubtful.is_set()) and self._bus.connected
+        return not (self._leases.is_alive(gateway) or self._watch.broken.is_set()) and self._bus.connected
 
     def _apply(self, message: Message, _sequence: int, _pending: int) -> None:
         gateway = subjects.parse_gateway_key(message.subject)
@@ -130,14 +126,3 @@ class LeaseKeeper:
             self._leases.ended(gateway, asyncio.get_running_loop().time())
         else:
             self._leases.renewed(gateway)
-
-    def _doubt(self, reason: str) -> None:
-        log.info("reading the leases again", reason=reason)
-        self._doubtful.set()
-
-    async def _on_reconnected(self) -> None:
-        self._doubt("reconnected")
-
-    def _on_dropped(self, subject: str) -> None:
-        if self._watch.owns(subject):
-            self._doubt("dropped a message")

@@ -62,9 +62,12 @@ class Operations:
                 await self._after_conflict(request.room, request.user)
         await self._store.wait_applied(stored.sequence)
         self._metrics.joins.inc()
-        roster = self._roster(request.room, sequence=stored.sequence, with_members=request.with_roster)
-        joined = Place(room=request.room, user=request.user, connection=request.connection)
-        return roster.model_copy(update={"joined": joined})
+        return self._reply(
+            request.room,
+            sequence=stored.sequence,
+            joined=Place.model_construct(room=request.room, user=request.user, connection=request.connection),
+            with_members=request.with_roster,
+        )
 
     async def leave(self, request: LeaveRequest) -> LeaveReply:
         """Leaving what one is not in is no error."""
@@ -163,15 +166,18 @@ class Operations:
 
     async def roster(self, request: RosterRequest) -> RosterReply:
         self._check_ready()
-        return self._roster(request.room, sequence=0, with_members=True)
+        return self._reply(request.room, with_members=True)
 
-    def _roster(self, room: RoomId, *, sequence: int, with_members: bool) -> RosterReply:
+    def _reply(
+        self, room: RoomId, *, sequence: int = 0, joined: Place | None = None, with_members: bool
+    ) -> RosterReply:
         mirror = self._store.mirror
         return RosterReply.model_construct(
             outcome=Outcome.OK,
             epoch=self._store.epoch,
             revision=mirror.applied,
             sequence=sequence,
+            joined=joined,
             members=mirror.roster(room) if with_members else None,
         )
 

@@ -1,9 +1,4 @@
-"""The presence bucket: compare-and-set writes, and the watch that keeps the mirror.
-
-The watch is an ephemeral push consumer of our own making. nats-py's key-value watch loses its place without a
-word (docs/decisions/0004); this one is rebuilt from the start after a reconnect, a gap in the delivery sequence,
-missed heartbeats, or when the stream turns out to be another one.
-"""
+"""The presence bucket: compare-and-set writes, and the mirror, which is built anew whenever its watch breaks."""
 
 import asyncio
 from collections.abc import Callable
@@ -22,14 +17,13 @@ from shared.presence import Entry
 log = logs.get(__name__)
 
 WRITE_TIMEOUT_SECONDS = 2.0
-_SILENCE_SECONDS = 3 * HEARTBEAT_SECONDS
 _LOAD_SECONDS = 60.0
 _REBUILD_RETRY_SECONDS = 0.2
 _NO_MESSAGE_FOUND = 10037
 
 
 class Store:
-    """Writes and watches the presence bucket for some shards."""
+    """Writes and watches the presence bucket."""
 
     def __init__(
         self,
@@ -42,14 +36,11 @@ class Store:
         self._marker_ttl_seconds = marker_ttl_seconds
         self._on_rebuilt = on_rebuilt
         self._watch = Watch(bus, subjects.PRESENCE_STREAM, subjects.PRESENCE_KEYS)
-        self._rebuild = asyncio.Event()
         self._ready = asyncio.Event()
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self.mirror = Mirror()
         self.epoch = ""
         """Identity of the stream the mirror was read from: its creation time."""
-        bus.on_reconnected(self._on_reconnected)
-        bus.on_dropped(self._on_dropped)
 
     @property
     def ready(self) -> bool:
@@ -110,7 +101,7 @@ class Store:
         else:
             # Somebody changed the stream behind our back, an operator's purge for example.
             self._ready.clear()
-            self._doubt("the mirror has a member that the stream has not")
+            self._watch.doubt("the mirror has a member that the stream has not")
             raise BusUnavailable("the mirror is being rebuilt")
 
     # --- the mirror ---------------------------------------------------------------------------------------
@@ -126,7 +117,6 @@ class Store:
     async def keep(self) -> None:
         """Build the mirror, and build it again after any doubt; never returns."""
         while True:
-            self._rebuild.clear()
             self._ready.clear()
             try:
                 await self._build()
@@ -148,7 +138,7 @@ class Store:
                 loaded.set()
             self._wake()
 
-        epoch, waiting_changes, messages, last = await self._watch.start(apply, self._doubt)
+        epoch, waiting_changes, messages, last = await self._watch.start(apply)
         if waiting_changes:
             await self._until_loaded(loaded)
         elif messages:
@@ -163,7 +153,7 @@ class Store:
         self._on_rebuilt()
 
     async def _until_loaded(self, loaded: asyncio.Event) -> None:
-        waiting = [asyncio.create_task(loaded.wait()), asyncio.create_task(self._rebuild.wait())]
+        waiting = [asyncio.create_task(loaded.wait()), asyncio.create_task(self._watch.broken.wait())]
         try:
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED, timeout=_LOAD_SECONDS)
         finally:
@@ -173,13 +163,12 @@ class Store:
             raise BusUnavailable("the watch broke while it was read")
 
     async def _wait_for_doubt(self) -> None:
-        while not self._rebuild.is_set():
+        while not self._watch.broken.is_set():
             try:
                 async with asyncio.timeout(HEARTBEAT_SECONDS):
-                    await self._rebuild.wait()
+                    await self._watch.broken.wait()
             except TimeoutError:
-                if self._watch.silent_for() > _SILENCE_SECONDS:
-                    self._doubt("no heartbeat")
+                self._watch.check_silence()
 
     def _wake(self) -> None:
         if not self._waiting or not self._ready.is_set():
@@ -192,18 +181,6 @@ class Store:
             elif not future.done():
                 future.set_result(None)
         self._waiting = still_waiting
-
-    def _doubt(self, reason: str) -> None:
-        if not self._rebuild.is_set():
-            log.warning("rebuilding the presence mirror", reason=reason)
-            self._rebuild.set()
-
-    async def _on_reconnected(self) -> None:
-        self._doubt("reconnected")
-
-    def _on_dropped(self, subject: str) -> None:
-        if self._watch.owns(subject):
-            self._doubt("dropped a message")
 
 
 def _apply(mirror: Mirror, message: Message, sequence: int) -> None:

@@ -1,14 +1,20 @@
 """A watch over a key-value stream, of our own making.
 
-nats-py's key-value watch loses its place without a word (docs/decisions/0004); this one says when it may have.
+nats-py's key-value watch loses its place without a word (docs/decisions/0004). This one says when it may have: after a
+reconnect, a gap in the delivery sequence, a heartbeat that disagrees, silence, or a drop. Then it is to be started
+anew.
 """
 
 import asyncio
 from collections.abc import Callable
 
+from services import logs
 from services.bus import Bus, Message, Subscription
 
+log = logs.get(__name__)
+
 HEARTBEAT_SECONDS = 1.0
+_SILENCE_SECONDS = 3 * HEARTBEAT_SECONDS
 _CONSUMER_IDLE_SECONDS = 10
 _SECOND_NS = 1_000_000_000
 
@@ -28,12 +34,17 @@ class Watch:
         self._inbox = ""
         self._delivered = 0
         self._heard = 0.0
+        self.broken = asyncio.Event()
+        """Set when a change may have been missed since the last start."""
+        bus.on_reconnected(self._on_reconnected)
+        bus.on_dropped(self._on_dropped)
 
-    async def start(self, apply: Apply, doubt: Callable[[str], None]) -> tuple[str, int, int, int]:
+    async def start(self, apply: Apply) -> tuple[str, int, int, int]:
         """Epoch of the stream, changes that will come at once, and the stream's number of messages and last sequence.
 
         Raises BusError.
         """
+        self.broken.clear()
         if self._subscription is not None:
             await self._subscription.unsubscribe()
         self._inbox = inbox = self._bus.new_inbox()
@@ -46,16 +57,16 @@ class Watch:
                 return
             headers = message.headers or {}
             if headers.get("Status") == _CONTROL:
-                self._control(message.reply, headers, doubt)
+                self._control(message.reply, headers)
                 return
             stream_sequence, delivery, pending = _metadata(message.reply)
             if delivery != self._delivered + 1:
-                doubt("a gap in the watch")
+                self.doubt("a gap in the watch")
                 return
             self._delivered = delivery
             apply(message, stream_sequence, pending)
 
-        self._subscription = await self._bus.subscribe_unlimited(inbox, receive)
+        self._subscription = await self._bus.subscribe(inbox, receive, unlimited=True)
         state = await self._bus.api(f"STREAM.INFO.{self._stream}")
         name = inbox.rsplit(".", 1)[1]
         created = await self._bus.api(
@@ -82,21 +93,31 @@ class Watch:
         to_come = created["num_pending"] + created["delivered"]["consumer_seq"]
         return state["created"], to_come, state["state"]["messages"], state["state"]["last_seq"]
 
-    def owns(self, subject: str) -> bool:
-        return subject == self._inbox or subject.startswith("$KV.")
+    def doubt(self, reason: str) -> None:
+        if not self.broken.is_set():
+            log.warning("a watch is to be started anew", stream=self._stream, reason=reason)
+            self.broken.set()
 
-    def silent_for(self) -> float:
-        """Seconds since anything was heard, heartbeats included."""
-        return asyncio.get_running_loop().time() - self._heard
+    def check_silence(self) -> None:
+        """To be called now and then: not even heartbeats for a while is a doubt."""
+        if asyncio.get_running_loop().time() - self._heard > _SILENCE_SECONDS:
+            self.doubt("no heartbeat")
 
-    def _control(self, reply: str, headers: dict[str, str], doubt: Callable[[str], None]) -> None:
+    async def _on_reconnected(self) -> None:
+        self.doubt("reconnected")
+
+    def _on_dropped(self, subject: str) -> None:
+        if subject == self._inbox or subject.startswith("$KV."):
+            self.doubt("dropped a message")
+
+    def _control(self, reply: str, headers: dict[str, str]) -> None:
         """A heartbeat, or NATS asks whether it may go on (flow control, NATS ADR-9)."""
         go_on = reply or headers.get("Nats-Consumer-Stalled")
         if go_on:
             self._bus.publish(go_on, b"")
         last = headers.get("Nats-Last-Consumer")
         if last is not None and int(last) != self._delivered:
-            doubt("a gap before a heartbeat")
+            self.doubt("a gap before a heartbeat")
 
 
 def _metadata(reply: str) -> tuple[int, int, int]:

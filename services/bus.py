@@ -291,31 +291,25 @@ class Bus:
         with _translated():
             return await self._client.request(subject, payload, timeout=timeout_seconds)
 
-    async def subscribe(self, subject: str, handler: Handler, *, queue: str = "") -> Subscription:
-        """`handler` is called in the order of arrival and must not block. Survives reconnects."""
+    async def subscribe(
+        self, subject: str, handler: Handler, *, queue: str = "", unlimited: bool = False
+    ) -> Subscription:
+        """`handler` is called in the order of arrival and must not block. Survives reconnects.
+
+        `unlimited`: without limits on what may wait, for a mirror, where a drop costs a rebuild.
+        """
 
         async def deliver(message: Msg) -> None:
             handler(message)
 
-        settings = self._settings
         with _translated():
             vendor = await self._client.subscribe(
                 subject,
                 queue=queue,
                 cb=deliver,
-                pending_msgs_limit=settings.pending_messages,
-                pending_bytes_limit=settings.pending_bytes,
+                pending_msgs_limit=0 if unlimited else self._settings.pending_messages,
+                pending_bytes_limit=0 if unlimited else self._settings.pending_bytes,
             )
-        return Subscription(vendor)
-
-    async def subscribe_unlimited(self, subject: str, handler: Handler) -> Subscription:
-        """As `subscribe`, without limits on what may wait: for a mirror, where a drop costs a rebuild."""
-
-        async def deliver(message: Msg) -> None:
-            handler(message)
-
-        with _translated():
-            vendor = await self._client.subscribe(subject, cb=deliver, pending_msgs_limit=0, pending_bytes_limit=0)
         return Subscription(vendor)
 
     def new_inbox(self) -> str:

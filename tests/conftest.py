@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.support.processes import EmbeddedStack, NatsServer, embedded_stack, nats_server
+from tests.support.processes import EmbeddedStack, NatsServer, embedded_stack, nats_server, running
 
 
 @pytest.fixture
@@ -16,22 +16,12 @@ def room() -> str:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
     """The whole system with two gateways and two presence replicas. Tests share it and use rooms of their own."""
-    running = embedded_stack(tmp_path_factory.mktemp("stack"))
-    running.start()
-    try:
-        running.wait_ready()
-        yield running
-    finally:
-        running.stop()
+    with running(embedded_stack(tmp_path_factory.mktemp("stack"))) as ready:
+        yield ready
 
 
 @pytest.fixture
 def own_nats(tmp_path: Path) -> Iterator[NatsServer]:
     """A nats-server for one test alone."""
-    server = nats_server(tmp_path)
-    server.start()
-    try:
-        server.wait_ready()
+    with running(nats_server(tmp_path)) as server:
         yield server
-    finally:
-        server.stop()

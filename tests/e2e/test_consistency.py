@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.client import Client
 from tests.support.presence import chat_history, connected, users_in
-from tests.support.processes import EmbeddedStack, embedded_stack
+from tests.support.processes import EmbeddedStack, embedded_stack, running
 from tests.support.roster import check_chat_order, stays
 from tests.support.waiting import eventually
 
@@ -26,12 +26,8 @@ USERS_WITH_TABS = 30
 @pytest.fixture(scope="module")
 def busy_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
     stack = embedded_stack(tmp_path_factory.mktemp("busy"), gateways=2, presence=2, STUDYROOM_GATEWAY_JWT_SECRET=SECRET)
-    stack.start()
-    try:
-        stack.wait_ready()
+    with running(stack):
         yield stack
-    finally:
-        stack.stop()
 
 
 @dataclass

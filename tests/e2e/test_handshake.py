@@ -13,7 +13,7 @@ import pytest
 import websockets
 
 from tests.support.client import Client, clients
-from tests.support.processes import EmbeddedStack, ServiceProcess, service
+from tests.support.processes import EmbeddedStack, ServiceProcess, running, service
 from tests.support.waiting import eventually, http_get
 
 SECRET = "a secret for tests, long enough for HS256"
@@ -37,12 +37,8 @@ def strict(stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> It
         STUDYROOM_GATEWAY_PING_TIMEOUT_SECONDS="3",
     )
     gateway.environment["STUDYROOM_GATEWAY_GUESTS"] = "false"
-    gateway.start()
-    try:
-        gateway.wait_ready()
+    with running(gateway):
         yield gateway
-    finally:
-        gateway.stop()
 
 
 async def refusal(url: str, **options: Any) -> tuple[int, dict[str, str]]:

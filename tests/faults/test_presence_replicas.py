@@ -12,7 +12,7 @@ from nats.aio.client import Client as Nats
 from shared import subjects
 from tests.support.client import Client, clients
 from tests.support.presence import connected, users_in
-from tests.support.processes import EmbeddedStack, embedded_stack
+from tests.support.processes import EmbeddedStack, embedded_stack, running
 from tests.support.waiting import eventually, http_get
 
 JOIN_REQUESTS = 'studyroom_presence_roster_request_duration_seconds_count{request="join"} '
@@ -21,12 +21,8 @@ JOIN_REQUESTS = 'studyroom_presence_roster_request_duration_seconds_count{reques
 @pytest.fixture
 def own_stack(tmp_path: Path) -> Iterator[EmbeddedStack]:
     stack = embedded_stack(tmp_path, gateways=1, presence=2)
-    stack.start()
-    try:
-        stack.wait_ready()
+    with running(stack):
         yield stack
-    finally:
-        stack.stop()
 
 
 async def test_a_frozen_replica_fails_no_join_and_leaves_no_ghost_when_it_thaws(own_stack: EmbeddedStack, room: str):

@@ -10,7 +10,7 @@ from services.bus import Bus
 from services.metrics import BusMetrics, ProcessMetrics
 from services.settings import NatsSettings, StorageSettings
 from services.tasks import Tasks
-from tests.support.processes import nats_server
+from tests.support.processes import nats_server, running
 
 NATS_IMAGE = "nats:2.15-alpine"
 
@@ -27,13 +27,8 @@ def container_engine_problem() -> str | None:
 @pytest.fixture(scope="module", params=["embedded", pytest.param("container", marks=pytest.mark.container)])
 def nats_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if request.param == "embedded":
-        server = nats_server(tmp_path_factory.mktemp("nats"))
-        server.start()
-        try:
-            server.wait_ready()
+        with running(nats_server(tmp_path_factory.mktemp("nats"))) as server:
             yield server.url
-        finally:
-            server.stop()
         return
     if (problem := container_engine_problem()) is not None:
         pytest.skip(problem)

@@ -5,10 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from services.nats_server import NatsServerOptions, command, program
 from services.stack import free_port
@@ -243,3 +244,17 @@ def embedded_stack(
         environment=environment,
         data_dir=data_dir,
     )  # fmt: skip
+
+
+Startable = TypeVar("Startable", NatsServer, ServiceProcess, EmbeddedStack)
+
+
+@contextmanager
+def running(process: Startable) -> Iterator[Startable]:
+    """Started, ready, and stopped at the end."""
+    process.start()
+    try:
+        process.wait_ready()
+        yield process
+    finally:
+        process.stop()
