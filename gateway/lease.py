@@ -9,10 +9,10 @@ from services.bus import Bus, BusError
 from shared import subjects
 from shared.headers import TTL, purge
 from shared.ids import GatewayId
+from shared.presence import LEASE_SECONDS
 
 log = logs.get(__name__)
 
-LEASE_SECONDS = 6
 _RENEW_SECONDS = 2.0
 _RETRY_SECONDS = 0.25
 _STORE_TIMEOUT_SECONDS = 1.5
@@ -26,6 +26,7 @@ class Lease:
         self._key = subjects.gateway_key(gateway)
         self._lapsed = lapsed
         self._renewed_at: float | None = None
+        self._given_up = False
 
     async def keep(self) -> None:
         """Renew for ever."""
@@ -35,6 +36,8 @@ class Lease:
 
     async def renew(self) -> bool:
         """False when NATS did not take it."""
+        if self._given_up:
+            return False
         try:
             await self._bus.store(self._key, b"{}", {TTL: str(LEASE_SECONDS)}, timeout_seconds=_STORE_TIMEOUT_SECONDS)
         except BusError as error:
@@ -48,6 +51,7 @@ class Lease:
 
     async def give_up(self) -> None:
         """Say that nothing of this gateway is left. Without it the lease ends by itself."""
+        self._given_up = True
         try:
             await self._bus.store(self._key, b"", purge(_FAREWELL_TTL_SECONDS), timeout_seconds=_STORE_TIMEOUT_SECONDS)
         except BusError as error:

@@ -6,9 +6,9 @@ join, never the other way round, so that presence cannot see them in the wrong o
 
 import asyncio
 import time
-from collections import defaultdict
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, TypeVar
+from collections import Counter
+from collections.abc import Coroutine, Iterator, Mapping
+from typing import Any
 
 from gateway.connection import Connection
 from gateway.metrics import GatewayMetrics
@@ -19,21 +19,20 @@ from services import logs
 from services.bus import BusError
 from services.tasks import Tasks
 from shared.errors import ErrorCode
-from shared.ids import ConnectionId, GatewayId, RoomId, UserId
-from shared.presence import CompareReply, CompareRequest, CompleteRequest, JoinRequest, LeaveReply, LeaveRequest, Place
-from shared.subjects import SHARDS, shard_of
+from shared.ids import ConnectionId, GatewayId, RoomId
+from shared.presence import CompareRequest, CompleteRequest, JoinRequest, LeaveRequest, Place
+from shared.subjects import shard_of
 
 log = logs.get(__name__)
 
 _BARRIER_SECONDS = 0.1
 """A committed change of one's own that has not been heard by then is asked for again; doubled each time."""
+_BARRIER_MAX_SECONDS = 1.6
 _ANSWER_SECONDS = 5.0
-_SHARDS_AT_ONCE = 16
+_REFRESH_ATTEMPTS = 3
 _RESTORED_AT_ONCE = 64
 _NOTHING = CompareRequest(epoch="", rooms={})
 """Asks only for what presence has applied."""
-
-Answer = TypeVar("Answer", CompareReply, LeaveReply)
 
 
 class Membership:
@@ -58,6 +57,11 @@ class Membership:
         self._join_deadline_seconds = join_deadline_seconds
         self._under_way: set[asyncio.Task[None]] = set()
         self._restore_slots = asyncio.Semaphore(_RESTORED_AT_ONCE)
+        self._restoring: dict[ConnectionId, asyncio.Task[None]] = {}
+        self._once_more: set[ConnectionId] = set()
+        """Those that are missed again while they are being restored."""
+        self._being_told: Counter[Place] = Counter()
+        """Leaves that presence may not have been told of yet."""
 
     async def settled(self) -> None:
         """Returns when no join or leave is under way."""
@@ -107,7 +111,7 @@ class Membership:
                 result = "joined"
                 if not room.has_member(connection.user):
                     # Presence gave us up between its answer and now.
-                    self.restore(room, connection.user)
+                    self.restore(connection)
         except RoomFull as error:
             result, asked = "full", False
             connection.join_failed(ErrorCode.ROOM_FULL, str(error))
@@ -123,7 +127,7 @@ class Membership:
                 self._withdraw(connection.place(room_id), connection)
             self._metrics.join_duration.labels(result=result).observe(time.perf_counter() - began)
 
-    def _request(self, connection: Connection, room: RoomId, *, with_roster: bool) -> JoinRequest:
+    def _request(self, connection: Connection, room: RoomId, *, with_roster: bool, again: bool = False) -> JoinRequest:
         return JoinRequest.model_construct(
             room=room,
             user=connection.user,
@@ -131,22 +135,27 @@ class Membership:
             gateway=self._gateway,
             profile=connection.profile,
             with_roster=with_roster,
+            again=again,
         )
 
-    async def _enter(self, connection: Connection, room: Room) -> None:
-        """Returns when presence has the connection, and the room's roster here contains it."""
+    async def _enter(self, connection: Connection, room: Room, *, again: bool = False) -> int:
+        """Returns when presence has the connection and the room's roster here is consistent and contains it.
+
+        How many changes the members here were told of.
+        """
         with_roster = not room.consistent
         barrier = _BARRIER_SECONDS
         first: int | None = None
+        told = 0
         while True:
-            reply = await self._presence.join(self._request(connection, room.id, with_roster=with_roster))
+            reply = await self._presence.join(self._request(connection, room.id, with_roster=with_roster, again=again))
             if reply.epoch != room.epoch:
                 first = None
                 if reply.members is None:
                     with_roster = True
                     continue
             if reply.members is not None:
-                room.load(reply)
+                told += room.load(reply)
             first = first or reply.sequence
             try:
                 async with asyncio.timeout(barrier):
@@ -154,52 +163,101 @@ class Membership:
             except TimeoutError:
                 self._metrics.barrier_retries.inc()
                 with_roster = True
-                barrier *= 2
+                barrier = min(2 * barrier, _BARRIER_MAX_SECONDS)
                 continue
-            return
+            return told
 
     # --- after a doubt ---
 
-    async def announce(self) -> None:
-        """Tell presence everything we have, and that it is everything. Raises PresenceRefused or TimeoutError."""
-        bounds = await _each_shard(lambda shard: self._presence.compare(shard, _NOTHING))
-        connections = list(self._connections.values())
-        by_shard: dict[int, set[ConnectionId]] = defaultdict(set)
-        for connection in connections:
-            if (room := connection.in_or_joining) is not None:
-                by_shard[shard_of(room)].add(connection.id)
+    async def announce(self, shard: int) -> None:
+        """Tell presence all connections we have in a shard, and take the rosters of its rooms anew.
 
-        def complete(shard: int) -> Coroutine[Any, Any, LeaveReply]:
-            return self._presence.complete(
+        Raises PresenceRefused, or TimeoutError when nobody serves the shard.
+        """
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            bound = await self._presence.compare(shard, _NOTHING)
+            # What was received before a reconnect has been handled by now: what is heard from here on is proof.
+            for room in self._rooms.in_shard(shard):
+                room.doubt()
+            connections = {connection.id for connection in self._connections_in(shard)}
+            leaving = {place.connection for place in self._being_told if shard_of(place.room) == shard}
+            # First what is too much: restoring makes entries newer than the count, and those are spared.
+            await self._presence.complete(
                 CompleteRequest.model_construct(
                     gateway=self._gateway,
                     shard=shard,
-                    revision=bounds[shard].revision,
-                    connections=by_shard[shard],
+                    epoch=bound.epoch,
+                    revision=bound.revision,
+                    connections=connections | leaving,
                 )
             )
+        await asyncio.gather(*(self._announce_room(room) for room in self._rooms.in_shard(shard)))
 
-        # First what is too much: restoring makes entries newer than the count, and those are spared.
-        await _each_shard(complete)
-        await self._restore(connections)
+    async def _announce_room(self, room: Room) -> None:
+        # Refreshing the room puts its first connection back.
+        others = list(_connections(room))[1:]
+        await asyncio.gather(self.refresh(room), *(asyncio.shield(self.restore(other)) for other in others))
 
-    def restore(self, room: Room, user: UserId) -> None:
-        """Presence removed a user who is connected here: put its connections back."""
-        connections = [recipient for recipient in room.connections_of(user) if isinstance(recipient, Connection)]
-        self._begin("restore", self._restore(connections))
+    def _connections_in(self, shard: int) -> Iterator[Connection]:
+        for connection in self._connections.values():
+            room = connection.in_or_joining
+            if room is not None and shard_of(room) == shard:
+                yield connection
 
-    async def _restore(self, connections: list[Connection]) -> None:
-        async def restore(connection: Connection) -> None:
+    def restore(self, connection: Connection) -> asyncio.Task[None]:
+        """Put a connection back that presence may not have; the task ends when it has."""
+        task = self._restoring.get(connection.id)
+        if task is None:
+            task = self._restoring[connection.id] = self._begin("restore", self._restore(connection))
+        else:
+            self._once_more.add(connection.id)
+        return task
+
+    async def _restore(self, connection: Connection) -> None:
+        try:
             async with self._restore_slots:
-                if connection.room is None:
-                    return
-                room_id = connection.room.id
-                await self._presence.join(self._request(connection, room_id, with_roster=False))
-                if not connection.is_or_will_be_in(room_id):
-                    # It left while it was being put back.
-                    self._withdraw(connection.place(room_id), connection)
+                while connection.room is not None:
+                    self._once_more.discard(connection.id)
+                    await self._put_back(connection, connection.room)
+                    if connection.id not in self._once_more:
+                        return
+        except PresenceRefused as error:
+            log.error("a member could not be put back", error=str(error))
+        finally:
+            del self._restoring[connection.id]
+            self._once_more.discard(connection.id)
 
-        await asyncio.gather(*(restore(connection) for connection in connections))
+    async def _put_back(self, connection: Connection, room: Room) -> None:
+        self._metrics.restored.inc()
+        try:
+            await self._presence.join(self._request(connection, room.id, with_roster=False, again=True))
+        finally:
+            self._withdraw_if_gone(connection, room.id)
+
+    async def refresh(self, room: Room) -> None:
+        """Take a room's roster anew, as a join does, and tell its members the difference."""
+        for _ in range(_REFRESH_ATTEMPTS):
+            room.doubt()
+            connection = next(_connections(room), None)
+            if connection is None:
+                return
+            try:
+                async with self._restore_slots, asyncio.timeout(_ANSWER_SECONDS):
+                    self._metrics.resync_differences.inc(await self._enter(connection, room, again=True))
+                return
+            except TimeoutError:
+                continue
+            except PresenceRefused as error:
+                log.error("a member could not be put back", error=str(error))
+                return
+            finally:
+                self._withdraw_if_gone(connection, room.id)
+        log.error("a room's roster could not be taken anew", room=room.id)
+
+    def _withdraw_if_gone(self, connection: Connection, room: RoomId) -> None:
+        """It may have left while it was being put back."""
+        if not connection.is_or_will_be_in(room):
+            self._withdraw(connection.place(room), connection)
 
     # --- leave ---
 
@@ -222,21 +280,20 @@ class Membership:
 
     async def _tell_left(self, place: Place, before: asyncio.Task[None] | None, *, lost: bool = False) -> None:
         """Asks until presence answers."""
-        if before is not None and not before.done():
-            await asyncio.shield(before)
-        request = LeaveRequest.model_construct(room=place.room, user=place.user, connection=place.connection, lost=lost)
+        self._being_told[place] += 1
         try:
-            await self._presence.leave(request)
+            if before is not None and not before.done():
+                await asyncio.shield(before)
+            await self._presence.leave(
+                LeaveRequest.model_construct(room=place.room, user=place.user, connection=place.connection, lost=lost)
+            )
         except PresenceRefused as error:
             log.error("a leave was refused", error=str(error), room=place.room)
+        finally:
+            self._being_told[place] -= 1
+            if not self._being_told[place]:
+                del self._being_told[place]
 
 
-async def _each_shard(ask: Callable[[int], Coroutine[Any, Any, Answer]]) -> list[Answer]:
-    """One question per shard, some at a time, each with its own deadline. Raises TimeoutError."""
-    slots = asyncio.Semaphore(_SHARDS_AT_ONCE)
-
-    async def one(shard: int) -> Answer:
-        async with slots, asyncio.timeout(_ANSWER_SECONDS):
-            return await ask(shard)
-
-    return await asyncio.gather(*(one(shard) for shard in range(SHARDS)))
+def _connections(room: Room) -> Iterator[Connection]:
+    return (recipient for recipient in room.recipients() if isinstance(recipient, Connection))

@@ -111,6 +111,11 @@ class GatewayMetrics:
             "Changes that clients were told of by a resync or a comparison.",
             registry=registry,
         )
+        self.restored = Counter(
+            "studyroom_gateway_connections_restored",
+            "Connections put back into their rooms since presence may have lost them.",
+            registry=registry,
+        )
         self.lost_changes = Counter(
             "studyroom_gateway_rooms_behind",
             "Rooms found to have missed a change that presence knows.",

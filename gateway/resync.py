@@ -1,14 +1,14 @@
 """Putting right what may have gone wrong: after a doubt at once, and every so often without one.
 
-Doubts are a reconnect to NATS, a dropped message, a lease that lapsed, a presence stream that was replaced. Then
-presence is told what we have, and every hosted room gets its roster anew; clients are told the difference.
-Republished changes can also be lost with no sign at all, so the rooms' revisions are compared now and then.
+Doubts about everything are a reconnect to NATS, a lease that lapsed, a presence stream that was replaced: then
+presence is told what we have, shard by shard, and every room takes its roster anew. A dropped message is a doubt about
+its room. Republished changes can also be lost with no sign at all, so what the rooms know is compared now and then.
 """
 
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 
 from gateway.membership import Membership
 from gateway.metrics import GatewayMetrics
@@ -19,7 +19,7 @@ from services import logs
 from services.bus import BusError
 from shared.ids import RoomId
 from shared.presence import CompareRequest
-from shared.subjects import shard_of
+from shared.subjects import SHARDS, shard_of
 
 log = logs.get(__name__)
 
@@ -28,9 +28,7 @@ _IN_FLIGHT_SECONDS = 1.0
 """A change that presence knows and we do not may be on its way; after this long it is lost."""
 _ANSWER_SECONDS = 5.0
 _RETRY_SECONDS = 0.5
-_RELOAD_ATTEMPTS = 5
-_ROOMS_AT_ONCE = 32
-_SPREAD_SECONDS = 0.5
+_SHARDS_AT_ONCE = 16
 
 
 class Resync:
@@ -48,61 +46,64 @@ class Resync:
         self._presence = presence
         self._metrics = metrics
         self._renew_lease = renew_lease
+        self._shards: set[int] = set()
+        self._suspects: set[RoomId] = set()
         self._doubtful = asyncio.Event()
 
     def doubt(self, reason: str) -> None:
-        """Resync soon. Doubts that come while one is being put right are put right after it."""
-        if not self._doubtful.is_set():
+        """Resync everything soon. Doubts that come while one is being put right are put right after it."""
+        if len(self._shards) < SHARDS:
             log.info("resyncing", reason=reason)
-            self._doubtful.set()
+        self._shards.update(range(SHARDS))
+        self._doubtful.set()
+
+    def suspect(self, room: RoomId) -> None:
+        """Take this room's roster anew soon."""
+        self._suspects.add(room)
+        self._doubtful.set()
 
     async def run(self) -> None:
         """Never returns."""
         while True:
             await self._doubtful.wait()
             self._doubtful.clear()
-            try:
+            suspects, self._suspects = self._suspects, set()
+            if self._shards:
                 await self._put_right()
-            except (BusError, PresenceRefused, TimeoutError) as error:
-                log.warning("resync failed, trying again", error=str(error) or "no answer in time")
-                await asyncio.sleep(_RETRY_SECONDS)
-                self._doubtful.set()
+            else:
+                await self._refresh(room for room in map(self._rooms.get, suspects) if room is not None)
 
     async def _put_right(self) -> None:
         self._metrics.resyncs.inc()
         await self._renew_lease()
         # A lease that had lapsed says so as it is renewed: that doubt is being put right already.
-        self._doubtful.clear()
-        await self._membership.announce()
-        await self._reload_all(list(self._rooms))
+        shards, self._shards = self._shards, set()
+        failed = await self._announce(shards)
+        if failed:
+            log.warning("shards not resynced, trying again", shards=failed)
+            await asyncio.sleep(_RETRY_SECONDS)
+            self._shards.update(failed)
+            self._doubtful.set()
 
-    async def _reload_all(self, rooms: list[Room]) -> None:
-        """One room that cannot be loaded must not have everything announced again."""
-        for attempt in range(_RELOAD_ATTEMPTS):
-            rooms = await self._reload(rooms)
-            if not rooms:
-                return
-            await asyncio.sleep(_RETRY_SECONDS * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
-        log.error("rooms could not be loaded", rooms=len(rooms))
+    async def _announce(self, shards: Collection[int]) -> list[int]:
+        """The shards that could not be announced: one that nobody serves must not hold up the others."""
+        slots = asyncio.Semaphore(_SHARDS_AT_ONCE)
 
-    async def _reload(self, rooms: list[Room]) -> list[Room]:
-        """The rooms that could not be loaded."""
-        slots = asyncio.Semaphore(_ROOMS_AT_ONCE)
-        spread = _SPREAD_SECONDS if len(rooms) > _ROOMS_AT_ONCE else 0.0
+        async def announce(shard: int) -> None:
+            async with slots:
+                await self._membership.announce(shard)
 
-        async def reload(room: Room) -> None:
-            await asyncio.sleep(random.uniform(0, spread))  # noqa: S311 - jitter
-            async with slots, asyncio.timeout(_ANSWER_SECONDS):
-                self._metrics.resync_differences.inc(room.load(await self._presence.roster(room.id)))
-
-        outcomes = await asyncio.gather(*(reload(room) for room in rooms), return_exceptions=True)
+        outcomes = await asyncio.gather(*(announce(shard) for shard in shards), return_exceptions=True)
         failed = []
-        for room, outcome in zip(rooms, outcomes, strict=True):
-            if isinstance(outcome, PresenceRefused | TimeoutError):
-                failed.append(room)
+        for shard, outcome in zip(shards, outcomes, strict=True):
+            if isinstance(outcome, BusError | PresenceRefused | TimeoutError):
+                failed.append(shard)
             elif outcome is not None:
                 raise outcome
         return failed
+
+    async def _refresh(self, rooms: Iterable[Room]) -> None:
+        await asyncio.gather(*(self._membership.refresh(room) for room in rooms))
 
     # --- the comparison ---
 
@@ -110,34 +111,41 @@ class Resync:
         """Never returns."""
         while True:
             await asyncio.sleep(_COMPARE_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
-            try:
-                await self._compare()
-            except (BusError, PresenceRefused, TimeoutError) as error:
-                log.info("rooms not compared", error=str(error) or "no answer in time")
+            for shard, rooms in self._by_shard().items():
+                try:
+                    async with asyncio.timeout(_ANSWER_SECONDS):
+                        await self._compare(shard, rooms)
+                except (BusError, PresenceRefused, TimeoutError) as error:
+                    log.info("rooms not compared", shard=shard, error=str(error) or "no answer in time")
 
-    async def _compare(self) -> None:
-        suspects = await self._rooms_behind()
-        if not suspects:
-            return
-        await asyncio.sleep(_IN_FLIGHT_SECONDS)
-        behind = [room for room, newest in suspects if not room.knows(newest)]
-        if behind:
-            log.warning("changes were lost on the way", rooms=len(behind))
-            self._metrics.lost_changes.inc(len(behind))
-            await self._reload_all(behind)
-
-    async def _rooms_behind(self) -> list[tuple[Room, int]]:
-        """Rooms of which presence knows something newer, with its revision."""
-        by_shard: dict[tuple[int, str], dict[RoomId, Room]] = defaultdict(dict)
+    def _by_shard(self) -> dict[int, list[Room]]:
+        by_shard: dict[int, list[Room]] = defaultdict(list)
         for room in self._rooms:
-            if room.epoch:
-                by_shard[shard_of(room.id), room.epoch][room.id] = room
-        behind = []
-        for (shard, epoch), rooms in by_shard.items():
-            request = CompareRequest(epoch=epoch, rooms={room.id: room.revision for room in rooms.values()})
-            async with asyncio.timeout(_ANSWER_SECONDS):
-                reply = await self._presence.compare(shard, request)
+            by_shard[shard_of(room.id)].append(room)
+        return by_shard
+
+    async def _compare(self, shard: int, rooms: list[Room]) -> None:
+        """Raises PresenceRefused or TimeoutError."""
+        for epoch in {room.epoch for room in rooms if room.epoch}:
+            asked = {room.id: room for room in rooms if room.epoch == epoch}
+            states = {room: hosted.state for room, hosted in asked.items()}
+            reply = await self._presence.compare(shard, CompareRequest(epoch=epoch, rooms=states))
             if reply.epoch != epoch:
                 self.doubt("the presence stream is another one")
-            behind += [(rooms[room], newest) for room, newest in reply.newer.items() if room in rooms]
-        return behind
+                return
+            self._lost([room for room in reply.wrong if self._rooms.get(room) is asked[room]])
+            if reply.newer:
+                await asyncio.sleep(_IN_FLIGHT_SECONDS)
+                behind = [room for room, newest in reply.newer.items() if not asked[room].knows(newest)]
+                self._lost([room for room in behind if self._rooms.get(room) is asked[room]])
+        for room in rooms:
+            if len(room) and not room.consistent:
+                # It could not be refreshed before.
+                self.suspect(room.id)
+
+    def _lost(self, rooms: list[RoomId]) -> None:
+        if rooms:
+            log.warning("changes were lost on the way", rooms=len(rooms))
+            self._metrics.lost_changes.inc(len(rooms))
+        for room in rooms:
+            self.suspect(room)

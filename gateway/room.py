@@ -11,6 +11,7 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from gateway.framing import text_frame
+from gateway.hearing import Heard, Hearing
 from gateway.metrics import GatewayMetrics
 from gateway.notices import encode_cursor, encode_notice, encode_typing
 from gateway.outbox import Item, Kind, Outbox
@@ -20,10 +21,10 @@ from services.bus import Message
 from shared import subjects
 from shared.chat import with_sequence
 from shared.ephemeral import MalformedBatch, cursor_of, decode_batch, encode_batch
-from shared.headers import INGRESS, SEQUENCE, is_removal
-from shared.ids import RoomId, UserId
+from shared.headers import INGRESS, SEQUENCE, TIME, is_removal
+from shared.ids import ConnectionId, RoomId, UserId
 from shared.messages import CursorPosition, JoinedRoom, JoinedRoomPayload, UserPresence, encode
-from shared.presence import Entry, RosterReply
+from shared.presence import LEASE_SECONDS, Entry, RoomState, RosterReply
 
 log = logs.get(__name__)
 
@@ -43,7 +44,8 @@ class Recipient(Protocol):
 
     @property
     def user(self) -> UserId: ...
-
+    @property
+    def id(self) -> ConnectionId: ...
     def deliver(self, frames: bytes) -> None:
         """Must not raise. Whoever reads too slowly is dealt with there."""
 
@@ -57,8 +59,8 @@ class Surroundings(Protocol):
     def epoch(self, presence_epoch: str) -> str:
         """The epoch that clients see, made from the one of the presence stream."""
 
-    def member_was_removed(self, room: "Room", user: UserId) -> None:
-        """Presence removed a user who has a connection here."""
+    def connection_is_missing(self, recipient: "Recipient") -> None:
+        """Presence does not have a connection that is in a room here."""
 
 
 class Room:
@@ -68,6 +70,7 @@ class Room:
         self._metrics = metrics
         self._surroundings = surroundings
         self._recipients: dict[Recipient, None] = {}
+        self._by_user: dict[UserId, list[Recipient]] = {}
         self._newcomers: dict[Recipient, int] = {}
         """Members since the last flush, with the number of frames that were waiting before them."""
         self._outbox = Outbox()
@@ -78,13 +81,9 @@ class Room:
         self._typing: dict[UserId, float] = {}
         """Who is typing, and when that expires (monotonic seconds)."""
         self._roster = Roster()
-        self._early: list[tuple[UserId, int, Entry | None]] = []
-        """Committed changes that came before the roster."""
-        self._loaded_revision: int | None = None
-        """Revision of the newest roster taken from presence; None before the first."""
-        self._heard_from = 0
-        """Sequence of the first committed change heard on the room's subscription; 0 before."""
-        self._heard_to = 0
+        self._hearing = Hearing()
+        self._settles_at = 0.0
+        """When whoever is missing in a new epoch is gone for good (monotonic seconds)."""
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._cursor_subject = subjects.room_cursor(room)
         self._typing_subject = subjects.room_typing(room)
@@ -108,15 +107,26 @@ class Room:
         )
         recipient.deliver(text_frame(encode(JoinedRoom.model_construct(payload=payload))))
         self._metrics.traffic.messages_sent["JoinedRoom"] += 1
-        self._recipients[recipient] = None
+        if recipient not in self._recipients:
+            self._recipients[recipient] = None
+            self._by_user.setdefault(recipient.user, []).append(recipient)
         self._newcomers[recipient] = len(self._outbox)
 
     def dismiss(self, recipient: Recipient) -> None:
         """No event reaches the recipient any more. Unknown recipients are fine."""
-        self._recipients.pop(recipient, None)
+        if recipient not in self._recipients:
+            return
+        del self._recipients[recipient]
         self._newcomers.pop(recipient, None)
-        if recipient.user in self._typing and not self.connections_of(recipient.user):
-            self.type(recipient.user, is_typing=False, ingress_us=0)
+        own = self._by_user[recipient.user]
+        own.remove(recipient)
+        if not own:
+            del self._by_user[recipient.user]
+            if recipient.user in self._typing:
+                self.type(recipient.user, is_typing=False, ingress_us=0)
+
+    def recipients(self) -> list[Recipient]:
+        return list(self._recipients)
 
     # --- the roster and the join barrier ------------------------------------------------------------------
 
@@ -127,51 +137,51 @@ class Room:
 
     @property
     def consistent(self) -> bool:
-        """The roster is loaded, and every change since has been heard.
-
-        A subscription is new to the stream's leader some time after it was made. Once one committed change has
-        been heard all later ones will be, so the roster must be at least as new as the first change heard.
-        """
-        return self._loaded_revision is not None and 0 < self._heard_from <= self._loaded_revision
+        """The roster is loaded, and every change since has been heard."""
+        return self._hearing.consistent
 
     @property
-    def revision(self) -> int:
-        """Every change of this room up to here is in the roster, as far as we know."""
-        return max(self._loaded_revision or 0, self._heard_to)
+    def state(self) -> RoomState:
+        return RoomState.model_construct(revision=self._hearing.revision, digest=self._roster.digest)
 
     def knows(self, revision: int) -> bool:
-        return self.revision >= revision
+        return self._hearing.revision >= revision
+
+    def doubt(self) -> None:
+        """Changes may have been missed. The roster stays until a new one is loaded."""
+        self._hearing.doubt()
+
+    @property
+    def unsettled(self) -> bool:
+        """Members of a former epoch are waited for, and their time is up: the roster is to be taken anew."""
+        return 0 < self._settles_at <= time.monotonic()
 
     def load(self, reply: RosterReply) -> int:
         """Take a roster from presence; members are told what it changes. How many changes that were."""
         members = reply.members or []
-        replaced = self._loaded_revision is not None and reply.epoch != self._roster.epoch
+        replaced = reply.epoch if self._roster.epoch not in {"", reply.epoch} else None
         if replaced:
-            # The sequences of another stream: what was heard of the old one counts for nothing.
-            self._heard_from = self._heard_to = 0
-            self._loaded_revision = None
-        notices = self._roster.load(reply.epoch, reply.revision, members)
+            self._settles_at = time.monotonic() + LEASE_SECONDS + reply.guard_seconds
+        settled = not replaced and self._settles_at <= time.monotonic()
+        notices = self._roster.load(reply.epoch, reply.revision, members, settled=settled)
         for notice in notices:
             self._announce(notice)
-        self._loaded_revision = max(self._loaded_revision or 0, reply.revision)
+        if not self._roster.unconfirmed:
+            self._settles_at = 0.0
         for member in members:
             if member.cursor is not None and member.user in self._roster and member.user not in self._cursors:
                 self._cursors[member.user] = encode_cursor(member.user, member.cursor)
-        early, self._early = self._early, []
-        for user, sequence, entry in early:
-            self._change(user, sequence, entry)
+        for change in self._hearing.load(reply.revision, replaced=replaced):
+            self._change(change)
         self._settle()
         return len(notices)
 
     def has_member(self, user: UserId) -> bool:
         return user in self._roster
 
-    def connections_of(self, user: UserId) -> list[Recipient]:
-        return [recipient for recipient in self._recipients if recipient.user == user]
-
     async def heard(self, sequence: int) -> None:
         """Returns when the roster is consistent and contains the change with this stream sequence."""
-        if self.consistent and self._heard_to >= sequence:
+        if self.consistent and self._hearing.last >= sequence:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((sequence, future))
@@ -202,20 +212,23 @@ class Room:
             try:
                 entry = Entry.decode(message.data)
             except ValidationError:
+                # Presence takes it for a removal too.
                 log.error("a presence event is not ours", subject=message.subject, sequence=sequence)
-                return
-        self._heard_from = self._heard_from or sequence
-        self._heard_to = max(self._heard_to, sequence)
-        if self._loaded_revision is not None:
-            self._change(user, sequence, entry)
-        else:
-            self._early.append((user, sequence, entry))
+        change = Heard(user, sequence, entry, headers[TIME])
+        self._hearing.hear(change)
+        if self._roster.epoch:
+            self._change(change)
         self._settle()
 
-    def _change(self, user: UserId, sequence: int, entry: Entry | None) -> None:
-        notice = (
-            self._roster.remove(user, sequence) if entry is None else self._roster.put(user, entry.profile, sequence)
-        )
+    def _change(self, change: Heard) -> None:
+        user, entry = change.user, change.entry
+        if entry is None:
+            notice = self._roster.remove(user, change.sequence)
+        else:
+            notice = self._roster.put(user, entry.profile, change.sequence)
+            for recipient in self._by_user.get(user, ()):
+                if recipient.id not in entry.connections and self._roster.is_newest(user, change.sequence):
+                    self._surroundings.connection_is_missing(recipient)
         if notice is not None:
             self._announce(notice)
 
@@ -224,7 +237,7 @@ class Room:
             return
         still_waiting = []
         for sequence, future in self._waiting:
-            if sequence > self._heard_to:
+            if sequence > self._hearing.last:
                 still_waiting.append((sequence, future))
             elif not future.done():
                 future.set_result(None)
@@ -268,7 +281,7 @@ class Room:
         """Whoever has not said for a while that they are still typing has stopped."""
         now = time.monotonic()
         for user in [user for user, expires in self._typing.items() if expires <= now]:
-            if self.connections_of(user):
+            if user in self._by_user:
                 self.type(user, is_typing=False, ingress_us=0)
             else:
                 # Its own gateway would have said so, and is gone.
@@ -280,6 +293,10 @@ class Room:
             self._typing[user] = time.monotonic() + expires_seconds
         else:
             self._typing.pop(user, None)
+
+    def recall_cursors(self) -> None:
+        """Presence may not have them: take all cursors of own members as moved."""
+        self._moved.update(user for user in self._by_user if user in self._cursors)
 
     def take_moved(self) -> list[tuple[UserId, bytes]]:
         """Cursors of own members that moved since the last call, as `CursorPosition` JSON."""
@@ -325,8 +342,8 @@ class Room:
             self._cursors.pop(notice.user, None)
             self._moved.discard(notice.user)
             self._typing.pop(notice.user, None)
-            if self.connections_of(notice.user):
-                self._surroundings.member_was_removed(self, notice.user)
+            for recipient in self._by_user.get(notice.user, ()):
+                self._surroundings.connection_is_missing(recipient)
         # Nobody is told of their own coming and going; whoever is connected is here, as far as they can tell.
         own = None if notice.change is Change.UPDATED else notice.user
         self._say(Item(text_frame(encode_notice(notice)), _KINDS[notice.change]), not_to=own)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Container, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -39,6 +39,19 @@ class Rooms:
     def __iter__(self) -> Iterator[Room]:
         return (hosted.room for hosted in self._hosted.values())
 
+    def get(self, room_id: RoomId) -> Room | None:
+        """The room if it is hosted here."""
+        hosted = self._hosted.get(room_id)
+        return hosted.room if hosted is not None else None
+
+    def in_shard(self, shard: int) -> list[Room]:
+        return [room for room in self if subjects.shard_of(room.id) == shard]
+
+    def doubt_all(self) -> None:
+        """Changes may have been missed in every room."""
+        for room in self:
+            room.doubt()
+
     @asynccontextmanager
     async def hold(self, room_id: RoomId) -> AsyncIterator[Room]:
         """The room, hosted at least until the block ends. Raises BusUnavailable."""
@@ -69,6 +82,12 @@ class Rooms:
             del self._hosted[hosted.room.id]
             if hosted.subscription is not None:
                 await hosted.subscription.unsubscribe()
+
+    def recall_cursors(self, shards: Container[int]) -> None:
+        """Let the next digests have the cursors of all own members in these shards."""
+        for room in self:
+            if subjects.shard_of(room.id) in shards:
+                room.recall_cursors()
 
     def publish_cursor_digests(self) -> None:
         """Tell presence the cursors that moved since the last call, one message per shard."""

@@ -10,7 +10,7 @@ from enum import Enum
 
 from shared.ids import UserId
 from shared.messages import UserPresence
-from shared.presence import Member, Profile
+from shared.presence import Member, Profile, member_digest
 
 REMOVALS_KEPT = 1024
 
@@ -26,6 +26,10 @@ class Notice:
     change: Change
     user: UserId
     profile: Profile
+
+
+_UNCONFIRMED = -1
+"""Revision of a member that the stream of another epoch had; older than any."""
 
 
 @dataclass(slots=True)
@@ -44,6 +48,8 @@ class Roster:
     """
 
     epoch: str = ""
+    digest: int = 0
+    """Of the members and their revisions; presence computes the same from the same state."""
     _seats: dict[UserId, _Seat] = field(default_factory=dict)
     _removals: dict[UserId, int] = field(default_factory=dict)
     _horizon: int = 0
@@ -63,6 +69,11 @@ class Roster:
             for user, seat in self._seats.items()
         ]
 
+    def is_newest(self, user: UserId, revision: int) -> bool:
+        """Nothing newer than this change is known of its user."""
+        seat = self._seats.get(user)
+        return seat is not None and seat.revision == revision
+
     def put(self, user: UserId, profile: Profile, revision: int) -> Notice | None:
         return self._put(user, profile, revision, self._horizon)
 
@@ -73,10 +84,13 @@ class Roster:
                 return None
             self._removals.pop(user, None)
             self._seats[user] = _Seat(profile, revision)
+            self.digest ^= member_digest(user, revision)
             return Notice(Change.JOINED, user, profile)
         if revision <= seat.revision:
             return None
         changed = seat.profile != profile
+        self._forget_digest(user, seat)
+        self.digest ^= member_digest(user, revision)
         seat.profile, seat.revision = profile, revision
         return Notice(Change.UPDATED, user, profile) if changed else None
 
@@ -88,24 +102,25 @@ class Roster:
             return None
         if revision <= seat.revision:
             return None
-        del self._seats[user]
-        self._remember_removal(user, revision)
-        return Notice(Change.LEFT, user, seat.profile)
+        return self._leave(user, seat, revision)
 
-    def load(self, epoch: str, revision: int, members: Iterable[Member]) -> list[Notice]:
+    @property
+    def unconfirmed(self) -> bool:
+        """There are members of whom only a former epoch knew."""
+        return any(seat.revision == _UNCONFIRMED for seat in self._seats.values())
+
+    def load(self, epoch: str, revision: int, members: Iterable[Member], *, settled: bool = True) -> list[Notice]:
         """Make this the roster as of `revision`, and tell what that changes.
 
         What is known to be newer than `revision` stays. A roster that is older than the last one tells nothing.
-        Another epoch voids all revisions, not the members.
+        Another epoch voids all revisions, not the members: its stream began empty, and whoever is missing in it may
+        not have been put back yet. They stay, unconfirmed, until they are, or until the roster is said to be
+        `settled`.
         """
         if epoch == self.epoch and revision < self._loaded:
             return []
         if epoch != self.epoch:
-            self.epoch = epoch
-            self._removals.clear()
-            self._horizon = 0
-            for seat in self._seats.values():
-                seat.revision = -1
+            self._begin_epoch(epoch)
         notices = []
         present = set()
         # The roster speaks for all removals up to its revision, forgotten ones too; only an older roster cannot.
@@ -114,13 +129,31 @@ class Roster:
             present.add(member.user)
             notices.append(self._put(member.user, member.profile, member.revision, horizon))
         for user, seat in list(self._seats.items()):
-            if user not in present and seat.revision <= revision:
-                seat.revision = -1
-                notices.append(self.remove(user, revision))
+            stays = seat.revision > revision or (seat.revision == _UNCONFIRMED and not settled)
+            if user not in present and not stays:
+                notices.append(self._leave(user, seat, revision))
         self._loaded = revision
         self._horizon = max(self._horizon, revision)
         self._removals = {user: removal for user, removal in self._removals.items() if removal > revision}
         return [notice for notice in notices if notice is not None]
+
+    def _begin_epoch(self, epoch: str) -> None:
+        self.epoch = epoch
+        self.digest = 0
+        self._removals.clear()
+        self._horizon = self._loaded = 0
+        for seat in self._seats.values():
+            seat.revision = _UNCONFIRMED
+
+    def _leave(self, user: UserId, seat: _Seat, revision: int) -> Notice:
+        self._forget_digest(user, seat)
+        del self._seats[user]
+        self._remember_removal(user, revision)
+        return Notice(Change.LEFT, user, seat.profile)
+
+    def _forget_digest(self, user: UserId, seat: _Seat) -> None:
+        if seat.revision != _UNCONFIRMED:
+            self.digest ^= member_digest(user, seat.revision)
 
     def _remember_removal(self, user: UserId, revision: int) -> None:
         self._removals.pop(user, None)

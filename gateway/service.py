@@ -5,6 +5,8 @@ import functools
 from hashlib import blake2b
 from typing import Any
 
+from pydantic import ValidationError
+
 from gateway.app import WEBSOCKET_PATH, build_app
 from gateway.chat import ChatPublisher
 from gateway.connection import Connection
@@ -16,20 +18,20 @@ from gateway.membership import Membership
 from gateway.metrics import GatewayMetrics, Gauges
 from gateway.presence_client import PresenceClient
 from gateway.resync import Resync
-from gateway.room import Room
+from gateway.room import Recipient, Room
 from gateway.rooms import Rooms
 from gateway.settings import GatewaySettings
 from gateway.upgrade import AwaitingHead, Handshake, HttpProtocol, Refused
 from gateway.websocket import Limits, WebSocketProtocol, use_fast_transports
 from services import logs
-from services.bus import BusError
+from services.bus import BusError, Message
 from services.http import HttpServer, listen
 from services.process import Chassis, Service, ServiceSpec
 from services.settings import Settings
 from shared import subjects
 from shared.errors import ErrorCode
-from shared.ids import ConnectionId, MessageId, RoomId, UserId, new_gateway_id
-from shared.presence import Place
+from shared.ids import ConnectionId, MessageId, RoomId, new_gateway_id
+from shared.presence import Place, RecallRequest
 
 log = logs.get(__name__)
 
@@ -89,6 +91,7 @@ class Gateway:
         await self._learn_epoch()
         await self._chat.start()
         await self._presence.start()
+        await self._bus.subscribe(subjects.CURSOR_RECALL, self._on_recall)
         while not await self._lease.renew():
             await asyncio.sleep(_STREAM_RETRY_SECONDS)
         limits = Limits(
@@ -103,7 +106,8 @@ class Gateway:
             websocket=WebSocketProtocol,
         )
         self._bus.on_reconnected(self._on_reconnected)
-        self._bus.on_dropped(lambda _subject: self._resync.doubt("a message was dropped"))
+        self._bus.on_disconnected(self._rooms.doubt_all)
+        self._bus.on_dropped(self._on_dropped)
         self._tasks.supervise("lease", self._lease.keep)
         self._tasks.supervise("resync", self._resync.run)
         self._tasks.supervise("comparison", self._resync.compare_for_ever)
@@ -144,6 +148,21 @@ class Gateway:
     async def _on_reconnected(self) -> None:
         self._tasks.spawn("learn the epoch", self._learn_epoch())
         self._resync.doubt("reconnected to NATS")
+        self._rooms.recall_cursors(range(subjects.SHARDS))
+
+    def _on_dropped(self, subject: str) -> None:
+        """Requests are asked again, cursors come again."""
+        room = subjects.room_of_change(subject)
+        if room is not None:
+            self._resync.suspect(room)
+
+    def _on_recall(self, message: Message) -> None:
+        try:
+            request = RecallRequest.decode(message.data)
+        except ValidationError as error:
+            log.error("a recall of cursors is not ours", error=str(error))
+            return
+        self._rooms.recall_cursors(request.shards)
 
     def _join_was_late(self, place: Place) -> None:
         self._membership.join_was_late(place)
@@ -153,9 +172,11 @@ class Gateway:
     def epoch(self, presence_epoch: str) -> str:
         return _short(f"{presence_epoch} {self._chat_epoch}")
 
-    def member_was_removed(self, room: Room, user: UserId) -> None:
-        """We were given up for dead, or cut off for long; the member never left."""
-        self._membership.restore(room, user)
+    def connection_is_missing(self, recipient: Recipient) -> None:
+        """We were given up for dead, or cut off for long; the connection never left."""
+        connection = self._connections.get(recipient.id)
+        if connection is not None:
+            self._membership.restore(connection)
 
     async def _send_digests(self) -> None:
         while True:
@@ -163,6 +184,8 @@ class Gateway:
             self._rooms.publish_cursor_digests()
             for room in self._rooms:
                 room.expire_typing()
+                if room.unsettled:
+                    self._resync.suspect(room.id)
 
     # --- the edge -----------------------------------------------------------------------------------------
 

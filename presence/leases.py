@@ -16,6 +16,7 @@ from services.bus import Bus, BusError, Message
 from shared import subjects
 from shared.headers import is_removal
 from shared.ids import GatewayId
+from shared.presence import LEASE_SECONDS
 
 log = logs.get(__name__)
 
@@ -31,6 +32,8 @@ class Leases:
     guard_seconds: float
     _alive: set[GatewayId] = field(default_factory=set)
     _missed_since: dict[GatewayId, float] = field(default_factory=dict)
+    _buried: dict[GatewayId, float] = field(default_factory=dict)
+    """Those that were dead, and when their lease had ended."""
 
     def __len__(self) -> int:
         return len(self._alive)
@@ -59,7 +62,15 @@ class Leases:
         """Of the gateways that have members present, those that have been missed for longer than the guard."""
         missed = [gateway for gateway in present if gateway not in self._alive]
         self._missed_since = {gateway: self._missed_since.get(gateway, now) for gateway in missed}
-        return [gateway for gateway in missed if now - self._missed_since[gateway] >= self.guard_seconds]
+        dead = [gateway for gateway in missed if now - self._missed_since[gateway] >= self.guard_seconds]
+        for gateway in dead:
+            self._buried.setdefault(gateway, self._missed_since[gateway])
+        return dead
+
+    def bury(self, gateway: GatewayId, now: float) -> float | None:
+        """Nothing of a dead gateway is left. Seconds since it was last known to live, at the most."""
+        ended = self._buried.pop(gateway, None)
+        return now - ended + LEASE_SECONDS if ended is not None else None
 
 
 class LeaseKeeper:

@@ -5,8 +5,11 @@ from collections.abc import Callable, Iterable
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from presence.grace import GraceOutcome
 from presence.roster import Mirror
 from shared.presence import Outcome
+
+_GHOST_BUCKETS = (6, 8, 10, 12, 14, 16, 18, 20, 25, 30, 60)
 
 
 class PresenceMetrics:
@@ -18,10 +21,12 @@ class PresenceMetrics:
         )
         self.leaves = Counter(
             "studyroom_presence_leaves",
-            "Connections that left a room, by cause.",
+            "Connections that left a room, by cause; `lease_expired` and `not_announced` were swept.",
             ["cause"],
             registry=registry,
         )
+        for cause in ("client", "lost", "lease_expired", "not_announced"):
+            self.leaves.labels(cause=cause)
         self.request_duration = Histogram(
             "studyroom_presence_roster_request_duration_seconds",
             "From receipt of a request to its answer, by request.",
@@ -47,6 +52,19 @@ class PresenceMetrics:
         self.lease_expirations = Counter(
             "studyroom_presence_lease_expirations",
             "Dead gateways whose members this replica dropped.",
+            registry=registry,
+        )
+        grace_outcomes = Counter(
+            "studyroom_presence_grace_outcomes",
+            "Places kept for lost members, by what became of them.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.grace_outcomes = {outcome: grace_outcomes.labels(outcome=outcome.value) for outcome in GraceOutcome}
+        self.ghost_seconds = Histogram(
+            "studyroom_presence_ghost_seconds",
+            "From the last sign of life of a dead gateway to the end of its last member that this replica dropped.",
+            buckets=_GHOST_BUCKETS,
             registry=registry,
         )
         self._registry = registry

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+from presence.grace import Graces
 from presence.metrics import PresenceMetrics
 from presence.store import Store
 from services.bus import BusUnavailable, Conflict
@@ -31,11 +32,22 @@ class Operations:
     All raise BusError when NATS does not answer or the mirror is not ready: another replica may be.
     """
 
-    def __init__(self, store: Store, metrics: PresenceMetrics, *, grace_seconds: int, room_capacity: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        metrics: PresenceMetrics,
+        graces: Graces,
+        *,
+        grace_seconds: int,
+        guard_seconds: float,
+        room_capacity: int,
+    ) -> None:
         self._store = store
+        self._guard_seconds = guard_seconds
         self._grace_seconds = grace_seconds
         self._room_capacity = room_capacity
         self._metrics = metrics
+        self._graces = graces
 
     async def join(self, request: JoinRequest) -> RosterReply:
         """Writes always, also when the connection is in already: the event of the write is the join barrier.
@@ -51,7 +63,7 @@ class Operations:
 
         while True:
             mirror = self._store.mirror
-            if mirror.is_full(request.room, self._room_capacity, but=request.user):
+            if not request.again and mirror.is_full(request.room, self._room_capacity, but=request.user):
                 return RosterReply(outcome=Outcome.FULL)
             entry = with_connection(mirror.entry(request.room, request.user))
             expected = mirror.last_sequence(request.room, request.user)
@@ -83,6 +95,9 @@ class Operations:
     async def complete(self, request: CompleteRequest) -> LeaveReply:
         """Drop what this replica holds for a gateway beyond what the gateway says it has."""
         self._check_ready()
+        if request.epoch != self._store.epoch:
+            raise BusUnavailable("the gateway counted in another epoch")
+        await self._store.wait_applied(request.revision)
         mirror = self._store.mirror
         for room, user in mirror.places_of(request.gateway):
             entry = mirror.entry(room, user)
@@ -110,19 +125,24 @@ class Operations:
                 continue
             gone = entry.connections_of(gateway)
             async with asyncio.timeout(_DROP_SECONDS):
-                await self._remove(room, user, gone, lost=True, cause="lease_expired", wanted=still_dead)
+                await self._remove(room, user, gone, lost=True, cause="lease_expired", wanted=still_dead, dead=gateway)
             dropped += 1
+        if dropped and not self._grace_seconds:
+            self._graces.ghosts_gone(gateway)
         return dropped
 
     async def compare(self, request: CompareRequest) -> CompareReply:
+        """Which rooms have changed since, or have not and differ all the same. A replica that is behind cannot tell."""
         self._check_ready()
         mirror, epoch = self._store.mirror, self._store.epoch
-        newer = {
-            room: mirror.room_revision(room)
-            for room, known in request.rooms.items()
-            if epoch != request.epoch or mirror.room_revision(room) > known
-        }
-        return CompareReply(outcome=Outcome.OK, epoch=epoch, revision=mirror.applied, newer=newer)
+        newer, wrong = {}, []
+        for room, known in request.rooms.items():
+            newest = mirror.room_revision(room)
+            if epoch != request.epoch or newest > known.revision:
+                newer[room] = newest
+            elif mirror.applied >= known.revision and mirror.digest(room) != known.digest:
+                wrong.append(room)
+        return CompareReply(outcome=Outcome.OK, epoch=epoch, revision=mirror.applied, newer=newer, wrong=wrong)
 
     async def _remove(
         self,
@@ -133,10 +153,12 @@ class Operations:
         lost: bool,
         cause: str,
         wanted: Callable[[], bool] = lambda: True,
+        dead: GatewayId | None = None,
     ) -> bool:
         """Take connections out of an entry; the last one takes the entry with it, or begins the grace period.
 
         `wanted` is asked before every attempt: a conflict may mean that they are meant to be there after all.
+        `dead`: the gateway whose death is the cause.
         False when nothing was taken out.
         """
         while wanted():
@@ -154,6 +176,7 @@ class Operations:
                     stored = await self._store.put(room, user, left, expected=expected)
                 elif lost and self._grace_seconds:
                     stored = await self._store.put(room, user, left, expected=expected, ttl_seconds=self._grace_seconds)
+                    self._keep_place(room, user, stored.sequence, dead)
                 else:
                     stored = await self._store.purge(room, user, expected=expected)
             except Conflict:
@@ -163,6 +186,12 @@ class Operations:
             self._metrics.leaves.labels(cause=cause).inc(len(gone & set(entry.connections)))
             return True
         return False
+
+    def _keep_place(self, room: RoomId, user: UserId, sequence: int, dead: GatewayId | None) -> None:
+        self._graces.begin(room, user, sequence, dead)
+        mirror = self._store.mirror
+        # The mirror may know already what became of it.
+        self._graces.changed(room, user, mirror.last_sequence(room, user), mirror.entry(room, user))
 
     async def roster(self, request: RosterRequest) -> RosterReply:
         self._check_ready()
@@ -179,6 +208,7 @@ class Operations:
             sequence=sequence,
             joined=joined,
             members=mirror.roster(room) if with_members else None,
+            guard_seconds=self._guard_seconds,
         )
 
     def _check_ready(self) -> None:

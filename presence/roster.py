@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from shared.ids import GatewayId, RoomId, UserId
 from shared.messages import CursorPosition
-from shared.presence import Entry, Member
+from shared.presence import Entry, Member, member_digest
 
 MARKERS_KEPT = 100_000
 ROOM_REVISIONS_KEPT = 200_000
@@ -33,6 +33,7 @@ class Mirror:
     _markers: dict[tuple[RoomId, UserId], int] = field(default_factory=dict)
     _gateways: dict[GatewayId, set[tuple[RoomId, UserId]]] = field(default_factory=dict)
     _room_revisions: dict[RoomId, int] = field(default_factory=dict)
+    _digests: dict[RoomId, int] = field(default_factory=dict)
 
     def put(self, room: RoomId, user: UserId, entry: Entry, sequence: int) -> None:
         self.applied = max(self.applied, sequence)
@@ -44,7 +45,9 @@ class Mirror:
             members[user] = Seat(entry, sequence)
         else:
             self._forget_gateways(room, user, seat.entry)
+            self._digests[room] ^= member_digest(user, seat.revision)
             seat.entry, seat.revision = entry, sequence
+        self._digests[room] = self.digest(room) ^ member_digest(user, sequence)
         for gateway in entry.connections.values():
             self._gateways.setdefault(gateway, set()).add((room, user))
 
@@ -57,8 +60,10 @@ class Mirror:
             seat = members.pop(user, None)
             if seat is not None:
                 self._forget_gateways(room, user, seat.entry)
+                self._digests[room] ^= member_digest(user, seat.revision)
             if not members:
                 del self.rooms[room]
+                self._digests.pop(room, None)
 
     def catch_up(self, sequence: int) -> None:
         """Everything up to `sequence` has been taken in, though the last of it is not ours."""
@@ -97,6 +102,10 @@ class Mirror:
     def room_revision(self, room: RoomId) -> int:
         """Sequence of the room's last change, removals included; 0 when that was too long ago to remember."""
         return self._room_revisions.get(room, 0)
+
+    def digest(self, room: RoomId) -> int:
+        """Of the members and their revisions."""
+        return self._digests.get(room, 0)
 
     def _touch(self, room: RoomId, sequence: int) -> None:
         self._room_revisions.pop(room, None)

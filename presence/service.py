@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from presence.grace import Graces
 from presence.leases import LeaseKeeper, Leases
 from presence.metrics import PresenceMetrics
 from presence.operations import Operations
@@ -17,6 +18,7 @@ from services.process import Chassis, Service, ServiceSpec
 from services.settings import Settings, StorageSettings
 from shared import subjects
 from shared.ephemeral import MalformedBatch, decode_digest
+from shared.ids import GatewayId
 from shared.messages import CursorPosition
 from shared.presence import (
     CompareReply,
@@ -26,6 +28,7 @@ from shared.presence import (
     LeaveReply,
     LeaveRequest,
     Outcome,
+    RecallRequest,
     RosterReply,
     RosterRequest,
 )
@@ -34,6 +37,8 @@ log = logs.get(__name__)
 
 _REPLY_MAX_BYTES = 1_000_000
 """A little under NATS's default limit of one message, 1 MiB."""
+
+_RECALL_SECONDS = (0.0, 2.0)
 
 Reply = RosterReply | LeaveReply | CompareReply
 Answer = Callable[[bytes], Awaitable[Reply]]
@@ -48,14 +53,23 @@ class Presence:
         self._deadline_seconds = own.request_deadline_seconds
         self._slots = asyncio.Semaphore(own.concurrent_requests)
         self._metrics = PresenceMetrics(chassis.registry)
+        self._graces = Graces(
+            ended=lambda outcome: self._metrics.grace_outcomes[outcome].inc(), ghosts_gone=self._on_ghosts_gone
+        )
         self._store = Store(
             chassis.bus,
             marker_ttl_seconds=storage.presence_marker_ttl_seconds,
-            on_rebuilt=self._metrics.rebuilds.inc,
+            on_rebuilt=self._on_rebuilt,
+            on_change=self._graces.changed,
         )
         self._metrics.watch(lambda: self._store.mirror, lambda: len(self._leases))
         self._operations = Operations(
-            self._store, self._metrics, grace_seconds=own.grace_seconds, room_capacity=own.room_capacity
+            self._store,
+            self._metrics,
+            self._graces,
+            grace_seconds=own.grace_seconds,
+            guard_seconds=own.guard_seconds,
+            room_capacity=own.room_capacity,
         )
         self._leases = Leases(own.guard_seconds)
         self._lease_keeper = LeaseKeeper(
@@ -67,6 +81,8 @@ class Presence:
         )
         self._subscriptions: list[Subscription] = []
         self._working: set[asyncio.Task[None]] = set()
+        self._started = False
+        self._epoch = ""
 
     async def start(self) -> None:
         self._tasks.supervise("presence mirror", self._store.keep)
@@ -83,6 +99,8 @@ class Presence:
             self._subscriptions.append(await self._bus.subscribe(subject, self._accept(answer), queue=queue))
         self._subscriptions.append(await self._bus.subscribe(subjects.ALL_CURSORS, self._take_cursors))
         await self._bus.flush()
+        self._started = True
+        self._recall()
 
     def not_ready(self) -> list[str]:
         return [] if self._store.ready else ["the presence mirror is not complete"]
@@ -131,6 +149,28 @@ class Presence:
             log.error("a roster is too large for one message", subject=message.subject, bytes=len(encoded))
             return Outcome.UNAVAILABLE, LeaveReply(outcome=Outcome.UNAVAILABLE).encode()
         return reply.outcome, encoded
+
+    def _on_rebuilt(self) -> None:
+        self._metrics.rebuilds.inc()
+        if self._store.epoch != self._epoch:
+            self._epoch = self._store.epoch
+            self._graces.forget()
+        if self._started:
+            self._recall()
+
+    def _recall(self) -> None:
+        self._tasks.spawn("recall cursors", self._recall_cursors())
+
+    async def _recall_cursors(self) -> None:
+        """Digests that went by unheard: ask for the last cursors, once more when our interest is known everywhere."""
+        for wait_seconds in _RECALL_SECONDS:
+            await asyncio.sleep(wait_seconds)
+            self._bus.publish(subjects.CURSOR_RECALL, RecallRequest(shards=list(range(subjects.SHARDS))).encode())
+
+    def _on_ghosts_gone(self, gateway: GatewayId) -> None:
+        seconds = self._leases.bury(gateway, asyncio.get_running_loop().time())
+        if seconds is not None:
+            self._metrics.ghost_seconds.observe(seconds)
 
     def _take_cursors(self, message: Message) -> None:
         try:

@@ -22,6 +22,10 @@ _REBUILD_RETRY_SECONDS = 0.2
 _NO_MESSAGE_FOUND = 10037
 
 
+Change = Callable[[RoomId, UserId, int, Entry | None], None]
+"""Room, user, stream sequence, and the entry or None for a removal."""
+
+
 class Store:
     """Writes and watches the presence bucket."""
 
@@ -31,10 +35,13 @@ class Store:
         *,
         marker_ttl_seconds: int,
         on_rebuilt: Callable[[], None] = lambda: None,
+        on_change: Change = lambda _room, _user, _sequence, _entry: None,
     ) -> None:
+        """`on_change` is called for every change that is read, old ones too when the mirror is built."""
         self._bus = bus
         self._marker_ttl_seconds = marker_ttl_seconds
         self._on_rebuilt = on_rebuilt
+        self._on_change = on_change
         self._watch = Watch(bus, subjects.PRESENCE_STREAM, subjects.PRESENCE_KEYS)
         self._ready = asyncio.Event()
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
@@ -107,7 +114,10 @@ class Store:
     # --- the mirror ---------------------------------------------------------------------------------------
 
     async def wait_applied(self, sequence: int) -> None:
-        """Returns when the mirror contains the change with this stream sequence."""
+        """Returns when the mirror contains the change with this stream sequence.
+
+        Raises BusUnavailable when the stream is replaced meanwhile: its sequences mean nothing then.
+        """
         if self._ready.is_set() and self.mirror.applied >= sequence:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -133,7 +143,12 @@ class Store:
         loaded = asyncio.Event()
 
         def apply(message: Message, sequence: int, pending: int) -> None:
-            _apply(fresh, message, sequence)
+            room, user, entry = _read(message, sequence)
+            if entry is None:
+                fresh.remove(room, user, sequence)
+            else:
+                fresh.put(room, user, entry, sequence)
+            self._on_change(room, user, sequence, entry)
             if pending == 0 and not loaded.is_set():
                 loaded.set()
             self._wake()
@@ -147,6 +162,8 @@ class Store:
             fresh.catch_up(last)
         if epoch == self.epoch:
             fresh.inherit_cursors(self.mirror)
+        else:
+            self._give_up_waiting()
         self.mirror, self.epoch = fresh, epoch
         self._ready.set()
         self._wake()
@@ -170,6 +187,12 @@ class Store:
             except TimeoutError:
                 self._watch.check_silence()
 
+    def _give_up_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for _, future in waiting:
+            if not future.done():
+                future.set_exception(BusUnavailable("the presence stream was replaced"))
+
     def _wake(self) -> None:
         if not self._waiting or not self._ready.is_set():
             return
@@ -183,15 +206,12 @@ class Store:
         self._waiting = still_waiting
 
 
-def _apply(mirror: Mirror, message: Message, sequence: int) -> None:
+def _read(message: Message, sequence: int) -> tuple[RoomId, UserId, Entry | None]:
     room, user = subjects.parse_presence_key(message.subject)
     if is_removal(message.headers or {}):
-        mirror.remove(room, user, sequence)
-        return
+        return room, user, None
     try:
-        entry = Entry.decode(message.data)
+        return room, user, Entry.decode(message.data)
     except ValidationError:
         log.error("an entry in the presence bucket is not ours", subject=message.subject, sequence=sequence)
-        mirror.remove(room, user, sequence)
-        return
-    mirror.put(room, user, entry, sequence)
+        return room, user, None

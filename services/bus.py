@@ -132,6 +132,7 @@ class Bus:
         self._outgoing_ready = asyncio.Event()
         self._publisher: asyncio.Task[None] | None = None
         self._reconnected: list[Callable[[], Awaitable[None]]] = []
+        self._disconnected: list[Callable[[], None]] = []
         self._dropped: list[Callable[[str], None]] = []
         self._attempts = 0
         self._closing = False
@@ -173,6 +174,9 @@ class Bus:
     @property
     def pending_bytes(self) -> int:
         return self._client.pending_data_size + sum(len(item[1]) for item in self._outgoing)
+
+    def on_disconnected(self, callback: Callable[[], None]) -> None:
+        self._disconnected.append(callback)
 
     def on_reconnected(self, callback: Callable[[], Awaitable[None]]) -> None:
         self._reconnected.append(callback)
@@ -236,6 +240,8 @@ class Bus:
     async def _on_disconnected(self) -> None:
         if not self._closing:
             log.warning("disconnected from NATS")
+        for callback in self._disconnected:
+            callback()
 
     async def _on_reconnected(self) -> None:
         self._attempts = 0

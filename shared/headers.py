@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 SEQUENCE = "Nats-Sequence"
 """Of a republished message: its sequence in the stream."""
+TIME = "Nats-Time-Stamp"
+"""Of a republished message: when it was committed, RFC 3339."""
 MESSAGE_ID = "Nats-Msg-Id"
 """Deduplication id within the stream's window."""
 TTL = "Nats-TTL"

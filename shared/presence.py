@@ -1,12 +1,16 @@
 """What gateways and presence say to each other: the entry of a member, and the requests about it."""
 
 from enum import StrEnum
+from hashlib import blake2b
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
 from shared.ids import ConnectionId, GatewayId, RoomId, RoomIdField, UserId, UserIdField
 from shared.messages import CursorPosition
+
+LEASE_SECONDS = 6
+"""TTL of the key that says that a gateway is alive."""
 
 
 class _Part(BaseModel):
@@ -62,6 +66,8 @@ class JoinRequest(Place):
     profile: Profile
     with_roster: bool
     """False when the gateway hosts the room already and only needs the entry written."""
+    again: bool = False
+    """The connection was in the room before: it is put back, however full the room has become."""
 
 
 class LeaveRequest(Place):
@@ -95,6 +101,8 @@ class RosterReply(_Part):
     """For a join: what was joined, so that an answer that comes late can be acted upon."""
     members: list[Member] | None = None
     """None when the roster was not asked for."""
+    guard_seconds: float = 0.0
+    """How long a gateway that was cut off is waited for before it is given up."""
 
 
 class LeaveReply(_Part):
@@ -110,15 +118,25 @@ class CompleteRequest(_Part):
 
     gateway: GatewayId
     shard: int
+    epoch: str
     revision: int
     connections: set[ConnectionId]
 
 
+class RoomState(_Part):
+    """What somebody knows of a room."""
+
+    revision: int
+    """Every change up to this one was taken in."""
+    digest: int
+    """`member_digest` of all members, joined by exclusive or."""
+
+
 class CompareRequest(_Part):
-    """For each room that a gateway hosts in a shard, the newest revision it knows."""
+    """Rooms that a gateway hosts in a shard."""
 
     epoch: str
-    rooms: dict[RoomIdField, int]
+    rooms: dict[RoomIdField, RoomState]
 
 
 class CompareReply(_Part):
@@ -128,3 +146,16 @@ class CompareReply(_Part):
     """What presence has applied."""
     newer: dict[RoomId, int] = {}
     """Rooms that changed since, with their newest revision; all that were asked about when the epoch is another."""
+    wrong: list[RoomId] = []
+    """Rooms that did not change since and yet have other members: something was lost."""
+
+
+class RecallRequest(_Part):
+    """Presence asks every gateway for the last cursors of its members in these shards."""
+
+    shards: list[int]
+
+
+def member_digest(user: UserId, revision: int) -> int:
+    """64 bits that depend on both; two sides that joined the same ones by exclusive or have the same members."""
+    return int.from_bytes(blake2b(f"{user} {revision}".encode(), digest_size=8).digest())

@@ -52,6 +52,9 @@ def presence_cursors(shard: int) -> str:
     return f"presence.{shard}.cursors"
 
 
+CURSOR_RECALL = "presence.recall"
+"""A replica asks all gateways for the last cursors of their members here."""
+
 ALL_JOINS = "presence.*.join"
 ALL_LEAVES = "presence.*.leave"
 ALL_ROSTERS = "presence.*.roster"
@@ -133,3 +136,12 @@ def room_event_kind(subject: str) -> str:
 def room_event_user(subject: str) -> UserId:
     """The user a `presence` room event is about."""
     return UserId(subject[-ID_LENGTH:])
+
+
+def room_of_change(subject: str) -> RoomId | None:
+    """The room of a `presence` room event; None for any other subject."""
+    match subject.split("."):
+        case ["room", _shard, room, "presence", _user]:
+            return RoomId(room)
+        case _:
+            return None

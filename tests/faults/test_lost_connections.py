@@ -13,7 +13,7 @@ from uuid import uuid4
 import jwt
 import pytest
 
-from gateway.lease import LEASE_SECONDS
+from shared.presence import LEASE_SECONDS
 from tests.support.client import Client, clients
 from tests.support.presence import connected, users_in
 from tests.support.processes import NatsServer, ServiceProcess, service

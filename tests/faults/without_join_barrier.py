@@ -5,16 +5,17 @@ Run instead of `studyroom gateway`, to show that the test of the join barrier ca
 
 import asyncio
 
+from gateway.hearing import Hearing
 from gateway.room import Room
 from services.cli import main
 
 
 async def _heard(room: Room, _sequence: int) -> None:
-    while room._loaded_revision is None:
+    while not room.consistent:
         await asyncio.sleep(0.001)
 
 
-Room.consistent = property(lambda room: room._loaded_revision is not None)  # type: ignore[method-assign,assignment]
+Hearing.consistent = property(lambda hearing: hearing.loaded is not None)  # type: ignore[method-assign,assignment]
 Room.heard = _heard  # type: ignore[method-assign,assignment]
 
 if __name__ == "__main__":

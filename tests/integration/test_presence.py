@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 from prometheus_client import CollectorRegistry
 
+from presence.grace import Graces
 from presence.metrics import PresenceMetrics
 from presence.operations import Operations
 from presence.store import Store
@@ -17,7 +18,18 @@ from shared import subjects
 from shared.headers import is_removal
 from shared.ids import ConnectionId, RoomId, UserId, new_connection_id, new_gateway_id, new_user_id
 from shared.messages import CursorPosition
-from shared.presence import CompleteRequest, Entry, JoinRequest, LeaveRequest, Outcome, Profile, RosterRequest
+from shared.presence import (
+    CompareReply,
+    CompareRequest,
+    CompleteRequest,
+    Entry,
+    JoinRequest,
+    LeaveRequest,
+    Outcome,
+    Profile,
+    RoomState,
+    RosterRequest,
+)
 from tests.integration.conftest import Connect
 from tests.support.waiting import eventually
 
@@ -29,7 +41,12 @@ class Replica:
     def __init__(self, bus: Bus, tasks: Tasks) -> None:
         self.store = Store(bus, marker_ttl_seconds=3600)
         self.operations = Operations(
-            self.store, PresenceMetrics(CollectorRegistry()), grace_seconds=1, room_capacity=ROOM_CAPACITY
+            self.store,
+            PresenceMetrics(CollectorRegistry()),
+            Graces(ended=lambda _outcome: None, ghosts_gone=lambda _gateway: None),
+            grace_seconds=1,
+            guard_seconds=5,
+            room_capacity=ROOM_CAPACITY,
         )
         tasks.supervise("mirror", self.store.keep)
 
@@ -247,13 +264,67 @@ async def test_what_a_gateway_does_not_announce_is_dropped_unless_it_is_newer_th
     counted = replicas[0].store.mirror.applied
     await replicas[0].join(own_room, users["newer"])
     await replicas[0].operations.complete(
-        CompleteRequest(gateway=GATEWAY, shard=subjects.shard_of(own_room), revision=counted, connections={kept})
+        CompleteRequest(
+            gateway=GATEWAY,
+            shard=subjects.shard_of(own_room),
+            epoch=replicas[0].store.epoch,
+            revision=counted,
+            connections={kept},
+        )
     )
 
     async def stale_is_gone() -> bool:
         return set(await replicas[0].users(own_room)) == {users["kept"], users["newer"]}
 
     await eventually(stale_is_gone, "what was not announced is gone after the grace period")
+
+
+async def test_what_was_counted_in_another_epoch_drops_nobody(replicas: list[Replica], own_room: RoomId):
+    user = new_user_id()
+    await replicas[0].join(own_room, user)
+    counted = CompleteRequest(
+        gateway=GATEWAY, shard=subjects.shard_of(own_room), epoch="another", revision=2**40, connections=set()
+    )
+    with pytest.raises(BusUnavailable):
+        await replicas[0].operations.complete(counted)
+    assert await replicas[0].users(own_room) == [user]
+
+
+async def test_a_room_is_compared_by_its_revision_and_by_its_members(replicas: list[Replica], own_room: RoomId):
+    replica = replicas[0]
+    await replica.join(own_room, new_user_id())
+    before = RoomState(revision=replica.store.mirror.applied, digest=replica.store.mirror.digest(own_room))
+    user = new_user_id()
+    tab = await replica.join(own_room, user)
+    joined = RoomState(revision=replica.store.mirror.applied, digest=replica.store.mirror.digest(own_room))
+    await replica.leave(own_room, user, tab)
+    newest = replica.store.mirror.applied
+
+    async def compared(known: RoomState) -> CompareReply:
+        return await replica.operations.compare(CompareRequest(epoch=replica.store.epoch, rooms={own_room: known}))
+
+    assert (await compared(before)).newer == {own_room: newest}
+    assert (await compared(joined)).newer == {own_room: newest}
+    assert (await compared(RoomState(revision=newest, digest=joined.digest))).wrong == [own_room]
+    same = await compared(RoomState(revision=newest, digest=before.digest))
+    assert (same.newer, same.wrong) == ({}, [])
+    ahead = await compared(RoomState(revision=newest + 1, digest=joined.digest))
+    assert (ahead.newer, ahead.wrong) == ({}, []), "a replica that is behind cannot tell"
+
+
+async def test_who_was_in_a_room_is_put_back_however_full_it_has_become(replicas: list[Replica], own_room: RoomId):
+    for _ in range(ROOM_CAPACITY):
+        await replicas[0].join(own_room, new_user_id())
+    request = JoinRequest(
+        room=own_room,
+        user=new_user_id(),
+        connection=new_connection_id(),
+        gateway=GATEWAY,
+        profile=Profile(username="Ann"),
+        with_roster=False,
+        again=True,
+    )
+    assert (await replicas[0].operations.join(request)).outcome is Outcome.OK
 
 
 async def test_cursors_are_kept_for_members_only(replicas: list[Replica], own_room: RoomId):

@@ -1,5 +1,7 @@
 """What presence knows of all rooms: `presence.roster.Mirror`."""
 
+from functools import reduce
+from operator import xor
 from typing import NamedTuple
 
 import pytest
@@ -10,7 +12,7 @@ import presence.roster
 from presence.roster import Mirror
 from shared.ids import ConnectionId, GatewayId, RoomId, UserId
 from shared.messages import CursorPosition
-from shared.presence import Entry, Member, Profile
+from shared.presence import Entry, Member, Profile, member_digest
 
 ROOM, OTHER = RoomId("room"), RoomId("other")
 ADA, BEN = UserId("ada"), UserId("ben")
@@ -145,6 +147,9 @@ def test_the_mirror_equals_the_log_it_was_built_from(changes: list[Change]):
     assert seats == members
     assert {key: mirror.last_sequence(*key) for key in last} == last
     assert (mirror.member_count, mirror.room_count) == (len(members), len({room for room, _ in members}))
+    for room in (ROOM, OTHER):
+        digests = [member_digest(user, seat[1]) for (where, user), seat in members.items() if where == room]
+        assert mirror.digest(room) == reduce(xor, digests, 0)
 
 
 @given(CHANGES, st.integers(0, 2))

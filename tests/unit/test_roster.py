@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import xor
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 import gateway.roster
 from gateway.roster import Change, Notice, Roster
 from shared.ids import UserId
-from shared.presence import Member, Profile
+from shared.presence import Member, Profile, member_digest
 
 ADA, BEN = UserId("ada"), UserId("ben")
 ADAS, BENS = Profile(username="Ada"), Profile(username="Ben")
@@ -24,6 +26,11 @@ def loaded(revision: int, *members: Member, epoch: str = "e1") -> Roster:
 
 def member(user: UserId, revision: int, profile: Profile = ADAS) -> Member:
     return Member(user=user, profile=profile, revision=revision)
+
+
+def digest_of(roster: Roster) -> int:
+    """The digest made from scratch."""
+    return reduce(xor, (member_digest(user, seat.revision) for user, seat in roster._seats.items()), 0)
 
 
 def users(roster: Roster) -> set[str]:
@@ -160,6 +167,35 @@ def test_a_new_epoch_in_which_nothing_happened_yet_empties_the_room():
     assert len(roster) == 0
 
 
+def test_who_is_missing_in_a_new_epoch_stays_until_it_is_settled():
+    roster = loaded(5000, member(ADA, 5000), member(BEN, 4000, BENS))
+    assert roster.load("e2", 1, [member(ADA, 1)], settled=False) == []
+    assert roster.unconfirmed
+    assert roster.load("e2", 2, [member(ADA, 1)], settled=False) == []
+    assert roster.load("e2", 3, [member(ADA, 1)]) == [Notice(Change.LEFT, BEN, BENS)]
+    assert not roster.unconfirmed
+
+
+def test_who_is_put_back_in_a_new_epoch_is_no_news():
+    roster = loaded(5000, member(ADA, 5000))
+    roster.load("e2", 1, [], settled=False)
+    assert roster.put(ADA, ADAS, 2) is None
+    assert not roster.unconfirmed
+    assert roster.load("e2", 2, [member(ADA, 2)]) == []
+
+
+def test_who_leaves_in_a_new_epoch_before_it_is_settled_has_left():
+    roster = loaded(5000, member(ADA, 5000))
+    roster.load("e2", 1, [], settled=False)
+    assert roster.remove(ADA, 2) == Notice(Change.LEFT, ADA, ADAS)
+
+
+def test_the_digest_counts_confirmed_members_only():
+    roster = loaded(5000, member(ADA, 5000))
+    roster.load("e2", 1, [], settled=False)
+    assert roster.digest == 0
+
+
 # --- any history, delivered in any way ---------------------------------------------------------------------
 
 CAST = [UserId(name) for name in ("ada", "ben", "cleo", "dan")]
@@ -230,6 +266,7 @@ class World:
                     assert before is not None, "left without having joined"
                     del self.shown[notice.user]
         assert self.shown == {UserId(user.user_id): Profile(username=user.username) for user in self.roster.users()}
+        assert self.roster.digest == digest_of(self.roster)
 
     def was_true(self, user: UserId) -> bool:
         """Whether what is shown of `user` was so at some time since the newest thing known of it."""
