@@ -1,0 +1,158 @@
+"""Changes, storage and cursors that get lost without a word are found missing and put right."""
+
+import asyncio
+import json
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from nats.aio.client import Client as Nats
+
+from shared import subjects
+from shared.presence import LEASE_SECONDS
+from tests.faults.test_lost_connections import GUARD_SECONDS, System, knows, running, told
+from tests.support.client import Client, clients
+from tests.support.presence import connected, roster, users_in
+from tests.support.processes import NatsServer
+from tests.support.waiting import eventually
+
+COMPARED_SECONDS = 20
+"""The comparison comes every ten seconds or so, and gives what may be on its way another one."""
+
+
+@pytest.fixture
+def system(own_nats: NatsServer, tmp_path: Path) -> Iterator[System]:
+    yield from running(own_nats, tmp_path, 2)
+
+
+async def republish(bus: Nats, *, on: bool) -> None:
+    """Let the stream announce its changes, or not; the provisioner keeps away meanwhile."""
+    info = json.loads((await bus.request(f"$JS.API.STREAM.INFO.{subjects.PRESENCE_STREAM}", timeout=5)).data)
+    config = info["config"]
+    config.pop("republish", None)
+    if on:
+        config["republish"] = {
+            "src": subjects.PRESENCE_REPUBLISH_SOURCE,
+            "dest": subjects.PRESENCE_REPUBLISH_TARGET,
+        }
+    answer = await bus.request(
+        f"$JS.API.STREAM.UPDATE.{subjects.PRESENCE_STREAM}", json.dumps(config).encode(), timeout=5
+    )
+    assert "error" not in json.loads(answer.data), answer.data
+
+
+async def lose_the_leave_of(client: Client, system: System, room: str) -> None:
+    """`client` leaves, presence knows, and no gateway is told."""
+    async with connected(system.nats.url) as bus:
+        await republish(bus, on=False)
+        await client.leave()
+
+        async def gone() -> bool:
+            return client.user not in await users_in(bus, room)
+
+        await eventually(gone, "presence knows of the leave")
+        await republish(bus, on=True)
+
+
+@pytest.mark.parametrize("with_a_later_change", [False, True])
+async def test_a_leave_that_was_lost_on_the_way_is_found_by_the_comparison(
+    system: System, room: str, with_a_later_change: bool
+):
+    first, second = system.gateways
+    for process in system.others:
+        process.signal(signal.SIGSTOP)
+    async with clients(first.url, second.url, second.url) as (ann, bob, cem):
+        await ann.join(room)
+        await bob.join(room)
+        await lose_the_leave_of(bob, system, room)
+        if with_a_later_change:
+            await cem.join(room)
+            await ann.expect("UserJoined")
+            await eventually(partial(knows, ann, cem.user), "a later change is heard")
+        assert bob.user in told(ann), "the leave was not lost: this test shows nothing"
+        left = await ann.expect("UserLeft", COMPARED_SECONDS)
+
+    assert left["user_id"] == bob.user
+    assert first.metric("studyroom_gateway_rooms_behind_total") == 1
+
+
+async def test_nats_losing_its_storage_empties_no_room_and_whoever_died_meanwhile_is_gone_in_time(
+    system: System, room: str
+):
+    urls = [gateway.url for gateway in system.gateways]
+    async with clients(*urls, *urls) as everyone:
+        for client in everyone:
+            await client.join(room)
+        lost = await Client.connect(urls[1])
+        before = (await lost.join(room))["epoch"]
+        system.nats.signal(signal.SIGKILL)
+        system.nats.wait()
+        shutil.rmtree(system.nats.log.parent / "store")
+        await lost.drop()
+        system.nats.start()
+        system.nats.wait_ready()
+        began = time.monotonic()
+        here = {client.user for client in everyone}
+        for client in everyone:
+            await eventually(lambda client=client: told(client) == here, "only the lost one is gone", 40)
+        took = time.monotonic() - began
+        async with connected(system.nats.url) as bus:
+            assert await users_in(bus, room) == here
+        leaves = [
+            {message["payload"]["user_id"] for message in client.log if message["type"] == "UserLeft"}
+            for client in everyone
+        ]
+        await everyone[0].chat("after")
+        for client in everyone:
+            await client.expect("Chat")
+        newcomer = await Client.connect(urls[1])
+        after = (await newcomer.join(room))["epoch"]
+        await newcomer.close()
+
+    assert leaves == [{lost.user}] * len(everyone)
+    assert after != before
+    print(
+        f"the lost member was gone {took:.1f} s after NATS was back; lease + guard are {LEASE_SECONDS + GUARD_SECONDS}"
+    )
+
+
+async def test_cursors_are_asked_for_again_after_presence_was_restarted_and_go_with_their_user(
+    system: System, room: str
+):
+    first, second = system.gateways
+    async with clients(first.url, first.url, second.url) as (ann, bob, late):
+        await ann.join(room)
+        await bob.join(room)
+        for x, client in enumerate((ann, bob)):
+            await client.send("CursorMove", {"x": x, "y": 2.5})
+            await client.settle()
+        for replica in system.presence:
+            replica.signal(signal.SIGKILL)
+            replica.wait()
+            replica.start()
+        for replica in system.presence:
+            replica.wait_ready()
+        async with connected(system.nats.url) as bus:
+            await eventually(
+                lambda: cursors(bus, room, {ann.user: 0.0, bob.user: 1.0}), "every replica has the cursors again"
+            )
+            await bob.leave()
+            await bob.join(room)
+            await eventually(lambda: cursors(bus, room, {ann.user: 0.0, bob.user: None}), "every replica forgot bob's")
+        joined = await late.join(room)
+
+    positions = {user["user_id"]: user["cursor"] and user["cursor"]["x"] for user in joined["users"]}
+    assert positions == {ann.user: 0.0, bob.user: None, late.user: None}
+
+
+async def cursors(bus: Nats, room: str, expected: dict[str, float | None]) -> bool:
+    """Whichever replica answers, these are the cursors that it has."""
+    for _ in range(8):
+        members = (await asyncio.wait_for(roster(bus, room), 5)).members or []
+        if {member.user: member.cursor.x if member.cursor else None for member in members} != expected:
+            return False
+    return True
