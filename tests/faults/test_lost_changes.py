@@ -98,7 +98,7 @@ async def test_nats_losing_its_storage_empties_no_room_and_whoever_died_meanwhil
         began = time.monotonic()
         here = {client.user for client in everyone}
         for client in everyone:
-            await eventually(lambda client=client: told(client) == here, "only the lost one is gone", 40)
+            await eventually(partial(is_told, client, here), "only the lost one is gone", 40)
         took = time.monotonic() - began
         async with connected(system.nats.url) as bus:
             assert await users_in(bus, room) == here
@@ -147,6 +147,10 @@ async def test_cursors_are_asked_for_again_after_presence_was_restarted_and_go_w
 
     positions = {user["user_id"]: user["cursor"] and user["cursor"]["x"] for user in joined["users"]}
     assert positions == {ann.user: 0.0, bob.user: None, late.user: None}
+
+
+def is_told(client: Client, users: set[str]) -> bool:
+    return told(client) == users
 
 
 async def cursors(bus: Nats, room: str, expected: dict[str, float | None]) -> bool:

@@ -36,6 +36,8 @@ OR_ZERO = " or vector(0)"
 SILENT_WITHOUT_FAULT = {
     "studyroom_gateway_dropped_total",
     "studyroom_gateway_task_failures_total",
+    "studyroom_presence_ghost_seconds_count",
+    "studyroom_presence_ghost_seconds_sum",
     "studyroom_nats_errors_total",
     "studyroom_presence_requests_refused_total",
     "studyroom_presence_task_failures_total",
