@@ -33,6 +33,10 @@ test: install ## Run all tests; ARGS="-k name" passes options on
 test-quick: install ## Only the tests that start no process
 	@$(BIN)/python -m pytest tests/unit $(ARGS)
 
+.PHONY: soak
+soak: install ## Random faults under load, judged by the checker; ARGS="--minutes 20 --seed 7"
+	@$(BIN)/python -m tests.faults.soak $(ARGS)
+
 .PHONY: check
 check: install ## Format, lint, types, import contracts, dead code, generated files
 	@$(BIN)/ruff format --check -q .

@@ -175,6 +175,10 @@ class Bus:
     def pending_bytes(self) -> int:
         return self._client.pending_data_size + sum(len(item[1]) for item in self._outgoing)
 
+    @property
+    def subscriptions(self) -> int:
+        return len(self._client._subs)  # noqa: SLF001 - it keeps no count
+
     def on_disconnected(self, callback: Callable[[], None]) -> None:
         self._disconnected.append(callback)
 

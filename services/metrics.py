@@ -7,6 +7,7 @@ from typing import Protocol
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     GCCollector,
     Histogram,
     PlatformCollector,
@@ -29,6 +30,7 @@ class ProcessMetrics:
             ["task"],
             registry=registry,
         )
+        Gauge("studyroom_event_loop_tasks", "Tasks that have not ended.", registry=registry).set_function(_count_tasks)
         self.event_loop_lag = Histogram(
             f"studyroom_{service}_event_loop_lag_seconds",
             "How much later than asked a timer fired, sampled ten times a second.",
@@ -44,11 +46,20 @@ class ProcessMetrics:
             self.event_loop_lag.observe(max(0.0, loop.time() - due))
 
 
+def _count_tasks() -> float:
+    try:
+        return float(len(asyncio.all_tasks()))
+    except RuntimeError:
+        return 0.0  # asked for outside the event loop
+
+
 class BusState(Protocol):
     @property
     def connected(self) -> bool: ...
     @property
     def pending_bytes(self) -> int: ...
+    @property
+    def subscriptions(self) -> int: ...
 
 
 class BusMetrics:
@@ -82,6 +93,9 @@ class _BusStateCollector:
     def collect(self) -> Iterable[Metric]:
         yield GaugeMetricFamily(
             "studyroom_nats_connected", "1 while connected to NATS.", value=float(self._bus.connected)
+        )
+        yield GaugeMetricFamily(
+            "studyroom_nats_subscriptions", "Subscriptions of this process.", value=self._bus.subscriptions
         )
         yield GaugeMetricFamily(
             "studyroom_nats_pending_bytes",

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Self
@@ -21,6 +22,8 @@ class Client:
         self.socket = socket
         self.welcome = welcome
         self.log: list[Json] = []
+        self.times: list[float] = []
+        """When each message of `log` came (monotonic seconds)."""
         self.close_code: int | None = None
         self.close_reason = ""
         self._arrived = asyncio.Event()
@@ -110,6 +113,7 @@ class Client:
         with suppress(websockets.ConnectionClosed):
             async for text in self.socket:
                 self.log.append(json.loads(text))
+                self.times.append(time.monotonic())
                 self._arrived.set()
         self.close_code = self.socket.close_code or 1006
         self.close_reason = self.socket.close_reason or ""

@@ -109,6 +109,8 @@ class ClusterNode:
     name: str
     cluster_port: int
     routes: tuple[int, ...]
+    only_by_routes: bool = False
+    """Tell the others an address at which nobody listens, so that they know no way but the configured ones."""
 
 
 def clustered_nats_server(directory: Path, node: ClusterNode) -> NatsServer:
@@ -128,6 +130,7 @@ def clustered_nats_server(directory: Path, node: ClusterNode) -> NatsServer:
           name: studyroom
           listen: "127.0.0.1:{node.cluster_port}"
           no_advertise: true
+          {'advertise: "127.0.0.1:1"' if node.only_by_routes else ""}
           routes: {routes}
         }}
         """

@@ -1,4 +1,4 @@
-"""A TCP proxy that delays what passes through it, in a thread of its own."""
+"""TCP proxies that delay, hold back or reset what passes through them, in a thread of their own."""
 
 import asyncio
 import threading
@@ -89,3 +89,101 @@ def delay_proxies(targets: dict[int, Delay]) -> Iterator[dict[int, int]]:
         loop.call_soon_threadsafe(stop.set)
         thread.join(10)
         loop.close()
+
+
+class Link:
+    """A proxy to one port that can be cut: then nothing passes and nobody notices, as when packets vanish."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, target_port: int) -> None:
+        self._loop = loop
+        self._target_port = target_port
+        self._passable = asyncio.Event()
+        self._passable.set()
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+        self.port = 0
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def close(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        self._abort()
+
+    @property
+    def in_use(self) -> bool:
+        return bool(self._writers)
+
+    def cut(self) -> None:
+        self._loop.call_soon_threadsafe(self._passable.clear)
+
+    def heal(self) -> None:
+        """What was held back passes now."""
+        self._loop.call_soon_threadsafe(self._passable.set)
+
+    def reset(self) -> None:
+        """Every connection ends with a reset, once; what was under way is lost."""
+        self._loop.call_soon_threadsafe(self._abort)
+
+    def _abort(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        await self._passable.wait()
+        try:
+            there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+        except OSError:
+            self._writers.discard(writer)
+            writer.transport.abort()
+            return
+        self._writers.add(there_writer)
+        for source, sink in ((reader, there_writer), (there_reader, writer)):
+            task = asyncio.create_task(self._pump(source, sink))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await source.read(_CHUNK_BYTES):
+                await self._passable.wait()
+                sink.write(data)
+                await sink.drain()
+        await self._passable.wait()
+        self._writers.discard(sink)
+        sink.close()
+
+
+class Network:
+    """Links between processes, in a thread of their own."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._links: list[Link] = []
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def link(self, target_port: int) -> Link:
+        """A new way to a port on loopback."""
+        link = Link(self._loop, target_port)
+        asyncio.run_coroutine_threadsafe(link.start(), self._loop).result(10)
+        self._links.append(link)
+        return link
+
+    def close(self) -> None:
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    async def _close(self) -> None:
+        for link in self._links:
+            await link.close()
+        running = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)

@@ -1,0 +1,147 @@
+"""What must hold in the recorded histories of clients. Pure: it looks at what was recorded, and judges."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.support.roster import stays
+
+Roster = frozenset[str]
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one connection was told, with the time of each message."""
+
+    user: str
+    group: int
+    gateway: int
+    log: list[dict[str, Any]]
+    times: list[float]
+    opened: float
+    closed: float | None
+
+
+@dataclass(frozen=True)
+class Tenure:
+    """A user was in a room with one connection, without a break, for the whole time."""
+
+    user: str
+    room: str
+    since: float
+    until: float
+
+
+@dataclass(frozen=True)
+class Ghost:
+    """A user was lost and stayed away; others had to be told within a bound, counted from `due_from`."""
+
+    user: str
+    room: str
+    lost: float
+    due_from: float
+
+
+@dataclass
+class Verdict:
+    violations: list[str] = field(default_factory=list)
+    ghost_seconds: list[float] = field(default_factory=list)
+
+
+def spelled(records: Iterable[Record], groups: dict[str, int]) -> list[str]:
+    """Each client for itself: joined and left in turn, `JoinedRoom` first, nothing of another room.
+
+    `groups`: of every user and every room; the groups share neither.
+    """
+    violations = []
+    for record in records:
+        try:
+            seen = stays(record.log)
+        except AssertionError as error:
+            violations.append(f"{record.user}: {error}")
+            continue
+        violations += [f"{record.user} is in a room not its own" for stay in seen if groups[stay.room] != record.group]
+        strangers = [user for user in _users_told_of(record.log) if groups.get(user) != record.group]
+        violations += [f"{record.user} was told of {user}, who was never in its rooms" for user in strangers]
+        violations += _strays(record)
+    return violations
+
+
+def _users_told_of(log: list[dict[str, Any]]) -> set[str]:
+    users = {message["payload"]["user"]["user_id"] for message in log if message["type"] == "UserJoined"}
+    for message in log:
+        if message["type"] == "JoinedRoom":
+            users |= {user["user_id"] for user in message["payload"]["users"]}
+    return users
+
+
+def _strays(record: Record) -> list[str]:
+    """Chat names the room it was said in."""
+    room, found = None, []
+    for message in record.log:
+        if message["type"] == "JoinedRoom":
+            room = message["payload"]["room_id"]
+        elif message["type"] == "Chat" and message["payload"]["content"].split(" ", 1)[0] != room:
+            found.append(f"{record.user} got chat of another room")
+    return found
+
+
+def false_leaves(records: Iterable[Record], tenures: Iterable[Tenure]) -> list[str]:
+    """Nobody may be told that someone has left who was there throughout."""
+    held = {(tenure.user, tenure.room): tenure for tenure in tenures}
+    violations = []
+    for record in records:
+        for time, room, user in _leaves(record):
+            tenure = held.get((user, room))
+            if tenure is not None and tenure.since <= time <= tenure.until:
+                violations.append(f"{record.user} on gateway {record.gateway} was told that {user} left, who had not")
+    return violations
+
+
+def _leaves(record: Record) -> list[tuple[float, str, str]]:
+    room, found = "", []
+    for time, message in zip(record.times, record.log, strict=True):
+        if message["type"] == "JoinedRoom":
+            room = message["payload"]["room_id"]
+        elif message["type"] == "UserLeft":
+            found.append((time, room, message["payload"]["user_id"]))
+    return found
+
+
+def ghosts(
+    records: Iterable[Record], departures: Iterable[Ghost], bound_seconds: float, excused: frozenset[int]
+) -> Verdict:
+    """Everyone who had the lost user in the roster is told in time; `excused` are gateways that were cut off."""
+    verdict = Verdict()
+    departures = list(departures)
+    for record in records:
+        if record.gateway in excused:
+            continue
+        leaves = _leaves(record)
+        for ghost in departures:
+            told = [time for time, room, user in leaves if (room, user) == (ghost.room, ghost.user)]
+            later = [time for time in told if time >= ghost.lost]
+            if not later:
+                continue  # was not there, or does not know yet: then the rosters at rest differ
+            took = later[0] - ghost.due_from
+            verdict.ghost_seconds.append(max(0.0, later[0] - ghost.lost))
+            if took > bound_seconds:
+                verdict.violations.append(
+                    f"{ghost.user} was shown to {record.user} for {took:.1f} s after the loss, {bound_seconds} allowed"
+                )
+    return verdict
+
+
+def at_rest(told: dict[str, Roster], truth: dict[str, Roster], rooms: dict[str, str]) -> list[str]:
+    """Differences between what each client (or replica) was told of its room and the truth.
+
+    `told` by name of the client, `rooms` the room of each, `truth` by room.
+    """
+    violations = []
+    for name, roster in told.items():
+        true = truth.get(rooms[name], frozenset())
+        if roster != true:
+            violations.append(
+                f"{name} in {rooms[name]}: ghosts {sorted(roster - true)}, missing {sorted(true - roster)}"
+            )
+    return violations

@@ -1,0 +1,84 @@
+"""What must be as it was once everyone has left."""
+
+import asyncio
+from dataclasses import dataclass
+
+from tests.faults.system import GATEWAYS, System
+from tests.support.processes import ServiceProcess
+from tests.support.waiting import eventually
+
+SETTLED_SECONDS = 30.0
+TASKS_MARGIN = 6
+"""Recurring work has a task now and then."""
+GROWTH_BYTES = 48 * 1024 * 1024
+
+_ZERO = {
+    "gateway": ("studyroom_gateway_connections", "studyroom_gateway_rooms", "studyroom_gateway_room_connections"),
+    "presence": ("studyroom_presence_members", "studyroom_presence_rooms"),
+    "provisioner": (),
+}
+
+
+@dataclass(frozen=True)
+class Count:
+    pid: int
+    tasks: float
+    subscriptions: float
+    resident_bytes: float
+
+
+@dataclass(frozen=True)
+class Base:
+    counts: dict[str, Count]
+    """By admin address."""
+
+    @classmethod
+    async def of(cls, system: System) -> "Base":
+        return cls({process.admin_url: await _count(process) for process in system.services})
+
+
+async def _count(process: ServiceProcess) -> Count:
+    def read() -> Count:
+        return Count(
+            process.pid,
+            process.metric("studyroom_event_loop_tasks"),
+            process.metric("studyroom_nats_subscriptions"),
+            process.metric("process_resident_memory_bytes"),
+        )
+
+    return await asyncio.to_thread(read)
+
+
+async def leaks(system: System, base: Base) -> list[str]:
+    """What has not come back to its base in time; processes that were started again have another pid."""
+    found: list[str] = []
+
+    async def gone() -> bool:
+        found[:] = [leak for process in system.services for leak in await _leaks_of(process, base)]
+        return not found
+
+    try:
+        await eventually(gone, "nothing is left", SETTLED_SECONDS)
+    except AssertionError:
+        return found
+    return []
+
+
+async def _leaks_of(process: ServiceProcess, base: Base) -> list[str]:
+    now, before = await _count(process), base.counts[process.admin_url]
+    found = []
+    for metric in _ZERO[process.name]:
+        value = await asyncio.to_thread(process.metric, metric)
+        if value:
+            found.append(f"{process.name}: {metric} is {value:.0f}")
+    if process.name == "presence":
+        leases = await asyncio.to_thread(process.metric, "studyroom_presence_leases")
+        if leases != GATEWAYS:
+            found.append(f"presence: {leases:.0f} leases of {GATEWAYS} gateways")
+    if now.subscriptions != before.subscriptions:
+        found.append(f"{process.name}: {now.subscriptions:.0f} subscriptions, {before.subscriptions:.0f} before")
+    if now.tasks > before.tasks + TASKS_MARGIN:
+        found.append(f"{process.name}: {now.tasks:.0f} tasks, {before.tasks:.0f} before")
+    if now.pid == before.pid and now.resident_bytes > before.resident_bytes + GROWTH_BYTES:
+        found.append(f"{process.name}: grew from {before.resident_bytes:.0f} to {now.resident_bytes:.0f} bytes")
+    return found

@@ -1,0 +1,191 @@
+"""One round: everyone works, faults happen and are mended, everyone rests, and the histories are judged."""
+
+import asyncio
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import nats
+
+from shared.ids import RoomId
+from shared.presence import Outcome, RosterReply, RosterRequest
+from shared.subjects import presence_roster, shard_of
+from tests.faults.actors import Actor
+from tests.faults.checker import Ghost, Record, Roster, Tenure, at_rest, false_leaves, ghosts, spelled
+from tests.faults.nemesis import Fault, inject
+from tests.faults.system import GIVEN_UP_SECONDS, GONE_SECONDS, System
+from tests.support.roster import stays
+
+REST_SECONDS = 30.0
+"""Everyone knows the truth this long after the last fault was mended and NATS is well."""
+_RECOVERY_SECONDS = 2.0
+_WORK_SECONDS = 1.5
+_REPLICA_QUESTIONS = 6
+"""To a queue group of two: all go to the same one in 3 % of rooms."""
+
+
+@dataclass
+class Round:
+    faults: list[Fault]
+    violations: list[str] = field(default_factory=list)
+    convergence_seconds: float = 0.0
+    ghost_seconds: list[float] = field(default_factory=list)
+    operations: int = 0
+    messages: int = 0
+
+
+async def play(system: System, actors: list[Actor], faults: list[Fault]) -> Round:
+    """Raises AssertionError when the system does not become healthy or an actor finds no place."""
+    outcome = Round(faults)
+    await asyncio.gather(*(actor.settle() for actor in actors))
+    began = time.monotonic()
+    operations = sum(actor.operations for actor in actors)
+    resting = asyncio.Event()
+    working = [asyncio.create_task(actor.work(resting)) for actor in actors]
+    try:
+        await asyncio.sleep(_WORK_SECONDS)
+        await asyncio.gather(*(inject(fault, system) for fault in faults))
+        await system.wait_healthy()
+        healthy = time.monotonic()
+        await asyncio.sleep(_WORK_SECONDS)
+    finally:
+        resting.set()
+        await asyncio.gather(*working)
+    await asyncio.gather(*(actor.settle() for actor in actors))
+    outcome.violations += await _rest(system, actors)
+    rested = time.monotonic()
+    outcome.convergence_seconds = rested - healthy
+    outcome.operations = sum(actor.operations for actor in actors) - operations
+    _judge(outcome, actors, began, healthy, rested)
+    return outcome
+
+
+async def _rest(system: System, actors: list[Actor]) -> list[str]:
+    """What still differs from the truth when the time for it is over; nothing, usually much earlier."""
+    deadline = time.monotonic() + REST_SECONDS
+    while True:
+        differences = _clients_differ(actors)
+        if not differences:
+            differences = await _replicas_differ(system, actors)
+        if not differences or time.monotonic() > deadline:
+            return differences
+        await asyncio.sleep(0.1)
+
+
+def _truth(actors: list[Actor]) -> dict[str, Roster]:
+    truth: dict[str, set[str]] = defaultdict(set)
+    for actor in actors:
+        if actor.room is not None:
+            truth[actor.room].add(actor.user)
+    return {room: frozenset(users) for room, users in truth.items()}
+
+
+def _clients_differ(actors: list[Actor]) -> list[str]:
+    told, rooms = {}, {}
+    for index, actor in enumerate(actors):
+        session = actor.session
+        if session is None or actor.room is None:
+            continue
+        name = f"{actor.user} (tab {index}, gateway {session.gateway})"
+        try:
+            last = stays(session.client.log)[-1]
+        except AssertionError as error:
+            return [f"{name}: {error}"]
+        told[name], rooms[name] = frozenset(last.users), last.room
+    return at_rest(told, _truth(actors), rooms)
+
+
+async def _replicas_differ(system: System, actors: list[Actor]) -> list[str]:
+    truth = _truth(actors)
+    told, rooms = {}, {}
+    connection = await system.connect()
+    try:
+        for room in sorted({room for actor in actors for room in actor.rooms}):
+            for question in range(_REPLICA_QUESTIONS):
+                name = f"presence ({question})"
+                subject = presence_roster(shard_of(RoomId(room)))
+                answer = await connection.request(subject, RosterRequest(room=RoomId(room)).encode(), timeout=2)
+                reply = RosterReply.decode(answer.data)
+                if reply.outcome is not Outcome.OK:
+                    return [f"presence answers {reply.outcome}"]
+                told[f"{name} {room}"] = frozenset[str](member.user for member in reply.members or [])
+                rooms[f"{name} {room}"] = room
+    except (TimeoutError, OSError, nats.errors.Error) as error:
+        return [f"presence does not answer: {error!r}"]
+    finally:
+        await connection.close()
+    return at_rest(told, truth, rooms)
+
+
+# --- judgement ---------------------------------------------------------------------------------------------
+
+
+def _judge(outcome: Round, actors: list[Actor], began: float, healthy: float, rested: float) -> None:
+    records = [record for actor in actors for record in _records(actor, began)]
+    groups = {actor.user: actor.group for actor in actors}
+    groups |= {room: actor.group for actor in actors for room in actor.rooms}
+    outcome.messages = sum(time_ >= began for record in records for time_ in record.times)
+    outcome.violations += spelled(records, groups)
+    excused = _excused(outcome.faults)
+    outcome.violations += false_leaves(records, _tenures(actors, began, rested, excused))
+    touched = frozenset(gateway for fault in outcome.faults for gateway in fault.gateways)
+    verdict = ghosts(records, _ghosts(outcome.faults, actors, began, healthy), GONE_SECONDS, touched)
+    outcome.violations += verdict.violations
+    outcome.ghost_seconds = verdict.ghost_seconds
+
+
+def _records(actor: Actor, since: float) -> list[Record]:
+    return [
+        Record(
+            actor.user, actor.group, session.gateway, session.client.log, session.client.times, session.opened,
+            session.closed,
+        )
+        for session in actor.sessions
+        if session.closed is None or session.closed >= since
+    ]  # fmt: skip
+
+
+def _tenures(actors: list[Actor], began: float, rested: float, excused: frozenset[int]) -> list[Tenure]:
+    found = []
+    for actor in actors:
+        session = actor.session
+        if not actor.steady or actor.wanted is None or session is None:
+            continue
+        if session.opened < began and session.gateway not in excused:
+            found.append(Tenure(actor.user, actor.wanted, began, rested))
+    return found
+
+
+def _ghosts(faults: list[Fault], actors: list[Actor], began: float, healthy: float) -> list[Ghost]:
+    only_gateways_died = all(fault.ends_gateway for fault in faults)
+    tabs = [actor.user for actor in actors]
+    return [
+        Ghost(lost.user, lost.room, lost.at, lost.at if only_gateways_died else max(lost.at, healthy))
+        for actor in actors
+        for lost in actor.departures
+        if lost.at >= began and tabs.count(actor.user) == 1
+    ]
+
+
+def _excused(faults: list[Fault]) -> frozenset[int]:
+    """Gateways that may have been given up: cut off or frozen for longer than lease and guard, all in all."""
+    excused = set()
+    for gateway in {gateway for fault in faults for gateway in fault.gateways}:
+        spans = sorted(
+            (fault.delay_seconds, fault.delay_seconds + fault.seconds + _RECOVERY_SECONDS)
+            for fault in faults
+            if gateway in fault.gateways or "NATS" in fault.name or "routes" in fault.name or "leader" in fault.name
+        )
+        if _longest(spans) - _RECOVERY_SECONDS > GIVEN_UP_SECONDS - _RECOVERY_SECONDS:
+            excused.add(gateway)
+    return frozenset(excused)
+
+
+def _longest(spans: list[tuple[float, float]]) -> float:
+    longest, start, end = 0.0, 0.0, -1.0
+    for first, last in spans:
+        if first > end:
+            start, end = first, last
+        end = max(end, last)
+        longest = max(longest, end - start)
+    return longest

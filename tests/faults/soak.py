@@ -1,0 +1,147 @@
+"""Rounds of random faults for as long as one likes: `make soak ARGS="--minutes 20 --seed 7"`."""
+
+import asyncio
+import json
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+
+import click
+
+from tests.faults.actors import Actor, crowd
+from tests.faults.leaks import Base, leaks
+from tests.faults.nemesis import NAMES, Fault, draw
+from tests.faults.rounds import Round, play
+from tests.faults.system import GONE_SECONDS, System, running_system
+
+ROUNDS_PER_CROWD = 8
+"""Then everyone leaves, leaks are looked for, and others come."""
+_DELAYS = (0.0, 4.0)
+
+
+@click.command()
+@click.option("--minutes", default=20.0, show_default=True, help="How long.")
+@click.option("--seed", default=None, type=int, help="Plays the same faults again; drawn when it is not given.")
+@click.option("--faults", "only", multiple=True, type=click.Choice(NAMES), help="Only these; can be repeated.")
+def main(minutes: float, seed: int | None, only: tuple[str, ...]) -> None:
+    """Inject one to three random faults at a time while clients work, and judge what they were told."""
+    seed = random.randrange(10**6) if seed is None else seed
+    directory = Path(tempfile.mkdtemp(prefix="studyroom-soak-"))
+    print(f"seed {seed}, logs in {directory}", flush=True)
+    soak = Soak(directory, random.Random(seed), only or NAMES)
+    with running_system(directory) as system:
+        asyncio.run(soak.run(system, seed, minutes * 60))
+    soak.print_table()
+    sys.exit(1 if soak.violations else 0)
+
+
+class Soak:
+    def __init__(self, directory: Path, dice: random.Random, names: tuple[str, ...]) -> None:
+        self._directory = directory
+        self._dice = dice
+        self._names = names
+        self._rounds: list[Round] = []
+        self._leaks = 0
+        self._began = time.monotonic()
+        self.violations = 0
+
+    async def run(self, system: System, seed: int, seconds: float) -> None:
+        await system.wait_healthy()
+        base = await Base.of(system)
+        generation = 0
+        while time.monotonic() - self._began < seconds:
+            actors = crowd(system, seed + generation)
+            try:
+                for _ in range(ROUNDS_PER_CROWD):
+                    if time.monotonic() - self._began < seconds:
+                        await self._round(system, actors)
+            finally:
+                await asyncio.gather(*(actor.end() for actor in actors))
+            left = await leaks(system, base)
+            self._leaks += len(left)
+            self._report("leaks", left)
+            generation += 1
+
+    def _plan(self) -> list[Fault]:
+        count = self._dice.choice([1, 2, 3])
+        return [draw(self._dice.choice(self._names), self._dice, delay_seconds=_DELAYS) for _ in range(count)]
+
+    async def _round(self, system: System, actors: list[Actor]) -> None:
+        plan = self._plan()
+        try:
+            outcome = await play(system, actors, plan)
+        except AssertionError as error:
+            outcome = Round(plan, [f"the round could not be played: {error}"])
+        self._rounds.append(outcome)
+        number = len(self._rounds)
+        print(
+            f"{number:4} {' & '.join(map(str, plan))}: at rest after {outcome.convergence_seconds:.1f} s, "
+            f"{outcome.messages} messages, {len(outcome.violations)} violations",
+            flush=True,
+        )
+        self._report(f"round {number}", outcome.violations)
+        if outcome.violations:
+            self._write_histories(number, actors)
+
+    def _report(self, what: str, violations: list[str]) -> None:
+        self.violations += len(violations)
+        for violation in violations:
+            print(f"     {what}: {violation}", flush=True)
+
+    def _write_histories(self, number: int, actors: list[Actor]) -> None:
+        with (self._directory / f"round-{number}.jsonl").open("w") as file:
+            for actor in actors:
+                for session in actor.sessions:
+                    client = session.client
+                    record = {
+                        "user": actor.user,
+                        "gateway": session.gateway,
+                        "opened": session.opened,
+                        "closed": session.closed,
+                        "log": list(zip(client.times, client.log, strict=True)),
+                    }
+                    file.write(json.dumps(record) + "\n")
+            file.write(json.dumps([asdict(fault) | {"gateways": list(fault.gateways)} for fault in
+                                   self._rounds[-1].faults]) + "\n")  # fmt: skip
+
+    def print_table(self) -> None:
+        injected = Counter(fault.name for outcome in self._rounds for fault in outcome.faults)
+        width = max(len(name) for name in NAMES) + 2
+        print(f"\n{'fault':<{width}}injected")
+        for name in NAMES:
+            print(f"{name:<{width}}{injected[name]:8}")
+        killed = [
+            seconds
+            for outcome in self._rounds
+            if outcome.faults and all(fault.ends_gateway for fault in outcome.faults)
+            for seconds in outcome.ghost_seconds
+        ]
+        convergence = [outcome.convergence_seconds for outcome in self._rounds]
+        every_ghost = [seconds for outcome in self._rounds for seconds in outcome.ghost_seconds]
+        rows = [
+            ("rounds", str(len(self._rounds))),
+            ("minutes", f"{(time.monotonic() - self._began) / 60:.1f}"),
+            ("operations of clients", str(sum(outcome.operations for outcome in self._rounds))),
+            ("messages seen by clients", str(sum(outcome.messages for outcome in self._rounds))),
+            ("at rest after the last mend, median and worst", _seconds(convergence)),
+            ("ghosts of a killed gateway, median and worst", f"{_seconds(killed)} ({GONE_SECONDS} allowed)"),
+            ("ghosts under all faults, median and worst", _seconds(every_ghost)),
+            ("leaks", str(self._leaks)),
+            ("violations", str(self.violations)),
+        ]
+        print()
+        for name, value in rows:
+            print(f"{name:<48}{value}")
+
+
+def _seconds(values: list[float]) -> str:
+    return f"{median(values):.1f} s, {max(values):.1f} s" if values else "none"
+
+
+if __name__ == "__main__":
+    main()
