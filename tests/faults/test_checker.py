@@ -1,0 +1,102 @@
+"""The checker can fail: each of its rules on a history that breaks it, and the whole on a gateway that is broken."""
+
+import asyncio
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.actors import Crowd, crowd
+from tests.faults.checker import Ghost, Record, Tenure, at_rest, false_leaves, ghosts, spelled
+from tests.faults.nemesis import draw
+from tests.faults.rounds import play
+from tests.faults.system import running_system
+
+ADA, BEN, STRANGER, ROOM, ELSEWHERE = "ada", "ben", "stranger", "room", "elsewhere"
+GROUPS = {ADA: 0, BEN: 0, ROOM: 0, STRANGER: 1, ELSEWHERE: 1}
+WITHOUT_ANNOUNCEMENT = Path(__file__).parent / "without_announcement.py"
+
+
+def joined_room(room: str, *users: str) -> dict[str, Any]:
+    return {"type": "JoinedRoom", "payload": {"room_id": room, "users": [{"user_id": user} for user in users]}}
+
+
+def joined(user: str) -> dict[str, Any]:
+    return {"type": "UserJoined", "payload": {"user": {"user_id": user}}}
+
+
+def left(user: str) -> dict[str, Any]:
+    return {"type": "UserLeft", "payload": {"user_id": user}}
+
+
+def chat(room: str) -> dict[str, Any]:
+    return {"type": "Chat", "payload": {"content": f"{room} says someone", "seq": 1}}
+
+
+def record(*log: dict[str, Any], user: str = ADA, gateway: int = 0) -> Record:
+    """A message each second."""
+    return Record(user, 0, gateway, list(log), [float(second) for second in range(len(log))], 0.0, None)
+
+
+def test_a_right_history_has_no_violations():
+    fine = record(joined_room(ROOM, ADA), joined(BEN), chat(ROOM), left(BEN), joined(BEN))
+    assert spelled([fine], GROUPS) == []
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        [joined(BEN)],
+        [joined_room(ROOM, ADA), joined(ADA)],
+        [joined_room(ROOM, ADA), left(BEN)],
+        [joined_room(ROOM, ADA, ADA)],
+        [joined_room(ELSEWHERE, ADA)],
+        [joined_room(ROOM, ADA), joined(STRANGER)],
+        [joined_room(ROOM, ADA, STRANGER)],
+        [joined_room(ROOM, ADA), chat(ELSEWHERE)],
+        [chat(ROOM)],
+    ],
+    ids=[
+        *("event first", "joined twice", "left twice", "twice in a roster", "wrong room", "stranger joins"),
+        *("stranger in roster", "chat of elsewhere", "chat first"),
+    ],
+)
+def test_a_history_that_breaks_the_protocol_is_a_violation(log: list[dict[str, Any]]):
+    assert spelled([record(*log)], GROUPS)
+
+
+def test_a_leave_of_someone_who_stayed_is_a_violation_and_of_someone_who_did_not_is_none():
+    told = record(joined_room(ROOM, ADA, BEN), left(BEN))
+    assert false_leaves([told], [Tenure(BEN, ROOM, 0.0, 5.0)])
+    assert false_leaves([told], [Tenure(BEN, ROOM, 2.0, 5.0), Tenure(BEN, ELSEWHERE, 0.0, 5.0)]) == []
+
+
+def test_a_ghost_that_is_shown_for_too_long_is_a_violation():
+    told = record(joined_room(ROOM, ADA, BEN), chat(ROOM), chat(ROOM), left(BEN), gateway=2)
+    lost = Ghost(BEN, ROOM, lost=0.5, due_from=1.0)
+    verdict = ghosts([told], [lost], 1.5, frozenset())
+    assert verdict.violations
+    assert verdict.ghost_seconds == [2.5]
+    assert ghosts([told], [lost], 2.5, frozenset()).violations == []
+    assert ghosts([told], [lost], 1.5, frozenset({2})).violations == []
+
+
+def test_a_roster_that_is_not_the_truth_is_a_violation():
+    rooms, truth = {"a client": ROOM}, {ROOM: frozenset({ADA})}
+    assert at_rest({"a client": frozenset({ADA})}, truth, rooms) == []
+    assert at_rest({"a client": frozenset({ADA, BEN})}, truth, rooms)
+    assert at_rest({"a client": frozenset()}, truth, rooms)
+    assert at_rest({"a client": frozenset({ADA})}, {}, rooms)
+
+
+@pytest.mark.timeout(180)
+async def test_a_gateway_that_does_not_announce_its_members_is_caught(tmp_path: Path):
+    with running_system(tmp_path, [sys.executable, str(WITHOUT_ANNOUNCEMENT), "gateway"]) as system:
+        await system.wait_healthy()
+        actors = crowd(system, 1, Crowd(steady=6, mortal=0, busy=6, second_tabs=0, rooms=2))
+        outcome = await play(system, actors, [draw("restart NATS without its storage", random.Random(1))])
+        await asyncio.gather(*(actor.end() for actor in actors))
+    print(f"{len(outcome.violations)} violations, the first: {outcome.violations[0] if outcome.violations else None}")
+    assert outcome.violations
