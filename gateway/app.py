@@ -2,20 +2,22 @@
 
 from pathlib import Path
 
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import HTTPException
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.exceptions import HTTPException, RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
+from gateway.http_rooms import HttpRefusal
 from shared.errors import ErrorCode
 
 WEBSOCKET_PATH = "/ws"
 _PAGE = Path(__file__).parent / "static" / "index.html"
-_UPGRADE_REQUIRED = 426
+_BAD_REQUEST, _UPGRADE_REQUIRED = 400, 426
 
 
-def build_app(*, with_page: bool) -> FastAPI:
+def build_app(*, with_page: bool, rooms: APIRouter) -> FastAPI:
     app = FastAPI(title="studyroom gateway", docs_url=None, redoc_url=None)
+    app.include_router(rooms)
 
     @app.get("/health")
     async def health() -> dict[str, str]:
@@ -44,6 +46,15 @@ def build_app(*, with_page: bool) -> FastAPI:
     @app.exception_handler(StarletteHTTPException)
     async def refused(_request: Request, error: HTTPException) -> Response:
         return _error(error.status_code, ErrorCode.NOT_FOUND, str(error.detail))
+
+    @app.exception_handler(HttpRefusal)
+    async def refused_by_us(_request: Request, refusal: HttpRefusal) -> Response:
+        return _error(refusal.status, refusal.code, str(refusal), **refusal.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        return _error(_BAD_REQUEST, ErrorCode.INVALID_REQUEST, f"{first['loc'][-1]}: {first['msg']}")
 
     return app
 

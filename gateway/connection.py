@@ -1,6 +1,5 @@
 """One client's connection: what it says is validated, decided by its session, and carried out."""
 
-import asyncio
 import time
 from typing import TYPE_CHECKING, Protocol
 
@@ -78,7 +77,6 @@ class Connection:
         "heard_beat",
         "id",
         "identity",
-        "leaving",
         "open",
         "pinged",
         "room",
@@ -93,8 +91,6 @@ class Connection:
         self.open = False
         self.room: Room | None = None
         """The room that delivers to this connection."""
-        self.leaving: asyncio.Task[None] | None = None
-        """The last leave that presence may not have confirmed yet."""
         self.heard_beat = hub.beat
         self.pinged = False
 

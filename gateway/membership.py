@@ -1,12 +1,11 @@
 """Joining and leaving rooms: the conversation with presence on behalf of connections.
 
-Operations of one connection happen one after the other: a leave that presence has not confirmed holds up the next
-join, never the other way round, so that presence cannot see them in the wrong order.
+A leave that presence has not confirmed holds up the connection's next join of the same room, so that presence cannot
+see them in the wrong order.
 """
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Coroutine, Iterator, Mapping
 from typing import Any
 
@@ -21,7 +20,7 @@ from services.tasks import Tasks
 from shared.errors import ErrorCode
 from shared.ids import ConnectionId, GatewayId, RoomId
 from shared.presence import CompareRequest, CompleteRequest, JoinRequest, LeaveRequest, Place
-from shared.subjects import shard_of
+from shared.subjects import presence_join, shard_of
 
 log = logs.get(__name__)
 
@@ -60,8 +59,8 @@ class Membership:
         self._restoring: dict[ConnectionId, asyncio.Task[None]] = {}
         self._once_more: set[ConnectionId] = set()
         """Those that are missed again while they are being restored."""
-        self._being_told: Counter[Place] = Counter()
-        """Leaves that presence may not have been told of yet."""
+        self._leaving: dict[Place, asyncio.Task[None]] = {}
+        """The last leave of each place that presence may not have been told of yet."""
 
     async def settled(self) -> None:
         """Returns when no join or leave is under way."""
@@ -78,8 +77,8 @@ class Membership:
         `lost`: the connection was lost; its user keeps the place for the grace period.
         """
         room.dismiss(connection)
-        place = connection.place(room.id)
-        connection.leaving = self._begin("leave", self._leave(place, room, connection.leaving, lost=lost))
+        self._begin("let go", self._rooms.leave(room))
+        self._tell_left(connection.place(room.id), lost=lost)
 
     def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._tasks.spawn(name, work)
@@ -95,8 +94,9 @@ class Membership:
         asked = entered = False
         try:
             async with asyncio.timeout(self._join_deadline_seconds), self._rooms.hold(room_id) as room:
-                if connection.leaving is not None:
-                    await asyncio.shield(connection.leaving)
+                leaving = self._leaving.get(connection.place(room_id))
+                if leaving is not None:
+                    await asyncio.shield(leaving)
                 if not connection.open:
                     return
                 asked = True
@@ -116,9 +116,11 @@ class Membership:
             result, asked = "full", False
             connection.join_failed(ErrorCode.ROOM_FULL, str(error))
         except (BusError, PresenceRefused, TimeoutError) as error:
-            log.warning("join failed", error=str(error) or "deadline", room=room_id)
+            why = self._presence.why_unavailable(presence_join(shard_of(room_id)))
+            log.warning("join failed", error=str(error) or why, room=room_id)
             result = "unavailable"
-            connection.join_failed(ErrorCode.PRESENCE_UNAVAILABLE, "the room cannot be joined now, try again")
+            message = f"the room cannot be joined now, try again: {why}"
+            connection.join_failed(ErrorCode.PRESENCE_UNAVAILABLE, message)
         except Exception:
             connection.join_failed(ErrorCode.INTERNAL, "the join failed on our side")
             raise
@@ -180,7 +182,7 @@ class Membership:
             for room in self._rooms.in_shard(shard):
                 room.doubt()
             connections = {connection.id for connection in self._connections_in(shard)}
-            leaving = {place.connection for place in self._being_told if shard_of(place.room) == shard}
+            leaving = {place.connection for place in self._leaving if shard_of(place.room) == shard}
             # First what is too much: restoring makes entries newer than the count, and those are spared.
             await self._presence.complete(
                 CompleteRequest.model_construct(
@@ -261,38 +263,37 @@ class Membership:
 
     # --- leave ---
 
-    async def _leave(self, place: Place, room: Room, before: asyncio.Task[None] | None, *, lost: bool) -> None:
-        await self._rooms.leave(room)
-        await self._tell_left(place, before, lost=lost)
-
     def _withdraw(self, place: Place, connection: Connection) -> None:
         """Undo a join that may have been written."""
-        lost = not connection.open
-        connection.leaving = self._begin("withdraw", self._tell_left(place, connection.leaving, lost=lost))
+        self._tell_left(place, lost=not connection.open)
 
     def join_was_late(self, place: Place) -> None:
         """Presence carried out a join after we had given it up, and after its leave perhaps."""
         connection = self._connections.get(place.connection)
         if connection is None:
-            self._begin("withdraw", self._tell_left(place, None, lost=True))
+            self._tell_left(place, lost=True)
         elif not connection.is_or_will_be_in(place.room):
             self._withdraw(place, connection)
 
-    async def _tell_left(self, place: Place, before: asyncio.Task[None] | None, *, lost: bool = False) -> None:
+    def _tell_left(self, place: Place, *, lost: bool) -> None:
+        before = self._leaving.get(place)
+        task = self._leaving[place] = self._begin("leave", self._leave(place, before, lost=lost))
+
+        def ended(_task: asyncio.Task[None]) -> None:
+            if self._leaving.get(place) is task:
+                del self._leaving[place]
+
+        task.add_done_callback(ended)
+
+    async def _leave(self, place: Place, before: asyncio.Task[None] | None, *, lost: bool) -> None:
         """Asks until presence answers."""
-        self._being_told[place] += 1
+        if before is not None:
+            await asyncio.shield(before)
+        request = LeaveRequest.model_construct(room=place.room, user=place.user, connection=place.connection, lost=lost)
         try:
-            if before is not None and not before.done():
-                await asyncio.shield(before)
-            await self._presence.leave(
-                LeaveRequest.model_construct(room=place.room, user=place.user, connection=place.connection, lost=lost)
-            )
+            await self._presence.leave(request)
         except PresenceRefused as error:
             log.error("a leave was refused", error=str(error), room=place.room)
-        finally:
-            self._being_told[place] -= 1
-            if not self._being_told[place]:
-                del self._being_told[place]
 
 
 def _connections(room: Room) -> Iterator[Connection]:

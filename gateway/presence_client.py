@@ -7,7 +7,9 @@ carried out twice is harmless; being carried out *late* is not, so late answers 
 
 import asyncio
 import random
+from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -25,6 +27,8 @@ from shared.presence import (
     LeaveRequest,
     Outcome,
     Place,
+    RoomsReply,
+    RoomsRequest,
     RosterReply,
     RosterRequest,
 )
@@ -39,7 +43,9 @@ _PATIENCE_MAX = 12.0
 _UNAVAILABLE_WAIT_SECONDS = 0.05
 """Before asking again when the answer was that nobody, or not this replica, can answer now."""
 
-Reply = TypeVar("Reply", RosterReply, LeaveReply, CompareReply)
+Reply = TypeVar("Reply", RosterReply, LeaveReply, CompareReply, RoomsReply)
+_Parts = dict[str, list[RosterReply]]
+"""Rosters that came in part, by the id of the answer."""
 Late = Callable[[Place], None]
 
 
@@ -61,6 +67,8 @@ class PresenceClient:
         self._inbox = ""
         self._count = 0
         self._waiting: dict[str, asyncio.Queue[bytes]] = {}
+        self._unserved: set[str] = set()
+        """Subjects at which nobody listened the last time."""
 
     async def start(self) -> None:
         self._inbox = self._bus.new_inbox()
@@ -88,38 +96,66 @@ class PresenceClient:
         """Raises PresenceRefused."""
         return await self._ask(subjects.presence_compare(shard), request.encode(), CompareReply)
 
+    async def rooms(self, request: RoomsRequest) -> RoomsReply:
+        """Raises PresenceRefused."""
+        return await self._ask(subjects.presence_rooms(request.shard), request.encode(), RoomsReply)
+
+    def why_unavailable(self, subject: str) -> str:
+        """For people, after a request on this subject got no answer in time."""
+        if subject in self._unserved:
+            return f"no presence replica serves shard {subject.split('.')[1]} now"
+        return "presence did not answer in time"
+
     async def _ask(self, subject: str, request: bytes, kind: type[Reply], *, growth: float = 1.0) -> Reply:
         self._count += 1
         token = str(self._count)
         answers: asyncio.Queue[bytes] = asyncio.Queue()
         self._waiting[token] = answers
         patience = 1.0
+        parts: _Parts = defaultdict(list)
         try:
             while True:
                 self._bus.publish(subject, request, reply=f"{self._inbox}.{token}")
-                jitter = random.uniform(0.8, 1.2)  # noqa: S311 - jitter
-                reply = await self._next_answer(answers, kind, patience * jitter)
+                reply = None
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_ASK_AGAIN_SECONDS * patience * random.uniform(0.8, 1.2)):  # noqa: S311
+                        reply = await self._next_answer(subject, answers, parts, kind)
+                        if reply is None:
+                            await asyncio.sleep(_UNAVAILABLE_WAIT_SECONDS * patience)
                 if reply is not None:
                     return reply
                 patience = min(patience * growth, _PATIENCE_MAX)
         finally:
             del self._waiting[token]
 
-    async def _next_answer(self, answers: "asyncio.Queue[bytes]", kind: type[Reply], patience: float) -> Reply | None:
-        """None when it is time to ask again. `patience` multiplies how long that takes."""
-        try:
-            async with asyncio.timeout(_ASK_AGAIN_SECONDS * patience):
-                reply = _decode(await answers.get(), kind)
-        except TimeoutError:
+    async def _next_answer(
+        self, subject: str, answers: "asyncio.Queue[bytes]", parts: _Parts, kind: type[Reply]
+    ) -> Reply | None:
+        """None when the answer is no use. Raises PresenceRefused."""
+        while True:
+            reply = self._take(subject, await answers.get(), kind)
+            if not isinstance(reply, RosterReply) or reply.parts == 1:
+                return reply
+            gathered = parts[reply.answer]
+            gathered.append(reply)
+            if len(gathered) == reply.parts:
+                members = [member for part in gathered for member in part.members or []]
+                return reply.model_copy(update={"members": members, "parts": 1})
+
+    def _take(self, subject: str, answer: bytes, kind: type[Reply]) -> Reply | None:
+        """None for an answer that is no use. Raises PresenceRefused."""
+        if answer:
+            self._unserved.discard(subject)
+        else:
+            self._unserved.add(subject)
+        reply = _decode(answer, kind)
+        if reply is None or reply.outcome is Outcome.UNAVAILABLE:
             return None
-        if reply is not None and reply.outcome is Outcome.OK:
-            return reply
-        if reply is not None and reply.outcome is Outcome.FULL:
+        if reply.outcome is Outcome.FULL:
             raise RoomFull("the room has as many members as it may have")
-        if reply is not None and reply.outcome is Outcome.INVALID:
+        if reply.outcome is Outcome.INVALID:
             raise PresenceRefused("presence does not understand this gateway")
-        await asyncio.sleep(_UNAVAILABLE_WAIT_SECONDS * patience)
-        return None
+        return reply
 
     def _on_reply(self, message: Message) -> None:
         answers = self._waiting.get(message.subject.rsplit(".", 1)[1])

@@ -12,6 +12,7 @@ from gateway.chat import ChatPublisher
 from gateway.connection import Connection
 from gateway.drain import Drain
 from gateway.heartbeat import Heartbeat
+from gateway.http_rooms import rooms_router
 from gateway.identity import Authenticator, Unauthorized
 from gateway.lease import Lease
 from gateway.membership import Membership
@@ -100,7 +101,15 @@ class Gateway:
             handshake_seconds=self._settings.handshake_seconds,
         )
         self._server = HttpServer(
-            build_app(with_page=self._settings.page),
+            build_app(
+                with_page=self._settings.page,
+                rooms=rooms_router(
+                    self._presence,
+                    self._authenticator,
+                    epoch=self.epoch,
+                    deadline_seconds=self._settings.request_deadline_seconds,
+                ),
+            ),
             listener,
             http=functools.partial(HttpProtocol, self, limits, self._awaiting_head),
             websocket=WebSocketProtocol,

@@ -30,7 +30,9 @@ class GatewaySettings(Settings):
     message_max_bytes: int = Field(65_536, ge=1024, description="Size of one message, over all its fragments.")
     chat_max_chars: int = Field(4000, ge=1, description="Length of one chat message.")
     write_buffer_max_bytes: int = Field(
-        1024 * 1024, ge=65_536, description="A client that leaves more than this unread is closed (4000)."
+        8 * 1024 * 1024,
+        ge=65_536,
+        description="A client that leaves more than this unread is closed (4000); a full room's roster has to fit.",
     )
 
     ping_interval_seconds: float = Field(20.0, gt=0, description="A silent client is pinged this often.")
@@ -48,6 +50,10 @@ class GatewaySettings(Settings):
     )
     chat_deadline_seconds: float = Field(
         5.0, gt=0, description="Chat that is not stored by then is answered `chat_unavailable`."
+    )
+
+    request_deadline_seconds: float = Field(
+        5.0, gt=0, description="An HTTP request about rooms that presence has not answered by then is answered 503."
     )
 
     drain_delay_seconds: float = Field(

@@ -90,7 +90,7 @@ class LeaseKeeper:
         self._present = present
         self._drop = drop
         self._expired = expired
-        self._watch = Watch(bus, subjects.GATEWAYS_STREAM, subjects.GATEWAY_KEYS)
+        self._watch = Watch(bus, subjects.GATEWAYS_STREAM, [subjects.GATEWAY_KEYS])
 
     async def keep(self) -> None:
         """Never returns."""

@@ -18,10 +18,13 @@ from shared.presence import (
     LeaveRequest,
     Outcome,
     Place,
+    RoomsReply,
+    RoomsRequest,
+    RoomSummary,
     RosterReply,
     RosterRequest,
 )
-from shared.subjects import shard_of
+from shared.subjects import SHARDS, shard_of
 
 _DROP_SECONDS = 5.0
 
@@ -196,6 +199,19 @@ class Operations:
     async def roster(self, request: RosterRequest) -> RosterReply:
         self._check_ready()
         return self._reply(request.room, with_members=True)
+
+    async def rooms(self, request: RoomsRequest) -> RoomsReply:
+        """From the asked place on, through the shards behind it for as long as they are served here."""
+        self._check_ready()
+        mirror, found = self._store.mirror, list[RoomSummary]()
+        shard, after = request.shard, request.after
+        while shard in self._store.shards:
+            rooms = mirror.rooms_of(shard, after=after, limit=request.limit - len(found))
+            found += [RoomSummary.model_construct(room=room, members=len(mirror.rooms[room])) for room in rooms]
+            if len(found) >= request.limit:
+                break
+            shard, after = shard + 1, ""
+        return RoomsReply(outcome=Outcome.OK, rooms=found, next_shard=shard if shard < SHARDS else None)
 
     def _reply(
         self, room: RoomId, *, sequence: int = 0, joined: Place | None = None, with_members: bool

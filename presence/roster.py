@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from heapq import nsmallest
 
 from shared.ids import GatewayId, RoomId, UserId
 from shared.messages import CursorPosition
 from shared.presence import Entry, Member, member_digest
+from shared.subjects import shard_of
 
 MARKERS_KEPT = 100_000
 ROOM_REVISIONS_KEPT = 200_000
@@ -34,12 +36,16 @@ class Mirror:
     _gateways: dict[GatewayId, set[tuple[RoomId, UserId]]] = field(default_factory=dict)
     _room_revisions: dict[RoomId, int] = field(default_factory=dict)
     _digests: dict[RoomId, int] = field(default_factory=dict)
+    _by_shard: dict[int, set[RoomId]] = field(default_factory=dict)
 
     def put(self, room: RoomId, user: UserId, entry: Entry, sequence: int) -> None:
         self.applied = max(self.applied, sequence)
         self._markers.pop((room, user), None)
         self._touch(room, sequence)
-        members = self.rooms.setdefault(room, {})
+        members = self.rooms.get(room)
+        if members is None:
+            members = self.rooms[room] = {}
+            self._by_shard.setdefault(shard_of(room), set()).add(room)
         seat = members.get(user)
         if seat is None:
             members[user] = Seat(entry, sequence)
@@ -64,6 +70,7 @@ class Mirror:
             if not members:
                 del self.rooms[room]
                 self._digests.pop(room, None)
+                self._by_shard[shard_of(room)].discard(room)
 
     def catch_up(self, sequence: int) -> None:
         """Everything up to `sequence` has been taken in, though the last of it is not ours."""
@@ -102,6 +109,11 @@ class Mirror:
     def room_revision(self, room: RoomId) -> int:
         """Sequence of the room's last change, removals included; 0 when that was too long ago to remember."""
         return self._room_revisions.get(room, 0)
+
+    def rooms_of(self, shard: int, *, after: str, limit: int) -> list[RoomId]:
+        """Up to `limit` rooms that have members, in the order of their ids, behind `after`."""
+        behind = (room for room in self._by_shard.get(shard, ()) if room > after)
+        return nsmallest(limit, behind)
 
     def digest(self, room: RoomId) -> int:
         """Of the members and their revisions."""

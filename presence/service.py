@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
+from uuid import uuid4
 
 from pydantic import ValidationError
 
@@ -10,10 +11,10 @@ from presence.grace import Graces
 from presence.leases import LeaseKeeper, Leases
 from presence.metrics import PresenceMetrics
 from presence.operations import Operations
-from presence.settings import PresenceSettings
+from presence.settings import PresenceSettings, parse_shards
 from presence.store import Store
 from services import logs
-from services.bus import BusError, Message, Subscription
+from services.bus import BusError, Handler, Message, Subscription
 from services.process import Chassis, Service, ServiceSpec
 from services.settings import Settings, StorageSettings
 from shared import subjects
@@ -29,18 +30,21 @@ from shared.presence import (
     LeaveRequest,
     Outcome,
     RecallRequest,
+    RoomsReply,
+    RoomsRequest,
     RosterReply,
     RosterRequest,
+    split_roster,
 )
 
 log = logs.get(__name__)
 
-_REPLY_MAX_BYTES = 1_000_000
-"""A little under NATS's default limit of one message, 1 MiB."""
+_REPLY_MAX_BYTES = 900_000
+"""Well under NATS's default limit of one message, 1 MiB."""
 
 _RECALL_SECONDS = (0.0, 2.0)
 
-Reply = RosterReply | LeaveReply | CompareReply
+Reply = RosterReply | LeaveReply | CompareReply | RoomsReply
 Answer = Callable[[bytes], Awaitable[Reply]]
 
 
@@ -58,6 +62,7 @@ class Presence:
         )
         self._store = Store(
             chassis.bus,
+            shards=parse_shards(own.shards),
             marker_ttl_seconds=storage.presence_marker_ttl_seconds,
             on_rebuilt=self._on_rebuilt,
             on_change=self._graces.changed,
@@ -88,19 +93,24 @@ class Presence:
         self._tasks.supervise("presence mirror", self._store.keep)
         await self._store.wait_ready()
         self._tasks.supervise("leases", self._lease_keeper.keep)
-        operations, queue = self._operations, subjects.PRESENCE_QUEUE
-        for subject, answer in (
-            (subjects.ALL_JOINS, _handler(JoinRequest, operations.join)),
-            (subjects.ALL_LEAVES, _handler(LeaveRequest, operations.leave)),
-            (subjects.ALL_ROSTERS, _handler(RosterRequest, operations.roster)),
-            (subjects.ALL_COMPLETES, _handler(CompleteRequest, operations.complete)),
-            (subjects.ALL_COMPARES, _handler(CompareRequest, operations.compare)),
+        operations = self._operations
+        for kind, answer in (
+            (subjects.presence_join, _handler(JoinRequest, operations.join)),
+            (subjects.presence_leave, _handler(LeaveRequest, operations.leave)),
+            (subjects.presence_roster, _handler(RosterRequest, operations.roster)),
+            (subjects.presence_complete, _handler(CompleteRequest, operations.complete)),
+            (subjects.presence_compare, _handler(CompareRequest, operations.compare)),
+            (subjects.presence_rooms, _handler(RoomsRequest, operations.rooms)),
         ):
-            self._subscriptions.append(await self._bus.subscribe(subject, self._accept(answer), queue=queue))
-        self._subscriptions.append(await self._bus.subscribe(subjects.ALL_CURSORS, self._take_cursors))
+            await self._listen(kind, self._accept(answer), queue=subjects.PRESENCE_QUEUE)
+        await self._listen(subjects.presence_cursors, self._take_cursors)
         await self._bus.flush()
         self._started = True
         self._recall()
+
+    async def _listen(self, kind: Callable[[int], str], handler: Handler, *, queue: str = "") -> None:
+        for subject in subjects.of_shards(kind, self._store.shards):
+            self._subscriptions.append(await self._bus.subscribe(subject, handler, queue=queue))
 
     def not_ready(self) -> list[str]:
         return [] if self._store.ready else ["the presence mirror is not complete"]
@@ -129,26 +139,26 @@ class Presence:
 
     async def _work(self, name: str, answer: Answer, message: Message) -> None:
         with self._metrics.request_duration.labels(request=name).time():
-            outcome, reply = await self._answer(answer, message)
-        if outcome is not Outcome.OK:
-            self._metrics.refused.labels(outcome=outcome.value).inc()
-        self._bus.publish(message.reply, reply)
+            reply = await self._answer(answer, message)
+        if reply.outcome is not Outcome.OK:
+            self._metrics.refused.labels(outcome=reply.outcome.value).inc()
+        encoded = reply.encode()
+        if len(encoded) <= _REPLY_MAX_BYTES or not isinstance(reply, RosterReply):
+            self._bus.publish(message.reply, encoded)
+            return
+        for part in split_roster(reply, uuid4().hex, _REPLY_MAX_BYTES):
+            self._bus.publish(message.reply, part.encode())
 
-    async def _answer(self, answer: Answer, message: Message) -> tuple[Outcome, bytes]:
+    async def _answer(self, answer: Answer, message: Message) -> Reply:
         try:
             async with asyncio.timeout(self._deadline_seconds), self._slots:
-                reply = await answer(message.data)
+                return await answer(message.data)
         except ValidationError as error:
             log.error("a request is not ours", subject=message.subject, error=str(error))
-            return Outcome.INVALID, LeaveReply(outcome=Outcome.INVALID).encode()
+            return LeaveReply(outcome=Outcome.INVALID)
         except (BusError, TimeoutError) as error:
             log.warning("request not carried out", subject=message.subject, error=str(error) or "deadline")
-            return Outcome.UNAVAILABLE, LeaveReply(outcome=Outcome.UNAVAILABLE).encode()
-        encoded = reply.encode()
-        if len(encoded) > _REPLY_MAX_BYTES:
-            log.error("a roster is too large for one message", subject=message.subject, bytes=len(encoded))
-            return Outcome.UNAVAILABLE, LeaveReply(outcome=Outcome.UNAVAILABLE).encode()
-        return reply.outcome, encoded
+            return LeaveReply(outcome=Outcome.UNAVAILABLE)
 
     def _on_rebuilt(self) -> None:
         self._metrics.rebuilds.inc()
@@ -165,7 +175,7 @@ class Presence:
         """Digests that went by unheard: ask for the last cursors, once more when our interest is known everywhere."""
         for wait_seconds in _RECALL_SECONDS:
             await asyncio.sleep(wait_seconds)
-            self._bus.publish(subjects.CURSOR_RECALL, RecallRequest(shards=list(range(subjects.SHARDS))).encode())
+            self._bus.publish(subjects.CURSOR_RECALL, RecallRequest(shards=sorted(self._store.shards)).encode())
 
     def _on_ghosts_gone(self, gateway: GatewayId) -> None:
         seconds = self._leases.bury(gateway, asyncio.get_running_loop().time())
@@ -180,7 +190,7 @@ class Presence:
             log.error("a cursor digest is not ours", error=str(error))
 
 
-Request = TypeVar("Request", JoinRequest, LeaveRequest, RosterRequest, CompleteRequest, CompareRequest)
+Request = TypeVar("Request", JoinRequest, LeaveRequest, RosterRequest, CompleteRequest, CompareRequest, RoomsRequest)
 
 
 def _handler(kind: type[Request], work: Callable[[Request], Awaitable[Reply]]) -> Answer:

@@ -1,7 +1,7 @@
 """The presence bucket: compare-and-set writes, and the mirror, which is built anew whenever its watch breaks."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from pydantic import ValidationError
 
@@ -33,6 +33,7 @@ class Store:
         self,
         bus: Bus,
         *,
+        shards: Collection[int],
         marker_ttl_seconds: int,
         on_rebuilt: Callable[[], None] = lambda: None,
         on_change: Change = lambda _room, _user, _sequence, _entry: None,
@@ -42,7 +43,9 @@ class Store:
         self._marker_ttl_seconds = marker_ttl_seconds
         self._on_rebuilt = on_rebuilt
         self._on_change = on_change
-        self._watch = Watch(bus, subjects.PRESENCE_STREAM, subjects.PRESENCE_KEYS)
+        self.shards = frozenset(shards)
+        self._keys = subjects.of_shards(subjects.presence_keys_of_shard, self.shards)
+        self._watch = Watch(bus, subjects.PRESENCE_STREAM, self._keys)
         self._ready = asyncio.Event()
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self.mirror = Mirror()
@@ -81,7 +84,14 @@ class Store:
 
     async def last_sequence(self, room: RoomId, user: UserId) -> int:
         """The key's last sequence as the stream's leader knows it; 0 when there is none. Raises BusError."""
-        key = subjects.presence_key(room, user)
+        return await self._last_sequence(subjects.presence_key(room, user))
+
+    async def _is_behind(self) -> bool:
+        """The leader has changes of our shards, of which the watch knows none."""
+        return any([await self._last_sequence(keys) for keys in self._keys])
+
+    async def _last_sequence(self, key: str) -> int:
+        """`key`: a subject, wildcards allowed."""
         try:
             answer = await self._bus.api(
                 f"STREAM.MSG.GET.{subjects.PRESENCE_STREAM}",
@@ -156,7 +166,7 @@ class Store:
         epoch, waiting_changes, messages, last = await self._watch.start(apply)
         if waiting_changes:
             await self._until_loaded(loaded)
-        elif messages:
+        elif messages and await self._is_behind():
             raise BusUnavailable("the consumer's server is behind the leader")
         else:
             fresh.catch_up(last)

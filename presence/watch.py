@@ -25,8 +25,8 @@ Apply = Callable[[Message, int, int], None]
 class Watch:
     """One consumer over a key-value stream; `start` replaces it by a new one."""
 
-    def __init__(self, bus: Bus, stream: str, keys: str) -> None:
-        """`keys`: the subject filter."""
+    def __init__(self, bus: Bus, stream: str, keys: list[str]) -> None:
+        """`keys`: subjects of the stream, disjoint."""
         self._bus = bus
         self._stream = stream
         self._keys = keys
@@ -79,7 +79,7 @@ class Watch:
                     "deliver_policy": "last_per_subject",
                     "ack_policy": "none",
                     "replay_policy": "instant",
-                    "filter_subject": self._keys,
+                    "filter_subjects": self._keys,
                     "flow_control": True,
                     "idle_heartbeat": int(HEARTBEAT_SECONDS * _SECOND_NS),
                     "inactive_threshold": _CONSUMER_IDLE_SECONDS * _SECOND_NS,

@@ -27,6 +27,8 @@ class ErrorCode(StrEnum):
     INTERNAL = "internal"
     """Our fault; the connection is usable."""
 
+    INVALID_REQUEST = "invalid_request"
+    """An HTTP request with a bad parameter; the message names it."""
     UNAUTHORIZED = "unauthorized"
     """The handshake carried no valid token."""
     NOT_FOUND = "not_found"

@@ -101,8 +101,27 @@ class RosterReply(_Part):
     """For a join: what was joined, so that an answer that comes late can be acted upon."""
     members: list[Member] | None = None
     """None when the roster was not asked for."""
+    answer: str = ""
+    parts: int = 1
+    """A roster that is too large for one message comes in several, with parts of the members and one `answer` id."""
     guard_seconds: float = 0.0
     """How long a gateway that was cut off is waited for before it is given up."""
+
+
+def split_roster(reply: RosterReply, answer: str, max_bytes: int) -> list[RosterReply]:
+    """The reply in parts that encode to about `max_bytes` at the most, or the reply itself."""
+    members = reply.members or []
+    parts, size = list[list[Member]]([[]]), 0
+    for member in members:
+        length = len(member.encode())
+        if parts[-1] and size + length > max_bytes:
+            parts.append([])
+            size = 0
+        parts[-1].append(member)
+        size += length + 1
+    if len(parts) == 1:
+        return [reply]
+    return [reply.model_copy(update={"members": part, "answer": answer, "parts": len(parts)}) for part in parts]
 
 
 class LeaveReply(_Part):
@@ -148,6 +167,27 @@ class CompareReply(_Part):
     """Rooms that changed since, with their newest revision; all that were asked about when the epoch is another."""
     wrong: list[RoomId] = []
     """Rooms that did not change since and yet have other members: something was lost."""
+
+
+class RoomsRequest(_Part):
+    """Rooms with members, ordered by shard and id: those behind a place."""
+
+    shard: int
+    after: str = ""
+    """The last room that is known of this shard; empty for none."""
+    limit: int
+
+
+class RoomSummary(_Part):
+    room: RoomId
+    members: int
+
+
+class RoomsReply(_Part):
+    outcome: Outcome
+    rooms: list[RoomSummary] = []
+    next_shard: int | None = None
+    """Where to go on, behind the last room if it is of that shard; None at the end."""
 
 
 class RecallRequest(_Part):

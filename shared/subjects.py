@@ -4,6 +4,7 @@
 machines by configuration alone.
 """
 
+from collections.abc import Callable, Collection
 from zlib import crc32
 
 from shared.ids import ID_LENGTH, GatewayId, RoomId, UserId
@@ -27,6 +28,13 @@ def shard_of(room: RoomId) -> int:
 # --- requests to presence ----------------------------------------------------------------------------------
 
 
+def of_shards(subject: Callable[[int], str], shards: Collection[int]) -> list[str]:
+    """One subject per shard, or a single wildcard for all of them."""
+    if len(shards) == SHARDS:
+        return [subject(0).replace(".0.", ".*.")]
+    return [subject(shard) for shard in sorted(shards)]
+
+
 def presence_join(shard: int) -> str:
     return f"presence.{shard}.join"
 
@@ -47,6 +55,10 @@ def presence_compare(shard: int) -> str:
     return f"presence.{shard}.compare"
 
 
+def presence_rooms(shard: int) -> str:
+    return f"presence.{shard}.rooms"
+
+
 def presence_cursors(shard: int) -> str:
     """Gateways tell presence the newest cursors here, once a second."""
     return f"presence.{shard}.cursors"
@@ -55,12 +67,6 @@ def presence_cursors(shard: int) -> str:
 CURSOR_RECALL = "presence.recall"
 """A replica asks all gateways for the last cursors of their members here."""
 
-ALL_JOINS = "presence.*.join"
-ALL_LEAVES = "presence.*.leave"
-ALL_ROSTERS = "presence.*.roster"
-ALL_COMPLETES = "presence.*.complete"
-ALL_COMPARES = "presence.*.compare"
-ALL_CURSORS = "presence.*.cursors"
 
 # --- the state ---------------------------------------------------------------------------------------------
 

@@ -1,8 +1,13 @@
 """People on different gateways are in the same room."""
 
+import asyncio
 from uuid import uuid4
 
+from shared import subjects
+from shared.ids import RoomId, UserId, new_connection_id, new_gateway_id
+from shared.presence import JoinRequest, Outcome, Profile, RosterReply
 from tests.support.client import Client, clients
+from tests.support.presence import connected
 from tests.support.processes import EmbeddedStack
 
 
@@ -194,3 +199,24 @@ async def test_a_client_connects_by_either_gateway_and_keeps_its_own_user(stack:
     async with clients(*stack.gateways) as (ann, bob):
         assert ann.user != bob.user
         assert isinstance(ann, Client)
+
+
+async def test_a_roster_larger_than_a_message_of_nats_reaches_the_joiner(stack: EmbeddedStack, room: str):
+    """Many members with the longest avatar addresses there may be, joined past the gateways."""
+    profile = Profile(username="Ann", avatar_url="https://" + "a" * 1990)
+    users = {str(uuid4()) for _ in range(600)}
+    async with connected(stack.nats_url) as bus, clients(stack.gateways[0], max_size=None) as (ann,):
+
+        async def join(user: str) -> None:
+            request = JoinRequest(
+                room=RoomId(room), user=UserId(user), connection=new_connection_id(), gateway=new_gateway_id(),
+                profile=profile, with_roster=False,
+            )  # fmt: skip
+            subject = subjects.presence_join(subjects.shard_of(RoomId(room)))
+            reply = RosterReply.decode((await bus.request(subject, request.encode(), timeout=5)).data)
+            assert reply.outcome is Outcome.OK
+
+        await asyncio.gather(*(join(user) for user in users))
+        roster = {user["user_id"] for user in (await ann.join(room))["users"]}
+
+    assert roster == {*users, ann.user}

@@ -57,9 +57,9 @@ class Soak:
         while time.monotonic() - self._began < seconds:
             actors = crowd(system, seed + generation)
             try:
-                for _ in range(ROUNDS_PER_CROWD):
+                for number in range(ROUNDS_PER_CROWD):
                     if time.monotonic() - self._began < seconds:
-                        await self._round(system, actors)
+                        await self._round(system, actors, self._plan() if number else self._death())
             finally:
                 await asyncio.gather(*(actor.end() for actor in actors))
             left = await leaks(system, base)
@@ -67,12 +67,15 @@ class Soak:
             self._report("leaks", left)
             generation += 1
 
+    def _death(self) -> list[Fault]:
+        """A gateway that is killed and nothing else, so that its ghosts can be timed."""
+        return [draw("kill a gateway", self._dice)]
+
     def _plan(self) -> list[Fault]:
         count = self._dice.choice([1, 2, 3])
         return [draw(self._dice.choice(self._names), self._dice, delay_seconds=_DELAYS) for _ in range(count)]
 
-    async def _round(self, system: System, actors: list[Actor]) -> None:
-        plan = self._plan()
+    async def _round(self, system: System, actors: list[Actor], plan: list[Fault]) -> None:
         try:
             outcome = await play(system, actors, plan)
         except AssertionError as error:

@@ -39,7 +39,7 @@ ROOM_CAPACITY = 100
 
 class Replica:
     def __init__(self, bus: Bus, tasks: Tasks) -> None:
-        self.store = Store(bus, marker_ttl_seconds=3600)
+        self.store = Store(bus, shards=range(subjects.SHARDS), marker_ttl_seconds=3600)
         self.operations = Operations(
             self.store,
             PresenceMetrics(CollectorRegistry()),

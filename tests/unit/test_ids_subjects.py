@@ -187,10 +187,10 @@ def test_cursors_and_typing_reach_the_rooms_subscription(subject: str, kind: str
 @pytest.mark.parametrize(
     ("pattern", "subject"),
     [
-        (subjects.ALL_JOINS, subjects.presence_join(63)),
-        (subjects.ALL_LEAVES, subjects.presence_leave(0)),
-        (subjects.ALL_ROSTERS, subjects.presence_roster(5)),
-        (subjects.ALL_CURSORS, subjects.presence_cursors(5)),
+        (*subjects.of_shards(subjects.presence_join, range(subjects.SHARDS)), subjects.presence_join(63)),
+        (*subjects.of_shards(subjects.presence_leave, range(subjects.SHARDS)), subjects.presence_leave(0)),
+        (*subjects.of_shards(subjects.presence_roster, range(subjects.SHARDS)), subjects.presence_roster(5)),
+        (*subjects.of_shards(subjects.presence_cursors, range(subjects.SHARDS)), subjects.presence_cursors(5)),
         (subjects.PRESENCE_KEYS, subjects.presence_key(ROOM, USER)),
         (subjects.presence_keys_of_shard(SHARD), subjects.presence_key(ROOM, USER)),
         (subjects.GATEWAY_KEYS, subjects.gateway_key(GatewayId(USER))),
@@ -199,6 +199,12 @@ def test_cursors_and_typing_reach_the_rooms_subscription(subject: str, kind: str
 )
 def test_a_pattern_takes_the_subjects_it_is_for(pattern: str, subject: str):
     assert matches(pattern, subject)
+
+
+def test_some_shards_have_a_subject_each():
+    assert subjects.of_shards(subjects.presence_join, {7, 0}) == [subjects.presence_join(0), subjects.presence_join(7)]
+    keys = subjects.of_shards(subjects.presence_keys_of_shard, {SHARD})
+    assert [matches(key, subjects.presence_key(ROOM, USER)) for key in keys] == [True]
 
 
 @pytest.mark.parametrize("room", ["*", f"{ROOM}.>", "r\u00f6m"])

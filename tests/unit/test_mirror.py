@@ -3,6 +3,7 @@
 from functools import reduce
 from operator import xor
 from typing import NamedTuple
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from presence.roster import Mirror
 from shared.ids import ConnectionId, GatewayId, RoomId, UserId
 from shared.messages import CursorPosition
 from shared.presence import Entry, Member, Profile, member_digest
+from shared.subjects import SHARDS, shard_of
 
 ROOM, OTHER = RoomId("room"), RoomId("other")
 ADA, BEN = UserId("ada"), UserId("ben")
@@ -150,6 +152,23 @@ def test_the_mirror_equals_the_log_it_was_built_from(changes: list[Change]):
     for room in (ROOM, OTHER):
         digests = [member_digest(user, seat[1]) for (where, user), seat in members.items() if where == room]
         assert mirror.digest(room) == reduce(xor, digests, 0)
+
+
+@given(st.sets(st.uuids(), min_size=1, max_size=40), st.integers(1, 9))
+def test_pages_have_every_room_once_in_order(ids: set[UUID], limit: int):
+    mirror = Mirror()
+    rooms = [RoomId(str(room)) for room in ids]
+    for sequence, room in enumerate(rooms, 1):
+        mirror.put(room, ADA, entry(), sequence)
+    mirror.remove(rooms[0], ADA, len(rooms) + 1)
+    paged: list[RoomId] = []
+    for shard in range(SHARDS):
+        after = ""
+        while page := mirror.rooms_of(shard, after=after, limit=limit):
+            assert len(page) <= limit
+            paged += page
+            after = page[-1]
+    assert paged == sorted(rooms[1:], key=lambda room: (shard_of(room), room))
 
 
 @given(CHANGES, st.integers(0, 2))

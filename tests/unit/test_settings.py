@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from gateway.settings import GatewaySettings
-from presence.settings import PresenceSettings
+from presence.settings import PresenceSettings, parse_shards
 from services.cli import _all_settings
 from services.settings import (
     BadSettings,
@@ -50,11 +50,26 @@ def test_no_two_settings_share_a_variable():
     assert len(variables) == len(set(variables))
 
 
+@pytest.mark.parametrize(
+    ("text", "shards"),
+    [("0-63", set(range(64))), ("5", {5}), ("0-1, 40,62-63", {0, 1, 40, 62, 63})],
+)
+def test_shards_are_numbers_and_ranges(text: str, shards: set[int]):
+    assert parse_shards(text) == shards
+
+
+@pytest.mark.parametrize("text", ["", "64", "0-64", "5-4", "a", "-1", "1,", "0-5,5", "1-2-3", "٣"])
+def test_shards_that_make_no_sense_are_refused(text: str):
+    with pytest.raises(ValueError, match=r"shard|0-63"):
+        parse_shards(text)
+
+
 # --- bad values --------------------------------------------------------------------------------------------
 
 BAD = {
     "STUDYROOM_LOG_LEVEL": "loud",
     "STUDYROOM_ADMIN_PORT": "65536",
+    "STUDYROOM_PRESENCE_SHARDS": "0-64",
     "STUDYROOM_STOP_DEADLINE_SECONDS": "0",
     "STUDYROOM_NATS_URL": "http://127.0.0.1",
     "STUDYROOM_NATS_PENDING_BYTES": "much",

@@ -1,0 +1,157 @@
+"""Rooms and rosters over plain HTTP, answered by presence: `/api/v1/rooms`."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, Field
+
+from gateway.identity import Authenticator, Unauthorized
+from gateway.presence_client import PresenceClient, PresenceRefused
+from shared import subjects
+from shared.errors import ErrorCode
+from shared.ids import RoomId, UserId, canonical_uuid
+from shared.messages import UserPresence
+from shared.presence import Member, RoomsRequest
+
+PAGE_MAX = 1000
+_HTTP_UNAUTHORIZED, _HTTP_BAD_REQUEST, _HTTP_UNAVAILABLE = 401, 400, 503
+
+
+class HttpRefusal(Exception):
+    """Becomes the answer: the status, and the JSON body with code and message."""
+
+    def __init__(self, status: int, code: ErrorCode, message: str, **headers: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+class ErrorBody(BaseModel):
+    code: ErrorCode
+    message: str
+
+
+class RosterBody(BaseModel):
+    room_id: RoomId
+    epoch: str
+    """As in `JoinedRoom`."""
+    revision: int
+    """Grows with every change of any room, within an epoch."""
+    users: list[UserPresence]
+
+
+class RoomBody(BaseModel):
+    room_id: RoomId
+    members: int
+
+
+class RoomsBody(BaseModel):
+    rooms: list[RoomBody]
+    next: str | None = Field(description="To be sent as `after` for the next page; null on the last.")
+
+
+def rooms_router(
+    presence: PresenceClient,
+    authenticator: Authenticator,
+    *,
+    epoch: Callable[[str], str],
+    deadline_seconds: float,
+) -> APIRouter:
+    """`epoch`: from the epoch of the presence stream to the one that clients see."""
+    refusals: dict[int | str, dict[str, object]] = {
+        status: {"model": ErrorBody} for status in (_HTTP_BAD_REQUEST, _HTTP_UNAUTHORIZED, _HTTP_UNAVAILABLE)
+    }
+    router = APIRouter(prefix="/api/v1/rooms", responses=refusals, tags=["rooms"])
+
+    def admit(request: Request, response: Response) -> None:
+        try:
+            authenticator.identify(dict(request.query_params), dict(request.headers))
+        except Unauthorized as error:
+            raise HttpRefusal(
+                _HTTP_UNAUTHORIZED, ErrorCode.UNAUTHORIZED, str(error), WWW_Authenticate="Bearer"
+            ) from error
+        response.headers["Cache-Control"] = "no-store"
+
+    @router.get("/{room_id}/roster")
+    async def roster(room_id: str, request: Request, response: Response) -> RosterBody:
+        """Who is in a room. A room in which nobody is has no users."""
+        admit(request, response)
+        room = _room(room_id)
+        subject = subjects.presence_roster(subjects.shard_of(room))
+        try:
+            async with asyncio.timeout(deadline_seconds):
+                reply = await presence.roster(room)
+        except (PresenceRefused, TimeoutError) as error:
+            raise _unavailable(presence, subject) from error
+        return RosterBody.model_construct(
+            room_id=room,
+            epoch=epoch(reply.epoch),
+            revision=reply.revision,
+            users=[_user(member) for member in reply.members or []],
+        )
+
+    @router.get("")
+    async def rooms(
+        request: Request,
+        response: Response,
+        limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 100,
+        after: str | None = None,
+    ) -> RoomsBody:
+        """Rooms in which somebody is, each once over all pages. What comes and goes meanwhile may be missing."""
+        admit(request, response)
+        shard, behind = _place(after)
+        found: list[RoomBody] = []
+        next_shard: int | None = shard
+        try:
+            async with asyncio.timeout(deadline_seconds):
+                while next_shard is not None and len(found) < limit:
+                    shard = next_shard
+                    reply = await presence.rooms(RoomsRequest(shard=shard, after=behind, limit=limit - len(found)))
+                    found += [RoomBody(room_id=one.room, members=one.members) for one in reply.rooms]
+                    next_shard, behind = reply.next_shard, ""
+        except (PresenceRefused, TimeoutError) as error:
+            raise _unavailable(presence, subjects.presence_rooms(shard)) from error
+        return RoomsBody(rooms=found, next=_next(next_shard, found))
+
+    return router
+
+
+def _room(text: str) -> RoomId:
+    try:
+        return RoomId(canonical_uuid(text))
+    except ValueError as error:
+        raise HttpRefusal(_HTTP_BAD_REQUEST, ErrorCode.INVALID_REQUEST, f"room_id: {error}") from error
+
+
+def _user(member: Member) -> UserPresence:
+    return UserPresence.model_construct(
+        user_id=UserId(member.user),
+        username=member.profile.username,
+        avatar_url=member.profile.avatar_url,
+        cursor=member.cursor,
+    )
+
+
+def _place(after: str | None) -> tuple[int, str]:
+    """Where a page begins: `<shard>-<room id>`, the last room of the page before; without a room, the shard's first."""
+    if after is None:
+        return 0, ""
+    shard, _, room = after.partition("-")
+    if shard.isascii() and shard.isdigit() and int(shard) < subjects.SHARDS:
+        return int(shard), _room(room) if room else ""
+    raise HttpRefusal(_HTTP_BAD_REQUEST, ErrorCode.INVALID_REQUEST, "after: not the `next` of a page")
+
+
+def _next(shard: int | None, found: list[RoomBody]) -> str | None:
+    if shard is None:
+        return None
+    last = found[-1].room_id if found else None
+    return f"{shard}-{last}" if last is not None and subjects.shard_of(last) == shard else f"{shard}-"
+
+
+def _unavailable(presence: PresenceClient, subject: str) -> HttpRefusal:
+    why = presence.why_unavailable(subject)
+    return HttpRefusal(_HTTP_UNAVAILABLE, ErrorCode.PRESENCE_UNAVAILABLE, why, Retry_After="1")
