@@ -5,6 +5,7 @@ see them in the wrong order.
 """
 
 import asyncio
+import random
 import time
 from collections.abc import Coroutine, Iterator, Mapping
 from typing import Any
@@ -30,6 +31,8 @@ _BARRIER_MAX_SECONDS = 1.6
 _ANSWER_SECONDS = 5.0
 _REFRESH_ATTEMPTS = 3
 _RESTORED_AT_ONCE = 64
+_SPREAD_SECONDS = 0.5
+_SPREAD_FROM_ROOMS = 32
 _NOTHING = CompareRequest(epoch="", rooms={})
 """Asks only for what presence has applied."""
 
@@ -193,12 +196,20 @@ class Membership:
                     connections=connections | leaving,
                 )
             )
-        await asyncio.gather(*(self._announce_room(room) for room in self._rooms.in_shard(shard)))
+        spread_seconds = _SPREAD_SECONDS if len(self._rooms) > _SPREAD_FROM_ROOMS else 0.0
+        rooms = self._rooms.in_shard(shard)
+        await asyncio.gather(*(self._announce_room(room, random.uniform(0, spread_seconds)) for room in rooms))  # noqa: S311
 
-    async def _announce_room(self, room: Room) -> None:
+    async def _announce_room(self, room: Room, wait_seconds: float) -> None:
+        """`wait_seconds`: until the roster is asked for, so that not all gateways ask for all rosters at once."""
+
+        async def refresh() -> None:
+            await asyncio.sleep(wait_seconds)
+            await self.refresh(room)
+
         # Refreshing the room puts its first connection back.
         others = list(_connections(room))[1:]
-        await asyncio.gather(self.refresh(room), *(asyncio.shield(self.restore(other)) for other in others))
+        await asyncio.gather(refresh(), *(asyncio.shield(self.restore(other)) for other in others))
 
     def _connections_in(self, shard: int) -> Iterator[Connection]:
         for connection in self._connections.values():
