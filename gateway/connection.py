@@ -1,11 +1,16 @@
 """One client's connection: what it says is validated, decided by its session, and carried out."""
 
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from gateway.cursor_move import cursor_update, update_prefix
 from gateway.framing import text_frame
 from gateway.identity import Identity
 from gateway.metrics import GatewayMetrics
+from gateway.notices import encode_cursor
+from gateway.outbox import Kind
 from gateway.session import WAITING, Refusal, Session
 from shared.close_codes import CloseCode
 from shared.errors import ErrorCode
@@ -30,10 +35,13 @@ from shared.messages import (
 from shared.presence import Place, Profile
 
 if TYPE_CHECKING:
+    from gateway.motion import Motion
     from gateway.room import Room
 
 _PONG = text_frame(encode(Pong()))
 _BACKLOG_MAX = 64
+_BURST_BEATS, _FLOOD_BEATS = 2, 10
+_CURSOR_MOVE = b'{"type":"CursorMove"'
 _KNOWN_CODES = frozenset(CloseCode)
 """Clients may close with any of thousands of codes; metrics must not have a label for each."""
 
@@ -41,22 +49,70 @@ _KNOWN_CODES = frozenset(CloseCode)
 class Socket(Protocol):
     """What a connection needs of its socket; `gateway.websocket.ClientSocket` is one."""
 
-    paused: bool
-
     @property
     def closing_since(self) -> float | None: ...
     @property
     def buffered_bytes(self) -> int: ...
-    def write(self, frames: bytes) -> None: ...
+
+    @property
+    def write(self) -> Callable[[bytes], None]:
+        """Encoded frames. Does not raise, and does nothing once the socket is closing."""
+
     def close(self, code: int, reason: str = "") -> None: ...
     def abort(self) -> None: ...
+
+
+class Nowhere:
+    """The socket of a connection that has none (yet, or any more)."""
+
+    closing_since = None
+    buffered_bytes = 0
+
+    @staticmethod
+    def write(frames: bytes) -> None:
+        pass
+
+    def close(self, code: int, reason: str = "") -> None:
+        pass
+
+    def abort(self) -> None:
+        pass
+
+
+_NOWHERE = Nowhere()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one client may send and leave unread. `str()` names its rates."""
+
+    messages_per_beat: int
+    bytes_per_beat: int
+    bytes_burst: int
+    write_buffer_max_bytes: int
+
+    @property
+    def messages_burst(self) -> int:
+        return _BURST_BEATS * self.messages_per_beat
+
+    @property
+    def messages_flood(self) -> int:
+        """Who sends so many more than allowed is closed."""
+        return _FLOOD_BEATS * self.messages_per_beat
+
+    @property
+    def bytes_flood(self) -> int:
+        return _FLOOD_BEATS * self.bytes_per_beat
+
+    def __str__(self) -> str:
+        return f"{self.messages_per_beat} messages or {self.bytes_per_beat} bytes a second"
 
 
 class Hub(Protocol):
     """What connections ask of the gateway."""
 
     metrics: GatewayMetrics
-    write_buffer_max_bytes: int
+    limits: Limits
 
     @property
     def beat(self) -> int:
@@ -71,32 +127,50 @@ class Hub(Protocol):
 
 class Connection:
     __slots__ = (
+        "_bytes_left",
+        "_excess",
         "_hub",
+        "_messages_left",
+        "_motion",
         "_session",
-        "_socket",
-        "heard_beat",
+        "_traffic",
+        "_update_prefix",
         "id",
         "identity",
+        "lagging_since",
         "open",
-        "pinged",
         "room",
+        "silent_beats",
+        "socket",
+        "user",
     )
 
     def __init__(self, hub: Hub, identity: Identity, *, chat_max_chars: int) -> None:
         self._hub = hub
         self._session = Session(chat_max_chars=chat_max_chars, backlog_max=_BACKLOG_MAX)
-        self._socket: Socket | None = None
+        self._traffic = hub.metrics.traffic
+        self.socket: Socket = _NOWHERE
         self.id: ConnectionId = new_connection_id()
         self.identity = identity
+        self.user: UserId = identity.user
         self.open = False
         self.room: Room | None = None
         """The room that delivers to this connection."""
-        self.heard_beat = hub.beat
-        self.pinged = False
+        self._motion: Motion | None = None
+        """Of the room, while cursors go there at once: not while a join is under way."""
+        self._update_prefix = b""
+        self._messages_left = hub.limits.messages_burst
+        self._bytes_left = hub.limits.bytes_burst
+        self._excess: bytes | None = None
+        """The newest cursor that was more than the client may send; for the next refill."""
+        self.silent_beats = 0
+        """Heartbeats since anything was heard of the client."""
+        self.lagging_since: int | None = None
+        """The beat at which the client began to read too slowly; None while it keeps up."""
 
     @property
-    def user(self) -> UserId:
-        return self.identity.user
+    def lagging(self) -> bool:
+        return self.lagging_since is not None
 
     @property
     def profile(self) -> Profile:
@@ -115,101 +189,161 @@ class Connection:
     # --- the socket ---------------------------------------------------------------------------------------
 
     def opened(self, socket: Socket) -> None:
-        self._socket = socket
+        self.socket = socket
         self.open = True
         self._hub.register(self)
         payload = WelcomePayload.model_construct(
             connection_id=self.id, user_id=self.user, server_time=time.time_ns() // 1_000_000
         )
         self.deliver(text_frame(encode(Welcome.model_construct(payload=payload))))
-        self._hub.metrics.traffic.messages_sent["Welcome"] += 1
+        self._traffic.replies_sent["Welcome"] += 1
 
-    def heard(self) -> None:
-        self.heard_beat = self._hub.beat
-        self.pinged = False
-
-    def received(self, text: str) -> None:
-        traffic = self._hub.metrics.traffic
-        traffic.received_bytes += len(text)
-        try:
-            message = decode_client_message(text)
-        except InvalidMessage as invalid:
-            traffic.messages_received["invalid"] += 1
-            self.send_error(invalid.code, str(invalid))
+    def received(self, payload: bytes) -> None:
+        """Raises UnicodeDecodeError when it is not UTF-8."""
+        traffic = self._traffic
+        traffic.received += 1
+        traffic.received_bytes += len(payload)
+        self._messages_left -= 1
+        self._bytes_left -= len(payload)
+        if self._messages_left < 0 or self._bytes_left < 0:
+            self._received_too_much(payload)
             return
-        traffic.messages_received[message.type] += 1
-        self._receive(message)
+        if self._motion is not None:
+            update = cursor_update(self._update_prefix, payload)
+            if update is not None:
+                traffic.cursor_shortcuts += 1
+                self._motion.move_cursor(self.user, update, time.time_ns() // 1000)
+                return
+        message = self._decode(payload)
+        if message is not None:
+            self._receive(message)
 
     def closed(self, code: int) -> None:
         self.open = False
-        self._socket = None
+        self.socket = _NOWHERE
         self._hub.metrics.disconnects.labels(code=code if code in _KNOWN_CODES else "other").inc()
         self._hub.unregister(self)
         self._leave(lost=code != CloseCode.NORMAL)
 
     def deliver(self, frames: bytes) -> None:
         """Write encoded frames; close who leaves too much of them unread."""
-        socket = self._socket
-        if socket is None:
-            return
-        self._hub.metrics.traffic.sent_bytes += len(frames)
-        socket.write(frames)
-        if socket.paused and socket.buffered_bytes > self._hub.write_buffer_max_bytes:
-            self._hub.metrics.dropped.labels(lane="essential", reason="slow_consumer").inc()
-            self.close(CloseCode.SLOW_CONSUMER, "too much was left unread")
+        self._traffic.sent_bytes += len(frames)
+        self.socket.write(frames)
+        if self.lagging_since is not None and self.socket.buffered_bytes > self._hub.limits.write_buffer_max_bytes:
+            self.close_slow("too much was left unread")
+
+    def congested(self) -> None:
+        """The client reads more slowly than it is written to: from now on only what is essential."""
+        self.lagging_since = self._hub.beat
+        if self.room is not None:
+            self.room.fanout.lag(self)
+
+    def relieved(self) -> None:
+        """The client has caught up."""
+        self.lagging_since = None
+        if self.room is not None:
+            self.room.catch_up(self)
+
+    @property
+    def unread_bytes(self) -> int:
+        return self.socket.buffered_bytes
+
+    def close_slow(self, reason: str) -> None:
+        """With a code that invites to come back and resume."""
+        self._hub.metrics.dropped.labels(lane="essential", reason="slow_consumer").inc()
+        self.close(CloseCode.SLOW_CONSUMER, reason)
 
     def close(self, code: int, reason: str) -> None:
-        if self._socket is not None:
-            self._socket.close(code, reason)
+        self.socket.close(code, reason)
 
     def abort(self) -> None:
-        if self._socket is not None:
-            self._socket.abort()
+        self.socket.abort()
 
     @property
     def closing_since(self) -> float | None:
         """Monotonic seconds; None while no closing handshake is under way."""
-        return self._socket.closing_since if self._socket is not None else None
+        return self.socket.closing_since
 
-    def ping(self, frame: bytes) -> None:
-        self.pinged = True
-        if self._socket is not None:
-            self._socket.write(frame)
+    # --- how much the client may send ---------------------------------------------------------------------
+
+    def refill(self) -> None:
+        """To be called with every heartbeat: the client may send more again."""
+        limits = self._hub.limits
+        if self._messages_left < limits.messages_burst:
+            self._messages_left = min(self._messages_left + limits.messages_per_beat, limits.messages_burst)
+        if self._bytes_left < limits.bytes_burst:
+            self._bytes_left = min(self._bytes_left + limits.bytes_per_beat, limits.bytes_burst)
+        if self._excess is not None:
+            excess, self._excess = self._excess, None
+            message = self._decode(excess) if self._motion is not None else None
+            if message is not None:
+                self._receive(message)
+
+    def _received_too_much(self, payload: bytes) -> None:
+        """Of cursors only the newest matters; anything else is refused, and who does not stop is closed."""
+        limits = self._hub.limits
+        self._hub.metrics.rate_limited.inc()
+        if self._messages_left < -limits.messages_flood or self._bytes_left < -limits.bytes_flood:
+            self.close(CloseCode.FLOOD, "too many messages")
+        elif payload.startswith(_CURSOR_MOVE):
+            if self._excess is not None:
+                self._traffic.conflated[Kind.CURSOR] += 1
+            self._excess = payload
+        else:
+            message = self._decode(payload)
+            if message is not None:
+                self._refuse(ErrorCode.RATE_LIMITED, f"more than {limits}", message)
 
     # --- what the client says -----------------------------------------------------------------------------
+
+    def _decode(self, payload: bytes) -> ClientMessage | None:
+        """The message; None when the client was told what is wrong with it."""
+        received = self._traffic.messages_received
+        try:
+            message = decode_client_message(str(payload, "utf-8"))
+        except InvalidMessage as invalid:
+            received["invalid"] += 1
+            self.send_error(invalid.code, str(invalid))
+            return None
+        received[message.type] += 1
+        return message
 
     def _receive(self, message: ClientMessage) -> None:  # noqa: C901 - one case per message type
         decision = self._session.receive(message)
         if decision is WAITING:
             return
         if isinstance(decision, Refusal):
-            about = decision.about.payload.id if isinstance(decision.about, ChatSend) else None
-            self.send_error(decision.code, decision.message, about=about)
+            self._refuse(decision.code, decision.message, decision.about)
             return
         match decision:
             case CursorMove(payload=position):
                 if self.room is not None:
-                    self.room.move_cursor(self.user, position, _now_us())
+                    self.room.motion.move_cursor(self.user, encode_cursor(self.user, position), _now_us())
             case Typing(payload=typing):
                 if self.room is not None:
-                    self.room.type(self.user, is_typing=typing.is_typing, ingress_us=_now_us())
+                    self.room.motion.type(self.user, is_typing=typing.is_typing, ingress_us=_now_us())
             case ChatSend(payload=chat):
                 if self.room is not None:
                     self._hub.chat(self, self.room.id, chat.content, chat.id or new_message_id())
             case JoinRoom(payload=join):
                 if self.room is not None and self.room.id != join.room_id:
                     self._leave(lost=False)
+                self._motion = None
                 self._hub.join(self, join.room_id)
             case LeaveRoom():
                 self._leave(lost=False)
             case Ping():
                 self.deliver(_PONG)
-                self._hub.metrics.traffic.messages_sent["Pong"] += 1
+                self._traffic.replies_sent["Pong"] += 1
 
     def _leave(self, *, lost: bool) -> None:
         if self.room is not None:
             room, self.room = self.room, None
+            self._motion = None
             self._hub.leave(self, room, lost=lost)
+
+    def _refuse(self, code: ErrorCode, why: str, message: ClientMessage) -> None:
+        self.send_error(code, why, about=message.payload.id if isinstance(message, ChatSend) else None)
 
     # --- what the gateway decided -------------------------------------------------------------------------
 
@@ -224,6 +358,9 @@ class Connection:
     def _resume(self, waiting: list[ClientMessage]) -> None:
         for message in waiting:
             self._receive(message)
+        if self.room is not None and self._session.joining is None:
+            self._update_prefix = update_prefix(self.user)
+            self._motion = self.room.motion
 
     def send_error(self, code: ErrorCode, message: str, *, about: MessageId | None = None) -> None:
         payload = ErrorPayload.model_construct(message=message, code=code, id=about)
@@ -233,7 +370,7 @@ class Connection:
     def send_ready(self, message: bytes) -> None:
         """A client-ready `Chat` for this connection alone."""
         self.deliver(text_frame(message))
-        self._hub.metrics.traffic.messages_sent["Chat"] += 1
+        self._traffic.replies_sent["Chat"] += 1
 
 
 def _now_us() -> int:

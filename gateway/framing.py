@@ -43,8 +43,12 @@ def encode_frame(opcode: Opcode, payload: bytes) -> bytes:
     return header + payload
 
 
+_SHORT_TEXT_HEADERS = [encode_frame(Opcode.TEXT, bytes(size))[: 2 if size < 126 else 4] for size in range(1024)]  # noqa: PLR2004 - RFC 6455
+
+
 def text_frame(payload: bytes) -> bytes:
-    return encode_frame(Opcode.TEXT, payload)
+    size = len(payload)
+    return _SHORT_TEXT_HEADERS[size] + payload if size < 1024 else encode_frame(Opcode.TEXT, payload)  # noqa: PLR2004
 
 
 PING_FRAME = encode_frame(Opcode.PING, b"")

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from operator import itemgetter
 
 from gateway.connection import Connection
 from gateway.framing import PING_FRAME
@@ -15,7 +16,7 @@ SWEEP_SECONDS = 1.0
 
 
 class Heartbeat:
-    """Pings the silent, closes the dead, ends sockets that do not finish closing or never finish their request."""
+    """Pings the silent, closes the dead and the slow, ends sockets that do not finish closing or their request."""
 
     def __init__(
         self,
@@ -26,6 +27,8 @@ class Heartbeat:
     ) -> None:
         self._ping_beats = max(1, round(settings.ping_interval_seconds / SWEEP_SECONDS))
         self._timeout_beats = max(2, round(settings.ping_timeout_seconds / SWEEP_SECONDS))
+        self._slow_beats = max(1, round(settings.slow_seconds / SWEEP_SECONDS))
+        self._unread_max_bytes = settings.write_buffers_max_bytes
         self._close_timeout_seconds = settings.close_timeout_seconds
         self._connections = connections
         self._awaiting_head = awaiting_head
@@ -38,16 +41,32 @@ class Heartbeat:
             self.beat += 1
             self._metrics.late_heads.inc(self._awaiting_head.abort_late())
             now = time.monotonic()
-            for connection in list(self._connections()):
+            connections = list(self._connections())
+            for connection in connections:
                 self._check(connection, now)
+            self._bound_unread([connection for connection in connections if connection.lagging])
 
     def _check(self, connection: Connection, now: float) -> None:
         closing_since = connection.closing_since
-        silent = self.beat - connection.heard_beat
+        connection.silent_beats += 1
+        silent = connection.silent_beats
+        connection.refill()
         if closing_since is not None:
             if now - closing_since > self._close_timeout_seconds:
                 connection.abort()
+        elif connection.lagging_since is not None and self.beat - connection.lagging_since >= self._slow_beats:
+            connection.close_slow("too slow for too long")
         elif silent >= self._timeout_beats:
             connection.close(CloseCode.PING_TIMEOUT, "nothing was heard")
-        elif silent >= self._ping_beats and not connection.pinged:
-            connection.ping(PING_FRAME)
+        elif silent == self._ping_beats:
+            connection.socket.write(PING_FRAME)
+
+    def _bound_unread(self, lagging: list[Connection]) -> None:
+        """What all leave unread together is bounded; those who leave most go first."""
+        unread = sorted(((connection.unread_bytes, connection) for connection in lagging), key=itemgetter(0))
+        total = sum(size for size, _ in unread)
+        while total > self._unread_max_bytes:
+            size, connection = unread.pop()
+            connection.close_slow("all clients together left too much unread")
+            connection.abort()
+            total -= size

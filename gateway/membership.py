@@ -308,4 +308,4 @@ class Membership:
 
 
 def _connections(room: Room) -> Iterator[Connection]:
-    return (recipient for recipient in room.recipients() if isinstance(recipient, Connection))
+    return (recipient for recipient in room.fanout if isinstance(recipient, Connection))

@@ -4,18 +4,24 @@ What the data path counts are plain integers, read when Prometheus asks; histogr
 frame, never per member.
 """
 
+import time
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from gateway.outbox import Kind
+from gateway.outbox import MESSAGE_TYPES, Item, Kind
+from services.metrics import PlainHistogram
 
 _LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _LATENT_KINDS = (Kind.CHAT, Kind.CURSOR, Kind.TYPING)
+
+
+def _per_kind() -> list[int]:
+    return [0] * len(MESSAGE_TYPES)
 
 
 @dataclass(slots=True)
@@ -23,9 +29,23 @@ class Traffic:
     """What the data path counts."""
 
     messages_received: Tally[str] = field(default_factory=Tally)
-    messages_sent: Tally[str] = field(default_factory=Tally)
+    cursor_shortcuts: int = 0
+    """Cursors that were recognised without parsing; they are not in `messages_received`."""
+    room_messages_sent: list[int] = field(default_factory=_per_kind)
+    """By kind."""
+    replies_sent: Tally[str] = field(default_factory=Tally)
+    """To one connection, by message type."""
+    conflated: list[int] = field(default_factory=_per_kind)
+    """By kind."""
+    received: int = 0
     received_bytes: int = 0
     sent_bytes: int = 0
+    flush_sizes: PlainHistogram = field(default_factory=lambda: PlainHistogram(_BATCH_BUCKETS))
+    latencies_us: dict[Kind, PlainHistogram] = field(
+        default_factory=lambda: {
+            kind: PlainHistogram([bucket * 1_000_000 for bucket in _LATENCY_BUCKETS]) for kind in _LATENT_KINDS
+        }
+    )
 
 
 class GatewayMetrics:
@@ -63,20 +83,15 @@ class GatewayMetrics:
             ["lane", "reason"],
             registry=registry,
         )
-        for lane, reason in (("essential", "slow_consumer"), ("ephemeral", "not_in_roster")):
+        for lane, reason in (
+            ("essential", "slow_consumer"),
+            ("ephemeral", "not_in_roster"),
+            ("ephemeral", "slow_consumer"),
+        ):
             self.dropped.labels(lane=lane, reason=reason)
-        latency = Histogram(
-            "studyroom_gateway_delivery_latency_seconds",
-            "From the author's socket to the write to the members' sockets; once per message and gateway.",
-            ["type"],
-            buckets=_LATENCY_BUCKETS,
-            registry=registry,
-        )
-        self.delivery_latency = {kind: latency.labels(type=kind.value) for kind in _LATENT_KINDS}
-        self.flush_batch_size = Histogram(
-            "studyroom_gateway_flush_batch_size",
-            "Frames per flush of a room.",
-            buckets=_BATCH_BUCKETS,
+        self.rate_limited = Counter(
+            "studyroom_gateway_rate_limited",
+            "Messages from clients that send more than they may; cursors among them are conflated.",
             registry=registry,
         )
         self.commit_latency = Histogram(
@@ -128,7 +143,25 @@ class GatewayMetrics:
 
     def error_sent(self, code: str) -> None:
         self.errors_sent.labels(code=code).inc()
-        self.traffic.messages_sent["Error"] += 1
+        self.traffic.replies_sent["Error"] += 1
+
+    def count_sent(self, items: Iterable[Item], times: int) -> None:
+        sent = self.traffic.room_messages_sent
+        for _, kind, _ in items:
+            sent[kind] += times
+
+    def count_flush(self, items: list[Item], members: int, not_sent: Iterable[int]) -> None:
+        """`not_sent`: an index for each member that did not get one of the items."""
+        traffic = self.traffic
+        sent, latencies = traffic.room_messages_sent, traffic.latencies_us
+        now_us = time.time_ns() // 1000
+        traffic.flush_sizes.observe(len(items))
+        for _, kind, ingress_us in items:
+            sent[kind] += members
+            if ingress_us:
+                latencies[kind].observe(max(0, now_us - ingress_us))
+        for index in not_sent:
+            sent[items[index].kind] -= 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,14 +193,30 @@ class _Collector:
             "Connections a drain has still to close; 0 when not draining.",
             value=gauges.drain_remaining(),
         )
+        received = traffic.messages_received.copy()
+        received["CursorMove"] += traffic.cursor_shortcuts
+        yield _by_type("studyroom_gateway_messages_received", "Messages from clients, by type.", received)
         yield _by_type(
-            "studyroom_gateway_messages_received",
-            "Messages from clients, by type.",
-            traffic.messages_received,
+            "studyroom_gateway_messages_sent",
+            "Messages written to clients, by type.",
+            {**traffic.replies_sent, **_named(traffic.room_messages_sent)},
         )
         yield _by_type(
-            "studyroom_gateway_messages_sent", "Messages written to clients, by type.", traffic.messages_sent
+            "studyroom_gateway_conflated",
+            "Cursors and typing notices replaced by a newer one of the same member before they were sent.",
+            _named(traffic.conflated),
         )
+        latency = HistogramMetricFamily(
+            "studyroom_gateway_delivery_latency_seconds",
+            "From the author's socket to the write to the members' sockets; once per message and gateway.",
+            labels=["type"],
+        )
+        for kind, histogram in traffic.latencies_us.items():
+            latency.add_metric([MESSAGE_TYPES[kind]], *histogram.read(divisor=1_000_000))
+        yield latency
+        flushes = HistogramMetricFamily("studyroom_gateway_flush_batch_size", "Frames per flush of a room.")
+        flushes.add_metric([], *traffic.flush_sizes.read())
+        yield flushes
         yield CounterMetricFamily(
             "studyroom_gateway_received_bytes",
             "Bytes of message text from clients.",
@@ -178,7 +227,11 @@ class _Collector:
         )
 
 
-def _by_type(name: str, documentation: str, tally: Tally[str]) -> CounterMetricFamily:
+def _named(per_kind: list[int]) -> dict[str, int]:
+    return {name: count for name, count in zip(MESSAGE_TYPES, per_kind, strict=True) if count}
+
+
+def _by_type(name: str, documentation: str, tally: Mapping[str, int]) -> CounterMetricFamily:
     family = CounterMetricFamily(name, documentation, labels=["type"])
     for message_type, count in sorted(tally.items()):
         family.add_metric([message_type], count)

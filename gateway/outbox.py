@@ -1,24 +1,31 @@
-"""What a room has to say to its members, collected until the next flush."""
+"""What a room has to say to its members, collected until the next flush. Pure."""
 
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum
+from itertools import accumulate
+from typing import NamedTuple
 
 from shared.ids import UserId
 
 
-class Kind(StrEnum):
-    """What a frame carries, as metrics label it."""
+class Kind(IntEnum):
+    """What a frame carries. Numbers, since what is counted per kind is a list."""
 
-    CHAT = "Chat"
-    CURSOR = "CursorUpdate"
-    TYPING = "TypingStatus"
-    JOINED = "UserJoined"
-    UPDATED = "UserUpdated"
-    LEFT = "UserLeft"
+    CHAT = 0
+    CURSOR = 1
+    TYPING = 2
+    JOINED = 3
+    UPDATED = 4
+    LEFT = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+MESSAGE_TYPES = ("Chat", "CursorUpdate", "TypingStatus", "UserJoined", "UserUpdated", "UserLeft")
+"""By kind."""
+EPHEMERAL = frozenset({Kind.CURSOR, Kind.TYPING})
+"""Whoever reads too slowly goes without these, and gets the newest of them once it has caught up."""
+
+
+class Item(NamedTuple):
     frame: bytes
     kind: Kind
     ingress_us: int = 0
@@ -30,21 +37,37 @@ class Batch:
     """The frames of one flush, in order, and which of them their own author does not get."""
 
     items: list[Item]
-    _own: dict[UserId, list[int]]
+    own: dict[UserId, list[int]]
+    """Indexes of each author's frames."""
     everything: bytes
+    _ends: list[int]
+    """Where each frame ends in `everything`."""
 
-    def for_member(self, user: UserId, *, since: int = 0) -> bytes:
-        """What this member gets. `since`: number of frames that came before the member did."""
-        own = self._own.get(user)
-        if own is None and since == 0:
-            return self.everything
-        skip = frozenset(own or ())
-        return b"".join(item.frame for index, item in enumerate(self.items) if index >= since and index not in skip)
+    def for_member(self, user: UserId) -> bytes:
+        """What this member gets."""
+        own = self.own.get(user)
+        return self.everything if own is None else self.without_own(own)
 
-    def withheld(self, user: UserId, *, since: int = 0) -> list[Item]:
-        """What `for_member` leaves out."""
-        own = [self.items[index] for index in self._own.get(user, ()) if index >= since]
-        return self.items[:since] + own
+    def without_own(self, own: list[int]) -> bytes:
+        """What the author of the frames with these indexes gets."""
+        if len(own) == 1:
+            index = own[0]
+            start = self._ends[index - 1] if index else 0
+            return self.everything[:start] + self.everything[self._ends[index] :]
+        skip = frozenset(own)
+        return b"".join([item.frame for index, item in enumerate(self.items) if index not in skip])
+
+    def select(self, user: UserId, *, since: int = 0, essential_only: bool = False) -> list[Item]:
+        """The frames of a member for whom something else is due.
+
+        `since`: number of frames that came before the member did. `essential_only`: it reads too slowly for others.
+        """
+        skip = frozenset(self.own.get(user, ()))
+        return [
+            item
+            for index, item in enumerate(self.items)
+            if index >= since and index not in skip and not (essential_only and item.kind in EPHEMERAL)
+        ]
 
 
 @dataclass(slots=True)
@@ -62,6 +85,7 @@ class Outbox:
         self._items.append(item)
 
     def take(self) -> Batch:
-        batch = Batch(self._items, self._own, b"".join([item.frame for item in self._items]))
+        frames = [item.frame for item in self._items]
+        batch = Batch(self._items, self._own, b"".join(frames), list(accumulate(map(len, frames))))
         self._items, self._own = [], {}
         return batch

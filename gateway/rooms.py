@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from gateway.metrics import GatewayMetrics
 from gateway.room import Room, Surroundings
+from gateway.wheel import Wheel
 from services.bus import Bus, Subscription
 from shared import subjects
 from shared.ephemeral import encode_digest
@@ -27,8 +28,9 @@ class _Hosted:
 
 
 class Rooms:
-    def __init__(self, bus: Bus, metrics: GatewayMetrics, surroundings: Surroundings) -> None:
+    def __init__(self, bus: Bus, wheel: Wheel, metrics: GatewayMetrics, surroundings: Surroundings) -> None:
         self._bus = bus
+        self._wheel = wheel
         self._metrics = metrics
         self._surroundings = surroundings
         self._hosted: dict[RoomId, _Hosted] = {}
@@ -57,7 +59,7 @@ class Rooms:
         """The room, hosted at least until the block ends. Raises BusUnavailable."""
         hosted = self._hosted.get(room_id)
         if hosted is None:
-            room = Room(room_id, self._bus.publish, self._metrics, self._surroundings)
+            room = Room(room_id, self._bus.publish, self._wheel, self._metrics, self._surroundings)
             hosted = self._hosted[room_id] = _Hosted(room)
         hosted.users += 1
         try:
@@ -87,13 +89,13 @@ class Rooms:
         """Let the next digests have the cursors of all own members in these shards."""
         for room in self:
             if subjects.shard_of(room.id) in shards:
-                room.recall_cursors()
+                room.motion.recall_cursors()
 
     def publish_cursor_digests(self) -> None:
         """Tell presence the cursors that moved since the last call, one message per shard."""
         by_shard: dict[int, list[tuple[RoomId, UserId, bytes]]] = defaultdict(list)
         for room in self:
-            moved = room.take_moved()
+            moved = room.motion.take_moved()
             if moved:
                 by_shard[subjects.shard_of(room.id)] += [(room.id, user, cursor) for user, cursor in moved]
         for shard, lines in by_shard.items():

@@ -4,7 +4,7 @@ Pure: changes in, notices out. Every client of the room on this gateway has been
 notice is due if and only if this state changes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -60,6 +60,11 @@ class Roster:
 
     def __len__(self) -> int:
         return len(self._seats)
+
+    @property
+    def members(self) -> Container[UserId]:
+        """Always the present ones: looks at the roster as it is then."""
+        return self._seats.keys()
 
     def users(self) -> list[UserPresence]:
         return [

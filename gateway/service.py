@@ -9,21 +9,24 @@ from pydantic import ValidationError
 
 from gateway.app import WEBSOCKET_PATH, build_app
 from gateway.chat import ChatPublisher
-from gateway.connection import Connection
+from gateway.connection import Connection, Limits
 from gateway.drain import Drain
+from gateway.fanout import Recipient
 from gateway.heartbeat import Heartbeat
 from gateway.http_rooms import rooms_router
 from gateway.identity import Authenticator, Unauthorized
 from gateway.lease import Lease
 from gateway.membership import Membership
 from gateway.metrics import GatewayMetrics, Gauges
+from gateway.pace import Pace
 from gateway.presence_client import PresenceClient
 from gateway.resync import Resync
-from gateway.room import Recipient, Room
+from gateway.room import Room
 from gateway.rooms import Rooms
 from gateway.settings import GatewaySettings
 from gateway.upgrade import AwaitingHead, Handshake, HttpProtocol, Refused
-from gateway.websocket import Limits, WebSocketProtocol, use_fast_transports
+from gateway.websocket import FrameLimits, WebSocketProtocol, use_fast_transports
+from gateway.wheel import Wheel
 from services import logs
 from services.bus import BusError, Message
 from services.http import HttpServer, listen
@@ -50,16 +53,16 @@ class Gateway:
         self._bus = chassis.bus
         self._tasks = chassis.tasks
         self.metrics = GatewayMetrics(chassis.registry)
-        self.write_buffer_max_bytes = own.write_buffer_max_bytes
+        self.limits = connection_limits(own)
         self._connections: dict[ConnectionId, Connection] = {}
         self._authenticator = Authenticator(own)
         self._chat_epoch = ""
-        gateway_id = new_gateway_id()
-        self._rooms = Rooms(chassis.bus, self.metrics, self)
+        self.gateway_id = new_gateway_id()
+        self._rooms = Rooms(chassis.bus, Wheel(own.cursor_tick_ms / 1000), self.metrics, self)
         self._chat = ChatPublisher(chassis.bus, chassis.tasks, self.metrics, deadline_seconds=own.chat_deadline_seconds)
         self._presence = PresenceClient(chassis.bus, late_join=self._join_was_late)
         self._membership = Membership(
-            gateway_id,
+            self.gateway_id,
             self._rooms,
             self._presence,
             chassis.tasks,
@@ -67,12 +70,13 @@ class Gateway:
             connections=self._connections,
             join_deadline_seconds=own.join_deadline_seconds,
         )
-        self._lease = Lease(chassis.bus, gateway_id, lapsed=lambda: self._resync.doubt("the lease had lapsed"))
+        self._lease = Lease(chassis.bus, self.gateway_id, lapsed=lambda: self._resync.doubt("the lease had lapsed"))
         self._resync = Resync(
             self._rooms, self._membership, self._presence, self.metrics, renew_lease=self._lease.renew
         )
         self._awaiting_head = AwaitingHead(own.handshake_seconds)
         self._heartbeat = Heartbeat(own, self._connections.values, self._awaiting_head, self.metrics)
+        self._pace = Pace(own.turn_ms / 1000, lambda: self.metrics.traffic.received)
         self._drain = Drain(own, lambda: list(self._connections.values()))
         self._server: HttpServer | None = None
         self.metrics.watch(
@@ -95,7 +99,7 @@ class Gateway:
         await self._bus.subscribe(subjects.CURSOR_RECALL, self._on_recall)
         while not await self._lease.renew():
             await asyncio.sleep(_STREAM_RETRY_SECONDS)
-        limits = Limits(
+        limits = FrameLimits(
             message_max_bytes=self._settings.message_max_bytes,
             headers_max_bytes=self._settings.headers_max_bytes,
             handshake_seconds=self._settings.handshake_seconds,
@@ -122,6 +126,7 @@ class Gateway:
         self._tasks.supervise("comparison", self._resync.compare_for_ever)
         self._tasks.supervise("heartbeat", self._heartbeat.run)
         self._tasks.supervise("cursor digests", self._send_digests)
+        self._tasks.supervise("pace", self._pace.run)
         await self._server.start()
         log.info("listening", host=self._settings.host, port=self._server.port)
 
@@ -192,7 +197,7 @@ class Gateway:
             await asyncio.sleep(_DIGEST_SECONDS)
             self._rooms.publish_cursor_digests()
             for room in self._rooms:
-                room.expire_typing()
+                room.motion.expire_typing()
                 if room.unsettled:
                     self._resync.suspect(room.id)
 
@@ -257,6 +262,16 @@ class Gateway:
             unknown=unknown,
             known=known,
         )
+
+
+def connection_limits(settings: GatewaySettings) -> Limits:
+    """Heartbeats come once a second: what a client may send in a second is what each gives it."""
+    return Limits(
+        messages_per_beat=settings.messages_per_second,
+        bytes_per_beat=settings.bytes_per_second,
+        bytes_burst=max(2 * settings.bytes_per_second, settings.message_max_bytes),
+        write_buffer_max_bytes=settings.write_buffer_max_bytes,
+    )
 
 
 def _short(text: str) -> str:

@@ -35,6 +35,15 @@ class GatewaySettings(Settings):
         description="A client that leaves more than this unread is closed (4000); a full room's roster has to fit.",
     )
 
+    messages_per_second: int = Field(
+        100,
+        ge=1,
+        description="What one client may send; twice as much for a moment. Who sends ten times more is closed (4500).",
+    )
+    bytes_per_second: int = Field(
+        131_072, ge=1024, description="The same in bytes of message text; one message of the full size always passes."
+    )
+
     ping_interval_seconds: float = Field(20.0, gt=0, description="A silent client is pinged this often.")
     ping_timeout_seconds: float = Field(
         45.0, gt=0, description="A client of which nothing was heard for this long is closed (4001)."
@@ -43,6 +52,24 @@ class GatewaySettings(Settings):
         5.0,
         gt=0,
         description="How long a client may take to answer a close frame before its socket is ended.",
+    )
+
+    cursor_tick_ms: int = Field(
+        50, ge=10, le=1000, description="How often a busy room sends the newest cursors and typing notices."
+    )
+    turn_ms: float = Field(
+        3.0,
+        ge=0,
+        le=20,
+        description="Under load messages are read together that come within this time; 0 reads each at once.",
+    )
+    slow_seconds: float = Field(
+        15.0, gt=0, description="A client that has read too slowly for this long without a break is closed (4000)."
+    )
+    write_buffers_max_bytes: int = Field(
+        256 * 1024 * 1024,
+        ge=1024 * 1024,
+        description="What all clients together may leave unread; above it those who left most are closed (4000).",
     )
 
     join_deadline_seconds: float = Field(

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from gateway.websocket import Client, Limits, WebSocketProtocol
+from gateway.websocket import Client, FrameLimits, WebSocketProtocol
 from services import logs
 from shared.errors import ErrorCode
 
@@ -53,7 +53,9 @@ class Edge(Protocol):
 class HttpProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol with a bound on the request head in time and size, and our upgrade."""
 
-    def __init__(self, edge: Edge, limits: Limits, awaiting_head: "AwaitingHead", **uvicorn_arguments: Any) -> None:
+    def __init__(
+        self, edge: Edge, limits: FrameLimits, awaiting_head: "AwaitingHead", **uvicorn_arguments: Any
+    ) -> None:
         super().__init__(**uvicorn_arguments)
         self._edge = edge
         self._limits = limits

@@ -5,7 +5,6 @@ transport's own `write`, so one encoded frame serves every client.
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,11 +30,9 @@ log = logs.get(__name__)
 
 _FAULT = "a connection failed on our side"
 _READ_BUFFER_BYTES = 2048
+_HIGH_WATER_BYTES, _LOW_WATER_BYTES = 65_536, 16_384
 _CLOSE_LINGER_SECONDS = 0.05
 """Between our answer to a close frame and the end of the socket, so that the answer is on its way."""
-
-_quiet = logging.Logger("picows", logging.CRITICAL + 1)  # noqa: LOG001 - outside the hierarchy on purpose
-"""picows logs each connection; what matters of that is counted and logged by us."""
 
 _TEXT, _CLOSE, _PING, _PONG = WSMsgType.TEXT, WSMsgType.CLOSE, WSMsgType.PING, WSMsgType.PONG
 
@@ -48,17 +45,25 @@ def use_fast_transports() -> None:
 class Client(Protocol):
     """What the gateway puts behind a socket. All calls come from the event loop and must not block or raise."""
 
+    silent_beats: int
+    """Set to 0 with every frame that comes in, a pong too."""
+
     def opened(self, socket: "ClientSocket") -> None: ...
-    def received(self, text: str) -> None: ...
-    def heard(self) -> None:
-        """Any frame came in, a pong too."""
+    def received(self, payload: bytes) -> None:
+        """A complete text message. Raises UnicodeDecodeError when it is not UTF-8."""
+
+    def congested(self) -> None:
+        """The peer reads more slowly than it is written to: the write buffer is above its high-water mark."""
+
+    def relieved(self) -> None:
+        """The write buffer is below its low-water mark again."""
 
     def closed(self, code: int) -> None:
         """The connection is gone, with the code of the close frame that ended it, or 1006."""
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class FrameLimits:
     message_max_bytes: int
     headers_max_bytes: int
     handshake_seconds: float
@@ -66,34 +71,23 @@ class Limits:
 
 
 class ClientSocket(WSListener):
-    """One open WebSocket, as the gateway sees it."""
+    """One open WebSocket, as the gateway sees it; also what picows takes for its logger, see `error`."""
 
-    __slots__ = ("_assembler", "_client", "_closing_since", "_limits", "_transport", "_write", "paused")
+    __slots__ = ("_assembler", "_client", "_limits", "_transport", "closing_since", "paused", "write")
 
-    def __init__(self, client: Client, limits: Limits) -> None:
+    def __init__(self, client: Client, limits: FrameLimits) -> None:
         self._client = client
         self._limits = limits
         self._assembler: Assembler | None = None
         self._transport: WSTransport | None = None
-        self._write: Callable[[bytes], None] = _write_nowhere
+        self.write: Callable[[bytes], None] = _write_nowhere
+        """Encoded frames, one or more. Dropped once the closing handshake has begun."""
         self.paused = False
         """The peer reads more slowly than it is written to: the write buffer is above its high-water mark."""
-        self._closing_since: float | None = None
+        self.closing_since: float | None = None
+        """Monotonic seconds when the closing handshake began; None while the connection is open."""
 
     # --- for the gateway ----------------------------------------------------------------------------------
-
-    @property
-    def closing_since(self) -> float | None:
-        """Monotonic seconds when the closing handshake began; None while the connection is open."""
-        if self._closing_since is None and self._transport is not None and self._transport.is_close_frame_sent:
-            # picows found a broken frame and began to close by itself.
-            self._closing_since = time.monotonic()
-        return self._closing_since
-
-    def write(self, frames: bytes) -> None:
-        """Encoded frames, one or more. Dropped once the closing handshake has begun."""
-        if self.closing_since is None:
-            self._write(frames)
 
     @property
     def buffered_bytes(self) -> int:
@@ -102,24 +96,45 @@ class ClientSocket(WSListener):
         size: int = self._transport.underlying_transport.get_write_buffer_size()
         return size
 
+    def _begin_closing(self) -> None:
+        self.write = _write_nowhere
+        self.closing_since = self.closing_since or time.monotonic()
+
     def close(self, code: int, reason: str = "") -> None:
         """Begin the closing handshake. The socket ends when the peer answers, or at the latest by `abort`."""
         if self._transport is None or self.closing_since is not None:
             return
         self._transport.send_close(code, close_payload(code, reason)[2:])  # type: ignore[arg-type] # plain ints work
-        self._closing_since = time.monotonic()
+        self._begin_closing()
 
     def abort(self) -> None:
         """End the socket now; what is buffered is lost."""
         if self._transport is not None:
-            self._closing_since = self._closing_since or time.monotonic()
+            self._begin_closing()
             self._transport.disconnect(graceful=False)
+
+    # --- for picows' logger: what matters of what it logs is counted and logged by us ---
+
+    def isEnabledFor(self, _level: int) -> bool:  # noqa: N802 - the name is the standard library's
+        return False
+
+    def debug(self, *_: object) -> None:
+        pass
+
+    info = warning = debug
+
+    def error(self, *_: object) -> None:
+        """picows found a broken frame and closes the connection by itself. It tells nobody else."""
+        self._begin_closing()
+
+    exception = error
 
     # --- for picows, which would keep exceptions to itself ---
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport
-        self._write = transport.underlying_transport.write
+        transport.underlying_transport.set_write_buffer_limits(_HIGH_WATER_BYTES, _LOW_WATER_BYTES)
+        self.write = transport.underlying_transport.write
         try:
             self._client.opened(self)
         except Exception:
@@ -127,20 +142,21 @@ class ClientSocket(WSListener):
             self.close(CloseCode.INTERNAL_ERROR)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        self._client.silent_beats = 0
         try:
-            self._client.heard()
-            text = self._take(transport, frame)
-            if text is not None and self._closing_since is None:
-                self._client.received(text)
+            payload = self._take(transport, frame)
+            if payload is not None and self.closing_since is None:
+                self._client.received(payload)
         except Violation as violation:
             self._fail(transport, violation)
+        except UnicodeDecodeError:
+            self._fail(transport, Violation(CloseCode.INVALID_TEXT, "text is not UTF-8"))
         except Exception:
             log.exception(_FAULT)
             self.close(CloseCode.INTERNAL_ERROR)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        self._write = _write_nowhere
-        self._closing_since = self._closing_since or time.monotonic()
+        self._begin_closing()
         self._transport = None
         handshake = transport.close_handshake
         code = int(CloseCode.ABNORMAL)
@@ -154,16 +170,21 @@ class ClientSocket(WSListener):
 
     def pause_writing(self) -> None:
         self.paused = True
+        self._client.congested()
 
     def resume_writing(self) -> None:
         self.paused = False
+        self._client.relieved()
 
-    def _take(self, transport: WSTransport, frame: WSFrame) -> str | None:
-        """The text of a complete message. Raises Violation."""
-        _check_reserved_bits(frame)
+    def _take(self, transport: WSTransport, frame: WSFrame) -> bytes | None:
+        """The message that the frame completes. Raises Violation."""
+        if frame.rsv1 or frame.rsv2 or frame.rsv3:
+            raise Violation(CloseCode.PROTOCOL_ERROR, "reserved bits without an extension")
         kind = frame.msg_type
         if kind == _TEXT and frame.fin and self._assembler is None:
-            return self._decode(frame)
+            if frame.payload_size > self._limits.message_max_bytes:
+                raise Violation(CloseCode.MESSAGE_TOO_BIG, f"message over {self._limits.message_max_bytes} bytes")
+            return frame.get_payload_as_bytes()
         if kind == _CLOSE:
             self._answer_close(transport, frame)
         elif kind == _PING:
@@ -172,21 +193,13 @@ class ClientSocket(WSListener):
             return self._assemble(frame)
         return None
 
-    def _decode(self, frame: WSFrame) -> str:
-        if frame.payload_size > self._limits.message_max_bytes:
-            raise Violation(CloseCode.MESSAGE_TOO_BIG, f"message over {self._limits.message_max_bytes} bytes")
-        try:
-            return frame.get_payload_as_utf8_text()
-        except UnicodeDecodeError:
-            raise Violation(CloseCode.INVALID_TEXT, "text is not UTF-8") from None
-
-    def _assemble(self, frame: WSFrame) -> str | None:
+    def _assemble(self, frame: WSFrame) -> bytes | None:
         if self._assembler is None:
             self._assembler = Assembler(self._limits.message_max_bytes)
         text = self._assembler.feed(_number(frame.msg_type), frame.get_payload_as_bytes(), final=bool(frame.fin))
         if not self._assembler.in_message:
             self._assembler = None
-        return text
+        return text.encode() if text is not None else None
 
     def _answer_ping(self, frame: WSFrame) -> None:
         """Only a peer that reads gets answers; RFC 6455 section 5.5.3 allows to skip some."""
@@ -196,7 +209,7 @@ class ClientSocket(WSListener):
     def _answer_close(self, transport: WSTransport, frame: WSFrame) -> None:
         if self.closing_since is None:
             code, _ = parse_close(frame.get_payload_as_bytes())
-            self._closing_since = time.monotonic()
+            self._begin_closing()
             if code == CloseCode.NO_STATUS:
                 # Answering with an empty body is what an empty body asks for (section 5.5.1).
                 transport.underlying_transport.write(b"\x88\x00")
@@ -207,11 +220,6 @@ class ClientSocket(WSListener):
     def _fail(self, transport: WSTransport, violation: Violation) -> None:
         self.close(violation.code, str(violation))
         asyncio.get_running_loop().call_later(_CLOSE_LINGER_SECONDS, transport.disconnect)
-
-
-def _check_reserved_bits(frame: WSFrame) -> None:
-    if frame.rsv1 or frame.rsv2 or frame.rsv3:
-        raise Violation(CloseCode.PROTOCOL_ERROR, "reserved bits without an extension")
 
 
 def _number(vendor_enum: Any) -> int:
@@ -226,7 +234,7 @@ def _write_nowhere(_frames: bytes) -> None:
 class WebSocketProtocol(WSProtocol):  # type: ignore[misc] # picows ships no stubs for it
     """picows' protocol as uvicorn drives it: registered with the server, told to shut down by it."""
 
-    def __init__(self, client: Client, limits: Limits, server_state: Any) -> None:
+    def __init__(self, client: Client, limits: FrameLimits, server_state: Any) -> None:
         self._socket = ClientSocket(client, limits)
         self._server_state = server_state
         super().__init__(
@@ -234,7 +242,7 @@ class WebSocketProtocol(WSProtocol):  # type: ignore[misc] # picows ships no stu
             None,
             False,  # not the client side
             self._accept,
-            _quiet,
+            self._socket,  # for its logger: a real one would get a child of its own for each connection
             True,  # disconnect on exceptions
             None,  # no handshake timer: the head is complete already
             False,  # no automatic pings: one sweep serves all connections

@@ -146,7 +146,13 @@ class Mirror:
 
     def roster(self, room: RoomId) -> list[Member]:
         return [
-            Member.model_construct(user=user, profile=seat.entry.profile, revision=seat.revision, cursor=seat.cursor)
+            Member.model_construct(
+                user=user,
+                profile=seat.entry.profile,
+                revision=seat.revision,
+                cursor=seat.cursor,
+                gateways=sorted(set(seat.entry.connections.values())),
+            )
             for user, seat in self.rooms.get(room, {}).items()
         ]
 

@@ -31,6 +31,9 @@ class CloseCode(IntEnum):
     PING_TIMEOUT = 4001
     """Nothing was heard from the client, not even a pong."""
 
+    FLOOD = 4500
+    """The client sends far more than it may."""
+
 
 class Reconnect(Enum):
     RESUME = "connect again and resume"

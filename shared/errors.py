@@ -18,6 +18,8 @@ class ErrorCode(StrEnum):
     """A room message while the connection is in no room."""
     BUSY = "busy"
     """Too many messages were sent while a join was under way; this one was not acted upon."""
+    RATE_LIMITED = "rate_limited"
+    """The client sends too much; this message was not acted upon, send it again later."""
     ROOM_FULL = "room_full"
     """The room has as many members as it may have; the connection is in no room."""
     PRESENCE_UNAVAILABLE = "presence_unavailable"

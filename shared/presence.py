@@ -87,6 +87,8 @@ class Member(_Part):
     revision: int
     """Stream sequence of the change that this state of the member comes from."""
     cursor: CursorPosition | None = None
+    gateways: list[GatewayId] = []
+    """Where it has connections."""
 
 
 class RosterReply(_Part):

@@ -69,12 +69,12 @@ async def test_too_many_messages_while_joining_are_refused_and_the_others_are_ca
     async with clients(stack.gateways[0]) as (ann,):
         join = json.dumps({"type": "JoinRoom", "payload": {"room_id": room}})
         await ann.socket.send(join)
-        for number in range(200):
+        for number in range(150):
             await ann.chat(str(number))
         await ann.chat("last", id="00000000-0000-4000-8000-0000000000ff")
         contents: list[str] = []
         refused = 0
-        while len(contents) + refused < 201:
+        while len(contents) + refused < 151:
             message = await ann.next()
             contents += [message["payload"]["content"]] if message["type"] == "Chat" else []
             refused += message["type"] == "Error" and message["payload"]["code"] == "busy"

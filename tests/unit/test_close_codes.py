@@ -17,6 +17,7 @@ RULES = {
     CloseCode.SERVICE_RESTART: Reconnect.RESUME,
     CloseCode.SLOW_CONSUMER: Reconnect.RESUME,
     CloseCode.PING_TIMEOUT: Reconnect.RESUME,
+    CloseCode.FLOOD: Reconnect.NEVER,
 }
 
 

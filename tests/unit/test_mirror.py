@@ -28,7 +28,8 @@ def entry(name: str = "Ada") -> Entry:
 def test_who_is_put_is_in_the_roster_of_that_room_only():
     mirror = Mirror()
     mirror.put(ROOM, ADA, entry(), 5)
-    assert mirror.roster(ROOM) == [Member(user=ADA, profile=Profile(username="Ada"), revision=5)]
+    ada = Member(user=ADA, profile=Profile(username="Ada"), revision=5, gateways=[GatewayId("g")])
+    assert mirror.roster(ROOM) == [ada]
     assert mirror.roster(OTHER) == []
 
 

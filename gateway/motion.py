@@ -1,0 +1,251 @@
+"""Cursors and typing of one room: the newest of each member, sent in batches.
+
+What own members do is kept until the room's turn, newest per user, and then goes to the other members here and, in one
+message, to the other gateways of the room. What comes from other gateways is client-ready.
+"""
+
+import time
+from collections.abc import Callable, Container, Iterable, Iterator
+
+from gateway.fanout import Fanout
+from gateway.framing import text_frame
+from gateway.metrics import GatewayMetrics
+from gateway.neighbours import Neighbours
+from gateway.notices import encode_cursor, encode_typing
+from gateway.outbox import Item, Kind
+from gateway.wheel import Wheel
+from services import logs
+from shared import subjects
+from shared.ephemeral import MalformedBatch, cursor_of, decode_batch, encode_batch
+from shared.ids import RoomId, UserId
+from shared.messages import CursorPosition
+
+log = logs.get(__name__)
+
+_OWN_TYPING_SECONDS = 10.0
+_REMOTE_TYPING_SECONDS = 15.0
+"""Longer, so that the gateway of who types speaks first."""
+_IS_TYPING = b"true}}"
+
+Publish = Callable[[str, bytes], None]
+Due = dict[UserId, tuple[bytes, int]]
+"""The newest client-ready notice of each own member since the last turn, with its ingress."""
+_CURSOR, _TYPING = Kind.CURSOR, Kind.TYPING
+
+
+class Motion:
+    def __init__(
+        self,
+        room: RoomId,
+        fanout: Fanout,
+        publish: Publish,
+        wheel: Wheel,
+        metrics: GatewayMetrics,
+        *,
+        members: Container[UserId],
+        neighbours: Neighbours,
+    ) -> None:
+        """`members`: of the room's roster here, always as it is; nobody is told of anyone else's cursor."""
+        self._neighbours = neighbours
+        self._fanout = fanout
+        self._publish = publish
+        self._wheel = wheel
+        self._metrics = metrics
+        self._members = members
+        self._subjects = {Kind.CURSOR: subjects.room_cursor(room), Kind.TYPING: subjects.room_typing(room)}
+        self._conflated = metrics.traffic.conflated
+        self._cursors: dict[UserId, bytes] = {}
+        """As members here have been told."""
+        self._typing: dict[UserId, float] = {}
+        """Who is typing, and when that expires (monotonic seconds)."""
+        self._due_cursors: Due = {}
+        self._due_typing: Due = {}
+        self._new_cursors: Due = {}
+        self._new_typing: Due = {}
+        """What members here are to be told next, of members on all gateways."""
+        self._asked = self._delivery_asked = False
+        self._knows_members = False
+        self._moved: set[UserId] = set()
+        """Own members whose cursor presence has to be told."""
+        self.slot = subjects.shard_of(room)
+        self.turned_at = 0.0
+
+    # --- own members --------------------------------------------------------------------------------------
+
+    def move_cursor(self, user: UserId, ready: bytes, ingress_us: int) -> None:
+        """`ready`: the client-ready `CursorUpdate`; `ingress_us`: Unix microseconds."""
+        due = self._due_cursors
+        if user in due:
+            self._conflated[_CURSOR] += 1
+        due[user] = (ready, ingress_us)
+        if not self._asked:
+            self._ask()
+
+    def type(self, user: UserId, *, is_typing: bool, ingress_us: int) -> None:
+        self._note_typing(user, is_typing=is_typing, expires_seconds=_OWN_TYPING_SECONDS)
+        if user in self._due_typing:
+            self._conflated[_TYPING] += 1
+        self._due_typing[user] = (encode_typing(user, is_typing=is_typing), ingress_us)
+        if not self._asked:
+            self._ask()
+
+    def stop_typing(self, user: UserId) -> None:
+        """The own member goes out of the room: at once, before that is told."""
+        if user in self._typing:
+            self.type(user, is_typing=False, ingress_us=0)
+            self.turn()
+            self.deliver()
+
+    def _ask(self) -> None:
+        self._asked = True
+        self._wheel.ask(self)
+
+    def turn(self) -> None:
+        """Send what is due: to other gateways at once, to the members here with what those gateways send."""
+        self._asked = False
+        if self._due_cursors:
+            due, self._due_cursors = self._due_cursors, {}
+            self._moved.update(due)
+            self._send(_CURSOR, due)
+            self._new_cursors.update(due)
+        if self._due_typing:
+            due, self._due_typing = self._due_typing, {}
+            self._send(_TYPING, due)
+            self._new_typing.update(due)
+        if self._neighbours:
+            self._deliver_soon()
+        else:
+            self.deliver()
+
+    def _send(self, kind: Kind, due: Due) -> None:
+        if self._neighbours:
+            oldest = min([ingress_us for _, ingress_us in due.values()])
+            self._tell_neighbours(kind, oldest, [(user, ready) for user, (ready, _) in due.items()])
+
+    def members_known(self) -> None:
+        """The room has its first roster: what was heard before can be told."""
+        if not self._knows_members:
+            self._knows_members = True
+            self._deliver_soon()
+
+    def _deliver_soon(self) -> None:
+        if self._knows_members and not self._delivery_asked:
+            self._delivery_asked = True
+            self._wheel.ask_delivery(self)
+
+    def deliver(self) -> None:
+        """Tell the members here what is new."""
+        self._delivery_asked = False
+        members, cursors = self._members, self._cursors
+        items = []
+        for user, (ready, ingress_us) in self._new_cursors.items():
+            if user in members:
+                cursors[user] = ready
+                items.append((user, Item(text_frame(ready), _CURSOR, ingress_us)))
+        self._new_cursors = {}
+        if self._new_typing:
+            items += [
+                (user, Item(text_frame(ready), _TYPING, ingress_us))
+                for user, (ready, ingress_us) in self._new_typing.items()
+                if user in members
+            ]
+            self._new_typing = {}
+        self._fanout.say_now(items)
+
+    # --- other gateways -----------------------------------------------------------------------------------
+
+    def brief_neighbours(self) -> None:
+        """A gateway has begun to host the room: it is told how it stands with the members here."""
+        cursors = list(self._newest_cursors(self._fanout.users))
+        typing = [(user, encode_typing(user, is_typing=True)) for user in self._fanout.users if user in self._typing]
+        for kind, notices in ((_CURSOR, cursors), (_TYPING, typing)):
+            if notices:
+                self._tell_neighbours(kind, 0, notices)
+
+    def _tell_neighbours(self, kind: Kind, ingress_us: int, notices: list[tuple[UserId, bytes]]) -> None:
+        self._publish(self._subjects[kind], encode_batch(ingress_us, notices))
+
+    def receive(self, kind: Kind, data: bytes) -> None:
+        """A batch of another gateway."""
+        try:
+            ingress_us, notices = decode_batch(data)
+        except MalformedBatch as error:
+            log.error("a batch of notices is not ours", kind=kind, error=str(error))
+            return
+        for user, ready in notices:
+            if self._knows_members and user not in self._members:
+                self._metrics.dropped.labels(lane="ephemeral", reason="not_in_roster").inc()
+            elif kind is _CURSOR:
+                self._new_cursors[user] = (ready, ingress_us)
+            else:
+                self._note_typing(user, is_typing=ready.endswith(_IS_TYPING), expires_seconds=_REMOTE_TYPING_SECONDS)
+                self._new_typing[user] = (ready, ingress_us)
+        if kind is _TYPING and self._knows_members:
+            self.deliver()  # rare, and its member may be about to leave
+        else:
+            self._deliver_soon()
+
+    # --- what is known ------------------------------------------------------------------------------------
+
+    def cursor(self, user: UserId) -> CursorPosition | None:
+        for _, ready in self._newest_cursors([user]):
+            return CursorPosition.model_validate_json(cursor_of(ready))
+        return None
+
+    def learn_cursor(self, user: UserId, position: CursorPosition) -> None:
+        """Presence knows a cursor; what was heard directly is newer."""
+        if user not in self._cursors:
+            self._cursors[user] = encode_cursor(user, position)
+
+    def forget(self, user: UserId) -> None:
+        """The user has left the room."""
+        self._cursors.pop(user, None)
+        self._moved.discard(user)
+        self._typing.pop(user, None)
+        for notices in (self._due_cursors, self._due_typing, self._new_cursors, self._new_typing):
+            notices.pop(user, None)
+
+    def newest(self, user: UserId, typists: Iterable[UserId]) -> list[Item]:
+        """For a member that missed notices: every other member's cursor, and how it stands with `typists`."""
+        cursors = [Item(text_frame(ready), Kind.CURSOR) for other, ready in self._cursors.items() if other != user]
+        typing = [
+            Item(text_frame(encode_typing(other, is_typing=other in self._typing)), Kind.TYPING)
+            for other in typists
+            if other != user and other in self._members
+        ]
+        return cursors + typing
+
+    def expire_typing(self) -> None:
+        """Whoever has not said for a while that they are still typing has stopped."""
+        now = time.monotonic()
+        for user in [user for user, expires in self._typing.items() if expires <= now]:
+            if self._fanout.has(user):
+                self.type(user, is_typing=False, ingress_us=0)
+            else:
+                # Its own gateway would have said so, and is gone.
+                del self._typing[user]
+                self._fanout.say(Item(text_frame(encode_typing(user, is_typing=False)), Kind.TYPING), not_to=user)
+
+    def _note_typing(self, user: UserId, *, is_typing: bool, expires_seconds: float) -> None:
+        if is_typing:
+            self._typing[user] = time.monotonic() + expires_seconds
+        else:
+            self._typing.pop(user, None)
+
+    # --- for presence -------------------------------------------------------------------------------------
+
+    def recall_cursors(self) -> None:
+        """Presence may not have them: take all cursors of own members as moved."""
+        self._moved.update(user for user in self._fanout.users if user in self._cursors)
+
+    def take_moved(self) -> list[tuple[UserId, bytes]]:
+        """Cursors of own members that moved since the last call, as `CursorPosition` JSON."""
+        moved, self._moved = self._moved, set()
+        return [(user, cursor_of(ready)) for user, ready in self._newest_cursors(moved)]
+
+    def _newest_cursors(self, users: Iterable[UserId]) -> Iterator[tuple[UserId, bytes]]:
+        for user in users:
+            if user in self._new_cursors:
+                yield user, self._new_cursors[user][0]
+            elif user in self._cursors:
+                yield user, self._cursors[user]

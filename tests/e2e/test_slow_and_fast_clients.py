@@ -1,0 +1,210 @@
+"""Clients that read too slowly, move too fast or say too much: nobody else notices, and nothing essential is lost."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.client import Client, clients
+from tests.support.processes import EmbeddedStack, NatsServer, ServiceProcess, running, service
+from tests.support.waiting import eventually
+
+SKIPPED = 'studyroom_gateway_dropped_total{lane="ephemeral",reason="slow_consumer"}'
+CHAT_CHARS = 3900
+
+
+@asynccontextmanager
+async def gateway(nats: NatsServer, directory: Path, **settings: str) -> AsyncIterator[ServiceProcess]:
+    """A system with one gateway that has these settings, and no bound on what a client may say."""
+    generous = {"MESSAGES_PER_SECOND": "100000", "BYTES_PER_SECOND": "100000000", "WRITE_BUFFER_MAX_BYTES": "67108864"}
+    environment = {f"STUDYROOM_GATEWAY_{name}": value for name, value in {**generous, **settings}.items()}
+    with (
+        running(service("provisioner", directory, nats.url)),
+        running(service("presence", directory, nats.url)),
+        running(service("gateway", directory, nats.url, **environment)) as process,
+    ):
+        yield process
+
+
+@pytest.fixture
+def limits(own_nats: NatsServer, tmp_path: Path) -> Iterator[ServiceProcess]:
+    """A gateway whose clients may send 20 messages a second."""
+    with (
+        running(service("provisioner", tmp_path, own_nats.url)),
+        running(service("presence", tmp_path, own_nats.url)),
+        running(service("gateway", tmp_path, own_nats.url, STUDYROOM_GATEWAY_MESSAGES_PER_SECOND="20")) as process,
+    ):
+        yield process
+
+
+async def move(client: Client, x: float) -> None:
+    await client.socket.send(f'{{"type":"CursorMove","payload":{{"x":{x},"y":0,"element_id":null}}}}')
+
+
+def cursors(client: Client) -> list[float]:
+    return [message["payload"]["x"] for message in client.log if message["type"] == "CursorUpdate"]
+
+
+def sees(client: Client, x: float) -> bool:
+    return cursors(client)[-1:] == [x]
+
+
+def newest_cursors(client: Client) -> set[float]:
+    updates = [message["payload"] for message in client.log if message["type"] == "CursorUpdate"]
+    return set({update["user_id"]: update["x"] for update in updates}.values())
+
+
+def shows(client: Client, newest: set[float]) -> bool:
+    return newest_cursors(client) == newest
+
+
+def chats(client: Client) -> list[str]:
+    return [message["payload"]["content"] for message in client.log if message["type"] == "Chat"]
+
+
+def errors(client: Client) -> list[dict[str, Any]]:
+    return [message["payload"] for message in client.log if message["type"] == "Error"]
+
+
+async def congest(deaf: Client, talker: Client, process: ServiceProcess) -> list[str]:
+    """Say so much that what the deaf client leaves unread piles up in the gateway. What was said."""
+    deaf.socket.transport.pause_reading()
+    said = [f"{number:05d}".ljust(CHAT_CHARS, ".") for number in range(3000)]
+    for content in said:
+        await talker.chat(content)
+    await eventually(lambda: len(chats(talker)) == len(said), "all is stored", 60)
+    await move(talker, 0)
+    await eventually(lambda: process.metric(SKIPPED) > 0, "the deaf client goes without cursors")
+    return said
+
+
+async def test_who_reads_slowly_misses_cursors_but_no_chat_and_then_gets_the_newest(
+    own_nats: NatsServer, tmp_path: Path, room: str
+):
+    async with gateway(own_nats, tmp_path) as process, clients(*[process.url] * 3) as (deaf, talker, witness):
+        for client in (deaf, talker, witness):
+            await client.join(room)
+        said = await congest(deaf, talker, process)
+        for number in range(1, 40):
+            await move(talker, number)
+            await eventually(partial(sees, witness, number), "the witness sees each move")
+        await talker.send("Typing", {"is_typing": True})
+        await witness.expect("TypingStatus")
+
+        deaf.socket.transport.resume_reading()
+        await eventually(lambda: cursors(deaf)[-1:] == [39], "the newest cursor comes")
+        await eventually(lambda: "TypingStatus" in deaf.types(), "and who is typing")
+        await talker.chat("and on")
+        await eventually(lambda: chats(deaf)[-1:] == ["and on"], "everything goes on")
+
+        assert chats(deaf) == chats(witness) == [*said, "and on"]
+        assert cursors(deaf) in ([39], [0, 39])
+        assert cursors(witness) == list(range(40))
+
+
+async def test_who_stays_slow_is_closed_with_4000_and_the_others_go_on(own_nats: NatsServer, tmp_path: Path, room: str):
+    async with (
+        gateway(own_nats, tmp_path, SLOW_SECONDS="1", CLOSE_TIMEOUT_SECONDS="1") as process,
+        clients(*[process.url] * 3) as (deaf, talker, witness),
+    ):
+        for client in (deaf, talker, witness):
+            await client.join(room)
+        said = await congest(deaf, talker, process)
+        left = await witness.expect("UserLeft", 30)
+        assert left["user_id"] == deaf.user
+        assert chats(witness) == said
+        closed = 'studyroom_gateway_dropped_total{lane="essential",reason="slow_consumer"}'
+        assert process.metric(closed) == 1
+
+
+async def test_all_clients_together_may_leave_only_so_much_unread(own_nats: NatsServer, tmp_path: Path, room: str):
+    async with (
+        gateway(own_nats, tmp_path, WRITE_BUFFERS_MAX_BYTES="1048576", CLOSE_TIMEOUT_SECONDS="1") as process,
+        clients(*[process.url] * 3) as (deaf, talker, witness),
+    ):
+        for client in (deaf, talker, witness):
+            await client.join(room)
+        await congest(deaf, talker, process)
+        assert (await witness.expect("UserLeft", 30))["user_id"] == deaf.user
+
+
+async def test_many_moves_become_few_updates_and_the_last_one_arrives(own_nats: NatsServer, tmp_path: Path, room: str):
+    async with gateway(own_nats, tmp_path) as process, clients(*[process.url] * 2) as (ann, bob):
+        await ann.join(room)
+        await bob.join(room)
+        for number in range(2000):
+            await move(ann, number)
+        await eventually(lambda: cursors(bob)[-1:] == [1999], "the last move arrives")
+        seen = cursors(bob)
+        assert seen == sorted(set(seen))
+        assert len(seen) < 1000
+        assert process.metric('studyroom_gateway_conflated_total{type="CursorUpdate"}') == 2000 - len(seen)
+        assert process.metric('studyroom_gateway_messages_received_total{type="CursorMove"}') == 2000
+
+
+async def test_more_than_a_client_may_send_is_refused_by_name_and_it_may_go_on_later(limits: ServiceProcess, room: str):
+    async with clients(limits.url) as (ann,):
+        await ann.join(room)
+        ids = [f"00000000-0000-4000-8000-{number:012d}" for number in range(60)]
+        for number in ids:
+            await ann.chat("hello", id=number)
+        await eventually(lambda: len(chats(ann)) + len(errors(ann)) == 60, "every message is answered")
+        assert {error["code"] for error in errors(ann)} == {"rate_limited"}
+        stored = [message["payload"]["id"] for message in ann.log if message["type"] == "Chat"]
+        refused = [error["id"] for error in errors(ann)]
+        assert sorted(stored + refused) == ids
+        assert len(stored) >= 39
+
+        async with asyncio.timeout(20):
+            while "Pong" not in ann.types():
+                await ann.send("Ping")
+                await asyncio.sleep(0.2)  # it asks less often than it may
+
+
+async def test_of_too_many_cursors_the_newest_still_arrives_and_nothing_is_refused(limits: ServiceProcess, room: str):
+    async with clients(limits.url, limits.url) as (ann, bob):
+        await ann.join(room)
+        await bob.join(room)
+        for number in range(150):
+            await move(ann, number)
+        await eventually(lambda: cursors(bob)[-1:] == [149], "the newest arrives")
+        assert errors(ann) == []
+        assert limits.metric("studyroom_gateway_rate_limited_total") >= 100
+
+
+async def test_a_flood_is_closed_with_4500(limits: ServiceProcess):
+    async with clients(limits.url) as (ann,):
+        for _ in range(400):
+            await ann.socket.send(json.dumps({"type": "Ping"}))
+        assert await ann.ended() == 4500
+
+
+async def test_who_joins_on_another_gateway_sees_where_the_cursors_are(stack: EmbeddedStack, room: str):
+    async with clients(*stack.gateways) as (ann, bob):
+        await ann.join(room)
+        await move(ann, 7)
+        await ann.settle()
+        joined = await bob.join(room)
+        (shown,) = [user["cursor"] for user in joined["users"] if user["user_id"] == ann.user]
+        await eventually(lambda: shown or cursors(bob), "the cursor is known")
+        assert ([shown["x"]] if shown else cursors(bob)[-1:]) == [7]
+
+
+async def test_cursors_go_both_ways_between_gateways_and_the_last_ones_stay(stack: EmbeddedStack, room: str):
+    async with clients(*stack.gateways, stack.gateways[0]) as (ann, bob, eve):
+        for client in (ann, bob, eve):
+            await client.join(room)
+
+        async def wander(client: Client, offset: int) -> None:
+            for number in range(100):
+                await move(client, offset + number)
+                await asyncio.sleep(0.005)  # a hand that moves
+
+        await asyncio.gather(wander(ann, 1000), wander(bob, 2000))
+        for client, last in ((eve, {1099, 2099}), (ann, {2099}), (bob, {1099})):
+            await eventually(partial(shows, client, last), "the last cursors")
