@@ -206,5 +206,5 @@ async def test_cursors_go_both_ways_between_gateways_and_the_last_ones_stay(stac
                 await asyncio.sleep(0.005)  # a hand that moves
 
         await asyncio.gather(wander(ann, 1000), wander(bob, 2000))
-        for client, last in ((eve, {1099, 2099}), (ann, {2099}), (bob, {1099})):
+        for client, last in ((eve, {1099.0, 2099.0}), (ann, {2099.0}), (bob, {1099.0})):
             await eventually(partial(shows, client, last), "the last cursors")
