@@ -223,7 +223,7 @@ class Connection:
             update = cursor_update(self._update_prefix, payload)
             if update is not None:
                 traffic.cursor_shortcuts += 1
-                self._motion.move_cursor(self.user, update, time.time_ns() // 1000)
+                self._motion.move_cursor(self.user, text_frame(update), time.time_ns() // 1000)
                 return
         message = self._decode(payload)
         if message is not None:
@@ -329,7 +329,7 @@ class Connection:
         match decision:
             case CursorMove(payload=position):
                 if self.room is not None:
-                    self.room.motion.move_cursor(self.user, encode_cursor(self.user, position), _now_us())
+                    self.room.motion.move_cursor(self.user, text_frame(encode_cursor(self.user, position)), _now_us())
             case Typing(payload=typing):
                 if self.room is not None:
                     self.room.motion.type(self.user, is_typing=typing.is_typing, ingress_us=_now_us())

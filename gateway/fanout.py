@@ -7,24 +7,25 @@ there are.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, KeysView
+from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping
 from typing import Protocol
 
 from gateway.metrics import GatewayMetrics
 from gateway.outbox import EPHEMERAL, Batch, Item, Kind, Outbox
 from shared.ids import ConnectionId, StayId, UserId
 
-_LONG_REST_FACTOR, _LONG_REST_SECONDS = 8.0, 0.030
+_LONG_REST_FACTOR, _LONG_PERIOD_SECONDS = 8.0, 0.044
 _REST_FACTOR = 3.0
 
 
 def rest_seconds(flush_seconds: float) -> float:
     """How long a room rests after a flush, so that more is collected for the next one.
 
-    Eight times as long as the flush took while nobody could see that; never less than three times, so that one room
-    takes no more than a quarter of the loop.
+    Eight times as long as the flush took while nobody could see that, which is when the next one begins within 44 ms;
+    never less than three times, so that one room takes no more than a quarter of the loop.
     """
-    return max(_REST_FACTOR * flush_seconds, min(_LONG_REST_FACTOR * flush_seconds, _LONG_REST_SECONDS))
+    long_rest = min(_LONG_REST_FACTOR * flush_seconds, _LONG_PERIOD_SECONDS - flush_seconds)
+    return max(_REST_FACTOR * flush_seconds, long_rest)
 
 
 class Writable(Protocol):
@@ -54,6 +55,8 @@ class Recipient(Protocol):
         """Must not raise. Whoever leaves too much unread is dealt with there."""
 
 
+Cursor = tuple[bytes, int]
+"""A framed `CursorUpdate`, and when its gateway read it from its author (Unix microseconds)."""
 Newest = Callable[[UserId, set[UserId]], list[Item]]
 """What a user has missed who got no notices for a while, and none of the typing of these users."""
 
@@ -136,6 +139,36 @@ class Fanout:
         else:
             self._flush_soon()
 
+    def say_cursors(self, cursors: Mapping[UserId, Cursor]) -> None:
+        """The same for cursors of several authors, which is most of what is ever said."""
+        began = time.perf_counter()
+        if len(self._outbox) or self._newcomers or self._lagging or self._rest_until > began:
+            self.say_now(
+                (author, Item(frame, Kind.CURSOR, ingress_us)) for author, (frame, ingress_us) in cursors.items()
+            )
+            return
+        everything = b"".join([frame for frame, _ in cursors.values()])
+        spans, start = {}, 0
+        for author, (frame, _) in cursors.items():
+            spans[author] = start, (start := start + len(frame))
+        span_of = spans.get
+        not_sent = not_sent_bytes = 0
+        recipients = list(self._recipients.items())
+        for recipient, user in recipients:
+            own = span_of(user)
+            if own is None:
+                recipient.socket.write(everything)
+            else:
+                first, end = own
+                not_sent += 1
+                not_sent_bytes += end - first
+                if len(spans) > 1:
+                    recipient.socket.write(everything[:first] + everything[end:])
+        self._metrics.traffic.sent_bytes += len(everything) * len(recipients) - not_sent_bytes
+        self._metrics.count_cursors(cursors.values(), len(recipients), not_sent)
+        ended = time.perf_counter()
+        self._rest_until = ended + rest_seconds(ended - began)
+
     def _flush_soon(self) -> None:
         if self._flush_due is None:
             rest = self._rest_until - time.perf_counter()
@@ -175,10 +208,11 @@ class Fanout:
         own, everything, without_own = batch.own, batch.everything, batch.without_own
         not_sent: list[int] = []
         sent_bytes = len(everything) * (len(recipients) - len(special))
+        own_of = own.get
         for recipient, user in recipients:
             if special and recipient in special:
                 continue
-            indexes = own.get(user)
+            indexes = own_of(user)
             if indexes is None:
                 recipient.socket.write(everything)
             else:

@@ -51,6 +51,14 @@ def text_frame(payload: bytes) -> bytes:
     return _SHORT_TEXT_HEADERS[size] + payload if size < 1024 else encode_frame(Opcode.TEXT, payload)  # noqa: PLR2004
 
 
+def payload_of(frame: bytes) -> bytes:
+    """What `text_frame` was given."""
+    return frame[_HEADER_SIZES.get(frame[1], 2) :]
+
+
+_HEADER_SIZES = {126: 4, 127: 10}
+"""By the second byte; 2 for all others."""
+
 PING_FRAME = encode_frame(Opcode.PING, b"")
 
 

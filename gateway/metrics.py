@@ -6,7 +6,7 @@ frame, never per member.
 
 import time
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -149,6 +149,17 @@ class GatewayMetrics:
         sent = self.traffic.room_messages_sent
         for _, kind, _ in items:
             sent[kind] += times
+
+    def count_cursors(self, cursors: Collection[tuple[bytes, int]], members: int, not_sent: int) -> None:
+        """One flush of nothing but cursors, each with its ingress."""
+        traffic = self.traffic
+        traffic.flush_sizes.observe(len(cursors))
+        traffic.room_messages_sent[Kind.CURSOR] += len(cursors) * members - not_sent
+        latencies = traffic.latencies_us[Kind.CURSOR]
+        now_us = time.time_ns() // 1000
+        for _, ingress_us in cursors:
+            if ingress_us:
+                latencies.observe(max(0, now_us - ingress_us))
 
     def count_flush(self, items: list[Item], members: int, not_sent: Iterable[int]) -> None:
         """`not_sent`: an index for each member that did not get one of the items."""

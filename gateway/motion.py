@@ -5,10 +5,10 @@ message, to the other gateways of the room. What comes from other gateways is cl
 """
 
 import time
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, KeysView
 
 from gateway.fanout import Fanout
-from gateway.framing import text_frame
+from gateway.framing import payload_of, text_frame
 from gateway.metrics import GatewayMetrics
 from gateway.neighbours import Neighbours
 from gateway.notices import encode_cursor, encode_typing
@@ -29,7 +29,7 @@ _IS_TYPING = b"true}}"
 
 Publish = Callable[[str, bytes], None]
 Due = dict[UserId, tuple[bytes, int]]
-"""The newest client-ready notice of each own member since the last turn, with its ingress."""
+"""The newest notice of each member, framed for clients, with its ingress."""
 _CURSOR, _TYPING = Kind.CURSOR, Kind.TYPING
 
 
@@ -42,7 +42,7 @@ class Motion:
         wheel: Wheel,
         metrics: GatewayMetrics,
         *,
-        members: Container[UserId],
+        members: KeysView[UserId],
         neighbours: Neighbours,
     ) -> None:
         """`members`: of the room's roster here, always as it is; nobody is told of anyone else's cursor."""
@@ -54,7 +54,7 @@ class Motion:
         self._members = members
         self._subjects = {Kind.CURSOR: subjects.room_cursor(room), Kind.TYPING: subjects.room_typing(room)}
         self._conflated = metrics.traffic.conflated
-        self._cursors: dict[UserId, bytes] = {}
+        self._cursors: Due = {}
         """As members here have been told."""
         self._typing: dict[UserId, float] = {}
         """Who is typing, and when that expires (monotonic seconds)."""
@@ -72,12 +72,12 @@ class Motion:
 
     # --- own members --------------------------------------------------------------------------------------
 
-    def move_cursor(self, user: UserId, ready: bytes, ingress_us: int) -> None:
-        """`ready`: the client-ready `CursorUpdate`; `ingress_us`: Unix microseconds."""
+    def move_cursor(self, user: UserId, frame: bytes, ingress_us: int) -> None:
+        """`frame`: the framed `CursorUpdate`; `ingress_us`: Unix microseconds."""
         due = self._due_cursors
         if user in due:
             self._conflated[_CURSOR] += 1
-        due[user] = (ready, ingress_us)
+        due[user] = (frame, ingress_us)
         if not self._asked:
             self._ask()
 
@@ -85,7 +85,7 @@ class Motion:
         self._note_typing(user, is_typing=is_typing, expires_seconds=_OWN_TYPING_SECONDS)
         if user in self._due_typing:
             self._conflated[_TYPING] += 1
-        self._due_typing[user] = (encode_typing(user, is_typing=is_typing), ingress_us)
+        self._due_typing[user] = (text_frame(encode_typing(user, is_typing=is_typing)), ingress_us)
         if not self._asked:
             self._ask()
 
@@ -107,7 +107,10 @@ class Motion:
             due, self._due_cursors = self._due_cursors, {}
             self._moved.update(due)
             self._send(_CURSOR, due)
-            self._new_cursors.update(due)
+            if self._new_cursors:
+                self._new_cursors.update(due)
+            else:
+                self._new_cursors = due
         if self._due_typing:
             due, self._due_typing = self._due_typing, {}
             self._send(_TYPING, due)
@@ -120,7 +123,7 @@ class Motion:
     def _send(self, kind: Kind, due: Due) -> None:
         if self._neighbours:
             oldest = min([ingress_us for _, ingress_us in due.values()])
-            self._tell_neighbours(kind, oldest, [(user, ready) for user, (ready, _) in due.items()])
+            self._tell_neighbours(kind, oldest, [(user, payload_of(frame)) for user, (frame, _) in due.items()])
 
     def members_known(self) -> None:
         """The room has its first roster: what was heard before can be told."""
@@ -136,21 +139,19 @@ class Motion:
     def deliver(self) -> None:
         """Tell the members here what is new."""
         self._delivery_asked = False
-        members, cursors = self._members, self._cursors
-        items = []
-        for user, (ready, ingress_us) in self._new_cursors.items():
-            if user in members:
-                cursors[user] = ready
-                items.append((user, Item(text_frame(ready), _CURSOR, ingress_us)))
-        self._new_cursors = {}
+        if self._new_cursors:
+            cursors, self._new_cursors = self._new_cursors, {}
+            for stranger in cursors.keys() - self._members:
+                del cursors[stranger]
+            self._cursors.update(cursors)
+            self._fanout.say_cursors(cursors)
         if self._new_typing:
-            items += [
-                (user, Item(text_frame(ready), _TYPING, ingress_us))
-                for user, (ready, ingress_us) in self._new_typing.items()
-                if user in members
-            ]
-            self._new_typing = {}
-        self._fanout.say_now(items)
+            typing, self._new_typing = self._new_typing, {}
+            self._fanout.say_now(
+                (user, Item(frame, _TYPING, ingress_us))
+                for user, (frame, ingress_us) in typing.items()
+                if user in self._members
+            )
 
     # --- other gateways -----------------------------------------------------------------------------------
 
@@ -176,10 +177,10 @@ class Motion:
             if self._knows_members and user not in self._members:
                 self._metrics.dropped.labels(lane="ephemeral", reason="not_in_roster").inc()
             elif kind is _CURSOR:
-                self._new_cursors[user] = (ready, ingress_us)
+                self._new_cursors[user] = (text_frame(ready), ingress_us)
             else:
                 self._note_typing(user, is_typing=ready.endswith(_IS_TYPING), expires_seconds=_REMOTE_TYPING_SECONDS)
-                self._new_typing[user] = (ready, ingress_us)
+                self._new_typing[user] = (text_frame(ready), ingress_us)
         if kind is _TYPING and self._knows_members:
             self.deliver()  # rare, and its member may be about to leave
         else:
@@ -195,7 +196,7 @@ class Motion:
     def learn_cursor(self, user: UserId, position: CursorPosition) -> None:
         """Presence knows a cursor; what was heard directly is newer."""
         if user not in self._cursors:
-            self._cursors[user] = encode_cursor(user, position)
+            self._cursors[user] = (text_frame(encode_cursor(user, position)), 0)
 
     def forget(self, user: UserId) -> None:
         """The user has left the room."""
@@ -207,7 +208,7 @@ class Motion:
 
     def newest(self, user: UserId, typists: Iterable[UserId]) -> list[Item]:
         """For a member that missed notices: every other member's cursor, and how it stands with `typists`."""
-        cursors = [Item(text_frame(ready), Kind.CURSOR) for other, ready in self._cursors.items() if other != user]
+        cursors = [Item(frame, Kind.CURSOR) for other, (frame, _) in self._cursors.items() if other != user]
         typing = [
             Item(text_frame(encode_typing(other, is_typing=other in self._typing)), Kind.TYPING)
             for other in typists
@@ -245,7 +246,6 @@ class Motion:
 
     def _newest_cursors(self, users: Iterable[UserId]) -> Iterator[tuple[UserId, bytes]]:
         for user in users:
-            if user in self._new_cursors:
-                yield user, self._new_cursors[user][0]
-            elif user in self._cursors:
-                yield user, self._cursors[user]
+            known = self._new_cursors.get(user) or self._cursors.get(user)
+            if known is not None:
+                yield user, payload_of(known[0])

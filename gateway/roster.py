@@ -4,7 +4,7 @@ Pure: changes in, notices out. Every client of the room on this gateway has been
 notice is due if and only if this state changes.
 """
 
-from collections.abc import Container, Iterable
+from collections.abc import Iterable, KeysView
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -62,7 +62,7 @@ class Roster:
         return len(self._seats)
 
     @property
-    def members(self) -> Container[UserId]:
+    def members(self) -> KeysView[UserId]:
         """Always the present ones: looks at the roster as it is then."""
         return self._seats.keys()
 

@@ -142,11 +142,12 @@ class ClientSocket(WSListener):
             self.close(CloseCode.INTERNAL_ERROR)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        self._client.silent_beats = 0
+        client = self._client
+        client.silent_beats = 0
         try:
             payload = self._take(transport, frame)
             if payload is not None and self.closing_since is None:
-                self._client.received(payload)
+                client.received(payload)
         except Violation as violation:
             self._fail(transport, violation)
         except UnicodeDecodeError:
