@@ -26,12 +26,14 @@ class _Services(click.Group):
         own = super().get_command(ctx, cmd_name)
         if own is not None or cmd_name not in entry_points(group=ENTRY_POINTS).names:
             return own
-
-        return _Service(cmd_name, help=f"Run one {cmd_name} process; settings come from the environment.")
+        return _Service(cmd_name)
 
 
 class _Service(click.Command):
     """Run one service. It is loaded when it is run or explained, not when commands are listed."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, callback=self._run, help=f"Run the {name} service; settings come from the environment.")
 
     @cached_property
     def spec(self) -> "ServiceSpec":
@@ -43,8 +45,7 @@ class _Service(click.Command):
         own: list[click.Parameter] = [_workers_option()] if self.spec.public_address is not None else []
         return own + super().get_params(ctx)
 
-    def invoke(self, ctx: click.Context) -> NoReturn:
-        workers: int = ctx.params.get("workers", 1)
+    def _run(self, workers: int = 1) -> NoReturn:
         if workers == 1:
             from services.process import run
 

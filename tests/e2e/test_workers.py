@@ -160,6 +160,19 @@ async def test_a_worker_that_stands_still_gets_no_connections(start: Start):
     assert gateway.metric(ACCEPTED, worker=1) == 20
 
 
+async def test_a_worker_that_is_told_to_stop_drains_and_is_replaced(start: Start):
+    gateway = start()
+    drained, kept = await one_client_on_each(gateway)
+    os.kill(pids(gateway)[0], signal.SIGTERM)
+    code = await drained.ended()
+    await eventually(lambda: len(logged(gateway, "worker started")) == 3, "another worker is started")
+    await kept.settle()
+    await kept.close()
+
+    assert code == 1012
+    assert logged(gateway, "worker ended, starting it again")[0]["status"] == 0
+
+
 def test_a_worker_that_keeps_dying_is_started_ever_more_slowly(start: Start):
     gateway = start()
     for deaths in range(1, 5):
@@ -196,7 +209,9 @@ async def test_workers_that_are_signalled_beside_their_supervisor_drain_all_the_
     """As service managers do that stop everything they find."""
     gateway = start(STUDYROOM_GATEWAY_DRAIN_DELAY_SECONDS="1")
     clients = await one_client_on_each(gateway)
-    for pid in (gateway.pid, *pids(gateway)):
+    gateway.signal(signal.SIGTERM)
+    await eventually(lambda: len(logged(gateway, "stopping with the supervisor")) == 2, "all workers are stopping")
+    for pid in pids(gateway):
         os.kill(pid, signal.SIGTERM)
     status = await asyncio.to_thread(gateway.wait)
 
@@ -295,17 +310,28 @@ def test_services_without_a_public_port_have_no_workers():
 # --- the embedded stack ------------------------------------------------------------------------------------
 
 
+def workers_of(stack: EmbeddedStack) -> list[int]:
+    """Process ids."""
+    supervisors = [row["pid"] for row in stack.of("gateway")]
+    return [int(pid) for one in supervisors for pid in Path(f"/proc/{one}/task/{one}/children").read_text().split()]
+
+
+def test_a_stack_of_workers_that_is_killed_outright_leaves_nothing_behind(tmp_path: Path):
+    with running(embedded_stack(tmp_path, "--workers", "2", gateways=1, presence=1)) as stack:
+        workers = workers_of(stack)
+        stack.signal(signal.SIGKILL)
+        wait_until(lambda: not any(map(alive, workers)), "no worker is left")
+
+    assert len(workers) == 2
+
+
 def test_a_stack_of_workers_says_where_each_is_and_leaves_nothing_behind(tmp_path: Path):
     stack = embedded_stack(tmp_path, "--workers", "2", gateways=2, presence=1)
     with running(stack):
         gateways = stack.of("gateway")
         admin_urls = [url for row in gateways for url in row["admin_urls"]]
         ready = [http_get(f"{url}/readyz")[0] for url in admin_urls]
-        workers = [
-            int(pid)
-            for row in gateways
-            for pid in Path(f"/proc/{row['pid']}/task/{row['pid']}/children").read_text().split()
-        ]
+        workers = workers_of(stack)
         printed = stack.output()
 
     assert ready == [200] * 4
