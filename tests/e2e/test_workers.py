@@ -90,8 +90,9 @@ async def test_people_on_different_workers_are_in_the_same_room(start: Start, ro
     joined = await bob.join(room)
     heard = await ann.expect("UserJoined")
     await bob.chat("hello")
+    chat = await ann.expect("Chat")
     await bob.send("CursorMove", {"x": 1, "y": 2})
-    chat, cursor = await ann.expect("Chat"), await ann.expect("CursorUpdate")
+    cursor = await ann.expect("CursorUpdate")
     for client in (ann, bob):
         await client.close()
 
