@@ -29,7 +29,7 @@ from gateway.websocket import FrameLimits, WebSocketProtocol, use_fast_transport
 from gateway.wheel import Wheel
 from services import logs
 from services.bus import BusError, Message
-from services.http import HttpServer, listen
+from services.http import HttpServer
 from services.process import Chassis, Service, ServiceSpec
 from services.settings import Settings
 from shared import subjects
@@ -52,6 +52,7 @@ class Gateway:
         self._settings = own
         self._bus = chassis.bus
         self._tasks = chassis.tasks
+        self._listen = chassis.listen
         self.metrics = GatewayMetrics(chassis.registry)
         self.limits = connection_limits(own)
         self._connections: dict[ConnectionId, Connection] = {}
@@ -92,7 +93,7 @@ class Gateway:
 
     async def start(self) -> None:
         use_fast_transports()
-        listener = listen(self._settings.host, self._settings.port)
+        listener = self._listen(self._settings.host, self._settings.port)
         await self._learn_epoch()
         await self._chat.start()
         await self._presence.start()
@@ -282,4 +283,15 @@ def _build(chassis: Chassis, settings: dict[type[Settings], Any]) -> Service:
     return Gateway(chassis, settings)
 
 
-SPEC = ServiceSpec(name="gateway", settings=(GatewaySettings,), build=_build, bus_without_echo=True)
+def _public_address(settings: dict[type[Settings], Any]) -> tuple[str, int]:
+    own: GatewaySettings = settings[GatewaySettings]
+    return own.host, own.port
+
+
+SPEC = ServiceSpec(
+    name="gateway",
+    settings=(GatewaySettings,),
+    build=_build,
+    bus_without_echo=True,
+    public_address=_public_address,
+)

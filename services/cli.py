@@ -3,11 +3,15 @@
 import asyncio
 import json
 import sys
+from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+
+if TYPE_CHECKING:
+    from services.process import ServiceSpec
 
 ENTRY_POINTS = "studyroom.services"
 
@@ -22,18 +26,43 @@ class _Services(click.Group):
         own = super().get_command(ctx, cmd_name)
         if own is not None or cmd_name not in entry_points(group=ENTRY_POINTS).names:
             return own
+        return _Service(cmd_name)
 
-        def run_service() -> None:
+
+class _Service(click.Command):
+    """Run one service. It is loaded when it is run or explained, not when commands are listed."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, callback=self._run, help=f"Run the {name} service; settings come from the environment.")
+
+    @cached_property
+    def spec(self) -> "ServiceSpec":
+        (entry,) = entry_points(group=ENTRY_POINTS, name=self.name or "")
+        spec: ServiceSpec = entry.load()
+        return spec
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        own: list[click.Parameter] = [_workers_option()] if self.spec.public_address is not None else []
+        return own + super().get_params(ctx)
+
+    def _run(self, workers: int = 1) -> NoReturn:
+        if workers == 1:
             from services.process import run
 
-            (entry,) = entry_points(group=ENTRY_POINTS, name=cmd_name)
-            sys.exit(run(entry.load()))
+            sys.exit(run(self.spec))
+        from services.workers import run_workers
 
-        return click.Command(
-            cmd_name,
-            callback=run_service,
-            help=f"Run one {cmd_name} process; settings come from the environment.",
-        )
+        sys.exit(run_workers(self.spec, workers))
+
+
+def _workers_option() -> click.Option:
+    return click.Option(
+        ["--workers"],
+        default=1,
+        show_default=True,
+        type=click.IntRange(1, 64),
+        help="Processes that share the public port, for machines with several cores.",
+    )
 
 
 @click.group(cls=_Services, context_settings={"max_content_width": 100})
@@ -44,6 +73,7 @@ def main() -> None:
 
 @main.command()
 @click.option("--gateways", default=1, show_default=True, type=click.IntRange(1, 64), help="Gateway processes.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Workers of each gateway.")
 @click.option("--presence", default=1, show_default=True, type=click.IntRange(1, 64), help="Presence replicas.")
 @click.option(
     "--port",
@@ -57,7 +87,7 @@ def main() -> None:
     "--data-dir", default=Path(".studyroom"), show_default=True, type=click.Path(path_type=Path),
     help="Where NATS keeps its streams, with the logs and stack.json.",
 )  # fmt: skip
-def up(gateways: int, presence: int, port: int, nats_url: str | None, data_dir: Path) -> None:
+def up(gateways: int, workers: int, presence: int, port: int, nats_url: str | None, data_dir: Path) -> None:
     """Run the whole system on this machine."""
     from services.settings import ProcessSettings, load_or_exit
     from services.stack import Stack, StackFailed, StackOptions
@@ -65,6 +95,7 @@ def up(gateways: int, presence: int, port: int, nats_url: str | None, data_dir: 
     process: Any = load_or_exit(_all_settings())[ProcessSettings]
     options = StackOptions(
         gateways=gateways,
+        workers=workers,
         presence=presence,
         port=port,
         nats_url=nats_url,

@@ -9,6 +9,7 @@ import asyncio
 import gc
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -47,6 +48,12 @@ class Chassis:
     bus: Bus
     tasks: Tasks
     registry: CollectorRegistry
+    public_listener: socket.socket | None = None
+    """What workers of one service share."""
+
+    def listen(self, host: str, port: int) -> socket.socket:
+        """The service's public port: one of its own, or the one it shares. Raises AddressUnavailable."""
+        return self.public_listener or listen(host, port)
 
 
 class Service(Protocol):
@@ -71,24 +78,50 @@ class ServiceSpec:
     settings: Sequence[type[Settings]]
     build: Callable[[Chassis, dict[type[Settings], Any]], Service]
     bus_without_echo: bool = False
+    public_address: Callable[[dict[type[Settings], Any]], tuple[str, int]] | None = None
+    """Host and port that several processes of it may share. It listens there through `Chassis.listen`."""
+
+
+@dataclass(frozen=True)
+class Worker:
+    """What makes a process one of several with the same public port (services/workers.py)."""
+
+    listener: socket.socket
+    lifeline: int
+    """The reading end of a pipe into which nothing is ever written. At its end the process stops as by a signal."""
+
+
+def load_settings(spec: ServiceSpec) -> dict[type[Settings], Any]:
+    """All that a process of this kind reads, and logs set up by them. Ends the process when they are bad."""
+    settings: dict[type[Settings], Any] = dict(load_or_exit([ProcessSettings, NatsSettings, *spec.settings]))
+    logs.configure(settings[ProcessSettings], spec.name)
+    return settings
 
 
 def run(spec: ServiceSpec) -> int:
     """Run one service until it is told to stop. Returns the exit status."""
-    settings = load_or_exit([ProcessSettings, NatsSettings, *spec.settings])
-    process: Any = settings[ProcessSettings]
-    logs.configure(process, spec.name)
+    return run_process(spec, load_settings(spec))
+
+
+def run_process(spec: ServiceSpec, settings: dict[type[Settings], Any], worker: Worker | None = None) -> int:
+    """As `run`, with settings that were loaded before, and as a worker where that is given."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            return runner.run(_Process(spec, settings).live())
+            return runner.run(_Process(spec, settings, worker).live())
         except AddressUnavailable as error:
-            print(f"studyroom {spec.name}: {error}", file=sys.stderr)  # noqa: T201 - one clear line
-            return EXIT_FAILED
+            return say_why(spec, error)
+
+
+def say_why(spec: ServiceSpec, error: AddressUnavailable) -> int:
+    """One clear line, and the exit status."""
+    print(f"studyroom {spec.name}: {error}", file=sys.stderr)  # noqa: T201 - logs are for what happens while it runs
+    return EXIT_FAILED
 
 
 class _Process:
-    def __init__(self, spec: ServiceSpec, settings: dict[type[Settings], Any]) -> None:
+    def __init__(self, spec: ServiceSpec, settings: dict[type[Settings], Any], worker: Worker | None) -> None:
         self._settings: ProcessSettings = settings[ProcessSettings]
+        self._worker = worker
         self._phase = Phase.STARTING
         registry = CollectorRegistry()
         self._metrics = ProcessMetrics(registry, spec.name)
@@ -98,7 +131,8 @@ class _Process:
             settings[NatsSettings], bus_metrics, name=f"studyroom-{spec.name}", no_echo=spec.bus_without_echo
         )
         bus_metrics.watch(self._bus)
-        chassis = Chassis(spec.name, self._settings, self._bus, self._tasks, registry)
+        listener = worker.listener if worker is not None else None
+        chassis = Chassis(spec.name, self._settings, self._bus, self._tasks, registry, listener)
         self._service = spec.build(chassis, settings)
         self._registry = registry
 
@@ -172,17 +206,25 @@ class _Process:
         return reasons + self._service.not_ready()
 
     def _catch_signals(self) -> asyncio.Event:
-        stop = asyncio.Event()
+        stop, signalled = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
 
         def on_signal(number: signal.Signals) -> None:
-            if stop.is_set():
+            if signalled.is_set():
                 os._exit(128 + number)  # now means now
             log.info("stopping", signal=number.name)
+            signalled.set()
+            stop.set()
+
+        def on_lifeline(lifeline: int) -> None:
+            loop.remove_reader(lifeline)
+            log.info("stopping with the supervisor")
             stop.set()
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, on_signal, number)
+        if self._worker is not None:
+            loop.add_reader(self._worker.lifeline, on_lifeline, self._worker.lifeline)
         return stop
 
 

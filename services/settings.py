@@ -36,7 +36,12 @@ class ProcessSettings(Settings):
         "auto", description="auto: readable on a terminal, JSON elsewhere."
     )
     admin_host: str = Field("127.0.0.1", description="Address of /healthz, /readyz and /metrics.")
-    admin_port: int = Field(0, ge=0, le=65535, description="Port of the same; 0 picks a free one.")
+    admin_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port of the same; 0 picks a free one. With --workers, worker i listens on this + i.",
+    )
     stop_deadline_seconds: float = Field(
         25.0,
         gt=0,

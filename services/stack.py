@@ -36,6 +36,8 @@ class StackFailed(Exception):
 @dataclass(frozen=True)
 class StackOptions:
     gateways: int
+    workers: int
+    """Of each gateway."""
     presence: int
     port: int
     nats_url: str | None
@@ -53,8 +55,9 @@ class Child:
     command: list[str]
     environment: dict[str, str] = field(default_factory=dict)
     url: str = ""
-    admin_url: str = ""
-    ready_url: str = ""
+    admin_urls: list[str] = field(default_factory=list)
+    """One of each worker, where there are several."""
+    ready_path: str = "/readyz"
     process: asyncio.subprocess.Process | None = None
     restarts: int = 0
 
@@ -136,31 +139,33 @@ class Stack:
                 "nats",
                 command(server),
                 url=nats_url,
-                admin_url=monitor,
-                ready_url=f"{monitor}/healthz",
+                admin_urls=[monitor],
+                ready_path="/healthz",
             )
         yield self._service("provisioner", "provisioner", nats_url)
         for index in range(options.presence):
             yield self._service(f"presence-{index}", "presence", nats_url)
         for index in range(options.gateways):
             port = options.port + index
-            child = self._service(f"gateway-{index}", "gateway", nats_url)
+            child = self._service(f"gateway-{index}", "gateway", nats_url, workers=options.workers)
             child.url = f"http://127.0.0.1:{port}"
             child.environment |= {"STUDYROOM_GATEWAY_PORT": str(port)}
             if "STUDYROOM_GATEWAY_GUESTS" not in os.environ:
                 child.environment["STUDYROOM_GATEWAY_GUESTS"] = "true"
             yield child
 
-    def _service(self, name: str, service: str, nats_url: str) -> Child:
-        admin_port = free_port()
-        admin_url = f"http://127.0.0.1:{admin_port}"
+    def _service(self, name: str, service: str, nats_url: str, *, workers: int = 1) -> Child:
+        admin_port = free_ports(workers)
         environment = {
             "STUDYROOM_NATS_URL": nats_url,
             "STUDYROOM_ADMIN_HOST": "127.0.0.1",
             "STUDYROOM_ADMIN_PORT": str(admin_port),
         }
         run = [sys.executable, "-m", "services.cli", service]
-        return Child(name, service, run, environment, admin_url=admin_url, ready_url=f"{admin_url}/readyz")
+        if workers > 1:
+            run += ["--workers", str(workers)]
+        admin_urls = [f"http://127.0.0.1:{admin_port + worker}" for worker in range(workers)]
+        return Child(name, service, run, environment, admin_urls=admin_urls)
 
     # --- life ---------------------------------------------------------------------------------------------
 
@@ -205,7 +210,7 @@ class Stack:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _READY_DEADLINE_SECONDS
         for child in self._children:
-            while not await asyncio.to_thread(_answers, child.ready_url):
+            while not await asyncio.to_thread(_ready, child):
                 if self._stopping.is_set():
                     return False
                 if child.process is not None and child.process.returncode is not None:
@@ -248,7 +253,8 @@ class Stack:
                 "service": child.service,
                 "pid": child.pid,
                 "url": child.url,
-                "admin_url": child.admin_url,
+                "admin_url": child.admin_urls[0],
+                "admin_urls": child.admin_urls,
                 "restarts": child.restarts,
             }
             for child in self._children
@@ -273,22 +279,35 @@ _handed_out: set[int] = set()
 
 def free_port() -> int:
     """A port on loopback that is free now, and another one each time."""
+    return free_ports(1)
+
+
+def free_ports(count: int) -> int:
+    """The first of so many adjacent ports as `free_port`."""
     while True:
-        port = random.choice(_PORTS)  # noqa: S311 - any will do
-        if port in _handed_out:
-            continue
-        try:
-            listen("127.0.0.1", port).close()
-        except AddressUnavailable:
-            continue
-        _handed_out.add(port)
-        return port
+        first = random.choice(_PORTS)  # noqa: S311 - any will do
+        ports = range(first, first + count)
+        if _handed_out.isdisjoint(ports) and all(map(_is_free, ports)):
+            _handed_out.update(ports)
+            return first
+
+
+def _is_free(port: int) -> bool:
+    try:
+        listen("127.0.0.1", port).close()
+    except AddressUnavailable:
+        return False
+    return True
 
 
 def _die_with_parent() -> None:
     """Linux: should the stack be killed outright, its children are asked to stop; nothing is left behind."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _ready(child: Child) -> bool:
+    return all(_answers(url + child.ready_path) for url in child.admin_urls)
 
 
 def _answers(url: str) -> bool:
@@ -301,7 +320,10 @@ def _answers(url: str) -> bool:
 
 def _table(children: list[Child], options: StackOptions) -> str:
     rows = [("process", "pid", "address", "admin")]
-    rows += [(child.name, str(child.pid), child.url, child.admin_url) for child in children]
+    for child in children:
+        first, *others = child.admin_urls
+        rows.append((child.name, str(child.pid), child.url, first))
+        rows += [(f"  worker {worker}", "", "", url) for worker, url in enumerate(others, 1)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     gateways = [child.url for child in children if child.service == "gateway"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from services.nats_server import NatsServerOptions, command, program
-from services.stack import free_port
+from services.stack import free_port, free_ports
 from tests.support.waiting import http_get, wait_until
 
 Environment = dict[str, str]
@@ -148,20 +148,27 @@ def clustered_nats_server(directory: Path, node: ClusterNode) -> NatsServer:
 class ServiceProcess(Process):
     admin_url: str = ""
     url: str = ""
+    workers: int = 1
+
+    @property
+    def admin_urls(self) -> list[str]:
+        """Of each worker."""
+        host, port = self.admin_url.rsplit(":", 1)
+        return [f"{host}:{int(port) + worker}" for worker in range(self.workers)]
 
     def wait_ready(self, deadline_seconds: float = 30.0) -> None:
         def ready() -> bool:
             assert self.running, f"{self.name} ended:\n{self.output()[-2000:]}"
-            return http_get(f"{self.admin_url}/readyz")[0] == 200
+            return all(http_get(f"{url}/readyz")[0] == 200 for url in self.admin_urls)
 
         wait_until(ready, f"{self.name} is ready", deadline_seconds)
 
     def metrics(self) -> str:
         return http_get(f"{self.admin_url}/metrics")[1]
 
-    def metric(self, sample: str) -> float:
+    def metric(self, sample: str, worker: int = 0) -> float:
         """The value of one sample, its labels included in the name; 0 when it is not there."""
-        for line in self.metrics().splitlines():
+        for line in http_get(f"{self.admin_urls[worker]}/metrics")[1].splitlines():
             if line.startswith(f"{sample} "):
                 return float(line.rsplit(" ", 1)[1])
         return 0.0
@@ -169,8 +176,8 @@ class ServiceProcess(Process):
 
 def service(name: str, directory: Path, nats_url: str, **environment: str) -> ServiceProcess:
     """One service process, not yet started. A gateway lets guests in unless told otherwise."""
-    admin_port = free_port()
-    variables = {"STUDYROOM_NATS_URL": nats_url, "STUDYROOM_ADMIN_PORT": str(admin_port)}
+    admin_port = environment.pop("STUDYROOM_ADMIN_PORT", None) or str(free_port())
+    variables = {"STUDYROOM_NATS_URL": nats_url, "STUDYROOM_ADMIN_PORT": admin_port}
     url = ""
     if name == "gateway":
         port = environment.pop("STUDYROOM_GATEWAY_PORT", None) or str(free_port())
@@ -184,6 +191,15 @@ def service(name: str, directory: Path, nats_url: str, **environment: str) -> Se
         admin_url=f"http://127.0.0.1:{admin_port}",
         url=url,
     )
+
+
+def gateway_workers(count: int, directory: Path, nats_url: str, **environment: str) -> ServiceProcess:
+    """A gateway of several workers; its own process is their supervisor."""
+    admin_port = environment.pop("STUDYROOM_ADMIN_PORT", None) or str(free_ports(count))
+    gateway = service("gateway", directory, nats_url, STUDYROOM_ADMIN_PORT=admin_port, **environment)
+    gateway.command += ["--workers", str(count)]
+    gateway.workers = count
+    return gateway
 
 
 @dataclass
@@ -217,20 +233,6 @@ class EmbeddedStack(Process):
         return url
 
 
-def free_port_range(size: int) -> int:
-    """The first of `size` adjacent free ports."""
-    from services.http import AddressUnavailable, listen
-
-    while True:
-        first = free_port()
-        try:
-            for offset in range(size):
-                listen("127.0.0.1", first + offset).close()
-        except (AddressUnavailable, OverflowError):
-            continue
-        return first
-
-
 def embedded_stack(
     directory: Path, *arguments: str, gateways: int = 2, presence: int = 2, **environment: str
 ) -> EmbeddedStack:
@@ -241,7 +243,7 @@ def embedded_stack(
         command=[
             sys.executable, "-m", "services.cli", "up",
             "--gateways", str(gateways), "--presence", str(presence),
-            "--port", str(free_port_range(gateways)), "--data-dir", str(data_dir), *arguments,
+            "--port", str(free_ports(gateways)), "--data-dir", str(data_dir), *arguments,
         ],
         log=directory / "up.log",
         environment=environment,
