@@ -2,17 +2,21 @@
 
 import asyncio
 import functools
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 
 from pydantic import ValidationError
 
 from gateway.app import WEBSOCKET_PATH, build_app
+from gateway.backfill import Backfill
 from gateway.chat import ChatPublisher
+from gateway.chat_stream import ChatStream
 from gateway.connection import Connection, Limits
 from gateway.drain import Drain
 from gateway.fanout import Recipient
 from gateway.heartbeat import Heartbeat
+from gateway.history import History, Stored
 from gateway.http_rooms import rooms_router
 from gateway.identity import Authenticator, Unauthorized
 from gateway.lease import Lease
@@ -20,6 +24,7 @@ from gateway.membership import Membership
 from gateway.metrics import GatewayMetrics, Gauges
 from gateway.pace import Pace
 from gateway.presence_client import PresenceClient
+from gateway.resume import Resumes
 from gateway.resync import Resync
 from gateway.room import Room
 from gateway.rooms import Rooms
@@ -28,13 +33,14 @@ from gateway.upgrade import AwaitingHead, Handshake, HttpProtocol, Refused
 from gateway.websocket import FrameLimits, WebSocketProtocol, use_fast_transports
 from gateway.wheel import Wheel
 from services import logs
-from services.bus import BusError, Message
+from services.bus import Message
 from services.http import HttpServer, listen
 from services.process import Chassis, Service, ServiceSpec
 from services.settings import Settings
 from shared import subjects
 from shared.errors import ErrorCode
 from shared.ids import ConnectionId, MessageId, RoomId, new_gateway_id
+from shared.messages import JoinRoomPayload
 from shared.presence import Place, RecallRequest
 
 log = logs.get(__name__)
@@ -42,6 +48,8 @@ log = logs.get(__name__)
 _DIGEST_SECONDS = 1.0
 _STREAM_RETRY_SECONDS = 0.1
 _STOP_GRACE_SECONDS = 1.0
+_HISTORY_KEPT_MIN = 64
+"""A resume that is being read must reach what is remembered, however busy the room is."""
 
 
 class Gateway:
@@ -56,10 +64,29 @@ class Gateway:
         self.limits = connection_limits(own)
         self._connections: dict[ConnectionId, Connection] = {}
         self._authenticator = Authenticator(own)
-        self._chat_epoch = ""
+        self.history_kept = max(own.history_on_join, _HISTORY_KEPT_MIN)
         self.gateway_id = new_gateway_id()
         self._rooms = Rooms(chassis.bus, Wheel(own.cursor_tick_ms / 1000), self.metrics, self)
-        self._chat = ChatPublisher(chassis.bus, chassis.tasks, self.metrics, deadline_seconds=own.chat_deadline_seconds)
+        self._stream = ChatStream(chassis.bus)
+        self._backfill = Backfill(
+            self._rooms, self._stream, chassis.tasks, self.metrics, at_most=own.resume_max_messages
+        )
+        self._stream.on_replaced(self._backfill.replaced)
+        self._chat = ChatPublisher(
+            chassis.bus,
+            chassis.tasks,
+            self.metrics,
+            self._stream,
+            deadline_seconds=own.chat_deadline_seconds,
+            acknowledged=self._backfill.acknowledged,
+        )
+        resumes = Resumes(
+            self._stream,
+            self._backfill,
+            at_most=own.resume_max_messages,
+            max_bytes=own.write_buffer_max_bytes // 2,
+            count=lambda result: self.metrics.resumes.labels(result=result).inc(),
+        )
         self._presence = PresenceClient(chassis.bus, late_join=self._join_was_late)
         self._membership = Membership(
             self.gateway_id,
@@ -67,6 +94,8 @@ class Gateway:
             self._presence,
             chassis.tasks,
             self.metrics,
+            self._backfill,
+            resumes,
             connections=self._connections,
             join_deadline_seconds=own.join_deadline_seconds,
         )
@@ -93,7 +122,7 @@ class Gateway:
     async def start(self) -> None:
         use_fast_transports()
         listener = listen(self._settings.host, self._settings.port)
-        await self._learn_epoch()
+        await self._stream.start()
         await self._chat.start()
         await self._presence.start()
         await self._bus.subscribe(subjects.CURSOR_RECALL, self._on_recall)
@@ -120,9 +149,11 @@ class Gateway:
         )
         self._bus.on_reconnected(self._on_reconnected)
         self._bus.on_disconnected(self._rooms.doubt_all)
+        self._bus.on_disconnected(self._stream.doubt)
         self._bus.on_dropped(self._on_dropped)
         self._tasks.supervise("lease", self._lease.keep)
         self._tasks.supervise("resync", self._resync.run)
+        self._tasks.supervise("backfill", self._backfill.run)
         self._tasks.supervise("comparison", self._resync.compare_for_ever)
         self._tasks.supervise("heartbeat", self._heartbeat.run)
         self._tasks.supervise("cursor digests", self._send_digests)
@@ -149,18 +180,8 @@ class Gateway:
         if self._server is not None:
             await self._server.stop(_STOP_GRACE_SECONDS)
 
-    async def _learn_epoch(self) -> None:
-        """The chat stream's creation time is part of the epoch that clients see."""
-        while True:
-            try:
-                self._chat_epoch = (await self._bus.api(f"STREAM.INFO.{subjects.CHAT_STREAM}"))["created"]
-                return
-            except BusError as error:
-                log.info("waiting for the streams", error=str(error))
-                await asyncio.sleep(_STREAM_RETRY_SECONDS)
-
     async def _on_reconnected(self) -> None:
-        self._tasks.spawn("learn the epoch", self._learn_epoch())
+        self._backfill.doubt()
         self._resync.doubt("reconnected to NATS")
         self._rooms.recall_cursors(range(subjects.SHARDS))
 
@@ -169,6 +190,9 @@ class Gateway:
         room = subjects.room_of_change(subject)
         if room is not None:
             self._resync.suspect(room)
+        room = subjects.room_of_chat(subject)
+        if room is not None:
+            self._backfill.suspect(room)
 
     def _on_recall(self, message: Message) -> None:
         try:
@@ -184,7 +208,21 @@ class Gateway:
     # --- what rooms ask ---
 
     def epoch(self, presence_epoch: str) -> str:
-        return _short(f"{presence_epoch} {self._chat_epoch}")
+        return _short(f"{presence_epoch} {self._stream.terms.created}")
+
+    def newest(self, history: History) -> list[Stored]:
+        """What the stream would not have any more is not shown."""
+        terms = self._stream.terms
+        count = self._settings.history_on_join
+        if terms.max_messages_per_room > 0:
+            count = min(count, terms.max_messages_per_room)
+        oldest = ""
+        if terms.max_age_seconds > 0:
+            oldest = (datetime.now(UTC) - timedelta(seconds=terms.max_age_seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+        return history.newest(count, not_before=oldest)
+
+    def chat_is_missing(self, room: Room) -> None:
+        self._backfill.gap(room)
 
     def connection_is_missing(self, recipient: Recipient) -> None:
         """We were given up for dead, or cut off for long; the connection never left."""
@@ -234,17 +272,22 @@ class Gateway:
     def unregister(self, connection: Connection) -> None:
         self._connections.pop(connection.id, None)
 
-    def join(self, connection: Connection, room: RoomId) -> None:
-        self._membership.join(connection, room)
+    @property
+    def chat_retry_seconds(self) -> int:
+        return self._stream.terms.duplicate_window_seconds
+
+    def join(self, connection: Connection, join: JoinRoomPayload) -> None:
+        self._membership.join(connection, join)
 
     def leave(self, connection: Connection, room: Room, *, lost: bool) -> None:
         self._membership.leave(connection, room, lost=lost)
 
     def chat(self, connection: Connection, room: RoomId, content: str, message: MessageId) -> None:
-        def known(message: bytes) -> None:
-            # `Chat` names no room: it must not turn up in another one.
-            if connection.room is not None and connection.room.id == room:
-                connection.send_ready(message)
+        def known(stored: Stored) -> None:
+            # `Chat` names no room: it must not turn up in another one. What was not heard yet comes to all members.
+            here = connection.room
+            if here is not None and here.id == room and here.history.passed(stored.sequence):
+                connection.send_ready(stored.ready)
 
         def unknown(message: MessageId) -> None:
             connection.send_error(
