@@ -12,11 +12,12 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from gateway.chat_stream import ChatStream, Trimmed
+from gateway.history import Stored
 from gateway.metrics import GatewayMetrics
 from gateway.room import Room
 from gateway.rooms import Rooms
 from services import logs
-from services.bus import BusError, BusUnavailable
+from services.bus import BusError
 from services.tasks import Tasks
 from shared.ids import RoomId
 from shared.subjects import shard_of
@@ -131,17 +132,18 @@ class Backfill:
 
     async def _begin(self, room: Room) -> None:
         """Raises BusError."""
-        last = await self._stream.last(room.id)
-        if last is None:
-            empty_up_to = (await self._stream.learn()).last
-            last = await self._stream.last(room.id)
-            if last is None:
-                room.begin_chat(empty_up_to, [])
-                return
-        newest = await self._stream.newest(room.id, room.history.kept)
-        if not newest or newest[-1].sequence < last:
-            raise BusUnavailable("a replica is behind")
-        room.begin_chat(newest[0].sequence - 1, newest)
+        newest = await self._newest(room)
+        if newest:
+            room.begin_chat(newest[0].sequence - 1, newest)
+            return
+        # A position in an empty room is one of the whole stream, as of before it was found empty.
+        empty_up_to = (await self._stream.learn()).last
+        newest = await self._newest(room)
+        room.begin_chat(newest[0].sequence - 1 if newest else empty_up_to, newest)
+
+    async def _newest(self, room: Room) -> list[Stored]:
+        """Raises BusError."""
+        return (await self._stream.newest(room.id, room.history.kept)).messages
 
     async def reach(self, room: Room, sequence: int) -> bool:
         """Bring the room to a position that somebody else has seen. False when the stream has not been there.

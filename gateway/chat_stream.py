@@ -10,7 +10,7 @@ from base64 import b64decode
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from math import ceil
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateway.history import Stored
 from services import logs
@@ -52,6 +52,13 @@ class Terms:
     """Lowest sequence in the stream at the time."""
     last: int
     """Highest."""
+
+
+class Page(NamedTuple):
+    messages: list[Stored]
+    """In order."""
+    older: bool
+    """There are messages of the room before these."""
 
 
 class Trimmed(Exception):
@@ -213,36 +220,45 @@ class ChatStream:
         limit = terms.max_messages_per_room
         return terms.first <= position + 1 and (limit <= 0 or count < limit)
 
-    async def newest(self, room: RoomId, count: int, *, before: int | None = None) -> list[Stored]:
-        """The newest messages of the room, or the newest of those before a sequence, in order. Raises BusError.
+    async def newest(self, room: RoomId, count: int, *, before: int | None = None) -> Page:
+        """The newest messages of the room, or the newest of those before a sequence.
 
-        NATS reads forward only, so where they begin has to be found: it tells how many messages lie behind a place.
+        Asks until it has them: bound it with a timeout. Raises BusError.
         """
+        while True:
+            last = await self.last(room)
+            if last is None:
+                return Page([], older=False)
+            page = await self._newest(room, count, before)
+            newest = page.messages[-1].sequence if page.messages else 0
+            if newest >= last or (before is not None and before <= last):
+                return page
+            await asyncio.sleep(_STALE_SECONDS)
+
+    async def _newest(self, room: RoomId, count: int, before: int | None) -> Page:
+        """NATS reads forward only, so where they begin has to be found: it tells how many lie behind a place."""
         first = await self._batch(room, 1, count)
-        lines = [stored for _, stored in first.messages]
-        newer = 0
-        if before is not None and lines:
-            if lines[-1].sequence >= before:
-                return [stored for stored in lines if stored.sequence < before]
-            newer = await self._how_many(room, before)
-        total = len(lines) + first.pending
-        if total - newer <= len(lines):
-            return lines
-        low, end = lines[0].sequence, before if before is not None else (await self.learn()).last + 1
-        start, surplus = await self._place(room, low, end, total - newer, count, newer)
+        if not first.messages:
+            return Page([], older=False)
+        oldest = first.messages[0][1].sequence
+        end = before or (await self.learn()).last + 1
+        newer = await self._how_many(room, end) if before is not None else 0
+        total = len(first.messages) + first.pending - newer
+        start = oldest if total <= count else await self._place(room, oldest, end, total, count, newer)
         found: list[Stored] = []
-        while len(found) < count + surplus:
-            batch = await self._batch(room, start, min(count + surplus - len(found), _BATCH_MAX))
+        while True:
+            batch = await self._batch(room, start, _BATCH_MAX)
             found += [stored for _, stored in batch.messages if before is None or stored.sequence < before]
-            if not batch.pending or not batch.messages:
+            if not batch.pending or (before is not None and batch.messages[-1][1].sequence >= before):
                 break
             start = batch.messages[-1][1].sequence + 1
-        return found[-count:]
+        found = found[-count:]
+        return Page(found, older=bool(found) and found[0].sequence > oldest)
 
-    async def _place(self, room: RoomId, low: int, end: int, total: int, count: int, newer: int) -> tuple[int, int]:
-        """Where to begin to read so as to have the `count` newest before `end`, and how many more those are.
+    async def _place(self, room: RoomId, low: int, end: int, total: int, count: int, newer: int) -> int:
+        """Where to begin to read so as to have the `count` newest before `end`, and not many more.
 
-        At `low` there are `total` of them, at least `count`.
+        At `low` there are `total` of them, more than `count`; `newer`: how many there are behind `end`.
         """
         high, at_low = end, total
         for _ in range(_GUESSES_MAX):
@@ -257,7 +273,7 @@ class ChatStream:
                 low, at_low = guess, there
             else:
                 high = guess
-        return low, max(0, at_low - count)
+        return low
 
     async def _how_many(self, room: RoomId, start: int) -> int:
         """Messages of the room from a sequence on."""

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 
+from fastapi import APIRouter
 from pydantic import ValidationError
 
 from gateway.app import WEBSOCKET_PATH, build_app
@@ -17,6 +18,7 @@ from gateway.drain import Drain
 from gateway.fanout import Recipient
 from gateway.heartbeat import Heartbeat
 from gateway.history import History, Stored
+from gateway.http_messages import messages_router
 from gateway.http_rooms import rooms_router
 from gateway.identity import Authenticator, Unauthorized
 from gateway.lease import Lease
@@ -136,12 +138,7 @@ class Gateway:
         self._server = HttpServer(
             build_app(
                 with_page=self._settings.page,
-                rooms=rooms_router(
-                    self._presence,
-                    self._authenticator,
-                    epoch=self.epoch,
-                    deadline_seconds=self._settings.request_deadline_seconds,
-                ),
+                routers=self._routers(),
             ),
             listener,
             http=functools.partial(HttpProtocol, self, limits, self._awaiting_head),
@@ -160,6 +157,25 @@ class Gateway:
         self._tasks.supervise("pace", self._pace.run)
         await self._server.start()
         log.info("listening", host=self._settings.host, port=self._server.port)
+
+    def _routers(self) -> list[APIRouter]:
+        own = self._settings
+        rooms = rooms_router(
+            self._presence,
+            self._authenticator,
+            epoch=self.epoch,
+            deadline_seconds=own.request_deadline_seconds,
+        )
+        messages = messages_router(
+            self._bus,
+            self._stream,
+            self._authenticator,
+            api_key=own.api_key.get_secret_value() if own.api_key else None,
+            chat_max_chars=own.chat_max_chars,
+            deadline_seconds=own.request_deadline_seconds,
+            commits=self.metrics.commit_latency.observe,
+        )
+        return [rooms, messages]
 
     def not_ready(self) -> list[str]:
         return []
