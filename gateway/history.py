@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 _WAITING_MAX = 1024
 """Messages kept behind a gap. Without the oldest of them there is another gap, which is filled like any other."""
-_SECONDS_LENGTH = len("2026-01-01T00:00:00")
 
 
 class Stored(NamedTuple):
@@ -119,9 +118,9 @@ class History:
         return newer
 
     def newest(self, count: int, *, not_before: str = "") -> list[Stored]:
-        """`not_before`: RFC 3339 in UTC, whole seconds; older messages are left out."""
+        """`not_before`: RFC 3339 in UTC without the Z; older messages are left out."""
         lines = list(self._tail)[-count:] if count else []
-        return [stored for stored in lines if stored.time[:_SECONDS_LENGTH] >= not_before]
+        return [stored for stored in lines if stored.time.rstrip("Z") >= not_before]
 
     def _take(self, stored: Stored) -> None:
         self._tail.append(stored)

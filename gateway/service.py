@@ -234,7 +234,7 @@ class Gateway:
             count = min(count, terms.max_messages_per_room)
         oldest = ""
         if terms.max_age_seconds > 0:
-            oldest = (datetime.now(UTC) - timedelta(seconds=terms.max_age_seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+            oldest = (datetime.now(UTC) - timedelta(seconds=terms.max_age_seconds)).strftime("%Y-%m-%dT%H:%M:%S.%f")
         return history.newest(count, not_before=oldest)
 
     def chat_is_missing(self, room: Room) -> None:
