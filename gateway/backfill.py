@@ -89,6 +89,7 @@ class Backfill:
             await asyncio.sleep(wait_seconds)
             while self._is_hosted(room):
                 self._again.discard(room)
+                await self._stream.known()
                 try:
                     async with self._slots, asyncio.timeout(_ANSWER_SECONDS):
                         await self._fetch(room)

@@ -57,13 +57,13 @@ class History:
         """Members here have been told everything up to this sequence."""
         return self.position is not None and self.position >= sequence
 
-    def hear(self, stored: Stored, previous: int) -> Verdict:
+    def hear(self, stored: Stored, previous: int, *, sure: bool = True) -> Verdict:
         """`previous`: the room's message before this one when it was stored; 0 when there was none.
 
-        Lower than the position says only that older messages have expired.
+        Lower than the position says only that older messages have expired. Not `sure`: it may be of another stream.
         """
         position = self.position
-        if position is None or self._waiting or previous > position:
+        if position is None or previous > position or self._waiting or not sure:
             self._waiting.append((previous, stored))
             return Verdict.BEHIND_GAP
         if stored.sequence <= position:

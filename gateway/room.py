@@ -53,6 +53,10 @@ class Surroundings(Protocol):
     history_kept: int
     """How many of the newest messages a room remembers."""
 
+    @property
+    def chat_is_sure(self) -> bool:
+        """The stream of chat is the one that positions are of."""
+
     def newest(self, history: History) -> list[Stored]:
         """What a newcomer is shown."""
 
@@ -272,7 +276,7 @@ class Room:
         sequence = int(headers[SEQUENCE])
         ready = with_sequence(message.data, sequence)
         stored = Stored(sequence, ready, headers[TIME], int(headers.get(INGRESS, 0)))
-        verdict = self.history.hear(stored, int(headers[LAST_SEQUENCE]))
+        verdict = self.history.hear(stored, int(headers[LAST_SEQUENCE]), sure=self._surroundings.chat_is_sure)
         if verdict is Verdict.NEXT:
             self.fanout.say(Item(text_frame(ready), Kind.CHAT, stored.ingress_us))
         elif verdict is Verdict.BEHIND_GAP:

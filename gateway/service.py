@@ -237,6 +237,10 @@ class Gateway:
             oldest = (datetime.now(UTC) - timedelta(seconds=terms.max_age_seconds)).strftime("%Y-%m-%dT%H:%M:%S.%f")
         return history.newest(count, not_before=oldest)
 
+    @property
+    def chat_is_sure(self) -> bool:
+        return self._stream.sure
+
     def chat_is_missing(self, room: Room) -> None:
         self._backfill.gap(room)
 
@@ -303,6 +307,7 @@ class Gateway:
             # `Chat` names no room: it must not turn up in another one. What was not heard yet comes to all members.
             here = connection.room
             if here is not None and here.id == room and here.history.passed(stored.sequence):
+                here.fanout.flush()  # what came before it is not to come behind it
                 connection.send_ready(stored.ready)
 
         def unknown(message: MessageId) -> None:

@@ -54,6 +54,13 @@ def test_a_lower_message_before_it_says_that_older_ones_have_expired():
     assert history.hear(stored(9), 0) is Verdict.NEXT
 
 
+def test_what_may_be_of_another_stream_waits():
+    history = begun(3)
+    assert history.hear(stored(4), 3, sure=False) is Verdict.BEHIND_GAP
+    assert history.hear(stored(5), 4) is Verdict.BEHIND_GAP
+    assert numbers(history.fill([], 3)) == [4, 5]
+
+
 def test_what_is_fetched_and_heard_is_delivered_once():
     history = begun(3)
     history.hear(stored(9), 7)
