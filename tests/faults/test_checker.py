@@ -175,7 +175,9 @@ def test_what_is_missing_or_not_recovered_after_a_resume_is_a_violation():
 
 
 def test_being_told_without_need_that_chat_is_gone_is_a_violation():
-    assert judged(entered(last=2), line(5), reset(7, "e"), line(9))
+    told = [entered(last=2), line(5), reset(5, "e"), line(7)]
+    assert judged(*told)
+    assert judged(*told, losses=(50.0,)) == []
 
 
 def test_not_being_recovered_is_right_only_where_the_storage_was_lost():

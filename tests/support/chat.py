@@ -68,9 +68,8 @@ def views(log: Iterable[dict[str, Any]], asked: Iterable[Asked], repeated: Itera
             found.append(View(request, payload["room_id"], payload["epoch"], start, payload.get("recovered")))
         elif message["type"] == "ChatReset":
             history = 0
-            found.append(
-                View(Asked(payload["room_id"]), payload["room_id"], payload["epoch"], payload["last_seq"], None)
-            )
+            room, epoch, start = payload["room_id"], payload["epoch"], payload["last_seq"]
+            found.append(View(Asked(room), room, epoch, start, None, is_reset=True))
         elif message["type"] == "Chat":
             view, line = found[-1], (payload["seq"], payload["id"])
             if history > 0 and not view.lines and not view.recovered:

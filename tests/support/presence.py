@@ -76,7 +76,8 @@ async def stored_chat(connection: Nats) -> dict[str, dict[int, str]]:
         config=ConsumerConfig(deliver_policy=DeliverPolicy.ALL),
     )
     found: dict[str, dict[int, str]] = {}
-    pending = (await subscription.consumer_info()).num_pending or 0
+    info = json.loads((await connection.request(f"$JS.API.STREAM.INFO.{subjects.CHAT_STREAM}", timeout=5)).data)
+    pending = info["state"]["messages"]
     while pending:
         message = await subscription.next_msg(timeout=5)
         pending = message.metadata.num_pending
