@@ -77,6 +77,11 @@ class Actor:
     refused: int = 0
     said: int = 0
     acknowledged: int = 0
+    repeated: int = 0
+    """Chat that was sent again, since its outcome was unknown."""
+    recovered: int = 0
+    not_recovered: int = 0
+    """Answers to its resumes."""
     _unanswered: dict[str, Unanswered] = field(default_factory=dict)
     _known: dict[str, tuple[int, str, float]] = field(default_factory=dict)
     """By room: the last position seen, its epoch, and when that epoch was told."""
@@ -194,6 +199,7 @@ class Actor:
                 del self._unanswered[message]
             elif not unanswered.sent:
                 unanswered.sent = True
+                self.repeated += 1
                 session.repeated.add(message)
                 await self._send("Chat", {"content": unanswered.content, "id": message})
 
@@ -221,6 +227,8 @@ class Actor:
                 case "JoinedRoom":
                     self._joins -= 1
                     session.room, session.epoch = payload["room_id"], payload["epoch"]
+                    self.recovered += payload.get("recovered") is True
+                    self.not_recovered += payload.get("recovered") is False
                     self._history = payload["history"]
                     self._know(session, payload["last_seq"] if not self._history else None, at)
                 case "ChatReset":

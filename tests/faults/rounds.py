@@ -26,7 +26,7 @@ from tests.faults.checker import (
 )
 from tests.faults.nemesis import Fault, inject
 from tests.faults.system import GIVEN_UP_SECONDS, GONE_SECONDS, System
-from tests.support.chat import Position, View, views
+from tests.support.chat import Position, views
 from tests.support.presence import stored_chat
 from tests.support.roster import stays
 
@@ -51,7 +51,6 @@ class Round:
     said: int = 0
     acknowledged: int = 0
     repeated: int = 0
-    """Chat that was sent again, since its outcome was unknown."""
     recovered: int = 0
     not_recovered: int = 0
     chat_seen: int = 0
@@ -78,19 +77,23 @@ async def play(system: System, actors: list[Actor], faults: list[Fault]) -> Roun
     outcome.violations += await _rest(system, actors)
     rested = time.monotonic()
     outcome.convergence_seconds = rested - healthy
-    after = _counts(actors)
-    outcome.operations, outcome.said, outcome.acknowledged = (
-        now - then for now, then in zip(after, before, strict=True)
-    )
+    for name, count in _counts(actors).items():
+        setattr(outcome, name, count - before[name])
     _judge(outcome, actors, began, healthy, rested)
     stored = await stored_chat_of(system)
     _judge_chat(outcome, actors, began, stored, system.losses)
     return outcome
 
 
-def _counts(actors: list[Actor]) -> tuple[int, int, int]:
-    operations = sum(actor.operations for actor in actors)
-    return operations, sum(actor.said for actor in actors), sum(actor.acknowledged for actor in actors)
+def _counts(actors: list[Actor]) -> dict[str, int]:
+    return {
+        "operations": sum(actor.operations for actor in actors),
+        "said": sum(actor.said for actor in actors),
+        "acknowledged": sum(actor.acknowledged for actor in actors),
+        "repeated": sum(actor.repeated for actor in actors),
+        "recovered": sum(actor.recovered for actor in actors),
+        "not_recovered": sum(actor.not_recovered for actor in actors),
+    }
 
 
 async def _rest(system: System, actors: list[Actor]) -> list[str]:
@@ -199,13 +202,6 @@ def _judge(outcome: Round, actors: list[Actor], began: float, healthy: float, re
 def _judge_chat(outcome: Round, actors: list[Actor], began: float, stored: Stored, losses: list[float]) -> None:
     records = [record for actor in actors for record in _records(actor, began)]
     outcome.violations += chat_violations(records, stored, _epoch(actors), losses, _SETTLING_SECONDS)
-    outcome.repeated = sum(len(record.repeated) for record in records if record.opened >= began)
-    found: list[View] = [
-        view for record in records if record.opened >= began
-        for view in views(record.log, record.asked, record.repeated)
-    ]  # fmt: skip
-    outcome.recovered = sum(view.recovered is True for view in found)
-    outcome.not_recovered = sum(view.recovered is False for view in found)
     outcome.chat_seen = sum(
         message["type"] == "Chat" and at >= began
         for record in records
