@@ -238,12 +238,13 @@ class ChatStream:
     async def _newest(self, room: RoomId, count: int, before: int | None) -> Page:
         """NATS reads forward only, so where they begin has to be found: it tells how many lie behind a place."""
         first = await self._batch(room, 1, count)
-        if not first.messages:
-            return Page([], older=False)
-        oldest = first.messages[0][1].sequence
+        lines = [stored for _, stored in first.messages]
+        if not first.pending or (before is not None and lines[-1].sequence >= before):
+            return Page([stored for stored in lines if before is None or stored.sequence < before], older=False)
+        oldest = lines[0].sequence
         end = before or (await self.learn()).last + 1
         newer = await self._how_many(room, end) if before is not None else 0
-        total = len(first.messages) + first.pending - newer
+        total = len(lines) + first.pending - newer
         start = oldest if total <= count else await self._place(room, oldest, end, total, count, newer)
         found: list[Stored] = []
         while True:

@@ -16,13 +16,17 @@ import pytest
 from nats.aio.client import Client as Nats
 
 from shared import subjects
+from shared.chat import encode_stored
+from shared.ids import MessageId, RoomId, UserId
 from tests.faults.test_lost_connections import System, running
 from tests.support.client import Client, clients
 from tests.support.presence import chat_history, connected
-from tests.support.processes import NatsServer
+from tests.support.processes import NatsServer, service
+from tests.support.processes import running as process_running
 from tests.support.waiting import eventually
 
 COMPARED_SECONDS = 20
+STORED = encode_stored(UserId(str(uuid4())), "Ada", "missed", 1_700_000_000, MessageId(str(uuid4())))
 MISSED = 70
 """More than a gateway shows newcomers."""
 
@@ -152,6 +156,32 @@ async def say(client: Client, content: str, message: str = "") -> None:
                 break
 
 
+async def test_members_who_missed_too_much_are_told_and_go_on_from_the_newest(
+    own_nats: NatsServer, tmp_path: Path, room: str
+):
+    provisioner, presence = (service(name, tmp_path, own_nats.url) for name in ("provisioner", "presence"))
+    gateway = service(
+        "gateway", tmp_path, own_nats.url, STUDYROOM_GATEWAY_RESUME_MAX_MESSAGES=str(MISSED - 1),
+        STUDYROOM_GATEWAY_HISTORY_ON_JOIN="5", STUDYROOM_GATEWAY_MESSAGES_PER_SECOND="1000",
+    )  # fmt: skip
+    with process_running(provisioner), process_running(presence), process_running(gateway):
+        provisioner.signal(signal.SIGSTOP)
+        async with connected(own_nats.url) as bus, clients(gateway.url) as (ann,):
+            joined = await ann.join(room)
+            await announce_chat(bus, on=False)
+            said = [(await bus.jetstream().publish(subjects.chat(RoomId(room)), STORED)).seq for _ in range(MISSED)]
+            await announce_chat(bus, on=True)
+            await ann.chat("after")
+            reset = await ann.expect("ChatReset")
+            await eventually(lambda: "after" in texts(ann), "chat goes on")
+            history = await chat_history(bus, room)
+
+    assert reset["epoch"] == joined["epoch"]
+    seen = [line["seq"] for line in chat(ann)]
+    assert seen == [sequence for sequence in history if sequence > reset["last_seq"]]
+    assert said[0] <= reset["last_seq"] < said[-1]
+
+
 async def test_when_the_storage_is_lost_members_and_those_who_come_back_are_told(system: System, room: str):
     first, second = system.gateways
     async with clients(first.url, second.url) as (ann, bob):
@@ -172,13 +202,12 @@ async def test_when_the_storage_is_lost_members_and_those_who_come_back_are_told
         await say(ann, "after")
         await eventually(partial(has_heard, back, 1), "chat goes on")
         resets = [message["payload"] for message in ann.log if message["type"] == "ChatReset"]
-        resumed = await resume(ann, room, chat(ann)[-1]["seq"], resets[-1]["epoch"])
+        await eventually(lambda: resumes(ann, room), "who was there can resume in the new epoch")
         await back.close()
 
     assert answer["recovered"] is False
     assert answer["history"] == 0
     assert resets[-1]["epoch"] != joined["epoch"]
-    assert resumed["recovered"] is True
 
 
 async def joins(client: Client, room: str, since: int, epoch: str) -> bool:
@@ -189,6 +218,9 @@ async def joins(client: Client, room: str, since: int, epoch: str) -> bool:
             return bool(answer["type"] == "JoinedRoom")
 
 
-async def resume(client: Client, room: str, since: int, epoch: str) -> Any:
-    await client.send("JoinRoom", {"room_id": room, "since": since, "epoch": epoch})
-    return await client.expect("JoinedRoom")
+async def resumes(client: Client, room: str) -> bool:
+    """From where it is; the epoch changes more than once while both streams are made anew."""
+    told = [message["payload"] for message in client.log if message["type"] in {"JoinedRoom", "ChatReset"}]
+    since = max([told[-1]["last_seq"], *(line["seq"] for line in chat(client)[-1:])])
+    await client.send("JoinRoom", {"room_id": room, "since": since, "epoch": told[-1]["epoch"]})
+    return (await client.expect("JoinedRoom"))["recovered"] is True
