@@ -62,8 +62,12 @@ env-example: install ## Write .env.example from the settings
 
 .PHONY: lock
 lock: install ## Resolve the dependencies anew into requirements/
-	@for target in runtime dev; do \
-	  group=$$(test $$target = dev && echo "--group dev"); \
+	@for target in runtime dev bench; do \
+	  case $$target in \
+	    runtime) group= ;; \
+	    dev) group="--group dev" ;; \
+	    bench) group="--group bench --constraint requirements/dev.txt" ;; \
+	  esac; \
 	  $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    pyproject.toml $$group -o requirements/$$target.txt || exit 1; \
 	done

@@ -14,7 +14,7 @@ from gateway.outbox import Kind
 from gateway.session import WAITING, Refusal, Session
 from shared.close_codes import CloseCode
 from shared.errors import ErrorCode
-from shared.ids import ConnectionId, MessageId, RoomId, UserId, new_connection_id, new_message_id
+from shared.ids import ConnectionId, MessageId, RoomId, UserId, new_connection_id, new_message_id, stay_id
 from shared.messages import (
     ChatSend,
     ClientMessage,
@@ -138,6 +138,7 @@ class Connection:
         "_messages_left",
         "_motion",
         "_session",
+        "_stays",
         "_traffic",
         "_update_prefix",
         "id",
@@ -147,6 +148,7 @@ class Connection:
         "room",
         "silent_beats",
         "socket",
+        "stay",
         "user",
     )
 
@@ -156,6 +158,9 @@ class Connection:
         self._traffic = hub.metrics.traffic
         self.socket: Socket = _NOWHERE
         self.id: ConnectionId = new_connection_id()
+        self._stays = 0
+        self.stay = stay_id(self.id, 0)
+        """Of the room the connection is in, or of the next one."""
         self.identity = identity
         self.user: UserId = identity.user
         self.open = False
@@ -182,10 +187,16 @@ class Connection:
         return self.identity.profile
 
     def place(self, room: RoomId) -> Place:
-        return Place.model_construct(room=room, user=self.user, connection=self.id)
+        return Place.model_construct(room=room, user=self.user, connection=self.stay)
 
-    def is_or_will_be_in(self, room: RoomId) -> bool:
-        return self.open and room in {self._session.room, self._session.joining}
+    def end_stay(self) -> None:
+        """Presence is told that the connection has left: its next join is another stay."""
+        self._stays += 1
+        self.stay = stay_id(self.id, self._stays)
+
+    def holds_or_will(self, place: Place) -> bool:
+        rooms = {self._session.room, self._session.joining}
+        return self.open and place.connection == self.stay and place.room in rooms
 
     @property
     def in_or_joining(self) -> RoomId | None:
@@ -349,6 +360,7 @@ class Connection:
             room, self.room = self.room, None
             self._motion = None
             self._hub.leave(self, room, lost=lost)
+            self.end_stay()
 
     def _refuse(self, code: ErrorCode, why: str, message: ClientMessage) -> None:
         self.send_error(code, why, about=message.payload.id if isinstance(message, ChatSend) else None)

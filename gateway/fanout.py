@@ -12,7 +12,7 @@ from typing import Protocol
 
 from gateway.metrics import GatewayMetrics
 from gateway.outbox import EPHEMERAL, Batch, Item, Kind, Outbox
-from shared.ids import ConnectionId, UserId
+from shared.ids import ConnectionId, StayId, UserId
 
 _LONG_REST_FACTOR, _LONG_REST_SECONDS = 8.0, 0.030
 _REST_FACTOR = 3.0
@@ -42,6 +42,10 @@ class Recipient(Protocol):
     def user(self) -> UserId: ...
     @property
     def id(self) -> ConnectionId: ...
+    @property
+    def stay(self) -> StayId:
+        """Of its being in this room."""
+
     @property
     def lagging(self) -> bool:
         """It reads more slowly than it is written to."""

@@ -1,12 +1,14 @@
 """Joining and leaving rooms: the conversation with presence on behalf of connections.
 
-A leave that presence has not confirmed holds up the connection's next join of the same room, so that presence cannot
-see them in the wrong order.
+Each stay of a connection in a room has a name of its own, so a leave that reaches presence late, or twice, cannot end
+the next stay. All the same a connection's next join of a room waits until presence has confirmed its leave: the others
+see both.
 """
 
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Coroutine, Iterator, Mapping
 from typing import Any
 
@@ -21,9 +23,9 @@ from services import logs
 from services.bus import BusError
 from services.tasks import Tasks
 from shared.errors import ErrorCode
-from shared.ids import ConnectionId, GatewayId, RoomId
+from shared.ids import ConnectionId, GatewayId, RoomId, connection_of
 from shared.messages import JoinRoomPayload
-from shared.presence import CompareRequest, CompleteRequest, JoinRequest, LeaveRequest, Place
+from shared.presence import CompareRequest, CompleteRequest, JoinRequest, LeaveRequest, Place, RosterReply
 from shared.subjects import presence_join, shard_of
 
 log = logs.get(__name__)
@@ -71,8 +73,9 @@ class Membership:
         self._restoring: dict[ConnectionId, asyncio.Task[None]] = {}
         self._once_more: set[ConnectionId] = set()
         """Those that are missed again while they are being restored."""
-        self._leaving: dict[Place, asyncio.Task[None]] = {}
-        """The last leave of each place that presence may not have been told of yet."""
+        self._leaving = Counter[Place]()
+        """Leaves that presence may not have been told of yet."""
+        self._last_leave: dict[tuple[ConnectionId, RoomId], asyncio.Task[None]] = {}
 
     async def settled(self) -> None:
         """Returns when no join or leave is under way."""
@@ -107,7 +110,7 @@ class Membership:
         asked = entered = False
         try:
             async with asyncio.timeout(self._join_deadline_seconds), self._rooms.hold(room_id) as room:
-                leaving = self._leaving.get(connection.place(room_id))
+                leaving = self._last_leave.get((connection.id, room_id))
                 if leaving is not None:
                     await asyncio.shield(leaving)
                 if not connection.open:
@@ -118,11 +121,15 @@ class Membership:
                 code = ErrorCode.CHAT_UNAVAILABLE
                 patience_seconds = (began + _HISTORY_PATIENCE * self._join_deadline_seconds) - time.perf_counter()
                 resumption = await self._resumes.prepare(room, join, patience_seconds=patience_seconds)
+                while not room.has_member(connection.user):
+                    # It was removed again between presence's answer and now.
+                    await self._enter(connection, room, again=True)
+                    resumption = await self._resumes.prepare(room, join, patience_seconds=0)
                 if connection.open:
                     self._admit(connection, room, resumption)
                     result, entered = "joined", True
         except RoomFull as error:
-            result, asked = "full", False
+            result = "full"
             connection.join_failed(ErrorCode.ROOM_FULL, str(error))
         except (BusError, PresenceRefused, TimeoutError) as error:
             why = "chat cannot be read"
@@ -136,7 +143,9 @@ class Membership:
             raise
         finally:
             if asked and not entered and connection.room is None:
-                self._withdraw(connection.place(room_id), connection)
+                # Whoever was there before keeps the place for the grace period, and may try again.
+                self._tell_left(connection.place(room_id), lost=True)
+                connection.end_stay()
             self._metrics.join_duration.labels(result=result).observe(time.perf_counter() - began)
 
     def _admit(self, connection: Connection, room: Room, resumption: Resumption) -> None:
@@ -144,15 +153,12 @@ class Membership:
             self._rooms.stay(room)
         room.admit(connection, resumption)
         connection.joined(room)
-        if not room.has_member(connection.user):
-            # Presence gave us up between its answer and now.
-            self.restore(connection)
 
     def _request(self, connection: Connection, room: RoomId, *, with_roster: bool, again: bool = False) -> JoinRequest:
         return JoinRequest.model_construct(
             room=room,
             user=connection.user,
-            connection=connection.id,
+            connection=connection.stay,
             gateway=self._gateway,
             profile=connection.profile,
             with_roster=with_roster,
@@ -169,14 +175,17 @@ class Membership:
         first: int | None = None
         told = 0
         while True:
-            reply = await self._presence.join(self._request(connection, room.id, with_roster=with_roster, again=again))
+            elsewhere = room.roster_under_way if with_roster else None
+            reply, differences = await self._ask(
+                connection, room, with_roster=with_roster and elsewhere is None, again=again
+            )
+            told += differences
             if reply.epoch != room.epoch:
-                first = None
-                if reply.members is None:
-                    with_roster = True
+                first, with_roster = None, True
+                if elsewhere is not None:
+                    await asyncio.wait([elsewhere])
+                if reply.epoch != room.epoch:
                     continue
-            if reply.members is not None:
-                told += room.load(reply)
             first = first or reply.sequence
             try:
                 async with asyncio.timeout(barrier):
@@ -187,6 +196,17 @@ class Membership:
                 barrier = min(2 * barrier, _BARRIER_MAX_SECONDS)
                 continue
             return told
+
+    async def _ask(
+        self, connection: Connection, room: Room, *, with_roster: bool, again: bool
+    ) -> tuple[RosterReply, int]:
+        """Have the entry written; with a roster, the room takes it, and the number is what that changed."""
+        request = self._request(connection, room.id, with_roster=with_roster, again=again)
+        if not with_roster:
+            return await self._presence.join(request), 0
+        with room.taking_roster():
+            reply = await self._presence.join(request)
+            return reply, room.load(reply)
 
     # --- after a doubt ---
 
@@ -200,7 +220,7 @@ class Membership:
             # What was received before a reconnect has been handled by now: what is heard from here on is proof.
             for room in self._rooms.in_shard(shard):
                 room.doubt()
-            connections = {connection.id for connection in self._connections_in(shard)}
+            connections = {connection.stay for connection in self._connections_in(shard)}
             leaving = {place.connection for place in self._leaving if shard_of(place.room) == shard}
             # First what is too much: restoring makes entries newer than the count, and those are spared.
             await self._presence.complete(
@@ -250,6 +270,8 @@ class Membership:
                     await self._put_back(connection, connection.room)
                     if connection.id not in self._once_more:
                         return
+        except TimeoutError:
+            log.warning("a member could not be put back yet", room=connection.room.id if connection.room else None)
         except PresenceRefused as error:
             log.error("a member could not be put back", error=str(error))
         finally:
@@ -257,11 +279,14 @@ class Membership:
             self._once_more.discard(connection.id)
 
     async def _put_back(self, connection: Connection, room: Room) -> None:
+        """Raises TimeoutError; the next comparison finds who is still missing."""
         self._metrics.restored.inc()
+        place = connection.place(room.id)
         try:
-            await self._presence.join(self._request(connection, room.id, with_roster=False, again=True))
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                await self._presence.join(self._request(connection, room.id, with_roster=False, again=True))
         finally:
-            self._withdraw_if_gone(connection, room.id)
+            self._withdraw_if_gone(place, connection)
 
     async def refresh(self, room: Room) -> None:
         """Take a room's roster anew, as a join does, and tell its members the difference."""
@@ -270,8 +295,9 @@ class Membership:
             connection = next(_connections(room), None)
             if connection is None:
                 return
+            place = connection.place(room.id)
             try:
-                async with self._restore_slots, asyncio.timeout(_ANSWER_SECONDS):
+                async with asyncio.timeout(_ANSWER_SECONDS), self._restore_slots:
                     self._metrics.resync_differences.inc(await self._enter(connection, room, again=True))
                 return
             except TimeoutError:
@@ -280,42 +306,40 @@ class Membership:
                 log.error("a member could not be put back", error=str(error))
                 return
             finally:
-                self._withdraw_if_gone(connection, room.id)
+                self._withdraw_if_gone(place, connection)
         log.error("a room's roster could not be taken anew", room=room.id)
-
-    def _withdraw_if_gone(self, connection: Connection, room: RoomId) -> None:
-        """It may have left while it was being put back."""
-        if not connection.is_or_will_be_in(room):
-            self._withdraw(connection.place(room), connection)
 
     # --- leave ---
 
-    def _withdraw(self, place: Place, connection: Connection) -> None:
-        """Undo a join that may have been written."""
-        self._tell_left(place, lost=not connection.open)
+    def _withdraw_if_gone(self, place: Place, connection: Connection) -> None:
+        """It may have left while it was being put back: undo a join that may have been written."""
+        if not connection.holds_or_will(place):
+            self._tell_left(place, lost=not connection.open)
 
     def join_was_late(self, place: Place) -> None:
         """Presence carried out a join after we had given it up, and after its leave perhaps."""
-        connection = self._connections.get(place.connection)
+        connection = self._connections.get(connection_of(place.connection))
         if connection is None:
             self._tell_left(place, lost=True)
-        elif not connection.is_or_will_be_in(place.room):
-            self._withdraw(place, connection)
+        else:
+            self._withdraw_if_gone(place, connection)
 
     def _tell_left(self, place: Place, *, lost: bool) -> None:
-        before = self._leaving.get(place)
-        task = self._leaving[place] = self._begin("leave", self._leave(place, before, lost=lost))
+        self._leaving[place] += 1
+        key = connection_of(place.connection), place.room
+        task = self._last_leave[key] = self._begin("leave", self._leave(place, lost=lost))
 
         def ended(_task: asyncio.Task[None]) -> None:
-            if self._leaving.get(place) is task:
+            self._leaving[place] -= 1
+            if not self._leaving[place]:
                 del self._leaving[place]
+            if self._last_leave.get(key) is task:
+                del self._last_leave[key]
 
         task.add_done_callback(ended)
 
-    async def _leave(self, place: Place, before: asyncio.Task[None] | None, *, lost: bool) -> None:
+    async def _leave(self, place: Place, *, lost: bool) -> None:
         """Asks until presence answers."""
-        if before is not None:
-            await asyncio.shield(before)
         request = LeaveRequest.model_construct(room=place.room, user=place.user, connection=place.connection, lost=lost)
         try:
             await self._presence.leave(request)

@@ -17,6 +17,7 @@ from gateway.room import Room
 from gateway.rooms import Rooms
 from services import logs
 from services.bus import BusError
+from services.tasks import Tasks
 from shared.ids import RoomId
 from shared.presence import CompareRequest
 from shared.subjects import SHARDS, shard_of
@@ -28,7 +29,6 @@ _IN_FLIGHT_SECONDS = 1.0
 """A change that presence knows and we do not may be on its way; after this long it is lost."""
 _ANSWER_SECONDS = 5.0
 _RETRY_SECONDS = 0.5
-_SHARDS_AT_ONCE = 16
 
 
 class Resync:
@@ -38,6 +38,7 @@ class Resync:
         membership: Membership,
         presence: PresenceClient,
         metrics: GatewayMetrics,
+        tasks: Tasks,
         *,
         renew_lease: Callable[[], Awaitable[bool]],
     ) -> None:
@@ -45,6 +46,7 @@ class Resync:
         self._membership = membership
         self._presence = presence
         self._metrics = metrics
+        self._tasks = tasks
         self._renew_lease = renew_lease
         self._shards: set[int] = set()
         self._suspects: set[RoomId] = set()
@@ -68,32 +70,35 @@ class Resync:
             await self._doubtful.wait()
             self._doubtful.clear()
             suspects, self._suspects = self._suspects, set()
+            # A shard that is announced has all its rooms refreshed.
+            suspects = {room for room in suspects if shard_of(room) not in self._shards}
             if self._shards:
                 await self._put_right()
-            else:
-                await self._refresh(room for room in map(self._rooms.get, suspects) if room is not None)
+            await self._refresh(room for room in map(self._rooms.get, suspects) if room is not None)
 
     async def _put_right(self) -> None:
         self._metrics.resyncs.inc()
         await self._renew_lease()
         # A lease that had lapsed says so as it is renewed: that doubt is being put right already.
         shards, self._shards = self._shards, set()
-        failed = await self._announce(shards)
-        if failed:
-            log.warning("shards not resynced, trying again", shards=failed)
-            await asyncio.sleep(_RETRY_SECONDS)
-            self._shards.update(failed)
-            self._doubtful.set()
+        failed: Collection[int] = shards
+        try:
+            failed = await self._announce(shards)
+        finally:
+            if failed:
+                self._tasks.spawn("resync again", self._later(failed))
+
+    async def _later(self, shards: Collection[int]) -> None:
+        """Shards that nobody serves are tried again; what is doubted meanwhile does not wait for them."""
+        log.warning("shards not resynced, trying again", shards=sorted(shards))
+        await asyncio.sleep(_RETRY_SECONDS)
+        self._shards.update(shards)
+        self._doubtful.set()
 
     async def _announce(self, shards: Collection[int]) -> list[int]:
         """The shards that could not be announced: one that nobody serves must not hold up the others."""
-        slots = asyncio.Semaphore(_SHARDS_AT_ONCE)
-
-        async def announce(shard: int) -> None:
-            async with slots:
-                await self._membership.announce(shard)
-
-        outcomes = await asyncio.gather(*(announce(shard) for shard in shards), return_exceptions=True)
+        announcements = (self._membership.announce(shard) for shard in shards)
+        outcomes = await asyncio.gather(*announcements, return_exceptions=True)
         failed = []
         for shard, outcome in zip(shards, outcomes, strict=True):
             if isinstance(outcome, BusError | PresenceRefused | TimeoutError):
@@ -111,12 +116,14 @@ class Resync:
         """Never returns."""
         while True:
             await asyncio.sleep(_COMPARE_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
-            for shard, rooms in self._by_shard().items():
-                try:
-                    async with asyncio.timeout(_ANSWER_SECONDS):
-                        await self._compare(shard, rooms)
-                except (BusError, PresenceRefused, TimeoutError) as error:
-                    log.info("rooms not compared", shard=shard, error=str(error) or "no answer in time")
+            await asyncio.gather(*(self._try_compare(shard, rooms) for shard, rooms in self._by_shard().items()))
+
+    async def _try_compare(self, shard: int, rooms: list[Room]) -> None:
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                await self._compare(shard, rooms)
+        except (BusError, PresenceRefused, TimeoutError) as error:
+            log.info("rooms not compared", shard=shard, error=str(error) or "no answer in time")
 
     def _by_shard(self) -> dict[int, list[Room]]:
         by_shard: dict[int, list[Room]] = defaultdict(list)

@@ -5,7 +5,8 @@ Nothing here awaits but the wait for a change to be heard.
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -93,6 +94,8 @@ class Room:
             members=self._roster.members,
             neighbours=self._neighbours,
         )
+        self.roster_under_way: asyncio.Future[None] | None = None
+        """Done when a roster that was asked for since the last doubt is here, or will not come."""
         self._settles_at = 0.0
         """When whoever is missing in a new epoch is gone for good (monotonic seconds)."""
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
@@ -162,6 +165,18 @@ class Room:
     def doubt(self) -> None:
         """Changes may have been missed. The roster stays until a new one is loaded."""
         self._hearing.doubt()
+        self.roster_under_way = None
+
+    @contextmanager
+    def taking_roster(self) -> Iterator[None]:
+        """Others who need a roster meanwhile may wait for this one."""
+        under_way = self.roster_under_way = asyncio.get_running_loop().create_future()
+        try:
+            yield
+        finally:
+            under_way.set_result(None)
+            if self.roster_under_way is under_way:
+                self.roster_under_way = None
 
     @property
     def unsettled(self) -> bool:
@@ -244,7 +259,7 @@ class Room:
             notice = self._roster.put(user, entry.profile, change.sequence)
             self._place(user, change.sequence, entry.connections.values())
             for recipient in self.fanout.of(user):
-                if recipient.id not in entry.connections and self._roster.is_newest(user, change.sequence):
+                if recipient.stay not in entry.connections and self._roster.is_newest(user, change.sequence):
                     self._surroundings.connection_is_missing(recipient)
         if notice is not None:
             self._announce(notice)

@@ -103,7 +103,7 @@ class Gateway:
         )
         self._lease = Lease(chassis.bus, self.gateway_id, lapsed=lambda: self._resync.doubt("the lease had lapsed"))
         self._resync = Resync(
-            self._rooms, self._membership, self._presence, self.metrics, renew_lease=self._lease.renew
+            self._rooms, self._membership, self._presence, self.metrics, chassis.tasks, renew_lease=self._lease.renew
         )
         self._awaiting_head = AwaitingHead(own.handshake_seconds)
         self._heartbeat = Heartbeat(own, self._connections.values, self._awaiting_head, self.metrics)

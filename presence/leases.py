@@ -23,6 +23,8 @@ log = logs.get(__name__)
 _SWEEP_SECONDS = 0.25
 _OVERSLEPT_SECONDS = 1.0
 _RETRY_SECONDS = 0.2
+_BURIED_SECONDS = 600.0
+"""A dead gateway is forgotten after this, also when another replica has seen its last member go."""
 
 
 @dataclass(slots=True)
@@ -46,6 +48,7 @@ class Leases:
     def renewed(self, gateway: GatewayId) -> None:
         self._alive.add(gateway)
         self._missed_since.pop(gateway, None)
+        self._buried.pop(gateway, None)
 
     def ended(self, gateway: GatewayId, now: float) -> None:
         self._alive.discard(gateway)
@@ -63,6 +66,7 @@ class Leases:
         missed = [gateway for gateway in present if gateway not in self._alive]
         self._missed_since = {gateway: self._missed_since.get(gateway, now) for gateway in missed}
         dead = [gateway for gateway in missed if now - self._missed_since[gateway] >= self.guard_seconds]
+        self._buried = {gateway: end for gateway, end in self._buried.items() if now - end < _BURIED_SECONDS}
         for gateway in dead:
             self._buried.setdefault(gateway, self._missed_since[gateway])
         return dead
@@ -116,17 +120,20 @@ class LeaseKeeper:
                 # We were frozen: what came meanwhile has not been read yet.
                 self._leases.miss_nobody()
                 continue
-            for gateway in self._leases.dead(self._present(), loop.time()):
-                await self._drop_dead(gateway)
+            dead = self._leases.dead(self._present(), loop.time())
+            await asyncio.gather(*(self._drop_dead(gateway) for gateway in dead))
 
     async def _drop_dead(self, gateway: GatewayId) -> None:
         try:
             members = await self._drop(gateway, partial(self._still_dead, gateway))
         except (BusError, TimeoutError) as error:
+            # NATS does not take our writes, so it has not taken the gateway's renewals either.
+            self._leases.miss_nobody()
             log.warning("a dead gateway could not be dropped yet", gateway=gateway, error=str(error))
             return
-        self._expired()
-        log.warning("a gateway is dead, its members are dropped", gateway=gateway, members=members)
+        if members:
+            self._expired()
+            log.warning("a gateway is dead, its members are dropped", gateway=gateway, members=members)
 
     def _still_dead(self, gateway: GatewayId) -> bool:
         return not (self._leases.is_alive(gateway) or self._watch.broken.is_set()) and self._bus.connected

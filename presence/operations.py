@@ -1,13 +1,14 @@
 """Join, leave and roster against the store: read the mirror, compare-and-set, again on conflict."""
 
 import asyncio
+import random
 from collections.abc import Callable
 
 from presence.grace import Graces
 from presence.metrics import PresenceMetrics
 from presence.store import Store
 from services.bus import BusUnavailable, Conflict
-from shared.ids import ConnectionId, GatewayId, RoomId, UserId
+from shared.ids import GatewayId, RoomId, StayId, UserId
 from shared.presence import (
     CompareReply,
     CompareRequest,
@@ -27,6 +28,7 @@ from shared.presence import (
 from shared.subjects import SHARDS, shard_of
 
 _DROP_SECONDS = 5.0
+_DROPPED_AT_ONCE = 64
 
 
 class Operations:
@@ -118,18 +120,30 @@ class Operations:
     async def drop_gateway(self, gateway: GatewayId, still_dead: Callable[[], bool]) -> int:
         """Drop all connections of a dead gateway, as lost, for as long as it is dead; how many members that touched.
 
-        Raises TimeoutError when one member takes too long.
+        Every replica does, each in an order of its own so that they seldom meet.
+        Raises TimeoutError when one member takes too long; the others are dropped all the same.
         """
         self._check_ready()
-        dropped = 0
-        for room, user in self._store.mirror.places_of(gateway):
-            entry = self._store.mirror.entry(room, user)
-            if entry is None or not still_dead():
-                continue
-            gone = entry.connections_of(gateway)
-            async with asyncio.timeout(_DROP_SECONDS):
-                await self._remove(room, user, gone, lost=True, cause="lease_expired", wanted=still_dead, dead=gateway)
-            dropped += 1
+        slots = asyncio.Semaphore(_DROPPED_AT_ONCE)
+
+        async def drop(room: RoomId, user: UserId) -> bool:
+            async with slots:
+                entry = self._store.mirror.entry(room, user)
+                if entry is None:
+                    return False
+                gone = entry.connections_of(gateway)
+                async with asyncio.timeout(_DROP_SECONDS):
+                    return await self._remove(
+                        room, user, gone, lost=True, cause="lease_expired", wanted=still_dead, dead=gateway
+                    )
+
+        places = self._store.mirror.places_of(gateway)
+        random.shuffle(places)
+        outcomes = await asyncio.gather(*(drop(room, user) for room, user in places), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        dropped = sum(outcome is True for outcome in outcomes)
         if dropped and not self._grace_seconds:
             self._graces.ghosts_gone(gateway)
         return dropped
@@ -151,7 +165,7 @@ class Operations:
         self,
         room: RoomId,
         user: UserId,
-        gone: set[ConnectionId],
+        gone: set[StayId],
         *,
         lost: bool,
         cause: str,

@@ -32,6 +32,9 @@ RoomId = NewType("RoomId", str)
 UserId = NewType("UserId", str)
 ConnectionId = NewType("ConnectionId", str)
 GatewayId = NewType("GatewayId", str)
+StayId = NewType("StayId", str)
+"""Of one stay of a connection in a room; another one each time it enters. What is said of an earlier stay, however late
+it arrives, says nothing of the present one."""
 MessageId = NewType("MessageId", str)
 
 RoomIdField = Annotated[RoomId, *_Canonical]
@@ -42,6 +45,15 @@ MessageIdField = Annotated[MessageId, *_Canonical]
 
 def new_connection_id() -> ConnectionId:
     return ConnectionId(str(uuid4()))
+
+
+def stay_id(connection: ConnectionId, number: int) -> StayId:
+    """`number`: of the connection's stays."""
+    return StayId(f"{connection}:{number}")
+
+
+def connection_of(stay: StayId) -> ConnectionId:
+    return ConnectionId(stay[:ID_LENGTH])
 
 
 def new_gateway_id() -> GatewayId:

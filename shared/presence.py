@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
-from shared.ids import ConnectionId, GatewayId, RoomId, RoomIdField, UserId, UserIdField
+from shared.ids import GatewayId, RoomId, RoomIdField, StayId, UserId, UserIdField
 from shared.messages import CursorPosition
 
 LEASE_SECONDS = 6
@@ -36,10 +36,10 @@ class Entry(_Part):
     """The value of a presence key: a user is in a room for as long as one connection is."""
 
     profile: Profile
-    connections: dict[ConnectionId, GatewayId]
+    connections: dict[StayId, GatewayId]
     """Empty during the grace period: then the key has a TTL."""
 
-    def connections_of(self, gateway: GatewayId) -> set[ConnectionId]:
+    def connections_of(self, gateway: GatewayId) -> set[StayId]:
         return {connection for connection, its_gateway in self.connections.items() if its_gateway == gateway}
 
 
@@ -58,7 +58,7 @@ class Place(_Part):
 
     room: RoomIdField
     user: UserIdField
-    connection: ConnectionId
+    connection: StayId
 
 
 class JoinRequest(Place):
@@ -141,7 +141,7 @@ class CompleteRequest(_Part):
     shard: int
     epoch: str
     revision: int
-    connections: set[ConnectionId]
+    connections: set[StayId]
 
 
 class RoomState(_Part):

@@ -35,11 +35,12 @@ class System:
     others: list[ServiceProcess]
 
 
-def running(nats: NatsServer, directory: Path, grace_seconds: int) -> Iterator[System]:
+def running(nats: NatsServer, directory: Path, grace_seconds: int, **more: str) -> Iterator[System]:
     settings = {
         "STUDYROOM_PRESENCE_GRACE_SECONDS": str(grace_seconds),
         "STUDYROOM_PRESENCE_GUARD_SECONDS": str(GUARD_SECONDS),
         "STUDYROOM_GATEWAY_JWT_SECRET": SECRET,
+        **more,
     }
     system = System(
         nats,
@@ -68,6 +69,12 @@ def system(own_nats: NatsServer, tmp_path: Path) -> Iterator[System]:
 def patient_system(own_nats: NatsServer, tmp_path: Path) -> Iterator[System]:
     """With a grace period longer than any test."""
     yield from running(own_nats, tmp_path, 600)
+
+
+@pytest.fixture
+def impatient_system(own_nats: NatsServer, tmp_path: Path) -> Iterator[System]:
+    """Without a grace period, in rooms of two."""
+    yield from running(own_nats, tmp_path, 0, STUDYROOM_PRESENCE_ROOM_CAPACITY="2")
 
 
 def token(user: str) -> str:
@@ -128,6 +135,20 @@ async def test_who_does_not_come_back_is_gone_after_the_grace_period_and_leaves_
 
     assert left["user_id"] == bob.user
     assert took >= GRACE_SECONDS - 1  # NATS counts whole seconds
+
+
+async def test_without_a_grace_period_who_is_lost_is_gone_at_once_and_makes_room(impatient_system: System, room: str):
+    first, second = impatient_system.gateways
+    async with clients(first.url, second.url, second.url) as (ann, bob, cem):
+        await ann.join(room)
+        await bob.join(room)
+        await cem.send("JoinRoom", {"room_id": room})
+        assert (await cem.expect("Error"))["code"] == "room_full"
+        await bob.drop()
+        assert (await ann.expect("UserLeft"))["user_id"] == bob.user
+        joined = await cem.join(room)
+
+    assert {user["user_id"] for user in joined["users"]} == {ann.user, cem.user}
 
 
 async def test_the_members_of_a_killed_gateway_are_gone_in_time_and_the_others_stay(system: System, room: str):

@@ -16,7 +16,7 @@ from services.settings import StorageSettings
 from services.tasks import Tasks
 from shared import subjects
 from shared.headers import is_removal
-from shared.ids import ConnectionId, RoomId, UserId, new_connection_id, new_gateway_id, new_user_id
+from shared.ids import GatewayId, RoomId, StayId, UserId, new_connection_id, new_gateway_id, new_user_id, stay_id
 from shared.messages import CursorPosition
 from shared.presence import (
     CompareReply,
@@ -37,6 +37,10 @@ GATEWAY = new_gateway_id()
 ROOM_CAPACITY = 100
 
 
+def new_stay() -> StayId:
+    return stay_id(new_connection_id(), 0)
+
+
 class Replica:
     def __init__(self, bus: Bus, tasks: Tasks) -> None:
         self.store = Store(bus, shards=range(subjects.SHARDS), marker_ttl_seconds=3600)
@@ -50,17 +54,19 @@ class Replica:
         )
         tasks.supervise("mirror", self.store.keep)
 
-    async def join(self, room: RoomId, user: UserId, connection: ConnectionId | None = None) -> ConnectionId:
-        connection = connection or new_connection_id()
+    async def join(
+        self, room: RoomId, user: UserId, connection: StayId | None = None, gateway: GatewayId = GATEWAY
+    ) -> StayId:
+        connection = connection or new_stay()
         await self.operations.join(
             JoinRequest(
-                room=room, user=user, connection=connection, gateway=GATEWAY, profile=Profile(username="Ann"),
+                room=room, user=user, connection=connection, gateway=gateway, profile=Profile(username="Ann"),
                 with_roster=False,
             )
         )  # fmt: skip
         return connection
 
-    async def leave(self, room: RoomId, user: UserId, connection: ConnectionId) -> None:
+    async def leave(self, room: RoomId, user: UserId, connection: StayId) -> None:
         await self.operations.leave(LeaveRequest(room=room, user=user, connection=connection))
 
     async def users(self, room: RoomId) -> list[UserId]:
@@ -111,7 +117,7 @@ async def test_every_join_writes_so_that_its_event_can_be_waited_for(
     bus: Bus, replicas: list[Replica], own_room: RoomId
 ):
     heard = await events(bus, own_room)
-    user, connection = new_user_id(), new_connection_id()
+    user, connection = new_user_id(), new_stay()
     for _ in range(3):
         await replicas[0].join(own_room, user, connection)
     await eventually(lambda: heard == ["put"] * 3, "each join is an event")
@@ -162,6 +168,34 @@ async def test_tabs_that_join_and_leave_on_both_replicas_at_once_end_right(repli
         entry = replica.store.mirror.entry(own_room, user)
         assert entry is not None
         assert list(entry.connections) == staying
+
+
+async def test_a_leave_that_comes_late_does_not_end_the_next_stay(replicas: list[Replica], own_room: RoomId):
+    user, connection = new_user_id(), new_connection_id()
+    first, second = stay_id(connection, 0), stay_id(connection, 1)
+    await replicas[0].join(own_room, user, first)
+    await replicas[0].leave(own_room, user, first)
+    await replicas[1].join(own_room, user, second)
+    await replicas[0].leave(own_room, user, first)
+
+    assert await replicas[1].users(own_room) == [user]
+
+
+async def test_replicas_drop_the_members_of_a_dead_gateway_together_and_no_others(
+    replicas: list[Replica], own_room: RoomId
+):
+    gateway, alive = new_gateway_id(), new_user_id()
+    dead = [new_user_id() for _ in range(ROOM_CAPACITY - 1)]
+    await asyncio.gather(*(replicas[0].join(own_room, user, gateway=gateway) for user in dead))
+    await replicas[1].join(own_room, alive)
+    await replicas[1].store.catch_up(own_room, alive)
+    dropped = await asyncio.gather(*(replica.operations.drop_gateway(gateway, lambda: True) for replica in replicas))
+
+    async def only_one_is_left() -> bool:
+        return [await replica.users(own_room) for replica in replicas] == [[alive]] * 2
+
+    await eventually(only_one_is_left, "the grace period is over")
+    assert sum(dropped) == len(dead)
 
 
 async def test_a_removed_member_leaves_one_marker_that_expires(bus: Bus, replicas: list[Replica], own_room: RoomId):
@@ -228,7 +262,7 @@ async def test_a_full_room_takes_no_more_users_but_every_tab_of_its_own(replicas
     await replicas[0].join(own_room, users[0])
     refused = await replicas[0].operations.join(
         JoinRequest(
-            room=own_room, user=new_user_id(), connection=new_connection_id(), gateway=GATEWAY,
+            room=own_room, user=new_user_id(), connection=new_stay(), gateway=GATEWAY,
             profile=Profile(username="Ann"), with_roster=False,
         )
     )  # fmt: skip
@@ -318,7 +352,7 @@ async def test_who_was_in_a_room_is_put_back_however_full_it_has_become(replicas
     request = JoinRequest(
         room=own_room,
         user=new_user_id(),
-        connection=new_connection_id(),
+        connection=new_stay(),
         gateway=GATEWAY,
         profile=Profile(username="Ann"),
         with_roster=False,
@@ -344,7 +378,7 @@ async def test_a_bucket_larger_than_what_nats_lets_wait_for_one_connection_is_re
     writer = await connect()
     members = 36_000
     profile = Profile(username="Ann", avatar_url="https://a.example/" + "x" * 2000)
-    value = Entry(profile=profile, connections={new_connection_id(): GATEWAY}).encode()
+    value = Entry(profile=profile, connections={new_stay(): GATEWAY}).encode()
     for index in range(members):
         writer.publish(subjects.presence_key(own_room, new_user_id()), value)
         if index % 1000 == 0:
