@@ -16,6 +16,7 @@ from tests.support.client import Client
 
 _RETRY_SECONDS = (0.1, 1.0)
 _SETTLE_SECONDS = 30.0
+_SAY_AGAIN_SECONDS = 1.0
 _RESENT_FOR_SECONDS = 90.0
 """Safely within the time in which the stream recognises a message that is sent again."""
 
@@ -47,6 +48,7 @@ class Unanswered:
     since: float
     sent: bool = True
     """On the present connection, and not answered there."""
+    again_at: float = 0.0
 
 
 @dataclass
@@ -197,8 +199,8 @@ class Actor:
         for message, unanswered in list(self._unanswered.items()):
             if time.monotonic() - unanswered.since > _RESENT_FOR_SECONDS:
                 del self._unanswered[message]
-            elif not unanswered.sent:
-                unanswered.sent = True
+            elif not unanswered.sent and unanswered.again_at <= time.monotonic():
+                unanswered.sent, unanswered.again_at = True, time.monotonic() + _SAY_AGAIN_SECONDS
                 self.repeated += 1
                 session.repeated.add(message)
                 await self._send("Chat", {"content": unanswered.content, "id": message})
