@@ -1,5 +1,6 @@
 """What the public port answers to plain HTTP."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -15,9 +16,10 @@ _PAGE = Path(__file__).parent / "static" / "index.html"
 _BAD_REQUEST, _UPGRADE_REQUIRED = 400, 426
 
 
-def build_app(*, with_page: bool, rooms: APIRouter) -> FastAPI:
+def build_app(*, with_page: bool, routers: Iterable[APIRouter]) -> FastAPI:
     app = FastAPI(title="studyroom gateway", docs_url=None, redoc_url=None)
-    app.include_router(rooms)
+    for router in routers:
+        app.include_router(router)
 
     @app.get("/health")
     async def health() -> dict[str, str]:

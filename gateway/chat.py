@@ -6,17 +6,18 @@ wrong is told: no acknowledgement in time, or a refusal, means that the outcome 
 
 import asyncio
 import time
-from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
+from gateway.chat_stream import ChatStream
+from gateway.history import Stored
 from gateway.metrics import GatewayMetrics
 from services import logs
 from services.bus import Bus, BusError, Message, parse_acknowledgement
 from services.tasks import Tasks
 from shared import subjects
-from shared.chat import encode_stored, with_sequence
+from shared.chat import encode_stored
 from shared.headers import INGRESS, MESSAGE_ID
 from shared.ids import MessageId, RoomId, UserId
 
@@ -27,12 +28,13 @@ _SETTLE_POLL_SECONDS = 0.01
 
 Unknown = Callable[[MessageId], None]
 """Called once when a message has no acknowledgement: its outcome is unknown."""
-Known = Callable[[bytes], None]
-"""Called with the stored, client-ready message when it had been stored before."""
+Known = Callable[[Stored], None]
+"""Called with the stored message when it had been stored before."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
+    room: RoomId
     message: MessageId
     published: float
     unknown: Unknown
@@ -40,8 +42,20 @@ class _Pending:
 
 
 class ChatPublisher:
-    def __init__(self, bus: Bus, tasks: Tasks, metrics: GatewayMetrics, *, deadline_seconds: float) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        tasks: Tasks,
+        metrics: GatewayMetrics,
+        stream: ChatStream,
+        *,
+        deadline_seconds: float,
+        acknowledged: Callable[[RoomId, int], None],
+    ) -> None:
+        """`acknowledged` is called with the sequence of each message that was stored."""
         self._bus = bus
+        self._stream = stream
+        self._acknowledged = acknowledged
         self._tasks = tasks
         self._metrics = metrics
         self._deadline_seconds = deadline_seconds
@@ -75,7 +89,7 @@ class ChatPublisher:
         self._count += 1
         token = str(self._count)
         now = time.time()
-        self._pending[token] = _Pending(message, time.monotonic(), unknown, known)
+        self._pending[token] = _Pending(room, message, time.monotonic(), unknown, known)
         self._bus.publish(
             subjects.chat(room),
             encode_stored(user, username, content, int(now), message),
@@ -99,6 +113,7 @@ class ChatPublisher:
             return
         del self._pending[token]
         self._metrics.commit_latency.observe(time.monotonic() - pending.published)
+        self._acknowledged(pending.room, stored.sequence)
         if stored.duplicate:
             self._metrics.duplicates.inc()
             self._tasks.spawn("answer a repeated chat", self._answer_repeated(stored.sequence, pending))
@@ -106,12 +121,14 @@ class ChatPublisher:
     async def _answer_repeated(self, sequence: int, pending: _Pending) -> None:
         """The stream does not announce a message twice, so its author is told what is stored."""
         try:
-            answer = await self._bus.api(f"STREAM.MSG.GET.{subjects.CHAT_STREAM}", {"seq": sequence})
+            stored = await self._stream.message(sequence)
         except BusError as error:
             log.warning("a repeated chat could not be read back", error=str(error))
+            stored = None
+        if stored is None:
             pending.unknown(pending.message)
-            return
-        pending.known(with_sequence(b64decode(answer["message"]["data"]), sequence))
+        else:
+            pending.known(stored)
 
     def _give_up(self, token: str) -> None:
         pending = self._pending.pop(token, None)

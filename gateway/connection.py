@@ -23,6 +23,7 @@ from shared.messages import (
     ErrorPayload,
     InvalidMessage,
     JoinRoom,
+    JoinRoomPayload,
     LeaveRoom,
     Ping,
     Pong,
@@ -120,7 +121,11 @@ class Hub(Protocol):
 
     def register(self, connection: "Connection") -> None: ...
     def unregister(self, connection: "Connection") -> None: ...
-    def join(self, connection: "Connection", room: RoomId) -> None: ...
+    @property
+    def chat_retry_seconds(self) -> int:
+        """For so long a chat message that is sent again is recognised."""
+
+    def join(self, connection: "Connection", join: JoinRoomPayload) -> None: ...
     def leave(self, connection: "Connection", room: "Room", *, lost: bool) -> None: ...
     def chat(self, connection: "Connection", room: RoomId, content: str, message: MessageId) -> None: ...
 
@@ -204,7 +209,10 @@ class Connection:
         self.open = True
         self._hub.register(self)
         payload = WelcomePayload.model_construct(
-            connection_id=self.id, user_id=self.user, server_time=time.time_ns() // 1_000_000
+            connection_id=self.id,
+            user_id=self.user,
+            server_time=time.time_ns() // 1_000_000,
+            chat_retry_seconds=self._hub.chat_retry_seconds,
         )
         self.deliver(text_frame(encode(Welcome.model_construct(payload=payload))))
         self._traffic.replies_sent["Welcome"] += 1
@@ -340,7 +348,7 @@ class Connection:
                 if self.room is not None and self.room.id != join.room_id:
                     self._leave(lost=False)
                 self._motion = None
-                self._hub.join(self, join.room_id)
+                self._hub.join(self, join)
             case LeaveRoom():
                 self._leave(lost=False)
             case Ping():

@@ -16,7 +16,7 @@ from shared.messages import UserPresence
 from shared.presence import Member, RoomsRequest
 
 PAGE_MAX = 1000
-_HTTP_UNAUTHORIZED, _HTTP_BAD_REQUEST, _HTTP_UNAVAILABLE = 401, 400, 503
+_HTTP_UNAUTHORIZED, HTTP_BAD_REQUEST, HTTP_UNAVAILABLE = 401, 400, 503
 
 
 class HttpRefusal(Exception):
@@ -32,6 +32,11 @@ class HttpRefusal(Exception):
 class ErrorBody(BaseModel):
     code: ErrorCode
     message: str
+
+
+REFUSALS: dict[int | str, dict[str, object]] = {
+    status: {"model": ErrorBody} for status in (HTTP_BAD_REQUEST, _HTTP_UNAUTHORIZED, HTTP_UNAVAILABLE)
+}
 
 
 class RosterBody(BaseModel):
@@ -61,25 +66,13 @@ def rooms_router(
     deadline_seconds: float,
 ) -> APIRouter:
     """`epoch`: from the epoch of the presence stream to the one that clients see."""
-    refusals: dict[int | str, dict[str, object]] = {
-        status: {"model": ErrorBody} for status in (_HTTP_BAD_REQUEST, _HTTP_UNAUTHORIZED, _HTTP_UNAVAILABLE)
-    }
-    router = APIRouter(prefix="/api/v1/rooms", responses=refusals, tags=["rooms"])
-
-    def admit(request: Request, response: Response) -> None:
-        try:
-            authenticator.identify(dict(request.query_params), dict(request.headers))
-        except Unauthorized as error:
-            raise HttpRefusal(
-                _HTTP_UNAUTHORIZED, ErrorCode.UNAUTHORIZED, str(error), WWW_Authenticate="Bearer"
-            ) from error
-        response.headers["Cache-Control"] = "no-store"
+    router = APIRouter(prefix="/api/v1/rooms", responses=REFUSALS, tags=["rooms"])
 
     @router.get("/{room_id}/roster")
     async def roster(room_id: str, request: Request, response: Response) -> RosterBody:
         """Who is in a room. A room in which nobody is has no users."""
-        admit(request, response)
-        room = _room(room_id)
+        admit(authenticator, request, response)
+        room = parse_room(room_id)
         subject = subjects.presence_roster(subjects.shard_of(room))
         try:
             async with asyncio.timeout(deadline_seconds):
@@ -101,7 +94,7 @@ def rooms_router(
         after: str | None = None,
     ) -> RoomsBody:
         """Rooms in which somebody is, each once over all pages. What comes and goes meanwhile may be missing."""
-        admit(request, response)
+        admit(authenticator, request, response)
         shard, behind = _place(after)
         found: list[RoomBody] = []
         next_shard: int | None = shard
@@ -119,11 +112,25 @@ def rooms_router(
     return router
 
 
-def _room(text: str) -> RoomId:
+def admit(authenticator: Authenticator, request: Request, response: Response) -> None:
+    """Whoever may open a WebSocket may ask. Raises HttpRefusal."""
+    try:
+        authenticator.identify(dict(request.query_params), dict(request.headers))
+    except Unauthorized as error:
+        raise unauthorized(str(error)) from error
+    response.headers["Cache-Control"] = "no-store"
+
+
+def unauthorized(why: str) -> HttpRefusal:
+    return HttpRefusal(_HTTP_UNAUTHORIZED, ErrorCode.UNAUTHORIZED, why, WWW_Authenticate="Bearer")
+
+
+def parse_room(text: str) -> RoomId:
+    """Raises HttpRefusal."""
     try:
         return RoomId(canonical_uuid(text))
     except ValueError as error:
-        raise HttpRefusal(_HTTP_BAD_REQUEST, ErrorCode.INVALID_REQUEST, f"room_id: {error}") from error
+        raise HttpRefusal(HTTP_BAD_REQUEST, ErrorCode.INVALID_REQUEST, f"room_id: {error}") from error
 
 
 def _user(member: Member) -> UserPresence:
@@ -141,8 +148,8 @@ def _place(after: str | None) -> tuple[int, str]:
         return 0, ""
     shard, _, room = after.partition("-")
     if shard.isascii() and shard.isdigit() and int(shard) < subjects.SHARDS:
-        return int(shard), _room(room) if room else ""
-    raise HttpRefusal(_HTTP_BAD_REQUEST, ErrorCode.INVALID_REQUEST, "after: not the `next` of a page")
+        return int(shard), parse_room(room) if room else ""
+    raise HttpRefusal(HTTP_BAD_REQUEST, ErrorCode.INVALID_REQUEST, "after: not the `next` of a page")
 
 
 def _next(shard: int | None, found: list[RoomBody]) -> str | None:
@@ -154,4 +161,4 @@ def _next(shard: int | None, found: list[RoomBody]) -> str | None:
 
 def _unavailable(presence: PresenceClient, subject: str) -> HttpRefusal:
     why = presence.why_unavailable(subject)
-    return HttpRefusal(_HTTP_UNAVAILABLE, ErrorCode.PRESENCE_UNAVAILABLE, why, Retry_After="1")
+    return HttpRefusal(HTTP_UNAVAILABLE, ErrorCode.PRESENCE_UNAVAILABLE, why, Retry_After="1")

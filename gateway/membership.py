@@ -12,16 +12,19 @@ from collections import Counter
 from collections.abc import Coroutine, Iterator, Mapping
 from typing import Any
 
+from gateway.backfill import Backfill
 from gateway.connection import Connection
 from gateway.metrics import GatewayMetrics
 from gateway.presence_client import PresenceClient, PresenceRefused, RoomFull
-from gateway.room import Room
+from gateway.resume import Resumes
+from gateway.room import Resumption, Room
 from gateway.rooms import Rooms
 from services import logs
 from services.bus import BusError
 from services.tasks import Tasks
 from shared.errors import ErrorCode
 from shared.ids import ConnectionId, GatewayId, RoomId, connection_of
+from shared.messages import JoinRoomPayload
 from shared.presence import CompareRequest, CompleteRequest, JoinRequest, LeaveRequest, Place, RosterReply
 from shared.subjects import presence_join, shard_of
 
@@ -31,6 +34,8 @@ _BARRIER_SECONDS = 0.1
 """A committed change of one's own that has not been heard by then is asked for again; doubled each time."""
 _BARRIER_MAX_SECONDS = 1.6
 _ANSWER_SECONDS = 5.0
+_HISTORY_PATIENCE = 0.6
+"""Share of the join deadline after which a client that does not resume is let in without history."""
 _REFRESH_ATTEMPTS = 3
 _RESTORED_AT_ONCE = 64
 _SPREAD_SECONDS = 0.5
@@ -47,6 +52,8 @@ class Membership:
         presence: PresenceClient,
         tasks: Tasks,
         metrics: GatewayMetrics,
+        backfill: Backfill,
+        resumes: Resumes,
         *,
         connections: Mapping[ConnectionId, Connection],
         join_deadline_seconds: float,
@@ -58,6 +65,8 @@ class Membership:
         self._presence = presence
         self._tasks = tasks
         self._metrics = metrics
+        self._backfill = backfill
+        self._resumes = resumes
         self._join_deadline_seconds = join_deadline_seconds
         self._under_way: set[asyncio.Task[None]] = set()
         self._restore_slots = asyncio.Semaphore(_RESTORED_AT_ONCE)
@@ -73,9 +82,9 @@ class Membership:
         while self._under_way:
             await asyncio.wait(self._under_way)
 
-    def join(self, connection: Connection, room_id: RoomId) -> None:
+    def join(self, connection: Connection, join: JoinRoomPayload) -> None:
         """Begin a join; the connection is told how it ends."""
-        self._begin("join", self._join(connection, room_id))
+        self._begin("join", self._join(connection, join))
 
     def leave(self, connection: Connection, room: Room, *, lost: bool) -> None:
         """Take the connection out of its room: at once for its events, as soon as presence answers for the others.
@@ -94,9 +103,10 @@ class Membership:
 
     # --- join ---
 
-    async def _join(self, connection: Connection, room_id: RoomId) -> None:
+    async def _join(self, connection: Connection, join: JoinRoomPayload) -> None:
         began = time.perf_counter()
-        result = "failed"
+        room_id = join.room_id
+        result, code = "failed", ErrorCode.PRESENCE_UNAVAILABLE
         asked = entered = False
         try:
             async with asyncio.timeout(self._join_deadline_seconds), self._rooms.hold(room_id) as room:
@@ -106,27 +116,28 @@ class Membership:
                 if not connection.open:
                     return
                 asked = True
+                self._backfill.host(room)
                 await self._enter(connection, room)
+                code = ErrorCode.CHAT_UNAVAILABLE
+                patience_seconds = (began + _HISTORY_PATIENCE * self._join_deadline_seconds) - time.perf_counter()
+                resumption = await self._resumes.prepare(room, join, patience_seconds=patience_seconds)
                 while not room.has_member(connection.user):
                     # It was removed again between presence's answer and now.
                     await self._enter(connection, room, again=True)
-                if not connection.open:
-                    return
-                if connection not in room:
-                    self._rooms.stay(room)
-                entered = True
-                room.admit(connection)
-                connection.joined(room)
-                result = "joined"
+                    resumption = await self._resumes.prepare(room, join, patience_seconds=0)
+                if connection.open:
+                    self._admit(connection, room, resumption)
+                    result, entered = "joined", True
         except RoomFull as error:
             result = "full"
             connection.join_failed(ErrorCode.ROOM_FULL, str(error))
         except (BusError, PresenceRefused, TimeoutError) as error:
-            why = self._presence.why_unavailable(presence_join(shard_of(room_id)))
+            why = "chat cannot be read"
+            if code is ErrorCode.PRESENCE_UNAVAILABLE:
+                why = self._presence.why_unavailable(presence_join(shard_of(room_id)))
             log.warning("join failed", error=str(error) or why, room=room_id)
             result = "unavailable"
-            message = f"the room cannot be joined now, try again: {why}"
-            connection.join_failed(ErrorCode.PRESENCE_UNAVAILABLE, message)
+            connection.join_failed(code, f"the room cannot be joined now, try again: {why}")
         except Exception:
             connection.join_failed(ErrorCode.INTERNAL, "the join failed on our side")
             raise
@@ -136,6 +147,12 @@ class Membership:
                 self._tell_left(connection.place(room_id), lost=True)
                 connection.end_stay()
             self._metrics.join_duration.labels(result=result).observe(time.perf_counter() - began)
+
+    def _admit(self, connection: Connection, room: Room, resumption: Resumption) -> None:
+        if connection not in room:
+            self._rooms.stay(room)
+        room.admit(connection, resumption)
+        connection.joined(room)
 
     def _request(self, connection: Connection, room: RoomId, *, with_roster: bool, again: bool = False) -> JoinRequest:
         return JoinRequest.model_construct(

@@ -17,6 +17,7 @@ from services.metrics import PlainHistogram
 
 _LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_BACKFILL_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 _LATENT_KINDS = (Kind.CHAT, Kind.CURSOR, Kind.TYPING)
 
 
@@ -105,6 +106,35 @@ class GatewayMetrics:
             "Chat messages that had been stored before.",
             registry=registry,
         )
+        self.chat_repeats = Counter(
+            "studyroom_gateway_chat_repeats",
+            "Stored chat messages that were heard again and not delivered twice.",
+            registry=registry,
+        )
+        self.backfill_messages = Histogram(
+            "studyroom_gateway_chat_backfill_messages",
+            "Chat messages that members had missed and were fetched for them, per time and room.",
+            buckets=_BACKFILL_BUCKETS,
+            registry=registry,
+        )
+        self.chat_behind = Counter(
+            "studyroom_gateway_chat_rooms_behind",
+            "Rooms found to have missed a chat message with no sign.",
+            registry=registry,
+        )
+        self.chat_losses = Counter(
+            "studyroom_gateway_chat_resets",
+            "Rooms whose members were told that chat is missing: it was removed, or too much.",
+            registry=registry,
+        )
+        self.resumes = Counter(
+            "studyroom_gateway_resumes",
+            "Joins that asked for what they had missed, by result.",
+            ["result"],
+            registry=registry,
+        )
+        for result in ("recovered", "other_epoch", "trimmed", "unknown_position"):
+            self.resumes.labels(result=result)
         self.join_duration = Histogram(
             "studyroom_gateway_join_duration_seconds",
             "From JoinRoom to JoinedRoom or refusal, by result.",

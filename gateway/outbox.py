@@ -17,9 +17,10 @@ class Kind(IntEnum):
     JOINED = 3
     UPDATED = 4
     LEFT = 5
+    RESET = 6
 
 
-MESSAGE_TYPES = ("Chat", "CursorUpdate", "TypingStatus", "UserJoined", "UserUpdated", "UserLeft")
+MESSAGE_TYPES = ("Chat", "CursorUpdate", "TypingStatus", "UserJoined", "UserUpdated", "UserLeft", "ChatReset")
 """By kind."""
 EPHEMERAL = frozenset({Kind.CURSOR, Kind.TYPING})
 """Whoever reads too slowly goes without these, and gets the newest of them once it has caught up."""

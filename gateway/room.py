@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from pydantic import ValidationError
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 from gateway.fanout import Fanout, Recipient
 from gateway.framing import text_frame
 from gateway.hearing import Heard, Hearing
+from gateway.history import History, Stored, Verdict
 from gateway.metrics import GatewayMetrics
 from gateway.motion import Motion, Publish
 from gateway.neighbours import Neighbours
@@ -25,9 +27,9 @@ from services import logs
 from services.bus import Message
 from shared import subjects
 from shared.chat import with_sequence
-from shared.headers import INGRESS, SEQUENCE, TIME, is_removal
+from shared.headers import INGRESS, LAST_SEQUENCE, SEQUENCE, TIME, is_removal
 from shared.ids import GatewayId, RoomId, UserId
-from shared.messages import JoinedRoom, JoinedRoomPayload, UserPresence, encode
+from shared.messages import ChatReset, ChatResetPayload, JoinedRoom, JoinedRoomPayload, UserPresence, encode
 from shared.presence import LEASE_SECONDS, Entry, RoomState, RosterReply
 
 log = logs.get(__name__)
@@ -35,16 +37,38 @@ log = logs.get(__name__)
 _KINDS = {Change.JOINED: Kind.JOINED, Change.UPDATED: Kind.UPDATED, Change.LEFT: Kind.LEFT}
 
 
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """What a joiner is told of the chat before it came. `recovered` is None when it did not ask to resume."""
+
+    recovered: bool | None = None
+    since: int = 0
+    """When recovered: how far `missed` and the client's own position reach."""
+    missed: list[Stored] = field(default_factory=list)
+
+
 class Surroundings(Protocol):
     """What a room asks of its gateway."""
 
     gateway_id: GatewayId
+    history_kept: int
+    """How many of the newest messages a room remembers."""
+
+    @property
+    def chat_is_sure(self) -> bool:
+        """The stream of chat is the one that positions are of."""
+
+    def newest(self, history: History) -> list[Stored]:
+        """What a newcomer is shown."""
 
     def epoch(self, presence_epoch: str) -> str:
         """The epoch that clients see, made from the one of the presence stream."""
 
     def connection_is_missing(self, recipient: "Recipient") -> None:
         """Presence does not have a connection that is in a room here."""
+
+    def chat_is_missing(self, room: "Room") -> None:
+        """A message was not heard, or comes too early to be judged."""
 
 
 class Room:
@@ -56,6 +80,9 @@ class Room:
         self._surroundings = surroundings
         self._roster = Roster()
         self._hearing = Hearing()
+        self.history = History(surroundings.history_kept)
+        self._chat_begun = False
+        """Members may have been told a position in the stream of chat."""
         self.fanout = Fanout(metrics)
         self._neighbours = Neighbours(surroundings.gateway_id)
         self.motion = Motion(
@@ -82,13 +109,30 @@ class Room:
     def __contains__(self, recipient: Recipient) -> bool:
         return recipient in self.fanout
 
-    def admit(self, recipient: Recipient) -> None:
-        """Send `JoinedRoom`; from now on the recipient gets every event that is newer than its roster."""
+    def admit(self, recipient: Recipient, resumption: Resumption) -> None:
+        """Send `JoinedRoom` and the chat that belongs to it.
+
+        From now on the recipient gets every event that is newer than the roster, and every message behind that chat.
+        """
+        history = self.history
+        if resumption.recovered:
+            lines = [stored for stored in resumption.missed if history.passed(stored.sequence)]
+            lines += history.behind(resumption.since)
+        else:
+            lines = self._surroundings.newest(history)
         payload = JoinedRoomPayload.model_construct(
-            room_id=self.id, users=self._users(), epoch=self._surroundings.epoch(self._roster.epoch)
+            room_id=self.id,
+            users=self._users(),
+            epoch=self.chat_epoch,
+            recovered=resumption.recovered,
+            history=len(lines),
+            last_seq=history.position,
         )
-        self.fanout.admit(recipient, text_frame(encode(JoinedRoom.model_construct(payload=payload))))
+        frames = [text_frame(encode(JoinedRoom.model_construct(payload=payload)))]
+        frames += [text_frame(stored.ready) for stored in lines]
+        self.fanout.admit(recipient, b"".join(frames))
         self._metrics.traffic.replies_sent["JoinedRoom"] += 1
+        self._metrics.traffic.replies_sent["Chat"] += len(lines)
 
     def dismiss(self, recipient: Recipient) -> None:
         """No event reaches the recipient any more. Unknown recipients are fine."""
@@ -147,6 +191,8 @@ class Room:
             self._settles_at = time.monotonic() + LEASE_SECONDS + reply.guard_seconds
         settled = not replaced and self._settles_at <= time.monotonic()
         notices = self._roster.load(reply.epoch, reply.revision, members, settled=settled)
+        if replaced and self.history.position is not None:
+            self._say_reset()
         for notice in notices:
             self._announce(notice)
         if not self._roster.unconfirmed:
@@ -233,10 +279,51 @@ class Room:
                 future.set_result(None)
         self._waiting = still_waiting
 
+    # --- chat ---------------------------------------------------------------------------------------------
+
+    @property
+    def chat_epoch(self) -> str:
+        """The epoch that clients see; positions in the chat are of it."""
+        return self._surroundings.epoch(self._roster.epoch)
+
     def _receive_chat(self, message: Message) -> None:
         headers = message.headers or {}
-        ready = with_sequence(message.data, int(headers[SEQUENCE]))
-        self.fanout.say(Item(text_frame(ready), Kind.CHAT, int(headers.get(INGRESS, 0))))
+        sequence = int(headers[SEQUENCE])
+        ready = with_sequence(message.data, sequence)
+        stored = Stored(sequence, ready, headers[TIME], int(headers.get(INGRESS, 0)))
+        verdict = self.history.hear(stored, int(headers[LAST_SEQUENCE]), sure=self._surroundings.chat_is_sure)
+        if verdict is Verdict.NEXT:
+            self.fanout.say(Item(text_frame(ready), Kind.CHAT, stored.ingress_us))
+        elif verdict is Verdict.BEHIND_GAP:
+            self._surroundings.chat_is_missing(self)
+        else:
+            self._metrics.chat_repeats.inc()
+
+    def begin_chat(self, reach: int, newest: list[Stored]) -> None:
+        """Take the newest messages, which are all behind `reach`; members who came before that are shown them."""
+        self.history.begin(reach)
+        if self._chat_begun:
+            self._say_reset()
+        self._chat_begun = True
+        self.take_missed(newest, newest[-1].sequence if newest else reach)
+
+    def take_missed(self, missed: list[Stored], up_to: int) -> int:
+        """Take what was fetched (see `History.fill`), and say what is due now. How many messages that were."""
+        due = self.history.fill(missed, up_to)
+        for stored in due:
+            self.fanout.say(Item(text_frame(stored.ready), Kind.CHAT, stored.ingress_us))
+        return len(due)
+
+    def forget_chat(self) -> None:
+        """The stream is another one, or members have missed too much: they are told so with the next position."""
+        self.history.forget()
+        self._chat_begun = True
+
+    def _say_reset(self) -> None:
+        payload = ChatResetPayload.model_construct(
+            room_id=self.id, epoch=self.chat_epoch, last_seq=self.history.position or 0
+        )
+        self.fanout.say(Item(text_frame(encode(ChatReset.model_construct(payload=payload))), Kind.RESET))
 
     # --- what members are told of -------------------------------------------------------------------------
 

@@ -2,17 +2,23 @@
 
 import asyncio
 import functools
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 
+from fastapi import APIRouter
 from pydantic import ValidationError
 
 from gateway.app import WEBSOCKET_PATH, build_app
+from gateway.backfill import Backfill
 from gateway.chat import ChatPublisher
+from gateway.chat_stream import ChatStream
 from gateway.connection import Connection, Limits
 from gateway.drain import Drain
 from gateway.fanout import Recipient
 from gateway.heartbeat import Heartbeat
+from gateway.history import History, Stored
+from gateway.http_messages import messages_router
 from gateway.http_rooms import rooms_router
 from gateway.identity import Authenticator, Unauthorized
 from gateway.lease import Lease
@@ -20,6 +26,7 @@ from gateway.membership import Membership
 from gateway.metrics import GatewayMetrics, Gauges
 from gateway.pace import Pace
 from gateway.presence_client import PresenceClient
+from gateway.resume import Resumes
 from gateway.resync import Resync
 from gateway.room import Room
 from gateway.rooms import Rooms
@@ -28,13 +35,14 @@ from gateway.upgrade import AwaitingHead, Handshake, HttpProtocol, Refused
 from gateway.websocket import FrameLimits, WebSocketProtocol, use_fast_transports
 from gateway.wheel import Wheel
 from services import logs
-from services.bus import BusError, Message
+from services.bus import Message
 from services.http import HttpServer
 from services.process import Chassis, Service, ServiceSpec
 from services.settings import Settings
 from shared import subjects
 from shared.errors import ErrorCode
 from shared.ids import ConnectionId, MessageId, RoomId, new_gateway_id
+from shared.messages import JoinRoomPayload
 from shared.presence import Place, RecallRequest
 
 log = logs.get(__name__)
@@ -42,6 +50,8 @@ log = logs.get(__name__)
 _DIGEST_SECONDS = 1.0
 _STREAM_RETRY_SECONDS = 0.1
 _STOP_GRACE_SECONDS = 1.0
+_HISTORY_KEPT_MIN = 64
+"""A resume that is being read must reach what is remembered, however busy the room is."""
 
 
 class Gateway:
@@ -57,10 +67,29 @@ class Gateway:
         self.limits = connection_limits(own)
         self._connections: dict[ConnectionId, Connection] = {}
         self._authenticator = Authenticator(own)
-        self._chat_epoch = ""
+        self.history_kept = max(own.history_on_join, _HISTORY_KEPT_MIN)
         self.gateway_id = new_gateway_id()
         self._rooms = Rooms(chassis.bus, Wheel(own.cursor_tick_ms / 1000), self.metrics, self)
-        self._chat = ChatPublisher(chassis.bus, chassis.tasks, self.metrics, deadline_seconds=own.chat_deadline_seconds)
+        self._stream = ChatStream(chassis.bus)
+        self._backfill = Backfill(
+            self._rooms, self._stream, chassis.tasks, self.metrics, at_most=own.resume_max_messages
+        )
+        self._stream.on_replaced(self._backfill.replaced)
+        self._chat = ChatPublisher(
+            chassis.bus,
+            chassis.tasks,
+            self.metrics,
+            self._stream,
+            deadline_seconds=own.chat_deadline_seconds,
+            acknowledged=self._backfill.acknowledged,
+        )
+        resumes = Resumes(
+            self._stream,
+            self._backfill,
+            at_most=own.resume_max_messages,
+            max_bytes=own.write_buffer_max_bytes // 2,
+            count=lambda result: self.metrics.resumes.labels(result=result).inc(),
+        )
         self._presence = PresenceClient(chassis.bus, late_join=self._join_was_late)
         self._membership = Membership(
             self.gateway_id,
@@ -68,6 +97,8 @@ class Gateway:
             self._presence,
             chassis.tasks,
             self.metrics,
+            self._backfill,
+            resumes,
             connections=self._connections,
             join_deadline_seconds=own.join_deadline_seconds,
         )
@@ -94,7 +125,7 @@ class Gateway:
     async def start(self) -> None:
         use_fast_transports()
         listener = self._listen(self._settings.host, self._settings.port)
-        await self._learn_epoch()
+        await self._stream.start()
         await self._chat.start()
         await self._presence.start()
         await self._bus.subscribe(subjects.CURSOR_RECALL, self._on_recall)
@@ -108,12 +139,7 @@ class Gateway:
         self._server = HttpServer(
             build_app(
                 with_page=self._settings.page,
-                rooms=rooms_router(
-                    self._presence,
-                    self._authenticator,
-                    epoch=self.epoch,
-                    deadline_seconds=self._settings.request_deadline_seconds,
-                ),
+                routers=self._routers(),
             ),
             listener,
             http=functools.partial(HttpProtocol, self, limits, self._awaiting_head),
@@ -121,15 +147,36 @@ class Gateway:
         )
         self._bus.on_reconnected(self._on_reconnected)
         self._bus.on_disconnected(self._rooms.doubt_all)
+        self._bus.on_disconnected(self._stream.doubt)
         self._bus.on_dropped(self._on_dropped)
         self._tasks.supervise("lease", self._lease.keep)
         self._tasks.supervise("resync", self._resync.run)
+        self._tasks.supervise("backfill", self._backfill.run)
         self._tasks.supervise("comparison", self._resync.compare_for_ever)
         self._tasks.supervise("heartbeat", self._heartbeat.run)
         self._tasks.supervise("cursor digests", self._send_digests)
         self._tasks.supervise("pace", self._pace.run)
         await self._server.start()
         log.info("listening", host=self._settings.host, port=self._server.port)
+
+    def _routers(self) -> list[APIRouter]:
+        own = self._settings
+        rooms = rooms_router(
+            self._presence,
+            self._authenticator,
+            epoch=self.epoch,
+            deadline_seconds=own.request_deadline_seconds,
+        )
+        messages = messages_router(
+            self._bus,
+            self._stream,
+            self._authenticator,
+            api_key=own.api_key.get_secret_value() if own.api_key else None,
+            chat_max_chars=own.chat_max_chars,
+            deadline_seconds=own.request_deadline_seconds,
+            commits=self.metrics.commit_latency.observe,
+        )
+        return [rooms, messages]
 
     def not_ready(self) -> list[str]:
         return []
@@ -150,18 +197,8 @@ class Gateway:
         if self._server is not None:
             await self._server.stop(_STOP_GRACE_SECONDS)
 
-    async def _learn_epoch(self) -> None:
-        """The chat stream's creation time is part of the epoch that clients see."""
-        while True:
-            try:
-                self._chat_epoch = (await self._bus.api(f"STREAM.INFO.{subjects.CHAT_STREAM}"))["created"]
-                return
-            except BusError as error:
-                log.info("waiting for the streams", error=str(error))
-                await asyncio.sleep(_STREAM_RETRY_SECONDS)
-
     async def _on_reconnected(self) -> None:
-        self._tasks.spawn("learn the epoch", self._learn_epoch())
+        self._backfill.doubt()
         self._resync.doubt("reconnected to NATS")
         self._rooms.recall_cursors(range(subjects.SHARDS))
 
@@ -170,6 +207,9 @@ class Gateway:
         room = subjects.room_of_change(subject)
         if room is not None:
             self._resync.suspect(room)
+        room = subjects.room_of_chat(subject)
+        if room is not None:
+            self._backfill.suspect(room)
 
     def _on_recall(self, message: Message) -> None:
         try:
@@ -185,7 +225,25 @@ class Gateway:
     # --- what rooms ask ---
 
     def epoch(self, presence_epoch: str) -> str:
-        return _short(f"{presence_epoch} {self._chat_epoch}")
+        return _short(f"{presence_epoch} {self._stream.terms.created}")
+
+    def newest(self, history: History) -> list[Stored]:
+        """What the stream would not have any more is not shown."""
+        terms = self._stream.terms
+        count = self._settings.history_on_join
+        if terms.max_messages_per_room > 0:
+            count = min(count, terms.max_messages_per_room)
+        oldest = ""
+        if terms.max_age_seconds > 0:
+            oldest = (datetime.now(UTC) - timedelta(seconds=terms.max_age_seconds)).strftime("%Y-%m-%dT%H:%M:%S.%f")
+        return history.newest(count, not_before=oldest)
+
+    @property
+    def chat_is_sure(self) -> bool:
+        return self._stream.sure
+
+    def chat_is_missing(self, room: Room) -> None:
+        self._backfill.gap(room)
 
     def connection_is_missing(self, recipient: Recipient) -> None:
         """We were given up for dead, or cut off for long; the connection never left."""
@@ -235,17 +293,23 @@ class Gateway:
     def unregister(self, connection: Connection) -> None:
         self._connections.pop(connection.id, None)
 
-    def join(self, connection: Connection, room: RoomId) -> None:
-        self._membership.join(connection, room)
+    @property
+    def chat_retry_seconds(self) -> int:
+        return self._stream.terms.duplicate_window_seconds
+
+    def join(self, connection: Connection, join: JoinRoomPayload) -> None:
+        self._membership.join(connection, join)
 
     def leave(self, connection: Connection, room: Room, *, lost: bool) -> None:
         self._membership.leave(connection, room, lost=lost)
 
     def chat(self, connection: Connection, room: RoomId, content: str, message: MessageId) -> None:
-        def known(message: bytes) -> None:
-            # `Chat` names no room: it must not turn up in another one.
-            if connection.room is not None and connection.room.id == room:
-                connection.send_ready(message)
+        def known(stored: Stored) -> None:
+            # `Chat` names no room: it must not turn up in another one. What was not heard yet comes to all members.
+            here = connection.room
+            if here is not None and here.id == room and here.history.passed(stored.sequence):
+                here.fanout.flush()  # what came before it is not to come behind it
+                connection.send_ready(stored.ready)
 
         def unknown(message: MessageId) -> None:
             connection.send_error(

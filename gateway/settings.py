@@ -9,6 +9,9 @@ JWT_SECRET_MIN_BYTES = 32
 """RFC 7518 section 3.2: a key of at least the size of the hash."""
 
 
+API_KEY_MIN_LENGTH = 16
+
+
 class GatewaySettings(Settings):
     """The gateway."""
 
@@ -77,6 +80,18 @@ class GatewaySettings(Settings):
     )
     chat_deadline_seconds: float = Field(
         5.0, gt=0, description="Chat that is not stored by then is answered `chat_unavailable`."
+    )
+
+    history_on_join: int = Field(
+        50, ge=0, le=1000, description="How many of the newest chat messages a newcomer is shown."
+    )
+    resume_max_messages: int = Field(
+        1000, ge=1, le=10_000, description="Who has missed more chat than this is told to begin anew."
+    )
+    api_key: SecretStr | None = Field(
+        None,
+        min_length=API_KEY_MIN_LENGTH,
+        description="Lets a trusted backend post chat over HTTP, 16 characters or more; without it nobody may.",
     )
 
     request_deadline_seconds: float = Field(

@@ -3,9 +3,18 @@
 from collections.abc import Mapping
 
 SEQUENCE = "Nats-Sequence"
-"""Of a republished message: its sequence in the stream."""
+"""Of a message that was republished or read: its sequence in the stream."""
+LAST_SEQUENCE = "Nats-Last-Sequence"
+"""Of a republished message: the sequence of the one before it on its subject, 0 for none. Of a message in a batch that
+was read: the sequence of the one before it in the batch."""
+SUBJECT = "Nats-Subject"
+"""Of a message in a batch that was read."""
+PENDING = "Nats-Num-Pending"
+"""Of a message in a batch that was read: how many more there are, in the batch or behind it."""
+STATUS = "Status"
+"""NATS's answer without a message: 204 for the end of a batch, 404, 503 and others for what went wrong."""
 TIME = "Nats-Time-Stamp"
-"""Of a republished message: when it was committed, RFC 3339."""
+"""Of a message that was republished or read: when it was committed, RFC 3339."""
 MESSAGE_ID = "Nats-Msg-Id"
 """Deduplication id within the stream's window."""
 TTL = "Nats-TTL"

@@ -16,6 +16,10 @@ USERNAME_MAX_CHARS = 100
 AVATAR_URL_MAX_CHARS = 2000
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class _Part(BaseModel):
     """Unknown fields are ignored: a newer peer may send more than we know."""
 
@@ -28,9 +32,9 @@ class _Part(BaseModel):
 class JoinRoomPayload(_Part):
     room_id: RoomIdField
     since: int | None = Field(default=None, ge=0, le=2**63 - 1)
-    """`seq` of the last chat message this client has of the room."""
+    """The last position this client has seen of the room's chat: the `seq` of a message, or `last_seq`."""
     epoch: str | None = Field(default=None, max_length=64)
-    """`epoch` of the `JoinedRoom` in which it was seen."""
+    """The epoch that the position is of."""
 
 
 class ChatSendPayload(_Part):
@@ -94,6 +98,8 @@ class WelcomePayload(_Part):
     user_id: UserIdField
     server_time: int
     """Unix milliseconds."""
+    chat_retry_seconds: int | None = Field(default=None, exclude_if=_is_none)
+    """For so long chat that is sent again with its `id` is recognised; later it would be stored twice."""
 
 
 class JoinedRoomPayload(_Part):
@@ -101,6 +107,18 @@ class JoinedRoomPayload(_Part):
     users: list[UserPresence]
     epoch: str
     """Changes when the server's history was lost or replaced: then everything known before is void."""
+    recovered: bool | None = Field(default=None, exclude_if=_is_none)
+    """Whether everything behind `since` follows; only for who asked for it. If not, begin anew: something is gone."""
+    history: int = 0
+    """How many `Chat` messages of the past follow at once, before anything new: those missed, or the newest."""
+    last_seq: int | None = None
+    """The position in the room's chat behind those; null when the history cannot be read now and follows later."""
+
+
+class ChatResetPayload(_Part):
+    room_id: RoomIdField
+    epoch: str
+    last_seq: int
 
 
 class UserPayload(_Part):
@@ -137,7 +155,7 @@ class TypingStatusPayload(_Part):
 class ErrorPayload(_Part):
     message: str
     code: ErrorCode
-    id: MessageIdField | None = Field(default=None, exclude_if=lambda value: value is None)
+    id: MessageIdField | None = Field(default=None, exclude_if=_is_none)
     """The id of the chat message this is about; absent otherwise."""
 
 
@@ -179,6 +197,16 @@ class Chat(_Part):
     payload: ChatPayload
 
 
+class ChatReset(_Part):
+    """Chat behind what this client has seen was lost or is too much, or the epoch is another one.
+
+    Positions from before are void; from `last_seq` on nothing is missing. Join again to see what is stored.
+    """
+
+    type: Literal["ChatReset"] = "ChatReset"
+    payload: ChatResetPayload
+
+
 class CursorUpdate(_Part):
     type: Literal["CursorUpdate"] = "CursorUpdate"
     payload: CursorUpdatePayload
@@ -199,7 +227,17 @@ class Error(_Part):
 
 
 ServerMessage = (
-    Welcome | JoinedRoom | UserJoined | UserUpdated | UserLeft | Chat | CursorUpdate | TypingStatus | Pong | Error
+    Welcome
+    | JoinedRoom
+    | UserJoined
+    | UserUpdated
+    | UserLeft
+    | Chat
+    | ChatReset
+    | CursorUpdate
+    | TypingStatus
+    | Pong
+    | Error
 )
 
 # --- encoding and decoding ---------------------------------------------------------------------------------

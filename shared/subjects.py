@@ -144,6 +144,15 @@ def room_event_user(subject: str) -> UserId:
     return UserId(subject[-ID_LENGTH:])
 
 
+def room_of_chat(subject: str) -> RoomId | None:
+    """The room of a `chat` room event; None for any other subject."""
+    match subject.split("."):
+        case ["room", _shard, room, "chat"]:
+            return RoomId(room)
+        case _:
+            return None
+
+
 def room_of_change(subject: str) -> RoomId | None:
     """The room of a `presence` room event; None for any other subject."""
     match subject.split("."):

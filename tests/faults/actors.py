@@ -11,11 +11,14 @@ import jwt
 from websockets.exceptions import InvalidHandshake, InvalidMessage, WebSocketException
 
 from tests.faults.system import SECRET, System
+from tests.support.chat import Asked, ends_join
 from tests.support.client import Client
 
-JOINS_ENDED_BY = {"presence_unavailable", "internal", "busy"}
 _RETRY_SECONDS = (0.1, 1.0)
 _SETTLE_SECONDS = 30.0
+_SAY_AGAIN_SECONDS = 1.0
+_RESENT_FOR_SECONDS = 90.0
+"""Safely within the time in which the stream recognises a message that is sent again."""
 
 
 @dataclass
@@ -28,6 +31,24 @@ class Session:
     closed: float | None = None
     clean: bool = False
     """The client ended it, or left its room before."""
+    asked: list[Asked] = field(default_factory=list)
+    repeated: set[str] = field(default_factory=set)
+    """Ids of chat that was sent here and had been sent before."""
+    room: str | None = None
+    epoch: str = ""
+    """As told."""
+
+
+@dataclass
+class Unanswered:
+    """Chat whose outcome its author does not know."""
+
+    room: str
+    content: str
+    since: float
+    sent: bool = True
+    """On the present connection, and not answered there."""
+    again_at: float = 0.0
 
 
 @dataclass
@@ -56,6 +77,18 @@ class Actor:
     departures: list[Departure] = field(default_factory=list)
     operations: int = 0
     refused: int = 0
+    said: int = 0
+    acknowledged: int = 0
+    repeated: int = 0
+    """Chat that was sent again, since its outcome was unknown."""
+    recovered: int = 0
+    not_recovered: int = 0
+    """Answers to its resumes."""
+    _unanswered: dict[str, Unanswered] = field(default_factory=dict)
+    _known: dict[str, tuple[int, str, float]] = field(default_factory=dict)
+    """By room: the last position seen, its epoch, and when that epoch was told."""
+    _history: int = 0
+    """Messages of the past that are still to come."""
     _joins: int = 0
     _read_to: int = 0
 
@@ -86,9 +119,11 @@ class Actor:
         deadline = time.monotonic() + _SETTLE_SECONDS
         while not self.away:
             await self._keep_connected()
-            if self.session is not None and self._joins == 0:
+            if self.session is not None and self._joins == 0 and not self._unanswered:
                 return
-            assert time.monotonic() < deadline, f"{self.user} could not settle in {self.wanted}"
+            assert time.monotonic() < deadline, (
+                f"{self.user} could not settle in {self.wanted}: {self._joins} joins, {self._unanswered}"
+            )
             await asyncio.sleep(0.05)
 
     async def end(self) -> None:
@@ -122,9 +157,10 @@ class Actor:
                 await self._join(self.dice.choice(self.rooms))
             case "leave":
                 self.wanted = None
+                self._unanswered.clear()
                 await self._send("LeaveRoom")
             case "chat":
-                await self._send("Chat", {"content": f"{self.wanted} says {self.user}"})
+                await self._say()
             case "move":
                 await self._send("CursorMove", {"x": self.dice.random(), "y": self.dice.random()})
             case "type":
@@ -133,9 +169,41 @@ class Actor:
                 await self._close(self.session, clean=act == "close")
 
     async def _join(self, room: str) -> None:
+        """Resume where it has been before; who wanders about begins anew as often."""
+        assert self.session is not None
+        if room != self.wanted:
+            # Only a member can say a message again.
+            self._unanswered.clear()
         self.wanted = room
         self._joins += 1
-        await self._send("JoinRoom", {"room_id": room})
+        asked, payload = Asked(room), {}
+        if room in self._known and (self.steady or self.dice.random() < 0.5):
+            since, epoch, known = self._known[room]
+            asked, payload = Asked(room, since, epoch, known), {"since": since, "epoch": epoch}
+        self.session.asked.append(asked)
+        await self._send("JoinRoom", {"room_id": room, **payload})
+
+    async def _say(self) -> None:
+        assert self.wanted is not None
+        self.said += 1
+        message = str(UUID(int=self.dice.getrandbits(128)))
+        content = f"{self.wanted} says {self.user} {self.said}"
+        self._unanswered[message] = Unanswered(self.wanted, content, time.monotonic())
+        await self._send("Chat", {"content": content, "id": message})
+
+    async def _say_again(self) -> None:
+        """What was not answered, once it is where that was said and has read what it missed."""
+        session = self.session
+        if session is None or session.room != self.wanted or self._history or self._joins:
+            return
+        for message, unanswered in list(self._unanswered.items()):
+            if time.monotonic() - unanswered.since > _RESENT_FOR_SECONDS:
+                del self._unanswered[message]
+            elif not unanswered.sent and unanswered.again_at <= time.monotonic():
+                unanswered.sent, unanswered.again_at = True, time.monotonic() + _SAY_AGAIN_SECONDS
+                self.repeated += 1
+                session.repeated.add(message)
+                await self._send("Chat", {"content": unanswered.content, "id": message})
 
     async def _send(self, kind: str, payload: object = None) -> None:
         assert self.session is not None
@@ -145,19 +213,54 @@ class Actor:
 
     async def _read(self, session: Session) -> None:
         """Every `JoinRoom` is answered once; ask again when the answer was that it could not be done."""
-        log = session.client.log
-        again = False
-        while self._read_to < len(log):
-            message = log[self._read_to]
-            self._read_to += 1
-            if message["type"] == "JoinedRoom":
-                self._joins -= 1
-            elif message["type"] == "Error" and message["payload"]["code"] in JOINS_ENDED_BY:
-                self._joins -= 1
-                self.refused += 1
-                again = True
-        if again and self.wanted is not None:
+        if self._take_in(session) and self.wanted is not None:
             await self._join(self.wanted)
+        await self._say_again()
+
+    def _take_in(self, session: Session) -> bool:
+        """Read what has come. True when a join was refused."""
+        log = session.client.log
+        refused = False
+        while self._read_to < len(log):
+            message, at = log[self._read_to], session.client.times[self._read_to]
+            self._read_to += 1
+            payload = message.get("payload", {})
+            match message["type"]:
+                case "JoinedRoom":
+                    self._joins -= 1
+                    session.room, session.epoch = payload["room_id"], payload["epoch"]
+                    self.recovered += payload.get("recovered") is True
+                    self.not_recovered += payload.get("recovered") is False
+                    self._history = payload["history"]
+                    self._know(session, payload["last_seq"] if not self._history else None, at)
+                case "ChatReset":
+                    session.epoch = payload["epoch"]
+                    self._know(session, payload["last_seq"], at)
+                case "Chat":
+                    self._history = max(0, self._history - 1)
+                    self._know(session, payload["seq"], at)
+                    if self._unanswered.pop(payload["id"], None) is not None:
+                        self.acknowledged += 1
+                case "Error" if ends_join(message):
+                    self._joins -= 1
+                    self.refused += 1
+                    refused = True
+                case "Error" if payload.get("id") in self._unanswered:
+                    self._unanswered[payload["id"]].sent = False
+                case _:
+                    pass
+        return refused
+
+    def _know(self, session: Session, position: int | None, at: float) -> None:
+        """A position has been seen; answers to repeated messages are older than others."""
+        room = session.room
+        if room is None or position is None:
+            return
+        before, epoch, since = self._known.get(room, (0, "", 0.0))
+        if epoch != session.epoch:
+            self._known[room] = (position, session.epoch, at)
+        else:
+            self._known[room] = (max(before, position), epoch, since)
 
     # --- connections --------------------------------------------------------------------------------------
 
@@ -169,23 +272,30 @@ class Actor:
         except (OSError, TimeoutError, InvalidHandshake, InvalidMessage, WebSocketException):
             await asyncio.sleep(self.dice.uniform(*_RETRY_SECONDS))
             return
+        if self.sessions:
+            self._take_in(self.sessions[-1])
         self.sessions.append(Session(client, gateway, time.monotonic()))
-        self._joins = self._read_to = 0
+        self._joins = self._read_to = self._history = 0
+        for unanswered in self._unanswered.values():
+            unanswered.sent = False
         if self.wanted is None and self.steady:
             self.wanted = self.dice.choice(self.rooms)
         if self.wanted is not None:
             await self._join(self.wanted)
 
     def _lost(self, session: Session) -> None:
+        self._take_in(session)
         session.closed = time.monotonic()
         if self.mortal and self.wanted is not None:
             self.departures.append(Departure(self.user, self.wanted, session.closed))
             self.wanted, self.away = None, True
+            self._unanswered.clear()
 
     async def _close(self, session: Session, *, clean: bool) -> None:
         session.clean = clean
         if clean:
             self.wanted = None
+            self._unanswered.clear()
         try:
             await asyncio.wait_for(session.client.close() if clean else session.client.drop(), 10)
         except (WebSocketException, OSError, TimeoutError):
@@ -194,6 +304,7 @@ class Actor:
         if not clean and self.dice.random() < 0.5 and self.wanted is not None:
             self.departures.append(Departure(self.user, self.wanted, session.closed))
             self.wanted, self.away = None, True
+            self._unanswered.clear()
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.support.chat import (
+    Asked,
+    Position,
+    View,
+    existing,
+    hole_violations,
+    identity_violations,
+    order_violations,
+    views,
+)
 from tests.support.roster import stays
 
 Roster = frozenset[str]
@@ -20,6 +30,10 @@ class Record:
     times: list[float]
     opened: float
     closed: float | None
+    asked: list[Asked] = field(default_factory=list)
+    """Its joins, in order."""
+    repeated: frozenset[str] = frozenset()
+    """Ids of chat that it sent again."""
 
 
 @dataclass(frozen=True)
@@ -144,4 +158,64 @@ def at_rest(told: dict[str, Roster], truth: dict[str, Roster], rooms: dict[str, 
             violations.append(
                 f"{name} in {rooms[name]}: ghosts {sorted(roster - true)}, missing {sorted(true - roster)}"
             )
+    return violations
+
+
+# --- chat --------------------------------------------------------------------------------------------------
+
+Stored = dict[str, dict[int, str]]
+"""What the stream has now: by room, the id of each `seq`."""
+
+
+def chat_violations(
+    records: Iterable[Record], stored: Stored, epoch: str, losses: Iterable[float], settling_seconds: float
+) -> list[str]:
+    """Everyone saw every message once and in one order, and nobody was told without need that something is gone.
+
+    `epoch`: what `stored` is of. `losses`: when NATS lost its storage; positions from before it, or within
+    `settling_seconds` after it, are void.
+    """
+    found = [view for record in records for view in views(record.log, record.asked, record.repeated)]
+    known = existing(found)
+    for room, lines in stored.items():
+        for sequence, message in lines.items():
+            known[room, epoch][sequence].add(message)
+    violations = order_violations(found) + identity_violations(known) + hole_violations(found, known)
+    violations += _not_stored(found, stored, epoch)
+    return violations + _wrong_answers(found, list(losses), settling_seconds)
+
+
+def _not_stored(found: Iterable[View], stored: Stored, epoch: str) -> list[str]:
+    """What anyone has seen is in the stream."""
+    seen: set[tuple[Position, int]] = {(view.at, sequence) for view in found for sequence, _ in view.lines}
+    return [
+        f"{sequence} in {room} was seen and is not stored"
+        for (room, its_epoch), sequence in seen
+        if its_epoch == epoch and sequence not in stored.get(room, {})
+    ]
+
+
+def _wrong_answers(found: Iterable[View], losses: list[float], settling_seconds: float) -> list[str]:
+    violations = []
+    for view in found:
+        if view.is_reset and not losses:
+            violations.append(f"a client was told that chat is gone in {view.room}, and none was")
+        same = view.asked.epoch == view.epoch
+        if view.recovered and not same:
+            violations.append(f"a position of epoch {view.asked.epoch} was recovered in {view.epoch}")
+        excused = any(view.asked.known < loss + settling_seconds for loss in losses)
+        if view.recovered is False and (same or not excused):
+            violations.append(f"behind {view.asked.since} in {view.room} nothing was gone, and it was not recovered")
+    return violations
+
+
+def chat_at_rest(ends: dict[str, tuple[Position, int]], stored: Stored, epoch: str) -> list[str]:
+    """Every client in a room has got as far as the stream. `ends`: by client, where it is."""
+    violations = []
+    for name, ((room, its_epoch), end) in ends.items():
+        last = max(stored.get(room, {}), default=0)
+        if its_epoch != epoch:
+            violations.append(f"{name} in {room} knows epoch {its_epoch}, the others {epoch}")
+        elif end < last:
+            violations.append(f"{name} in {room} has chat up to {end}, the stream up to {last}")
     return violations

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 import nats
@@ -11,15 +11,31 @@ from shared.ids import RoomId
 from shared.presence import Outcome, RosterReply, RosterRequest
 from shared.subjects import presence_roster, shard_of
 from tests.faults.actors import Actor
-from tests.faults.checker import Ghost, Record, Roster, Tenure, at_rest, false_leaves, ghosts, spelled
+from tests.faults.checker import (
+    Ghost,
+    Record,
+    Roster,
+    Stored,
+    Tenure,
+    at_rest,
+    chat_at_rest,
+    chat_violations,
+    false_leaves,
+    ghosts,
+    spelled,
+)
 from tests.faults.nemesis import Fault, inject
 from tests.faults.system import GIVEN_UP_SECONDS, GONE_SECONDS, System
+from tests.support.chat import Position, views
+from tests.support.presence import stored_chat
 from tests.support.roster import stays
 
 REST_SECONDS = 30.0
 """Everyone knows the truth this long after the last fault was mended and NATS is well."""
 _RECOVERY_SECONDS = 2.0
 _WORK_SECONDS = 1.5
+_SETTLING_SECONDS = 30.0
+"""After NATS has lost its storage the epoch may change more than once, as both streams are made anew."""
 _REPLICA_QUESTIONS = 6
 """To a queue group of two: all go to the same one in 3 % of rooms."""
 
@@ -32,6 +48,12 @@ class Round:
     ghost_seconds: list[float] = field(default_factory=list)
     operations: int = 0
     messages: int = 0
+    said: int = 0
+    acknowledged: int = 0
+    repeated: int = 0
+    recovered: int = 0
+    not_recovered: int = 0
+    chat_seen: int = 0
 
 
 async def play(system: System, actors: list[Actor], faults: list[Fault]) -> Round:
@@ -39,7 +61,7 @@ async def play(system: System, actors: list[Actor], faults: list[Fault]) -> Roun
     outcome = Round(faults)
     await asyncio.gather(*(actor.settle() for actor in actors))
     began = time.monotonic()
-    operations = sum(actor.operations for actor in actors)
+    before = _counts(actors)
     resting = asyncio.Event()
     working = [asyncio.create_task(actor.work(resting)) for actor in actors]
     try:
@@ -55,9 +77,23 @@ async def play(system: System, actors: list[Actor], faults: list[Fault]) -> Roun
     outcome.violations += await _rest(system, actors)
     rested = time.monotonic()
     outcome.convergence_seconds = rested - healthy
-    outcome.operations = sum(actor.operations for actor in actors) - operations
+    for name, count in _counts(actors).items():
+        setattr(outcome, name, count - before[name])
     _judge(outcome, actors, began, healthy, rested)
+    stored = await stored_chat_of(system)
+    _judge_chat(outcome, actors, began, stored, system.losses)
     return outcome
+
+
+def _counts(actors: list[Actor]) -> dict[str, int]:
+    return {
+        "operations": sum(actor.operations for actor in actors),
+        "said": sum(actor.said for actor in actors),
+        "acknowledged": sum(actor.acknowledged for actor in actors),
+        "repeated": sum(actor.repeated for actor in actors),
+        "recovered": sum(actor.recovered for actor in actors),
+        "not_recovered": sum(actor.not_recovered for actor in actors),
+    }
 
 
 async def _rest(system: System, actors: list[Actor]) -> list[str]:
@@ -67,6 +103,8 @@ async def _rest(system: System, actors: list[Actor]) -> list[str]:
         differences = _clients_differ(actors)
         if not differences:
             differences = await _replicas_differ(system, actors)
+        if not differences:
+            differences = chat_at_rest(_ends(actors), await stored_chat_of(system), _epoch(actors))
         if not differences or time.monotonic() > deadline:
             return differences
         await asyncio.sleep(0.1)
@@ -117,6 +155,33 @@ async def _replicas_differ(system: System, actors: list[Actor]) -> list[str]:
     return at_rest(told, truth, rooms)
 
 
+# --- chat ----------------------------------------------------------------------------------------------
+
+
+async def stored_chat_of(system: System) -> Stored:
+    connection = await system.connect()
+    try:
+        return await stored_chat(connection)
+    finally:
+        await connection.close()
+
+
+def _ends(actors: list[Actor]) -> dict[str, tuple[Position, int]]:
+    found = {}
+    for index, actor in enumerate(actors):
+        session = actor.session
+        if session is not None and actor.room is not None:
+            last = views(session.client.log, session.asked, session.repeated)[-1]
+            found[f"{actor.user} (tab {index}, gateway {session.gateway})"] = last.at, last.end
+    return found
+
+
+def _epoch(actors: list[Actor]) -> str:
+    """As most clients know it."""
+    epochs = Counter(epoch for (_, epoch), _ in _ends(actors).values())
+    return epochs.most_common(1)[0][0] if epochs else ""
+
+
 # --- judgement ---------------------------------------------------------------------------------------------
 
 
@@ -134,11 +199,21 @@ def _judge(outcome: Round, actors: list[Actor], began: float, healthy: float, re
     outcome.ghost_seconds = verdict.ghost_seconds
 
 
+def _judge_chat(outcome: Round, actors: list[Actor], began: float, stored: Stored, losses: list[float]) -> None:
+    records = [record for actor in actors for record in _records(actor, began)]
+    outcome.violations += chat_violations(records, stored, _epoch(actors), losses, _SETTLING_SECONDS)
+    outcome.chat_seen = sum(
+        message["type"] == "Chat" and at >= began
+        for record in records
+        for at, message in zip(record.times, record.log, strict=True)
+    )
+
+
 def _records(actor: Actor, since: float) -> list[Record]:
     return [
         Record(
             actor.user, actor.group, session.gateway, session.client.log, session.client.times, session.opened,
-            session.closed,
+            session.closed, session.asked, frozenset(session.repeated),
         )
         for session in actor.sessions
         if session.closed is None or session.closed >= since

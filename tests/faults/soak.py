@@ -134,12 +134,25 @@ class Soak:
             ("at rest after the last mend, median and worst", _seconds(convergence)),
             ("ghosts of a killed gateway, median and worst", f"{_seconds(killed)} ({GONE_SECONDS} allowed)"),
             ("ghosts under all faults, median and worst", _seconds(every_ghost)),
+            *self._chat_rows(),
             ("leaks", str(self._leaks)),
             ("violations", str(self.violations)),
         ]
         print()
         for name, value in rows:
             print(f"{name:<48}{value}")
+
+    def _chat_rows(self) -> list[tuple[str, str]]:
+        rounds = self._rounds
+        rows = [
+            ("chat messages said", sum(outcome.said for outcome in rounds)),
+            ("of which acknowledged by the end of their round", sum(outcome.acknowledged for outcome in rounds)),
+            ("sent again, for their outcome was unknown", sum(outcome.repeated for outcome in rounds)),
+            ("chat messages seen by clients", sum(outcome.chat_seen for outcome in rounds)),
+            ("resumes that were recovered", sum(outcome.recovered for outcome in rounds)),
+            ("resumes that were not: the storage was lost", sum(outcome.not_recovered for outcome in rounds)),
+        ]
+        return [(name, str(count)) for name, count in rows]
 
 
 def _seconds(values: list[float]) -> str:

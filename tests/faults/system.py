@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -35,6 +36,8 @@ STREAMS = (subjects.PRESENCE_STREAM, subjects.GATEWAYS_STREAM, subjects.CHAT_STR
 class System:
     def __init__(self, directory: Path, network: Network, gateway_command: list[str] | None = None) -> None:
         """`gateway_command`: what to run instead of the gateway."""
+        self.losses: list[float] = []
+        """When NATS lost its storage (monotonic seconds)."""
         cluster_ports = [free_port() for _ in range(NODES)]
         self.routes = {(one, other): network.link(cluster_ports[other]) for one, other in permutations(range(NODES), 2)}
         """By the node that dials and the one that is dialled."""
@@ -133,6 +136,7 @@ class System:
 
     def lose_storage(self) -> None:
         """Of nodes that are not running."""
+        self.losses.append(time.monotonic())
         for node in self.nodes:
             shutil.rmtree(node.log.parent / "store", ignore_errors=True)
 

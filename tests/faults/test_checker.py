@@ -9,13 +9,25 @@ from typing import Any
 import pytest
 
 from tests.faults.actors import Crowd, crowd
-from tests.faults.checker import Ghost, Record, Tenure, at_rest, false_leaves, ghosts, spelled
+from tests.faults.checker import (
+    Ghost,
+    Record,
+    Tenure,
+    at_rest,
+    chat_at_rest,
+    chat_violations,
+    false_leaves,
+    ghosts,
+    spelled,
+)
 from tests.faults.nemesis import draw
 from tests.faults.rounds import play
 from tests.faults.system import running_system
+from tests.support.chat import Asked
 
 ADA, BEN, STRANGER, ROOM, ELSEWHERE = "ada", "ben", "stranger", "room", "elsewhere"
 GROUPS = {ADA: 0, BEN: 0, ROOM: 0, STRANGER: 1, ELSEWHERE: 1}
+WITHOUT_GAP_CHECK = Path(__file__).parent / "without_gap_check.py"
 WITHOUT_ANNOUNCEMENT = Path(__file__).parent / "without_announcement.py"
 
 
@@ -89,6 +101,108 @@ def test_a_roster_that_is_not_the_truth_is_a_violation():
     assert at_rest({"a client": frozenset({ADA, BEN})}, truth, rooms)
     assert at_rest({"a client": frozenset()}, truth, rooms)
     assert at_rest({"a client": frozenset({ADA})}, {}, rooms)
+
+
+# --- chat --------------------------------------------------------------------------------------------------
+
+
+def entered(history: int = 0, *, last: int = 0, epoch: str = "e", recovered: bool | None = None) -> dict[str, Any]:
+    payload: dict[str, Any] = {"room_id": ROOM, "users": [], "epoch": epoch, "history": history, "last_seq": last}
+    return {"type": "JoinedRoom", "payload": payload if recovered is None else payload | {"recovered": recovered}}
+
+
+def line(sequence: int, message: str = "") -> dict[str, Any]:
+    return {"type": "Chat", "payload": {"seq": sequence, "id": message or f"m{sequence}"}}
+
+
+def reset(last: int, epoch: str) -> dict[str, Any]:
+    return {"type": "ChatReset", "payload": {"room_id": ROOM, "epoch": epoch, "last_seq": last}}
+
+
+STORED = {ROOM: {sequence: f"m{sequence}" for sequence in (1, 2, 5, 7, 9)}}
+
+
+def judged(*log: dict[str, Any], asked: Asked | None = None, again: str = "", losses: tuple[float, ...] = ()):
+    told = Record(ADA, 0, 0, list(log), [], 0.0, None, [asked or Asked(ROOM)], frozenset({again}))
+    return chat_violations([told], STORED, "e", losses, 30.0)
+
+
+def since(sequence: int, epoch: str = "e") -> Asked:
+    return Asked(ROOM, sequence, epoch, known=100.0)
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        [entered(last=2), line(5), line(7)],
+        [entered(2, last=5), line(2), line(5), line(7), line(9)],
+        [entered(last=2), line(5), line(7), line(5, "m5")],
+        [entered(last=2), line(5), reset(7, "e"), line(9)],
+    ],
+    ids=["live", "history and live", "an answer to a repetition", "after a reset"],
+)
+def test_right_chat_has_no_violations(log: list[dict[str, Any]]):
+    assert judged(*log, again="m5", losses=(50.0,)) == []
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        [entered(last=2), line(5), line(9)],
+        [entered(last=2), line(7)],
+        [entered(2, last=5), line(2), line(5), line(9)],
+        [entered(last=2), line(5), line(5)],
+        [entered(last=5), line(7), line(5)],
+        [entered(last=5), line(5)],
+        [entered(last=2), line(5, "other")],
+        [entered(last=2), line(5), line(6, "m5")],
+        [entered(last=9), line(10)],
+        [entered(last=2), line(5), reset(5, "e"), line(9)],
+    ],
+    ids=[
+        *("a hole", "a hole at the seam", "a hole behind history", "twice", "out of order", "before the position"),
+        *("another message", "stored twice", "not stored", "a hole behind a reset"),
+    ],
+)
+def test_chat_that_is_lost_doubled_or_reordered_is_a_violation(log: list[dict[str, Any]]):
+    assert judged(*log)
+
+
+def test_what_is_missing_or_not_recovered_after_a_resume_is_a_violation():
+    assert judged(entered(2, last=5, recovered=True), line(2), line(5), asked=since(1)) == []
+    assert judged(entered(1, last=5, recovered=True), line(5), asked=since(1))
+    assert judged(entered(2, last=5, recovered=False), line(2), line(5), asked=since(1))
+
+
+def test_being_told_without_need_that_chat_is_gone_is_a_violation():
+    told = [entered(last=2), line(5), reset(5, "e"), line(7)]
+    assert judged(*told)
+    assert judged(*told, losses=(50.0,)) == []
+
+
+def test_not_being_recovered_is_right_only_where_the_storage_was_lost():
+    gone = [entered(last=0, recovered=False), line(1)]
+    assert judged(*gone, asked=since(70, "before"), losses=(120.0,)) == []
+    assert judged(*gone, asked=since(70, "before"), losses=(60.0,))
+    assert judged(*gone, asked=since(70, "before"))
+    assert judged(entered(last=70, recovered=True), asked=since(70, "before"), losses=(120.0,))
+
+
+def test_a_client_that_is_behind_at_rest_is_a_violation():
+    assert chat_at_rest({"a client": ((ROOM, "e"), 9)}, STORED, "e") == []
+    assert chat_at_rest({"a client": ((ROOM, "e"), 7)}, STORED, "e")
+    assert chat_at_rest({"a client": ((ROOM, "before"), 9)}, STORED, "e")
+
+
+@pytest.mark.timeout(180)
+async def test_a_gateway_that_does_not_look_for_missing_chat_is_caught(tmp_path: Path):
+    with running_system(tmp_path, [sys.executable, str(WITHOUT_GAP_CHECK), "gateway"]) as system:
+        await system.wait_healthy()
+        actors = crowd(system, 1, Crowd(steady=8, mortal=0, busy=4, second_tabs=0, rooms=2))
+        outcome = await play(system, actors, [draw("freeze the NATS node of a gateway", random.Random(1))])
+        await asyncio.gather(*(actor.end() for actor in actors))
+    print(f"{len(outcome.violations)} violations, the first: {outcome.violations[0] if outcome.violations else None}")
+    assert outcome.violations
 
 
 @pytest.mark.timeout(180)

@@ -65,3 +65,24 @@ async def chat_history(connection: Nats, room: str) -> list[int]:
             break
     await subscription.unsubscribe()
     return history
+
+
+async def stored_chat(connection: Nats) -> dict[str, dict[int, str]]:
+    """By room, the id of each stored message."""
+    subscription = await connection.jetstream().subscribe(
+        subjects.CHAT_SUBJECTS,
+        stream=subjects.CHAT_STREAM,
+        ordered_consumer=True,
+        config=ConsumerConfig(deliver_policy=DeliverPolicy.ALL),
+    )
+    found: dict[str, dict[int, str]] = {}
+    info = json.loads((await connection.request(f"$JS.API.STREAM.INFO.{subjects.CHAT_STREAM}", timeout=5)).data)
+    pending = info["state"]["messages"]
+    while pending:
+        message = await subscription.next_msg(timeout=5)
+        pending = message.metadata.num_pending
+        room = message.subject.rsplit(".", 1)[1]
+        line = json.loads(message.data + b"}}")
+        found.setdefault(room, {})[message.metadata.sequence.stream] = line["payload"]["id"]
+    await subscription.unsubscribe()
+    return found

@@ -1,0 +1,261 @@
+"""Fetching chat that was missed: when a message shows that one before it is missing, after a doubt, and to make sure.
+
+Republished messages can be lost with no sign at all, and a new subscription is unknown to the stream's leader for a
+while. So besides the check of every message, a room is compared with the stream shortly after it was hosted or put
+right, and all are every ten seconds or so.
+"""
+
+import asyncio
+import random
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+
+from gateway.chat_stream import ChatStream, Trimmed
+from gateway.history import Stored
+from gateway.metrics import GatewayMetrics
+from gateway.room import Room
+from gateway.rooms import Rooms
+from services import logs
+from services.bus import BusError
+from services.tasks import Tasks
+from shared.ids import RoomId
+from shared.subjects import shard_of
+
+log = logs.get(__name__)
+
+_TICK_SECONDS = 0.25
+_CHECKED_AFTER_SECONDS = (0.5, 2.0)
+_COMPARE_SECONDS = 10.0
+_IN_FLIGHT_SECONDS = 0.3
+"""What the stream has and we have not heard may be on its way; after this long it is fetched."""
+_ANSWER_SECONDS = 5.0
+_RETRY_SECONDS, _RETRY_MAX_SECONDS = 0.1, 2.0
+_AT_ONCE = 16
+_SPREAD_SECONDS = 0.5
+_SPREAD_FROM_ROOMS = 32
+
+
+class Backfill:
+    def __init__(
+        self, rooms: Rooms, stream: ChatStream, tasks: Tasks, metrics: GatewayMetrics, *, at_most: int
+    ) -> None:
+        """`at_most`: who has missed more of a room is told to begin anew."""
+        self._rooms = rooms
+        self._stream = stream
+        self._tasks = tasks
+        self._metrics = metrics
+        self._at_most = at_most
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._running: dict[Room, asyncio.Task[None]] = {}
+        self._again: set[Room] = set()
+        """Those in doubt again while they are being put right."""
+        self._checks: list[tuple[float, Room]] = []
+        """When rooms are to be compared with the stream (monotonic seconds)."""
+        self._acknowledged: dict[Room, tuple[int, float]] = {}
+        """Sequences that were stored and not heard yet, and since when."""
+        self._doubtful = asyncio.Event()
+
+    # --- one room -----------------------------------------------------------------------------------------
+
+    def host(self, room: Room) -> None:
+        """Members come: the room needs a position in the stream."""
+        if room.history.position is None:
+            self.gap(room)
+
+    async def ready(self, room: Room) -> None:
+        """Returns when the room has a position in the stream that is there now. Wait with a timeout."""
+        while not self._stream.sure or room.history.position is None:
+            await self._stream.known()
+            await asyncio.shield(self.catch_up(room))
+
+    def catch_up(self, room: Room, *, wait_seconds: float = 0.0) -> asyncio.Task[None]:
+        """Fetch what the room has missed, if anything; whoever asks meanwhile shares it. The task ends when it has."""
+        task = self._running.get(room)
+        if task is None:
+            task = self._running[room] = self._tasks.spawn("backfill", self._catch_up(room, wait_seconds))
+        else:
+            self._again.add(room)
+        return task
+
+    def gap(self, room: Room) -> None:
+        """A message was heard that comes behind one that was not."""
+        if room not in self._running:
+            self.catch_up(room)
+
+    async def _catch_up(self, room: Room, wait_seconds: float) -> None:
+        pause = _RETRY_SECONDS
+        try:
+            await asyncio.sleep(wait_seconds)
+            while self._is_hosted(room):
+                self._again.discard(room)
+                await self._stream.known()
+                try:
+                    async with self._slots, asyncio.timeout(_ANSWER_SECONDS):
+                        await self._fetch(room)
+                except (BusError, TimeoutError) as error:
+                    log.info("chat not fetched, trying again", error=str(error) or "no answer in time")
+                    await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+                    pause = min(2 * pause, _RETRY_MAX_SECONDS)
+                    continue
+                if not room.history.incomplete and room not in self._again:
+                    break
+        finally:
+            del self._running[room]
+            self._again.discard(room)
+        self._check_later(room)
+
+    def _is_hosted(self, room: Room) -> bool:
+        return self._rooms.get(room.id) is room
+
+    async def _fetch(self, room: Room) -> None:
+        """Raises BusError."""
+        position = room.history.position
+        if position is None:
+            await self._begin(room)
+            return
+        target = max(await self._stream.last(room.id) or 0, room.history.awaited)
+        if target <= position:
+            room.take_missed([], position)
+            return
+        try:
+            missed = await self._stream.behind(room.id, position, up_to=target, at_most=self._at_most)
+        except Trimmed:
+            log.warning("chat was lost to members: it was removed, or is too much", room=room.id)
+            self._metrics.chat_losses.inc()
+            room.forget_chat()
+            await self._begin(room)
+            return
+        if room.history.position is not None:  # else the stream was replaced meanwhile
+            taken = room.take_missed(missed, target)
+            if taken:
+                self._metrics.backfill_messages.observe(taken)
+
+    async def _begin(self, room: Room) -> None:
+        """Raises BusError."""
+        newest = await self._newest(room)
+        if newest:
+            room.begin_chat(newest[0].sequence - 1, newest)
+            return
+        # A position in an empty room is one of the whole stream, as of before it was found empty.
+        empty_up_to = (await self._stream.learn()).last
+        newest = await self._newest(room)
+        room.begin_chat(newest[0].sequence - 1 if newest else empty_up_to, newest)
+
+    async def _newest(self, room: Room) -> list[Stored]:
+        """Raises BusError."""
+        return (await self._stream.newest(room.id, room.history.kept)).messages
+
+    async def reach(self, room: Room, sequence: int) -> bool:
+        """Bring the room to a position that somebody else has seen. False when the stream has not been there.
+
+        Raises BusError.
+        """
+        await asyncio.shield(self.catch_up(room))
+        if room.history.passed(sequence):
+            return True
+        # Nothing of the room may lie between: a position in an empty room is one of the whole stream.
+        empty_up_to = (await self._stream.learn()).last
+        last = await self._stream.last(room.id)
+        position = room.history.position
+        if position is not None and (last or 0) <= position and sequence <= empty_up_to:
+            room.take_missed([], empty_up_to)
+        return room.history.passed(sequence)
+
+    # --- doubts and checks --------------------------------------------------------------------------------
+
+    def doubt(self) -> None:
+        """Messages may have been missed in any room, or the stream may be another one."""
+        self._doubtful.set()
+
+    def replaced(self) -> None:
+        """The stream is another one."""
+        log.warning("the stream of chat is another one")
+        for room in self._rooms:
+            room.forget_chat()
+            self.catch_up(room)
+
+    def suspect(self, room_id: RoomId) -> None:
+        """Messages may have been missed in this room."""
+        room = self._rooms.get(room_id)
+        if room is not None:
+            self.catch_up(room)
+
+    def acknowledged(self, room_id: RoomId, sequence: int) -> None:
+        """A message was stored: it should be heard soon."""
+        room = self._rooms.get(room_id)
+        if room is not None and not room.history.passed(sequence):
+            self._acknowledged[room] = (sequence, time.monotonic())
+
+    async def run(self) -> None:
+        """Never returns."""
+        compare_at = time.monotonic() + _jittered(_COMPARE_SECONDS)
+        while True:
+            try:
+                async with asyncio.timeout(_TICK_SECONDS):
+                    await self._doubtful.wait()
+            except TimeoutError:
+                pass
+            try:
+                async with asyncio.timeout(_ANSWER_SECONDS):
+                    await self._tick(compare=time.monotonic() >= compare_at)
+            except (BusError, TimeoutError) as error:
+                log.info("chat not compared", error=str(error) or "no answer in time")
+                await asyncio.sleep(_RETRY_SECONDS)
+            if time.monotonic() >= compare_at:
+                compare_at = time.monotonic() + _jittered(_COMPARE_SECONDS)
+
+    async def _tick(self, *, compare: bool) -> None:
+        """Raises BusError."""
+        if self._doubtful.is_set():
+            await self._stream.learn()
+            self._doubtful.clear()
+            spread_seconds = _SPREAD_SECONDS if len(self._rooms) > _SPREAD_FROM_ROOMS else 0.0
+            for room in list(self._rooms):
+                self.catch_up(room, wait_seconds=random.uniform(0, spread_seconds))  # noqa: S311 - jitter
+        now = time.monotonic()
+        self._check_acknowledged(now)
+        due = {room for at, room in self._checks if at <= now and self._is_hosted(room)}
+        self._checks = [(at, room) for at, room in self._checks if at > now]
+        if compare:
+            await self._stream.learn()
+            due = set(self._rooms)
+        if due:
+            await self._compare(due)
+
+    def _check_acknowledged(self, now: float) -> None:
+        for room, (sequence, since) in list(self._acknowledged.items()):
+            if room.history.passed(sequence) or not self._is_hosted(room):
+                del self._acknowledged[room]
+            elif now - since > _IN_FLIGHT_SECONDS:
+                del self._acknowledged[room]
+                self._lost(room)
+
+    def _check_later(self, room: Room) -> None:
+        now = time.monotonic()
+        self._checks += [(now + after, room) for after in _CHECKED_AFTER_SECONDS]
+
+    async def _compare(self, rooms: Iterable[Room]) -> None:
+        """Raises BusError."""
+        by_shard: dict[int, list[Room]] = defaultdict(list)
+        for room in rooms:
+            by_shard[shard_of(room.id)].append(room)
+        behind: list[tuple[Room, int]] = []
+        for hosted in by_shard.values():
+            lasts = await self._stream.lasts(room.id for room in hosted)
+            behind += [(room, lasts[room.id]) for room in hosted if not room.history.passed(lasts.get(room.id, 0))]
+        if behind:
+            await asyncio.sleep(_IN_FLIGHT_SECONDS)
+        for room, last in behind:
+            if not room.history.passed(last) and room not in self._running and self._is_hosted(room):
+                self._lost(room)
+
+    def _lost(self, room: Room) -> None:
+        """A message was lost with no sign, or its room is still being put right."""
+        if room not in self._running:
+            self._metrics.chat_behind.inc()
+            self.catch_up(room)
+
+
+def _jittered(seconds: float) -> float:
+    return seconds * random.uniform(0.8, 1.2)  # noqa: S311 - jitter

@@ -1,0 +1,336 @@
+"""What the stream of chat has stored, read by the JetStream API.
+
+Batches are read by "direct get", which any replica answers, also one that is behind: whoever needs to know that nothing
+is missing asks the leader for the last message of the room and compares. NATS ADR-31 describes the requests.
+"""
+
+import asyncio
+import json
+from base64 import b64decode
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from math import ceil
+from typing import Any, NamedTuple
+
+from gateway.history import Stored
+from services import logs
+from services.bus import API_TIMEOUT_SECONDS, ApiError, Bus, BusError, BusUnavailable, Message
+from shared import subjects
+from shared.chat import with_sequence
+from shared.headers import LAST_SEQUENCE, PENDING, SEQUENCE, STATUS, SUBJECT, TIME
+from shared.ids import RoomId
+
+log = logs.get(__name__)
+
+_DIRECT_GET = f"$JS.API.DIRECT.GET.{subjects.CHAT_STREAM}"
+_NO_MESSAGE = 10037
+_SECOND_NS = 1_000_000_000
+_BATCH_SECONDS = 2.0
+_BATCH_MAX = 256
+_BATCH_MAX_BYTES = 1_048_576
+_LASTS_MAX = 256
+"""Rooms in one question; NATS takes 1,024."""
+_RETRY_SECONDS = 0.1
+_STALE_SECONDS = 0.05
+"""Before a replica is asked again after one that was behind."""
+_EXPIRED_QUESTIONS = 20
+_END, _NOT_FOUND = "204", "404"
+_GUESSES_MAX = 12
+_SURPLUS = 4
+"""Times as many messages as asked for may be read when looking for the newest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How the stream keeps chat. Zero and less stand for no limit."""
+
+    created: str
+    duplicate_window_seconds: int
+    max_age_seconds: int
+    max_messages_per_room: int
+    first: int
+    """Lowest sequence in the stream at the time."""
+    last: int
+    """Highest."""
+
+
+class Page(NamedTuple):
+    messages: list[Stored]
+    """In order."""
+    older: bool
+    """There are messages of the room before these."""
+
+
+class Trimmed(Exception):
+    """Messages that were asked for may have been stored and are not any more, or they are too many."""
+
+
+@dataclass(slots=True)
+class _Batch:
+    done: "asyncio.Future[None]"
+    messages: list[tuple[str, Stored]] = field(default_factory=list)
+    """With the subject of each."""
+    pending: int = 0
+    """How many more there are."""
+
+
+class ChatStream:
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._on_replaced: list[Callable[[], None]] = []
+        self._inbox = ""
+        self._count = 0
+        self._waiting: dict[str, _Batch] = {}
+        self.terms = Terms("", 0, 0, 0, 0, 0)
+        """As last learned."""
+        self._sure = asyncio.Event()
+        self._learning: asyncio.Task[Terms] | None = None
+
+    def on_replaced(self, callback: Callable[[], None]) -> None:
+        """To be called when the stream turns out to be another one than before."""
+        self._on_replaced.append(callback)
+
+    async def start(self) -> None:
+        """Returns when the stream is there."""
+        self._inbox = self._bus.new_inbox()
+        await self._bus.subscribe(f"{self._inbox}.*", self._on_reply)
+        while True:
+            try:
+                await self.learn()
+            except BusError as error:
+                log.info("waiting for the streams", error=str(error))
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                return
+
+    def doubt(self) -> None:
+        """NATS is away: it may come back with another stream."""
+        self._sure.clear()
+
+    @property
+    def sure(self) -> bool:
+        """The terms were learned since the last doubt."""
+        return self._sure.is_set()
+
+    async def known(self) -> None:
+        """Returns when the terms have been learned since the last doubt."""
+        await self._sure.wait()
+
+    async def learn(self) -> Terms:
+        """The terms as they are now, asked once for all who want to know. Raises BusError."""
+        if self._learning is None:
+            self._learning = asyncio.create_task(self._ask_terms(), name="chat terms")
+        return await asyncio.shield(self._learning)
+
+    async def _ask_terms(self) -> Terms:
+        try:
+            info = await self._bus.api(f"STREAM.INFO.{subjects.CHAT_STREAM}")
+        finally:
+            self._learning = None
+        config, state = info["config"], info["state"]
+        before, self.terms = (
+            self.terms,
+            Terms(
+                created=info["created"],
+                duplicate_window_seconds=config.get("duplicate_window", 0) // _SECOND_NS,
+                max_age_seconds=config.get("max_age", 0) // _SECOND_NS,
+                max_messages_per_room=config.get("max_msgs_per_subject", 0),
+                first=state["first_seq"],
+                last=state["last_seq"],
+            ),
+        )
+        self._sure.set()
+        if before.created not in {"", self.terms.created}:
+            for callback in self._on_replaced:
+                callback()
+        return self.terms
+
+    # --- single messages ----------------------------------------------------------------------------------
+
+    async def last(self, room: RoomId) -> int | None:
+        """Sequence of the room's newest message, as the leader knows it; None for none. Raises BusError."""
+        found = await self._message({"last_by_subj": subjects.chat(room)})
+        return found.sequence if found is not None else None
+
+    async def message(self, sequence: int) -> Stored | None:
+        """As the leader knows it. Raises BusError."""
+        return await self._message({"seq": sequence})
+
+    async def _message(self, request: dict[str, Any]) -> Stored | None:
+        try:
+            answer = await self._bus.api(f"STREAM.MSG.GET.{subjects.CHAT_STREAM}", request)
+        except ApiError as error:
+            if error.code == _NO_MESSAGE:
+                return None
+            raise
+        message = answer["message"]
+        sequence: int = message["seq"]
+        return Stored(sequence, with_sequence(b64decode(message["data"]), sequence), message["time"])
+
+    # --- many messages ------------------------------------------------------------------------------------
+
+    async def lasts(self, rooms: Iterable[RoomId]) -> dict[RoomId, int]:
+        """Sequence of the newest message of each room that has one, as some replica knows it. Raises BusError."""
+        by_subject = {subjects.chat(room): room for room in rooms}
+        asked = list(by_subject)
+        found = {}
+        for start in range(0, len(asked), _LASTS_MAX):
+            some = asked[start : start + _LASTS_MAX]
+            batch = await self._get({"multi_last": some, "batch": len(some)})
+            found.update({by_subject[subject]: stored.sequence for subject, stored in batch.messages})
+        return found
+
+    async def behind(self, room: RoomId, position: int, *, up_to: int, at_most: int) -> list[Stored]:
+        """All messages of the room behind a position, at least up to the sequence `up_to`, which has been stored.
+
+        Asks until it has them: bound it with a timeout. Raises Trimmed, or BusError.
+        """
+        found: list[Stored] = []
+        complete = False
+        patience = _EXPIRED_QUESTIONS
+        while True:
+            batch = await self._batch(room, max(1, found[-1].sequence + 1 if found else position), _BATCH_MAX)
+            lines = [stored for _, stored in batch.messages]
+            # Whatever is removed is removed oldest first: where an older message is, nothing newer is missing.
+            complete = complete or bool(lines and lines[0].sequence <= position)
+            found += [stored for stored in lines if stored.sequence > position]
+            if len(found) + batch.pending > at_most:
+                raise Trimmed
+            if not batch.pending and (up_to <= position or (found and found[-1].sequence >= up_to)):
+                break
+            if not batch.pending:
+                last = await self.last(room)
+                if last is None or last < up_to:
+                    # It has expired meanwhile, or the leader is new and does not have it yet.
+                    patience -= 1
+                    if not patience:
+                        break
+                await asyncio.sleep(_STALE_SECONDS)
+        if not complete and not await self._untrimmed(room, position):
+            raise Trimmed
+        return found
+
+    async def _untrimmed(self, room: RoomId, position: int) -> bool:
+        """Nothing of the room behind the position has been removed."""
+        batch = await self._batch(room, 1, 1)
+        if batch.messages and batch.messages[0][1].sequence <= position:
+            return True
+        count = len(batch.messages) + batch.pending
+        terms = await self.learn()
+        limit = terms.max_messages_per_room
+        return terms.first <= position + 1 and (limit <= 0 or count < limit)
+
+    async def newest(self, room: RoomId, count: int, *, before: int | None = None) -> Page:
+        """The newest messages of the room, or the newest of those before a sequence.
+
+        Asks until it has them: bound it with a timeout. Raises BusError.
+        """
+        while True:
+            last = await self.last(room)
+            if last is None:
+                return Page([], older=False)
+            page = await self._newest(room, count, before)
+            newest = page.messages[-1].sequence if page.messages else 0
+            if newest >= last or (before is not None and before <= last):
+                return page
+            await asyncio.sleep(_STALE_SECONDS)
+
+    async def _newest(self, room: RoomId, count: int, before: int | None) -> Page:
+        """NATS reads forward only, so where they begin has to be found: it tells how many lie behind a place."""
+        first = await self._batch(room, 1, count)
+        lines = [stored for _, stored in first.messages]
+        if not first.pending or (before is not None and lines[-1].sequence >= before):
+            return Page([stored for stored in lines if before is None or stored.sequence < before], older=False)
+        oldest = lines[0].sequence
+        end = before or (await self.learn()).last + 1
+        newer = await self._how_many(room, end) if before is not None else 0
+        total = len(lines) + first.pending - newer
+        start = oldest if total <= count else await self._place(room, oldest, end, total, count, newer)
+        found: list[Stored] = []
+        while True:
+            batch = await self._batch(room, start, _BATCH_MAX)
+            found += [stored for _, stored in batch.messages if before is None or stored.sequence < before]
+            if not batch.pending or (before is not None and batch.messages[-1][1].sequence >= before):
+                break
+            start = batch.messages[-1][1].sequence + 1
+        found = found[-count:]
+        return Page(found, older=bool(found) and found[0].sequence > oldest)
+
+    async def _place(self, room: RoomId, low: int, end: int, total: int, count: int, newer: int) -> int:
+        """Where to begin to read so as to have the `count` newest before `end`, and not many more.
+
+        At `low` there are `total` of them, more than `count`; `newer`: how many there are behind `end`.
+        """
+        high, at_low = end, total
+        for _ in range(_GUESSES_MAX):
+            if at_low <= _SURPLUS * count or high - low <= 1:
+                break
+            # As if they lay evenly, and some more; in turn with halving, for when they do not.
+            guess = max(low + 1, end - ceil((end - low) * (1.5 * count) / at_low))
+            if guess >= high:
+                guess = (low + high) // 2
+            there = await self._how_many(room, guess) - newer
+            if there >= count:
+                low, at_low = guess, there
+            else:
+                high = guess
+        return low
+
+    async def _how_many(self, room: RoomId, start: int) -> int:
+        """Messages of the room from a sequence on."""
+        batch = await self._batch(room, start, 1)
+        return len(batch.messages) + batch.pending
+
+    async def _batch(self, room: RoomId, start: int, count: int) -> _Batch:
+        request = {"seq": start, "next_by_subj": subjects.chat(room), "batch": count}
+        return await self._get({**request, "max_bytes": _BATCH_MAX_BYTES})
+
+    async def _get(self, request: dict[str, Any]) -> _Batch:
+        """Raises BusUnavailable when no whole answer came."""
+        self._count += 1
+        token = str(self._count)
+        batch = self._waiting[token] = _Batch(asyncio.get_running_loop().create_future())
+        try:
+            self._bus.publish(
+                _DIRECT_GET,
+                json.dumps(request).encode(),
+                reply=f"{self._inbox}.{token}",
+                failed=lambda: _fail(batch, "not connected to NATS"),
+            )
+            async with asyncio.timeout(min(_BATCH_SECONDS, API_TIMEOUT_SECONDS)):
+                await batch.done
+        except TimeoutError as error:
+            raise BusUnavailable("chat was not read in time") from error
+        finally:
+            del self._waiting[token]
+        return batch
+
+    def _on_reply(self, message: Message) -> None:
+        batch = self._waiting.get(message.subject.rsplit(".", 1)[1])
+        if batch is None:
+            return
+        headers = message.headers or {}
+        status = headers.get(STATUS)
+        if status is None:
+            sequence = int(headers[SEQUENCE])
+            batch.pending = int(headers[PENDING])
+            stored = Stored(sequence, with_sequence(message.data, sequence), headers[TIME])
+            if int(headers[LAST_SEQUENCE]) != _last_of(batch):
+                _fail(batch, "a part of a batch was lost")
+            batch.messages.append((headers[SUBJECT], stored))
+        elif status == _END and int(headers[LAST_SEQUENCE]) != _last_of(batch):
+            _fail(batch, "a part of a batch was lost")
+        elif status in {_END, _NOT_FOUND}:
+            if not batch.done.done():
+                batch.done.set_result(None)
+        else:
+            _fail(batch, f"{status} {headers.get('Description', '')}")
+
+
+def _last_of(batch: _Batch) -> int:
+    return batch.messages[-1][1].sequence if batch.messages else 0
+
+
+def _fail(batch: _Batch, why: str) -> None:
+    if not batch.done.done():
+        batch.done.set_exception(BusUnavailable(why))

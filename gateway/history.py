@@ -1,0 +1,129 @@
+"""One room's chat as this gateway knows it: how far members here have been told, and the newest messages.
+
+Pure: messages in, messages to deliver out. Every stored message of the room up to `position` has been delivered to the
+members here, or is none of theirs. A message says which one of the room was stored before it, so a gap is seen at once;
+what is heard behind a gap waits until the gap has been filled.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from itertools import takewhile
+from typing import NamedTuple
+
+_WAITING_MAX = 1024
+"""Messages kept behind a gap. Without the oldest of them there is another gap, which is filled like any other."""
+
+
+class Stored(NamedTuple):
+    """A stored message. `ready`: the client's `Chat`; `time`: of its commit, RFC 3339 in UTC."""
+
+    sequence: int
+    ready: bytes
+    time: str
+    ingress_us: int = 0
+    """When its gateway read it, Unix microseconds; 0 when that is long ago or unknown."""
+
+
+class Verdict(Enum):
+    NEXT = "next"
+    """To be delivered now."""
+    OLD = "old"
+    """Was delivered before."""
+    BEHIND_GAP = "behind a gap"
+    """Will come out of `fill`: something before it is missing."""
+
+
+@dataclass(slots=True)
+class History:
+    """`kept`: how many of the newest messages are remembered."""
+
+    kept: int
+    position: int | None = None
+    """A sequence of the stream; None before `begin`."""
+    reach: int = 0
+    """Every message of the room between here and `position` is remembered."""
+    _tail: deque[Stored] = field(default_factory=deque)
+    _waiting: deque[tuple[int, Stored]] = field(default_factory=lambda: deque(maxlen=_WAITING_MAX))
+    """With the sequence of the message before each."""
+
+    @property
+    def incomplete(self) -> bool:
+        """Something has to be fetched before anything more can be delivered."""
+        return self.position is None or bool(self._waiting)
+
+    def passed(self, sequence: int) -> bool:
+        """Members here have been told everything up to this sequence."""
+        return self.position is not None and self.position >= sequence
+
+    def hear(self, stored: Stored, previous: int, *, sure: bool = True) -> Verdict:
+        """`previous`: the room's message before this one when it was stored; 0 when there was none.
+
+        Lower than the position says only that older messages have expired. Not `sure`: it may be of another stream.
+        """
+        position = self.position
+        if position is None or previous > position or self._waiting or not sure:
+            self._waiting.append((previous, stored))
+            return Verdict.BEHIND_GAP
+        if stored.sequence <= position:
+            return Verdict.OLD
+        self._take(stored)
+        return Verdict.NEXT
+
+    def begin(self, reach: int) -> None:
+        """Messages up to `reach` are none of ours: those behind it are to be filled in, or heard."""
+        self._tail.clear()
+        self.position = self.reach = reach
+
+    def fill(self, fetched: Iterable[Stored], up_to: int) -> list[Stored]:
+        """What is to be delivered now, in order.
+
+        `fetched`: all messages of the room that are stored behind the position, at least up to sequence `up_to`.
+        """
+        self.position = self.position or 0
+        known = {stored.sequence: (0, stored) for stored in fetched}
+        known |= {stored.sequence: (previous, stored) for previous, stored in self._waiting}
+        self._waiting.clear()
+        due = []
+        for sequence, (previous, stored) in sorted(known.items()):
+            if sequence <= self.position:
+                continue
+            if sequence > up_to:
+                self.position = max(self.position, up_to)
+            if self._waiting or (sequence > up_to and previous > self.position):
+                self._waiting.append((previous, stored))
+            else:
+                self._take(stored)
+                due.append(stored)
+        self.position = max(self.position, up_to)
+        return due
+
+    def forget(self) -> None:
+        """What was known is void: the stream is another one, or too much has been missed."""
+        self.position = None
+        self.reach = 0
+        self._tail.clear()
+        self._waiting.clear()
+
+    @property
+    def awaited(self) -> int:
+        """The newest sequence that is known to have been stored and was not heard; 0 for none."""
+        return max((previous for previous, _ in self._waiting), default=0)
+
+    def behind(self, sequence: int) -> list[Stored]:
+        """The remembered messages with a higher sequence: all there are, when `sequence` is not below `reach`."""
+        newer = list(takewhile(lambda stored: stored.sequence > sequence, reversed(self._tail)))
+        newer.reverse()
+        return newer
+
+    def newest(self, count: int, *, not_before: str = "") -> list[Stored]:
+        """`not_before`: RFC 3339 in UTC without the Z; older messages are left out."""
+        lines = list(self._tail)[-count:] if count else []
+        return [stored for stored in lines if stored.time.rstrip("Z") >= not_before]
+
+    def _take(self, stored: Stored) -> None:
+        self._tail.append(stored)
+        self.position = stored.sequence
+        if len(self._tail) > self.kept:
+            self.reach = self._tail.popleft().sequence

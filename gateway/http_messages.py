@@ -1,0 +1,150 @@
+"""Chat over plain HTTP: history for whoever may read, and messages of a trusted backend."""
+
+import asyncio
+import hmac
+import time
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, Field
+
+from gateway.chat_stream import ChatStream
+from gateway.http_rooms import (
+    HTTP_BAD_REQUEST,
+    HTTP_UNAVAILABLE,
+    REFUSALS,
+    HttpRefusal,
+    admit,
+    parse_room,
+    unauthorized,
+)
+from gateway.identity import Authenticator
+from services import logs
+from services.bus import API_TIMEOUT_SECONDS, Acknowledgement, Bus, BusError
+from shared import subjects
+from shared.chat import encode_stored, with_sequence
+from shared.errors import ErrorCode
+from shared.headers import INGRESS, MESSAGE_ID
+from shared.ids import MessageIdField, RoomId, UserIdField, new_message_id
+from shared.messages import USERNAME_MAX_CHARS, Chat, ChatPayload
+
+log = logs.get(__name__)
+
+PAGE_MAX = 200
+_CREATED, _REPEATED = 201, 200
+_BEARER = "bearer "
+
+
+class MessagesBody(BaseModel):
+    room_id: RoomId
+    messages: list[ChatPayload]
+    """In order, the newest last."""
+    before: int | None = Field(description="To be sent as `before` for the page before this one; null on the first.")
+
+
+class NewMessage(BaseModel):
+    user_id: UserIdField
+    username: str = Field(min_length=1, max_length=USERNAME_MAX_CHARS)
+    content: str
+    id: MessageIdField = Field(
+        default_factory=new_message_id, description="Chosen by the sender; sending again stores nothing twice."
+    )
+
+
+def messages_router(
+    bus: Bus,
+    stream: ChatStream,
+    authenticator: Authenticator,
+    *,
+    api_key: str | None,
+    chat_max_chars: int,
+    deadline_seconds: float,
+    commits: Callable[[float], None],
+) -> APIRouter:
+    """Without an `api_key` nobody may post. `commits` is told how many seconds each took to be stored."""
+    router = APIRouter(prefix="/api/v1/rooms", responses=REFUSALS, tags=["messages"])
+
+    @router.get("/{room_id}/messages")
+    async def history(
+        room_id: str,
+        request: Request,
+        response: Response,
+        before: Annotated[int | None, Query(ge=1, le=2**63 - 1, description="A `seq`: only older messages.")] = None,
+        limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 50,
+    ) -> MessagesBody:
+        """The newest messages of a room, or the newest of those before one."""
+        admit(authenticator, request, response)
+        room = parse_room(room_id)
+        try:
+            async with asyncio.timeout(deadline_seconds):
+                page = await stream.newest(room, limit, before=before)
+        except (BusError, TimeoutError) as error:
+            raise _unavailable("chat cannot be read now") from error
+        messages = [_payload(stored.ready) for stored in page.messages]
+        return MessagesBody.model_construct(
+            room_id=room, messages=messages, before=messages[0].seq if page.older else None
+        )
+
+    if api_key is None:
+        return router
+
+    @router.post("/{room_id}/messages", status_code=_CREATED, responses={_REPEATED: {"model": ChatPayload}})
+    async def post(room_id: str, message: NewMessage, request: Request, response: Response) -> ChatPayload:
+        """Say something in a room, in the name of a user. The answer is what is stored: 200 when it was before."""
+        _check_key(request, api_key)
+        room = parse_room(room_id)
+        _check_content(message.content, chat_max_chars)
+        encoded = encode_stored(message.user_id, message.username, message.content, int(time.time()), message.id)
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(deadline_seconds):
+                acknowledged = await _store(bus, room, message, encoded)
+                commits(time.monotonic() - began)
+                if not acknowledged.duplicate:
+                    return _payload(with_sequence(encoded, acknowledged.sequence))
+                stored = await stream.message(acknowledged.sequence)
+        except (BusError, TimeoutError) as error:
+            log.warning("chat of a backend not acknowledged", error=str(error) or "no answer in time")
+            raise _unavailable("not known to be stored: send it again with the same id") from error
+        if stored is None:
+            raise _unavailable("it was stored before, and is gone already")
+        response.status_code = _REPEATED
+        return _payload(stored.ready)
+
+    return router
+
+
+async def _store(bus: Bus, room: RoomId, message: NewMessage, encoded: bytes) -> Acknowledgement:
+    """Raises BusError."""
+    headers = {
+        MESSAGE_ID: subjects.chat_deduplication_id(room, message.user_id, message.id),
+        INGRESS: str(time.time_ns() // 1000),
+    }
+    return await bus.store(subjects.chat(room), encoded, headers, timeout_seconds=API_TIMEOUT_SECONDS)
+
+
+def _check_key(request: Request, api_key: str) -> None:
+    """Raises HttpRefusal."""
+    given = request.headers.get("authorization", "")
+    if given[: len(_BEARER)].lower() != _BEARER or not hmac.compare_digest(
+        given[len(_BEARER) :].encode(), api_key.encode()
+    ):
+        raise unauthorized("this needs the API key")
+
+
+def _check_content(content: str, max_chars: int) -> None:
+    """Raises HttpRefusal."""
+    if len(content) > max_chars:
+        why = f"{len(content)} characters, the most is {max_chars}"
+        raise HttpRefusal(HTTP_BAD_REQUEST, ErrorCode.CHAT_TOO_LONG, why)
+    if not content.strip():
+        raise HttpRefusal(HTTP_BAD_REQUEST, ErrorCode.CHAT_EMPTY, "chat needs content")
+
+
+def _payload(ready: bytes) -> ChatPayload:
+    return Chat.model_validate_json(ready).payload
+
+
+def _unavailable(why: str) -> HttpRefusal:
+    return HttpRefusal(HTTP_UNAVAILABLE, ErrorCode.CHAT_UNAVAILABLE, why, Retry_After="1")

@@ -1,0 +1,168 @@
+"""Chat over plain HTTP: history in pages, and messages of a trusted backend."""
+
+import asyncio
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+from uuid import uuid4
+
+import pytest
+
+from tests.e2e.test_http_rooms import base, get
+from tests.support.client import clients
+from tests.support.presence import chat_history, connected
+from tests.support.processes import EmbeddedStack, NatsServer, embedded_stack, running, service
+from tests.support.waiting import eventually
+
+KEY = "a key that only the backend knows"
+
+Json = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
+    stack = embedded_stack(tmp_path_factory.mktemp("keyed"), presence=1, STUDYROOM_GATEWAY_API_KEY=KEY)
+    with running(stack):
+        yield stack
+
+
+def messages_of(gateway: str, room: str) -> str:
+    return f"{base(gateway)}/api/v1/rooms/{room}/messages"
+
+
+def post(url: str, message: Json, key: str = KEY) -> tuple[int, Json, dict[str, str]]:
+    """Status, JSON body, and headers in lower case."""
+    headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
+    try:
+        with urlopen(Request(url, json.dumps(message).encode(), headers), timeout=20) as response:
+            return response.status, json.load(response), {k.lower(): v for k, v in response.headers.items()}
+    except HTTPError as error:
+        return error.code, json.load(error), {k.lower(): v for k, v in error.headers.items()}
+
+
+def new_message(content: str = "from the backend", **fields: str) -> Json:
+    return {"user_id": str(uuid4()), "username": "Tutor", "content": content, "id": str(uuid4()), **fields}
+
+
+async def test_history_is_read_in_pages_from_the_newest_to_the_oldest(stack: EmbeddedStack, room: str):
+    async with clients(*stack.gateways) as (ann, bob):
+        await ann.join(room)
+        await bob.join(room)
+        for number in range(25):
+            await ann.chat(str(number))
+        said = [await bob.expect("Chat") for _ in range(25)]
+    pages, before = [], ""
+    while True:
+        status, body, headers = await asyncio.to_thread(get, f"{messages_of(stack.gateways[1], room)}?limit=10{before}")
+        assert (status, body["room_id"], headers["cache-control"]) == (200, room, "no-store")
+        pages.append(body["messages"])
+        if body["before"] is None:
+            break
+        before = f"&before={body['before']}"
+    assert [len(page) for page in pages] == [10, 10, 5]
+    assert [line for page in reversed(pages) for line in page] == said
+
+
+def test_a_room_in_which_nothing_was_said_has_an_empty_page(stack: EmbeddedStack, room: str):
+    status, body, _ = get(messages_of(stack.gateways[0], room))
+    assert (status, body) == (200, {"room_id": room, "messages": [], "before": None})
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=x", "before=0", "before=x", "before=-1"])
+def test_a_bad_page_is_told_what_is_wrong(stack: EmbeddedStack, room: str, query: str):
+    status, body, _ = get(f"{messages_of(stack.gateways[0], room)}?{query}")
+    assert (status, body["code"]) == (400, "invalid_request")
+    assert query.split("=", maxsplit=1)[0] in body["message"]
+
+
+def test_without_a_key_in_the_settings_nobody_may_post(stack: EmbeddedStack, room: str):
+    for key in (KEY, ""):
+        assert post(messages_of(stack.gateways[0], room), new_message(), key)[0] == 405
+
+
+@pytest.mark.parametrize("key", ["", "wrong", KEY[:-1], KEY + "x", "schlüssel"])
+def test_without_the_right_key_nothing_is_stored(keyed: EmbeddedStack, room: str, key: str):
+    url = messages_of(keyed.gateways[0], room)
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}".encode().decode("latin-1")}
+    with pytest.raises(HTTPError) as refused:
+        urlopen(Request(url, json.dumps(new_message()).encode(), headers), timeout=20)
+    assert refused.value.code == 401
+    assert refused.value.headers["www-authenticate"] == "Bearer"
+    assert json.load(refused.value)["code"] == "unauthorized"
+    assert get(url)[1]["messages"] == []
+
+
+async def test_a_message_of_the_backend_reaches_members_and_is_stored_once_however_often_it_is_sent(
+    keyed: EmbeddedStack, room: str
+):
+    message = new_message("Time is up & <b>bold</b> 😀")
+    async with clients(*keyed.gateways) as (ann, bob):
+        for client in (ann, bob):
+            await client.join(room)
+        answers = [
+            await asyncio.to_thread(post, messages_of(keyed.gateways[turn % 2], room), message) for turn in range(3)
+        ]
+        heard = [await ann.expect("Chat"), await bob.expect("Chat")]
+        async with connected(keyed.nats_url) as bus:
+            assert len(await chat_history(bus, room)) == 1
+
+    assert [status for status, _, _ in answers] == [201, 200, 200]
+    for body in [body for _, body, _ in answers] + heard:
+        assert body == answers[0][1]
+    assert {key: answers[0][1][key] for key in message} == message
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "about"),
+    [
+        ({"content": "  "}, "chat_empty", "content"),
+        ({"content": "x" * 4001}, "chat_too_long", "4001"),
+        ({"user_id": "me"}, "invalid_request", "user_id"),
+        ({"id": "1"}, "invalid_request", "id"),
+        ({"username": ""}, "invalid_request", "username"),
+        ({"username": "x" * 101}, "invalid_request", "username"),
+    ],
+)
+def test_a_bad_message_is_told_what_is_wrong(
+    keyed: EmbeddedStack, room: str, fields: dict[str, str], code: str, about: str
+):
+    status, body, _ = post(messages_of(keyed.gateways[0], room), new_message(**fields))
+    assert (status, body["code"]) == (400, code)
+    assert about in body["message"]
+
+
+def test_a_message_without_an_id_gets_one(keyed: EmbeddedStack, room: str):
+    message = new_message()
+    del message["id"]
+    status, body, _ = post(messages_of(keyed.gateways[0], room), message)
+    assert status == 201
+    assert len(body["id"]) == 36
+
+
+async def test_while_nats_does_not_answer_the_outcome_is_unknown_and_sending_again_settles_it(
+    own_nats: NatsServer, tmp_path: Path, room: str
+):
+    gateway = service(
+        "gateway", tmp_path, own_nats.url, STUDYROOM_GATEWAY_API_KEY=KEY,
+        STUDYROOM_GATEWAY_REQUEST_DEADLINE_SECONDS="1",
+    )  # fmt: skip
+    with running(service("provisioner", tmp_path, own_nats.url)), running(gateway):
+        url, message = messages_of(gateway.url, room), new_message()
+        own_nats.signal(signal.SIGSTOP)
+        try:
+            refusals = [await asyncio.to_thread(post, url, message), await asyncio.to_thread(get, url)]
+        finally:
+            own_nats.signal(signal.SIGCONT)
+        for status, body, headers in refusals:
+            assert (status, body["code"], headers["retry-after"]) == (503, "chat_unavailable", "1")
+
+        async def settled() -> bool:
+            return (await asyncio.to_thread(post, url, message))[0] in {200, 201}
+
+        await eventually(settled, "the message is stored")
+        _, body, _ = await asyncio.to_thread(get, url)
+        assert [line["id"] for line in body["messages"]] == [message["id"]]

@@ -1,0 +1,226 @@
+"""Chat that gets lost on its way is found missing and delivered in order; what is gone for good is said to be gone."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from nats.aio.client import Client as Nats
+
+from shared import subjects
+from shared.chat import encode_stored
+from shared.ids import MessageId, RoomId, UserId
+from tests.faults.test_lost_connections import System, running
+from tests.support.client import Client, clients
+from tests.support.presence import chat_history, connected
+from tests.support.processes import NatsServer, service
+from tests.support.processes import running as process_running
+from tests.support.waiting import eventually
+
+COMPARED_SECONDS = 20
+STORED = encode_stored(UserId(str(uuid4())), "Ada", "missed", 1_700_000_000, MessageId(str(uuid4())))
+MISSED = 70
+"""More than a gateway shows newcomers."""
+
+
+@pytest.fixture
+def system(own_nats: NatsServer, tmp_path: Path) -> Iterator[System]:
+    yield from running(own_nats, tmp_path, 2)
+
+
+async def announce_chat(bus: Nats, *, on: bool) -> None:
+    """Let the stream announce what it stores, or not; the provisioner keeps away meanwhile."""
+    info = json.loads((await bus.request(f"$JS.API.STREAM.INFO.{subjects.CHAT_STREAM}", timeout=5)).data)
+    config = info["config"]
+    config.pop("republish", None)
+    if on:
+        config["republish"] = {"src": subjects.CHAT_SUBJECTS, "dest": subjects.CHAT_REPUBLISH_TARGET}
+    answer = await bus.request(f"$JS.API.STREAM.UPDATE.{subjects.CHAT_STREAM}", json.dumps(config).encode(), timeout=5)
+    assert "error" not in json.loads(answer.data), answer.data
+
+
+def chat(client: Client) -> list[Any]:
+    return [message["payload"] for message in client.log if message["type"] == "Chat"]
+
+
+def texts(client: Client) -> list[str]:
+    return [line["content"] for line in chat(client)]
+
+
+def has_heard(client: Client, count: int) -> bool:
+    return len(chat(client)) >= count
+
+
+async def test_messages_that_were_lost_come_before_the_one_that_shows_it(system: System, room: str):
+    for process in system.others:
+        process.signal(signal.SIGSTOP)
+    urls = [gateway.url for gateway in system.gateways]
+    async with connected(system.nats.url) as bus, clients(*urls) as (ann, bob):
+        for client in (ann, bob):
+            await client.join(room)
+        await announce_chat(bus, on=False)
+        for number in range(3):
+            await ann.chat(str(number))
+        await announce_chat(bus, on=True)
+        await bob.chat("3")
+        for client in (ann, bob):
+            await eventually(partial(has_heard, client, 4), "everything arrives")
+            await client.settle()
+
+        assert texts(ann) == texts(bob) == ["0", "1", "2", "3"]
+
+
+async def test_a_last_message_that_was_lost_is_found_soon_by_its_own_gateway_and_in_time_by_the_others(
+    system: System, room: str
+):
+    for process in system.others:
+        process.signal(signal.SIGSTOP)
+    first, second = system.gateways
+    async with connected(system.nats.url) as bus, clients(first.url, second.url) as (ann, bob):
+        for client in (ann, bob):
+            await client.join(room)
+        # So late no check of the new room is to come.
+        await asyncio.to_thread(time.sleep, 3)
+        await announce_chat(bus, on=False)
+        await ann.chat("lost")
+        began = time.monotonic()
+        await eventually(partial(has_heard, ann, 1), "the author gets it back", COMPARED_SECONDS)
+        own = time.monotonic() - began
+        await eventually(partial(has_heard, bob, 1), "the comparison finds it", COMPARED_SECONDS)
+        print(f"the author had it after {own:.1f} s, the others after {time.monotonic() - began:.1f} s")
+        for gateway in system.gateways:
+            assert gateway.metric("studyroom_gateway_chat_rooms_behind_total") == 1
+        await announce_chat(bus, on=True)
+
+
+async def test_what_was_said_while_a_gateway_was_frozen_or_nats_away_comes_in_order(system: System, room: str):
+    first, second = system.gateways
+    async with clients(first.url, second.url) as (ann, bob):
+        for client in (ann, bob):
+            await client.join(room)
+        os.kill(second.pid, signal.SIGSTOP)
+        for number in range(MISSED):
+            await ann.chat(str(number))
+        await eventually(partial(has_heard, ann, MISSED), "the author has them")
+        system.nats.stop()
+        os.kill(second.pid, signal.SIGCONT)
+        system.nats.start()
+        system.nats.wait_ready()
+        await eventually(partial(has_heard, bob, MISSED), "everything arrives")
+        await say(ann, "after")
+        await eventually(partial(has_heard, bob, MISSED + 1), "and goes on")
+
+        assert chat(bob) == chat(ann)
+        assert "ChatReset" not in bob.types()
+
+
+async def test_an_unknown_outcome_is_told_and_sending_again_stores_the_message_once(system: System, room: str):
+    first, second = system.gateways
+    async with clients(first.url, second.url) as (ann, bob):
+        for client in (ann, bob):
+            await client.join(room)
+        system.nats.signal(signal.SIGSTOP)
+        message = str(uuid4())
+        await ann.chat("hello", id=message)
+        await eventually(lambda: "Error" in ann.types(), "the author is told", 30)
+        system.nats.signal(signal.SIGCONT)
+        (refused,) = [one["payload"] for one in ann.log if one["type"] == "Error"]
+        assert (refused["code"], refused["id"]) == ("chat_unavailable", message)
+        for _ in range(3):
+            await say(ann, "hello", message)
+        await eventually(partial(has_heard, bob, 1), "the message arrives")
+        async with connected(system.nats.url) as bus:
+            assert len(await chat_history(bus, room)) == 1
+        assert texts(bob) == ["hello"]
+        assert {line["seq"] for line in chat(ann)} == {chat(bob)[0]["seq"]}
+
+
+async def say(client: Client, content: str, message: str = "") -> None:
+    """As the protocol asks: again with the same id for as long as the outcome is unknown."""
+    message = message or str(uuid4())
+    while True:
+        await client.chat(content, id=message)
+        while True:
+            answer = await client.next()
+            if answer["type"] == "Chat" and answer["payload"]["id"] == message:
+                return
+            if answer["type"] == "Error" and answer["payload"].get("id") == message:
+                break
+
+
+async def test_members_who_missed_too_much_are_told_and_go_on_from_the_newest(
+    own_nats: NatsServer, tmp_path: Path, room: str
+):
+    provisioner, presence = (service(name, tmp_path, own_nats.url) for name in ("provisioner", "presence"))
+    gateway = service(
+        "gateway", tmp_path, own_nats.url, STUDYROOM_GATEWAY_RESUME_MAX_MESSAGES=str(MISSED - 1),
+        STUDYROOM_GATEWAY_HISTORY_ON_JOIN="5", STUDYROOM_GATEWAY_MESSAGES_PER_SECOND="1000",
+    )  # fmt: skip
+    with process_running(provisioner), process_running(presence), process_running(gateway):
+        provisioner.signal(signal.SIGSTOP)
+        async with connected(own_nats.url) as bus, clients(gateway.url) as (ann,):
+            joined = await ann.join(room)
+            await announce_chat(bus, on=False)
+            said = [(await bus.jetstream().publish(subjects.chat(RoomId(room)), STORED)).seq for _ in range(MISSED)]
+            await announce_chat(bus, on=True)
+            await ann.chat("after")
+            reset = await ann.expect("ChatReset")
+            await eventually(lambda: "after" in texts(ann), "chat goes on")
+            history = await chat_history(bus, room)
+
+    assert reset["epoch"] == joined["epoch"]
+    seen = [line["seq"] for line in chat(ann)]
+    assert seen == [sequence for sequence in history if sequence > reset["last_seq"]]
+    assert said[0] <= reset["last_seq"] < said[-1]
+
+
+async def test_when_the_storage_is_lost_members_and_those_who_come_back_are_told(system: System, room: str):
+    first, second = system.gateways
+    async with clients(first.url, second.url) as (ann, bob):
+        joined = await ann.join(room)
+        await bob.join(room)
+        await ann.chat("before")
+        since = (await ann.expect("Chat"))["seq"]
+        await bob.drop()
+        system.nats.signal(signal.SIGKILL)
+        system.nats.wait()
+        shutil.rmtree(system.nats.log.parent / "store")
+        system.nats.start()
+        system.nats.wait_ready()
+        await eventually(lambda: "ChatReset" in ann.types(), "the member is told", 30)
+        back = await Client.connect(second.url)
+        await eventually(lambda: joins(back, room, since, joined["epoch"]), "the join succeeds", 30)
+        answer = next(message["payload"] for message in back.log if message["type"] == "JoinedRoom")
+        await say(ann, "after")
+        await eventually(partial(has_heard, back, 1), "chat goes on")
+        resets = [message["payload"] for message in ann.log if message["type"] == "ChatReset"]
+        await eventually(lambda: resumes(ann, room), "who was there can resume in the new epoch")
+        await back.close()
+
+    assert answer["recovered"] is False
+    assert answer["history"] == 0
+    assert resets[-1]["epoch"] != joined["epoch"]
+
+
+async def joins(client: Client, room: str, since: int, epoch: str) -> bool:
+    await client.send("JoinRoom", {"room_id": room, "since": since, "epoch": epoch})
+    while True:
+        answer = await client.next()
+        if answer["type"] in {"JoinedRoom", "Error"}:
+            return bool(answer["type"] == "JoinedRoom")
+
+
+async def resumes(client: Client, room: str) -> bool:
+    """From where it is; the epoch changes more than once while both streams are made anew."""
+    told = [message["payload"] for message in client.log if message["type"] in {"JoinedRoom", "ChatReset"}]
+    since = max([told[-1]["last_seq"], *(line["seq"] for line in chat(client)[-1:])])
+    await client.send("JoinRoom", {"room_id": room, "since": since, "epoch": told[-1]["epoch"]})
+    return (await client.expect("JoinedRoom"))["recovered"] is True

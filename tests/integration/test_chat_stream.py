@@ -1,0 +1,146 @@
+"""Reading the stream of chat: the newest, those before a place, and those behind one, however rooms lie in it."""
+
+import asyncio
+import random
+from uuid import uuid4
+
+import pytest
+
+from gateway.chat_stream import ChatStream, Trimmed
+from gateway.history import Stored
+from services.bus import Bus
+from services.provisioner.streams import ensure, specifications
+from services.settings import StorageSettings
+from shared import subjects
+from shared.ids import RoomId
+
+TIMEOUT_SECONDS = 10.0
+KEPT = 400
+"""Messages of a room that are stored."""
+
+Layout = dict[RoomId, list[int]]
+
+
+def new_room() -> RoomId:
+    return RoomId(str(uuid4()))
+
+
+@pytest.fixture
+async def stream(bus: Bus) -> ChatStream:
+    await ensure(bus, specifications(StorageSettings(chat_max_messages_per_room=KEPT)))
+    reading = ChatStream(bus)
+    await reading.start()
+    return reading
+
+
+async def say(bus: Bus, rooms: list[RoomId]) -> Layout:
+    """One message in each of these rooms, in this order. The sequences of each room."""
+    layout: Layout = {}
+    for start in range(0, len(rooms), 200):
+        some = rooms[start : start + 200]
+        stored = await asyncio.gather(
+            *(bus.store(subjects.chat(room), b'{"type":"Chat"', {}, timeout_seconds=5) for room in some)
+        )
+        for room, acknowledgement in zip(some, stored, strict=True):
+            layout.setdefault(room, []).append(acknowledgement.sequence)
+    return {room: sorted(sequences) for room, sequences in layout.items()}
+
+
+def numbers(lines: list[Stored]) -> list[int]:
+    return [line.sequence for line in lines]
+
+
+@pytest.mark.parametrize("layout", ["alone", "thin", "early", "late", "bursts"])
+async def test_the_newest_messages_are_found_wherever_they_lie(bus: Bus, stream: ChatStream, layout: str):
+    dice = random.Random(layout)
+    room, others = new_room(), [new_room() for _ in range(5)]
+    noise = [dice.choice(others) for _ in range(900)]
+    own = [room] * 150
+    spoken = {
+        "alone": own,
+        "thin": sorted(own + noise, key=lambda _: dice.random()),
+        "early": own + noise,
+        "late": noise + own,
+        "bursts": own[:70] + noise[:400] + own[70:75] + noise[400:] + own[75:],
+    }[layout]
+    sequences = (await say(bus, spoken))[room]
+    for count in (1, 7, 50, 149, 150, 400):
+        page = await stream.newest(room, count)
+        assert numbers(page.messages) == sequences[-count:]
+        assert page.older == (count < len(sequences))
+
+
+async def test_pages_lead_from_the_newest_to_the_oldest_message(bus: Bus, stream: ChatStream):
+    dice = random.Random(7)
+    room, other = new_room(), new_room()
+    sequences = (await say(bus, dice.choices([room, other], k=500)))[room]
+    read: list[int] = []
+    before = None
+    while True:
+        page = await stream.newest(room, 40, before=before)
+        read = numbers(page.messages) + read
+        if not page.older:
+            break
+        before = page.messages[0].sequence
+    assert read == sequences
+    assert numbers((await stream.newest(room, 3, before=sequences[-1] + 1000)).messages) == sequences[-3:]
+    assert (await stream.newest(room, 3, before=sequences[0])).messages == []
+
+
+async def test_a_room_without_messages_has_none(stream: ChatStream):
+    room = new_room()
+    assert await stream.last(room) is None
+    assert (await stream.newest(room, 10)).messages == []
+    assert await stream.lasts([room]) == {}
+
+
+async def test_the_last_message_of_many_rooms_is_one_question(bus: Bus, stream: ChatStream):
+    rooms = [new_room() for _ in range(300)]
+    layout = await say(bus, rooms + rooms[:100])
+    assert await stream.lasts([*rooms, new_room()]) == {room: layout[room][-1] for room in rooms}
+    assert await stream.last(rooms[5]) == layout[rooms[5]][-1]
+
+
+async def behind(stream: ChatStream, room: RoomId, position: int, up_to: int, at_most: int = 1000) -> list[int]:
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        return numbers(await stream.behind(room, position, up_to=up_to, at_most=at_most))
+
+
+async def test_all_messages_behind_a_position_are_read_or_none(bus: Bus, stream: ChatStream):
+    room, other = new_room(), new_room()
+    sequences = (await say(bus, [room, other] * 350))[room]
+    assert await behind(stream, room, sequences[3], sequences[-1]) == sequences[4:]
+    assert await behind(stream, room, sequences[3] + 1, sequences[-1]) == sequences[4:]
+    assert await behind(stream, room, sequences[-1], sequences[-1]) == []
+    with pytest.raises(Trimmed):
+        await behind(stream, room, sequences[3], sequences[-1], at_most=300)
+
+
+async def test_what_was_removed_behind_a_position_is_noticed(bus: Bus, stream: ChatStream):
+    room, empty = new_room(), (await stream.learn()).last
+    sequences = (await say(bus, [room] * (KEPT + 10)))[room]
+    kept = sequences[10:]
+    for position in (empty, sequences[0], sequences[9]):
+        with pytest.raises(Trimmed):
+            await behind(stream, room, position, sequences[-1])
+    assert await behind(stream, room, kept[0], sequences[-1]) == kept[1:]
+
+
+async def test_a_position_in_an_empty_room_is_one_of_the_whole_stream(bus: Bus, stream: ChatStream):
+    room, other = new_room(), new_room()
+    await say(bus, [other] * 5)
+    position = (await stream.learn()).last
+    sequences = (await say(bus, [other, room, other, room]))[room]
+    assert await behind(stream, room, position, sequences[-1]) == sequences
+    assert await behind(stream, room, position, position) == sequences
+
+
+async def test_another_stream_is_noticed(bus: Bus, stream: ChatStream):
+    told: list[str] = []
+    stream.on_replaced(lambda: told.append(stream.terms.created))
+    before = stream.terms.created
+    await stream.learn()
+    await bus.api(f"STREAM.DELETE.{subjects.CHAT_STREAM}")
+    await ensure(bus, specifications(StorageSettings(chat_max_messages_per_room=KEPT)))
+    await stream.learn()
+    assert told == [stream.terms.created] != [before]

@@ -1,0 +1,136 @@
+"""What one client was told of the chat of its rooms, and the rules that must hold for it."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+JOINS_ENDED_BY = {"presence_unavailable", "internal", "busy", "chat_unavailable"}
+Position = tuple[str, str]
+"""A room and an epoch: there, a `seq` names one message."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A `JoinRoom`, and when the position that it names was known first."""
+
+    room: str
+    since: int | None = None
+    epoch: str | None = None
+    known: float = 0.0
+
+
+@dataclass
+class View:
+    """A piece of a room's chat without a hole, as a client saw it."""
+
+    asked: Asked
+    room: str
+    epoch: str
+    start: int | None
+    """Everything behind it is in; None: behind the first message, for the history could not be read."""
+    recovered: bool | None
+    is_reset: bool = False
+    """It began without being asked for: what came before may have a hole."""
+    lines: list[tuple[int, str]] = field(default_factory=list)
+    """`seq` and `id`, in the order of arrival."""
+
+    @property
+    def end(self) -> int:
+        return self.lines[-1][0] if self.lines else self.start or 0
+
+    @property
+    def at(self) -> Position:
+        return self.room, self.epoch
+
+
+def ends_join(message: dict[str, Any]) -> bool:
+    """An error about a join; those about a message name it."""
+    payload = message.get("payload", {})
+    return message["type"] == "Error" and payload["code"] in JOINS_ENDED_BY and payload.get("id") is None
+
+
+def views(log: Iterable[dict[str, Any]], asked: Iterable[Asked], repeated: Iterable[str] = ()) -> list[View]:
+    """`asked`: the joins of the connection, which are answered in order. `repeated`: ids that were sent again.
+
+    The answer to a repeated message comes beside the order, and may be the second time that its author sees it.
+    """
+    requests, again = iter(asked), set(repeated)
+    found: list[View] = []
+    history = 0
+    for message in log:
+        payload = message.get("payload", {})
+        if ends_join(message):
+            next(requests)
+        elif message["type"] == "JoinedRoom":
+            request, history = next(requests), payload["history"]
+            start = request.since if payload.get("recovered") else payload["last_seq"]
+            found.append(View(request, payload["room_id"], payload["epoch"], start, payload.get("recovered")))
+        elif message["type"] == "ChatReset":
+            history = 0
+            room, epoch, start = payload["room_id"], payload["epoch"], payload["last_seq"]
+            found.append(View(Asked(room), room, epoch, start, None, is_reset=True))
+        elif message["type"] == "Chat":
+            view, line = found[-1], (payload["seq"], payload["id"])
+            if history > 0 and not view.lines and not view.recovered:
+                view.start = payload["seq"] - 1
+            if payload["id"] in again and payload["seq"] <= view.end and history <= 0:
+                continue
+            history -= 1
+            view.lines.append(line)
+    return found
+
+
+def order_violations(found: Iterable[View]) -> list[str]:
+    """Within a view every message is newer than the one before it."""
+    violations = []
+    for view in found:
+        before = view.start or 0
+        for sequence, _ in view.lines:
+            if sequence <= before:
+                violations.append(f"{sequence} in {view.room} came behind {before}: twice, or out of order")
+            before = max(before, sequence)
+    return violations
+
+
+def existing(found: Iterable[View]) -> dict[Position, dict[int, set[str]]]:
+    """For each place the messages that somebody has seen: by `seq`, the ids."""
+    known: dict[Position, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for view in found:
+        for sequence, message in view.lines:
+            known[view.at][sequence].add(message)
+    return known
+
+
+def identity_violations(known: dict[Position, dict[int, set[str]]]) -> list[str]:
+    """A `seq` is one message for everyone, and a message was stored once."""
+    violations = []
+    for (room, _), lines in known.items():
+        places: dict[str, set[int]] = defaultdict(set)
+        for sequence, messages in lines.items():
+            if len(messages) > 1:
+                violations.append(f"{sequence} in {room} is another message for some: {sorted(messages)}")
+            for message in messages:
+                places[message].add(sequence)
+        violations += [
+            f"{message} in {room} was stored more than once: {sorted(sequences)}"
+            for message, sequences in places.items()
+            if len(sequences) > 1
+        ]
+    return violations
+
+
+def hole_violations(found: Iterable[View], known: dict[Position, dict[int, set[str]]]) -> list[str]:
+    """Between the start and the end of a view nothing is missing that anyone has seen."""
+    violations = []
+    for view in found:
+        if view.start is None and not view.lines:
+            continue
+        start = view.start if view.start is not None else view.lines[0][0]
+        seen = {sequence for sequence, _ in view.lines}
+        missing = sorted(
+            sequence for sequence in known.get(view.at, {}) if start < sequence <= view.end and sequence not in seen
+        )
+        if missing:
+            violations.append(f"{missing} in {view.room} are missing between {start} and {view.end}")
+    return violations

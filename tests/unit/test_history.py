@@ -1,0 +1,150 @@
+"""Whatever is lost or repeated on the way, what comes out is the room's chat: every message once, in order."""
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.history import History, Stored, Verdict
+
+KEPT = 8
+
+
+def stored(sequence: int, second: int = 0) -> Stored:
+    return Stored(sequence, b"%d" % sequence, f"2026-11-24T09:00:{second:02}.5Z")
+
+
+def begun(*sequences: int, reach: int = 0) -> History:
+    """A room that has these messages behind `reach`."""
+    history = History(KEPT)
+    history.begin(reach)
+    history.fill([stored(sequence) for sequence in sequences], sequences[-1] if sequences else reach)
+    return history
+
+
+def numbers(lines: list[Stored]) -> list[int]:
+    return [line.sequence for line in lines]
+
+
+def test_the_next_message_is_delivered_at_once():
+    history = begun(3, 7)
+    assert history.hear(stored(9), 7) is Verdict.NEXT
+    assert history.position == 9
+    assert not history.incomplete
+
+
+def test_a_message_that_was_delivered_is_not_delivered_again():
+    history = begun(3, 7)
+    assert history.hear(stored(7), 3) is Verdict.OLD
+    assert history.position == 7
+
+
+def test_a_message_behind_a_gap_waits_until_it_is_filled():
+    history = begun(3)
+    assert history.hear(stored(9), 7) is Verdict.BEHIND_GAP
+    assert history.hear(stored(11), 9) is Verdict.BEHIND_GAP
+    assert history.incomplete
+    assert history.awaited == 9
+    assert numbers(history.fill([stored(5), stored(7)], 7)) == [5, 7, 9, 11]
+    assert not history.incomplete
+
+
+def test_a_lower_message_before_it_says_that_older_ones_have_expired():
+    history = begun(3, 7)
+    assert history.hear(stored(9), 0) is Verdict.NEXT
+
+
+def test_what_may_be_of_another_stream_waits():
+    history = begun(3)
+    assert history.hear(stored(4), 3, sure=False) is Verdict.BEHIND_GAP
+    assert history.hear(stored(5), 4) is Verdict.BEHIND_GAP
+    assert numbers(history.fill([], 3)) == [4, 5]
+
+
+def test_what_is_fetched_and_heard_is_delivered_once():
+    history = begun(3)
+    history.hear(stored(9), 7)
+    assert numbers(history.fill([stored(7), stored(9)], 9)) == [7, 9]
+    assert history.hear(stored(9), 7) is Verdict.OLD
+
+
+def test_what_was_heard_and_has_expired_before_it_was_fetched_is_delivered():
+    history = begun(3)
+    history.hear(stored(9), 7)
+    assert numbers(history.fill([], 9)) == [9]
+
+
+def test_a_gap_behind_what_was_fetched_is_another_gap():
+    history = begun(3)
+    history.hear(stored(9), 7)
+    history.hear(stored(15), 13)
+    assert numbers(history.fill([stored(7)], 7)) == [7, 9]
+    assert history.incomplete
+    assert history.awaited == 13
+    assert numbers(history.fill([stored(13)], 13)) == [13, 15]
+
+
+def test_before_its_beginning_is_known_a_room_delivers_nothing_and_loses_nothing():
+    history = History(KEPT)
+    assert history.hear(stored(9), 7) is Verdict.BEHIND_GAP
+    assert history.incomplete
+    history.begin(4)
+    assert numbers(history.fill([stored(5), stored(7)], 7)) == [5, 7, 9]
+
+
+def test_a_position_of_the_whole_stream_does_for_an_empty_room():
+    history = begun(reach=100)
+    assert history.hear(stored(120), 0) is Verdict.NEXT
+    assert history.reach == 100
+
+
+def test_the_newest_are_remembered_and_those_behind_a_place_are_all_there_are():
+    history = begun(*range(1, 21))
+    assert history.reach == 20 - KEPT
+    assert numbers(history.newest(3)) == [18, 19, 20]
+    assert numbers(history.newest(0)) == []
+    assert numbers(history.behind(17)) == [18, 19, 20]
+    assert numbers(history.behind(20)) == []
+    assert numbers(history.behind(history.reach)) == list(range(13, 21))
+
+
+def test_what_is_too_old_is_not_shown():
+    history = History(KEPT)
+    history.begin(0)
+    history.fill([stored(1, second=10), stored(2, second=20), stored(3, second=30)], 3)
+    assert numbers(history.newest(5, not_before="2026-11-24T09:00:20")) == [2, 3]
+
+
+def test_a_room_that_forgot_begins_anew():
+    history = begun(3, 7)
+    history.hear(stored(20), 15)
+    history.forget()
+    assert history.incomplete
+    assert not history.passed(1)
+    history.begin(0)
+    assert numbers(history.fill([stored(1)], 1)) == [1]
+
+
+@given(st.integers(0, 2**32), st.integers(0, 60), st.floats(0, 0.9), st.floats(0, 0.9))
+def test_with_any_losses_and_repetitions_every_message_comes_once_and_in_order(
+    seed: int, already: int, loss: float, repetition: float
+):
+    dice = random.Random(seed)
+    sequences = sorted(dice.sample(range(1, 400), 80))
+    delivered = sequences[:already]
+    history = begun(*delivered)
+    for index in range(already, len(sequences)):
+        sequence, previous = sequences[index], sequences[index - 1] if index else 0
+        for _ in range(1 + (dice.random() < repetition)):
+            if dice.random() >= loss and history.hear(stored(sequence), previous) is Verdict.NEXT:
+                delivered.append(sequence)
+        if history.incomplete and dice.random() < 0.3:
+            up_to = dice.choice([history.awaited, sequence])
+            reached = dice.choice([up_to, sequence])
+            position = history.position or 0
+            fetched = [stored(one) for one in sequences if position < one <= reached]
+            delivered += numbers(history.fill(fetched, up_to))
+    position = history.position or 0
+    delivered += numbers(history.fill([stored(one) for one in sequences if one > position], sequences[-1]))
+    assert delivered == sequences
+    assert numbers(history.newest(KEPT)) == sequences[-KEPT:]
