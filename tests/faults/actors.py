@@ -58,6 +58,8 @@ class Departure:
     user: str
     room: str
     at: float
+    gateway: int | None = None
+    """The one that the connection was lost with; None when the client dropped it."""
 
 
 @dataclass
@@ -287,7 +289,7 @@ class Actor:
         self._take_in(session)
         session.closed = time.monotonic()
         if self.mortal and self.wanted is not None:
-            self.departures.append(Departure(self.user, self.wanted, session.closed))
+            self.departures.append(Departure(self.user, self.wanted, session.closed, session.gateway))
             self.wanted, self.away = None, True
             self._unanswered.clear()
 

@@ -54,12 +54,16 @@ class Ghost:
     room: str
     lost: float
     due_from: float
+    killed: bool = False
+    """Its gateway was killed, and nothing else happened."""
 
 
 @dataclass
 class Verdict:
     violations: list[str] = field(default_factory=list)
     ghost_seconds: list[float] = field(default_factory=list)
+    killed_ghost_seconds: list[float] = field(default_factory=list)
+    """Of those whose gateway was killed."""
 
 
 def spelled(records: Iterable[Record], groups: dict[str, int]) -> list[str]:
@@ -139,6 +143,8 @@ def ghosts(
                 continue  # was not there, or does not know yet: then the rosters at rest differ
             took = later[0] - ghost.due_from
             verdict.ghost_seconds.append(max(0.0, later[0] - ghost.lost))
+            if ghost.killed:
+                verdict.killed_ghost_seconds.append(verdict.ghost_seconds[-1])
             if took > bound_seconds:
                 verdict.violations.append(
                     f"{ghost.user} was shown to {record.user} for {took:.1f} s after the loss, {bound_seconds} allowed"

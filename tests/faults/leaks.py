@@ -3,7 +3,8 @@
 import asyncio
 from dataclasses import dataclass
 
-from tests.faults.system import GATEWAYS, System
+from shared import subjects
+from tests.faults.system import GATEWAYS, REPLICAS, System
 from tests.support.processes import ServiceProcess
 from tests.support.waiting import eventually
 
@@ -55,13 +56,26 @@ async def leaks(system: System, base: Base) -> list[str]:
 
     async def gone() -> bool:
         found[:] = [leak for process in system.services for leak in await _leaks_of(process, base)]
+        found.extend(await _consumers_left(system))
         return not found
 
     try:
         await eventually(gone, "nothing is left", SETTLED_SECONDS)
     except AssertionError:
         return found
+    for process in system.services:
+        count = await _count(process)
+        if count.pid != base.counts[process.admin_url].pid:
+            # It was started again: from here on it is compared with itself.
+            base.counts[process.admin_url] = count
     return []
+
+
+async def _consumers_left(system: System) -> list[str]:
+    """Each replica follows each bucket once, and nobody follows the chat for long."""
+    expected = {subjects.PRESENCE_STREAM: REPLICAS, subjects.GATEWAYS_STREAM: REPLICAS, subjects.CHAT_STREAM: 0}
+    counts = {stream: (await system.stream(stream))["state"]["consumer_count"] for stream in expected}
+    return [f"{stream} has {count} consumers" for stream, count in counts.items() if count != expected[stream]]
 
 
 async def _leaks_of(process: ServiceProcess, base: Base) -> list[str]:

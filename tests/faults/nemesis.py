@@ -98,9 +98,9 @@ async def _kill_all_presence(system: System, _target: int) -> Mend:
 # --- NATS --------------------------------------------------------------------------------------------------
 
 
-async def _leader(system: System) -> NatsServer:
+async def _leader(system: System, stream: str = subjects.PRESENCE_STREAM) -> NatsServer:
     try:
-        return await system.leader_of(subjects.PRESENCE_STREAM)
+        return await system.leader_of(stream)
     except (OSError, TimeoutError, KeyError, StopIteration, nats.errors.Error):
         return system.nodes[0]  # another fault has left none
 
@@ -111,6 +111,18 @@ async def _kill_node_of_gateway(system: System, target: int) -> Mend:
 
 async def _freeze_node_of_gateway(system: System, target: int) -> Mend:
     return await _freeze(system.node_of(target))
+
+
+async def _kill_node_of_replica(system: System, target: int) -> Mend:
+    return await _kill(await asyncio.to_thread(system.node_of_presence, target))
+
+
+async def _kill_chat_leader(system: System, _target: int) -> Mend:
+    return await _kill(await _leader(system, subjects.CHAT_STREAM))
+
+
+async def _freeze_chat_leader(system: System, _target: int) -> Mend:
+    return await _freeze(await _leader(system, subjects.CHAT_STREAM))
 
 
 async def _kill_leader(system: System, _target: int) -> Mend:
@@ -188,6 +200,9 @@ _FAULTS: dict[str, Callable[[System, int], Awaitable[Mend]]] = {
     "kill all of presence": _kill_all_presence,
     "kill the NATS node of a gateway": _kill_node_of_gateway,
     "freeze the NATS node of a gateway": _freeze_node_of_gateway,
+    "kill the NATS node of a presence replica": _kill_node_of_replica,
+    "kill the leader of the chat stream": _kill_chat_leader,
+    "freeze the leader of the chat stream": _freeze_chat_leader,
     "kill the leader of the presence stream": _kill_leader,
     "freeze the leader of the presence stream": _freeze_leader,
     "cut a gateway off": _cut_gateway,

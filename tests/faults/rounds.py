@@ -46,6 +46,7 @@ class Round:
     violations: list[str] = field(default_factory=list)
     convergence_seconds: float = 0.0
     ghost_seconds: list[float] = field(default_factory=list)
+    killed_ghost_seconds: list[float] = field(default_factory=list)
     operations: int = 0
     messages: int = 0
     said: int = 0
@@ -196,7 +197,7 @@ def _judge(outcome: Round, actors: list[Actor], began: float, healthy: float, re
     touched = frozenset(gateway for fault in outcome.faults for gateway in fault.gateways)
     verdict = ghosts(records, _ghosts(outcome.faults, actors, began, healthy), GONE_SECONDS, touched)
     outcome.violations += verdict.violations
-    outcome.ghost_seconds = verdict.ghost_seconds
+    outcome.ghost_seconds, outcome.killed_ghost_seconds = verdict.ghost_seconds, verdict.killed_ghost_seconds
 
 
 def _judge_chat(outcome: Round, actors: list[Actor], began: float, stored: Stored, losses: list[float]) -> None:
@@ -233,9 +234,18 @@ def _tenures(actors: list[Actor], began: float, rested: float, excused: frozense
 
 def _ghosts(faults: list[Fault], actors: list[Actor], began: float, healthy: float) -> list[Ghost]:
     only_gateways_died = all(fault.ends_gateway for fault in faults)
+    struck = [gateway for fault in faults for gateway in fault.gateways]
+    # While NATS and presence are there, and no gateway is struck twice, there is no excuse.
+    at_once = len(set(struck)) == len(struck) and not any(_takes_nats_or_presence(fault) for fault in faults)
     tabs = [actor.user for actor in actors]
     return [
-        Ghost(lost.user, lost.room, lost.at, lost.at if only_gateways_died else max(lost.at, healthy))
+        Ghost(
+            lost.user,
+            lost.room,
+            lost.at,
+            lost.at if at_once else max(lost.at, healthy),
+            killed=only_gateways_died and lost.gateway in struck,
+        )
         for actor in actors
         for lost in actor.departures
         if lost.at >= began and tabs.count(actor.user) == 1
@@ -249,11 +259,19 @@ def _excused(faults: list[Fault]) -> frozenset[int]:
         spans = sorted(
             (fault.delay_seconds, fault.delay_seconds + fault.seconds + _RECOVERY_SECONDS)
             for fault in faults
-            if gateway in fault.gateways or "NATS" in fault.name or "routes" in fault.name or "leader" in fault.name
+            if gateway in fault.gateways or _takes_nats(fault)
         )
-        if _longest(spans) - _RECOVERY_SECONDS > GIVEN_UP_SECONDS - _RECOVERY_SECONDS:
+        if _longest(spans) > GIVEN_UP_SECONDS:
             excused.add(gateway)
     return frozenset(excused)
+
+
+def _takes_nats(fault: Fault) -> bool:
+    return any(word in fault.name for word in ("NATS", "routes", "leader"))
+
+
+def _takes_nats_or_presence(fault: Fault) -> bool:
+    return _takes_nats(fault) or fault.name == "kill all of presence"
 
 
 def _longest(spans: list[tuple[float, float]]) -> float:

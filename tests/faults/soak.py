@@ -118,12 +118,7 @@ class Soak:
         print(f"\n{'fault':<{width}}injected")
         for name in NAMES:
             print(f"{name:<{width}}{injected[name]:8}")
-        killed = [
-            seconds
-            for outcome in self._rounds
-            if outcome.faults and all(fault.ends_gateway for fault in outcome.faults)
-            for seconds in outcome.ghost_seconds
-        ]
+        killed = [seconds for outcome in self._rounds for seconds in outcome.killed_ghost_seconds]
         convergence = [outcome.convergence_seconds for outcome in self._rounds]
         every_ghost = [seconds for outcome in self._rounds for seconds in outcome.ghost_seconds]
         rows = [

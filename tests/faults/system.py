@@ -98,11 +98,16 @@ class System:
                 return node
         return self.nodes[0]
 
+    def node_of_presence(self, number: int) -> NatsServer:
+        """One of the nodes that presence replicas are connected to; any, when they are connected to none."""
+        found = [node for node in self.nodes if _serves_presence(node)] or self.nodes
+        return found[number % len(found)]
+
     async def leader_of(self, stream: str) -> NatsServer:
-        name = (await self._stream(stream))["cluster"]["leader"]
+        name = (await self.stream(stream))["cluster"]["leader"]
         return next(node for node in self.nodes if node.name == name)
 
-    async def _stream(self, stream: str) -> dict[str, Any]:
+    async def stream(self, stream: str) -> dict[str, Any]:
         """What JetStream says of a stream. Raises OSError or nats.errors.Error."""
         connection = await self.connect()
         try:
@@ -130,7 +135,7 @@ class System:
             if (await asyncio.to_thread(http_get, f"{node.monitor_url}/healthz", 1))[0] != 200:
                 return False
         try:
-            return all([_is_whole(await self._stream(stream)) for stream in STREAMS])
+            return all([_is_whole(await self.stream(stream)) for stream in STREAMS])
         except (OSError, TimeoutError, nats.errors.Error):
             return False
 
@@ -139,6 +144,11 @@ class System:
         self.losses.append(time.monotonic())
         for node in self.nodes:
             shutil.rmtree(node.log.parent / "store", ignore_errors=True)
+
+
+def _serves_presence(node: NatsServer) -> bool:
+    connections = node.monitor("connz").get("connections", [])
+    return any(connection.get("name") == "studyroom-presence" for connection in connections)
 
 
 async def _quiet(_error: Exception) -> None:
