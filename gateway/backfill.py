@@ -9,7 +9,8 @@ import asyncio
 import random
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from gateway.chat_stream import ChatStream, Trimmed
 from gateway.history import Stored
@@ -36,6 +37,15 @@ _SPREAD_SECONDS = 0.5
 _SPREAD_FROM_ROOMS = 32
 
 
+@dataclass(slots=True)
+class _Acknowledged:
+    """A message that was stored and is not heard yet."""
+
+    sequence: int
+    since: float
+    unknown: Callable[[], None]
+
+
 class Backfill:
     def __init__(
         self, rooms: Rooms, stream: ChatStream, tasks: Tasks, metrics: GatewayMetrics, *, at_most: int
@@ -52,8 +62,9 @@ class Backfill:
         """Those in doubt again while they are being put right."""
         self._checks: list[tuple[float, Room]] = []
         """When rooms are to be compared with the stream (monotonic seconds)."""
-        self._acknowledged: dict[Room, tuple[int, float]] = {}
-        """Sequences that were stored and not heard yet, and since when."""
+        self._acknowledged: dict[Room, list[_Acknowledged]] = defaultdict(list)
+        self._replaced: set[Room] = set()
+        """Rooms that had members when the stream was replaced: all that is in the new one is new to them."""
         self._doubtful = asyncio.Event()
 
     # --- one room -----------------------------------------------------------------------------------------
@@ -133,6 +144,8 @@ class Backfill:
 
     async def _begin(self, room: Room) -> None:
         """Raises BusError."""
+        if room in self._replaced and await self._begin_from_the_start(room):
+            return
         newest = await self._newest(room)
         if newest:
             room.begin_chat(newest[0].sequence - 1, newest)
@@ -141,6 +154,18 @@ class Backfill:
         empty_up_to = (await self._stream.learn()).last
         newest = await self._newest(room)
         room.begin_chat(newest[0].sequence - 1 if newest else empty_up_to, newest)
+
+    async def _begin_from_the_start(self, room: Room) -> bool:
+        """False when that is too much, or nothing. Raises BusError."""
+        try:
+            last = await self._stream.last(room.id)
+            everything = await self._stream.behind(room.id, 0, up_to=last or 0, at_most=self._at_most)
+        except Trimmed:
+            everything = []
+        self._replaced.discard(room)
+        if everything:
+            room.begin_chat(0, everything)
+        return bool(everything)
 
     async def _newest(self, room: Room) -> list[Stored]:
         """Raises BusError."""
@@ -171,6 +196,7 @@ class Backfill:
     def replaced(self) -> None:
         """The stream is another one."""
         log.warning("the stream of chat is another one")
+        self._replaced = {room for room in self._rooms if len(room)}
         for room in self._rooms:
             room.forget_chat()
             self.catch_up(room)
@@ -181,11 +207,15 @@ class Backfill:
         if room is not None:
             self.catch_up(room)
 
-    def acknowledged(self, room_id: RoomId, sequence: int) -> None:
-        """A message was stored: it should be heard soon."""
+    def acknowledged(self, room_id: RoomId, sequence: int, unknown: Callable[[], None]) -> None:
+        """A message was stored: it should be heard soon. `unknown` is called when members are not told of it."""
         room = self._rooms.get(room_id)
-        if room is not None and not room.history.passed(sequence):
-            self._acknowledged[room] = (sequence, time.monotonic())
+        if room is None:
+            return
+        if not room.history.passed(sequence):
+            self._acknowledged[room].append(_Acknowledged(sequence, time.monotonic(), unknown))
+        elif sequence <= room.history.begun:
+            unknown()
 
     async def run(self) -> None:
         """Never returns."""
@@ -220,15 +250,25 @@ class Backfill:
         if compare:
             await self._stream.learn()
             due = set(self._rooms)
+            self._replaced &= due
         if due:
             await self._compare(due)
 
     def _check_acknowledged(self, now: float) -> None:
-        for room, (sequence, since) in list(self._acknowledged.items()):
-            if room.history.passed(sequence) or not self._is_hosted(room):
+        for room, stored in list(self._acknowledged.items()):
+            waiting = []
+            for message in stored:
+                if not room.history.passed(message.sequence):
+                    waiting.append(message)
+                elif message.sequence <= room.history.begun:
+                    message.unknown()
+            if not waiting or not self._is_hosted(room):
                 del self._acknowledged[room]
-            elif now - since > _IN_FLIGHT_SECONDS:
-                del self._acknowledged[room]
+                continue
+            self._acknowledged[room] = waiting
+            if any(now - message.since > _IN_FLIGHT_SECONDS for message in waiting):
+                for message in waiting:
+                    message.since = now
                 self._lost(room)
 
     def _check_later(self, room: Room) -> None:

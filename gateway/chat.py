@@ -28,6 +28,8 @@ _SETTLE_POLL_SECONDS = 0.01
 
 Unknown = Callable[[MessageId], None]
 """Called once when a message has no acknowledgement: its outcome is unknown."""
+Acknowledged = Callable[[RoomId, int, Callable[[], None]], None]
+"""Room and sequence of a stored message, and what is to be called when it will not be heard here."""
 Known = Callable[[Stored], None]
 """Called with the stored message when it had been stored before."""
 
@@ -50,9 +52,9 @@ class ChatPublisher:
         stream: ChatStream,
         *,
         deadline_seconds: float,
-        acknowledged: Callable[[RoomId, int], None],
+        acknowledged: Acknowledged,
     ) -> None:
-        """`acknowledged` is called with the sequence of each message that was stored."""
+        """`acknowledged` is told of each message that was stored; its author sees it when it is heard."""
         self._bus = bus
         self._stream = stream
         self._acknowledged = acknowledged
@@ -113,10 +115,11 @@ class ChatPublisher:
             return
         del self._pending[token]
         self._metrics.commit_latency.observe(time.monotonic() - pending.published)
-        self._acknowledged(pending.room, stored.sequence)
         if stored.duplicate:
             self._metrics.duplicates.inc()
             self._tasks.spawn("answer a repeated chat", self._answer_repeated(stored.sequence, pending))
+        else:
+            self._acknowledged(pending.room, stored.sequence, lambda: pending.unknown(pending.message))
 
     async def _answer_repeated(self, sequence: int, pending: _Pending) -> None:
         """The stream does not announce a message twice, so its author is told what is stored."""

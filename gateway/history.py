@@ -42,6 +42,8 @@ class History:
     kept: int
     position: int | None = None
     """A sequence of the stream; None before `begin`."""
+    begun: int = 0
+    """Where it began the last time: what is older was not told to members here, not from then on."""
     reach: int = 0
     """Every message of the room between here and `position` is remembered."""
     _tail: deque[Stored] = field(default_factory=deque)
@@ -74,7 +76,7 @@ class History:
     def begin(self, reach: int) -> None:
         """Messages up to `reach` are none of ours: those behind it are to be filled in, or heard."""
         self._tail.clear()
-        self.position = self.reach = reach
+        self.position = self.reach = self.begun = reach
 
     def fill(self, fetched: Iterable[Stored], up_to: int) -> list[Stored]:
         """What is to be delivered now, in order.

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Coroutine, Iterator, Mapping
 from typing import Any
 
+from gateway.admission import Admission
 from gateway.backfill import Backfill
 from gateway.connection import Connection
 from gateway.metrics import GatewayMetrics
@@ -38,6 +39,7 @@ _HISTORY_PATIENCE = 0.6
 """Share of the join deadline after which a client that does not resume is let in without history."""
 _REFRESH_ATTEMPTS = 3
 _RESTORED_AT_ONCE = 64
+_JOINED_AT_ONCE = 32
 _SPREAD_SECONDS = 0.5
 _SPREAD_FROM_ROOMS = 32
 _NOTHING = CompareRequest(epoch="", rooms={})
@@ -68,6 +70,7 @@ class Membership:
         self._backfill = backfill
         self._resumes = resumes
         self._join_deadline_seconds = join_deadline_seconds
+        self._admission = Admission(_JOINED_AT_ONCE, patience_seconds=join_deadline_seconds)
         self._under_way: set[asyncio.Task[None]] = set()
         self._restore_slots = asyncio.Semaphore(_RESTORED_AT_ONCE)
         self._restoring: dict[ConnectionId, asyncio.Task[None]] = {}
@@ -109,22 +112,22 @@ class Membership:
         result, code = "failed", ErrorCode.PRESENCE_UNAVAILABLE
         asked = entered = False
         try:
-            async with asyncio.timeout(self._join_deadline_seconds), self._rooms.hold(room_id) as room:
-                leaving = self._last_leave.get((connection.id, room_id))
-                if leaving is not None:
-                    await asyncio.shield(leaving)
-                if not connection.open:
-                    return
-                asked = True
-                self._backfill.host(room)
-                await self._enter(connection, room)
+            async with self._rooms.hold(room_id) as room:
+                async with self._admission.turn():
+                    deadline = asyncio.get_running_loop().time() + self._join_deadline_seconds
+                    async with asyncio.timeout_at(deadline):
+                        leaving = self._last_leave.get((connection.id, room_id))
+                        if leaving is not None:
+                            await asyncio.shield(leaving)
+                        if not connection.open:
+                            return
+                        asked = True
+                        self._backfill.host(room)
+                        await self._enter(connection, room)
+                        self._admission.got_through()
                 code = ErrorCode.CHAT_UNAVAILABLE
-                patience_seconds = (began + _HISTORY_PATIENCE * self._join_deadline_seconds) - time.perf_counter()
-                resumption = await self._resumes.prepare(room, join, patience_seconds=patience_seconds)
-                while not room.has_member(connection.user):
-                    # It was removed again between presence's answer and now.
-                    await self._enter(connection, room, again=True)
-                    resumption = await self._resumes.prepare(room, join, patience_seconds=0)
+                async with asyncio.timeout_at(deadline):
+                    resumption = await self._prepare(connection, room, join, deadline)
                 if connection.open:
                     self._admit(connection, room, resumption)
                     result, entered = "joined", True
@@ -147,6 +150,17 @@ class Membership:
                 self._tell_left(connection.place(room_id), lost=True)
                 connection.end_stay()
             self._metrics.join_duration.labels(result=result).observe(time.perf_counter() - began)
+
+    async def _prepare(self, connection: Connection, room: Room, join: JoinRoomPayload, deadline: float) -> Resumption:
+        """What the connection is to be told of the room's chat; it is in the roster when this returns."""
+        history_by = deadline - (1 - _HISTORY_PATIENCE) * self._join_deadline_seconds
+        patience_seconds = history_by - asyncio.get_running_loop().time()
+        resumption = await self._resumes.prepare(room, join, patience_seconds=patience_seconds)
+        while not room.has_member(connection.user):
+            # It was removed again between presence's answer and now.
+            await self._enter(connection, room, again=True)
+            resumption = await self._resumes.prepare(room, join, patience_seconds=0)
+        return resumption
 
     def _admit(self, connection: Connection, room: Room, resumption: Resumption) -> None:
         if connection not in room:
@@ -192,7 +206,7 @@ class Membership:
                     await room.heard(first)
             except TimeoutError:
                 self._metrics.barrier_retries.inc()
-                with_roster = True
+                with_roster = not room.consistent
                 barrier = min(2 * barrier, _BARRIER_MAX_SECONDS)
                 continue
             return told

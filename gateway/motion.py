@@ -63,6 +63,8 @@ class Motion:
         self._new_cursors: Due = {}
         self._new_typing: Due = {}
         """What members here are to be told next, of members on all gateways."""
+        self.version = 0
+        """Counts up with every change of what `cursor` tells."""
         self._asked = self._delivery_asked = False
         self._knows_members = False
         self._moved: set[UserId] = set()
@@ -144,6 +146,7 @@ class Motion:
             for stranger in cursors.keys() - self._members:
                 del cursors[stranger]
             self._cursors.update(cursors)
+            self.version += 1
             self._fanout.say_cursors(cursors)
         if self._new_typing:
             typing, self._new_typing = self._new_typing, {}
@@ -188,19 +191,21 @@ class Motion:
 
     # --- what is known ------------------------------------------------------------------------------------
 
-    def cursor(self, user: UserId) -> CursorPosition | None:
-        for _, ready in self._newest_cursors([user]):
-            return CursorPosition.model_validate_json(cursor_of(ready))
-        return None
+    def cursor(self, user: UserId) -> bytes | None:
+        """The `CursorPosition` JSON that members here have been told."""
+        known = self._cursors.get(user)
+        return None if known is None else cursor_of(payload_of(known[0]))
 
     def learn_cursor(self, user: UserId, position: CursorPosition) -> None:
         """Presence knows a cursor; what was heard directly is newer."""
         if user not in self._cursors:
             self._cursors[user] = (text_frame(encode_cursor(user, position)), 0)
+            self.version += 1
 
     def forget(self, user: UserId) -> None:
         """The user has left the room."""
         self._cursors.pop(user, None)
+        self.version += 1
         self._moved.discard(user)
         self._typing.pop(user, None)
         for notices in (self._due_cursors, self._due_typing, self._new_cursors, self._new_typing):

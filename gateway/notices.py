@@ -1,32 +1,66 @@
 """Client-ready messages about members, from what the gateway knows of them."""
 
+from collections.abc import Callable, Mapping
+
 from gateway.roster import Change, Notice
 from shared.ids import UserId
 from shared.messages import (
     CursorPosition,
     CursorUpdate,
     CursorUpdatePayload,
+    JoinedRoom,
+    JoinedRoomPayload,
     TypingStatus,
     TypingStatusPayload,
-    UserJoined,
     UserLeft,
     UserLeftPayload,
-    UserPayload,
     UserPresence,
-    UserUpdated,
     encode,
+    encode_part,
 )
+from shared.presence import Profile
+
+_NO_CURSOR = b"null}"
+"""How the JSON of a member without a cursor ends."""
 
 
-def encode_notice(notice: Notice) -> bytes:
-    if notice.change is Change.LEFT:
-        return encode(UserLeft.model_construct(payload=UserLeftPayload.model_construct(user_id=notice.user)))
-    profile = notice.profile
-    user = UserPresence.model_construct(
-        user_id=notice.user, username=profile.username, avatar_url=profile.avatar_url, cursor=None
+def encode_member(user: UserId, profile: Profile) -> bytes:
+    """The member as others are shown it, without a cursor."""
+    return encode_part(
+        UserPresence.model_construct(
+            user_id=user, username=profile.username, avatar_url=profile.avatar_url, cursor=None
+        )
     )
-    kind = UserJoined if notice.change is Change.JOINED else UserUpdated
-    return encode(kind.model_construct(payload=UserPayload.model_construct(user=user)))
+
+
+def encode_notice(notice: Notice, member: bytes) -> bytes:
+    """`member`: as `encode_member` gives it."""
+    match notice.change:
+        case Change.LEFT:
+            return encode(UserLeft.model_construct(payload=UserLeftPayload.model_construct(user_id=notice.user)))
+        case Change.JOINED:
+            return b'{"type":"UserJoined","payload":{"user":%b}}' % member
+        case Change.UPDATED:
+            return b'{"type":"UserUpdated","payload":{"user":%b}}' % member
+
+
+def encode_joined_room(payload: JoinedRoomPayload, members: bytes) -> bytes:
+    """`payload` has no users; `members` are those of `encode_members`."""
+    empty = encode(JoinedRoom.model_construct(payload=payload))
+    return empty.replace(_NO_USERS, b'"users":[%b]' % members, 1)
+
+
+_NO_USERS = b'"users":[]'
+
+
+def encode_members(members: Mapping[UserId, bytes], cursor_of: Callable[[UserId], bytes | None]) -> bytes:
+    """What is in the brackets of `JoinedRoom.users`. `cursor_of`: a member's `CursorPosition` as JSON."""
+    return b",".join(
+        [
+            member if (cursor := cursor_of(user)) is None else member[: -len(_NO_CURSOR)] + cursor + b"}"
+            for user, member in members.items()
+        ]
+    )
 
 
 def encode_cursor(user: UserId, position: CursorPosition) -> bytes:

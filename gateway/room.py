@@ -19,7 +19,7 @@ from gateway.history import History, Stored, Verdict
 from gateway.metrics import GatewayMetrics
 from gateway.motion import Motion, Publish
 from gateway.neighbours import Neighbours
-from gateway.notices import encode_notice
+from gateway.notices import encode_joined_room, encode_member, encode_members, encode_notice
 from gateway.outbox import Item, Kind
 from gateway.roster import Change, Notice, Roster
 from gateway.wheel import Wheel
@@ -29,7 +29,7 @@ from shared import subjects
 from shared.chat import with_sequence
 from shared.headers import INGRESS, LAST_SEQUENCE, SEQUENCE, TIME, is_removal
 from shared.ids import GatewayId, RoomId, UserId
-from shared.messages import ChatReset, ChatResetPayload, JoinedRoom, JoinedRoomPayload, UserPresence, encode
+from shared.messages import ChatReset, ChatResetPayload, JoinedRoomPayload, encode
 from shared.presence import LEASE_SECONDS, Entry, RoomState, RosterReply
 
 log = logs.get(__name__)
@@ -79,6 +79,9 @@ class Room:
         self._metrics = metrics
         self._surroundings = surroundings
         self._roster = Roster()
+        self._shown: dict[UserId, bytes] = {}
+        """The members of the roster as JSON, without their cursors."""
+        self._encoded_users = (-1, b"")
         self._hearing = Hearing()
         self.history = History(surroundings.history_kept)
         self._chat_begun = False
@@ -122,13 +125,13 @@ class Room:
             lines = self._surroundings.newest(history)
         payload = JoinedRoomPayload.model_construct(
             room_id=self.id,
-            users=self._users(),
+            users=[],
             epoch=self.chat_epoch,
             recovered=resumption.recovered,
             history=len(lines),
             last_seq=history.position,
         )
-        frames = [text_frame(encode(JoinedRoom.model_construct(payload=payload)))]
+        frames = [text_frame(encode_joined_room(payload, self._users()))]
         frames += [text_frame(stored.ready) for stored in lines]
         self.fanout.admit(recipient, b"".join(frames))
         self._metrics.traffic.replies_sent["JoinedRoom"] += 1
@@ -335,12 +338,21 @@ class Room:
                 self._surroundings.connection_is_missing(recipient)
         # Nobody is told of their own coming and going; whoever is connected is here, as far as they can tell.
         own = None if notice.change is Change.UPDATED else notice.user
-        self.fanout.say(Item(text_frame(encode_notice(notice)), _KINDS[notice.change]), not_to=own)
+        frame = text_frame(encode_notice(notice, self._show(notice)))
+        self.fanout.say(Item(frame, _KINDS[notice.change]), not_to=own)
 
-    def _users(self) -> list[UserPresence]:
-        users = self._roster.users()
-        for index, user in enumerate(users):
-            position = self.motion.cursor(user.user_id)
-            if position is not None:
-                users[index] = user.model_copy(update={"cursor": position})
+    def _show(self, notice: Notice) -> bytes:
+        """Keep what joiners are told in line with the roster. The member as JSON."""
+        self._encoded_users = (-1, b"")
+        if notice.change is Change.LEFT:
+            return self._shown.pop(notice.user)
+        member = self._shown[notice.user] = encode_member(notice.user, notice.profile)
+        return member
+
+    def _users(self) -> bytes:
+        """The members as JSON, encoded anew when something has changed."""
+        version, users = self._encoded_users
+        if version != self.motion.version:
+            version, users = self.motion.version, encode_members(self._shown, self.motion.cursor)
+            self._encoded_users = version, users
         return users

@@ -275,6 +275,11 @@ def encode(message: ServerMessage | ClientMessage) -> bytes:
     return message.__pydantic_serializer__.to_json(message)
 
 
+def encode_part(part: UserPresence) -> bytes:
+    """The same of what stands inside messages."""
+    return part.__pydantic_serializer__.to_json(part)
+
+
 def _explain(error: ValidationError) -> InvalidMessage:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     match first["type"]:
