@@ -37,6 +37,14 @@ test-quick: install ## Only the tests that start no process
 soak: install ## Random faults under load, judged by the checker; ARGS="--minutes 20 --seed 7"
 	@$(BIN)/python -m tests.faults.soak $(ARGS)
 
+.PHONY: bench
+bench: install ## Measure against the peers, alone on the machine; ARGS="--groups traffic --repeats 1"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@for peer in ws_node socketio_node; do \
+	  if command -v npm >/dev/null; then npm ci --silent --prefix benchmarks/peers/$$peer; fi; \
+	done
+	@$(BIN)/python -m benchmarks.run $(ARGS)
+
 .PHONY: check
 check: install ## Format, lint, types, import contracts, dead code, generated files
 	@$(BIN)/ruff format --check -q .

@@ -1,13 +1,17 @@
 """A gateway that does not wait for an event of its own before it calls a roster complete.
 
+Nor for the history of the chat, which takes as long where the way to the streams' leaders is slow.
+
 Run instead of `studyroom gateway`, to show that the test of the join barrier can fail.
 """
 
 import asyncio
 
 from gateway.hearing import Hearing
-from gateway.room import Room
+from gateway.resume import Resumes
+from gateway.room import Resumption, Room
 from services.cli import main
+from shared.messages import JoinRoomPayload
 
 
 async def _heard(room: Room, _sequence: int) -> None:
@@ -15,7 +19,13 @@ async def _heard(room: Room, _sequence: int) -> None:
         await asyncio.sleep(0.001)
 
 
+async def _prepare(_resumes: Resumes, _room: Room, _join: JoinRoomPayload, *, patience_seconds: float) -> Resumption:
+    assert patience_seconds
+    return Resumption()
+
+
 Hearing.consistent = property(lambda hearing: hearing.loaded is not None)  # type: ignore[method-assign,assignment]
+Resumes.prepare = _prepare  # type: ignore[method-assign,assignment]
 Room.heard = _heard  # type: ignore[method-assign,assignment]
 
 if __name__ == "__main__":

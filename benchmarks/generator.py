@@ -1,0 +1,82 @@
+"""The load generator, built from `load/load.c` and run on a core of its own."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SOURCE = Path(__file__).parent / "load" / "load.c"
+SERVER_CORE, GENERATOR_CORE = 0, 1
+_TIMEOUT_SECONDS = 240.0
+
+
+class GeneratorMissing(Exception):
+    """There is no C compiler; `str()` says how to get one."""
+
+
+class Failed(Exception):
+    """The server did not do what the shape asks; `str()` says what happened."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the generator saw, see its source; CPU seconds and resident memory by process name."""
+
+    seen: Mapping[str, Any]
+    cpu_seconds: Mapping[str, float]
+
+    @property
+    def cpu_us_per_delivery(self) -> float:
+        return float(sum(self.cpu_seconds.values()) * 1e6 / max(1, self.seen["received"]))
+
+    @property
+    def deliveries_per_second(self) -> float:
+        return float(self.seen["received"] / self.seen["seconds"])
+
+    def resident_kb(self, when: str = "resident_kb") -> int:
+        return int(sum(self.seen[when].values()))
+
+
+class Generator:
+    def __init__(self, directory: Path) -> None:
+        """Builds it. Raises GeneratorMissing."""
+        compiler = shutil.which("cc") or shutil.which("gcc")
+        if compiler is None:
+            raise GeneratorMissing("the load generator needs a C compiler: apt-get install gcc libc6-dev")
+        self._program = directory / "load"
+        subprocess.run(
+            [compiler, "-O2", "-Wall", "-std=gnu11", "-o", str(self._program), str(SOURCE)],
+            check=True,
+        )
+
+    def run(self, dialect: str, ports: list[int], pids: Mapping[int, str], **options: object) -> Outcome:
+        """`pids`: the server's processes with their names, to be accounted. Raises Failed."""
+        words = [str(self._program), "--dialect", dialect, "--ports", ",".join(map(str, ports))]
+        words += ["--pids", ",".join(map(str, pids))]
+        for name, value in options.items():
+            number = int(value) if isinstance(value, bool) else value
+            words += [f"--{name.replace('_', '-')}", str(number)]
+        try:
+            done = subprocess.run(
+                words,
+                check=False,
+                capture_output=True,
+                text=True,
+                timeout=_TIMEOUT_SECONDS,
+                preexec_fn=lambda: os.sched_setaffinity(0, {GENERATOR_CORE}),
+            )
+        except subprocess.TimeoutExpired as error:
+            raise Failed("no end in time") from error
+        if done.returncode:
+            raise Failed(done.stderr.strip().splitlines()[-1] if done.stderr else f"status {done.returncode}")
+        seen: dict[str, Any] = json.loads(done.stdout)
+        cpu: dict[str, float] = {}
+        for pid, seconds in seen.pop("cpu").items():
+            cpu[pids[int(pid)]] = cpu.get(pids[int(pid)], 0.0) + seconds
+        if done.stderr:
+            seen["said"] = done.stderr.strip()
+        return Outcome(seen, cpu)

@@ -1,0 +1,748 @@
+/* The load generator: many WebSocket clients in one thread, light enough not to be what is measured.
+ *
+ * Every message carries a mark, ~<Unix-less microseconds>.<sender>.<number>~ and a filler. Each receiver checks of each
+ * mark that its filler is whole, that the sender is of its own room, and that the sender's numbers rise; at the end the
+ * last number of every sender must have come. Whatever stands around the mark is the dialect of the server.
+ *
+ * One JSON object on standard output; what went wrong on the way is on standard error. Times are microseconds of
+ * CLOCK_MONOTONIC, CPU is user + system seconds of the named processes within the measured window.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { MARK = 33, FILLER = 16, BUFFER = 8 << 20, BINS = 2048, EVENTS = 1024, MAX_PIDS = 64, PORTS = 64 };
+enum dialect { ROOM, SOCKETIO, CENTRIFUGE, NCHAN, NATS };
+enum stage { UNUSED, CONNECTING, UPGRADING, OPEN, JOINED, ENDED };
+
+static const char *DIALECTS[] = {"room", "socketio", "centrifuge", "nchan", "nats"};
+static const char FILLING[FILLER + 1] = "0123456789abcdef";
+
+struct connection {
+  int fd;
+  enum stage stage;
+  int room, member;
+  bool stalled, writing;
+  char *rest; /* of a frame that is not complete yet */
+  size_t rest_size;
+  char *unsent;
+  size_t unsent_size;
+  uint32_t sent;  /* number of the last message */
+  uint32_t known; /* members it has been told of */
+};
+
+static struct options {
+  enum dialect dialect;
+  int ports[PORTS], port_count;
+  int rooms, members, senders, stalled, connections;
+  double rate, warmup, seconds, settle, joins_per_second, timeout;
+  bool chat, idle, storm, sender_hears, reconnect;
+  int pids[MAX_PIDS], pid_count;
+} options;
+
+static struct connection *connections;
+static uint32_t *newest; /* [connection][sender]: the last number seen */
+static int epoll, opening, open_count, joined_count, ended_count;
+static char buffer[BUFFER];
+static uint32_t epoch_tag;
+
+static struct {
+  uint64_t sent, received, disordered, foreign, broken, unexpected_ends, refused;
+  uint64_t bytes, reads;
+  uint64_t bins[BINS];
+  bool on;
+} count;
+
+/* --- small things ------------------------------------------------------------------------------------- */
+
+static void die(const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  vfprintf(stderr, format, arguments);
+  fputc('\n', stderr);
+  exit(1);
+}
+
+static uint64_t now_us(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+/* Bins of 1 us up to 64, then 32 for each power of two: within 3 %. */
+static int bin_of(uint64_t value) {
+  if (value < 64) return (int)value;
+  int power = 63 - __builtin_clzll(value);
+  int bin = 64 + (power - 6) * 32 + (int)((value >> (power - 5)) & 31);
+  return bin < BINS ? bin : BINS - 1;
+}
+
+static double value_of(int bin) {
+  if (bin < 64) return bin;
+  int power = (bin - 64) / 32 + 6;
+  return (double)(1ULL << power) + ((bin - 64) % 32 + 0.5) * (double)(1ULL << (power - 5));
+}
+
+static double quantile(double q) {
+  uint64_t total = 0, below = 0;
+  for (int bin = 0; bin < BINS; bin++) total += count.bins[bin];
+  for (int bin = 0; bin < BINS; bin++) {
+    below += count.bins[bin];
+    if (total && below >= q * (double)total) return value_of(bin);
+  }
+  return 0;
+}
+
+static double cpu_seconds(int pid) {
+  char path[64], line[1024];
+  snprintf(path, sizeof path, "/proc/%d/stat", pid);
+  FILE *file = fopen(path, "r");
+  if (!file) return 0;
+  size_t size = fread(line, 1, sizeof line - 1, file);
+  fclose(file);
+  line[size] = 0;
+  unsigned long user = 0, system = 0;
+  char *after = strrchr(line, ')');
+  if (after) sscanf(after + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system);
+  return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+}
+
+static long resident_kb(int pid) {
+  char path[64], line[256];
+  long size = 0;
+  snprintf(path, sizeof path, "/proc/%d/status", pid);
+  FILE *file = fopen(path, "r");
+  if (!file) return 0;
+  while (fgets(line, sizeof line, file))
+    if (sscanf(line, "VmRSS: %ld", &size) == 1) break;
+  fclose(file);
+  return size;
+}
+
+static void room_name(int room, char *name) {
+  sprintf(name, "%08x-0000-4000-8000-%012x", epoch_tag, (unsigned)room);
+}
+
+/* --- sending ------------------------------------------------------------------------------------------ */
+
+static void watch(struct connection *connection) {
+  struct epoll_event event = {.data.ptr = connection};
+  event.events = (connection->stalled && connection->stage == JOINED ? 0 : EPOLLIN) |
+                 (connection->writing ? EPOLLOUT : 0);
+  epoll_ctl(epoll, EPOLL_CTL_MOD, connection->fd, &event);
+}
+
+static void end(struct connection *connection) {
+  if (connection->stage == ENDED) return;
+  close(connection->fd);
+  free(connection->rest);
+  free(connection->unsent);
+  connection->rest = connection->unsent = NULL;
+  connection->stage = ENDED;
+  ended_count++;
+}
+
+static void put(struct connection *connection, const char *data, size_t size) {
+  ssize_t done = 0;
+  if (!connection->unsent_size) {
+    done = send(connection->fd, data, size, MSG_NOSIGNAL);
+    if (done < 0) {
+      if (errno != EAGAIN) return;
+      done = 0;
+    }
+    if ((size_t)done == size) return;
+  }
+  connection->unsent = realloc(connection->unsent, connection->unsent_size + size - (size_t)done);
+  memcpy(connection->unsent + connection->unsent_size, data + done, size - (size_t)done);
+  connection->unsent_size += size - (size_t)done;
+  connection->writing = true;
+  watch(connection);
+}
+
+static void put_rest(struct connection *connection) {
+  ssize_t done = send(connection->fd, connection->unsent, connection->unsent_size, MSG_NOSIGNAL);
+  if (done <= 0) return;
+  connection->unsent_size -= (size_t)done;
+  memmove(connection->unsent, connection->unsent + done, connection->unsent_size);
+  if (!connection->unsent_size) {
+    connection->writing = false;
+    watch(connection);
+  }
+}
+
+/* Client frames are masked; a mask of zeros costs the server the same and us nothing. */
+static void put_frame(struct connection *connection, int opcode, const char *payload, size_t size) {
+  char frame[4096];
+  size_t head = 2;
+  frame[0] = (char)(0x80 | opcode);
+  if (size < 126) {
+    frame[1] = (char)(0x80 | size);
+  } else {
+    frame[1] = (char)(0x80 | 126);
+    frame[2] = (char)(size >> 8);
+    frame[3] = (char)size;
+    head = 4;
+  }
+  memset(frame + head, 0, 4);
+  memcpy(frame + head + 4, payload, size);
+  put(connection, frame, head + 4 + size);
+}
+
+static void put_text(struct connection *connection, const char *format, ...) {
+  char text[2048];
+  va_list arguments;
+  va_start(arguments, format);
+  int size = vsnprintf(text, sizeof text, format, arguments);
+  put_frame(connection, options.dialect == NATS ? 2 : 1, text, (size_t)size);
+}
+
+static void say(struct connection *connection, uint64_t now) {
+  char mark[MARK + FILLER + 9], room[40], body[256];
+  int sender = connection->room * options.members + connection->member;
+  connection->sent++;
+  snprintf(mark, sizeof mark, "~%016llu.%05d.%08u~%s", (unsigned long long)now, sender % 100000, connection->sent % 100000000, FILLING);
+  double x = 1 + connection->sent % 1900, y = 1 + sender % 1000;
+  if (count.on) count.sent++;
+  int size;
+  if (options.chat)
+    size = snprintf(body, sizeof body, "{\"content\":\"%s%-19s\"}", mark, "");
+  else
+    size = snprintf(body, sizeof body, "{\"x\":%.1f,\"y\":%.1f,\"element_id\":\"%s\"}", x, y, mark);
+  const char *type = options.chat ? "Chat" : "CursorMove";
+  room_name(connection->room, room);
+  switch (options.dialect) {
+    case ROOM:
+    case NCHAN:
+      put_text(connection, "{\"type\":\"%s\",\"payload\":%s}", type, body);
+      break;
+    case SOCKETIO:
+      put_text(connection, "42[\"%s\",%s]", type, body);
+      break;
+    case CENTRIFUGE:
+      put_text(connection, "{\"id\":%u,\"method\":3,\"params\":{\"channel\":\"%s\",\"data\":{\"type\":\"%s\",\"payload\":%s}}}",
+               connection->sent + 10, room, type, body);
+      break;
+    case NATS:
+      put_text(connection, "PUB room.%s %d\r\n{\"type\":\"%s\",\"payload\":%s}\r\n", room,
+               size + (int)strlen(type) + 22, type, body);
+      break;
+  }
+}
+
+static void join(struct connection *connection) {
+  char room[40];
+  room_name(connection->room, room);
+  switch (options.dialect) {
+    case ROOM:
+      put_text(connection, "{\"type\":\"JoinRoom\",\"payload\":{\"room_id\":\"%s\"}}", room);
+      break;
+    case SOCKETIO:
+      put_text(connection, "42[\"JoinRoom\",{\"room_id\":\"%s\"}]", room);
+      break;
+    case CENTRIFUGE:
+      put_text(connection, "{\"id\":2,\"method\":1,\"params\":{\"channel\":\"%s\"}}", room);
+      break;
+    case NATS:
+      put_text(connection, "SUB room.%s 1\r\nPING\r\n", room);
+      break;
+    case NCHAN:
+      break;
+  }
+}
+
+static void join_unless_timed(struct connection *connection) {
+  if (!options.idle && !options.storm) join(connection);
+}
+
+/* --- receiving ---------------------------------------------------------------------------------------- */
+
+static bool has(const char *text, size_t size, const char *word) {
+  return memmem(text, size, word, strlen(word)) != NULL;
+}
+
+static uint32_t occurrences(const char *text, size_t size, const char *word) {
+  uint32_t found = 0;
+  size_t length = strlen(word);
+  const char *end = text + size;
+  while ((text = memmem(text, (size_t)(end - text), word, length))) {
+    found++;
+    text += length;
+  }
+  return found;
+}
+
+static uint64_t number(const char *digits, int size) {
+  uint64_t value = 0;
+  while (size--) value = value * 10 + (uint64_t)(*digits++ - '0');
+  return value;
+}
+
+static void take_mark(struct connection *connection, const char *mark, uint64_t now) {
+  uint64_t stamp = number(mark + 1, 16);
+  int sender = (int)number(mark + 18, 5);
+  uint32_t seq = (uint32_t)number(mark + 24, 8);
+  if (memcmp(mark + MARK, FILLING, FILLER)) count.broken++;
+  int first = connection->room * options.members % 100000;
+  int member = sender - first;
+  if (member < 0 || member >= options.members) {
+    count.foreign++;
+    return;
+  }
+  uint32_t *last = &newest[((size_t)connection->room * (size_t)options.members + (size_t)connection->member) *
+                               (size_t)options.members + (size_t)member];
+  if (seq <= *last) count.disordered++;
+  *last = seq;
+  if (!options.sender_hears && member == connection->member) {
+    count.foreign += options.dialect == ROOM && !options.chat;
+    return; /* some servers send what one said back to oneself: not a delivery */
+  }
+  if (count.on) {
+    count.received++;
+    count.bins[bin_of(now > stamp ? now - stamp : 0)]++;
+  }
+}
+
+static void take_marks(struct connection *connection, const char *text, size_t size, uint64_t now) {
+  const char *end = text + size;
+  while (end - text >= MARK + FILLER && (text = memchr(text, '~', (size_t)(end - text)))) {
+    if (end - text >= MARK + FILLER && text[17] == '.' && text[23] == '.' && text[MARK - 1] == '~') {
+      take_mark(connection, text, now);
+      text += MARK + FILLER;
+    } else {
+      text++;
+    }
+  }
+}
+
+static void become_joined(struct connection *connection) {
+  if (connection->stage == JOINED) return;
+  connection->stage = JOINED;
+  joined_count++;
+  if (connection->stalled) watch(connection);
+}
+
+static void become_open(struct connection *connection) {
+  connection->stage = OPEN;
+  opening--;
+  open_count++;
+  if (options.dialect == NCHAN) become_joined(connection);
+}
+
+/* What comes before the room is joined, and notices of joins. */
+static void take_other(struct connection *connection, const char *text, size_t size) {
+  switch (options.dialect) {
+    case ROOM:
+      if (size > 22 && !memcmp(text, "{\"type\":\"JoinedRoom\"", 20)) {
+        connection->known += occurrences(text, size, "\"user_id\":");
+        become_joined(connection);
+      } else if (size > 22 && !memcmp(text, "{\"type\":\"UserJoined\"", 20)) {
+        connection->known++;
+      } else if (size > 22 && !memcmp(text, "{\"type\":\"Error\"", 15)) {
+        if (!count.refused++) fprintf(stderr, "refused: %.*s\n", (int)size, text);
+      }
+      break;
+    case SOCKETIO:
+      if (text[0] == '0') {
+        put_text(connection, "40");
+      } else if (text[0] == '2') {
+        put_text(connection, "3");
+      } else if (size > 2 && text[0] == '4' && text[1] == '0') {
+        join_unless_timed(connection);
+      } else if (has(text, size < 64 ? size : 64, "\"JoinedRoom\"")) {
+        connection->known += occurrences(text, size, "\"user_id\":");
+        become_joined(connection);
+      } else if (has(text, size < 64 ? size : 64, "\"UserJoined\"")) {
+        connection->known++;
+      }
+      break;
+    case CENTRIFUGE:
+      if (connection->stage != JOINED) {
+        if (has(text, size, "\"id\":2,") || has(text, size, "\"id\":2}")) {
+          become_joined(connection);
+          if (options.storm) {
+            char room[40];
+            room_name(connection->room, room);
+            put_text(connection, "{\"id\":4,\"method\":4,\"params\":{\"channel\":\"%s\"}}", room);
+          }
+        } else if (has(text, size, "\"id\":1,")) {
+          join_unless_timed(connection);
+        }
+      }
+      if (options.storm) {
+        if (has(text, size, "\"presence\":")) connection->known += occurrences(text, size, "\"client\":");
+        else connection->known += occurrences(text, size, "\"type\":1,");
+      }
+      break;
+    case NATS:
+      if (has(text, size, "PING\r\n") && !has(text, size, "MSG ")) put_text(connection, "PONG\r\n");
+      if (connection->stage == OPEN) {
+        if (has(text, size, "INFO ")) {
+          put_text(connection, "CONNECT {\"verbose\":false,\"pedantic\":false,\"echo\":false,\"no_responders\":false,\"headers\":false,\"lang\":\"bench\",\"version\":\"1\",\"protocol\":1}\r\n");
+          join_unless_timed(connection);
+        } else if (has(text, size, "PONG")) {
+          become_joined(connection);
+        }
+      }
+      break;
+    case NCHAN:
+      break;
+  }
+}
+
+static void take_frame(struct connection *connection, int opcode, const char *payload, size_t size, uint64_t now) {
+  switch (opcode) {
+    case 1:
+    case 2:
+    case 0:
+      if (connection->stage != JOINED || options.storm) take_other(connection, payload, size);
+      else if (options.dialect == SOCKETIO && payload[0] == '2') put_text(connection, "3");
+      else if (options.dialect == NATS && size < 64 && has(payload, size, "PING")) put_text(connection, "PONG\r\n");
+      take_marks(connection, payload, size, now);
+      break;
+    case 8:
+      count.unexpected_ends++;
+      if (count.unexpected_ends == 1 && size >= 2)
+        fprintf(stderr, "closed with %d %.*s\n", (uint8_t)payload[0] << 8 | (uint8_t)payload[1], (int)size - 2, payload + 2);
+      end(connection);
+      break;
+    case 9:
+      put_frame(connection, 10, payload, size);
+      break;
+  }
+}
+
+/* How many bytes were whole frames. */
+static size_t take_frames(struct connection *connection, const char *data, size_t size, uint64_t now) {
+  size_t at = 0;
+  while (connection->stage != ENDED && size - at >= 2) {
+    const uint8_t *head = (const uint8_t *)data + at;
+    size_t length = head[1] & 127, start = 2;
+    if (length == 126) {
+      if (size - at < 4) break;
+      length = (size_t)head[2] << 8 | head[3];
+      start = 4;
+    } else if (length == 127) {
+      if (size - at < 10) break;
+      length = 0;
+      for (int i = 2; i < 10; i++) length = length << 8 | head[i];
+      start = 10;
+    }
+    if (size - at - start < length) break;
+    take_frame(connection, head[0] & 15, data + at + start, length, now);
+    at += start + length;
+  }
+  return at;
+}
+
+static void receive(struct connection *connection) {
+  size_t kept = connection->rest_size;
+  if (kept) memcpy(buffer, connection->rest, kept);
+  ssize_t got = recv(connection->fd, buffer + kept, BUFFER - kept, 0);
+  if (got <= 0) {
+    if (got < 0 && errno == EAGAIN) return;
+    count.unexpected_ends++;
+    end(connection);
+    return;
+  }
+  count.reads++;
+  count.bytes += (size_t)got;
+  uint64_t now = now_us();
+  size_t size = kept + (size_t)got, done = 0;
+  if (connection->stage == UPGRADING) {
+    char *head_end = memmem(buffer, size, "\r\n\r\n", 4);
+    if (head_end) {
+      if (memcmp(buffer + 9, "101", 3)) die("refused: %.*s", (int)size, buffer);
+      done = (size_t)(head_end - buffer) + 4;
+      become_open(connection);
+      if (options.dialect == ROOM) join_unless_timed(connection);
+      if (options.dialect == CENTRIFUGE) put_text(connection, "{\"id\":1,\"params\":{}}");
+    }
+  }
+  if (connection->stage == OPEN || connection->stage == JOINED)
+    done += take_frames(connection, buffer + done, size - done, now);
+  if (connection->stage == ENDED) return;
+  connection->rest_size = size - done;
+  if (connection->rest_size) {
+    connection->rest = realloc(connection->rest, connection->rest_size);
+    memcpy(connection->rest, buffer + done, connection->rest_size);
+  } else if (connection->rest) {
+    free(connection->rest);
+    connection->rest = NULL;
+  }
+}
+
+/* --- connecting --------------------------------------------------------------------------------------- */
+
+static void dial(int index) {
+  struct connection *connection = &connections[index];
+  connection->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+  if (connection->fd < 0) die("no socket: %s", strerror(errno));
+  int one = 1;
+  setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+  setsockopt(connection->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
+  struct linger hard = {.l_onoff = 1, .l_linger = 0}; /* leaves no port waiting behind */
+  setsockopt(connection->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+  struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000002 + (uint32_t)index / 10000)};
+  if (bind(connection->fd, (struct sockaddr *)&from, sizeof from)) die("bind: %s", strerror(errno));
+  struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000001),
+                           .sin_port = htons((uint16_t)options.ports[index % options.port_count])};
+  if (connect(connection->fd, (struct sockaddr *)&to, sizeof to) && errno != EINPROGRESS) die("connect: %s", strerror(errno));
+  connection->stage = CONNECTING;
+  connection->writing = true;
+  opening++;
+  struct epoll_event event = {.events = EPOLLIN | EPOLLOUT, .data.ptr = connection};
+  epoll_ctl(epoll, EPOLL_CTL_ADD, connection->fd, &event);
+}
+
+static void upgrade(struct connection *connection) {
+  char request[512], path[160], room[40];
+  room_name(connection->room, room);
+  switch (options.dialect) {
+    case ROOM: snprintf(path, sizeof path, "/ws?username=u%d", (int)(connection - connections)); break;
+    case SOCKETIO: strcpy(path, "/socket.io/?EIO=4&transport=websocket"); break;
+    case CENTRIFUGE: strcpy(path, "/connection/websocket"); break;
+    case NCHAN: snprintf(path, sizeof path, "/ws/%s", room); break;
+    case NATS: strcpy(path, "/"); break;
+  }
+  int size = snprintf(request, sizeof request,
+                      "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                      "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+                      path, options.ports[0]);
+  connection->stage = UPGRADING;
+  connection->writing = false;
+  watch(connection);
+  put(connection, request, (size_t)size);
+}
+
+static void turn(int timeout_us) {
+  static struct epoll_event events[EVENTS];
+  struct timespec wait = {.tv_sec = timeout_us / 1000000, .tv_nsec = (long)(timeout_us % 1000000) * 1000};
+  int ready = epoll_pwait2(epoll, events, EVENTS, &wait, NULL);
+  for (int i = 0; i < ready; i++) {
+    struct connection *connection = events[i].data.ptr;
+    if (connection->stage == ENDED) continue;
+    if (events[i].events & EPOLLOUT) {
+      if (connection->stage == CONNECTING) upgrade(connection);
+      else if (connection->unsent_size) put_rest(connection);
+    }
+    if (connection->stage != ENDED && events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) receive(connection);
+  }
+}
+
+static void turn_for(double seconds) {
+  uint64_t until = now_us() + (uint64_t)(seconds * 1e6);
+  while (now_us() < until) turn(2000);
+}
+
+static void open_all(int total, bool joined) {
+  uint64_t deadline = now_us() + (uint64_t)(options.timeout * 1e6);
+  int next = 0;
+  while ((joined ? joined_count : open_count) < total) {
+    while (next < total && opening < 64) dial(next++);
+    turn(2000);
+    if (now_us() > deadline) die("only %d of %d are open and %d joined", open_count, total, joined_count);
+    if (ended_count) die("a connection ended while others were opened");
+  }
+}
+
+/* --- what is measured --------------------------------------------------------------------------------- */
+
+static double cpu_before[MAX_PIDS], own_before;
+
+static void begin_window(void) {
+  for (int i = 0; i < options.pid_count; i++) cpu_before[i] = cpu_seconds(options.pids[i]);
+  own_before = cpu_seconds(getpid());
+  count.on = true;
+}
+
+static void print_cpu(void) {
+  printf("\"generator_cpu\":%.2f,\"cpu\":{", cpu_seconds(getpid()) - own_before);
+  for (int i = 0; i < options.pid_count; i++)
+    printf("%s\"%d\":%.2f", i ? "," : "", options.pids[i], cpu_seconds(options.pids[i]) - cpu_before[i]);
+  printf("}");
+}
+
+static void print_resident(const char *name) {
+  printf("\"%s\":{", name);
+  for (int i = 0; i < options.pid_count; i++)
+    printf("%s\"%d\":%ld", i ? "," : "", options.pids[i], resident_kb(options.pids[i]));
+  printf("}");
+}
+
+static void traffic(void) {
+  int total = options.rooms * options.members, senders = options.rooms * options.senders;
+  open_all(total, true);
+  turn_for(options.settle);
+  int *order = malloc(sizeof(int) * (size_t)senders);
+  for (int i = 0; i < senders; i++) order[i] = i / options.senders * options.members + i % options.senders;
+  srandom(7);
+  for (int i = senders - 1; i > 0; i--) {
+    int other = (int)(random() % (i + 1)), kept = order[i];
+    order[i] = order[other];
+    order[other] = kept;
+  }
+  double step_us = 1e6 / (options.rate * senders);
+  uint64_t began = now_us(), warm = began + (uint64_t)(options.warmup * 1e6);
+  uint64_t until = warm + (uint64_t)(options.seconds * 1e6), late = 0, window_began = 0;
+  for (uint64_t done = 0;;) {
+    uint64_t now = now_us();
+    if (now >= until) break;
+    if (!count.on && now >= warm) {
+      begin_window();
+      window_began = now;
+    }
+    uint64_t due = (uint64_t)((double)(now - began) / step_us);
+    if (due > done + 20000) late = due - done;
+    for (int burst = 0; done < due && burst < 256; burst++, done++) {
+      struct connection *connection = &connections[order[done % (uint64_t)senders]];
+      if (connection->stage == JOINED) say(connection, now_us());
+    }
+    uint64_t next = began + (uint64_t)((double)(done + 1) * step_us);
+    now = now_us();
+    turn(done < due ? 0 : next > now + 200 ? (int)(next - now) : 200);
+  }
+  double window = (double)(now_us() - window_began) / 1e6;
+  printf("{");
+  print_cpu();
+  printf(",");
+  print_resident("resident_kb");
+  uint64_t received = count.received, sent = count.sent;
+  double p50 = quantile(.5), p99 = quantile(.99), p999 = quantile(.999);
+  count.on = false;
+  turn_for(1.0);
+  uint64_t missing = 0;
+  for (int i = 0; i < total; i++)
+    for (int member = 0; member < options.senders; member++) {
+      struct connection *from = &connections[i / options.members * options.members + member];
+      bool own = from == &connections[i];
+      if (connections[i].stalled || (own && !options.sender_hears)) continue;
+      missing += newest[(size_t)i * (size_t)options.members + (size_t)member] != from->sent;
+    }
+  printf(",\"seconds\":%.3f,\"sent\":%llu,\"received\":%llu,\"p50_us\":%.0f,\"p99_us\":%.0f,\"p999_us\":%.0f,\"behind\":%llu", window,
+         (unsigned long long)sent, (unsigned long long)received, p50, p99, p999, (unsigned long long)late);
+  printf(",\"missing_last\":%llu,\"reads\":%llu,\"bytes\":%llu", (unsigned long long)missing, (unsigned long long)count.reads,
+         (unsigned long long)count.bytes);
+}
+
+static void idle(void) {
+  printf("{");
+  print_resident("resident_before_kb");
+  begin_window();
+  uint64_t began = now_us();
+  open_all(options.connections, false);
+  double took = (double)(now_us() - began) / 1e6;
+  turn_for(options.settle);
+  printf(",");
+  print_resident("resident_kb");
+  printf(",\"connections\":%d,\"seconds\":%.3f,", open_count, took);
+  print_cpu();
+  if (options.reconnect) { /* all go, properly */
+    for (int i = 0; i < options.connections; i++) put_frame(&connections[i], 8, "\x03\xe8", 2);
+    uint64_t deadline = now_us() + 30000000;
+    while (ended_count < options.connections && now_us() < deadline) turn(2000);
+    count.unexpected_ends = 0;
+    turn_for(options.settle);
+    printf(",");
+    print_resident("resident_after_kb");
+  }
+}
+
+static void storm(void) {
+  int total = options.members;
+  open_all(total, false);
+  turn_for(options.settle);
+  begin_window();
+  uint64_t began = now_us(), all_joined = 0, deadline = began + (uint64_t)(options.timeout * 1e6);
+  int next = 0, known = 0;
+  while (known < total && now_us() < deadline && !count.unexpected_ends) {
+    int due = (int)((double)(now_us() - began) * options.joins_per_second / 1e6);
+    while (next < total && next < due) join(&connections[next++]);
+    turn(next < total ? 500 : 2000);
+    if (!all_joined && joined_count == total) all_joined = now_us();
+    while (known < total && connections[known].known >= (uint32_t)total) known++;
+  }
+  uint64_t knows = 0;
+  for (int i = 0; i < total; i++) knows += connections[i].known;
+  printf("{\"joined_seconds\":%.3f,\"seconds\":%.3f,\"complete\":%s,\"known\":%llu,", all_joined ? (double)(all_joined - began) / 1e6 : -1,
+         (double)(now_us() - began) / 1e6, known == total ? "true" : "false", (unsigned long long)knows);
+  print_cpu();
+}
+
+/* --- options ------------------------------------------------------------------------------------------ */
+
+static int numbers(char *text, int *into, int most) {
+  int found = 0;
+  for (char *part = strtok(text, ","); part && found < most; part = strtok(NULL, ",")) into[found++] = atoi(part);
+  return found;
+}
+
+static void read_options(int count_, char **words) {
+  options = (struct options){.rooms = 1, .members = 8, .senders = 1, .rate = 10, .warmup = 2, .seconds = 5, .settle = 1,
+                             .joins_per_second = 2000, .timeout = 60};
+  for (int i = 1; i + 1 < count_; i += 2) {
+    char *name = words[i], *value = words[i + 1];
+    double n = atof(value);
+    if (!strcmp(name, "--dialect")) {
+      for (int d = 0; d <= NATS; d++)
+        if (!strcmp(value, DIALECTS[d])) options.dialect = (enum dialect)d;
+    } else if (!strcmp(name, "--ports")) options.port_count = numbers(value, options.ports, PORTS);
+    else if (!strcmp(name, "--pids")) options.pid_count = numbers(value, options.pids, MAX_PIDS);
+    else if (!strcmp(name, "--rooms")) options.rooms = (int)n;
+    else if (!strcmp(name, "--members")) options.members = (int)n;
+    else if (!strcmp(name, "--senders")) options.senders = (int)n;
+    else if (!strcmp(name, "--stalled")) options.stalled = (int)n;
+    else if (!strcmp(name, "--connections")) options.connections = (int)n;
+    else if (!strcmp(name, "--rate")) options.rate = n;
+    else if (!strcmp(name, "--warmup")) options.warmup = n;
+    else if (!strcmp(name, "--seconds")) options.seconds = n;
+    else if (!strcmp(name, "--settle")) options.settle = n;
+    else if (!strcmp(name, "--timeout")) options.timeout = n;
+    else if (!strcmp(name, "--joins-per-second")) options.joins_per_second = n;
+    else if (!strcmp(name, "--sender-hears")) options.sender_hears = n != 0;
+    else if (!strcmp(name, "--leave")) options.reconnect = n != 0;
+    else if (!strcmp(name, "--kind")) options.chat = !strcmp(value, "chat");
+    else if (!strcmp(name, "--mode")) {
+      options.idle = !strcmp(value, "idle");
+      options.storm = !strcmp(value, "storm");
+    } else die("unknown option %s", name);
+  }
+  if (!options.port_count) die("--ports is needed");
+}
+
+int main(int count_, char **words) {
+  read_options(count_, words);
+  struct rlimit files = {0};
+  getrlimit(RLIMIT_NOFILE, &files);
+  files.rlim_cur = files.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &files);
+  epoch_tag = (uint32_t)time(NULL) ^ (uint32_t)getpid() << 16;
+  int total = options.idle ? options.connections : options.rooms * options.members;
+  connections = calloc((size_t)total, sizeof *connections);
+  if (!options.idle && !options.storm) newest = calloc((size_t)total * (size_t)options.members, sizeof *newest);
+  for (int i = 0; i < total; i++) {
+    connections[i].room = options.idle ? 0 : i / options.members;
+    connections[i].member = options.idle ? 0 : i % options.members;
+    connections[i].stalled = !options.idle && connections[i].member >= options.members - options.stalled;
+  }
+  epoll = epoll_create1(0);
+  if (options.idle) idle();
+  else if (options.storm) storm();
+  else traffic();
+  printf(",\"disordered\":%llu,\"foreign\":%llu,\"broken\":%llu,\"ends\":%llu,\"refused\":%llu}\n",
+         (unsigned long long)count.disordered, (unsigned long long)count.foreign, (unsigned long long)count.broken,
+         (unsigned long long)count.unexpected_ends, (unsigned long long)count.refused);
+  return 0;
+}

@@ -1,0 +1,194 @@
+"""What is measured: our whole stack and the peers, each started fresh and pinned to one core."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from urllib.request import ProxyHandler, build_opener
+
+from benchmarks.generator import SERVER_CORE, Failed
+from benchmarks.peers import Peer
+from services.stack import free_port
+
+_START_SECONDS = 60.0
+_open_directly = build_opener(ProxyHandler({})).open
+_STOP_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Running:
+    ports: list[int]
+    pids: dict[int, str]
+    """Every process that works for it, with its name; several may share one."""
+    log: Path
+
+
+class Server(Protocol):
+    """Something that can be measured."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def dialect(self) -> str: ...
+    @property
+    def announces_joins(self) -> bool: ...
+    @property
+    def conflates(self) -> bool:
+        """Of a member's cursors it sends only the newest."""
+
+    @property
+    def echoes_chat(self) -> bool:
+        """A sender gets its own chat back."""
+
+    def missing(self) -> str | None:
+        """The line that installs what it needs; None when nothing is missing."""
+
+    def prepare(self, directory: Path) -> None: ...
+    def start(self, directory: Path, *, storm: bool) -> "Start": ...
+    def pids(self, main_pid: int) -> list[int]:
+        """The processes whose CPU time and memory are its own."""
+
+
+@dataclass(frozen=True)
+class Start:
+    command: list[str]
+    environment: dict[str, str]
+    ports: list[int]
+    stack_table: Path | None = None
+    """Written by `studyroom up` when it is ready."""
+
+
+@dataclass(frozen=True)
+class Studyroom:
+    """Gateways, nats-server, presence and provisioner, as `studyroom up` runs them."""
+
+    name: str = "studyroom"
+    gateways: int = 1
+    dialect: str = "room"
+    announces_joins: bool = True
+    conflates: bool = True
+    echoes_chat: bool = True
+
+    def missing(self) -> str | None:
+        return None
+
+    def prepare(self, directory: Path) -> None:
+        """Nothing is to be built."""
+
+    def pids(self, main_pid: int) -> list[int]:
+        """`studyroom up` itself does not work; it says what does."""
+        return [main_pid]
+
+    def start(self, directory: Path, *, storm: bool) -> Start:  # noqa: ARG002 - it always tells of joins
+        port = free_port()
+        data = directory / "studyroom"
+        command = [sys.executable, "-m", "services.cli", "up", "--port", str(port), "--gateways", str(self.gateways)]
+        # Senders of the shapes say more than a person may.
+        environment = {
+            "STUDYROOM_GATEWAY_MESSAGES_PER_SECOND": "1000000",
+            "STUDYROOM_GATEWAY_BYTES_PER_SECOND": "1000000000",
+        }
+        ports = list(range(port, port + self.gateways))
+        return Start([*command, "--data-dir", str(data)], environment, ports, data / "stack.json")
+
+
+@dataclass(frozen=True)
+class Other:
+    """A peer; it has one process, perhaps with children."""
+
+    peer: Peer
+    conflates: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.peer.name
+
+    @property
+    def dialect(self) -> str:
+        return self.peer.dialect
+
+    @property
+    def announces_joins(self) -> bool:
+        return self.peer.announces_joins
+
+    @property
+    def echoes_chat(self) -> bool:
+        return self.dialect != "nats"
+
+    def missing(self) -> str | None:
+        return self.peer.missing()
+
+    def prepare(self, directory: Path) -> None:
+        self.peer.prepare(directory)
+
+    def pids(self, main_pid: int) -> list[int]:
+        return self.peer.pids(main_pid)
+
+    def start(self, directory: Path, *, storm: bool) -> Start:
+        port = free_port()
+        return Start(self.peer.command(port, directory, announce_joins=storm), {}, [port])
+
+
+@contextmanager
+def running(server: Server, directory: Path, *, storm: bool = False) -> Iterator[Running]:
+    """Started, ready, and ended at the end. Raises Failed. `storm`: it has to tell members of each other."""
+    start = server.start(directory, storm=storm)
+    log = directory / f"{server.name}.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            start.command,
+            env={**os.environ, **start.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            preexec_fn=_on_the_servers_core,  # noqa: PLW1509 - single-threaded here
+        )
+    try:
+        yield Running(start.ports, _wait_ready(process, start, server.pids), log)
+    finally:
+        _end(process)
+
+
+def _on_the_servers_core() -> None:
+    os.sched_setaffinity(0, {SERVER_CORE})
+
+
+def _wait_ready(process: "subprocess.Popen[bytes]", start: Start, pids: Callable[[int], list[int]]) -> dict[int, str]:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise Failed(f"ended with status {process.returncode} before it was ready")
+        if start.stack_table is not None and start.stack_table.exists():
+            rows = json.loads(start.stack_table.read_text())["processes"]
+            return {row["pid"]: row["service"] for row in rows}
+        if start.stack_table is None and _answers(start.ports[0]):
+            return dict.fromkeys(pids(process.pid), "server")
+        time.sleep(0.1)
+    raise Failed("not ready in time")
+
+
+def _answers(port: int) -> bool:
+    try:
+        _open_directly(f"http://127.0.0.1:{port}/", timeout=1).close()
+    except OSError as error:
+        # Any answer of HTTP will do; who speaks only WebSocket refuses or hangs up.
+        return not isinstance(getattr(error, "reason", error), ConnectionRefusedError)
+    return True
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    if process.poll() is None:
+        process.terminate()
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

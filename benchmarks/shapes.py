@@ -1,0 +1,113 @@
+"""The shapes of load, and how each is measured."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.generator import Failed, Generator, Outcome
+from benchmarks.servers import Running, Server
+
+P99_BOUND_US = 100_000
+_DELIVERED_SHARE = 0.97
+"""Of what was due within the window; the rest is on its way, or the server has fallen behind."""
+_LADDER_STEP = 1.3
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """`senders` of the `members` of each of `rooms` rooms say something `rate` times a second."""
+
+    name: str
+    rooms: int
+    members: int
+    senders: int
+    rate: float
+    kind: str = "cursor"
+    stalled: int = 0
+    """Members of each room that read nothing once they have joined."""
+
+    def measure(self, generator: Generator, server: Server, at: Running, seconds: float) -> Row:
+        """Raises Failed."""
+        outcome = generator.run(
+            server.dialect,
+            at.ports,
+            at.pids,
+            rooms=self.rooms,
+            members=self.members,
+            senders=self.senders,
+            rate=self.rate,
+            kind=self.kind,
+            stalled=self.stalled,
+            sender_hears=self._heard_by_sender(server),
+            seconds=seconds,
+        )
+        return self._row(server, outcome)
+
+    def _heard_by_sender(self, server: Server) -> bool:
+        """Chat that comes back is its acknowledgement; a cursor that comes back says nothing."""
+        return self.kind == "chat" and server.echoes_chat
+
+    def _row(self, server: Server, outcome: Outcome) -> Row:
+        seen = outcome.seen
+        problems = {word: seen[word] for word in ("disordered", "foreign", "broken", "ends", "refused") if seen[word]}
+        if problems:
+            raise Failed(f"{problems} {seen.get('said', '')}")
+        hearers = self.members - (not self._heard_by_sender(server))
+        due = seen["sent"] * (hearers - self.stalled)
+        return {
+            "connections": self.rooms * self.members,
+            "cpu_us_per_delivery": outcome.cpu_us_per_delivery,
+            "cpu_share": {name: cpu / seen["seconds"] for name, cpu in outcome.cpu_seconds.items()},
+            "cpu_us_by_process": {
+                name: cpu * 1e6 / max(1, seen["received"]) for name, cpu in outcome.cpu_seconds.items()
+            },
+            "generator_share": seen["generator_cpu"] / seen["seconds"],
+            "deliveries_per_second": outcome.deliveries_per_second,
+            "sent": seen["sent"],
+            "received": seen["received"],
+            "received_share": seen["received"] / max(1, due),
+            "missing_last": seen["missing_last"],
+            "generator_behind": seen["behind"],
+            "resident_mb": outcome.resident_kb() / 1024,
+            "deliveries_per_read": seen["received"] / max(1, seen["reads"]),
+            **{key: seen[key] / 1000 for key in ("p50_us", "p99_us", "p999_us")},
+        }
+
+
+def kept_up(row: Row, *, conflates: bool) -> bool:
+    """Everything came, and soon; of a server that conflates the newest of everyone."""
+    soon: bool = row["p99_us"] * 1000 < P99_BOUND_US and not row["generator_behind"] and not row["missing_last"]
+    return soon and (conflates or row["received_share"] >= _DELIVERED_SHARE)
+
+
+BIG_ROOM = [Traffic(f"big room, {rate}/s", 1, 500, 1, rate, "chat") for rate in (20, 100, 400)]
+STUDY_ROOMS = [Traffic(f"study rooms, {rate} Hz", 100, 8, 8, rate) for rate in (5, 10)]
+QUIET_CHAT = Traffic("chat in 100 study rooms, 1/s each", 100, 8, 1, 1, "chat")
+GROWTH = [Traffic(f"study rooms ×{factor}, 5 Hz", 100 * factor, 8, 8, 5) for factor in (1, 2, 4, 8)]
+
+
+def climb(
+    step: Callable[[float], Traffic], first: float, measure: Callable[[Traffic], Row], *, conflates: bool
+) -> Iterator[Row]:
+    """Measure steps, each 1.3 times the one before, for as long as the server keeps up."""
+    size = first
+    while True:
+        traffic = step(size)
+        try:
+            row = measure(traffic)
+        except Failed:
+            return
+        if not kept_up(row, conflates=conflates):
+            return
+        yield {**row, "size": size}
+        size *= _LADDER_STEP
+
+
+def big_room_at(rate: float) -> Traffic:
+    return Traffic("big room, saturation", 1, 500, 1, rate, "chat")
+
+
+def study_rooms_of(rooms: float) -> Traffic:
+    return Traffic("study rooms, 20 Hz, saturation", int(rooms), 8, 8, 20)
