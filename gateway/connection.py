@@ -14,7 +14,7 @@ from gateway.outbox import Kind
 from gateway.session import WAITING, Refusal, Session
 from shared.close_codes import CloseCode
 from shared.errors import ErrorCode
-from shared.ids import ConnectionId, MessageId, RoomId, UserId, new_connection_id, new_message_id, stay_id
+from shared.ids import ConnectionId, MessageId, RoomId, StayId, UserId, new_connection_id, new_message_id, stay_id
 from shared.messages import (
     ChatSend,
     ClientMessage,
@@ -132,6 +132,7 @@ class Hub(Protocol):
 
 class Connection:
     __slots__ = (
+        "_avatar_url",
         "_bytes_left",
         "_excess",
         "_hub",
@@ -141,14 +142,13 @@ class Connection:
         "_stays",
         "_traffic",
         "_update_prefix",
+        "_username",
         "id",
-        "identity",
         "lagging_since",
         "open",
         "room",
         "silent_beats",
         "socket",
-        "stay",
         "user",
     )
 
@@ -159,9 +159,8 @@ class Connection:
         self.socket: Socket = _NOWHERE
         self.id: ConnectionId = new_connection_id()
         self._stays = 0
-        self.stay = stay_id(self.id, 0)
-        """Of the room the connection is in, or of the next one."""
-        self.identity = identity
+        self._username = identity.username
+        self._avatar_url = identity.avatar_url
         self.user: UserId = identity.user
         self.open = False
         self.room: Room | None = None
@@ -183,8 +182,14 @@ class Connection:
         return self.lagging_since is not None
 
     @property
+    def stay(self) -> StayId:
+        """In the room the connection is in, or in the next one."""
+        return stay_id(self.id, self._stays)
+
+    @property
     def profile(self) -> Profile:
-        return self.identity.profile
+        """Made when it is asked for: kept, it would be half a kilobyte for each connection."""
+        return Profile.model_construct(username=self._username, avatar_url=self._avatar_url)
 
     def place(self, room: RoomId) -> Place:
         return Place.model_construct(room=room, user=self.user, connection=self.stay)
@@ -192,7 +197,6 @@ class Connection:
     def end_stay(self) -> None:
         """Presence is told that the connection has left: its next join is another stay."""
         self._stays += 1
-        self.stay = stay_id(self.id, self._stays)
 
     def holds_or_will(self, place: Place) -> bool:
         rooms = {self._session.room, self._session.joining}

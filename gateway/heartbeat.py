@@ -10,9 +10,12 @@ from gateway.framing import PING_FRAME
 from gateway.metrics import GatewayMetrics
 from gateway.settings import GatewaySettings
 from gateway.upgrade import AwaitingHead
+from services.memory import Tide, give_back
 from shared.close_codes import CloseCode
 
 SWEEP_SECONDS = 1.0
+_WORTH_GIVING_BACK = 1000
+"""Connections; when half of so many or more have gone, the memory they had is given back."""
 
 
 class Heartbeat:
@@ -33,6 +36,7 @@ class Heartbeat:
         self._connections = connections
         self._awaiting_head = awaiting_head
         self._metrics = metrics
+        self._tide = Tide(at_least=_WORTH_GIVING_BACK)
         self.beat = 0
 
     async def run(self) -> None:
@@ -45,6 +49,8 @@ class Heartbeat:
             for connection in connections:
                 self._check(connection, now)
             self._bound_unread([connection for connection in connections if connection.lagging])
+            if self._tide.ebbed(len(connections)):
+                await asyncio.to_thread(give_back)
 
     def _check(self, connection: Connection, now: float) -> None:
         closing_since = connection.closing_since

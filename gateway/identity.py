@@ -9,7 +9,6 @@ import jwt
 from gateway.settings import GatewaySettings
 from shared.ids import UserId, canonical_uuid, new_user_id
 from shared.messages import AVATAR_URL_MAX_CHARS, USERNAME_MAX_CHARS
-from shared.presence import Profile
 
 _SUBJECTS = UUID("0d0f4f0e-6a35-5d7e-9a0e-2f6f4e6a7c11")
 """UUIDv5 namespace of subjects that are no UUIDs; fixed for ever, since user ids derive from it."""
@@ -29,7 +28,8 @@ class Unauthorized(Exception):
 @dataclass(frozen=True, slots=True)
 class Identity:
     user: UserId
-    profile: Profile
+    username: str
+    avatar_url: str | None = None
 
 
 class Authenticator:
@@ -45,7 +45,7 @@ class Authenticator:
         if not self._guests:
             raise Unauthorized("an access token is needed")
         name = _shown(query.get("username", "")) or GUEST_NAME
-        return Identity(new_user_id(), Profile(username=name))
+        return Identity(new_user_id(), name)
 
     def _from_token(self, token: str) -> Identity:
         if self._secret is None:
@@ -57,7 +57,7 @@ class Authenticator:
         if not claims["sub"]:
             raise Unauthorized("the access token names nobody")
         try:
-            return Identity(user_id_of(claims["sub"]), _profile(claims))
+            return Identity(user_id_of(claims["sub"]), _username(claims), _avatar_url(claims))
         except UnicodeEncodeError as error:
             raise Unauthorized("the subject of the access token is not Unicode") from error
 
@@ -79,12 +79,15 @@ def _token(query: dict[str, str], headers: dict[str, str]) -> str | None:
     return query.get("access_token")
 
 
-def _profile(claims: dict[str, Any]) -> Profile:
-    name, avatar = claims.get("name"), claims.get("avatar_url")
+def _username(claims: dict[str, Any]) -> str:
+    name = claims.get("name")
+    return _shown(name if isinstance(name, str) else "") or GUEST_NAME
+
+
+def _avatar_url(claims: dict[str, Any]) -> str | None:
+    avatar = claims.get("avatar_url")
     shown = isinstance(avatar, str) and avatar.isprintable() and 0 < len(avatar) <= AVATAR_URL_MAX_CHARS
-    return Profile(
-        username=_shown(name if isinstance(name, str) else "") or GUEST_NAME, avatar_url=avatar if shown else None
-    )
+    return avatar if shown else None
 
 
 def _shown(name: str) -> str:

@@ -133,6 +133,9 @@ class ClientSocket(WSListener):
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport
+        # The heads of the handshake have done their work; kept, they are 2 KB for each connection.
+        del transport.request.headers
+        del transport.response.headers
         transport.underlying_transport.set_write_buffer_limits(_HIGH_WATER_BYTES, _LOW_WATER_BYTES)
         self.write = transport.underlying_transport.write
         try:
@@ -234,6 +237,8 @@ def _write_nowhere(_frames: bytes) -> None:
 
 class WebSocketProtocol(WSProtocol):  # type: ignore[misc] # picows ships no stubs for it
     """picows' protocol as uvicorn drives it: registered with the server, told to shut down by it."""
+
+    __slots__ = ("_server_state", "_socket")
 
     def __init__(self, client: Client, limits: FrameLimits, server_state: Any) -> None:
         self._socket = ClientSocket(client, limits)

@@ -60,8 +60,8 @@ def why_refused(token: str) -> str:
 
 def test_a_valid_token_says_who_it_is():
     identity = by_query(token(name="Ada", avatar_url="https://example.org/ada.png"))
-    assert (identity.user, identity.profile.username) == (USER, "Ada")
-    assert identity.profile.avatar_url == "https://example.org/ada.png"
+    assert (identity.user, identity.username) == (USER, "Ada")
+    assert identity.avatar_url == "https://example.org/ada.png"
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
@@ -181,28 +181,28 @@ def test_a_subject_that_is_no_unicode_is_refused():
     ],
 )
 def test_a_name_is_one_line_of_bounded_length(name: object, shown: str):
-    assert by_query(token(name=name)).profile.username == shown
+    assert by_query(token(name=name)).username == shown
 
 
 @pytest.mark.parametrize("name", ["x" * 99 + " y", "ن\u200cن", "\U0001f469\u200d\U0001f680"])
 def test_a_name_is_not_damaged(name: str):
-    assert by_query(token(name=name)).profile.username == name[:100].strip()
+    assert by_query(token(name=name)).username == name[:100].strip()
 
 
 @given(st.text(max_size=300))
 def test_any_name_is_made_presentable(name: str):
-    shown = authenticator(guests=True).identify({"username": name}, {}).profile.username
+    shown = authenticator(guests=True).identify({"username": name}, {}).username
     assert 0 < len(shown) <= 100
     assert not {char for char in shown if not char.isprintable()} - {"\u200c", "\u200d"}
 
 
 @pytest.mark.parametrize("avatar", [None, "", 5, ["https://example.org"], "https://example.org/" + "x" * 2000])
 def test_an_avatar_that_cannot_be_shown_is_left_out(avatar: object):
-    assert by_query(token(avatar_url=avatar)).profile.avatar_url is None
+    assert by_query(token(avatar_url=avatar)).avatar_url is None
 
 
 def test_whatever_a_token_says_can_be_sent_to_the_others():
-    profile = by_query(token(name="x\ud800", avatar_url="https://example.org/\ud800")).profile
+    profile = by_query(token(name="x\ud800", avatar_url="https://example.org/\ud800"))
     presence = UserPresence.model_construct(
         user_id=UserId(USER), username=profile.username, avatar_url=profile.avatar_url, cursor=None
     )
@@ -220,13 +220,13 @@ def test_without_a_token_nobody_is_let_in_by_default():
 def test_a_guest_is_let_in_under_its_name_and_a_new_id():
     gate = authenticator(guests=True)
     first, second = gate.identify({"username": "Ada"}, {}), gate.identify({"username": "Ada"}, {})
-    assert first.profile.username == second.profile.username == "Ada"
+    assert first.username == second.username == "Ada"
     assert first.user != second.user
 
 
 @pytest.mark.parametrize("query", [{}, {"username": ""}, {"username": " \n"}])
 def test_a_guest_without_a_name_is_called_user(query: dict[str, str]):
-    assert authenticator(guests=True).identify(query, {}).profile.username == "User"
+    assert authenticator(guests=True).identify(query, {}).username == "User"
 
 
 def test_a_bad_token_does_not_make_a_guest():
