@@ -120,6 +120,8 @@ class ChatStream:
         """The terms as they are now, asked once for all who want to know. Raises BusError."""
         if self._learning is None:
             self._learning = asyncio.create_task(self._ask_terms(), name="chat terms")
+            # Whoever asked may have given up; then nobody else looks at how it ended.
+            self._learning.add_done_callback(lambda task: task.cancelled() or task.exception())
         return await asyncio.shield(self._learning)
 
     async def _ask_terms(self) -> Terms:

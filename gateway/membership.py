@@ -26,7 +26,7 @@ from services.tasks import Tasks
 from shared.errors import ErrorCode
 from shared.ids import ConnectionId, GatewayId, RoomId, connection_of
 from shared.messages import JoinRoomPayload
-from shared.presence import CompareRequest, CompleteRequest, JoinRequest, LeaveRequest, Place, RosterReply
+from shared.presence import CompareReply, CompareRequest, CompleteRequest, JoinRequest, LeaveRequest, Place, RosterReply
 from shared.subjects import presence_join, shard_of
 
 log = logs.get(__name__)
@@ -40,6 +40,8 @@ _HISTORY_PATIENCE = 0.6
 _REFRESH_ATTEMPTS = 3
 _RESTORED_AT_ONCE = 64
 _JOINED_AT_ONCE = 32
+_CONFIRMED_TIMES = 2
+"""The first time may be too early for a write that is on its way."""
 _SPREAD_SECONDS = 0.5
 _SPREAD_FROM_ROOMS = 32
 _NOTHING = CompareRequest(epoch="", rooms={})
@@ -78,6 +80,8 @@ class Membership:
         """Those that are missed again while they are being restored."""
         self._leaving = Counter[Place]()
         """Leaves that presence may not have been told of yet."""
+        self._joined_in: dict[int, int] = {}
+        """Shards in which anybody has joined, and how often they are to be confirmed."""
         self._last_leave: dict[tuple[ConnectionId, RoomId], asyncio.Task[None]] = {}
 
     async def settled(self) -> None:
@@ -169,6 +173,7 @@ class Membership:
         connection.joined(room)
 
     def _request(self, connection: Connection, room: RoomId, *, with_roster: bool, again: bool = False) -> JoinRequest:
+        self._joined_in[shard_of(room)] = _CONFIRMED_TIMES
         return JoinRequest.model_construct(
             room=room,
             user=connection.user,
@@ -234,21 +239,46 @@ class Membership:
             # What was received before a reconnect has been handled by now: what is heard from here on is proof.
             for room in self._rooms.in_shard(shard):
                 room.doubt()
-            connections = {connection.stay for connection in self._connections_in(shard)}
-            leaving = {place.connection for place in self._leaving if shard_of(place.room) == shard}
             # First what is too much: restoring makes entries newer than the count, and those are spared.
-            await self._presence.complete(
-                CompleteRequest.model_construct(
-                    gateway=self._gateway,
-                    shard=shard,
-                    epoch=bound.epoch,
-                    revision=bound.revision,
-                    connections=connections | leaving,
-                )
-            )
+            await self._tell_all(shard, bound)
         spread_seconds = _SPREAD_SECONDS if len(self._rooms) > _SPREAD_FROM_ROOMS else 0.0
         rooms = self._rooms.in_shard(shard)
         await asyncio.gather(*(self._announce_room(room, random.uniform(0, spread_seconds)) for room in rooms))  # noqa: S311
+
+    async def confirm(self) -> None:
+        """Tell presence all connections we have in the shards where anybody has joined of late.
+
+        A write that was not acknowledged, or whose reply was lost, can be committed after its connection has left.
+        """
+        shards = list(self._joined_in)
+        outcomes = await asyncio.gather(*(self._confirm(shard) for shard in shards), return_exceptions=True)
+        for shard, outcome in zip(shards, outcomes, strict=True):
+            if isinstance(outcome, BusError | PresenceRefused | TimeoutError):
+                log.info("connections not confirmed", shard=shard, error=str(outcome) or "no answer in time")
+            elif outcome is not None:
+                raise outcome
+
+    async def _confirm(self, shard: int) -> None:
+        """Raises PresenceRefused or TimeoutError."""
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            await self._tell_all(shard, await self._presence.compare(shard, _NOTHING))
+        self._joined_in[shard] -= 1
+        if not self._joined_in[shard]:
+            del self._joined_in[shard]
+
+    async def _tell_all(self, shard: int, bound: CompareReply) -> None:
+        """`bound`: what presence had applied before we count. Raises PresenceRefused."""
+        connections = {connection.stay for connection in self._connections_in(shard)}
+        leaving = {place.connection for place in self._leaving if shard_of(place.room) == shard}
+        await self._presence.complete(
+            CompleteRequest.model_construct(
+                gateway=self._gateway,
+                shard=shard,
+                epoch=bound.epoch,
+                revision=bound.revision,
+                connections=connections | leaving,
+            )
+        )
 
     async def _announce_room(self, room: Room, wait_seconds: float) -> None:
         """`wait_seconds`: until the roster is asked for, so that not all gateways ask for all rosters at once."""
@@ -330,9 +360,11 @@ class Membership:
         if not connection.holds_or_will(place):
             self._tell_left(place, lost=not connection.open)
 
-    def join_was_late(self, place: Place) -> None:
-        """Presence carried out a join after we had given it up, and after its leave perhaps."""
+    def is_present(self, place: Place) -> None:
+        """Presence has this. If nobody is there, a join was carried out after it was given up, or after its leave."""
         connection = self._connections.get(connection_of(place.connection))
+        if place in self._leaving:
+            return
         if connection is None:
             self._tell_left(place, lost=True)
         else:

@@ -117,6 +117,7 @@ class Resync:
         while True:
             await asyncio.sleep(_COMPARE_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
             await asyncio.gather(*(self._try_compare(shard, rooms) for shard, rooms in self._by_shard().items()))
+            await self._membership.confirm()
 
     async def _try_compare(self, shard: int, rooms: list[Room]) -> None:
         try:

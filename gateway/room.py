@@ -30,7 +30,7 @@ from shared.chat import with_sequence
 from shared.headers import INGRESS, LAST_SEQUENCE, SEQUENCE, TIME, is_removal
 from shared.ids import GatewayId, RoomId, UserId
 from shared.messages import ChatReset, ChatResetPayload, JoinedRoomPayload, encode
-from shared.presence import LEASE_SECONDS, Entry, RoomState, RosterReply
+from shared.presence import LEASE_SECONDS, Entry, Place, RoomState, RosterReply
 
 log = logs.get(__name__)
 
@@ -66,6 +66,9 @@ class Surroundings(Protocol):
 
     def connection_is_missing(self, recipient: "Recipient") -> None:
         """Presence does not have a connection that is in a room here."""
+
+    def connection_is_present(self, place: Place) -> None:
+        """Presence has a connection of this gateway in a room."""
 
     def chat_is_missing(self, room: "Room") -> None:
         """A message was not heard, or comes too early to be judged."""
@@ -261,11 +264,20 @@ class Room:
         else:
             notice = self._roster.put(user, entry.profile, change.sequence)
             self._place(user, change.sequence, entry.connections.values())
-            for recipient in self.fanout.of(user):
-                if recipient.stay not in entry.connections and self._roster.is_newest(user, change.sequence):
-                    self._surroundings.connection_is_missing(recipient)
+            if self._roster.is_newest(user, change.sequence):
+                self._check_own(user, entry)
         if notice is not None:
             self._announce(notice)
+
+    def _check_own(self, user: UserId, entry: Entry) -> None:
+        """Whoever is connected here must be in a committed entry, and nobody else of this gateway may be."""
+        for recipient in self.fanout.of(user):
+            if recipient.stay not in entry.connections:
+                self._surroundings.connection_is_missing(recipient)
+        for stay, gateway in entry.connections.items():
+            if gateway == self._surroundings.gateway_id:
+                place = Place.model_construct(room=self.id, user=user, connection=stay)
+                self._surroundings.connection_is_present(place)
 
     def _place(self, user: UserId, revision: int, gateways: Iterable[GatewayId]) -> None:
         if self._roster.is_newest(user, revision) and self._neighbours.place(user, gateways):

@@ -90,7 +90,7 @@ class Gateway:
             max_bytes=own.write_buffer_max_bytes // 2,
             count=lambda result: self.metrics.resumes.labels(result=result).inc(),
         )
-        self._presence = PresenceClient(chassis.bus, late_join=self._join_was_late)
+        self._presence = PresenceClient(chassis.bus, late_join=self.connection_is_present)
         self._membership = Membership(
             self.gateway_id,
             self._rooms,
@@ -219,9 +219,6 @@ class Gateway:
             return
         self._rooms.recall_cursors(request.shards)
 
-    def _join_was_late(self, place: Place) -> None:
-        self._membership.join_was_late(place)
-
     # --- what rooms ask ---
 
     def epoch(self, presence_epoch: str) -> str:
@@ -244,6 +241,9 @@ class Gateway:
 
     def chat_is_missing(self, room: Room) -> None:
         self._backfill.gap(room)
+
+    def connection_is_present(self, place: Place) -> None:
+        self._membership.is_present(place)
 
     def connection_is_missing(self, recipient: Recipient) -> None:
         """We were given up for dead, or cut off for long; the connection never left."""

@@ -25,7 +25,7 @@ from shared.presence import (
     RosterReply,
     RosterRequest,
 )
-from shared.subjects import SHARDS, shard_of
+from shared.subjects import SHARDS
 
 _DROP_SECONDS = 5.0
 _DROPPED_AT_ONCE = 64
@@ -104,9 +104,9 @@ class Operations:
             raise BusUnavailable("the gateway counted in another epoch")
         await self._store.wait_applied(request.revision)
         mirror = self._store.mirror
-        for room, user in mirror.places_of(request.gateway):
+        for room, user in mirror.places_in(request.shard, request.gateway):
             entry = mirror.entry(room, user)
-            if shard_of(room) != request.shard or entry is None or mirror.last_sequence(room, user) > request.revision:
+            if entry is None or mirror.last_sequence(room, user) > request.revision:
                 continue
             stale = entry.connections_of(request.gateway) - request.connections
 

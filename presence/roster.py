@@ -106,6 +106,11 @@ class Mirror:
         """Members that are present by a connection of this gateway."""
         return list(self._gateways.get(gateway, ()))
 
+    def places_in(self, shard: int, gateway: GatewayId) -> list[tuple[RoomId, UserId]]:
+        """The same in one shard."""
+        rooms = self._by_shard.get(shard, ())
+        return [place for place in self._gateways.get(gateway, ()) if place[0] in rooms]
+
     def room_revision(self, room: RoomId) -> int:
         """Sequence of the room's last change, removals included; 0 when that was too long ago to remember."""
         return self._room_revisions.get(room, 0)

@@ -5,6 +5,7 @@ import json
 import shutil
 import signal
 import time
+from base64 import b64decode
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from nats.aio.client import Client as Nats
 
 from shared import subjects
+from shared.ids import RoomId, UserId
 from shared.presence import LEASE_SECONDS
 from tests.faults.test_lost_connections import GUARD_SECONDS, System, knows, running, told
 from tests.support.client import Client, clients
@@ -118,6 +120,36 @@ async def test_nats_losing_its_storage_empties_no_room_and_whoever_died_meanwhil
     print(
         f"the lost member was gone {took:.1f} s after NATS was back; lease + guard are {LEASE_SECONDS + GUARD_SECONDS}"
     )
+
+
+@pytest.mark.parametrize("room_is_hosted", [True, False])
+async def test_a_join_that_is_written_after_its_connection_has_left_leaves_no_ghost(
+    system: System, room: str, room_is_hosted: bool
+):
+    """A write that a frozen server takes long after it was asked for, or a replica whose answer is lost."""
+    first, _ = system.gateways
+    async with clients(first.url, first.url) as (ann, bob), connected(system.nats.url) as bus:
+        await ann.join(room)
+        if room_is_hosted:
+            await bob.join(room)
+        key = subjects.presence_key(RoomId(room), UserId(ann.user))
+        question = json.dumps({"last_by_subj": key}).encode()
+        answer = await bus.request(f"$JS.API.STREAM.MSG.GET.{subjects.PRESENCE_STREAM}", question, timeout=5)
+        entry = b64decode(json.loads(answer.data)["message"]["data"])
+        await ann.leave()
+        staying = {bob.user} if room_is_hosted else set()
+
+        async def left() -> bool:
+            return await users_in(bus, room) == staying
+
+        await eventually(left, "presence knows of the leave")
+        await bus.jetstream().publish(key, entry)
+
+        async def is_there() -> bool:
+            return await users_in(bus, room) == {*staying, ann.user}
+
+        await eventually(is_there, "the ghost is there")
+        await eventually(left, "the ghost is gone", 2 * COMPARED_SECONDS)
 
 
 async def test_cursors_are_asked_for_again_after_presence_was_restarted_and_go_with_their_user(
