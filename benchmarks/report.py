@@ -44,7 +44,7 @@ def _lines(about: dict[str, Any], table: Table) -> list[str]:
         "machines of this kind repeat themselves no better than within a third.",
         "",
         "CPU is user and system time of all processes of a server (ours: gateway, nats-server, presence), divided by",
-        "the messages of others that clients received: nchan and Centrifuge send a cursor back to its author, too; that",
+        "the messages of others that clients received: nchan and Centrifuge send a cursor back to its author, too; it",
         "tells nobody anything and is not counted. Ours stores chat before it delivers it; the others do not. Ours",
         "conflates cursors: a delivery is then one update that is the newest of its member; the latency is its age.",
         "",
