@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.cursor_move import cursor_update, update_prefix
 from gateway.framing import text_frame
 from gateway.identity import Identity
+from gateway.limits import Limits
 from gateway.metrics import GatewayMetrics
 from gateway.notices import encode_cursor
 from gateway.outbox import Kind
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 _PONG = text_frame(encode(Pong()))
 _BACKLOG_MAX = 64
-_BURST_BEATS, _FLOOD_BEATS = 2, 10
 _CURSOR_MOVE = b'{"type":"CursorMove"'
 _KNOWN_CODES = frozenset(CloseCode)
 """Clients may close with any of thousands of codes; metrics must not have a label for each."""
@@ -81,32 +80,6 @@ class Nowhere:
 
 
 _NOWHERE = Nowhere()
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one client may send and leave unread. `str()` names its rates."""
-
-    messages_per_beat: int
-    bytes_per_beat: int
-    bytes_burst: int
-    write_buffer_max_bytes: int
-
-    @property
-    def messages_burst(self) -> int:
-        return _BURST_BEATS * self.messages_per_beat
-
-    @property
-    def messages_flood(self) -> int:
-        """Who sends so many more than allowed is closed."""
-        return _FLOOD_BEATS * self.messages_per_beat
-
-    @property
-    def bytes_flood(self) -> int:
-        return _FLOOD_BEATS * self.bytes_per_beat
-
-    def __str__(self) -> str:
-        return f"{self.messages_per_beat} messages or {self.bytes_per_beat} bytes a second"
 
 
 class Hub(Protocol):

@@ -13,7 +13,7 @@ from gateway.app import WEBSOCKET_PATH, build_app
 from gateway.backfill import Backfill
 from gateway.chat import ChatPublisher
 from gateway.chat_stream import ChatStream
-from gateway.connection import Connection, Limits
+from gateway.connection import Connection
 from gateway.drain import Drain
 from gateway.fanout import Recipient
 from gateway.heartbeat import Heartbeat
@@ -22,6 +22,7 @@ from gateway.http_messages import messages_router
 from gateway.http_rooms import rooms_router
 from gateway.identity import Authenticator, Unauthorized
 from gateway.lease import Lease
+from gateway.limits import Limits
 from gateway.membership import Membership
 from gateway.metrics import GatewayMetrics, Gauges
 from gateway.pace import Pace

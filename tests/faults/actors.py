@@ -58,8 +58,9 @@ class Departure:
     user: str
     room: str
     at: float
-    gateway: int | None = None
-    """The one that the connection was lost with; None when the client dropped it."""
+    gateway: int
+    dropped: bool
+    """By the client itself."""
 
 
 @dataclass
@@ -289,7 +290,7 @@ class Actor:
         self._take_in(session)
         session.closed = time.monotonic()
         if self.mortal and self.wanted is not None:
-            self.departures.append(Departure(self.user, self.wanted, session.closed, session.gateway))
+            self.departures.append(Departure(self.user, self.wanted, session.closed, session.gateway, dropped=False))
             self.wanted, self.away = None, True
             self._unanswered.clear()
 
@@ -304,7 +305,7 @@ class Actor:
             session.client.socket.transport.abort()
         session.closed = time.monotonic()
         if not clean and self.dice.random() < 0.5 and self.wanted is not None:
-            self.departures.append(Departure(self.user, self.wanted, session.closed))
+            self.departures.append(Departure(self.user, self.wanted, session.closed, session.gateway, dropped=True))
             self.wanted, self.away = None, True
             self._unanswered.clear()
 

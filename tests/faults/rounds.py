@@ -234,17 +234,19 @@ def _tenures(actors: list[Actor], began: float, rested: float, excused: frozense
 
 def _ghosts(faults: list[Fault], actors: list[Actor], began: float, healthy: float) -> list[Ghost]:
     only_gateways_died = all(fault.ends_gateway for fault in faults)
-    struck = [gateway for fault in faults for gateway in fault.gateways]
-    # While NATS and presence are there, and no gateway is struck twice, there is no excuse.
-    at_once = len(set(struck)) == len(struck) and not any(_takes_nats_or_presence(fault) for fault in faults)
+    struck = {gateway for fault in faults for gateway in fault.gateways}
+    # While NATS and presence are there, only a gateway that comes back may bring a member back for a moment: requests
+    # that were on their way when it was cut off are carried out then.
+    returns = {gateway for fault in faults for gateway in fault.gateways if not fault.ends_gateway}
+    well = not any(_takes_nats_or_presence(fault) for fault in faults)
     tabs = [actor.user for actor in actors]
     return [
         Ghost(
             lost.user,
             lost.room,
             lost.at,
-            lost.at if at_once else max(lost.at, healthy),
-            killed=only_gateways_died and lost.gateway in struck,
+            lost.at if well and lost.gateway not in returns else max(lost.at, healthy),
+            killed=only_gateways_died and not lost.dropped and lost.gateway in struck,
         )
         for actor in actors
         for lost in actor.departures

@@ -1,0 +1,31 @@
+"""How much one client may send and leave unread."""
+
+from dataclasses import dataclass
+
+_BURST_BEATS, _FLOOD_BEATS = 2, 10
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one client may send and leave unread. `str()` names its rates."""
+
+    messages_per_beat: int
+    bytes_per_beat: int
+    bytes_burst: int
+    write_buffer_max_bytes: int
+
+    @property
+    def messages_burst(self) -> int:
+        return _BURST_BEATS * self.messages_per_beat
+
+    @property
+    def messages_flood(self) -> int:
+        """Who sends so many more than allowed is closed."""
+        return _FLOOD_BEATS * self.messages_per_beat
+
+    @property
+    def bytes_flood(self) -> int:
+        return _FLOOD_BEATS * self.bytes_per_beat
+
+    def __str__(self) -> str:
+        return f"{self.messages_per_beat} messages or {self.bytes_per_beat} bytes a second"
