@@ -199,10 +199,15 @@ async def test_a_gateway_that_does_not_look_for_missing_chat_is_caught(tmp_path:
     with running_system(tmp_path, [sys.executable, str(WITHOUT_GAP_CHECK), "gateway"]) as system:
         await system.wait_healthy()
         actors = crowd(system, 1, Crowd(steady=8, mortal=0, busy=4, second_tabs=0, rooms=2))
-        outcome = await play(system, actors, [draw("freeze the NATS node of a gateway", random.Random(1))])
+        violations: list[str] = []
+        for seed in range(5):
+            # Nobody need say anything in a room just while a gateway of its members hears nothing.
+            violations = (await play(system, actors, [draw("cut a gateway off", random.Random(seed))])).violations
+            if violations:
+                break
         await asyncio.gather(*(actor.end() for actor in actors))
-    print(f"{len(outcome.violations)} violations, the first: {outcome.violations[0] if outcome.violations else None}")
-    assert outcome.violations
+    print(f"{len(violations)} violations, the first: {violations[0] if violations else None}")
+    assert violations
 
 
 @pytest.mark.timeout(180)
