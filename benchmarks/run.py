@@ -184,10 +184,11 @@ def main(seconds: float, repeats: int, only: tuple[str, ...], groups: str, save:
         for repeat in range(repeats):
             print(f"{group}, {repeat + 1} of {repeats}, {(time.monotonic() - began) / 60:.0f} min", flush=True)
             getattr(bench, group)(repeat)
-    if save:
-        results = {"about": _about(seconds, repeats, began), "rows": bench.rows}
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-        report.write(results)
+            if save:
+                # Each time, so that a run that is ended early is not lost.
+                results = {"about": _about(seconds, repeats, began), "rows": bench.rows}
+                RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+                report.write(results)
 
 
 def _available(directory: Path, only: tuple[str, ...]) -> Iterable[Server]:
