@@ -141,6 +141,8 @@ class Fanout:
 
     def say_cursors(self, cursors: Mapping[UserId, Cursor]) -> None:
         """The same for cursors of several authors, which is most of what is ever said."""
+        if not cursors or not self._recipients:
+            return
         began = time.perf_counter()
         if len(self._outbox) or self._newcomers or self._lagging or self._rest_until > began:
             self.say_now(

@@ -245,21 +245,17 @@ class Membership:
         rooms = self._rooms.in_shard(shard)
         await asyncio.gather(*(self._announce_room(room, random.uniform(0, spread_seconds)) for room in rooms))  # noqa: S311
 
-    async def confirm(self) -> None:
-        """Tell presence all connections we have in the shards where anybody has joined of late.
+    @property
+    def unconfirmed(self) -> list[int]:
+        """Shards in which anybody has joined of late."""
+        return list(self._joined_in)
+
+    async def confirm(self, shard: int) -> None:
+        """Tell presence all connections we have in a shard.
 
         A write that was not acknowledged, or whose reply was lost, can be committed after its connection has left.
+        Raises PresenceRefused or TimeoutError.
         """
-        shards = list(self._joined_in)
-        outcomes = await asyncio.gather(*(self._confirm(shard) for shard in shards), return_exceptions=True)
-        for shard, outcome in zip(shards, outcomes, strict=True):
-            if isinstance(outcome, BusError | PresenceRefused | TimeoutError):
-                log.info("connections not confirmed", shard=shard, error=str(outcome) or "no answer in time")
-            elif outcome is not None:
-                raise outcome
-
-    async def _confirm(self, shard: int) -> None:
-        """Raises PresenceRefused or TimeoutError."""
         async with asyncio.timeout(_ANSWER_SECONDS):
             await self._tell_all(shard, await self._presence.compare(shard, _NOTHING))
         self._joined_in[shard] -= 1

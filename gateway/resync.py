@@ -83,7 +83,7 @@ class Resync:
         shards, self._shards = self._shards, set()
         failed: Collection[int] = shards
         try:
-            failed = await self._announce(shards)
+            failed = await self._in_each(shards, self._membership.announce)
         finally:
             if failed:
                 self._tasks.spawn("resync again", self._later(failed))
@@ -95,10 +95,9 @@ class Resync:
         self._shards.update(shards)
         self._doubtful.set()
 
-    async def _announce(self, shards: Collection[int]) -> list[int]:
-        """The shards that could not be announced: one that nobody serves must not hold up the others."""
-        announcements = (self._membership.announce(shard) for shard in shards)
-        outcomes = await asyncio.gather(*announcements, return_exceptions=True)
+    async def _in_each(self, shards: Collection[int], work: Callable[[int], Awaitable[None]]) -> list[int]:
+        """The shards in which it failed: one that nobody serves must not hold up the others."""
+        outcomes = await asyncio.gather(*(work(shard) for shard in shards), return_exceptions=True)
         failed = []
         for shard, outcome in zip(shards, outcomes, strict=True):
             if isinstance(outcome, BusError | PresenceRefused | TimeoutError):
@@ -117,7 +116,9 @@ class Resync:
         while True:
             await asyncio.sleep(_COMPARE_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
             await asyncio.gather(*(self._try_compare(shard, rooms) for shard, rooms in self._by_shard().items()))
-            await self._membership.confirm()
+            failed = await self._in_each(self._membership.unconfirmed, self._membership.confirm)
+            if failed:
+                log.info("connections not confirmed", shards=failed)
 
     async def _try_compare(self, shard: int, rooms: list[Room]) -> None:
         try:
