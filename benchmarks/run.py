@@ -183,7 +183,9 @@ def _gist(row: Row) -> str:
 @click.option("--seconds", default=5.0, show_default=True, help="Measured per shape.")
 @click.option("--repeats", default=3, show_default=True, help="Medians are taken over these.")
 @click.option("--only", multiple=True, help="Servers by name; can be repeated.")
-@click.option("--groups", default=",".join(GROUPS), show_default=True, help="What is measured.")
+@click.option(
+    "--groups", default=",".join(GROUPS), show_default=True, help="What is measured; `idle:1` repeats only once."
+)
 @click.option("--save/--no-save", default=True, show_default=True, help="Write RESULTS.md.")
 def main(seconds: float, repeats: int, only: tuple[str, ...], groups: str, save: bool) -> None:
     """Measure the stack against its peers. Nothing else should run meanwhile."""
@@ -195,9 +197,9 @@ def main(seconds: float, repeats: int, only: tuple[str, ...], groups: str, save:
     servers = list(_available(directory, only))
     bench = Bench(directory, generator, servers, seconds)
     began = time.monotonic()
-    for group in groups.split(","):
-        for repeat in range(repeats):
-            print(f"{group}, {repeat + 1} of {repeats}, {(time.monotonic() - began) / 60:.0f} min", flush=True)
+    for group, _, times in (part.partition(":") for part in groups.split(",")):
+        for repeat in range(int(times or repeats)):
+            print(f"{group}, {repeat + 1} of {times or repeats}, {(time.monotonic() - began) / 60:.0f} min", flush=True)
             getattr(bench, group)(repeat)
             if save:
                 # Each time, so that a run that is ended early is not lost.
