@@ -21,7 +21,7 @@ RESULTS = Path(__file__).parent / "results.json"
 GROUPS = ("traffic", "saturation", "idle", "storm", "growth", "gateways", "chat", "stalled")
 _IDLE_CONNECTIONS = (5_000, 19_000)
 _STORM_MEMBERS = 2_000
-_STORM_SECONDS = 90.0
+_STORM_SECONDS = 45.0
 _RARE_SECONDS = 30.0
 
 
