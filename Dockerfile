@@ -1,5 +1,11 @@
 # One image for every service: `docker run studyroom gateway`.
 ARG PYTHON=python:3.13-slim
+ARG NODE=node:20-slim
+
+FROM ${NODE} AS page
+WORKDIR /build/web
+COPY web/ ./
+RUN npm ci --silent && npm run build --silent
 
 FROM ${PYTHON} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
@@ -17,6 +23,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY shared/ shared/
 COPY services/ services/
 COPY gateway/ gateway/
+COPY --from=page /build/gateway/static/ gateway/static/
 COPY presence/ presence/
 RUN /opt/hatchling/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
  && pip --python /opt/studyroom/bin/python install --no-deps --no-index dist/*.whl

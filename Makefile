@@ -21,12 +21,41 @@ $(INSTALLED): pyproject.toml requirements/dev.txt
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+# --- the page at / : web/room, built into gateway/static ---
+
+WEB_INSTALLED := web/node_modules/.installed
+PAGE := gateway/static/index.html
+PAGE_SOURCES := $(shell find web/client/src web/room -type f -not -path '*/node_modules/*' -not -path '*/tests/*') \
+  $(wildcard web/*.json web/*/package.json web/client/tsconfig*.json)
+
+$(WEB_INSTALLED): web/package-lock.json
+	@echo "installing into web/node_modules"
+	@npm ci --silent --prefix web
+	@touch $@
+
+$(PAGE): $(WEB_INSTALLED) $(PAGE_SOURCES)
+	@echo "building the page"
+	@npm run build --silent --prefix web
+	@touch $@
+
+.PHONY: page
+page: $(PAGE) ## Build the page at / into gateway/static (Node 20.19 or newer); quick when nothing changed
+
+# Without Node, or when the build fails, everything but the page works.
+.PHONY: page-if-possible
+page-if-possible:
+	@if command -v npm >/dev/null; then \
+	  $(MAKE) --silent page || echo "the page could not be built: going on without what is new in it"; \
+	else \
+	  echo "no page at /: install Node 20.19 or newer to have it built"; \
+	fi
+
 .PHONY: up
-up: install ## Run the whole system here; ARGS="--gateways 2" passes options on
+up: install page-if-possible ## Run the whole system here; ARGS="--gateways 2" passes options on
 	@$(BIN)/studyroom up $(ARGS)
 
 .PHONY: test
-test: install ## Run all tests; ARGS="-k name" passes options on
+test: install page-if-possible ## Run all tests; ARGS="-k name" passes options on
 	@$(BIN)/python -m pytest $(ARGS)
 
 .PHONY: test-quick
@@ -86,4 +115,4 @@ hooks: install ## Let git run the checks before each commit
 
 .PHONY: clean
 clean: ## Remove what was installed and what runs left behind
-	@rm -rf $(VENV) .studyroom .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) gateway/static web/node_modules web/*/dist .studyroom .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
