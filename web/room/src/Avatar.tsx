@@ -8,9 +8,10 @@ interface Props {
 
 /** A decoration: the name stands beside it. */
 export function Avatar({ userId, username }: Props) {
+  const { sign, isEmoji } = face(username)
   return (
-    <span className="avatar" style={hued(userId)} aria-hidden="true">
-      {face(username).sign}
+    <span className={isEmoji ? "avatar emoji" : "avatar"} style={hued(userId)} aria-hidden="true">
+      {sign}
     </span>
   )
 }

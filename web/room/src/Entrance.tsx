@@ -44,7 +44,7 @@ export function Entrance({ invitation, returning, onEnter }: Props) {
           required
           onChange={(event) => setName(event.target.value)}
         />
-        <fieldset className="emoji">
+        <fieldset className="signs">
           <legend>Your sign</legend>
           {["", ...EMOJI].map((sign) => (
             <label key={sign}>

@@ -8,16 +8,17 @@ export interface Face {
   name: string
   /** One or two letters, or the emoji that somebody put before their name. */
   sign: string
+  isEmoji: boolean
 }
 
 export function face(username: string): Face {
   const [, emoji, rest] = LEADING_EMOJI.exec(username) ?? []
-  if (emoji && rest) return { name: rest, sign: emoji }
+  if (emoji && rest) return { name: rest, sign: emoji, isEmoji: true }
   const words = username.split(/\s+/).filter((word) => /^[\p{L}\p{N}]/u.test(word))
   const letters = [words[0], words.length > 1 ? words.at(-1) : undefined].map(
     (word) => [...(word ?? "")][0] ?? "",
   )
-  return { name: username, sign: letters.join("").toUpperCase() || "?" }
+  return { name: username, sign: letters.join("").toUpperCase() || "?", isEmoji: false }
 }
 
 export function named(name: string, emoji: string): string {

@@ -12,11 +12,11 @@ it.each([
   ["<b>", "<b>", "?"],
   ["7 of 9", "7 of 9", "79"],
 ])("draws %s as %s with the sign %s", (username, name, sign) => {
-  expect(face(username)).toEqual({ name, sign })
+  expect(face(username)).toMatchObject({ name, sign })
 })
 
 it("reads back the emoji that somebody chose", () => {
-  expect(face(named("Ada", "🐢"))).toEqual({ name: "Ada", sign: "🐢" })
+  expect(face(named("Ada", "🐢"))).toEqual({ name: "Ada", sign: "🐢", isEmoji: true })
   expect(named("Ada", "")).toBe("Ada")
   expect(named("", "🐢")).toBe("")
 })

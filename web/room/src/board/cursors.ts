@@ -4,12 +4,17 @@ import type { Cursor, Member, Readable } from "@studyroom/client"
 import { face, hue } from "../face"
 import { type Spot, Track } from "./motion"
 
+/** From the tip to where the label begins. */
+const ARROW_PX = 11
+
 interface Drawn {
   track: Track
   arrow: HTMLElement
   label: HTMLElement
   heard: Cursor | null
   name: string
+  labelWidth: number
+  shown: string
 }
 
 /** What of the client this needs. */
@@ -25,6 +30,7 @@ export class CursorLayer {
   private width = 0
   private height = 0
   private frame = 0
+  private names = new Map<string, string>()
 
   constructor(
     private readonly layer: HTMLElement,
@@ -85,19 +91,20 @@ export class CursorLayer {
     arrow.className = "cursor"
     arrow.style.setProperty("--hue", String(hue(userId)))
     arrow.append(label)
-    const drawn: Drawn = { track: new Track(), arrow, label, heard: null, name: "" }
+    const drawn: Drawn = { track: new Track(), arrow, label, heard: null, name: "", labelWidth: 0, shown: "" }
     this.drawn.set(userId, drawn)
-    this.label(userId, drawn)
     this.layer.append(arrow)
+    this.label(userId, drawn)
     return drawn
   }
 
   private place(drawn: Drawn, { x, y }: Spot): void {
-    drawn.arrow.style.transform = `translate3d(${(x * this.width).toFixed(1)}px, ${(y * this.height).toFixed(1)}px, 0)`
-    drawn.arrow.classList.toggle("flipped", x > 0.8)
+    const [left, top] = [x * this.width, y * this.height]
+    const shown = `translate3d(${left.toFixed(1)}px, ${top.toFixed(1)}px, 0)`
+    if (shown === drawn.shown) return
+    drawn.arrow.style.transform = drawn.shown = shown
+    drawn.arrow.classList.toggle("flipped", left + drawn.labelWidth > this.width)
   }
-
-  private names = new Map<string, string>()
 
   private name(): void {
     this.names = new Map(
@@ -108,7 +115,9 @@ export class CursorLayer {
 
   private label(userId: string, drawn: Drawn): void {
     const name = this.names.get(userId) ?? ""
-    if (name !== drawn.name) drawn.label.textContent = drawn.name = name
+    if (name === drawn.name) return
+    drawn.label.textContent = drawn.name = name
+    drawn.labelWidth = drawn.label.offsetWidth + ARROW_PX
   }
 
   private measure(): void {
