@@ -1,4 +1,4 @@
-import { useEffect, useState, useSyncExternalStore } from "react"
+import { useEffect, useRef, useState, useSyncExternalStore } from "react"
 import { StudyroomClient } from "../client.js"
 import type {
   ChatMessage,
@@ -12,23 +12,49 @@ import type {
   RoomState,
 } from "../types.js"
 import { useClient } from "./context.js"
+import { hold } from "./holds.js"
 
-function useReadable<T>(readable: Readable<T>): T {
-  return useSyncExternalStore(readable.subscribe, readable.get, readable.get)
+function useReadable<T>({ subscribe, get }: Readable<T>): T {
+  return useSyncExternalStore(subscribe, get, get)
 }
 
-/** A client that is connected for as long as the component is there; another one when `url` changes. */
+/**
+ * A client that is connected for as long as the component is there; another one when `url` changes. Of the other options
+ * those of the first render count, but `token` is always the one of the last.
+ */
 export function useStudyroom(options: ClientOptions): StudyroomClient {
-  const [client] = useState(() => new StudyroomClient(options))
+  const newest = useRef(options)
+  useEffect(() => {
+    newest.current = options
+  })
+  const url = String(options.url)
+  const make = () => ({
+    url,
+    client: new StudyroomClient({ ...options, token: () => newestToken(newest.current) }),
+  })
+  const [made, setMade] = useState(make)
+  if (made.url !== url) setMade(make)
+  const { client } = made
+  useEffect(() => {
+    client.connect()
+    return hold(client, "connection", client.close)
+  }, [client])
   return client
 }
 
-/** Be in this room for as long as the component is there. */
+function newestToken({ token }: ClientOptions) {
+  return typeof token === "function" ? token() : token
+}
+
+/** Be in this room for as long as the component is there. Several may name the same one. */
 export function useRoom(roomId: string): RoomState {
   const client = useClient()
   useEffect(() => {
     client.join(roomId)
-    return () => client.leave()
+    return hold(client, `room ${roomId}`, () => {
+      const room = client.room.get()
+      if (room.status !== "none" && room.roomId === roomId) client.leave()
+    })
   }, [client, roomId])
   return useReadable(client.room)
 }
@@ -62,19 +88,15 @@ export function useTyping(): readonly Member[] {
 
 export interface Chat {
   messages: readonly ChatMessage[]
-  send: (content: string) => void
+  send: (content: string) => ChatMessage
   retry: (id: string) => void
   discard: (id: string) => void
 }
 
 export function useChat(): Chat {
   const client = useClient()
-  return {
-    messages: useReadable(client.messages),
-    send: client.sendChat,
-    retry: client.retryChat,
-    discard: client.discardChat,
-  }
+  const messages = useReadable(client.messages)
+  return { messages, send: client.sendChat, retry: client.retryChat, discard: client.discardChat }
 }
 
 /** The listener may be another one with each render. */
@@ -83,5 +105,9 @@ export function useStudyroomEvent<T extends ClientEvent["type"]>(
   listener: (event: ClientEventOf<T>) => void,
 ): void {
   const client = useClient()
-  useEffect(() => client.on(type, listener), [client, type, listener])
+  const newest = useRef(listener)
+  useEffect(() => {
+    newest.current = listener
+  })
+  useEffect(() => client.on(type, (event) => newest.current(event)), [client, type])
 }

@@ -1,0 +1,15 @@
+import type { ErrorCode } from "../protocol.js"
+
+const CODES: readonly ErrorCode[] = [
+  "presence_unavailable",
+  "chat_unavailable",
+  "busy",
+  "rate_limited",
+  "not_in_room",
+  "internal",
+]
+
+/** The same may succeed a little later. */
+export function transient(code: ErrorCode): boolean {
+  return CODES.includes(code)
+}
