@@ -73,8 +73,8 @@ type Inside = readonly string[] | "closed" | null
 
 function introduction({ found }: Invitation, returning: boolean, inside: Inside): string {
   if (inside === "closed") return "This server lets only people with a token in."
-  if (inside?.length) return `${inWords(inside)} ${inside.length === 1 ? "is" : "are"} here.`
   if (returning) return "You have left. Come back whenever you like."
+  if (inside?.length) return `${inWords(inside)} ${inside.length === 1 ? "is" : "are"} here.`
   if (found === "no room")
     return "That link names no room, so here is a new one. Share its link once you are in."
   if (found === "nothing") return "A new room, all yours. Share its link once you are in."

@@ -41,7 +41,7 @@ export function Chat({ roomId }: { roomId: string }) {
   useTitle(roomName(roomId), waiting)
   useEffect(() => {
     // On a phone it would bring up the keyboard before anybody wants to write.
-    if (matchMedia("(pointer: fine)").matches) composer.current?.focus()
+    if (!matchMedia("(pointer: coarse)").matches) composer.current?.focus()
   }, [])
 
   const edit = useCallback(
