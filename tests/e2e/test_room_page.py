@@ -74,7 +74,7 @@ async def test_who_leaves_is_gone_for_the_others_and_can_come_back(pair: tuple[P
 
     await grace.page.get_by_role("button", name="Leave").click()
     await expect(ada.names).to_have_text(["Ada (you)"])
-    await expect(grace.page.get_by_text("Ada is here.")).to_be_visible()
+    await expect(grace.page.get_by_text("You have left.")).to_be_visible()
 
     await grace.enter("Admiral Grace")
     await expect(ada.names).to_have_text(["Ada (you)", "Admiral Grace"])

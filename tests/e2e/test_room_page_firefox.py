@@ -23,6 +23,7 @@ MESSAGES = '[...document.querySelectorAll(".log .content")].map((line) => line.t
 SENT = 'document.querySelectorAll(".log [data-state=sent]").length'
 TYPING = 'document.querySelector(".typing").textContent'
 CURSOR = 'document.querySelector(".cursor")?.textContent'
+FOCUSED = "document.activeElement.ariaLabel"
 BOARD = '(({ x, y, width, height }) => [x, y, width, height])(document.querySelector(".board").getBoundingClientRect())'
 
 
@@ -37,6 +38,7 @@ async def test_two_people_in_firefox_chat_point_and_come_back(stack: EmbeddedSta
         await ada.sees(NAMES, ["Ada (you)", "Grace"])
         await grace.sees(NAMES, ["Grace (you)", "Ada"])
 
+        await ada.sees(FOCUSED, "Message")
         await ada.type("Hello")
         await grace.sees(TYPING, "Ada is typing…")
         await ada.type(" from Firefox\n")
@@ -46,9 +48,10 @@ async def test_two_people_in_firefox_chat_point_and_come_back(stack: EmbeddedSta
         await grace.point(round(x + width / 2), round(y + height / 2))
         await ada.sees(CURSOR, "Grace")
 
-        await grace.run("location.reload() ?? null")
+        await grace.reload()
         await grace.sees(STATE, "Connected")
         await grace.sees(MESSAGES, ["Hello from Firefox"])
+        await grace.sees(FOCUSED, "Message")
         await grace.type("back again\n")
         await grace.sees(SENT, 2)
         await ada.sees(MESSAGES, ["Hello from Firefox", "back again"])

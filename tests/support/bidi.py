@@ -73,6 +73,9 @@ class Tab:
 
         await eventually(seen, f"{expression} is {value!r}")
 
+    async def reload(self) -> None:
+        await self._bidi.call("browsingContext.reload", context=self._context, wait="complete")
+
     async def type(self, text: str) -> None:
         """Keys as from a keyboard, to whatever has the focus; \\n is Enter."""
         await self._bidi.call("browsingContext.activate", context=self._context)
