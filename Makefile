@@ -62,6 +62,10 @@ test: install page-if-possible ## Run all tests; ARGS="-k name" passes options o
 test-quick: install ## Only the tests that start no process
 	@$(BIN)/python -m pytest tests/unit $(ARGS)
 
+.PHONY: screenshots
+screenshots: install page ## Take the pictures in docs/images anew, of the running system
+	@$(BIN)/python -m tests.e2e.screenshots
+
 .PHONY: soak
 soak: install ## Random faults under load, judged by the checker; ARGS="--minutes 20 --seed 7"
 	@$(BIN)/python -m tests.faults.soak $(ARGS)
