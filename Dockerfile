@@ -4,8 +4,12 @@ ARG NODE=node:20-slim
 
 FROM ${NODE} AS page
 WORKDIR /build/web
+COPY web/package.json web/package-lock.json web/.npmrc ./
+COPY web/client/package.json client/
+COPY web/room/package.json room/
+RUN npm ci --ignore-scripts
 COPY web/ ./
-RUN npm ci --silent && npm run build --silent
+RUN npm run build
 
 FROM ${PYTHON} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
