@@ -1,7 +1,5 @@
 import { NEVER } from "./core/never.js"
 
-const TIMER_MAX_MS = 2 ** 31 - 1
-
 /** One timer, set to a time of the clock; setting it again takes the place of the time before. It may ring early. */
 export class Alarm {
   #timer: ReturnType<typeof setTimeout> | undefined
@@ -23,6 +21,6 @@ export class Alarm {
       this.#at = NEVER
       this.#ring()
     }
-    this.#timer = setTimeout(ring, Math.min(Math.max(0, at - this.#now()), TIMER_MAX_MS))
+    this.#timer = setTimeout(ring, at - this.#now())
   }
 }

@@ -4,8 +4,10 @@ import { address } from "./address.js"
 import { Alarm } from "./alarm.js"
 import { steadyClock } from "./clock.js"
 import { Connection } from "./connection.js"
+import { NORMAL } from "./core/close-codes.js"
 import { Entry } from "./core/entry.js"
 import { NEVER } from "./core/never.js"
+import { NONE } from "./core/none.js"
 import { OwnTyping } from "./core/own-typing.js"
 import { Room } from "./core/room.js"
 import { Throttle } from "./core/throttle.js"
@@ -38,11 +40,11 @@ export class StudyroomClient implements Client {
   readonly #changes = new Changes()
   readonly connection = new Store<ConnectionState>(this.#changes, { status: "idle" })
   readonly room = new Store<RoomState>(this.#changes, { status: "none" })
-  readonly others = new Store<readonly Member[]>(this.#changes, [])
+  readonly others = new Store<readonly Member[]>(this.#changes, NONE)
   readonly self = new Store<Member | null>(this.#changes, null)
   readonly cursors = new FrameStore<Cursor>()
-  readonly typing = new Store<readonly Member[]>(this.#changes, [])
-  readonly messages = new Store<readonly ChatMessage[]>(this.#changes, [])
+  readonly typing = new Store<readonly Member[]>(this.#changes, NONE)
+  readonly messages = new Store<readonly ChatMessage[]>(this.#changes, NONE)
 
   readonly #options: ClientOptions
   readonly #now = steadyClock()
@@ -51,31 +53,27 @@ export class StudyroomClient implements Client {
   readonly #connection: Connection
   readonly #identity: Identity
   readonly #me = { userId: "", ids: new Set<string>() }
-  readonly #entry = new Entry(Math.random)
+  readonly #entry = new Entry()
   readonly #typing = new OwnTyping()
   readonly #cursor: Throttle<CursorPosition>
   #room: Room
-  #shown: (readonly ChatMessage[])[] = []
+  #shown: (readonly ChatMessage[])[] = [NONE, NONE]
   /** Where one's own cursor is: told again to a server that may not know it. */
   #position: CursorPosition | null = null
   #retryWindowMs = 0
   /** When the room is to be asked for again. */
   #askAt = NEVER
-  #closing = false
 
   constructor(options: ClientOptions) {
     this.#options = options
     this.#identity = new Identity(options)
-    this.#cursor = new Throttle(options.cursorIntervalMs ?? 50)
+    this.#cursor = new Throttle(options.cursorIntervalMs)
     this.#room = this.#newRoom()
     this.#connection = new Connection(
       {
+        ...options,
         address: async () => address(options.url, await this.#identity.query()),
-        WebSocket: options.WebSocket,
-        reconnect: { baseMs: 500, capMs: 20_000, ...options.reconnect },
-        heartbeat: { intervalMs: 15_000, timeoutMs: 8000, ...options.heartbeat },
         now: this.#now,
-        random: Math.random,
       },
       {
         connecting: () => this.#do(() => {}),
@@ -86,7 +84,6 @@ export class StudyroomClient implements Client {
           else this.#do(() => this.#received(message))
         },
         closed: (code, reason, reconnects) => this.#do(() => this.#closed(code, reason, reconnects)),
-        handshakeFailed: (address) => void this.#identity.refused(address),
       },
     )
   }
@@ -95,11 +92,7 @@ export class StudyroomClient implements Client {
 
   readonly connect = (): void => this.#do(() => this.#connection.connect())
 
-  readonly close = (): void => {
-    this.#closing = true
-    this.#do(() => this.#connection.close())
-    this.#closing = false
-  }
+  readonly close = (): void => this.#do(() => this.#connection.close())
 
   readonly join = (roomId: string): void =>
     this.#do(() => {
@@ -160,7 +153,7 @@ export class StudyroomClient implements Client {
 
   // --- what the connection tells --------------------------------------------------------------------------
 
-  #opened(welcome: WelcomePayload & { guest_token?: string | null }): void {
+  #opened(welcome: WelcomePayload): void {
     this.#me.userId = welcome.user_id
     this.#me.ids.add(welcome.user_id)
     this.#retryWindowMs = (welcome.chat_retry_seconds ?? 0) * 1000
@@ -175,7 +168,7 @@ export class StudyroomClient implements Client {
     this.#typing.forget()
     this.#askAt = NEVER
     // Who closes may connect again, and what was written is sent then.
-    if (!reconnects && !this.#closing) this.#room.giveUp({ code: "closed", message: reason })
+    if (!reconnects && code !== NORMAL) this.#room.giveUp({ code: "closed", message: reason })
     this.#emit({ type: "close", code, reason, reconnects })
   }
 
@@ -183,8 +176,10 @@ export class StudyroomClient implements Client {
     this.#emit({ type: "message", message })
     if (message.type === "JoinedRoom") this.#joined(message.payload)
     else if (message.type === "Error") this.#refused(message.payload)
-    else if (this.#entry.inside) this.#room.happened(message, performance.now())
-    if (message.type === "ChatReset") this.#ask()
+    else if (this.#entry.inside) {
+      this.#room.happened(message, performance.now())
+      if (message.type === "ChatReset") this.#ask()
+    }
   }
 
   #joined(joined: JoinedRoomPayload): void {
@@ -196,25 +191,14 @@ export class StudyroomClient implements Client {
 
   #refused(error: ErrorPayload): void {
     this.#emit({ type: "error", error })
-    if (!error.id) {
-      const waitMs = this.#entry.refused(error)
-      if (waitMs !== null) this.#askAt = this.#now() + waitMs
-      return
-    }
-    this.#room.refused(error.id, error, this.#now())
-    if (error.code === "not_in_room" && this.#entry.inside) {
-      this.#entry.lost()
-      this.#ask()
-    }
+    if (error.id) return this.#room.refused(error.id, error, this.#now())
+    this.#askAt = Math.min(this.#askAt, this.#now() + this.#entry.refused(error))
   }
 
   // --- the room -------------------------------------------------------------------------------------------
 
   #newRoom(): Room {
-    return new Room({
-      historyLimit: this.#options.historyLimit ?? 1000,
-      random: Math.random,
-      me: this.#me,
+    return new Room(this.#options.historyLimit, this.#me, {
       emit: (event) => this.#emit(event),
       cursor: (userId, cursor) => this.cursors.put(userId, cursor),
     })
@@ -233,9 +217,9 @@ export class StudyroomClient implements Client {
   /** Join the wanted room, or join it anew. */
   #ask(): void {
     this.#askAt = NEVER
-    const { wanted, due, inside } = this.#entry
-    if (wanted === null || !(due || inside)) return
-    const payload = { room_id: wanted, ...this.#room.history.resume }
+    const { state } = this.#entry
+    if (state.status !== "joining" && state.status !== "joined") return
+    const payload = { room_id: state.roomId, ...this.#room.history.resume }
     if (this.send({ type: "JoinRoom", payload })) this.#entry.asked()
   }
 
@@ -261,7 +245,8 @@ export class StudyroomClient implements Client {
   #sendQueued(now: number): number {
     const { queue, history } = this.#room
     // First what was missed, which may hold what is queued; then the rest.
-    if (this.#entry.inside && !this.#entry.pending && history.complete) queue.open(this.#retryWindowMs)
+    if (this.#entry.inside && !this.#entry.pending && history.complete)
+      queue.open(this.#retryWindowMs, this.#me.userId)
     else queue.hold()
     const { send, failed, wakeAt } = queue.poll(now)
     for (const message of failed) this.#emit({ type: "chatFailed", message })

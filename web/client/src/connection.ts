@@ -1,12 +1,12 @@
 /** One connection that is made again when it is lost. Knows of the protocol only `Welcome`, `Ping` and close codes. */
 
 import { Alarm } from "./alarm.js"
-import { type BackoffOptions, backoff } from "./core/backoff.js"
+import { backoff } from "./core/backoff.js"
 import { ABNORMAL, GOING_AWAY, hintedWait, NORMAL, reconnects } from "./core/close-codes.js"
 import { Liveness } from "./core/liveness.js"
 import { NEVER } from "./core/never.js"
 import type { ClientMessage, ServerMessage, WelcomePayload } from "./protocol.js"
-import type { ConnectionState, WebSocketConstructor, WebSocketLike } from "./types.js"
+import type { ClientOptions, ConnectionState, WebSocketConstructor, WebSocketLike } from "./types.js"
 import { watchPage } from "./wake.js"
 
 /** From asking for a token to Welcome. */
@@ -15,14 +15,10 @@ const WELCOME_MS = 15_000
 const GOOD_MS = 5000
 const OPEN = 1
 
-export interface ConnectionOptions {
+export interface ConnectionOptions extends Pick<ClientOptions, "WebSocket" | "reconnect" | "heartbeat"> {
   /** Asked before every attempt; an attempt whose address cannot be had has failed. */
   address: () => Promise<URL>
-  WebSocket: WebSocketConstructor | undefined
-  reconnect: BackoffOptions
-  heartbeat: { intervalMs: number; timeoutMs: number }
   now: () => number
-  random: () => number
 }
 
 /** Called when `state` is already the new one. */
@@ -31,13 +27,10 @@ export interface ConnectionEvents {
   opened(welcome: WelcomePayload): void
   message(message: ServerMessage): void
   closed(code: number, reason: string, reconnects: boolean): void
-  /** The connection failed before Welcome. */
-  handshakeFailed(address: URL): void
 }
 
 /** From asking for its address to its end. */
 interface Attempt {
-  address?: URL
   socket?: WebSocketLike
   /** Since Welcome. */
   liveness?: Liveness
@@ -101,11 +94,11 @@ export class Connection {
 
   /** Rejects when there is no address, or no such WebSocket. */
   async #open(attempt: Attempt): Promise<void> {
-    attempt.address = await this.#options.address()
+    const { href } = await this.#options.address()
     if (attempt !== this.#attempt) return
     const Socket = this.#options.WebSocket ?? (globalThis.WebSocket as WebSocketConstructor | undefined)
     if (!Socket) throw new TypeError("no WebSocket here: give one in the options")
-    const socket = new Socket(attempt.address.href)
+    const socket = new Socket(href)
     attempt.socket = socket
     socket.onmessage = ({ data }: { data: unknown }) => this.#received(attempt, data)
     socket.onclose = ({ code, reason }: { code: number; reason: string }) => this.#ended(code, reason)
@@ -116,14 +109,15 @@ export class Connection {
   #received(attempt: Attempt, data: unknown): void {
     const message = JSON.parse(String(data)) as ServerMessage
     const now = this.#options.now()
-    // The alarm is not set anew for each message: when it rings it sees what was heard.
     attempt.liveness?.heard(now)
     if (message.type === "Welcome") this.#welcomed(attempt, message.payload, now)
+    // The alarm is not set anew for each message: when it rings it sees what was heard.
+    else if (message.type === "Pong") this.#check()
     this.#events.message(message)
   }
 
   #welcomed(attempt: Attempt, welcome: WelcomePayload, now: number): void {
-    attempt.liveness = new Liveness(this.#options.heartbeat, now)
+    attempt.liveness = new Liveness(now, this.#options.heartbeat)
     attempt.openedAt = now
     this.#check()
     this.#state = { status: "open", userId: welcome.user_id, connectionId: welcome.connection_id }
@@ -157,7 +151,7 @@ export class Connection {
     if (this.#attempt !== null) this.#lose(GOING_AWAY, "the page was left")
     this.#hinted = false
     this.#dueAt = NEVER
-    this.#alarm.set(NEVER)
+    this.#check()
   }
 
   /** A dead peer would not answer the closing handshake, so its end is not waited for. */
@@ -172,24 +166,23 @@ export class Connection {
   }
 
   #ended(code: number, reason: string): void {
-    const { address, liveness, openedAt = NEVER } = this.#attempt ?? {}
+    const { openedAt = NEVER } = this.#attempt ?? {}
     const now = this.#options.now()
     const again = reconnects(code)
     this.#attempt = null
-    this.#failures = now - openedAt >= GOOD_MS ? 0 : this.#failures + 1
+    if (now - openedAt >= GOOD_MS) this.#failures = 0
     if (again) this.#wait(code, reason, now)
     else this.#stop(code, reason)
+    this.#alarm.set(this.#dueAt)
     this.#events.closed(code, reason, again)
-    if (again && address && !liveness) this.#events.handshakeFailed(address)
   }
 
   #wait(code: number, reason: string, now: number): void {
-    const { reconnect, random } = this.#options
     const hint = hintedWait(code, reason)
-    const waitMs = hint ?? backoff(Math.max(0, this.#failures - 1), reconnect, random)
+    const waitMs = hint ?? backoff(this.#failures, this.#options.reconnect)
     this.#hinted = hint !== null
     this.#dueAt = now + waitMs
-    this.#alarm.set(this.#dueAt)
+    this.#failures += 1
     this.#state = { status: "waiting", attempt: this.#failures, retryAt: Date.now() + waitMs, code }
   }
 
@@ -197,7 +190,6 @@ export class Connection {
     this.#unwatch?.()
     this.#unwatch = null
     this.#dueAt = NEVER
-    this.#alarm.set(NEVER)
     this.#state = { status: "closed", code, reason }
   }
 }

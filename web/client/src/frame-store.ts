@@ -1,6 +1,7 @@
 /** A map that may change a thousand times a second, shown as one that changes with the frames of the screen. */
 
 import { Listeners } from "./listeners.js"
+import { page } from "./page.js"
 import type { Readable } from "./types.js"
 
 const FRAME_MS = 16
@@ -39,7 +40,7 @@ export class FrameStore<V> implements Readable<ReadonlyMap<string, V>> {
       this.#listeners.tell()
     }
     // In a tab that nobody looks at there are no frames, and nobody to be told.
-    if (typeof requestAnimationFrame === "function") requestAnimationFrame(tell)
+    if (page.requestAnimationFrame) page.requestAnimationFrame(tell)
     else setTimeout(tell, FRAME_MS)
   }
 }

@@ -10,7 +10,7 @@ export class Listeners<Event = void> {
   }
 
   /** A listener that throws is reported like any uncaught error, and keeps nobody else from being told. */
-  tell(event: Event): void {
+  readonly tell = (event: Event): void => {
     for (const listener of [...this.#all]) {
       try {
         listener(event)

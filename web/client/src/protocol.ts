@@ -89,6 +89,7 @@ export interface WelcomePayload {
   user_id: string
   server_time: number
   chat_retry_seconds?: number | null
+  guest_token?: string | null
 }
 /**
  * The answer to `JoinRoom`; every room event after it is newer than its roster.

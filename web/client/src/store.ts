@@ -43,6 +43,7 @@ export class Store<T> implements Readable<T> {
   readonly #listeners = new Listeners()
   readonly get = (): T => this.#value
   readonly subscribe = this.#listeners.add
+  readonly tell = this.#listeners.tell
 
   constructor(changes: Changes, value: T) {
     this.#changes = changes
@@ -53,9 +54,5 @@ export class Store<T> implements Readable<T> {
     if (Object.is(value, this.#value)) return
     this.#value = value
     this.#changes.changed(this)
-  }
-
-  tell(): void {
-    this.#listeners.tell()
   }
 }

@@ -10,6 +10,7 @@ import type { ErrorCode } from "../protocol.js"
 import type { ChatFailure, ChatMessage } from "../types.js"
 import { backoff } from "./backoff.js"
 import { NEVER } from "./never.js"
+import { NONE } from "./none.js"
 import { transient } from "./transient.js"
 
 /** The server answers within 5 s; who hears nothing for so long asks again. */
@@ -18,11 +19,10 @@ const ANSWER_MS = 10_000
 const MARGIN_MS = 10_000
 const MARGIN_SHARE = 0.25
 const PAUSE_MIN_MS = 250
-const PAUSE = { baseMs: 500, capMs: 8000 }
 
 interface Draft {
   message: ChatMessage
-  /** As of the clock of `poll`; NEVER before. */
+  /** As of the clock of `poll`; NEVER before, and long ago when the server would take it for another user's. */
   firstSentAt: number
   sentAgain: boolean
 }
@@ -36,8 +36,9 @@ export interface Step {
 
 export class ChatQueue {
   #drafts: Draft[] = []
-  #listed: ChatMessage[] | null = []
+  #listed: readonly ChatMessage[] | null = NONE
   #resendableMs = 0
+  #userId = ""
   #open = false
   #underWay: Draft | null = null
   /** Until then an answer is awaited; with nothing under way, until then nothing is sent. */
@@ -45,7 +46,7 @@ export class ChatQueue {
   #failures = 0
   readonly #random: () => number
 
-  constructor(random: () => number) {
+  constructor(random = Math.random) {
     this.#random = random
   }
 
@@ -59,10 +60,13 @@ export class ChatQueue {
     this.#put({ message, firstSentAt: NEVER, sentAgain: false })
   }
 
-  /** The room is joined and everything missed has been shown. The server recognises ids for `windowMs`. */
-  open(windowMs: number): void {
+  /** The room is joined and everything missed has been shown. The server recognises ids of a user for `windowMs`. */
+  open(windowMs: number, userId: string): void {
     this.#resendableMs = windowMs - Math.min(MARGIN_MS, windowMs * MARGIN_SHARE)
     this.#open = true
+    if (userId === this.#userId) return
+    this.#userId = userId
+    for (const draft of this.#drafts) if (draft.firstSentAt !== NEVER) draft.firstSentAt = -NEVER
   }
 
   /** Nothing can be sent; the outcome of what is under way is unknown. */
@@ -75,7 +79,7 @@ export class ChatQueue {
   poll(now: number): Step {
     const due = this.#drafts.filter((draft) => draft !== this.#underWay && this.#expiresAt(draft) <= now)
     const failed = due.map((draft) =>
-      this.#fail(draft, { code: "expired", message: "whether it was stored is unknown" }),
+      this.#fail(draft, { code: "expired", message: "it may have been stored or not" }),
     )
     const send = this.#open ? this.#next(now) : null
     const wakeAt = Math.min(...this.#drafts.map((draft) => this.#wakeFor(draft)))
@@ -166,7 +170,7 @@ export class ChatQueue {
   }
 
   #pauseFrom(now: number): number {
-    return now + PAUSE_MIN_MS + backoff(this.#failures++, PAUSE, this.#random)
+    return now + PAUSE_MIN_MS + backoff(this.#failures++, {}, this.#random)
   }
 
   #expiresAt(draft: Draft): number {

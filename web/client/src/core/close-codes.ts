@@ -9,7 +9,7 @@ const SERVICE_RESTART = 1012
 
 /** Total: every code has an answer, also those to come. */
 export function reconnects(code: number): boolean {
-  return !TERMINAL.includes(code) && !(code >= 4500 && code <= 4999)
+  return !TERMINAL.includes(code) && (code < 4500 || code > 4999)
 }
 
 /** How long a server that stops asks to wait; null when it does not. */

@@ -3,9 +3,8 @@
 import type { ErrorPayload } from "../protocol.js"
 import type { RoomState } from "../types.js"
 import { backoff } from "./backoff.js"
+import { NEVER } from "./never.js"
 import { transient } from "./transient.js"
-
-const RETRY = { baseMs: 500, capMs: 10_000 }
 
 export class Entry {
   #state: RoomState = { status: "none" }
@@ -14,7 +13,7 @@ export class Entry {
   #failures = 0
   readonly #random: () => number
 
-  constructor(random: () => number) {
+  constructor(random = Math.random) {
     this.#random = random
   }
 
@@ -34,11 +33,6 @@ export class Entry {
   /** A join is without an answer; inside, that is one to begin anew. */
   get pending(): boolean {
     return this.#asked > 0
-  }
-
-  /** Whether the room is to be asked for. */
-  get due(): boolean {
-    return this.#state.status === "joining"
   }
 
   want(roomId: string): void {
@@ -65,14 +59,14 @@ export class Entry {
     return true
   }
 
-  /** An error that names no message came. Returns after how many milliseconds to ask for the room again, or null. */
-  refused({ code, message }: ErrorPayload): number | null {
+  /** An error that names no message came. Returns after how many milliseconds to ask for the room again. */
+  refused({ code, message }: ErrorPayload): number {
     const ours = this.#asked === 1
     this.#asked = Math.max(0, this.#asked - 1)
-    if (!ours || this.wanted === null) return null
-    if (transient(code) || this.inside) return backoff(this.#failures++, RETRY, this.#random)
+    if (!ours || this.wanted === null) return NEVER
+    if (transient(code) || this.inside) return backoff(this.#failures++, {}, this.#random)
     this.#state = { status: "refused", roomId: this.wanted, code, message }
-    return null
+    return NEVER
   }
 
   /** The connection is gone, or the server says that we are not in the room: it is to be joined again. */

@@ -2,19 +2,19 @@
 
 import type { ChatResetPayload, JoinedRoomPayload } from "../protocol.js"
 import type { ChatMessage } from "../types.js"
+import { NONE } from "./none.js"
 
 export type StoredMessage = ChatMessage & { seq: number }
 
 export class History {
-  #messages: StoredMessage[] = []
+  #messages: readonly StoredMessage[] = NONE
   #epoch: string | null = null
   #position: number | null = null
-  /** Messages of the past that are still to come, and the position behind them. */
+  /** Messages of the past that are still to come. */
   #awaited = 0
-  #behind: number | null = null
   readonly #limit: number
 
-  constructor(limit: number) {
+  constructor(limit = 1000) {
     this.#limit = limit
   }
 
@@ -44,23 +44,20 @@ export class History {
   joined({ epoch, recovered, history = 0, last_seq: lastSeq = null }: JoinedRoomPayload): boolean {
     const replaced = recovered !== true && this.begun
     if (recovered !== true) {
-      this.#messages = []
+      this.#messages = NONE
       this.#position = null
     }
     this.#epoch = epoch
     this.#awaited = history
-    this.#behind = lastSeq
-    this.#caughtUp()
+    // Otherwise the position is that of the last of them.
+    if (history === 0 && lastSeq !== null) this.#moveTo(lastSeq)
     return replaced
   }
 
   /** Whether the message is new here. `inOrder`: everything before it has come, so that the position moves on. */
   add(message: StoredMessage, { inOrder }: { inOrder: boolean }): boolean {
-    if (inOrder) this.#position = Math.max(this.#position ?? 0, message.seq)
-    if (this.#awaited > 0) {
-      this.#awaited -= 1
-      this.#caughtUp()
-    }
+    if (inOrder) this.#moveTo(message.seq)
+    if (this.#awaited > 0) this.#awaited -= 1
     let index = this.#messages.length
     while (index > 0 && (this.#messages[index - 1] as StoredMessage).seq > message.seq) index -= 1
     if (this.#messages[index - 1]?.seq === message.seq) return false
@@ -81,10 +78,7 @@ export class History {
     this.#awaited = 0
   }
 
-  #caughtUp(): void {
-    if (this.#awaited === 0 && this.#behind !== null) {
-      this.#position = Math.max(this.#position ?? 0, this.#behind)
-      this.#behind = null
-    }
+  #moveTo(position: number): void {
+    this.#position = Math.max(this.#position ?? 0, position)
   }
 }

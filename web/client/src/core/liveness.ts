@@ -7,6 +7,11 @@
 
 const LATE_MS = 2000
 
+export interface LivenessOptions {
+  intervalMs?: number
+  timeoutMs?: number
+}
+
 export type Verdict = "alive" | "ask" | "dead"
 
 export class Liveness {
@@ -17,10 +22,10 @@ export class Liveness {
   readonly #intervalMs: number
   readonly #timeoutMs: number
 
-  constructor(options: { intervalMs: number; timeoutMs: number }, now: number) {
-    this.#intervalMs = options.intervalMs
-    this.#timeoutMs = options.timeoutMs
-    this.wakeAt = now + this.#intervalMs
+  constructor(now: number, { intervalMs = 15_000, timeoutMs = 8000 }: LivenessOptions = {}) {
+    this.#intervalMs = intervalMs
+    this.#timeoutMs = timeoutMs
+    this.wakeAt = now + intervalMs
   }
 
   heard(now: number): void {

@@ -2,6 +2,7 @@
 
 import type { UserPresence } from "../protocol.js"
 import type { Member } from "../types.js"
+import { NONE } from "./none.js"
 
 export interface RosterChange {
   joined: Member[]
@@ -12,8 +13,8 @@ export class Roster {
   /** In the order of arrival. */
   readonly #members = new Map<string, Member>()
   readonly #typing = new Set<string>()
-  #listed: Member[] | null = []
-  #listedTyping: Member[] | null = []
+  #listed: readonly Member[] | null = NONE
+  #listedTyping: readonly Member[] | null = NONE
 
   /** The same array while nothing changes. */
   get members(): readonly Member[] {

@@ -6,7 +6,7 @@ export class Throttle<T> {
   #freeAt = 0
   readonly #intervalMs: number
 
-  constructor(intervalMs: number) {
+  constructor(intervalMs = 50) {
     this.#intervalMs = intervalMs
   }
 

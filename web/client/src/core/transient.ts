@@ -1,15 +1,8 @@
 import type { ErrorCode } from "../protocol.js"
 
-const CODES: readonly ErrorCode[] = [
-  "presence_unavailable",
-  "chat_unavailable",
-  "busy",
-  "rate_limited",
-  "not_in_room",
-  "internal",
-]
+const CODES = /_unavailable|busy|rate_limited|not_in_room|internal/
 
 /** The same may succeed a little later. */
 export function transient(code: ErrorCode): boolean {
-  return CODES.includes(code)
+  return CODES.test(code)
 }

@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState, useSyncExternalStore } from "react"
+import { useEffect, useRef, useSyncExternalStore } from "react"
 import { StudyroomClient } from "../client.js"
 import type {
   ChatMessage,
@@ -13,6 +13,7 @@ import type {
 } from "../types.js"
 import { useClient } from "./context.js"
 import { hold } from "./holds.js"
+import { useKept } from "./use-kept.js"
 
 function useReadable<T>({ subscribe, get }: Readable<T>): T {
   return useSyncExternalStore(subscribe, get, get)
@@ -27,14 +28,10 @@ export function useStudyroom(options: ClientOptions): StudyroomClient {
   useEffect(() => {
     newest.current = options
   })
-  const url = String(options.url)
-  const make = () => ({
-    url,
-    client: new StudyroomClient({ ...options, token: () => newestToken(newest.current) }),
-  })
-  const [made, setMade] = useState(make)
-  if (made.url !== url) setMade(make)
-  const { client } = made
+  const client = useKept(
+    String(options.url),
+    () => new StudyroomClient({ ...options, token: () => newestToken(newest.current) }),
+  )
   useEffect(() => {
     client.connect()
     return hold(client, "connection", client.close)

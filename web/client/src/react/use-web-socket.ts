@@ -1,10 +1,11 @@
-import { useCallback, useEffect, useMemo, useState } from "react"
+import { useEffect, useSyncExternalStore } from "react"
 import { StudyroomClient } from "../client.js"
 import type { ClientMessage, Pong, ServerMessage } from "../protocol.js"
 import { hold } from "./holds.js"
+import { useKept } from "./use-kept.js"
 
 /** A message of the server. `payload` can be read before `type` is looked at: of unit messages it is undefined. */
-export type LastMessage = Exclude<ServerMessage, Pong> | { type: "Pong"; payload: undefined }
+export type LastMessage = Exclude<ServerMessage, Pong> | (Pong & { payload?: undefined })
 
 export interface UseWebSocket {
   isConnected: boolean
@@ -15,51 +16,78 @@ export interface UseWebSocket {
 }
 
 /**
- * One connection, as a hook: the last message, and what to send.
+ * One connection as a hook: whether it is there, the last message, and what to send.
  *
- * It comes back by itself when it is lost, into the room it was in, and then tells the messages that were missed and no
- * others. What is sent while there is no connection is dropped, except for the room and for `sendChat`.
+ * It comes back by itself when it is lost, into the room it was in, and then the messages that were missed come and no
+ * others. What is sent while there is no connection is dropped, but not the wish to be in a room, nor what `sendChat` was
+ * given in one.
  */
 export function useWebSocket(url: string): UseWebSocket {
-  const client = useMemo(() => new StudyroomClient({ url }), [url])
-  const [isConnected, setConnected] = useState(false)
-  const [lastMessage, setLastMessage] = useState<LastMessage | null>(null)
+  const session = useKept(url, () => new Session(url))
   useEffect(() => {
-    const ends = [
-      client.on("open", () => setConnected(true)),
-      client.on("close", () => setConnected(false)),
-      client.on("message", ({ message }) => setLastMessage(message as LastMessage)),
-    ]
-    client.connect()
-    const release = hold(client, "connection", client.close)
-    return () => {
-      for (const end of ends) end()
-      release()
-      setConnected(false)
-    }
-  }, [client])
-  return { isConnected, lastMessage, ...useActions(client) }
+    session.client.connect()
+    return hold(session, "connection", session.client.close)
+  }, [session])
+  // Unlike state that is set, a store is read after every message: an effect on `lastMessage` misses none of them.
+  const lastMessage = useSyncExternalStore(session.subscribe, session.lastMessage, nothing)
+  const isConnected = useSyncExternalStore(session.client.connection.subscribe, session.isConnected, no)
+  const { send, joinRoom, sendChat } = session
+  return { isConnected, lastMessage, send, joinRoom, sendChat }
 }
 
-function useActions(client: StudyroomClient): Pick<UseWebSocket, "send" | "joinRoom" | "sendChat"> {
-  const send = useCallback(
-    (type: string, payload?: unknown) => {
-      const { room_id: roomId } = (payload ?? {}) as { room_id?: unknown }
-      // These change which room is joined again.
-      if (type === "JoinRoom" && typeof roomId === "string") client.join(roomId)
-      else if (type === "LeaveRoom") client.leave()
-      else client.send({ type, payload } as ClientMessage)
-    },
-    [client],
-  )
-  const joinRoom = client.join
-  const sendChat = useCallback(
-    (content: string) => {
-      if (content.trim() && client.room.get().status !== "none") client.sendChat(content)
-      // The server says what is wrong.
-      else send("Chat", { content })
-    },
-    [client, send],
-  )
-  return { send, joinRoom, sendChat }
+class Session {
+  readonly client: StudyroomClient
+  #lastMessage: LastMessage | null = null
+  /** Those that were not shown yet, the first of them being shown. */
+  readonly #waiting: LastMessage[] = []
+  /** Pongs that the application asked for; others answer the client. */
+  #pongs = 0
+
+  constructor(url: string) {
+    this.client = new StudyroomClient({ url })
+  }
+
+  readonly lastMessage = (): LastMessage | null => this.#lastMessage
+  readonly isConnected = (): boolean => this.client.connection.get().status === "open"
+
+  readonly subscribe = (listener: () => void): (() => void) =>
+    this.client.on("message", ({ message }) => {
+      if (message.type === "Pong" && --this.#pongs < 0) {
+        this.#pongs = 0
+        return
+      }
+      this.#waiting.push(message)
+      if (this.#waiting.length === 1) this.#show(listener)
+    })
+
+  /** Where several messages come in one turn, as they do outside of browsers, each is rendered before the next. */
+  #show(listener: () => void): void {
+    this.#lastMessage = this.#waiting[0] ?? null
+    listener()
+    queueMicrotask(() => {
+      this.#waiting.shift()
+      if (this.#waiting.length > 0) this.#show(listener)
+    })
+  }
+
+  readonly send = (type: string, payload?: unknown): void => {
+    const { room_id: roomId } = (payload ?? {}) as { room_id?: unknown }
+    if (type === "Ping") this.#pongs += 1
+    // These say which room to come back to.
+    if (type === "JoinRoom" && typeof roomId === "string") this.client.join(roomId)
+    else if (type === "LeaveRoom") this.client.leave()
+    else this.client.send({ type, payload } as ClientMessage)
+  }
+
+  readonly joinRoom = (roomId: string): void => this.client.join(roomId)
+
+  readonly sendChat = (content: string): void => {
+    const { status } = this.client.room.get()
+    // Otherwise the server says what is wrong.
+    if (content.trim() !== "" && status !== "none") this.client.sendChat(content)
+    else this.send("Chat", { content })
+  }
 }
+
+const nothing = () => null
+const no = () => false

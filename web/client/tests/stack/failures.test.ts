@@ -5,8 +5,8 @@ import { expect, vi } from "vitest"
 import type { ClientEvent, StudyroomClient } from "../../src/index.js"
 import { contents, DEADLINE_MS, sent, test, until } from "../support/fixture.js"
 import { CHAT_RETRY_SECONDS } from "../support/stack.js"
+import { token } from "../support/token.js"
 
-const isOpen = ({ status }: { status: string }) => status === "open"
 const isWaiting = ({ status }: { status: string }) => status === "waiting"
 const isJoined = ({ status }: { status: string }) => status === "joined"
 
@@ -32,7 +32,9 @@ test("a gateway is killed while people write: both resume, and every message is 
   roomId,
 }) => {
   const before = JSON.stringify(gateways())
-  const [ann, bob] = [await member("Ann", roomId), await member("Bob", roomId)]
+  const ann = await member("", roomId, { token: token("ann", "Ann") })
+  const bob = await member("", roomId, { token: token("bob", "Bob") })
+  await Promise.all([ann, bob].map(({ others }) => until(others, ({ length }) => length === 1)))
   const resets = [record(ann, "historyReset"), record(bob, "historyReset")]
   const comings = [
     record(ann, "userLeft"),
@@ -111,8 +113,8 @@ test("a message that was stored just before the connection broke is not sent aga
   member,
   roomId,
 }) => {
-  const [ann, bob] = [await member("Ann", roomId), await member("Bob", roomId)]
-  ann.connection.subscribe(() => {})
+  const ann = await member("", roomId, { token: token("ann", "Ann") })
+  const bob = await member("Bob", roomId)
   const answered = new Promise<void>((resolve) => {
     bob.on("chat", () => resolve())
   })
@@ -133,7 +135,7 @@ test("a message of which nobody knows is not sent again when the server may have
   member,
   roomId,
 }) => {
-  const ann = await member("Ann", roomId, { heartbeat: { intervalMs: 500, timeoutMs: 500 } })
+  const ann = await member("", roomId, { token: token("ann", "Ann") })
   const failed = record(ann, "chatFailed")
   balancer.stall()
   const { id } = ann.sendChat("lost on the way")
@@ -244,16 +246,17 @@ test("who comes back under another id does not see themselves as somebody else",
   member,
   roomId,
 }) => {
-  const [ann, bob] = [await member("Ann", roomId), await member("Bob", roomId)]
+  const forgetful = { get: () => null, set: () => {} }
+  const ann = await member("Ann", roomId, { identity: forgetful })
+  const bob = await member("Bob", roomId)
   ann.sendChat("mine")
   await sent(ann, 1)
   const others: string[][] = []
   ann.others.subscribe(() => others.push(ann.others.get().map(({ username }) => username)))
   balancer.cut()
+  await Promise.all([ann, bob].map(({ connection }) => until(connection, isWaiting)))
   balancer.mend()
-  await until(ann.connection, isOpen)
-  await until(ann.room, isJoined)
-  await until(bob.room, isJoined)
+  await Promise.all([ann, bob].map(({ room }) => until(room, isJoined)))
   ann.sendChat("mine too")
   await sent(ann, 2)
   expect(ann.messages.get().map(({ own }) => own)).toEqual([true, true])

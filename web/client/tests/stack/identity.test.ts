@@ -1,17 +1,9 @@
 /** Who connects, and as whom. */
 
-import { createHmac } from "node:crypto"
 import { expect } from "vitest"
 import type { IdentityStore } from "../../src/index.js"
 import { test, until } from "../support/fixture.js"
-import { JWT_SECRET } from "../support/stack.js"
-
-function token(subject: string, name: string, lifetimeSeconds = 60): string {
-  const encoded = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url")
-  const claims = { sub: subject, name, exp: Math.floor(Date.now() / 1000) + lifetimeSeconds }
-  const signed = `${encoded({ alg: "HS256", typ: "JWT" })}.${encoded(claims)}`
-  return `${signed}.${createHmac("sha256", JWT_SECRET).update(signed).digest("base64url")}`
-}
+import { token } from "../support/token.js"
 
 function keeping(kept: string | null): IdentityStore {
   return {
@@ -70,22 +62,26 @@ test("a callback that fails is a failed attempt, and is asked again", async ({ n
   expect(reasons).toEqual(Array(2).fill("Error: the session service is away"))
 })
 
-test("a guest's token that the server does not take is forgotten", async ({ newClient }) => {
-  const identity = keeping("of a server that is gone")
-  const client = newClient({ username: "Ann", identity })
-  client.connect()
-  await until(client.connection, isOpen)
-  expect(identity.get()).not.toBe("of a server that is gone")
+test("a guest that comes back is the same user", async ({ balancer, member, roomId }) => {
+  const ann = await member("Ann", roomId)
+  const before = ann.self.get()
+  balancer.cut()
+  await until(ann.connection, (state) => state.status === "waiting")
+  balancer.mend()
+  await until(ann.room, ({ status }) => status === "joined")
+  expect(ann.self.get()).toBe(before)
 })
 
-test("a guest's token is kept while the server cannot be reached", async ({ balancer, newClient }) => {
-  const identity = keeping(token("ann", "Ann"))
-  balancer.cut()
-  const client = newClient({ identity })
-  client.connect()
-  await until(client.connection, (state) => state.status === "waiting" && state.attempt >= 4)
-  balancer.mend()
-  await until(client.connection, isOpen)
-  expect(identity.get()).not.toBeNull()
-  expect(balancer.requests.at(-1)).toContain("access_token=")
+test("a guest is the same user after a reload, where the identity is kept", async ({ member, roomId }) => {
+  const identity = keeping(null)
+  const ann = await member("Ann", roomId, { identity })
+  ann.close()
+  const reloaded = await member("Ann", roomId, { identity })
+  expect(reloaded.self.get()).toEqual(ann.self.get())
+})
+
+test("a guest whose identity the server does not know gets another one", async ({ member, roomId }) => {
+  const identity = keeping("of a server that is gone")
+  await member("Ann", roomId, { identity })
+  expect(identity.get()).not.toBe("of a server that is gone")
 })

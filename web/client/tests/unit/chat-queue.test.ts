@@ -29,7 +29,7 @@ function queueOf(...ids: string[]): ChatQueue {
 
 function openQueueOf(...ids: string[]): ChatQueue {
   const queue = queueOf(...ids)
-  queue.open(WINDOW_MS)
+  queue.open(WINDOW_MS, "me")
   return queue
 }
 
@@ -54,7 +54,7 @@ test("after a reconnect what came back is dropped and the rest is sent in order"
   queue.hold()
   expect(queue.poll(1000).send).toBeNull()
   queue.stored("a")
-  queue.open(WINDOW_MS)
+  queue.open(WINDOW_MS, "me")
   expect(queue.poll(2000).send?.id).toBe("b")
 })
 
@@ -92,14 +92,14 @@ test("a message that the server might not know any more has failed and is never 
   queue.hold()
   expect(queue.poll(1).wakeAt).toBe(LAST_MS)
   expect(queue.poll(LAST_MS).failed).toMatchObject([{ id: "a", state: "failed", error: { code: "expired" } }])
-  queue.open(WINDOW_MS)
+  queue.open(WINDOW_MS, "me")
   expect(queue.poll(LAST_MS).send?.id).toBe("b")
 })
 
 test("a message that was never sent does not expire", () => {
   const queue = queueOf("a")
   expect(queue.poll(10 * WINDOW_MS).failed).toEqual([])
-  queue.open(WINDOW_MS)
+  queue.open(WINDOW_MS, "me")
   expect(queue.poll(10 * WINDOW_MS).send?.id).toBe("a")
 })
 
@@ -107,7 +107,7 @@ test("a message that is awaited does not expire before its answer is", () => {
   const queue = openQueueOf("a")
   queue.poll(0)
   queue.hold()
-  queue.open(WINDOW_MS)
+  queue.open(WINDOW_MS, "me")
   expect(queue.poll(LAST_MS - 1).send?.id).toBe("a")
   expect(queue.poll(LAST_MS + 1).failed).toEqual([])
   queue.refused("a", unavailable, LAST_MS + 2)
@@ -116,11 +116,22 @@ test("a message that is awaited does not expire before its answer is", () => {
 
 test("a server that does not say how long it knows ids is sent nothing twice", () => {
   const queue = queueOf("a")
-  queue.open(0)
+  queue.open(0, "me")
   queue.poll(0)
   queue.hold()
-  queue.open(0)
+  queue.open(0, "me")
   expect(queue.poll(1)).toMatchObject({ send: null, failed: [{ id: "a" }] })
+})
+
+test("who comes back as another user sends nothing twice, since the server knows ids by their user", () => {
+  const queue = openQueueOf("a", "b")
+  queue.poll(0)
+  queue.hold()
+  queue.open(WINDOW_MS, "another")
+  expect(queue.poll(1)).toMatchObject({
+    send: { id: "b" },
+    failed: [{ id: "a", error: { code: "expired" } }],
+  })
 })
 
 test.each(["chat_empty", "chat_too_long", "invalid_message"] as const)("%s is for good", (code) => {
@@ -161,7 +172,7 @@ test("a failed message is retried under another id when the server does not know
   queue.hold()
   queue.poll(LAST_MS)
   queue.retry("a", "new", LAST_MS)
-  queue.open(WINDOW_MS)
+  queue.open(WINDOW_MS, "me")
   expect(queue.poll(LAST_MS).send?.id).toBe("new")
 })
 

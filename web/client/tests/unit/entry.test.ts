@@ -1,5 +1,6 @@
 import { expect, test } from "vitest"
 import { Entry } from "../../src/core/entry.js"
+import { NEVER } from "../../src/core/never.js"
 import type { ErrorCode } from "../../src/index.js"
 
 const [A, B] = ["550e8400-e29b-41d4-a716-44665544000a", "550e8400-e29b-41d4-a716-44665544000b"]
@@ -29,7 +30,7 @@ test("the answer to an earlier join does not count", () => {
 
 test("the refusal of an earlier join does not count", () => {
   const entry = asking(A, B)
-  expect(entry.refused(refusal("room_full"))).toBeNull()
+  expect(entry.refused(refusal("room_full"))).toBe(NEVER)
   expect(entry.state).toEqual({ status: "joining", roomId: B })
   entry.refused(refusal("room_full"))
   expect(entry.state).toMatchObject({ status: "refused", roomId: B, code: "room_full" })
@@ -49,7 +50,7 @@ test.each(["presence_unavailable", "chat_unavailable", "busy", "rate_limited", "
 test("an error that is about no join changes nothing", () => {
   const entry = asking(A)
   entry.joined(A, "e")
-  expect(entry.refused(refusal("invalid_message"))).toBeNull()
+  expect(entry.refused(refusal("invalid_message"))).toBe(NEVER)
   expect(entry.inside).toBe(true)
 })
 

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest"
 import { Liveness } from "../../src/core/liveness.js"
 
-const newLiveness = () => new Liveness({ intervalMs: 15_000, timeoutMs: 8000 }, 0)
+const newLiveness = () => new Liveness(0, { intervalMs: 15_000, timeoutMs: 8000 })
 
 test("a peer that says something is not asked", () => {
   const liveness = newLiveness()
