@@ -21,17 +21,27 @@ $(INSTALLED): pyproject.toml requirements/dev.txt
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-# --- the page at / : web/room, built into gateway/static ---
+# --- web: the client for browsers, and the page at / made with it, built into gateway/static ---
 
+# Empty without Node: what is in web/ is then left out, with a line that says so.
+NPM := $(shell command -v npm)
 WEB_INSTALLED := web/node_modules/.installed
 PAGE := gateway/static/index.html
 PAGE_SOURCES := $(shell find web/client/src web/room -type f -not -path '*/node_modules/*' -not -path '*/tests/*') \
   $(wildcard web/*.json web/*/package.json web/client/tsconfig*.json)
 
-$(WEB_INSTALLED): web/package-lock.json
+$(WEB_INSTALLED): $(wildcard web/package-lock.json web/package.json web/*/package.json)
 	@echo "installing into web/node_modules"
 	@npm ci --silent --prefix web
 	@touch $@
+
+.PHONY: web-install
+ifneq ($(NPM),)
+web-install: $(WEB_INSTALLED) ## Install what web/ needs into web/node_modules; quick when nothing changed
+else
+web-install:
+	@echo "without Node: web/ is left out"
+endif
 
 $(PAGE): $(WEB_INSTALLED) $(PAGE_SOURCES)
 	@echo "building the page"
@@ -55,7 +65,7 @@ up: install page-if-possible ## Run the whole system here; ARGS="--gateways 2" p
 	@$(BIN)/studyroom up $(ARGS)
 
 .PHONY: test
-test: install page-if-possible ## Run all tests; ARGS="-k name" passes options on
+test: install web-install page-if-possible ## Run all tests; ARGS="-k name" passes options on
 	@$(BIN)/python -m pytest $(ARGS)
 
 .PHONY: test-quick
@@ -86,7 +96,15 @@ check: install ## Format, lint, types, import contracts, dead code, generated fi
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/vulture
 	@$(BIN)/studyroom settings | diff - .env.example || { echo "run make env-example"; exit 1; }
+	@$(MAKE) --no-print-directory web-check
 	@echo "all checks passed"
+
+.PHONY: web-check
+web-check: install web-install ## The same for web/, with the size of the client and the types made from the contract
+ifneq ($(NPM),)
+	@$(BIN)/studyroom schema | npm run --silent --prefix web/client generate -- --check
+	@npm run --silent --prefix web check
+endif
 
 .PHONY: format
 format: install ## Format the code and mend what ruff can mend
@@ -94,8 +112,10 @@ format: install ## Format the code and mend what ruff can mend
 	@$(BIN)/ruff check -q --fix .
 
 .PHONY: schema
-schema: install ## Print the JSON Schema of the client protocol
-	@$(BIN)/studyroom schema
+schema: install web-install ## Write the client protocol, as JSON Schema and as TypeScript, into web/client
+ifneq ($(NPM),)
+	@$(BIN)/studyroom schema | npm run --silent --prefix web/client generate
+endif
 
 .PHONY: env-example
 env-example: install ## Write .env.example from the settings
