@@ -246,8 +246,9 @@ test("who comes back under another id does not see themselves as somebody else",
   member,
   roomId,
 }) => {
-  const forgetful = { get: () => null, set: () => {} }
-  const ann = await member("Ann", roomId, { identity: forgetful })
+  let connection = 0
+  const users = () => token(`ann ${connection++}`, "Ann")
+  const ann = await member("Ann", roomId, { token: users })
   const bob = await member("Bob", roomId)
   ann.sendChat("mine")
   await sent(ann, 1)

@@ -85,3 +85,20 @@ test("a guest whose identity the server does not know gets another one", async (
   await member("Ann", roomId, { identity })
   expect(identity.get()).not.toBe("of a server that is gone")
 })
+
+test("where nothing may be stored a guest is the same user for as long as the client is there", async ({
+  balancer,
+  member,
+  roomId,
+}) => {
+  const forbidden = () => {
+    throw new Error("storage is forbidden here")
+  }
+  const ann = await member("Ann", roomId, { identity: { get: forbidden, set: forbidden } })
+  const before = ann.self.get()
+  balancer.cut()
+  await until(ann.connection, (state) => state.status === "waiting")
+  balancer.mend()
+  await until(ann.room, ({ status }) => status === "joined")
+  expect(ann.self.get()).toBe(before)
+})

@@ -32,3 +32,11 @@ test("the time that the machine slept counts", () => {
     ]),
   ).toEqual([1000, 601_000, 602_000])
 })
+
+test("reading it often does not make it fast, although one of the clocks counts in whole milliseconds", () => {
+  const readings = Array.from({ length: 1001 }, (_, index): [number, number] => [
+    Math.floor(index * 0.4),
+    index * 0.4,
+  ])
+  expect(clockOver(readings).at(-1)).toBeCloseTo(400)
+})
