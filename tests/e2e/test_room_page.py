@@ -227,6 +227,21 @@ async def test_a_link_without_a_room_makes_a_new_one_whose_link_leads_to_it(visi
     assert await grace.page.title() == await ada.page.title()
 
 
+async def test_another_link_in_the_address_of_a_tab_leads_from_one_room_to_the_other(
+    pair: tuple[Person, Person], room: str
+):
+    ada, grace = pair
+
+    await grace.page.goto(grace.page.url.replace(room, str(uuid4())))
+    await expect(ada.names).to_have_text(["Ada (you)"])
+    await grace.enter("Grace")
+    await expect(grace.names).to_have_text(["Grace (you)"])
+
+    await grace.page.go_back()
+    await grace.enter("Grace")
+    await expect(ada.names).to_have_text(["Ada (you)", "Grace"])
+
+
 async def test_the_link_is_copied_with_a_press(visitors: Visitors, stack: EmbeddedStack, room: str):
     ada = await visitors.open(stack.gateways[0], room)
     await ada.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
