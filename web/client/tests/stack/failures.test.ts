@@ -97,7 +97,7 @@ test("what is written offline is sent in order when the connection is back", asy
 }) => {
   const [ann, bob] = [await member("Ann", roomId), await member("Bob", roomId)]
   ann.sendChat("before")
-  await sent(bob, 1)
+  await Promise.all([sent(ann, 1), sent(bob, 1)])
   balancer.cut()
   await until(ann.connection, isWaiting)
   for (const content of ["one", "two", "three"]) ann.sendChat(content)
