@@ -56,6 +56,7 @@ export function App() {
       setLeft(false)
     }
     addEventListener("hashchange", another)
+    another() // it may have come before anybody listened
     return () => removeEventListener("hashchange", another)
   }, [invited, client])
 
