@@ -1,5 +1,15 @@
 # One image for every service: `docker run studyroom gateway`.
 ARG PYTHON=python:3.13-slim
+ARG NODE=node:20-slim
+
+FROM ${NODE} AS page
+WORKDIR /build/web
+COPY web/package.json web/package-lock.json web/.npmrc ./
+COPY web/client/package.json client/
+COPY web/room/package.json room/
+RUN npm ci --ignore-scripts
+COPY web/ ./
+RUN npm run build
 
 FROM ${PYTHON} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
@@ -17,6 +27,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY shared/ shared/
 COPY services/ services/
 COPY gateway/ gateway/
+COPY --from=page /build/gateway/static/ gateway/static/
 COPY presence/ presence/
 RUN /opt/hatchling/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
  && pip --python /opt/studyroom/bin/python install --no-deps --no-index dist/*.whl
