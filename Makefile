@@ -33,6 +33,10 @@ test: install ## Run all tests; ARGS="-k name" passes options on
 test-quick: install ## Only the tests that start no process
 	@$(BIN)/python -m pytest tests/unit $(ARGS)
 
+.PHONY: compose-check
+compose-check: install ## Kill, freeze, cut off and scale the containers of docker-compose.yml under load; minutes
+	@$(BIN)/python -m pytest -s -m long tests/faults/test_containers.py $(ARGS)
+
 .PHONY: soak
 soak: install ## Random faults under load, judged by the checker; ARGS="--minutes 20 --seed 7"
 	@$(BIN)/python -m tests.faults.soak $(ARGS)
