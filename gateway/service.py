@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import random
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any
@@ -32,6 +33,7 @@ from gateway.resync import Resync
 from gateway.room import Room
 from gateway.rooms import Rooms
 from gateway.settings import GatewaySettings
+from gateway.shedding import Shedding
 from gateway.upgrade import AwaitingHead, Handshake, HttpProtocol, Refused
 from gateway.websocket import FrameLimits, WebSocketProtocol, use_fast_transports
 from gateway.wheel import Wheel
@@ -51,6 +53,8 @@ log = logs.get(__name__)
 _DIGEST_SECONDS = 1.0
 _STREAM_RETRY_SECONDS = 0.1
 _STOP_GRACE_SECONDS = 1.0
+_RETRY_AFTER_SECONDS = (1, 10)
+"""Of a gateway that is full, a random time between these."""
 _HISTORY_KEPT_MIN = 64
 """A resume that is being read must reach what is remembered, however busy the room is."""
 
@@ -111,6 +115,15 @@ class Gateway:
         self._heartbeat = Heartbeat(own, self._connections.values, self._awaiting_head, self.metrics)
         self._pace = Pace(own.turn_ms / 1000, lambda: self.metrics.traffic.received)
         self._drain = Drain(own, lambda: list(self._connections.values()))
+        self._shedding = Shedding(
+            chassis.bus,
+            self.gateway_id,
+            self._drain,
+            self.metrics,
+            connections=lambda: list(self._connections.values()),
+            per_second=own.shed_per_second,
+            spread_seconds=own.reconnect_spread_ms / 1000,
+        )
         self._server: HttpServer | None = None
         self.metrics.watch(
             Gauges(
@@ -130,6 +143,7 @@ class Gateway:
         await self._chat.start()
         await self._presence.start()
         await self._bus.subscribe(subjects.CURSOR_RECALL, self._on_recall)
+        await self._shedding.start()
         while not await self._lease.renew():
             await asyncio.sleep(_STREAM_RETRY_SECONDS)
         limits = FrameLimits(
@@ -157,6 +171,7 @@ class Gateway:
         self._tasks.supervise("heartbeat", self._heartbeat.run)
         self._tasks.supervise("cursor digests", self._send_digests)
         self._tasks.supervise("pace", self._pace.run)
+        self._tasks.supervise("shedding", self._shedding.run)
         await self._server.start()
         log.info("listening", host=self._settings.host, port=self._server.port)
 
@@ -276,6 +291,11 @@ class Gateway:
             return Refused(404, ErrorCode.NOT_FOUND, f"WebSockets are at {WEBSOCKET_PATH}")
         if self._drain.active:
             return Refused(503, ErrorCode.DRAINING, "this gateway is about to stop", (("Retry-After", "1"),))
+        if 0 < self._settings.connections_max <= len(self._connections):
+            retry = str(random.randint(*_RETRY_AFTER_SECONDS))  # noqa: S311 - jitter
+            return Refused(
+                503, ErrorCode.TOO_MANY_CONNECTIONS, "this gateway is full, try again later", (("Retry-After", retry),)
+            )
         try:
             identity = self._authenticator.identify(handshake.query, handshake.headers)
         except Unauthorized as error:
