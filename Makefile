@@ -57,6 +57,7 @@ check: install ## Format, lint, types, import contracts, dead code, generated fi
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/vulture
 	@$(BIN)/studyroom settings | diff - .env.example || { echo "run make env-example"; exit 1; }
+	@$(BIN)/python -m monitoring.dashboards --check && $(BIN)/python -m monitoring.slos --check
 	@echo "all checks passed"
 
 .PHONY: format
@@ -67,6 +68,10 @@ format: install ## Format the code and mend what ruff can mend
 .PHONY: schema
 schema: install ## Print the JSON Schema of the client protocol
 	@$(BIN)/studyroom schema
+
+.PHONY: dashboards
+dashboards: install ## Write Grafana's dashboards and the rules of the objectives from monitoring/
+	@$(BIN)/python -m monitoring.dashboards && $(BIN)/python -m monitoring.slos
 
 .PHONY: env-example
 env-example: install ## Write .env.example from the settings

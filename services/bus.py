@@ -226,6 +226,7 @@ class Bus:
             return
         expected = isinstance(error, OSError | nats.errors.Error | asyncio.TimeoutError)
         if "permissions violation" in str(error).lower():
+            self._metrics.refusals.inc()
             log.error("NATS does not allow this", error=str(error))
         elif expected:
             log.debug("bus error", kind=kind, error=str(error))

@@ -1,7 +1,7 @@
 """`docker-compose.yml`: its parts fit each other, and the system runs in containers as it says.
 
 What becomes of clients when containers die, freeze, or get more is in `tests/faults/test_containers.py`. Grafana is
-left out of what runs: its dashboards are tested query by query (test_metrics.py), its rendering is not.
+left out of what runs: its dashboards are tested query by query (test_monitoring.py), its rendering is not.
 """
 
 import json
@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from monitoring.dashboards import OVERVIEW
 from services.cli import ENTRY_POINTS
 from services.settings import NatsSettings, ProcessSettings, load
 from tests.support.accounts import PASSWORDS
@@ -211,3 +212,13 @@ class TestRunning:
             await ben.send("CursorMove", {"x": 1.0, "y": 2.0})
             assert (await ada.expect("CursorUpdate"))["user_id"] == ben.user
             assert [project.connections(gateway) for gateway in project.containers("gateway")] == [1, 1]
+
+    def test_the_load_balancer_tells_how_many_sessions_each_gateway_has(self, project: Project):
+        (query,) = [
+            expression
+            for row in OVERVIEW.rows
+            for panel in row.panels
+            for expression, _ in panel.queries
+            if "haproxy_" in expression
+        ]
+        wait_until(lambda: project.query(query.removesuffix(" > 0")), "HAProxy is scraped", 30)
