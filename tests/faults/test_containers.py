@@ -105,9 +105,10 @@ async def talking(project: Project) -> AsyncIterator[Crowd]:
         await asyncio.gather(*visits)
 
 
-async def healthy(project: Project) -> None:
-    await asyncio.to_thread(project.up)
-    await asyncio.to_thread(project.wait_ready)
+async def started(project: Project, *containers: str) -> None:
+    """Start them again, and return when everything is healthy."""
+    await asyncio.to_thread(docker, "start", *containers)
+    await asyncio.to_thread(project.wait_healthy)
 
 
 async def on(project: Project, crowd: Crowd, gateway: str) -> int:
@@ -127,7 +128,7 @@ async def test_a_gateway_is_killed(project: Project):
         assert lost > 0
         await asyncio.to_thread(docker, "kill", victim)
         await eventually(lambda: crowd.reconnects >= lost and crowd.is_in(), "everyone is on another gateway", 15)
-    await healthy(project)
+    await started(project, victim)
 
 
 @long
@@ -137,10 +138,11 @@ async def test_a_gateway_is_stopped(project: Project):
         victim = project.containers("gateway")[1]
         asked = await on(project, crowd, victim)
         await asyncio.to_thread(docker, "stop", "--time", "35", victim)
+        await eventually(lambda: crowd.reconnects == asked and crowd.is_in(), "everyone is on another gateway", 15)
         codes = [visit.client.close_code for visitor in crowd.visitors for visit in visitor.visits[:-1]]
         assert codes == [1012] * asked
         assert docker("inspect", "--format", "{{.State.ExitCode}}", victim).strip() == "0"
-    await healthy(project)
+    await started(project, victim)
 
 
 @long
@@ -158,7 +160,7 @@ async def test_a_gateway_freezes(project: Project):
         finally:
             await asyncio.to_thread(docker, "unpause", victim)
         await eventually(partial(_is_empty, project, victim), "it notices that its clients have gone", 30)
-    await healthy(project)
+    await asyncio.to_thread(project.wait_healthy)
 
 
 async def _is_empty(project: Project, gateway: str) -> bool:
@@ -173,7 +175,7 @@ async def test_a_nats_server_is_killed(project: Project, node: str):
         await asyncio.to_thread(docker, "kill", victim)
         await asyncio.sleep(2 * QUIET_SECONDS)
         assert crowd.reconnects == 0
-        await healthy(project)
+        await started(project, victim)
 
 
 @long
@@ -184,7 +186,7 @@ async def test_a_nats_server_is_stopped(project: Project):
         await asyncio.to_thread(project.compose, "stop", "nats-1")
         assert docker("inspect", "--format", "{{.State.ExitCode}}", victim).strip() == "0"
         assert crowd.reconnects == 0
-        await healthy(project)
+        await started(project, victim)
 
 
 @long
@@ -196,9 +198,8 @@ async def test_presence_is_cut_off(project: Project):
             await asyncio.to_thread(docker, "network", "disconnect", networks, victim)
             await asyncio.sleep(QUIET_SECONDS)
             await asyncio.to_thread(docker, "network", "connect", "--alias", "presence", networks, victim)
-            await asyncio.to_thread(project.wait_ready)
+            await asyncio.to_thread(project.wait_healthy)
         assert crowd.reconnects == 0
-    await healthy(project)
 
 
 @long

@@ -77,6 +77,15 @@ class Project:
             error.add_note(self.compose("logs", "--no-color", "--tail", "30"))
             raise
 
+    def wait_healthy(self) -> None:
+        """Every container says so, ours are ready, and the load balancer has a gateway to send clients to."""
+        wait_until(self._is_healthy, "all containers are healthy", 90)
+        self._wait_ready()
+
+    def _is_healthy(self) -> bool:
+        states = [state for name in RUN_HERE for state in self.states(name)]
+        return all((state["State"], state["Health"]) == ("running", "healthy") for state in states)
+
     def down(self) -> None:
         self.compose("down", "--volumes", "--remove-orphans", "--timeout", "40")
         subprocess.run(
@@ -109,8 +118,7 @@ class Project:
         (line,) = [line for line in text.splitlines() if line.startswith("studyroom_gateway_connections ")]
         return int(float(line.split()[1]))
 
-    def wait_ready(self) -> None:
-        """Every container of ours says that it is ready, and is the load balancer's to use."""
+    def _wait_ready(self) -> None:
         for service in OURS:
             for container in self.containers(service):
                 wait_until(partial(self._is_ready, container), f"{container} is ready", 60)

@@ -78,6 +78,9 @@ class Visitor:
             asked = self._asked()
             visit = Visit(await self._connect(), asked)
             self.visits.append(visit)
+            if self._leaving:
+                await visit.client.close()
+                return
             resume: dict[str, Any] = {"since": asked.since, "epoch": asked.epoch} if asked.epoch else {}
             talking = asyncio.create_task(self._talk(visit))
             with suppress(WebSocketException):
