@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 DEPLOYED = Path(__file__).parents[2] / "deploy" / "nats"
-ACCOUNTS = DEPLOYED / "accounts.conf"
 SERVICES = ("gateway", "presence", "provisioner", "doctor")
 
 PASSWORDS = {f"NATS_{user.upper()}_PASSWORD": f"secret-of-{user}" for user in (*SERVICES, "operator", "route")}

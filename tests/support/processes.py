@@ -121,6 +121,8 @@ def clustered_nats_server(directory: Path, node: ClusterNode, *, with_accounts: 
     home = directory / node.name
     home.mkdir(parents=True, exist_ok=True)
     routes = json.dumps([f"nats://127.0.0.1:{route}" for route in node.routes])
+    if with_accounts:
+        shutil.copy(accounts.DEPLOYED / "accounts.conf", home)  # NATS includes only what is beside it
     config = home / "nats.conf"
     config.write_text(
         f"""
@@ -128,7 +130,7 @@ def clustered_nats_server(directory: Path, node: ClusterNode, *, with_accounts: 
         listen: "127.0.0.1:{port}"
         http: "127.0.0.1:{monitor}"
         jetstream {{ store_dir: "{home}/store" }}
-        {f'include "{accounts.ACCOUNTS}"' if with_accounts else ""}
+        {'include "accounts.conf"' if with_accounts else ""}
         cluster {{
           name: studyroom
           listen: "127.0.0.1:{node.cluster_port}"
