@@ -193,6 +193,15 @@ class TestRunning:
         for name in OURS:
             assert project.compose("exec", "-T", name, "python", "-c", look).split() == ["10001", "False", "False"]
 
+    def test_the_image_has_the_program_and_nothing_to_build_with(self, project: Project):
+        look = (
+            "import os, importlib.util as found\n"
+            "print([name for name in os.listdir('/opt/studyroom/bin') if not name.startswith('python')])\n"
+            "print([name for name in ('pip', 'setuptools', 'hatchling') if found.find_spec(name)])"
+        )
+        there = project.compose("exec", "-T", "gateway", "python", "-c", look)
+        assert there.split() == ["['studyroom']", "[]"]
+
     def test_prometheus_finds_every_container_by_the_name_of_its_service(self, project: Project):
         def scraped() -> bool:
             targets: list[dict[str, Any]] = json.loads(http_get(f"{project.prometheus}/api/v1/targets")[1])["data"][

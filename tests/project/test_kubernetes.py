@@ -37,11 +37,11 @@ def manifests(request: pytest.FixtureRequest) -> list[Manifest]:
     return rendered(request.param)
 
 
-def rendered(overlay: str) -> list[Manifest]:
+def rendered(overlay: str, k8s: Path = K8S) -> list[Manifest]:
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl is not installed, and it renders the manifests")
     output = subprocess.run(
-        ["kubectl", "kustomize", K8S / "overlays" / overlay], check=False, capture_output=True, text=True, timeout=60
+        ["kubectl", "kustomize", k8s / "overlays" / overlay], check=False, capture_output=True, text=True, timeout=60
     )
     assert output.returncode == 0, output.stderr
     return list(yaml.safe_load_all(output.stdout))
@@ -123,7 +123,7 @@ def settings_of(service: str) -> list[type[Settings]]:
 
 def nats_files(manifests: list[Manifest]) -> dict[str, str]:
     """The files of the configuration of NATS."""
-    (volume,) = pod(manifests, "nats")["volumes"]
+    (volume,) = [volume for volume in pod(manifests, "nats")["volumes"] if "configMap" in volume]
     data: dict[str, str] = named(manifests, "ConfigMap", volume["configMap"]["name"])["data"]
     return data
 
@@ -520,3 +520,37 @@ def test_every_service_is_scraped_under_the_name_that_rules_and_dashboards_know(
         assert labels_of(manifests, name)[monitor["spec"]["jobLabel"]] == name
         allowed = [rule for pods, rule in policies(manifests, "ingress") if name in pods]
         assert any({"port": endpoint["port"]} in rule["ports"] for rule in allowed)
+
+
+# --- TLS, which is an option -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def encrypted(tmp_path_factory: pytest.TempPathFactory) -> list[Manifest]:
+    """Production with the component that its overlay offers."""
+    copy = tmp_path_factory.mktemp("tls")
+    for name in ("k8s", "deploy"):
+        shutil.copytree(K8S.parent / name, copy / name)
+    overlay = copy / "k8s" / "overlays" / "prod" / "kustomization.yaml"
+    offered = overlay.read_text()
+    assert "  # - ../../tls\n" in offered
+    overlay.write_text(offered.replace("  # - ../../tls\n", "  - ../../tls\n"))
+    return rendered("prod", copy / "k8s")
+
+
+def test_with_tls_every_manifest_is_valid_too(encrypted: list[Manifest]):
+    for manifest in encrypted:
+        if manifest["kind"] not in SCHEMAS:
+            kubernetes_validate.validate(manifest, VERSIONS[-1], strict=True)
+
+
+def test_with_tls_everyone_has_the_certificates_where_they_are_looked_for(encrypted: list[Manifest]):
+    paths = {value for name, value in configuration(encrypted).items() if "_TLS_" in name}
+    for name in WORKLOADS:
+        (volume,) = [volume for volume in pod(encrypted, name)["volumes"] if "secret" in volume]
+        (mount,) = [mount for mount in container(encrypted, name)["volumeMounts"] if mount["name"] == volume["name"]]
+        assert volume["secret"]["secretName"] == "studyroom-nats-tls"
+        assert {str(Path(path).parent) for path in paths} == {mount["mountPath"]}
+    for file in ("tls.conf", "routes-tls.conf"):
+        assert set(re.findall(r'"(/\S+)"', nats_files(encrypted)[file])) == paths
+    assert "verify: true" in nats_files(encrypted)["tls.conf"]
