@@ -72,7 +72,7 @@ async def bus() -> AsyncIterator[Callable[..., Bus]]:
 
 async def gets_in(bus: Bus) -> bool:
     try:
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(1.5):
             await bus.connect()
     except TimeoutError:
         return False

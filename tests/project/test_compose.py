@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from playwright.async_api import BrowserContext, Page, async_playwright
 
 from monitoring.dashboards import OVERVIEW
 from services.cli import ENTRY_POINTS
@@ -24,6 +25,7 @@ from tests.support.waiting import http_get, wait_until
 
 HAPROXY = (ROOT / "deploy/haproxy.cfg").read_text()
 NATS_CONFIGURATION = "".join(file.read_text() for file in sorted((ROOT / "deploy/nats").glob("*.conf")))
+CHROMIUM = Path("/usr/bin/chromium")
 NOT_HERE = {"grafana", "nats-exporter"}
 
 
@@ -174,6 +176,23 @@ def test_grafana_finds_its_dashboards_and_prometheus():
     assert source["url"] == "http://prometheus:9090"
 
 
+async def enter(context: BrowserContext, project: Project, room: str) -> Page:
+    """A page with an open WebSocket, `socket`, that is in the room; `heard` is all it was told."""
+    page = await context.new_page()
+    await page.goto(f"{project.http}/health")
+    await page.evaluate(
+        """room => {
+            window.heard = [];
+            window.socket = new WebSocket(`ws://${location.host}/ws?username=Ada`);
+            socket.onmessage = event => heard.push(JSON.parse(event.data));
+            socket.onopen = () => socket.send(JSON.stringify({type: 'JoinRoom', payload: {room_id: room}}));
+        }""",
+        room,
+    )
+    await page.wait_for_function("heard.some(one => one.type === 'JoinedRoom')")
+    return page
+
+
 # --- as it runs --------------------------------------------------------------------------------------------
 
 runs = [pytest.mark.container, pytest.mark.timeout(BUILD_SECONDS + 200)]
@@ -221,6 +240,20 @@ class TestRunning:
             await ben.send("CursorMove", {"x": 1.0, "y": 2.0})
             assert (await ada.expect("CursorUpdate"))["user_id"] == ben.user
             assert [project.connections(gateway) for gateway in project.containers("gateway")] == [1, 1]
+
+    @pytest.mark.browser
+    @pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no Chromium at {CHROMIUM}")
+    async def test_two_browsers_meet_through_the_load_balancer_on_two_gateways(self, project: Project, room: str):
+        async with async_playwright() as playwright:
+            browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+            try:
+                ada, ben = [await enter(await browser.new_context(), project, room) for _ in range(2)]
+                assert [project.connections(gateway) for gateway in project.containers("gateway")] == [1, 1]
+                await ada.evaluate("socket.send(JSON.stringify({type: 'Chat', payload: {content: 'Hello, Ben!'}}))")
+                for page in (ada, ben):
+                    await page.wait_for_function("heard.some(one => one.payload?.content === 'Hello, Ben!')")
+            finally:
+                await browser.close()
 
     def test_the_load_balancer_tells_how_many_sessions_each_gateway_has(self, project: Project):
         (query,) = [
