@@ -231,6 +231,13 @@ class TestRunning:
 
         wait_until(scraped, "all containers are scraped", 60)
 
+    def test_the_doctor_finds_nothing_wrong(self, project: Project):
+        """As `docs/operations.md` says to run it."""
+        become = ("-e", "STUDYROOM_NATS_USER=doctor", "-e", "STUDYROOM_NATS_PASSWORD=doctor-of-this-machine")
+        report = project.compose("run", "--rm", "--no-deps", "-T", *become, "provisioner", "doctor")
+        assert report.splitlines()[-1] == "All is well."
+        assert [line.split()[0] for line in report.splitlines()[1:4]] == list(NATS)
+
     async def test_two_people_meet_through_the_load_balancer_on_two_gateways(self, project: Project, room: str):
         async with clients(project.websocket, project.websocket, username="Ada") as (ada, ben):
             await ada.join(room)
