@@ -278,6 +278,18 @@ async def test_everything_that_is_recorded_has_a_value(stack: EmbeddedStack, pro
 
 
 @pytest.mark.prometheus
+async def test_what_the_autoscaler_asks_for_has_a_value(stack: EmbeddedStack, prometheus: Prometheus):
+    """As prometheus-adapter fills its templates in, for all pods of a namespace."""
+    rules = yaml.safe_load((MONITORING.parent / "k8s/monitoring/adapter-values.yaml").read_text())["rules"]["custom"]
+    found = set()
+    for rule in rules:
+        (series,) = re.findall(r'__name__="([^"]+)"', rule["seriesQuery"])
+        query = rule["metricsQuery"].replace("<<.Series>>", series)
+        found.add(query.replace("<<.LabelMatchers>>", "").replace("<<.GroupBy>>", "pod"))
+    await all_answered(stack, prometheus, found)
+
+
+@pytest.mark.prometheus
 async def test_everything_that_alerts_look_at_is_there(stack: EmbeddedStack, prometheus: Prometheus):
     """An alert has no answer while all is well; what it compares has. That it fires is promtool's to show."""
     looked_at = {name for rule in ALERTS for name in asked(rule["expr"])} - SILENT_WITHOUT_FAULT
