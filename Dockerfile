@@ -1,4 +1,5 @@
-# One image for every service: `docker run studyroom gateway`.
+# One image for every service: `docker run studyroom gateway`. What is installed is what requirements/runtime.txt locks, by
+# hash; name the base by digest (--build-arg PYTHON=python:3.13-slim@sha256:…) to fix that too.
 ARG PYTHON=python:3.13-slim
 ARG NODE=node:20-slim
 
@@ -12,7 +13,8 @@ COPY web/ ./
 RUN npm run build
 
 FROM ${PYTHON} AS build
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+# With a date given, wheels and compiled files depend on their sources only, not on when they were made.
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore SOURCE_DATE_EPOCH=1767225600
 WORKDIR /build
 # The environment gets no pip of its own: nothing is installed in a running container.
 RUN python -m venv --without-pip /opt/studyroom
@@ -31,6 +33,8 @@ COPY --from=page /build/gateway/static/ gateway/static/
 COPY presence/ presence/
 RUN /opt/hatchling/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
  && pip --python /opt/studyroom/bin/python install --no-deps --no-index dist/*.whl
+# The server of the embedded stack (`studyroom up`) is for developers; scripts of other packages are for nobody here.
+RUN find /opt/studyroom/bin -type f ! -name studyroom -delete
 
 FROM ${PYTHON}
 ARG REVISION=unknown

@@ -76,6 +76,10 @@ test-quick: install ## Only the tests that start no process
 screenshots: install page ## Take the pictures in docs/images anew, of the running system
 	@$(BIN)/python -m tests.e2e.screenshots
 
+.PHONY: compose-check
+compose-check: install ## Kill, freeze, cut off and scale the containers of docker-compose.yml under load; minutes
+	@$(BIN)/python -m pytest -s -m long tests/faults/test_containers.py $(ARGS)
+
 .PHONY: soak
 soak: install ## Random faults under load, judged by the checker; ARGS="--minutes 20 --seed 7"
 	@$(BIN)/python -m tests.faults.soak $(ARGS)
@@ -97,6 +101,7 @@ check: install ## Format, lint, types, import contracts, dead code, generated fi
 	@$(BIN)/vulture
 	@$(BIN)/studyroom settings | diff - .env.example || { echo "run make env-example"; exit 1; }
 	@$(MAKE) --no-print-directory web-check
+	@$(BIN)/python -m monitoring.dashboards --check && $(BIN)/python -m monitoring.slos --check
 	@echo "all checks passed"
 
 .PHONY: web-check
@@ -116,6 +121,10 @@ schema: install web-install ## Write the client protocol, as JSON Schema and as 
 ifneq ($(NPM),)
 	@$(BIN)/studyroom schema | npm run --silent --prefix web/client generate
 endif
+
+.PHONY: dashboards
+dashboards: install ## Write Grafana's dashboards and the rules of the objectives from monitoring/
+	@$(BIN)/python -m monitoring.dashboards && $(BIN)/python -m monitoring.slos
 
 .PHONY: env-example
 env-example: install ## Write .env.example from the settings

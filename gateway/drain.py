@@ -37,13 +37,14 @@ class Drain:
             share = min(1.0, (elapsed + _STEP_SECONDS) / spread) if spread else 1.0
             count = max(1, round(share * total) - (total - len(waiting)))
             for connection in waiting[-count:]:
-                self._close(connection)
+                self.ask_to_leave(connection)
             del waiting[-count:]
             if waiting:
                 await asyncio.sleep(_STEP_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
         await self._wait_closed(time.monotonic() + self._settings.close_timeout_seconds)
 
-    def _close(self, connection: Connection) -> None:
+    def ask_to_leave(self, connection: Connection) -> None:
+        """Close it with the request to come back, after a random time, to whichever gateway it then gets."""
         wait_ms = random.randint(0, self._settings.reconnect_spread_ms)  # noqa: S311 - jitter
         connection.close(CloseCode.SERVICE_RESTART, reconnect_hint(wait_ms))
 

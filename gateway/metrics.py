@@ -61,6 +61,11 @@ class GatewayMetrics:
             ["code"],
             registry=registry,
         )
+        self.shed = Counter(
+            "studyroom_gateway_shed",
+            "Connections asked to go elsewhere since this gateway has far more than the others.",
+            registry=registry,
+        )
         self.late_heads = Counter(
             "studyroom_gateway_late_request_heads",
             "Sockets ended since no complete request head came.",

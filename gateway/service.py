@@ -9,11 +9,12 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import ValidationError
 
-from gateway.app import WEBSOCKET_PATH, build_app
+from gateway.app import build_app
 from gateway.backfill import Backfill
 from gateway.chat import ChatPublisher
 from gateway.chat_stream import ChatStream
 from gateway.connection import Connection
+from gateway.door import Door
 from gateway.drain import Drain
 from gateway.entering import Entering
 from gateway.fanout import Recipient
@@ -21,7 +22,7 @@ from gateway.heartbeat import Heartbeat
 from gateway.history import History, Stored
 from gateway.http_messages import messages_router
 from gateway.http_rooms import rooms_router
-from gateway.identity import Authenticator, Unauthorized
+from gateway.identity import Authenticator
 from gateway.lease import Lease
 from gateway.leaves import Leaves
 from gateway.limits import Limits
@@ -35,6 +36,7 @@ from gateway.resync import Resync
 from gateway.room import Room
 from gateway.rooms import Rooms
 from gateway.settings import GatewaySettings
+from gateway.shedding import Shedding
 from gateway.under_way import UnderWay
 from gateway.upgrade import AwaitingHead, Handshake, HttpProtocol, Refused
 from gateway.websocket import FrameLimits, WebSocketProtocol, use_fast_transports
@@ -133,6 +135,16 @@ class Gateway:
         self._heartbeat = Heartbeat(own, self._connections.values, self._awaiting_head, self.metrics)
         self._pace = Pace(own.turn_ms / 1000, lambda: self.metrics.traffic.received)
         self._drain = Drain(own, lambda: list(self._connections.values()))
+        self._door = Door(own, self._authenticator, self._drain)
+        self._shedding = Shedding(
+            chassis.bus,
+            self.gateway_id,
+            self._drain,
+            self.metrics,
+            connections=lambda: list(self._connections.values()),
+            per_second=own.shed_per_second,
+            spread_seconds=own.reconnect_spread_ms / 1000,
+        )
         self._server: HttpServer | None = None
         self.metrics.watch(
             Gauges(
@@ -152,6 +164,7 @@ class Gateway:
         await self._chat.start()
         await self._presence.start()
         await self._bus.subscribe(subjects.CURSOR_RECALL, self._on_recall)
+        await self._shedding.start()
         while not await self._lease.renew():
             await asyncio.sleep(_STREAM_RETRY_SECONDS)
         limits = FrameLimits(
@@ -179,6 +192,7 @@ class Gateway:
         self._tasks.supervise("heartbeat", self._heartbeat.run)
         self._tasks.supervise("cursor digests", self._send_digests)
         self._tasks.supervise("pace", self._pace.run)
+        self._tasks.supervise("shedding", self._shedding.run)
         await self._server.start()
         log.info("listening", host=self._settings.host, port=self._server.port)
 
@@ -286,23 +300,12 @@ class Gateway:
     # --- the edge -----------------------------------------------------------------------------------------
 
     def admit(self, handshake: Handshake) -> Connection | Refused:
-        decision = self._admit(handshake)
+        decision = self._door.decide(handshake, connections=len(self._connections))
         if isinstance(decision, Refused):
             self.metrics.refused.labels(code=decision.code).inc()
-        else:
-            self.metrics.accepted.inc()
-        return decision
-
-    def _admit(self, handshake: Handshake) -> Connection | Refused:
-        if handshake.path != WEBSOCKET_PATH:
-            return Refused(404, ErrorCode.NOT_FOUND, f"WebSockets are at {WEBSOCKET_PATH}")
-        if self._drain.active:
-            return Refused(503, ErrorCode.DRAINING, "this gateway is about to stop", (("Retry-After", "1"),))
-        try:
-            identity = self._authenticator.identify(handshake.query, handshake.headers)
-        except Unauthorized as error:
-            return Refused(401, ErrorCode.UNAUTHORIZED, str(error), (("WWW-Authenticate", "Bearer"),))
-        return Connection(self, identity, chat_max_chars=self._settings.chat_max_chars)
+            return decision
+        self.metrics.accepted.inc()
+        return Connection(self, decision, chat_max_chars=self._settings.chat_max_chars)
 
     # --- the hub ------------------------------------------------------------------------------------------
 

@@ -44,6 +44,18 @@ class GatewaySettings(Settings):
         description="A client that leaves more than this unread is closed (4000); a full room's roster has to fit.",
     )
 
+    connections_max: int = Field(
+        0,
+        ge=0,
+        description="WebSockets at once; more are refused with 503 `too_many_connections`. 0 for no limit.",
+    )
+    shed_per_second: int = Field(
+        0,
+        ge=0,
+        description="While far above the mean of all gateways, ask so many clients a second to connect again; "
+        "0 for none. Only behind a load balancer that knows who has the fewest connections.",
+    )
+
     messages_per_second: int = Field(
         100,
         ge=1,

@@ -14,14 +14,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import nats.aio.client
 import nats.errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as NatsSubscription
 
 from services import logs
 from services.metrics import BusMetrics
+from services.nats_client import NatsClient
 from services.settings import NatsSettings
+from services.tls import tls_context
 
 log = logs.get(__name__)
 
@@ -96,23 +97,6 @@ class Subscription:
             return
 
 
-class _Client(nats.aio.client.Client):
-    """nats-py, but a connection that is given up is dropped, not closed politely.
-
-    Closing waits until everything is written, which a frozen server never lets happen; and what was not written
-    would be sent to the next server, long after its author was told that it was not.
-    """
-
-    async def _process_op_err(self, e: Exception) -> None:
-        if not self.is_closed and not self.is_reconnecting:
-            writer = getattr(self._transport, "_io_writer", None)
-            if writer is not None:
-                writer.transport.abort()
-            self._pending = []
-            self._pending_data_size = 0
-        await super()._process_op_err(e)
-
-
 class Bus:
     """One NATS connection.
 
@@ -122,12 +106,15 @@ class Bus:
     """
 
     def __init__(self, settings: NatsSettings, metrics: BusMetrics, *, name: str, no_echo: bool = False) -> None:
-        """`no_echo`: core messages published here are not delivered here; republished ones still are."""
+        """`no_echo`: core messages published here are not delivered here; republished ones still are.
+
+        `name`: of the service. Answers come to an inbox that begins with it: its user in NATS may read no other.
+        """
         self._settings = settings
         self._metrics = metrics
         self._name = name
         self._no_echo = no_echo
-        self._client = _Client()
+        self._client = NatsClient()
         self._outgoing: deque[tuple[str, bytes, str, dict[str, str] | None, Failed | None]] = deque()
         self._outgoing_ready = asyncio.Event()
         self._publisher: asyncio.Task[None] | None = None
@@ -147,11 +134,13 @@ class Bus:
         password = settings.password.get_secret_value() if settings.password else None
         await self._client.connect(
             servers=list(settings.url),
-            name=self._name,
+            name=f"studyroom-{self._name}",
+            inbox_prefix=f"_INBOX.{self._name}",
             no_echo=self._no_echo,
             user=settings.user,
             password=password,
             user_credentials=settings.credentials_file,
+            tls=tls_context(settings),
             connect_timeout=settings.connect_timeout_seconds,  # type: ignore[arg-type] # floats work
             ping_interval=settings.ping_interval_seconds,  # type: ignore[arg-type]
             max_outstanding_pings=2,
@@ -236,7 +225,10 @@ class Bus:
                 callback(error.subject)
             return
         expected = isinstance(error, OSError | nats.errors.Error | asyncio.TimeoutError)
-        if expected:
+        if "permissions violation" in str(error).lower():
+            self._metrics.refusals.inc()
+            log.error("NATS does not allow this", error=str(error))
+        elif expected:
             log.debug("bus error", kind=kind, error=str(error))
         else:
             log.error("message handler failed", exc_info=error)

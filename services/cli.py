@@ -114,6 +114,22 @@ def up(gateways: int, workers: int, presence: int, port: int, nats_url: str | No
 
 
 @main.command()
+@click.option("--json", "for_programs", is_flag=True, help="For programs.")
+def doctor(for_programs: bool) -> None:
+    """Look at NATS, streams, consumers, leases and services; status 1 when something is wrong."""
+    from services import logs
+    from services.doctor.command import examine
+    from services.settings import NatsSettings, ProcessSettings, StorageSettings, load_or_exit
+
+    settings: Any = load_or_exit([ProcessSettings, NatsSettings, StorageSettings])
+    # What matters is in the report.
+    logs.configure(settings[ProcessSettings].model_copy(update={"log_level": "error"}), "doctor")
+    report, well = asyncio.run(examine(settings[NatsSettings], settings[StorageSettings], for_programs=for_programs))
+    click.echo(report)
+    sys.exit(0 if well else 1)
+
+
+@main.command()
 def schema() -> None:
     """Print the JSON Schema of the client protocol."""
     from shared.messages import json_schema

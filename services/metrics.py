@@ -101,6 +101,11 @@ class BusMetrics:
             "Received messages dropped since a subscription was full.",
             registry=registry,
         )
+        self.refusals = Counter(
+            "studyroom_nats_refusals",
+            "Subjects that this service's user of NATS may not use, and tried to.",
+            registry=registry,
+        )
         self.unsent = Counter(
             "studyroom_nats_unsent",
             "Messages not published since NATS was away.",

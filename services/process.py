@@ -127,9 +127,7 @@ class _Process:
         self._metrics = ProcessMetrics(registry, spec.name)
         self._tasks = Tasks(self._metrics)
         bus_metrics = BusMetrics(registry)
-        self._bus = Bus(
-            settings[NatsSettings], bus_metrics, name=f"studyroom-{spec.name}", no_echo=spec.bus_without_echo
-        )
+        self._bus = Bus(settings[NatsSettings], bus_metrics, name=spec.name, no_echo=spec.bus_without_echo)
         bus_metrics.watch(self._bus)
         listener = worker.listener if worker is not None else None
         chassis = Chassis(spec.name, self._settings, self._bus, self._tasks, registry, listener)

@@ -6,9 +6,10 @@ from them. Bad values are collected over all classes and reported at once.
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, FilePath, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 EXIT_BAD_SETTINGS = 2
@@ -60,6 +61,11 @@ class NatsSettings(Settings):
     user: str | None = Field(None, description="User name, with STUDYROOM_NATS_PASSWORD.")
     password: SecretStr | None = Field(None, description="Password of that user.")
     credentials_file: str | None = Field(None, description="Path of a .creds file, instead of user and password.")
+    tls_ca_file: FilePath | None = Field(
+        None, description="Path of the CA certificates that servers must have theirs from; with it TLS is required."
+    )
+    tls_cert_file: FilePath | None = Field(None, description="Path of our own certificate, if servers ask for one.")
+    tls_key_file: FilePath | None = Field(None, validate_default=True, description="Path of its key.")
     ping_interval_seconds: float = Field(1.0, gt=0, description="A frozen server is noticed after three of these.")
     connect_timeout_seconds: float = Field(2.0, gt=0, description="For one server.")
     reconnect_max_wait_seconds: float = Field(
@@ -87,6 +93,15 @@ class NatsSettings(Settings):
         for url in value:
             if not url.startswith(("nats://", "tls://")):
                 raise ValueError("servers start with nats:// or tls://")
+        return value
+
+    @field_validator("tls_key_file")
+    @classmethod
+    def _pair(cls, value: Path | None, others: ValidationInfo) -> Path | None:
+        if (value is None) != (others.data.get("tls_cert_file") is None):
+            raise ValueError("STUDYROOM_NATS_TLS_CERT_FILE and STUDYROOM_NATS_TLS_KEY_FILE go together")
+        if value is not None and others.data.get("tls_ca_file") is None:
+            raise ValueError("needs STUDYROOM_NATS_TLS_CA_FILE")
         return value
 
 

@@ -41,3 +41,5 @@ class ErrorCode(StrEnum):
     HEADERS_TOO_LARGE = "headers_too_large"
     DRAINING = "draining"
     """This gateway is about to stop; connect again and another one answers."""
+    TOO_MANY_CONNECTIONS = "too_many_connections"
+    """This gateway has as many as it may have; connect again later."""

@@ -67,6 +67,9 @@ def presence_cursors(shard: int) -> str:
 CURSOR_RECALL = "presence.recall"
 """A replica asks all gateways for the last cursors of their members here."""
 
+GATEWAY_LOADS = "gateways.load"
+"""Gateways tell each other here how many connections they have."""
+
 
 # --- the state ---------------------------------------------------------------------------------------------
 

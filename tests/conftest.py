@@ -4,6 +4,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.support.compose import Project, answers
 from tests.support.processes import EmbeddedStack, NatsServer, embedded_stack, nats_server, running
 
 
@@ -25,3 +26,17 @@ def own_nats(tmp_path: Path) -> Iterator[NatsServer]:
     """A nats-server for one test alone."""
     with running(nats_server(tmp_path)) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def project() -> Iterator[Project]:
+    """The whole system in containers. Tests share it, and leave it as they found it."""
+    if not answers("docker", "info") or not answers("docker", "compose", "version"):
+        pytest.skip("no Docker engine with the compose plugin answers")
+    running = Project.new()
+    try:
+        running.build()
+        running.up()
+        yield running
+    finally:
+        running.down()

@@ -108,7 +108,7 @@ async def _ensure_one(bus: Bus, spec: StreamSpec) -> None:
         else:
             log.info("stream created", stream=spec.name)
             return
-    if changes := _differences(spec.config, actual):
+    if changes := differences(spec.config, actual):
         await _update(bus, spec, actual, changes)
 
 
@@ -125,7 +125,7 @@ async def _update(bus: Bus, spec: StreamSpec, actual: dict[str, Any], changes: d
     log.info("stream updated", stream=spec.name, changes=changes)
 
 
-def _differences(wanted: dict[str, Any], actual: dict[str, Any]) -> dict[str, Any]:
+def differences(wanted: dict[str, Any], actual: dict[str, Any]) -> dict[str, Any]:
     """Keys whose value differs, with the wanted value. NATS leaves out keys that are zero."""
     zero = {type(None): None, bool: False, int: 0, str: ""}
     return {key: value for key, value in wanted.items() if actual.get(key, zero.get(type(value))) != value}

@@ -1,4 +1,7 @@
-"""The system that faults are injected into: a NATS cluster, services around it, and links that can be cut."""
+"""The system that faults are injected into: a NATS cluster, services around it, and links that can be cut.
+
+Every service is its own user of NATS with the permissions of production, so whatever it does under any fault it may do.
+"""
 
 import asyncio
 import json
@@ -18,6 +21,7 @@ from nats.aio.client import Client as Nats
 from services.stack import free_port
 from shared import subjects
 from shared.presence import LEASE_SECONDS
+from tests.support.accounts import options_of, user_of
 from tests.support.processes import ClusterNode, NatsServer, ServiceProcess, clustered_nats_server, service
 from tests.support.proxy import Link, Network
 from tests.support.waiting import eventually, http_get
@@ -50,6 +54,7 @@ class System:
                     tuple(link.port for (one, _), link in self.routes.items() if one == index),
                     only_by_routes=True,
                 ),
+                with_accounts=True,
             )
             for index in range(NODES)
         ]
@@ -60,14 +65,22 @@ class System:
             "STUDYROOM_STORAGE_REPLICAS": str(NODES),
             "STUDYROOM_GATEWAY_JWT_SECRET": SECRET,
         }
-        self.provisioner = service("provisioner", directory, everywhere, **settings)
-        self.presence = [service("presence", directory, everywhere, **settings) for _ in range(REPLICAS)]
+        self.provisioner = service("provisioner", directory, everywhere, **settings, **user_of("provisioner"))
+        self.presence = [
+            service("presence", directory, everywhere, **settings, **user_of("presence")) for _ in range(REPLICAS)
+        ]
         self.ways: list[list[Link]] = [
             [network.link(int(node.url.rsplit(":", 1)[1])) for node in self.nodes] for _ in range(GATEWAYS)
         ]
         """For each gateway its links to the nodes."""
         self.gateways = [
-            service("gateway", directory, ",".join(f"nats://127.0.0.1:{link.port}" for link in ways), **settings)
+            service(
+                "gateway",
+                directory,
+                ",".join(f"nats://127.0.0.1:{link.port}" for link in ways),
+                **settings,
+                **user_of("gateway"),
+            )
             for ways in self.ways
         ]
         for gateway in self.gateways:
@@ -119,8 +132,17 @@ class System:
     async def connect(self) -> Nats:
         """A connection to any node that answers."""
         return await nats.connect(
-            [node.url for node in self.nodes], connect_timeout=1, max_reconnect_attempts=1, error_cb=_quiet
+            [node.url for node in self.nodes],
+            connect_timeout=1,
+            max_reconnect_attempts=1,
+            error_cb=_quiet,
+            **options_of("operator"),
         )
+
+    def not_allowed(self) -> list[str]:
+        """What services tried and their users may not do."""
+        lines = [line for process in self.services for line in process.output().splitlines()]
+        return [line for line in lines if "NATS does not allow this" in line]
 
     # --- health -------------------------------------------------------------------------------------------
 

@@ -51,3 +51,8 @@ async def test_under_a_fault_nobody_is_shown_who_is_gone_and_nobody_leaves_who_s
 async def test_after_everyone_has_left_nothing_is_left_of_them(system: System, base: Base, actors: list[Actor]):
     await asyncio.gather(*(actor.end() for actor in actors))
     assert await leaks(system, base) == []
+
+
+async def test_no_service_did_what_its_user_may_not_do(system: System):
+    """After all those faults: the permissions of production are enough for whatever services do under them."""
+    assert system.not_allowed() == []

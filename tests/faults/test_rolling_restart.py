@@ -2,44 +2,23 @@
 
 import asyncio
 import os
-import random
-import re
 import signal
-import time
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
-import jwt
 import pytest
-from websockets.exceptions import InvalidHandshake, InvalidMessage, WebSocketException
 
 from tests.faults.test_lost_connections import SECRET, System, running, told
-from tests.support.chat import (
-    Asked,
-    View,
-    existing,
-    hole_violations,
-    identity_violations,
-    order_violations,
-    views,
-)
-from tests.support.client import Client
 from tests.support.presence import connected, stored_chat, users_in
 from tests.support.processes import NatsServer
+from tests.support.visitor import Visitor, chat_violations, has_read
 from tests.support.waiting import eventually
 
 CLIENTS = int(os.environ.get("STUDYROOM_TEST_CLIENTS", "200"))
 ROOMS = 10
-SAYS_EVERY_SECONDS = (2.0, 6.0)
-SAYS_AGAIN_SECONDS = 6.0
-"""Longer than a gateway takes to say that the outcome is unknown."""
 GRACE_SECONDS = 5
 """The default."""
-HINT = re.compile(r"reconnect_after_ms=(\d+)")
 
 
 @pytest.fixture
@@ -47,115 +26,11 @@ def system(own_nats: NatsServer, tmp_path: Path) -> Iterator[System]:
     yield from running(own_nats, tmp_path, GRACE_SECONDS)
 
 
-@dataclass
-class Visit:
-    """One connection."""
-
-    client: Client
-    asked: Asked
-    repeated: set[str] = field(default_factory=set)
-    """Chat that was sent here, and before."""
-
-    @property
-    def views(self) -> list[View]:
-        return views(self.client.log, [self.asked], self.repeated)
-
-    @property
-    def is_in(self) -> bool:
-        """It is in the room and has read what it missed."""
-        answers = [message["payload"] for message in self.client.log if message["type"] == "JoinedRoom"]
-        return bool(answers) and self.client.types().count("Chat") >= answers[0]["history"]
-
-
-class Visitor:
-    """A client that does as the protocol asks.
-
-    It comes back when the gateway says so, to one that lets it in, resumes where it was, and says again what was not
-    answered.
-    """
-
-    def __init__(self, urls: list[str], room: str) -> None:
-        self.user = str(uuid4())
-        self.room = room
-        self.visits: list[Visit] = []
-        self.said: dict[str, float] = {}
-        """When each message was sent last."""
-        self.quiet = False
-        self._heard: set[str] = set()
-        self._urls = urls
-        self._leaving = False
-
-    async def visit(self) -> None:
-        while not self._leaving:
-            asked = self._asked()
-            visit = Visit(await self._connect(), asked)
-            self.visits.append(visit)
-            resume: dict[str, Any] = {"since": asked.since, "epoch": asked.epoch} if asked.epoch else {}
-            talking = asyncio.create_task(self._talk(visit))
-            with suppress(WebSocketException):
-                await visit.client.send("JoinRoom", {"room_id": self.room, **resume})
-            await visit.client.ended(600)
-            talking.cancel()
-            await asyncio.gather(talking, return_exceptions=True)
-            if visit.client.close_code != 1000:
-                await asyncio.sleep(_hint_seconds(visit.client))
-
-    def _asked(self) -> Asked:
-        """A join from where it has been last."""
-        known = [view for visit in self.visits for view in visit.views]
-        return Asked(self.room, known[-1].end, known[-1].epoch) if known else Asked(self.room)
-
-    async def _talk(self, visit: Visit) -> None:
-        await eventually(lambda: visit.is_in, "joined", 60)
-        while True:
-            for message in self.unanswered:
-                if self.said[message] < time.monotonic() - SAYS_AGAIN_SECONDS or visit is not self.visits[0]:
-                    visit.repeated.add(message)
-                    await self._say(visit, message)
-            if not self.quiet:
-                await self._say(visit, str(uuid4()))
-            await asyncio.sleep(random.uniform(*SAYS_EVERY_SECONDS))
-
-    async def _say(self, visit: Visit, message: str) -> None:
-        self.said[message] = time.monotonic()
-        with suppress(WebSocketException):
-            await visit.client.chat(f"{self.room} says {self.user}", id=message)
-
-    @property
-    def unanswered(self) -> list[str]:
-        for visit in self.visits:
-            self._heard |= {line["payload"]["id"] for line in visit.client.log if line["type"] == "Chat"}
-        return [message for message in self.said if message not in self._heard]
-
-    async def _connect(self) -> Client:
-        token = jwt.encode({"sub": self.user, "exp": int(time.time()) + 600}, SECRET, algorithm="HS256")
-        while True:
-            try:
-                return await Client.connect(random.choice(self._urls), token=token)
-            except (OSError, InvalidHandshake, InvalidMessage, WebSocketException):
-                await asyncio.sleep(random.uniform(0.05, 0.2))
-
-    def is_in(self) -> bool:
-        return bool(self.visits) and self.visits[-1].is_in and self.visits[-1].client.close_code is None
-
-    async def leave(self) -> None:
-        self._leaving = True
-        await self.visits[-1].client.close()
-
-
-def _hint_seconds(client: Client) -> float:
-    """How long the gateway asked its client to wait."""
-    assert client.close_code == 1012, client.close_reason
-    hint = HINT.fullmatch(client.close_reason)
-    assert hint is not None, client.close_reason
-    return int(hint.group(1)) / 1000
-
-
 @pytest.mark.timeout(300)
 async def test_a_rolling_restart_makes_nobody_leave_and_loses_and_doubles_no_chat(system: System):
     rooms = [str(uuid4()) for _ in range(ROOMS)]
     urls = [gateway.url for gateway in system.gateways]
-    visitors = [Visitor(urls, rooms[index % ROOMS]) for index in range(CLIENTS)]
+    visitors = [Visitor(urls, rooms[index % ROOMS], SECRET) for index in range(CLIENTS)]
     visits = [asyncio.create_task(visitor.visit()) for visitor in visitors]
     try:
         await eventually(lambda: all(visitor.is_in() for visitor in visitors), "everyone is in", 60)
@@ -191,21 +66,3 @@ async def test_a_rolling_restart_makes_nobody_leave_and_loses_and_doubles_no_cha
     assert reconnects >= CLIENTS
     assert sum(leaves) == 0
     assert wrong == []
-
-
-def has_read(visitor: Visitor, stored: dict[str, dict[int, str]]) -> bool:
-    return visitor.visits[-1].views[-1].end >= max(stored.get(visitor.room, {0: ""}))
-
-
-def chat_violations(visitors: list[Visitor], stored: dict[str, dict[int, str]]) -> list[str]:
-    found = [view for visitor in visitors for visit in visitor.visits for view in visit.views]
-    known = existing(found)
-    for (room, _), lines in known.items():
-        for sequence, message in stored[room].items():
-            lines[sequence].add(message)
-    wrong = order_violations(found) + identity_violations(known) + hole_violations(found, known)
-    for visitor in visitors:
-        here = set(stored[visitor.room].values())
-        wrong += [f"{message} was said and is not stored" for message in visitor.said if message not in here]
-        wrong += ["a resume was not recovered" for visit in visitor.visits[1:] if not visit.views[0].recovered]
-    return wrong

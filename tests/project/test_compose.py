@@ -1,43 +1,32 @@
 """`docker-compose.yml`: its parts fit each other, and the system runs in containers as it says.
 
-Grafana is left out of what runs: its dashboard is tested query by query (test_metrics.py), its rendering is not.
+What becomes of clients when containers die, freeze, or get more is in `tests/faults/test_containers.py`. Grafana is
+left out of what runs: its dashboards are tested query by query (test_monitoring.py), its rendering is not.
 """
 
-import asyncio
 import json
-import os
 import re
-import shutil
 import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 import yaml
+from playwright.async_api import BrowserContext, Page, async_playwright
 
+from monitoring.dashboards import OVERVIEW
 from services.cli import ENTRY_POINTS
 from services.settings import NatsSettings, ProcessSettings, load
-from services.stack import free_port
-from tests.support.client import Client
+from tests.support.accounts import PASSWORDS
+from tests.support.client import clients
+from tests.support.compose import BUILD_SECONDS, COMPOSE, NATS, OURS, ROOT, RUN_HERE, SERVICES, Project, answers
 from tests.support.waiting import http_get, wait_until
 
-ROOT = Path(__file__).parents[2]
-OURS = ("gateway", "presence", "provisioner")
-RUN_HERE = ("nats", *OURS, "prometheus")
-BUILD_SECONDS = 400
-
-COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-
-
-def answers(*command: str) -> bool:
-    if shutil.which(command[0]) is None:
-        return False
-    return subprocess.run(command, check=False, capture_output=True, timeout=60).returncode == 0
+HAPROXY = (ROOT / "deploy/haproxy.cfg").read_text()
+NATS_CONFIGURATION = "".join(file.read_text() for file in sorted((ROOT / "deploy/nats").glob("*.conf")))
+CHROMIUM = Path("/usr/bin/chromium")
+NOT_HERE = {"grafana", "nats-exporter"}
 
 
 # --- as it is written --------------------------------------------------------------------------------------
@@ -54,7 +43,7 @@ def test_compose_accepts_the_file():
 
 
 def test_the_file_names_all_services():
-    assert set(SERVICES) == {*RUN_HERE, "grafana"}
+    assert set(SERVICES) == {*RUN_HERE, *NOT_HERE}
     for name in OURS:
         assert SERVICES[name]["command"] == [name]
         assert SERVICES[name]["build"] == "."
@@ -65,37 +54,82 @@ def test_every_variable_is_a_setting_and_its_value_is_accepted(name: str, monkey
     (entry,) = entry_points(group=ENTRY_POINTS, name=name)
     classes = [ProcessSettings, NatsSettings, *entry.load().settings]
     given = SERVICES[name]["environment"]
-    assert given.keys() <= {variable for cls in classes for variable in cls.variables().values()}
+    # What all services share is passed to each; some of it is the provisioner's and presence's alone.
+    own = given.keys() - {"STUDYROOM_STORAGE_REPLICAS"}
+    assert own <= {variable for cls in classes for variable in cls.variables().values()}
     for variable, value in given.items():
         if value is not None:  # passed on when it is set
             monkeypatch.setenv(variable, value)
     load(classes)
 
 
+@pytest.mark.parametrize("name", OURS)
+def test_every_service_is_its_own_user_of_nats_with_the_password_that_nats_knows(name: str):
+    given, nats = SERVICES[name]["environment"], SERVICES["nats-1"]["environment"]
+    assert given["STUDYROOM_NATS_USER"] == name
+    assert given["STUDYROOM_NATS_PASSWORD"] == nats[f"NATS_{name.upper()}_PASSWORD"]
+    assert given["STUDYROOM_NATS_URL"] == ",".join(f"nats://{node}:4222" for node in NATS)
+    assert given["STUDYROOM_STORAGE_REPLICAS"] == str(len(NATS))
+
+
+def test_nats_servers_differ_in_name_and_volume_only():
+    for number, name in enumerate(NATS, 1):
+        server = dict(SERVICES[name])
+        assert server.pop("volumes") == ["./deploy/nats:/etc/nats:ro", f"{name}:/data"]
+        environment = dict(server.pop("environment"))
+        assert environment.pop("NATS_NAME") == name
+        assert environment.keys() - {"GOMEMLIMIT"} == set(re.findall(r"\$(NATS_\w+)", NATS_CONFIGURATION)) - {
+            "NATS_NAME"
+        }
+        assert environment.keys() >= PASSWORDS.keys()
+        assert f"@nats-{number}:6222" in environment["NATS_ROUTES"]
+        assert server == {
+            key: value for key, value in SERVICES[NATS[0]].items() if key not in {"volumes", "environment"}
+        }
+
+
+def test_passwords_of_the_file_are_no_secrets_and_can_be_set():
+    for variable in PASSWORDS:
+        default = SERVICES["nats-1"]["environment"][variable]
+        assert re.fullmatch(rf"\$\{{STUDYROOM_{variable}:-\w+-of-this-machine\}}", default)
+
+
 def test_ports_are_published_on_loopback_and_can_be_moved():
-    published = [port for service in SERVICES.values() for port in service.get("ports", [])]
-    assert len(published) == 3
-    for port in published:
+    published = {name: port for name, service in SERVICES.items() for port in service.get("ports", [])}
+    assert published.keys() == {"haproxy", "prometheus", "grafana"}
+    for port in published.values():
         assert re.fullmatch(r"127\.0\.0\.1:\$\{STUDYROOM_\w+:-\d+\}:\d+", port)
-    assert SERVICES["gateway"]["ports"][0].endswith(f":{SERVICES['gateway']['environment']['STUDYROOM_GATEWAY_PORT']}")
+
+
+def test_the_load_balancer_asks_the_ports_that_gateways_have():
+    environment = SERVICES["gateway"]["environment"]
+    assert f"gateway:{environment['STUDYROOM_GATEWAY_PORT']}" in HAPROXY
+    assert f"check port {environment['STUDYROOM_ADMIN_PORT']} " in HAPROXY
+    assert f"bind :{SERVICES['haproxy']['ports'][0].rsplit(':', 1)[1]}\n" in HAPROXY
+
+
+def test_gateways_wait_until_the_load_balancer_sends_nobody_more():
+    """A 404 counts at once; a check comes every second and takes one at most."""
+    assert float(SERVICES["gateway"]["environment"]["STUDYROOM_GATEWAY_DRAIN_DELAY_SECONDS"]) >= 2
 
 
 def test_everything_that_can_be_asked_is_asked_whether_it_is_healthy():
-    # The NATS image need not have a program to ask with; the provisioner's readiness stands for it.
-    assert {name for name, service in SERVICES.items() if "healthcheck" not in service} == {"nats"}
+    # The exporter's image has nothing to ask with, and nothing waits for it.
+    assert {name for name, service in SERVICES.items() if "healthcheck" not in service} == {"nats-exporter"}
     for name in OURS:
         asked = SERVICES[name]["healthcheck"]["test"][-1]
         assert f"127.0.0.1:{SERVICES[name]['environment']['STUDYROOM_ADMIN_PORT']}/readyz" in asked
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_every_container_is_hardened(name: str):
+def test_every_container_is_hardened_and_bounded(name: str):
     service = SERVICES[name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert "no-new-privileges:true" in service["security_opt"]
     assert service["restart"] == "unless-stopped"
     assert "privileged" not in service
+    assert service["deploy"]["resources"]["limits"].keys() == {"cpus", "memory"}
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -103,6 +137,13 @@ def test_compose_waits_longer_than_the_stop_deadline(name: str):
     deadline = ProcessSettings.model_fields["stop_deadline_seconds"].default
     assert "STUDYROOM_STOP_DEADLINE_SECONDS" not in SERVICES[name]["environment"]
     assert float(SERVICES[name]["stop_grace_period"].removesuffix("s")) >= deadline + 5
+
+
+def test_compose_waits_until_nats_has_let_its_clients_go():
+    (seconds,) = re.findall(r"^lame_duck_duration: (\d+)s$", NATS_CONFIGURATION, re.MULTILINE)
+    for name in NATS:
+        assert SERVICES[name]["stop_signal"] == "SIGUSR2"
+        assert float(SERVICES[name]["stop_grace_period"].removesuffix("s")) >= int(seconds) + 10
 
 
 def test_what_is_mounted_exists():
@@ -113,11 +154,14 @@ def test_what_is_mounted_exists():
 
 def test_prometheus_scrapes_the_admin_port_of_every_service():
     scraped = yaml.safe_load((ROOT / "monitoring/prometheus.yml").read_text())["scrape_configs"]
-    found = {job["job_name"]: job["dns_sd_configs"][0] for job in scraped}
-    assert set(found) == set(OURS)
-    for name, target in found.items():
-        assert target["names"] == [name]
-        assert str(target["port"]) == SERVICES[name]["environment"]["STUDYROOM_ADMIN_PORT"]
+    found = {job["job_name"]: job["dns_sd_configs"][0] for job in scraped if "dns_sd_configs" in job}
+    assert set(found) == {*OURS, "haproxy", "nats"}
+    for name in OURS:
+        assert found[name]["names"] == [name]
+        assert str(found[name]["port"]) == SERVICES[name]["environment"]["STUDYROOM_ADMIN_PORT"]
+    assert found["nats"]["names"] == ["nats-exporter"]
+    assert f"-port={found['nats']['port']}" in SERVICES["nats-exporter"]["command"]
+    assert f"bind :{found['haproxy']['port']}\n" in HAPROXY
 
 
 def test_grafana_finds_its_dashboards_and_prometheus():
@@ -132,111 +176,98 @@ def test_grafana_finds_its_dashboards_and_prometheus():
     assert source["url"] == "http://prometheus:9090"
 
 
+async def enter(context: BrowserContext, project: Project, room: str) -> Page:
+    """A page with an open WebSocket, `socket`, that is in the room; `heard` is all it was told."""
+    page = await context.new_page()
+    await page.goto(f"{project.http}/health")
+    await page.evaluate(
+        """room => {
+            window.heard = [];
+            window.socket = new WebSocket(`ws://${location.host}/ws?username=Ada`);
+            socket.onmessage = event => heard.push(JSON.parse(event.data));
+            socket.onopen = () => socket.send(JSON.stringify({type: 'JoinRoom', payload: {room_id: room}}));
+        }""",
+        room,
+    )
+    await page.wait_for_function("heard.some(one => one.type === 'JoinedRoom')")
+    return page
+
+
 # --- as it runs --------------------------------------------------------------------------------------------
 
-
-@dataclass
-class Project:
-    """The compose file, running under a name and ports of its own."""
-
-    name: str
-    environment: dict[str, str]
-
-    def compose(self, *arguments: str, deadline_seconds: float = 120) -> str:
-        run = subprocess.run(
-            ["docker", "compose", "--project-name", self.name, *arguments],
-            check=False, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=deadline_seconds,
-        )  # fmt: skip
-        assert run.returncode == 0, f"docker compose {' '.join(arguments)}\n{run.stdout}\n{run.stderr}"
-        return run.stdout
-
-    def up(self) -> None:
-        try:
-            self.compose("up", "--detach", "--wait", "--wait-timeout", "90", *RUN_HERE)
-        except AssertionError as error:
-            error.add_note(self.compose("logs", "--no-color", "--tail", "30"))
-            raise
-
-    def down(self) -> None:
-        self.compose("down", "--volumes", "--remove-orphans", "--timeout", "40")
-        subprocess.run(
-            ["docker", "image", "rm", "--force", self.environment["STUDYROOM_IMAGE"]],
-            check=False, capture_output=True, timeout=60,
-        )  # fmt: skip
-
-    def state(self, service: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.compose("ps", "--all", "--format", "json", service))
-        return found
-
-    @property
-    def websocket(self) -> str:
-        return f"ws://127.0.0.1:{self.environment['STUDYROOM_PORT']}/ws"
-
-    @property
-    def prometheus(self) -> str:
-        return f"http://127.0.0.1:{self.environment['STUDYROOM_PROMETHEUS_PORT']}"
+runs = [pytest.mark.container, pytest.mark.timeout(BUILD_SECONDS + 200)]
 
 
-@pytest.fixture(scope="module")
-def project() -> Iterator[Project]:
-    if not answers("docker", "info") or not answers("docker", "compose", "version"):
-        pytest.skip("no Docker engine with the compose plugin answers")
-    name = f"studyroom-test-{uuid4().hex[:8]}"
-    running = Project(
-        name,
-        {key: value for key, value in os.environ.items() if not key.startswith("STUDYROOM_")}
-        | {
-            "STUDYROOM_IMAGE": f"studyroom:{name}",
-            "STUDYROOM_PORT": str(free_port()),
-            "STUDYROOM_PROMETHEUS_PORT": str(free_port()),
-        },
-    )
-    try:
-        running.compose("build", *OURS, deadline_seconds=BUILD_SECONDS)
-        running.up()
-        yield running
-    finally:
-        running.down()
+class TestRunning:
+    pytestmark = runs
 
+    def test_all_containers_become_healthy(self, project: Project):
+        for name in RUN_HERE:
+            states = project.states(name)
+            assert len(states) == SERVICES[name].get("deploy", {}).get("replicas", 1)
+            assert {(state["State"], state["Health"]) for state in states} == {("running", "healthy")}
 
-@pytest.mark.container
-@pytest.mark.timeout(BUILD_SECONDS + 120)
-def test_all_containers_become_healthy(project: Project):
-    for name in RUN_HERE:
-        state = project.state(name)
-        assert state["State"] == "running"
-        assert state["Health"] == ("" if name == "nats" else "healthy")
+    def test_services_run_as_nobody_in_particular_and_can_write_nothing(self, project: Project):
+        look = "import os; print(os.getuid(), os.access('/', os.W_OK), os.access('/opt/studyroom', os.W_OK))"
+        for name in OURS:
+            assert project.compose("exec", "-T", name, "python", "-c", look).split() == ["10001", "False", "False"]
 
+    def test_the_image_has_the_program_and_nothing_to_build_with(self, project: Project):
+        look = (
+            "import os, importlib.util as found\n"
+            "print([name for name in os.listdir('/opt/studyroom/bin') if not name.startswith('python')])\n"
+            "print([name for name in ('pip', 'setuptools', 'hatchling') if found.find_spec(name)])"
+        )
+        there = project.compose("exec", "-T", "gateway", "python", "-c", look)
+        assert there.split() == ["['studyroom']", "[]"]
 
-@pytest.mark.container
-@pytest.mark.timeout(BUILD_SECONDS + 120)
-def test_services_run_as_nobody_in_particular_and_can_write_nothing(project: Project):
-    look = "import os; print(os.getuid(), os.access('/', os.W_OK), os.access('/opt/studyroom', os.W_OK))"
-    for name in OURS:
-        assert project.compose("exec", "-T", name, "python", "-c", look).split() == ["10001", "False", "False"]
+    def test_prometheus_finds_every_container_by_the_name_of_its_service(self, project: Project):
+        def scraped() -> bool:
+            targets: list[dict[str, Any]] = json.loads(http_get(f"{project.prometheus}/api/v1/targets")[1])["data"][
+                "activeTargets"
+            ]
+            jobs = sorted(target["labels"]["job"] for target in targets if target["health"] == "up")
+            return jobs == sorted([*OURS, "gateway", "presence", "haproxy", "prometheus"])
 
+        wait_until(scraped, "all containers are scraped", 60)
 
-@pytest.mark.container
-@pytest.mark.timeout(BUILD_SECONDS + 120)
-def test_prometheus_finds_every_service_by_its_name(project: Project):
-    def scraped() -> bool:
-        targets = json.loads(http_get(f"{project.prometheus}/api/v1/targets")[1])["data"]["activeTargets"]
-        return sorted(target["labels"]["job"] for target in targets if target["health"] == "up") == sorted(OURS)
+    def test_the_doctor_finds_nothing_wrong(self, project: Project):
+        """As `docs/operations.md` says to run it."""
+        become = ("-e", "STUDYROOM_NATS_USER=doctor", "-e", "STUDYROOM_NATS_PASSWORD=doctor-of-this-machine")
+        report = project.compose("run", "--rm", "--no-deps", "-T", *become, "provisioner", "doctor")
+        assert report.splitlines()[-1] == "All is well."
+        assert [line.split()[0] for line in report.splitlines()[1:4]] == list(NATS)
 
-    wait_until(scraped, "all services are scraped", 60)
+    async def test_two_people_meet_through_the_load_balancer_on_two_gateways(self, project: Project, room: str):
+        async with clients(project.websocket, project.websocket, username="Ada") as (ada, ben):
+            await ada.join(room)
+            await ben.join(room)
+            await ada.chat("Hello, containers!")
+            assert (await ben.expect("Chat"))["content"] == "Hello, containers!"
+            await ben.send("CursorMove", {"x": 1.0, "y": 2.0})
+            assert (await ada.expect("CursorUpdate"))["user_id"] == ben.user
+            assert [project.connections(gateway) for gateway in project.containers("gateway")] == [1, 1]
 
+    @pytest.mark.browser
+    @pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no Chromium at {CHROMIUM}")
+    async def test_two_browsers_meet_through_the_load_balancer_on_two_gateways(self, project: Project, room: str):
+        async with async_playwright() as playwright:
+            browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+            try:
+                ada, ben = [await enter(await browser.new_context(), project, room) for _ in range(2)]
+                assert [project.connections(gateway) for gateway in project.containers("gateway")] == [1, 1]
+                await ada.evaluate("socket.send(JSON.stringify({type: 'Chat', payload: {content: 'Hello, Ben!'}}))")
+                for page in (ada, ben):
+                    await page.wait_for_function("heard.some(one => one.payload?.content === 'Hello, Ben!')")
+            finally:
+                await browser.close()
 
-@pytest.mark.container
-@pytest.mark.timeout(BUILD_SECONDS + 120)
-async def test_stopping_a_gateway_closes_its_clients_with_1012_and_exits_0(project: Project, room: str):
-    client = await Client.connect(project.websocket, username="Ada")
-    joined = await client.join(room)
-    assert [user["username"] for user in joined["users"]] == ["Ada"]
-    await client.chat("Hello, containers!")
-    assert (await client.expect("Chat"))["content"] == "Hello, containers!"
-    try:
-        await asyncio.to_thread(project.compose, "stop", "gateway")
-        assert await client.ended() == 1012
-        assert project.state("gateway")["ExitCode"] == 0
-    finally:
-        await asyncio.to_thread(project.up)
+    def test_the_load_balancer_tells_how_many_sessions_each_gateway_has(self, project: Project):
+        (query,) = [
+            expression
+            for row in OVERVIEW.rows
+            for panel in row.panels
+            for expression, _ in panel.queries
+            if "haproxy_" in expression
+        ]
+        wait_until(lambda: project.query(query.removesuffix(" > 0")), "HAProxy is scraped", 30)

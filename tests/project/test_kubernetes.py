@@ -1,11 +1,13 @@
-"""`k8s/base` as far as it can be judged without a cluster: rendered, validated, and its parts fit each other."""
+"""`k8s/` as far as it can be judged without a cluster: rendered, validated, and its parts fit each other."""
 
+import re
 import shutil
 import subprocess
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
@@ -14,23 +16,35 @@ from gateway.settings import GatewaySettings
 from services.cli import ENTRY_POINTS
 from services.nats_server import program
 from services.settings import NatsSettings, ProcessSettings, Settings, load
+from tests.project.schemas import SCHEMAS
+from tests.support.accounts import PASSWORDS
 
-BASE = Path(__file__).parents[2] / "k8s" / "base"
+K8S = Path(__file__).parents[2] / "k8s"
+OVERLAYS = ("dev", "prod")
 SERVICES = ("gateway", "presence", "provisioner")
 WORKLOADS = (*SERVICES, "nats")
 VERSIONS = ("1.30", kubernetes_validate.latest_version())
 """The oldest and the newest Kubernetes that the manifests are written for."""
+CLUSTER_WIDE = {"Namespace", "PriorityClass"}
+FROM_OUTSIDE = {"studyroom-nats", "studyroom-gateway", "studyroom-tls"}
+"""Secrets that are made before `prod` is applied."""
 
 Manifest = dict[str, Any]
 
 
-@pytest.fixture(scope="module")
-def manifests() -> list[Manifest]:
+@pytest.fixture(scope="module", params=OVERLAYS)
+def manifests(request: pytest.FixtureRequest) -> list[Manifest]:
+    return rendered(request.param)
+
+
+def rendered(overlay: str, k8s: Path = K8S) -> list[Manifest]:
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl is not installed, and it renders the manifests")
-    rendered = subprocess.run(["kubectl", "kustomize", BASE], check=False, capture_output=True, text=True, timeout=60)
-    assert rendered.returncode == 0, rendered.stderr
-    return list(yaml.safe_load_all(rendered.stdout))
+    output = subprocess.run(
+        ["kubectl", "kustomize", k8s / "overlays" / overlay], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert output.returncode == 0, output.stderr
+    return list(yaml.safe_load_all(output.stdout))
 
 
 def of_kind(manifests: list[Manifest], *kinds: str) -> list[Manifest]:
@@ -40,6 +54,10 @@ def of_kind(manifests: list[Manifest], *kinds: str) -> list[Manifest]:
 def named(manifests: list[Manifest], kind: str, name: str) -> Manifest:
     (found,) = [manifest for manifest in of_kind(manifests, kind) if manifest["metadata"]["name"] == name]
     return found
+
+
+def names(manifests: list[Manifest], *kinds: str) -> set[str]:
+    return {manifest["metadata"]["name"] for manifest in of_kind(manifests, *kinds)}
 
 
 def workload(manifests: list[Manifest], name: str) -> Manifest:
@@ -55,13 +73,36 @@ def pod(manifests: list[Manifest], name: str) -> Manifest:
 
 
 def container(manifests: list[Manifest], name: str) -> Manifest:
-    (only,) = pod(manifests, name)["containers"]
-    found: Manifest = only
+    """The one that the workload is there for."""
+    found: Manifest = next(one for one in pod(manifests, name)["containers"] if one["name"] == name)
     return found
 
 
+def containers(manifests: list[Manifest]) -> list[Manifest]:
+    return [one for name in WORKLOADS for one in pod(manifests, name)["containers"]]
+
+
 def ports(manifests: list[Manifest], name: str) -> dict[str, int]:
-    return {port["name"]: port["containerPort"] for port in container(manifests, name)["ports"]}
+    """Of all containers of a pod."""
+    found = [port for one in pod(manifests, name)["containers"] for port in one["ports"]]
+    return {port["name"]: port["containerPort"] for port in found}
+
+
+def labels_of(manifests: list[Manifest], name: str) -> dict[str, str]:
+    labels: dict[str, str] = workload(manifests, name)["spec"]["template"]["metadata"]["labels"]
+    return labels
+
+
+def selected(manifests: list[Manifest], selector: Manifest) -> set[str]:
+    """The workloads whose pods a selector finds."""
+    wanted = selector.get("matchLabels", {}).items()
+    among = {one["key"]: one["values"] for one in selector.get("matchExpressions", [])}
+    return {
+        name
+        for name in WORKLOADS
+        if wanted <= labels_of(manifests, name).items()
+        and all(labels_of(manifests, name).get(key) in values for key, values in among.items())
+    }
 
 
 def configuration(manifests: list[Manifest]) -> dict[str, str]:
@@ -71,14 +112,20 @@ def configuration(manifests: list[Manifest]) -> dict[str, str]:
     return data
 
 
+def environment(manifests: list[Manifest], name: str) -> dict[str, Manifest]:
+    return {variable["name"]: variable for variable in container(manifests, name).get("env", [])}
+
+
 def settings_of(service: str) -> list[type[Settings]]:
     (entry,) = entry_points(group=ENTRY_POINTS, name=service)
     return [ProcessSettings, NatsSettings, *entry.load().settings]
 
 
-def matches(selector: dict[str, str], manifest: Manifest) -> bool:
-    labels: dict[str, str] = manifest["spec"]["template"]["metadata"]["labels"]
-    return selector.items() <= labels.items()
+def nats_files(manifests: list[Manifest]) -> dict[str, str]:
+    """The files of the configuration of NATS."""
+    (volume,) = [volume for volume in pod(manifests, "nats")["volumes"] if "configMap" in volume]
+    data: dict[str, str] = named(manifests, "ConfigMap", volume["configMap"]["name"])["data"]
+    return data
 
 
 # --- the documents -----------------------------------------------------------------------------------------
@@ -87,8 +134,11 @@ def matches(selector: dict[str, str], manifest: Manifest) -> bool:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_manifest_is_valid_to_the_last_field(manifests: list[Manifest], version: str):
     for manifest in manifests:
-        # An unknown kind raises too.
-        kubernetes_validate.validate(manifest, version, strict=True)
+        if schema := SCHEMAS.get(manifest["kind"]):
+            jsonschema.validate(manifest, schema)
+        else:
+            # An unknown kind raises too.
+            kubernetes_validate.validate(manifest, version, strict=True)
 
 
 def test_the_validation_refuses_unknown_kinds_and_fields(manifests: list[Manifest]):
@@ -97,13 +147,21 @@ def test_the_validation_refuses_unknown_kinds_and_fields(manifests: list[Manifes
         kubernetes_validate.validate({**deployment, "kind": "Deploymend"}, VERSIONS[-1], strict=True)
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate({**deployment, "spek": {}}, VERSIONS[-1], strict=True)
+    for monitor in of_kind(manifests, *SCHEMAS):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({**monitor, "spec": {**monitor["spec"], "selektor": {}}}, SCHEMAS[monitor["kind"]])
+
+
+def test_the_schemas_of_our_own_are_used():
+    kinds = {manifest["kind"] for manifest in rendered("prod")}
+    assert SCHEMAS.keys() <= kinds
 
 
 def test_every_manifest_is_in_the_namespace_that_enforces_restricted_pods(manifests: list[Manifest]):
     (namespace,) = of_kind(manifests, "Namespace")
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
     for manifest in manifests:
-        if manifest is not namespace:
+        if manifest["kind"] not in CLUSTER_WIDE:
             assert manifest["metadata"]["namespace"] == namespace["metadata"]["name"]
 
 
@@ -114,53 +172,55 @@ def test_there_is_one_workload_per_service_and_nothing_else_runs(manifests: list
         assert container(manifests, service)["args"] == [service]
 
 
+def test_every_service_has_a_file_of_its_own():
+    for name in WORKLOADS:
+        documents = list(yaml.safe_load_all((K8S / "base" / f"{name}.yaml").read_text()))
+        assert {document["metadata"]["name"] for document in documents} == {name}
+
+
 # --- what refers to what -----------------------------------------------------------------------------------
 
 
 def test_every_selector_finds_the_pods_of_exactly_the_workload_of_its_name(manifests: list[Manifest]):
-    workloads = of_kind(manifests, "Deployment", "StatefulSet")
-    selectors = [
-        *((manifest, manifest["spec"]["selector"]) for manifest in of_kind(manifests, "Service")),
-        *((manifest, manifest["spec"]["selector"]["matchLabels"]) for manifest in workloads),
-        *(
-            (manifest, manifest["spec"]["selector"]["matchLabels"])
-            for manifest in of_kind(manifests, "PodDisruptionBudget")
-        ),
-        *(
-            (manifest, manifest["spec"]["podSelector"]["matchLabels"])
-            for manifest in of_kind(manifests, "NetworkPolicy")
-        ),
-    ]
+    selectors = [(one, {"matchLabels": one["spec"]["selector"]}) for one in of_kind(manifests, "Service")]
+    kinds = ("Deployment", "StatefulSet", "PodDisruptionBudget", "PodMonitor")
+    selectors += [(one, one["spec"]["selector"]) for one in of_kind(manifests, *kinds)]
     for manifest, selector in selectors:
-        found = [candidate["metadata"]["name"] for candidate in workloads if matches(selector, candidate)]
-        assert found == [manifest["metadata"]["name"]], manifest
+        assert selected(manifests, selector) == {manifest["metadata"]["name"]}, manifest
 
 
 def test_pods_spread_by_labels_they_have(manifests: list[Manifest]):
-    for name in ("gateway", "presence"):
-        (constraint,) = pod(manifests, name)["topologySpreadConstraints"]
-        assert matches(constraint["labelSelector"]["matchLabels"], workload(manifests, name))
+    for name in ("gateway", "presence", "nats"):
+        constraints = pod(manifests, name)["topologySpreadConstraints"]
+        assert constraints
+        for constraint in constraints:
+            assert selected(manifests, constraint["labelSelector"]) == {name}
 
 
-def test_gateway_and_presence_keep_running_while_nodes_are_drained(manifests: list[Manifest]):
-    for name in ("gateway", "presence"):
+def test_what_must_not_be_on_one_node_is_not(manifests: list[Manifest]):
+    hard = [
+        constraint["topologyKey"]
+        for constraint in pod(manifests, "nats")["topologySpreadConstraints"]
+        if constraint["whenUnsatisfiable"] == "DoNotSchedule"
+    ]
+    assert hard == ["kubernetes.io/hostname"]
+
+
+def test_in_production_services_keep_running_while_nodes_are_drained():
+    manifests = rendered("prod")
+    for name in ("gateway", "presence", "nats"):
         allowed = named(manifests, "PodDisruptionBudget", name)["spec"]["maxUnavailable"]
-        assert workload(manifests, name)["spec"]["replicas"] > allowed
+        spec = workload(manifests, name)["spec"]
+        replicas = spec.get("replicas") or named(manifests, "HorizontalPodAutoscaler", name)["spec"]["minReplicas"]
+        assert replicas > allowed
+    servers = workload(manifests, "nats")["spec"]["replicas"]
+    assert servers - named(manifests, "PodDisruptionBudget", "nats")["spec"]["maxUnavailable"] > servers / 2
 
 
 def test_service_ports_are_ports_of_the_pods(manifests: list[Manifest]):
     for service in of_kind(manifests, "Service"):
         for port in service["spec"]["ports"]:
             assert port["targetPort"] in ports(manifests, service["metadata"]["name"])
-    policy = named(manifests, "NetworkPolicy", "nats")
-    assert [port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]] == ["client"]
-
-
-def test_every_service_may_talk_to_nats(manifests: list[Manifest]):
-    (rule,) = named(manifests, "NetworkPolicy", "nats")["spec"]["ingress"]
-    (peer,) = rule["from"]
-    for name in SERVICES:
-        assert matches(peer["podSelector"]["matchLabels"], workload(manifests, name))
 
 
 def test_probes_ask_the_admin_port_for_life_and_readiness(manifests: list[Manifest]):
@@ -170,24 +230,116 @@ def test_probes_ask_the_admin_port_for_life_and_readiness(manifests: list[Manife
         assert probed["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "admin"}
 
 
-def test_every_probe_and_scrape_asks_a_port_of_its_container(manifests: list[Manifest]):
+def test_every_probe_asks_a_port_of_its_container(manifests: list[Manifest]):
     for name in WORKLOADS:
         probed = container(manifests, name)
         for kind in {"livenessProbe", "readinessProbe", "startupProbe"} & probed.keys():
-            assert probed[kind]["httpGet"]["port"] in ports(manifests, name)
-    for name in SERVICES:
-        annotations = workload(manifests, name)["spec"]["template"]["metadata"]["annotations"]
-        assert annotations["prometheus.io/port"] == str(ports(manifests, name)["admin"])
+            assert probed[kind]["httpGet"]["port"] in {port["name"] for port in probed["ports"]}
 
 
 def test_volumes_are_of_config_maps_and_claims_that_exist(manifests: list[Manifest]):
-    config_maps = {manifest["metadata"]["name"] for manifest in of_kind(manifests, "ConfigMap")}
     for name in WORKLOADS:
         volumes = pod(manifests, name).get("volumes", [])
         claims = workload(manifests, name)["spec"].get("volumeClaimTemplates", [])
-        assert all(volume["configMap"]["name"] in config_maps for volume in volumes)
+        assert {volume["configMap"]["name"] for volume in volumes} <= names(manifests, "ConfigMap")
         mounted = {mount["name"] for mount in container(manifests, name).get("volumeMounts", [])}
         assert mounted == {volume["name"] for volume in volumes} | {claim["metadata"]["name"] for claim in claims}
+
+
+def test_every_workload_has_an_account_without_a_token_and_a_priority(manifests: list[Manifest]):
+    for name in WORKLOADS:
+        assert pod(manifests, name)["serviceAccountName"] == name
+        assert pod(manifests, name)["automountServiceAccountToken"] is False
+        assert named(manifests, "ServiceAccount", name)["automountServiceAccountToken"] is False
+        assert pod(manifests, name)["priorityClassName"] in names(manifests, "PriorityClass")
+
+
+# --- secrets -----------------------------------------------------------------------------------------------
+
+
+def secret_keys(manifests: list[Manifest]) -> dict[str, set[str]]:
+    """Every secret that containers name, and the keys they read of it."""
+    found: dict[str, set[str]] = {}
+    for one in containers(manifests):
+        for variable in one.get("env", []):
+            if reference := variable.get("valueFrom", {}).get("secretKeyRef"):
+                found.setdefault(reference["name"], set()).add(reference["key"])
+    return found
+
+
+def test_in_development_every_secret_that_is_read_is_there():
+    manifests = rendered("dev")
+    there = {one["metadata"]["name"]: set(one["data"]) for one in of_kind(manifests, "Secret")}
+    assert secret_keys(manifests) == there
+
+
+def test_in_production_no_secret_is_in_the_manifests_and_each_is_in_the_handbook():
+    manifests = rendered("prod")
+    assert not of_kind(manifests, "Secret")
+    read = secret_keys(manifests)
+    assert read.keys() | {"studyroom-tls"} == FROM_OUTSIDE
+    handbook = (K8S.parent / "docs" / "operations.md").read_text()
+    for name in FROM_OUTSIDE:
+        assert name in handbook
+    for key in read["studyroom-nats"] | read["studyroom-gateway"]:
+        assert f"--from-literal={key}=" in handbook
+
+
+def test_nats_and_services_read_the_same_passwords(manifests: list[Manifest]):
+    nats = environment(manifests, "nats")
+    for name in SERVICES:
+        own = environment(manifests, name)
+        assert own["STUDYROOM_NATS_USER"]["value"] == name
+        assert own["STUDYROOM_NATS_PASSWORD"]["valueFrom"] == nats[f"NATS_{name.upper()}_PASSWORD"]["valueFrom"]
+
+
+def test_nats_is_given_everything_that_its_configuration_reads(manifests: list[Manifest]):
+    read = set(re.findall(r"\$(NATS_\w+)", "".join(nats_files(manifests).values())))
+    assert read <= environment(manifests, "nats").keys()
+    assert PASSWORDS.keys() <= environment(manifests, "nats").keys()
+
+
+# --- the network -------------------------------------------------------------------------------------------
+
+
+def policies(manifests: list[Manifest], direction: str) -> list[tuple[set[str], Manifest]]:
+    """Each rule of a direction with the workloads that it is for."""
+    return [
+        (selected(manifests, policy["spec"]["podSelector"]), rule)
+        for policy in of_kind(manifests, "NetworkPolicy")
+        for rule in policy["spec"].get(direction, [])
+    ]
+
+
+def test_what_is_not_allowed_is_denied(manifests: list[Manifest]):
+    policy = named(manifests, "NetworkPolicy", "default-deny")["spec"]
+    assert policy == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
+def test_who_may_talk_to_nats_is_let_out_and_in(manifests: list[Manifest]):
+    for name in SERVICES:
+        out = [rule for pods, rule in policies(manifests, "egress") if name in pods]
+        assert any(rule["ports"] == [{"port": "client"}] for rule in out)
+        allowed = [
+            peer
+            for pods, rule in policies(manifests, "ingress")
+            if "nats" in pods and {"port": "client"} in rule["ports"]
+            for peer in rule["from"]
+        ]
+        assert any(name in selected(manifests, peer["podSelector"]) for peer in allowed)
+
+
+def test_policies_name_ports_that_pods_have(manifests: list[Manifest]):
+    for pods, rule in policies(manifests, "ingress"):
+        for name in pods:
+            assert {port["port"] for port in rule["ports"]} <= ports(manifests, name).keys()
+
+
+def test_no_gateway_is_reached_on_its_admin_port_but_by_prometheus(manifests: list[Manifest]):
+    for _, rule in policies(manifests, "ingress"):
+        if {"port": "admin"} in rule["ports"]:
+            peers = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
+            assert rule["from"] == peers
 
 
 # --- settings ----------------------------------------------------------------------------------------------
@@ -196,7 +348,7 @@ def test_volumes_are_of_config_maps_and_claims_that_exist(manifests: list[Manife
 def test_every_variable_is_a_setting(manifests: list[Manifest]):
     for service in SERVICES:
         known = {variable for cls in settings_of(service) for variable in cls.variables().values()}
-        assert {variable["name"] for variable in container(manifests, service).get("env", [])} <= known
+        assert environment(manifests, service).keys() <= known
     all_known = {variable for name in SERVICES for cls in settings_of(name) for variable in cls.variables().values()}
     assert configuration(manifests).keys() <= all_known
 
@@ -217,59 +369,66 @@ def test_services_listen_on_all_interfaces_at_the_ports_of_the_manifests(manifes
         assert int(given["STUDYROOM_ADMIN_PORT"]) == ports(manifests, service)["admin"]
 
 
-def test_the_nats_address_is_the_nats_service(manifests: list[Manifest]):
-    (port,) = named(manifests, "Service", "nats")["spec"]["ports"]
-    assert configuration(manifests)["STUDYROOM_NATS_URL"] == f"nats://nats:{port['port']}"
-    assert ports(manifests, "nats")[port["targetPort"]] == port["port"]
+def test_the_nats_addresses_are_those_of_its_pods(manifests: list[Manifest]):
+    service, servers = named(manifests, "Service", "nats"), workload(manifests, "nats")
+    assert servers["spec"]["serviceName"] == service["metadata"]["name"]
+    client = {port["name"]: port["port"] for port in service["spec"]["ports"]}["client"]
+    addresses = [f"nats://nats-{index}.nats:{client}" for index in range(servers["spec"]["replicas"])]
+    assert configuration(manifests)["STUDYROOM_NATS_URL"] == ",".join(addresses)
 
 
-def test_there_are_no_more_copies_of_a_stream_than_nats_servers(manifests: list[Manifest]):
+def test_there_are_as_many_copies_of_a_stream_as_nats_servers(manifests: list[Manifest]):
     servers = workload(manifests, "nats")["spec"]["replicas"]
-    assert int(configuration(manifests)["STUDYROOM_STORAGE_REPLICAS"]) <= servers
+    assert int(configuration(manifests)["STUDYROOM_STORAGE_REPLICAS"]) == servers
 
 
-def test_nats_accepts_its_configuration_and_listens_at_the_ports_of_the_manifests(manifests: list[Manifest]):
+def test_nats_accepts_its_configuration_and_listens_at_the_ports_of_the_manifests(
+    manifests: list[Manifest], tmp_path: Path
+):
+    for name, content in nats_files(manifests).items():
+        (tmp_path / name).write_text(content)
+    routes = environment(manifests, "nats")["NATS_ROUTES"]["value"].replace("$(NATS_ROUTE_PASSWORD)", "secret")
     checked = subprocess.run(
-        [program(), "-t", "-c", BASE / "nats-server.conf"], check=False, capture_output=True, text=True
-    )
+        [program(), "-t", "-c", tmp_path / "nats.conf"],
+        check=False, capture_output=True, text=True,
+        env={**PASSWORDS, "NATS_NAME": "nats-0", "NATS_STORE_DIR": "/data", "NATS_ROUTES": routes},
+    )  # fmt: skip
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    listening = dict(
-        line.split(": ") for line in (BASE / "nats-server.conf").read_text().splitlines() if "port: " in line
-    )
-    assert ports(manifests, "nats") == {"client": int(listening["port"]), "monitor": int(listening["http_port"])}
+    text = "".join(nats_files(manifests).values())
+    listening = {int(port) for port in re.findall(r"^\s*(?:http_)?port: (\d+)$", text, re.MULTILINE)}
+    assert listening <= set(ports(manifests, "nats").values())
+    clustered = workload(manifests, "nats")["spec"]["replicas"] > 1
+    assert ("cluster {" in text) is clustered
 
 
-def test_the_token_secret_may_be_missing_and_is_not_in_the_manifests(manifests: list[Manifest]):
-    (secret,) = container(manifests, "gateway")["env"]
-    assert secret["name"] == GatewaySettings.variables()["jwt_secret"]
-    assert secret["valueFrom"]["secretKeyRef"]["optional"] is True
-    assert not of_kind(manifests, "Secret")
-    assert secret["name"] not in configuration(manifests)
+def test_the_store_is_smaller_than_its_volume(manifests: list[Manifest]):
+    (size,) = re.findall(r"max_file_store: (\d+)G", nats_files(manifests)["nats.conf"])
+    (claim,) = workload(manifests, "nats")["spec"]["volumeClaimTemplates"]
+    assert int(size) < int(claim["spec"]["resources"]["requests"]["storage"].removesuffix("Gi"))
 
 
 # --- safety ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
-def test_every_container_is_restricted(manifests: list[Manifest], name: str):
-    spec, only = pod(manifests, name), container(manifests, name)
+def test_every_pod_is_restricted(manifests: list[Manifest], name: str):
+    spec = pod(manifests, name)
     assert spec["securityContext"]["runAsNonRoot"] is True
     assert spec["securityContext"]["runAsUser"] > 0
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert spec["automountServiceAccountToken"] is False
     assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers", "ephemeralContainers"} & spec.keys()
-    assert only["securityContext"] == {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
+    for one in spec["containers"]:
+        assert one["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
 
 
-@pytest.mark.parametrize("name", WORKLOADS)
-def test_every_container_says_what_it_needs_and_is_not_throttled(manifests: list[Manifest], name: str):
-    resources = container(manifests, name)["resources"]
-    assert resources["requests"].keys() == {"cpu", "memory"}
-    assert resources["limits"].keys() == {"memory"}
+def test_every_container_says_what_it_needs_and_is_not_throttled(manifests: list[Manifest]):
+    for one in containers(manifests):
+        assert one["resources"]["requests"].keys() == {"cpu", "memory"}
+        assert one["resources"]["limits"].keys() == {"memory"}
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
@@ -290,11 +449,108 @@ def test_a_gateway_has_time_to_drain_before_its_deadline(manifests: list[Manifes
         + gateway.drain_spread_seconds
         + gateway.close_timeout_seconds
     )
-    assert gateway.drain_delay_seconds > 0
     assert worst < process.stop_deadline_seconds
 
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_kubernetes_waits_longer_than_the_stop_deadline(manifests: list[Manifest], name: str):
     deadline = float(configuration(manifests)["STUDYROOM_STOP_DEADLINE_SECONDS"])
-    assert pod(manifests, name)["terminationGracePeriodSeconds"] >= deadline + 5
+    before = container(manifests, name).get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+    assert pod(manifests, name)["terminationGracePeriodSeconds"] >= before + deadline + 5
+
+
+def test_a_gateway_serves_on_until_nobody_is_sent_to_it(manifests: list[Manifest]):
+    assert container(manifests, "gateway")["lifecycle"]["preStop"]["sleep"]["seconds"] >= 5
+
+
+def test_a_nats_server_hands_over_before_it_stops(manifests: list[Manifest]):
+    command = container(manifests, "nats")["lifecycle"]["preStop"]["exec"]["command"]
+    assert command == ["nats-server", "--signal", "ldm=1"]
+    (seconds,) = re.findall(r"^lame_duck_duration: (\d+)s$", nats_files(manifests)["nats.conf"], re.MULTILINE)
+    assert pod(manifests, "nats")["terminationGracePeriodSeconds"] >= int(seconds) + 10
+
+
+# --- production --------------------------------------------------------------------------------------------
+
+
+def test_the_ingress_leads_to_the_gateways_and_waits_longer_than_they_ping():
+    manifests = rendered("prod")
+    ingress = named(manifests, "Ingress", "gateway")
+    (rule,) = ingress["spec"]["rules"]
+    (path,) = rule["http"]["paths"]
+    service = named(manifests, "Service", path["backend"]["service"]["name"])
+    assert path["backend"]["service"]["port"]["name"] in {port["name"] for port in service["spec"]["ports"]}
+    assert ingress["spec"]["tls"][0]["hosts"] == [rule["host"]]
+    tunnel = int(ingress["metadata"]["annotations"]["haproxy.org/timeout-tunnel"].removesuffix("s"))
+    assert tunnel > GatewaySettings.model_fields["ping_timeout_seconds"].default
+
+
+def test_the_autoscaler_asks_for_what_the_adapter_has_and_the_rules_record():
+    manifests = rendered("prod")
+    scaler = named(manifests, "HorizontalPodAutoscaler", "gateway")["spec"]
+    assert scaler["scaleTargetRef"]["name"] == "gateway"
+    assert "replicas" not in workload(manifests, "gateway")["spec"]
+    adapter = yaml.safe_load((K8S / "monitoring" / "adapter-values.yaml").read_text())["rules"]["custom"]
+    assert [metric["pods"]["metric"]["name"] for metric in scaler["metrics"]] == [one["name"]["as"] for one in adapter]
+    groups = named(manifests, "PrometheusRule", "studyroom")["spec"]["groups"]
+    recorded = {rule.get("record") for group in groups for rule in group["rules"]}
+    for one in adapter:
+        (series,) = re.findall(r'__name__="([^"]+)"', one["seriesQuery"])
+        assert series in recorded
+
+
+def test_the_autoscaler_lets_pods_go_slowly_and_adds_them_before_they_are_full():
+    manifests = rendered("prod")
+    scaler = named(manifests, "HorizontalPodAutoscaler", "gateway")["spec"]
+    (policy,) = scaler["behavior"]["scaleDown"]["policies"]
+    assert (policy["type"], policy["value"]) == ("Pods", 1)
+    assert policy["periodSeconds"] > pod(manifests, "gateway")["terminationGracePeriodSeconds"]
+    target = scaler["metrics"][0]["pods"]["target"]["averageValue"]
+    most = int(configuration(manifests)["STUDYROOM_GATEWAY_CONNECTIONS_MAX"])
+    assert int(target.removesuffix("k")) * 1000 <= 0.6 * most
+
+
+def test_every_service_is_scraped_under_the_name_that_rules_and_dashboards_know():
+    manifests = rendered("prod")
+    assert names(manifests, "PodMonitor") == set(WORKLOADS)
+    for monitor in of_kind(manifests, "PodMonitor"):
+        name = monitor["metadata"]["name"]
+        (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+        assert endpoint["port"] in ports(manifests, name)
+        assert labels_of(manifests, name)[monitor["spec"]["jobLabel"]] == name
+        allowed = [rule for pods, rule in policies(manifests, "ingress") if name in pods]
+        assert any({"port": endpoint["port"]} in rule["ports"] for rule in allowed)
+
+
+# --- TLS, which is an option -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def encrypted(tmp_path_factory: pytest.TempPathFactory) -> list[Manifest]:
+    """Production with the component that its overlay offers."""
+    copy = tmp_path_factory.mktemp("tls")
+    for name in ("k8s", "deploy"):
+        shutil.copytree(K8S.parent / name, copy / name)
+    overlay = copy / "k8s" / "overlays" / "prod" / "kustomization.yaml"
+    offered = overlay.read_text()
+    assert "  # - ../../tls\n" in offered
+    overlay.write_text(offered.replace("  # - ../../tls\n", "  - ../../tls\n"))
+    return rendered("prod", copy / "k8s")
+
+
+def test_with_tls_every_manifest_is_valid_too(encrypted: list[Manifest]):
+    for manifest in encrypted:
+        if manifest["kind"] not in SCHEMAS:
+            kubernetes_validate.validate(manifest, VERSIONS[-1], strict=True)
+
+
+def test_with_tls_everyone_has_the_certificates_where_they_are_looked_for(encrypted: list[Manifest]):
+    paths = {value for name, value in configuration(encrypted).items() if "_TLS_" in name}
+    for name in WORKLOADS:
+        (volume,) = [volume for volume in pod(encrypted, name)["volumes"] if "secret" in volume]
+        (mount,) = [mount for mount in container(encrypted, name)["volumeMounts"] if mount["name"] == volume["name"]]
+        assert volume["secret"]["secretName"] == "studyroom-nats-tls"
+        assert {str(Path(path).parent) for path in paths} == {mount["mountPath"]}
+    for file in ("tls.conf", "routes-tls.conf"):
+        assert set(re.findall(r'"(/\S+)"', nats_files(encrypted)[file])) == paths
+    assert "verify: true" in nats_files(encrypted)["tls.conf"]

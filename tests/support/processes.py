@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 
 from services.nats_server import NatsServerOptions, command, program
 from services.stack import free_port, free_ports
+from tests.support import accounts
 from tests.support.waiting import http_get, wait_until
 
 Environment = dict[str, str]
@@ -113,12 +115,14 @@ class ClusterNode:
     """Tell the others an address at which nobody listens, so that they know no way but the configured ones."""
 
 
-def clustered_nats_server(directory: Path, node: ClusterNode) -> NatsServer:
-    """One server of a JetStream cluster on loopback, not yet started."""
+def clustered_nats_server(directory: Path, node: ClusterNode, *, with_accounts: bool = False) -> NatsServer:
+    """One server of a JetStream cluster on loopback, not yet started. `with_accounts`: it asks who is who."""
     port, monitor = free_port(), free_port()
     home = directory / node.name
     home.mkdir(parents=True, exist_ok=True)
     routes = json.dumps([f"nats://127.0.0.1:{route}" for route in node.routes])
+    if with_accounts:
+        shutil.copy(accounts.DEPLOYED / "accounts.conf", home)  # NATS includes only what is beside it
     config = home / "nats.conf"
     config.write_text(
         f"""
@@ -126,6 +130,7 @@ def clustered_nats_server(directory: Path, node: ClusterNode) -> NatsServer:
         listen: "127.0.0.1:{port}"
         http: "127.0.0.1:{monitor}"
         jetstream {{ store_dir: "{home}/store" }}
+        {'include "accounts.conf"' if with_accounts else ""}
         cluster {{
           name: studyroom
           listen: "127.0.0.1:{node.cluster_port}"
@@ -139,9 +144,30 @@ def clustered_nats_server(directory: Path, node: ClusterNode) -> NatsServer:
         name=node.name,
         command=[program(), "--config", str(config)],
         log=home / "nats.log",
+        environment=accounts.PASSWORDS,
         url=f"nats://127.0.0.1:{port}",
         monitor_url=f"http://127.0.0.1:{monitor}",
     )
+
+
+def deployed_nats_server(directory: Path, *, tls: str = "") -> NatsServer:
+    """One nats-server with the configuration of production, not yet started: alone, and on ports of its own."""
+    home = directory / "nats"
+    shutil.copytree(accounts.DEPLOYED, home)
+    (home / "cluster.conf").write_text("")
+    (home / "tls.conf").write_text(tls)
+    port, monitor = free_port(), free_port()
+    return NatsServer(
+        name="nats",
+        command=[
+            program(), "--config", str(home / "nats.conf"), "--addr", "127.0.0.1", "--port", str(port),
+            "--http_port", str(monitor),
+        ],
+        log=directory / "nats.log",
+        environment={**accounts.PASSWORDS, "NATS_NAME": "nats", "NATS_STORE_DIR": str(directory / "store")},
+        url=f"nats://127.0.0.1:{port}",
+        monitor_url=f"http://127.0.0.1:{monitor}",
+    )  # fmt: skip
 
 
 @dataclass

@@ -166,3 +166,12 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch):
         for variable in cls.variables().values():
             monkeypatch.setenv(variable, "")
     assert load(CLASSES) == defaults
+
+
+def test_a_certificate_and_its_key_go_together(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("STUDYROOM_NATS_TLS_CERT_FILE", __file__)
+    assert problems().keys() == {"STUDYROOM_NATS_TLS_KEY_FILE"}
+    monkeypatch.setenv("STUDYROOM_NATS_TLS_KEY_FILE", __file__)
+    assert "STUDYROOM_NATS_TLS_CA_FILE" in problems()["STUDYROOM_NATS_TLS_KEY_FILE"]
+    monkeypatch.setenv("STUDYROOM_NATS_TLS_CA_FILE", __file__)
+    load(CLASSES)

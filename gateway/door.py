@@ -1,0 +1,36 @@
+"""Who is let in: the decision about a well-formed handshake."""
+
+import random
+
+from gateway.app import WEBSOCKET_PATH
+from gateway.drain import Drain
+from gateway.identity import Authenticator, Identity, Unauthorized
+from gateway.settings import GatewaySettings
+from gateway.upgrade import Handshake, Refused
+from shared.errors import ErrorCode
+
+_RETRY_AFTER_SECONDS = (1, 10)
+"""Of a gateway that is full, a random time between these."""
+
+
+class Door:
+    def __init__(self, settings: GatewaySettings, authenticator: Authenticator, drain: Drain) -> None:
+        self._connections_max = settings.connections_max
+        self._authenticator = authenticator
+        self._drain = drain
+
+    def decide(self, handshake: Handshake, *, connections: int) -> Identity | Refused:
+        """`connections`: how many there are."""
+        if handshake.path != WEBSOCKET_PATH:
+            return Refused(404, ErrorCode.NOT_FOUND, f"WebSockets are at {WEBSOCKET_PATH}")
+        if self._drain.active:
+            return Refused(503, ErrorCode.DRAINING, "this gateway is about to stop", (("Retry-After", "1"),))
+        if 0 < self._connections_max <= connections:
+            retry = str(random.randint(*_RETRY_AFTER_SECONDS))  # noqa: S311 - jitter
+            return Refused(
+                503, ErrorCode.TOO_MANY_CONNECTIONS, "this gateway is full, try again later", (("Retry-After", retry),)
+            )
+        try:
+            return self._authenticator.identify(handshake.query, handshake.headers)
+        except Unauthorized as error:
+            return Refused(401, ErrorCode.UNAUTHORIZED, str(error), (("WWW-Authenticate", "Bearer"),))

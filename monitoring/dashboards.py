@@ -1,0 +1,250 @@
+"""What is on the dashboards: Overview, Gateway, Presence, NATS. Run by `make dashboards`.
+
+Services are looked at by RED (rate, errors, duration), what they run on by USE (utilisation, saturation, errors).
+"""
+
+import json
+from pathlib import Path
+
+from monitoring.panels import Dashboard, Panel, Row, render, write_or_check
+
+DIRECTORY = Path(__file__).parent / "grafana" / "dashboards"
+_I = "[$__rate_interval]"
+
+
+def rate(metric: str, by: str = "", where: str = "") -> str:
+    grouped = f" by ({by}) " if by else ""
+    return f"sum{grouped}(rate({metric}{where}{_I}))"
+
+
+def quantile(share: float, metric: str, by: str = "", where: str = "") -> str:
+    labels = f"le, {by}" if by else "le"
+    return f"histogram_quantile({share}, sum by ({labels}) (rate({metric}_bucket{where}{_I})))"
+
+
+def latency(metric: str, by: str = "", where: str = "") -> tuple[tuple[str, str], ...]:
+    legend = f"{{{{{by}}}}} " if by else ""
+    return ((quantile(0.5, metric, by, where), f"{legend}p50"), (quantile(0.99, metric, by, where), f"{legend}p99"))
+
+
+def or_zero(expression: str) -> str:
+    """For what has no sample before it happens the first time."""
+    return f"{expression} or vector(0)"
+
+
+def process_panels(job: str, lag: str) -> tuple[Panel, ...]:
+    only = f'{{job="{job}"}}'
+    return (
+        Panel("CPU", "percentunit", "Of one core, per process. A gateway uses one core at the most.",
+              ((f"rate(process_cpu_seconds_total{only}{_I})", "{{instance}}"),)),
+        Panel("Memory", "bytes", "Resident, per process.",
+              ((f"process_resident_memory_bytes{only}", "{{instance}}"),)),
+        Panel("Event loop lag", "s", "How much later than asked a timer fires: saturation of the one core.",
+              ((quantile(0.99, lag, "instance"), "p99 {{instance}}"),)),
+        Panel("File descriptors", "percentunit", "Used of those allowed. Each connection is one.",
+              ((f"process_open_fds{only} / process_max_fds{only}", "{{instance}}"),), highest=1),
+        Panel("Tasks", "short", "asyncio tasks; they grow with joins under way, not with connections.",
+              ((f"studyroom_event_loop_tasks{only}", "{{instance}}"),)),
+        Panel("NATS client", "short", "Reconnects, drops, refusals and messages not sent, per second.",
+              ((rate("studyroom_nats_reconnects_total", where=only), "reconnects"),
+               (rate("studyroom_nats_slow_consumer_drops_total", where=only), "dropped"),
+               (rate("studyroom_nats_unsent_total", where=only), "not sent"),
+               (rate("studyroom_nats_refusals_total", where=only), "not allowed"))),
+    )  # fmt: skip
+
+
+OVERVIEW = Dashboard("overview", "Studyroom overview", (
+    Row("Objectives", (
+        Panel("Error budget left", "percentunit", "Of the last three days, per objective. Below 0 it is overspent.",
+              (("slo:studyroom_error_budget:remaining_3d", "{{slo}}"),), stat=True, highest=1),
+        Panel("Errors of the last hour", "percentunit", "Share of events that missed each objective.",
+              (("slo:studyroom_errors:ratio_rate1h", "{{slo}}"),)),
+        Panel("Alerts", "short", "Firing now.",
+              ((or_zero('count by (alertname) (ALERTS{alertstate="firing"})'), "{{alertname}}"),)),
+    )),
+    Row("RED: what clients get", (
+        Panel("Connections", "short", "Open WebSocket connections of all gateways, and those that are in a room.",
+              (("sum(studyroom_gateway_connections)", "connections"),
+               ("sum(studyroom_gateway_room_connections)", "in a room"))),
+        Panel("Messages to clients", "short", "Per second, by type.",
+              ((rate("studyroom_gateway_messages_sent_total", "type"), "{{type}}"),)),
+        Panel("Errors to clients", "short", "Error messages and refused handshakes per second, by code.",
+              ((or_zero(rate("studyroom_gateway_errors_sent_total", "code")), "{{code}}"),
+               (rate("studyroom_gateway_handshakes_refused_total", "code"), "handshake: {{code}}"))),
+        Panel("Delivery", "s", "From the author's socket to the members' sockets.",
+              latency("studyroom_gateway_delivery_latency_seconds", "type")),
+        Panel("Join", "s", "From JoinRoom to JoinedRoom.",
+              latency("studyroom_gateway_join_duration_seconds", where='{result="joined"}')),
+        Panel("Chat commit", "s", "From the author's socket to the acknowledgement of the stream.",
+              latency("studyroom_gateway_chat_commit_latency_seconds")),
+    )),
+    Row("USE: what it runs on", (
+        Panel("Services that answer", "short", "Processes per service.",
+              (('sum by (job) (up{job=~"gateway|presence|provisioner|nats|haproxy"})', "{{job}}"),)),
+        Panel("CPU", "percentunit", "Of one core: the busiest process of each service.",
+              ((f"max by (job) (rate(process_cpu_seconds_total{_I}))", "{{job}}"),)),
+        Panel("Connected to NATS", "short", "1 while every process of the service is.",
+              (("min by (job) (studyroom_nats_connected)", "{{job}}"),
+               ("max(studyroom_provisioner_streams_ok)", "streams as configured")), highest=1),
+        Panel("Load balancer", "short", "Open sessions by gateway, as HAProxy sees it (compose only).",
+              (('sum by (server) (haproxy_server_current_sessions{proxy="gateways"}) > 0', "{{server}}"),)),
+        Panel("Rooms and members", "short", "As presence knows them; members are users, not connections.",
+              (("max(studyroom_presence_rooms)", "rooms"), ("max(studyroom_presence_members)", "members"))),
+        Panel("Memory", "bytes", "The largest process of each service.",
+              (("max by (job) (process_resident_memory_bytes)", "{{job}}"),)),
+    )),
+))  # fmt: skip
+
+GATEWAY = Dashboard("gateway", "Studyroom gateway", (
+    Row("RED", (
+        Panel("Messages from clients", "short", "Per second, by type.",
+              ((rate("studyroom_gateway_messages_received_total", "type"), "{{type}}"),)),
+        Panel("Messages to clients", "short", "Per second, by type.",
+              ((rate("studyroom_gateway_messages_sent_total", "type"), "{{type}}"),)),
+        Panel("Bytes", "Bps", "Of message text in, of frames out.",
+              ((rate("studyroom_gateway_received_bytes_total"), "in"),
+               (rate("studyroom_gateway_sent_bytes_total"), "out"))),
+        Panel("Errors to clients", "short", "Per second, by code.",
+              ((or_zero(rate("studyroom_gateway_errors_sent_total", "code")), "{{code}}"),
+               (rate("studyroom_gateway_rate_limited_total"), "rate limited, cursors included"))),
+        Panel("Handshakes", "short", "Per second.",
+              ((rate("studyroom_gateway_connections_accepted_total"), "accepted"),
+               (rate("studyroom_gateway_handshakes_refused_total", "code"), "{{code}}"),
+               (rate("studyroom_gateway_late_request_heads_total"), "request head too late"))),
+        Panel("Disconnects", "short", "Per second, by close code. 1001 and 1006 are tabs closed and networks lost.",
+              ((rate("studyroom_gateway_disconnects_total", "code"), "{{code}}"),)),
+        Panel("Delivery", "s", "From the author's socket to the members' sockets, once per message and gateway.",
+              latency("studyroom_gateway_delivery_latency_seconds", "type")),
+        Panel("Join", "s", "From JoinRoom to the answer, by result.",
+              latency("studyroom_gateway_join_duration_seconds", "result")),
+        Panel("Chat commit", "s", "From the author's socket to the acknowledgement of the stream.",
+              latency("studyroom_gateway_chat_commit_latency_seconds")),
+    )),
+    Row("USE", (
+        Panel("Connections", "short", "Per gateway.", (("studyroom_gateway_connections", "{{instance}}"),)),
+        Panel("Balance", "short", "The fullest gateway against the mean; 1 is even.",
+              (("max(studyroom_gateway_connections) / (avg(studyroom_gateway_connections) > 0)", "fullest / mean"),)),
+        Panel("Frames per flush", "short", "Batches grow with load: that is what keeps the cost of a delivery down.",
+              ((quantile(0.5, "studyroom_gateway_flush_batch_size"), "p50"),
+               (quantile(0.99, "studyroom_gateway_flush_batch_size"), "p99"))),
+        *process_panels("gateway", "studyroom_gateway_event_loop_lag_seconds"),
+        Panel("Not delivered", "short", "Room messages dropped for slow readers, and for members not in the roster.",
+              ((or_zero(rate("studyroom_gateway_dropped_total", "lane, reason")), "{{lane}} {{reason}}"),)),
+        Panel("Conflated", "short", "Cursors and typing notices replaced by a newer one of the same member.",
+              ((or_zero(rate("studyroom_gateway_conflated_total", "type")), "{{type}}"),)),
+        Panel("Failed tasks", "short", "Background tasks that failed and were started again.",
+              ((or_zero(rate("studyroom_gateway_task_failures_total", "task")), "{{task}}"),)),
+    )),
+    Row("Resume and drain", (
+        Panel("Resumes", "short", "Joins that asked for what they had missed, by result.",
+              ((rate("studyroom_gateway_resumes_total", "result"), "{{result}}"),)),
+        Panel("Chat fetched", "short", "Messages fetched for members who had missed them, rooms behind, resets told.",
+              ((rate("studyroom_gateway_chat_backfill_messages_sum"), "messages"),
+               (rate("studyroom_gateway_chat_rooms_behind_total"), "rooms behind"),
+               (rate("studyroom_gateway_chat_resets_total"), "rooms told that chat is missing"))),
+        Panel("Chat that came twice", "short", "Known again by its id, or by its position.",
+              ((rate("studyroom_gateway_chat_duplicates_total"), "stored before"),
+               (rate("studyroom_gateway_chat_repeats_total"), "heard before"))),
+        Panel("Drain", "short", "Connections that draining gateways have still to close.",
+              (("sum by (instance) (studyroom_gateway_drain_remaining)", "{{instance}}"),)),
+        Panel("Shed", "short", "Connections that gateways far above the mean asked to go elsewhere, per second.",
+              ((rate("studyroom_gateway_shed_total", "instance"), "{{instance}}"),)),
+        Panel("Doubts", "short", "Resyncs, what they found, and connections put back.",
+              ((rate("studyroom_gateway_resyncs_total"), "resyncs"),
+               (rate("studyroom_gateway_resync_differences_total"), "differences"),
+               (rate("studyroom_gateway_rooms_behind_total"), "rooms behind"),
+               (rate("studyroom_gateway_connections_restored_total"), "connections put back"))),
+    )),
+))  # fmt: skip
+
+PRESENCE = Dashboard("presence", "Studyroom presence", (
+    Row("RED", (
+        Panel("Requests", "short", "Per second, by kind.",
+              ((rate("studyroom_presence_roster_request_duration_seconds_count", "request"), "{{request}}"),)),
+        Panel("Not carried out", "short", "Per second, by outcome.",
+              ((rate("studyroom_presence_requests_refused_total", "outcome"), "{{outcome}}"),)),
+        Panel("Duration", "s", "From receipt to answer.",
+              ((quantile(0.99, "studyroom_presence_roster_request_duration_seconds", "request"), "p99 {{request}}"),)),
+        Panel("Joins and leaves", "short", "Per second; leaves by cause.",
+              ((rate("studyroom_presence_joins_total"), "joins"),
+               (rate("studyroom_presence_leaves_total", "cause"), "leave: {{cause}}"))),
+        Panel("Rooms and members", "short", "Per replica: they must agree.",
+              (("studyroom_presence_rooms", "rooms {{instance}}"),
+               ("studyroom_presence_members", "members {{instance}}"))),
+        Panel("Failed tasks", "short", "Background tasks that failed and were started again.",
+              ((or_zero(rate("studyroom_presence_task_failures_total", "task")), "{{task}}"),)),
+    )),
+    Row("USE", process_panels("presence", "studyroom_presence_event_loop_lag_seconds")),
+    Row("Presence correctness", (
+        Panel("Leases", "short", "Gateways that each replica believes alive, and gateways that answer.",
+              (("studyroom_presence_leases", "{{instance}}"), ('count(up{job="gateway"} == 1)', "gateways"))),
+        Panel("Sweeps", "short", "Connections removed since their gateway died, or had not announced them.",
+              ((rate("studyroom_presence_leaves_total", "cause", '{cause=~"lease_expired|not_announced"}'),
+                "{{cause}}"),
+               (rate("studyroom_presence_lease_expirations_total"), "dead gateways"))),
+        Panel("Ghosts", "s", "How long the last member of a dead gateway stayed, in the mean.",
+              ((or_zero(f"sum(increase(studyroom_presence_ghost_seconds_sum{_I}))"
+                        f" / (sum(increase(studyroom_presence_ghost_seconds_count{_I})) > 0)"), "mean"),)),
+        Panel("Grace", "short", "Places kept for lost members, by what became of them.",
+              ((rate("studyroom_presence_grace_outcomes_total", "outcome"), "{{outcome}}"),)),
+        Panel("Retries", "short", "Writes that met another, and joins asked again since their event did not come.",
+              ((rate("studyroom_presence_conflicts_total"), "conflicts"),
+               (rate("studyroom_gateway_join_barrier_retries_total"), "join barrier"))),
+        Panel("Mirror rebuilds", "short", "Times a replica read the bucket anew; it answers nothing meanwhile.",
+              ((f"sum by (instance) (increase(studyroom_presence_mirror_rebuilds_total{_I}))", "{{instance}}"),)),
+    )),
+))  # fmt: skip
+
+NATS = Dashboard("nats", "Studyroom NATS", (
+    Row("RED", (
+        Panel("Messages", "short", "Per second and server.",
+              ((rate("gnatsd_varz_in_msgs", "server_id"), "in {{server_id}}"),
+               (rate("gnatsd_varz_out_msgs", "server_id"), "out {{server_id}}"))),
+        Panel("Bytes", "Bps", "Per server.",
+              ((rate("gnatsd_varz_in_bytes", "server_id"), "in {{server_id}}"),
+               (rate("gnatsd_varz_out_bytes", "server_id"), "out {{server_id}}"))),
+        Panel("Unhealthy", "short", "1 while a server says so: JetStream without a leader, or behind.",
+              (("gnatsd_healthz_status", "{{server_id}}"),), highest=1),
+        Panel("Slow consumers", "short", "Clients cut off since they did not read, per second.",
+              ((rate("gnatsd_varz_slow_consumers", "server_id"), "{{server_id}}"),)),
+        Panel("API errors", "short", "JetStream API calls and errors, per second.",
+              ((rate("gnatsd_varz_jetstream_stats_api_total", "server_id"), "calls {{server_id}}"),
+               (rate("gnatsd_varz_jetstream_stats_api_errors", "server_id"), "errors {{server_id}}"))),
+        Panel("Errors of clients", "short", "Of our processes, by kind.",
+              ((or_zero(rate("studyroom_nats_errors_total", "kind")), "{{kind}}"),
+               (rate("studyroom_provisioner_failures_total"), "provisioner passes that failed"))),
+    )),
+    Row("USE", (
+        Panel("CPU", "percent", "Of one core, per server.", (("gnatsd_varz_cpu", "{{server_id}}"),)),
+        Panel("Memory", "bytes", "Resident, per server.", (("gnatsd_varz_mem", "{{server_id}}"),)),
+        Panel("Storage", "percentunit", "JetStream, used of what it may use.",
+              (("gnatsd_varz_jetstream_stats_storage / (gnatsd_varz_jetstream_config_max_storage > 0)",
+                "{{server_id}}"),)),
+        Panel("Connections", "short", "Clients per server, and routes to the others.",
+              (("gnatsd_varz_connections", "clients {{server_id}}"), ("gnatsd_varz_routes", "routes {{server_id}}"))),
+        Panel("Subscriptions", "short", "Per server; a gateway has one for each occupied room.",
+              (("gnatsd_varz_subscriptions", "{{server_id}}"),)),
+        Panel("Waiting for clients", "bytes", "Bytes that clients have not read yet.",
+              (("gnatsd_connz_pending_bytes", "{{server_id}}"),)),
+    )),
+    Row("Streams", (
+        Panel("Messages", "short", "Stored, by stream.",
+              (("max by (stream_name) (jetstream_stream_total_messages)", "{{stream_name}}"),)),
+        Panel("Bytes", "bytes", "Stored, by stream, of one copy.",
+              (("max by (stream_name) (jetstream_stream_total_bytes)", "{{stream_name}}"),)),
+        Panel("Writes", "short", "Per second, by stream.",
+              ((f"max by (stream_name) (rate(jetstream_stream_last_seq{_I}))", "{{stream_name}}"),)),
+        Panel("Consumers", "short", "One of each presence replica for members and for leases.",
+              (("max by (stream_name) (jetstream_stream_consumer_count)", "{{stream_name}}"),)),
+        Panel("Lag of consumers", "short", "Changes that presence replicas have not been sent yet.",
+              (("max by (stream_name) (jetstream_consumer_num_pending)", "{{stream_name}}"),)),
+        Panel("Streams as configured", "short", "1 while the provisioner says so.",
+              (("max(studyroom_provisioner_streams_ok)", "ok"),), highest=1),
+    )),
+))  # fmt: skip
+
+DASHBOARDS = (OVERVIEW, GATEWAY, PRESENCE, NATS)
+
+
+if __name__ == "__main__":
+    write_or_check({DIRECTORY / f"{one.name}.json": json.dumps(render(one), indent=1) + "\n" for one in DASHBOARDS})

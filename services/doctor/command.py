@@ -1,0 +1,33 @@
+"""Connect, look, judge, tell."""
+
+import asyncio
+import json
+
+from prometheus_client import CollectorRegistry
+
+from services.bus import Bus
+from services.doctor.judge import problems
+from services.doctor.look import Observation, look
+from services.doctor.report import as_json, as_text
+from services.metrics import BusMetrics
+from services.provisioner.streams import specifications
+from services.settings import NatsSettings, StorageSettings
+
+_CONNECT_SECONDS = 5.0
+
+
+async def examine(nats: NatsSettings, storage: StorageSettings, *, for_programs: bool) -> tuple[str, bool]:
+    """The report, and whether all is well."""
+    bus = Bus(nats, BusMetrics(CollectorRegistry()), name="doctor")
+    try:
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            await bus.connect()
+        seen = await look(bus)
+        found = problems(seen, specifications(storage))
+    except TimeoutError:
+        seen = Observation()
+        found = [f"NATS does not let us in within {_CONNECT_SECONDS:.0f} s: {', '.join(nats.url)}"]
+    finally:
+        await bus.close()
+    text = json.dumps(as_json(seen, found), indent=2) if for_programs else as_text(seen, found)
+    return text, not found

@@ -1,0 +1,107 @@
+"""What is wrong with what was seen. Pure."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from services.doctor.look import Observation, Stream
+from services.provisioner.streams import StreamSpec, differences
+from shared import subjects
+
+PENDING_MAX_BYTES = 1024 * 1024
+"""A client that has not read so much is too slow."""
+LAG_MAX = 1000
+"""Changes a consumer, or a copy, may be behind: more is not only on its way."""
+SERVICES = ("gateway", "presence", "provisioner")
+
+
+def problems(seen: Observation, wanted: list[StreamSpec]) -> list[str]:
+    """One line for each, in the order in which one would look. None: all is well."""
+    return [
+        *seen.failures,
+        *_of_servers(seen, wanted),
+        *_of_services(seen),
+        *(line for spec in wanted for line in _of_stream(spec, seen.streams)),
+        *_of_consumers(seen),
+        *_of_leases(seen),
+    ]
+
+
+def _of_servers(seen: Observation, wanted: list[StreamSpec]) -> Iterator[str]:
+    if not seen.servers:
+        yield "no server tells who is connected"
+        return
+    copies = max(int(spec.config["num_replicas"]) for spec in wanted)
+    if len(seen.servers) < copies:
+        names = ", ".join(server.name for server in seen.servers)
+        yield f"{len(seen.servers)} of at least {copies} NATS servers answer ({names})"
+    versions = {server.version for server in seen.servers}
+    if len(versions) > 1:
+        yield f"NATS servers are of different versions: {', '.join(sorted(versions))}"
+
+
+def _of_services(seen: Observation) -> Iterator[str]:
+    if not seen.servers:
+        return
+    for service in SERVICES:
+        connections = seen.connected(service)
+        if not connections:
+            yield f"no {service} is connected"
+        for one in connections:
+            if one.pending_bytes > PENDING_MAX_BYTES:
+                yield f"{service} at {one.address} reads too slowly: {one.pending_bytes:,} bytes wait for it"
+    if seen.unserved:
+        yield f"no presence replica answers for shards {_ranges(seen.unserved)}"
+
+
+def _of_stream(spec: StreamSpec, streams: list[Stream]) -> Iterator[str]:
+    stream = next((one for one in streams if one.name == spec.name), None)
+    if stream is None:
+        yield f"stream {spec.name} does not exist"
+        return
+    for key, value in differences(spec.config, stream.config).items():
+        yield f"stream {spec.name}: {key} is {_short(stream.config.get(key))} and should be {_short(value)}"
+    if stream.clustered and not stream.leader:
+        yield f"stream {spec.name} has no leader"
+    for copy in stream.copies:
+        if copy.offline:
+            yield f"stream {spec.name}: its copy on {copy.server} is offline"
+        elif not copy.current:
+            yield f"stream {spec.name}: its copy on {copy.server} is not up to date"
+        elif copy.lag > LAG_MAX:
+            yield f"stream {spec.name}: its copy on {copy.server} is {copy.lag:,} messages behind"
+
+
+def _of_consumers(seen: Observation) -> Iterator[str]:
+    replicas = len(seen.connected("presence"))
+    for stream in seen.streams:
+        for consumer in stream.consumers:
+            if consumer.bound and consumer.pending > LAG_MAX:
+                yield f"consumer {consumer.name} of {stream.name} is {consumer.pending:,} messages behind"
+        followed = sum(consumer.bound for consumer in stream.consumers)
+        if stream.name in {subjects.PRESENCE_STREAM, subjects.GATEWAYS_STREAM} and followed < replicas:
+            yield f"{replicas} presence replicas are connected and {followed} follow {stream.name}"
+
+
+def _of_leases(seen: Observation) -> Iterator[str]:
+    if not seen.servers or any("leases" in failure for failure in seen.failures):
+        return
+    gateways, leases = len(seen.connected("gateway")), len(seen.leases)
+    if leases > gateways:
+        yield f"{leases} leases and {gateways} connected gateways: one has died, or has just lost its connection"
+    elif leases < gateways:
+        yield f"{gateways} connected gateways and {leases} leases: one cannot renew its own"
+
+
+def _ranges(numbers: list[int]) -> str:
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and number == found[-1][1] + 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in found)
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else text[:77] + "..."  # noqa: PLR2004 - one line

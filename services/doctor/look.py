@@ -1,0 +1,199 @@
+"""What there is: servers, connections, streams, consumers, leases, shards. Asked of NATS, and by it of presence."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from services.bus import ApiError, Bus, BusError, Message
+from shared import subjects
+from shared.headers import STATUS, SUBJECT, TIME, is_removal
+from shared.presence import Outcome, RoomsReply, RoomsRequest
+
+_CONNECTIONS = "$SYS.REQ.ACCOUNT.PING.CONNZ"
+_LEASES = f"$JS.API.DIRECT.GET.{subjects.GATEWAYS_STREAM}"
+_SILENCE_SECONDS = 0.5
+"""After the last answer of a server: there are no more."""
+_ANSWER_SECONDS = 2.0
+_CONNECTIONS_MAX = 4096
+_END = "204"
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A client of NATS."""
+
+    name: str
+    user: str
+    address: str
+    uptime: str
+    subscriptions: int
+    pending_bytes: int
+    """What it has not read yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    name: str
+    version: str
+    connections: tuple[Connection, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A replica of a stream beside its leader."""
+
+    server: str
+    current: bool
+    offline: bool
+    lag: int
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    name: str
+    pending: int
+    """Changes it was not sent yet."""
+    bound: bool
+    """Somebody listens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    name: str
+    config: dict[str, Any]
+    messages: int
+    bytes: int
+    last_sequence: int
+    leader: str | None
+    """None where there is one server only."""
+    clustered: bool
+    copies: tuple[Copy, ...]
+    consumers: tuple[Consumer, ...]
+
+
+@dataclass(slots=True)
+class Observation:
+    """What could be seen. `failures`: what could not be asked, and why."""
+
+    servers: list[Server] = field(default_factory=list)
+    streams: list[Stream] = field(default_factory=list)
+    leases: dict[str, str] = field(default_factory=dict)
+    """By gateway, when it was renewed last."""
+    unserved: list[int] = field(default_factory=list)
+    """Shards for which no presence replica answers."""
+    failures: list[str] = field(default_factory=list)
+
+    def connected(self, service: str) -> list[Connection]:
+        name = f"studyroom-{service}"
+        return [one for server in self.servers for one in server.connections if one.name == name]
+
+
+async def look(bus: Bus) -> Observation:
+    """Everything that a connected bus can tell. What fails is noted, not raised."""
+    seen = Observation()
+    await asyncio.gather(_servers(bus, seen), _streams(bus, seen), _leases(bus, seen), _shards(bus, seen))
+    return seen
+
+
+async def _servers(bus: Bus, seen: Observation) -> None:
+    request = json.dumps({"auth": True, "limit": _CONNECTIONS_MAX}).encode()
+    for message in await _answers(bus, _CONNECTIONS, request, lambda _: False):
+        if not message.data:
+            continue
+        answer = json.loads(message.data)
+        connections = tuple(
+            Connection(
+                name=one.get("name", ""),
+                user=one.get("authorized_user", ""),
+                address=f"{one['ip']}:{one['port']}",
+                uptime=one["uptime"],
+                subscriptions=one["subscriptions"],
+                pending_bytes=one["pending_bytes"],
+            )
+            for one in answer["data"].get("connections") or []
+        )
+        seen.servers.append(Server(answer["server"]["name"], answer["server"]["ver"], connections))
+    seen.servers.sort(key=lambda server: server.name)
+
+
+async def _streams(bus: Bus, seen: Observation) -> None:
+    try:
+        names = (await bus.api("STREAM.NAMES")).get("streams") or []
+    except BusError as error:
+        seen.failures.append(f"streams cannot be listed: {error}")
+        return
+    for name in sorted(names):
+        try:
+            seen.streams.append(await _stream(bus, name))
+        except BusError as error:
+            seen.failures.append(f"stream {name} does not answer: {error}")
+
+
+async def _stream(bus: Bus, name: str) -> Stream:
+    info = await bus.api(f"STREAM.INFO.{name}", timeout_seconds=_ANSWER_SECONDS)
+    cluster, state = info.get("cluster", {}), info["state"]
+    consumers = []
+    with suppress(ApiError):
+        listed = (await bus.api(f"CONSUMER.LIST.{name}", timeout_seconds=_ANSWER_SECONDS)).get("consumers") or []
+        consumers = [Consumer(one["name"], one["num_pending"], bool(one.get("push_bound"))) for one in listed]
+    return Stream(
+        name=name,
+        config=info["config"],
+        messages=state["messages"],
+        bytes=state["bytes"],
+        last_sequence=state["last_seq"],
+        leader=cluster.get("leader"),
+        clustered="name" in cluster,
+        copies=tuple(
+            Copy(one["name"], bool(one.get("current")), bool(one.get("offline")), one.get("lag", 0))
+            for one in cluster.get("replicas") or []
+        ),
+        consumers=tuple(consumers),
+    )
+
+
+async def _leases(bus: Bus, seen: Observation) -> None:
+    request = json.dumps({"multi_last": [subjects.GATEWAY_KEYS]}).encode()
+    answers = await _answers(bus, _LEASES, request, lambda message: STATUS in (message.headers or {}))
+    for message in answers:
+        headers = message.headers or {}
+        if SUBJECT in headers and not is_removal(headers):
+            seen.leases[subjects.parse_gateway_key(headers[SUBJECT])] = headers[TIME]
+    ends = [(message.headers or {}).get(STATUS) for message in answers]
+    if not answers or ends[-1] not in {_END, "404"}:
+        seen.failures.append(f"leases cannot be read: {ends[-1] if answers else 'no answer'}")
+
+
+async def _shards(bus: Bus, seen: Observation) -> None:
+    served = await asyncio.gather(*(_is_served(bus, shard) for shard in range(subjects.SHARDS)))
+    seen.unserved = [shard for shard, one in enumerate(served) if not one]
+
+
+async def _is_served(bus: Bus, shard: int) -> bool:
+    request = RoomsRequest(shard=shard, limit=1).encode()
+    with suppress(BusError, ValidationError):
+        answer = await bus.request(subjects.presence_rooms(shard), request, timeout_seconds=_ANSWER_SECONDS)
+        return RoomsReply.decode(answer.data).outcome is Outcome.OK
+    return False
+
+
+async def _answers(bus: Bus, subject: str, request: bytes, is_last: Callable[[Message], bool]) -> list[Message]:
+    """All answers to a question that several give, or one in several parts."""
+    received: asyncio.Queue[Message] = asyncio.Queue()
+    inbox = bus.new_inbox()
+    subscription = await bus.subscribe(inbox, received.put_nowait)
+    bus.publish(subject, request, reply=inbox)
+    found: list[Message] = []
+    patience = _ANSWER_SECONDS
+    with suppress(TimeoutError):
+        while not found or not is_last(found[-1]):
+            async with asyncio.timeout(patience):
+                found.append(await received.get())
+            patience = _SILENCE_SECONDS
+    await subscription.unsubscribe()
+    return found

@@ -1,0 +1,62 @@
+"""The screen, and the same for programs."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from services.doctor.judge import SERVICES
+from services.doctor.look import Observation, Stream
+from shared.subjects import SHARDS
+
+_LEASES_SHOWN = 6
+
+
+def as_json(seen: Observation, problems: list[str]) -> dict[str, Any]:
+    return {"ok": not problems, "problems": problems, **asdict(seen)}
+
+
+def as_text(seen: Observation, problems: list[str]) -> str:
+    lines = [*_servers(seen), "", *_streams(seen), "", *_leases(seen), ""]
+    lines += ["All is well."] if not problems else ["Problems:", *(f"  - {problem}" for problem in problems)]
+    return "\n".join(lines)
+
+
+def _servers(seen: Observation) -> Iterator[str]:
+    rows: list[tuple[str, ...]] = [("server", "version", "connections", *SERVICES, "others")]
+    for server in seen.servers:
+        names = [connection.name.removeprefix("studyroom-") for connection in server.connections]
+        counts = [names.count(service) for service in SERVICES]
+        cells = (server.name, server.version, len(names), *counts, len(names) - sum(counts))
+        rows.append(tuple(map(str, cells)))
+    yield from _table(rows)
+
+
+def _streams(seen: Observation) -> Iterator[str]:
+    rows = [("stream", "leader", "copies", "messages", "bytes", "last", "consumers", "lag")]
+    for stream in seen.streams:
+        lag = max((consumer.pending for consumer in stream.consumers), default=0)
+        rows.append((
+            stream.name, stream.leader or "-", _copies(stream), f"{stream.messages:,}", f"{stream.bytes:,}",
+            f"{stream.last_sequence:,}", str(len(stream.consumers)), f"{lag:,}",
+        ))  # fmt: skip
+    yield from _table(rows)
+
+
+def _copies(stream: Stream) -> str:
+    good = sum(copy.current and not copy.offline for copy in stream.copies)
+    return f"{good + 1}/{stream.config.get('num_replicas', 1)}" if stream.clustered else "1/1"
+
+
+def _leases(seen: Observation) -> Iterator[str]:
+    yield f"gateways with a lease: {len(seen.leases)}"
+    for gateway, renewed in sorted(seen.leases.items())[:_LEASES_SHOWN]:
+        yield f"  {gateway}  renewed {renewed}"
+    if len(seen.leases) > _LEASES_SHOWN:
+        yield f"  and {len(seen.leases) - _LEASES_SHOWN} more"
+    yield f"shards that presence answers for: {SHARDS - len(seen.unserved)} of {SHARDS}"
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

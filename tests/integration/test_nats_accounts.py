@@ -1,0 +1,186 @@
+"""What each user of NATS may do and may not, on a real server with the configuration of production."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+
+import nats
+import pytest
+from nats.aio.client import Client as Nats
+
+from shared import subjects
+from shared.ids import GatewayId, RoomId, UserId
+from tests.support.accounts import SERVICES, options_of, user_of
+from tests.support.client import clients
+from tests.support.processes import NatsServer, ServiceProcess, deployed_nats_server, running, service
+from tests.support.waiting import eventually
+
+ROOM = RoomId("550e8400-e29b-41d4-a716-446655440000")
+USER = UserId("6fa459ea-ee8a-3ca4-894e-db77e160355e")
+OTHER = GatewayId("16fd2706-8baf-433b-82eb-8c7fada847da")
+
+PRESENCE_KEY = subjects.presence_key(ROOM, USER)
+LEASE = subjects.gateway_key(OTHER)
+CHAT = subjects.chat(ROOM)
+CHAT_EVENT = subjects.room_events(ROOM).replace(">", "chat")
+CHANGE_EVENT = subjects.room_events(ROOM).replace(">", f"presence.{USER}")
+STREAMS = (subjects.CHAT_STREAM, subjects.PRESENCE_STREAM, subjects.GATEWAYS_STREAM)
+CONFIGURING = [f"$JS.API.STREAM.{verb}.{stream}" for verb in ("CREATE", "UPDATE") for stream in STREAMS]
+DESTROYING = [
+    f"$JS.API.{verb}.{stream}"
+    for verb in ("STREAM.DELETE", "STREAM.PURGE", "STREAM.MSG.DELETE", "STREAM.SNAPSHOT", "STREAM.LEADER.STEPDOWN")
+    for stream in STREAMS
+]
+
+MAY_NOT_PUBLISH = {
+    "gateway": [
+        PRESENCE_KEY,  # who is where is presence's to write
+        CHAT_EVENT, CHANGE_EVENT,  # what clients see is what was committed
+        "_INBOX.gateway.anyone", "_INBOX.presence.anyone",  # answers are not gateways' to give
+        "presence.recall",
+        "$JS.API.STREAM.MSG.GET.KV_presence",
+        "$JS.API.CONSUMER.CREATE.CHAT.spy", "$JS.API.CONSUMER.CREATE.KV_presence.spy",
+        *CONFIGURING, *DESTROYING,
+    ],
+    "presence": [
+        CHAT, CHAT_EVENT, CHANGE_EVENT, LEASE, subjects.room_cursor(ROOM), "gateways.load",
+        "presence.7.join", "_INBOX.presence.anyone", "_INBOX.provisioner.anyone",
+        "$JS.API.STREAM.MSG.GET.CHAT", "$JS.API.CONSUMER.CREATE.CHAT.spy",
+        *CONFIGURING, *DESTROYING,
+    ],
+    "provisioner": [
+        CHAT, PRESENCE_KEY, LEASE, CHAT_EVENT, "presence.7.join", "$JS.API.STREAM.CREATE.OTHER", *DESTROYING,
+    ],
+    "doctor": [CHAT, PRESENCE_KEY, LEASE, CHAT_EVENT, "presence.7.join", "presence.7.leave", *CONFIGURING, *DESTROYING],
+}  # fmt: skip
+MAY_NOT_SUBSCRIBE = {
+    "gateway": ["presence.*.join", "$KV.>", "chat.>", "$JS.API.>", "_INBOX.>", "_INBOX.presence.>", ">"],
+    "presence": ["room.>", "chat.>", "$KV.>", "presence.*.join", "_INBOX.>", "_INBOX.gateway.>", ">"],
+    "provisioner": ["room.>", "chat.>", "$KV.>", "presence.>", "_INBOX.>", "_INBOX.gateway.>", ">"],
+    "doctor": ["room.>", "chat.>", "$KV.>", "presence.>", "_INBOX.>", "_INBOX.gateway.>", ">"],
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    with running(deployed_nats_server(tmp_path_factory.mktemp("accounts"))) as ready:
+        yield ready
+
+
+@pytest.fixture(scope="module")
+def system(server: NatsServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ServiceProcess]]:
+    """Every service as its own user: provisioner, presence, and two gateways."""
+    directory = tmp_path_factory.mktemp("services")
+    names = ("provisioner", "presence", "gateway", "gateway")
+    processes = [service(name, directory, server.url, **user_of(name)) for name in names]
+    for process in processes:
+        process.start()
+    try:
+        for process in processes:
+            process.wait_ready()
+        yield processes
+    finally:
+        for process in reversed(processes):
+            process.stop()
+
+
+class Person:
+    """A connection as some user, and what NATS refused it."""
+
+    def __init__(self) -> None:
+        self.refusals: list[str] = []
+        self.nats: Nats
+
+    async def connect(self, url: str, user: str) -> None:
+        async def refused(error: Exception) -> None:
+            self.refusals.append(str(error).lower())
+
+        self.nats = await nats.connect(url, error_cb=refused, **options_of(user))
+
+
+@pytest.fixture
+async def people(server: NatsServer, system: list[ServiceProcess]) -> AsyncIterator[dict[str, Person]]:
+    async with AsyncExitStack() as opened:
+        found = {}
+        for user in (*SERVICES, "operator"):
+            person = found[user] = Person()
+            await person.connect(server.url, user)
+            opened.push_async_callback(person.nats.close)
+        yield found
+
+
+async def state(people: dict[str, Person]) -> list[tuple[int, int]]:
+    """Of each stream: how much is in it, and its last sequence. Leases are renewed all the time and left out."""
+    found = []
+    for stream in (subjects.CHAT_STREAM, subjects.PRESENCE_STREAM):
+        answer = await people["operator"].nats.request(f"$JS.API.STREAM.INFO.{stream}", timeout=5)
+        info = json.loads(answer.data)
+        found.append((info["state"]["messages"], info["state"]["last_seq"]))
+    return found
+
+
+@pytest.mark.parametrize("user", SERVICES)
+async def test_a_service_may_not_publish_what_is_not_its_to_say(people: dict[str, Person], user: str):
+    before, person = await state(people), people[user]
+    for subject in MAY_NOT_PUBLISH[user]:
+        await person.nats.publish(subject, b"{}")
+    await person.nats.flush()
+
+    expected = [f'for publish to "{subject}"'.lower() for subject in MAY_NOT_PUBLISH[user]]
+    await eventually(lambda: len(person.refusals) == len(expected), "each is refused")
+    assert [words in refusal for words, refusal in zip(expected, person.refusals, strict=True)] == [True] * len(
+        expected
+    )
+    assert await state(people) == before
+
+
+@pytest.mark.parametrize("user", SERVICES)
+async def test_a_service_may_not_hear_what_is_not_meant_for_it(people: dict[str, Person], user: str):
+    person = people[user]
+    for subject in MAY_NOT_SUBSCRIBE[user]:
+        await person.nats.subscribe(subject)
+    await person.nats.flush()
+
+    expected = [f'for subscription to "{subject}"'.lower() for subject in MAY_NOT_SUBSCRIBE[user]]
+    await eventually(lambda: len(person.refusals) == len(expected), "each is refused")
+    assert [words in refusal for words, refusal in zip(expected, person.refusals, strict=True)] == [True] * len(
+        expected
+    )
+
+
+async def test_the_permissions_are_enough_for_all_that_services_do(system: list[ServiceProcess], room: str):
+    gateways = [process for process in system if process.name == "gateway"]
+    async with clients(*(gateway.url for gateway in gateways), username="Ada") as (ada, ben):
+        await ada.join(room)
+        await ben.join(room)
+        await ada.chat("hello")
+        await ada.send("CursorMove", {"x": 1.0, "y": 2.0})
+        await ada.send("Typing", {"is_typing": True})
+        told = {"Chat", "CursorUpdate", "TypingStatus"}
+        await eventually(lambda: told <= set(ben.types()), "Ben is told all of it")  # in no particular order
+        await ada.leave()
+        assert (await ben.expect("UserLeft"))["user_id"] == ada.user
+    for process in system:
+        assert "NATS does not allow this" not in process.output()
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"user": "gateway", "pass": "wrong"}, {"user": "presence", "pass": "secret-of-gateway"}]
+)
+async def test_without_the_right_password_nobody_gets_in(server: NatsServer, options: dict[str, str]):
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(server.url.rsplit(":", 1)[1]))
+    assert json.loads((await reader.readline()).removeprefix(b"INFO "))["auth_required"] is True
+    writer.write(b"CONNECT %b\r\nPING\r\n" % json.dumps({"verbose": False, **options}).encode())
+    assert await reader.readline() == b"-ERR 'Authorization Violation'\r\n"
+    writer.close()
+
+
+async def test_a_gateway_can_end_the_lease_of_another_which_only_identities_of_their_own_could_prevent(
+    people: dict[str, Person],
+):
+    """A known limit (docs/decisions/0011): all gateways are one user, and their names are new at every start."""
+    answer = await people["gateway"].nats.request(LEASE, b"{}", timeout=5)
+    assert "error" not in json.loads(answer.data)
+    await people["gateway"].nats.flush()
+    assert people["gateway"].refusals == []

@@ -1,0 +1,123 @@
+"""The connection to NATS with TLS: encrypted and verified on both sides, or none at all."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import trustme
+from prometheus_client import CollectorRegistry
+
+from services.bus import Bus
+from services.metrics import BusMetrics
+from services.settings import NatsSettings
+from tests.support.accounts import user_of
+from tests.support.processes import NatsServer, deployed_nats_server, running, service
+
+
+@dataclass(frozen=True)
+class Papers:
+    """Paths of a CA, and of a certificate and key from it."""
+
+    ca: Path
+    certificate: Path
+    key: Path
+
+    @classmethod
+    def write(cls, directory: Path, authority: trustme.CA, *names: str) -> "Papers":
+        directory.mkdir()
+        papers = cls(directory / "ca.crt", directory / "tls.crt", directory / "tls.key")
+        issued = authority.issue_cert(*names)
+        authority.cert_pem.write_to_path(papers.ca)
+        issued.cert_chain_pems[0].write_to_path(papers.certificate)
+        issued.private_key_pem.write_to_path(papers.key)
+        return papers
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def client(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Papers:
+    return Papers.write(tmp_path_factory.mktemp("client") / "papers", authority, "gateway.studyroom")
+
+
+@pytest.fixture(scope="module")
+def server(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    directory = tmp_path_factory.mktemp("tls")
+    own = Papers.write(directory / "papers", authority, "127.0.0.1")
+    tls = f"""tls {{ ca_file: "{own.ca}", cert_file: "{own.certificate}", key_file: "{own.key}", verify: true }}"""
+    with running(deployed_nats_server(directory, tls=tls)) as ready:
+        yield ready
+
+
+@pytest.fixture
+async def bus() -> AsyncIterator[Callable[..., Bus]]:
+    made: list[Bus] = []
+
+    def make(url: str, **settings: Path) -> Bus:
+        own = NatsSettings.model_validate(
+            {"url": url, "user": "gateway", "password": "secret-of-gateway", "connect_timeout_seconds": 1.0, **settings}
+        )
+        made.append(Bus(own, BusMetrics(CollectorRegistry()), name="gateway"))
+        return made[-1]
+
+    yield make
+    for each in made:
+        await each.close()
+
+
+async def gets_in(bus: Bus) -> bool:
+    try:
+        async with asyncio.timeout(1.5):
+            await bus.connect()
+    except TimeoutError:
+        return False
+    return bus.connected
+
+
+async def test_with_certificates_on_both_sides_services_run(server: NatsServer, client: Papers, tmp_path: Path):
+    papers = {
+        "STUDYROOM_NATS_TLS_CA_FILE": str(client.ca),
+        "STUDYROOM_NATS_TLS_CERT_FILE": str(client.certificate),
+        "STUDYROOM_NATS_TLS_KEY_FILE": str(client.key),
+    }
+    with running(service("provisioner", tmp_path, server.url, **papers, **user_of("provisioner"))):
+        connections = server.monitor("connz?auth=1")["connections"]
+    assert [(one["authorized_user"], bool(one["tls_version"])) for one in connections] == [("provisioner", True)]
+
+
+async def test_a_server_of_another_authority_is_not_spoken_to(
+    server: NatsServer, client: Papers, bus: Callable[..., Bus], tmp_path: Path
+):
+    other = Papers.write(tmp_path / "other", trustme.CA(), "127.0.0.1")
+    assert not await gets_in(
+        bus(server.url, tls_ca_file=other.ca, tls_cert_file=client.certificate, tls_key_file=client.key)
+    )
+
+
+async def test_without_a_certificate_of_its_own_a_client_does_not_get_in(
+    server: NatsServer, client: Papers, bus: Callable[..., Bus]
+):
+    assert not await gets_in(bus(server.url, tls_ca_file=client.ca))
+
+
+async def test_where_tls_is_asked_for_nothing_is_said_in_the_clear(
+    client: Papers, bus: Callable[..., Bus], tmp_path: Path
+):
+    heard: list[bytes] = []
+
+    async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"server_id":"X","version":"2.15.1","max_payload":1048576,"auth_required":true}\r\n')
+        heard.append(await reader.read(1024))
+        writer.close()
+
+    listener = await asyncio.start_server(plain, "127.0.0.1", 0)
+    async with listener:
+        port = listener.sockets[0].getsockname()[1]
+        assert not await gets_in(bus(f"nats://127.0.0.1:{port}", tls_ca_file=client.ca))
+    assert heard
+    assert set(heard) == {b""}

@@ -1,0 +1,158 @@
+"""For each alert, series under which it fires and series under which it does not, as promtool writes series.
+
+One sample a minute. `a+bxN`: N more samples, each b larger; `_xN`: none.
+"""
+
+from dataclasses import dataclass
+
+Series = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Case:
+    fires: Series
+    quiet: Series
+    minutes: int = 30
+    """When it is looked at."""
+    times: int = 1
+    """Series with which it fires."""
+
+
+def gateway_up(values: str) -> Series:
+    return {'up{job="gateway",instance="a"}': values}
+
+
+def lag(service: str, late: int) -> Series:
+    """A thousand timers a minute, so many of them a quarter of a second late."""
+    name, labels = f"studyroom_{service}_event_loop_lag_seconds_bucket", f'job="{service}",instance="a"'
+    return {
+        f'{name}{{{labels},le="0.01"}}': f"0+{1000 - late}x60",
+        f'{name}{{{labels},le="0.25"}}': "0+1000x60",
+        f'{name}{{{labels},le="+Inf"}}': "0+1000x60",
+    }
+
+
+def counter(name: str, labels: str, fires: str, quiet: str, **more: int) -> Case:
+    return Case({f"{name}{{{labels}}}": fires}, {f"{name}{{{labels}}}": quiet}, **more)
+
+
+def with_connections(series: Series, count: int = 1000) -> Series:
+    return {**series, 'studyroom_gateway_connections{instance="a"}': f"{count}x60"}
+
+
+def joins(fast: int, slow: int) -> Series:
+    name = "studyroom_gateway_join_duration_seconds"
+    return {
+        f'{name}_bucket{{result="joined",le="0.5"}}': f"0+{fast}x200",
+        f'{name}_count{{result="joined"}}': f"0+{fast + slow}x200",
+    }
+
+
+def deliveries(fast: int, slow: int) -> Series:
+    name = "studyroom_gateway_delivery_latency_seconds"
+    return {
+        f'{name}_bucket{{type="Chat",le="0.25"}}': f"0+{fast}x200",
+        f'{name}_count{{type="Chat"}}': f"0+{fast + slow}x200",
+    }
+
+
+def requests(refused: int) -> Series:
+    return {
+        "studyroom_gateway_connections_accepted_total": "0+100x200",
+        'studyroom_gateway_join_duration_seconds_count{result="joined"}': "0+100x200",
+        'studyroom_gateway_messages_received_total{type="Chat"}': "0+800x200",
+        'studyroom_gateway_errors_sent_total{code="presence_unavailable"}': f"0+{refused}x200",
+        'studyroom_gateway_errors_sent_total{code="not_in_room"}': "0+500x200",  # the clients' own fault
+    }
+
+
+_ONCE, _NEVER = "0x20 1x40", "0x60"
+_PER_MINUTE = "0+60x60"
+
+CASES = {
+    "ServiceDown": Case(gateway_up("1x10 0x50"), gateway_up("1x60")),
+    "NoGateway": Case({'up{job="presence"}': "1x60"}, gateway_up("1x60")),
+    "NoPresence": Case(gateway_up("1x60"), {'up{job="presence"}': "1x60"}),
+    "EventLoopLag": Case(lag("gateway", 100), lag("gateway", 5)),
+    "PresenceEventLoopLag": Case(lag("presence", 100), lag("presence", 5)),
+    "BackgroundTaskFails": counter(
+        "studyroom_gateway_task_failures_total", 'job="gateway",task="lease"', "0x25 1x40", _NEVER
+    ),
+    "GatewayRefusesConnections": counter(
+        "studyroom_gateway_handshakes_refused_total", 'code="too_many_connections"', _PER_MINUTE, _NEVER
+    ),
+    "GatewaysUnbalanced": Case(
+        {
+            f'studyroom_gateway_connections{{instance="{name}"}}': f"{count}x90"
+            for name, count in (("a", 9000), ("b", 900))
+        },
+        {f'studyroom_gateway_connections{{instance="{name}"}}': f"{count}x90" for name, count in (("a", 90), ("b", 9))},
+        minutes=60,
+    ),
+    "SlowConsumersClosed": Case(
+        with_connections({'studyroom_gateway_disconnects_total{code="4000"}': "0+10x60"}),
+        with_connections({'studyroom_gateway_disconnects_total{code="1001"}': "0+10x60"}),
+    ),
+    "ConnectionsLost": Case(
+        with_connections({'studyroom_gateway_disconnects_total{code="1006"}': "0+100x60"}),
+        with_connections({'studyroom_gateway_disconnects_total{code="1006"}': "0+10x60"}),
+    ),
+    "ChatIsLostToMembers": counter("studyroom_gateway_chat_resets_total", 'instance="a"', "0x25 3x40", _NEVER),
+    "EventsAreLostOnTheWay": Case(
+        {"studyroom_gateway_rooms_behind_total": "0+30x90", "studyroom_gateway_chat_rooms_behind_total": "0x90"},
+        {"studyroom_gateway_rooms_behind_total": "0x30 5x60", "studyroom_gateway_chat_rooms_behind_total": "0x90"},
+        minutes=60,
+    ),
+    "GatewayDied": counter("studyroom_presence_lease_expirations_total", 'instance="a"', "0x25 1x40", _NEVER),
+    "GhostsStay": Case(
+        {
+            "studyroom_presence_ghost_seconds_count": _ONCE,
+            'studyroom_presence_ghost_seconds_bucket{le="30.0"}': _NEVER,
+        },
+        {
+            "studyroom_presence_ghost_seconds_count": _ONCE,
+            'studyroom_presence_ghost_seconds_bucket{le="30.0"}': _ONCE,
+        },
+    ),
+    "PresenceRefusesRequests": counter(
+        "studyroom_presence_requests_refused_total", 'outcome="unavailable"', "0+120x60", "0+6x60"
+    ),
+    "PresenceMirrorRebuilds": counter("studyroom_presence_mirror_rebuilds_total", 'instance="a"', "1+1x60", "1x60"),
+    "LeasesDoNotMatchGateways": Case(
+        {**gateway_up("1x60"), 'studyroom_presence_leases{instance="p"}': "2x60"},
+        {**gateway_up("1x60"), 'studyroom_presence_leases{instance="p"}': "1x60"},
+    ),
+    "NatsDisconnected": counter("studyroom_nats_connected", 'job="gateway",instance="a"', "1x10 0x50", "1x60"),
+    "NatsServerUnhealthy": counter("gnatsd_healthz_status", 'server_id="nats-1"', "0x10 1x50", "0x60"),
+    "NatsRoutesMissing": counter("gnatsd_varz_routes", 'server_id="nats-1"', "8x10 0x50", "8x60"),
+    "NatsSlowConsumers": counter("gnatsd_varz_slow_consumers", 'server_id="nats-1"', "0x25 1x40", _NEVER),
+    "NatsReconnects": Case(
+        {
+            'studyroom_nats_reconnects_total{job="gateway",instance="a"}': "0+1x60",
+            'studyroom_nats_connected{job="gateway",instance="a"}': "1x60",
+        },
+        {
+            'studyroom_nats_reconnects_total{job="gateway",instance="a"}': "0x20 1x40",
+            'studyroom_nats_connected{job="gateway",instance="a"}': "1x60",
+        },
+    ),
+    "NatsStorageFull": Case(
+        {
+            'gnatsd_varz_jetstream_stats_storage{server_id="nats-1"}': "9x60",
+            'gnatsd_varz_jetstream_config_max_storage{server_id="nats-1"}': "10x60",
+        },
+        {
+            'gnatsd_varz_jetstream_stats_storage{server_id="nats-1"}': "7x60",
+            'gnatsd_varz_jetstream_config_max_storage{server_id="nats-1"}': "10x60",
+        },
+    ),
+    "StreamsNotAsConfigured": counter("studyroom_provisioner_streams_ok", 'instance="a"', "1x10 0x50", "1x60"),
+    "ReceivedMessagesDropped": counter(
+        "studyroom_nats_slow_consumer_drops_total", 'job="gateway"', "0x25 3x40", _NEVER
+    ),
+    "NotAllowedByNats": counter("studyroom_nats_refusals_total", 'job="gateway"', "0x25 3x40", _NEVER),
+    # All three of each objective burn: 20 % of all events fail.
+    "SloJoinLatency": Case(joins(80, 20), joins(1000, 5), minutes=150, times=3),
+    "SloDeliveryLatency": Case(deliveries(80, 20), deliveries(1000, 5), minutes=150, times=3),
+    "SloAvailability": Case(requests(200), requests(0), minutes=150, times=3),
+}

@@ -1,0 +1,312 @@
+"""Rules, alerts and dashboards: they ask for what exists, and they have answers.
+
+Every query is put to a real Prometheus that scrapes the running stack under traffic; every alert is made to fire by
+promtool. How Grafana draws the answers is not tested.
+"""
+
+import asyncio
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from monitoring.dashboards import DASHBOARDS
+from monitoring.panels import render
+from services.stack import free_port
+from tests.project.alert_cases import CASES, Series
+from tests.support.processes import EmbeddedStack
+from tests.support.prometheus import Prometheus, exported_by_nats, nats_exporter, needs
+from tests.support.traffic import metrics_of, traffic
+from tests.support.waiting import eventually, http_get, wait_until
+
+MONITORING = Path(__file__).parents[2] / "monitoring"
+OPERATIONS = (MONITORING.parent / "docs" / "operations.md").read_text()
+SCRAPED = ("gateway", "presence", "provisioner")
+RATE_INTERVAL = "10s"
+QUERY_DEADLINE_SECONDS = 90
+
+OR_ZERO = " or vector(0)"
+SILENT_WITHOUT_FAULT = {
+    "studyroom_gateway_dropped_total",
+    "studyroom_gateway_conflated_total",
+    "studyroom_gateway_errors_sent_total",
+    "studyroom_gateway_task_failures_total",
+    "studyroom_presence_ghost_seconds_count",
+    "studyroom_presence_ghost_seconds_sum",
+    "studyroom_presence_task_failures_total",
+    "studyroom_nats_errors_total",
+}
+"""Counters by kind of fault: until the first one they have no sample, and their panels show zero instead."""
+BUILT_IN = {"ALERTS"}
+
+RULE_FILES = sorted((MONITORING / "rules").glob("*.yml"))
+RULES = [rule for file in RULE_FILES for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"]]
+ALERTS = [rule for rule in RULES if "alert" in rule]
+RECORDED = {rule["record"] for rule in RULES if "record" in rule}
+NAMES = re.compile(r"\b(?:studyroom|gnatsd|jetstream|haproxy|process|slo|job|instance)(?::\w+|_\w+)[\w:]*")
+
+
+def panels() -> list[dict[str, Any]]:
+    return [panel for one in DASHBOARDS for panel in render(one)["panels"] if panel["type"] != "row"]
+
+
+def queries() -> list[str]:
+    """Every query of the dashboards, annotations included, as Grafana would send it."""
+    found = [target["expr"] for panel in panels() for target in panel["targets"]]
+    found += [mark["expr"] for one in DASHBOARDS for mark in render(one)["annotations"]["list"]]
+    return sorted({query.replace("$__rate_interval", RATE_INTERVAL) for query in found})
+
+
+def asked(expression: str) -> set[str]:
+    """The names of all series it reads."""
+    return set(NAMES.findall(re.sub(r'"[^"]*"', "", expression)))
+
+
+def exported(text: str) -> set[str]:
+    """The names of all series that this text has or may come to have."""
+    names = set(re.findall(r"^(gnatsd_\w+|jetstream_\w+)\{", text, re.MULTILINE))
+    for name, kind in re.findall(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE):
+        names |= {f"{name}_{part}" for part in ("bucket", "count", "sum")} if kind == "histogram" else {name}
+    return names
+
+
+def monitor_url(stack: EmbeddedStack) -> str:
+    url: str = stack.of("nats")[0]["admin_url"]
+    return url
+
+
+# --- as they are written -----------------------------------------------------------------------------------
+
+
+def test_every_panel_has_a_title_a_unit_and_queries_for_the_provisioned_data_source():
+    (source,) = yaml.safe_load((MONITORING / "grafana/provisioning/datasources/prometheus.yml").read_text())[
+        "datasources"
+    ]
+    for dashboard in map(render, DASHBOARDS):
+        assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
+    for panel in panels():
+        assert panel["datasource"]["uid"] == source["uid"]
+        assert panel["title"]
+        assert panel["description"].endswith(".")
+        assert panel["fieldConfig"]["defaults"]["unit"]
+        assert panel["targets"]
+
+
+def test_panels_do_not_overlap():
+    for dashboard in map(render, DASHBOARDS):
+        places = [panel["gridPos"] for panel in dashboard["panels"]]
+        cells = [
+            (x, y)
+            for place in places
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        ]
+        assert len(cells) == len(set(cells))
+        assert max(x for x, _ in cells) < 24
+
+
+def test_dashboards_have_their_rows():
+    rows = {one.name: [row.title for row in one.rows] for one in DASHBOARDS}
+    assert rows.keys() == {"overview", "gateway", "presence", "nats"}
+    assert all(any(title.startswith("RED") for title in titles) for titles in rows.values())
+    assert all(any(title.startswith("USE") for title in titles) for titles in rows.values())
+    assert "Presence correctness" in rows["presence"]
+    assert "Resume and drain" in rows["gateway"]
+
+
+def test_every_metric_that_is_named_is_exported(stack: EmbeddedStack):
+    there = set().union(*map(exported, metrics_of(stack, *SCRAPED).values())) | RECORDED
+    there |= exported(exported_by_nats(monitor_url(stack)))
+    expressions = [*queries(), *(rule["expr"] for rule in RULES)]
+    named = {name for expression in expressions for name in asked(expression)}
+    missing = {name for name in named if not name.startswith("haproxy_")} - there
+    assert not missing
+
+
+def test_what_is_recorded_is_used():
+    """By a dashboard, an alert, another rule, or the autoscaler."""
+    kubernetes = "".join(file.read_text() for file in (MONITORING.parent / "k8s").rglob("*.yaml"))
+    elsewhere = [*queries(), *(rule["expr"] for rule in RULES)]
+    for name in RECORDED - {name for expression in elsewhere for name in asked(expression)}:
+        assert name in kubernetes or name.startswith("slo:"), name
+
+
+def test_zero_stands_in_for_faults_only():
+    for query in queries():
+        if OR_ZERO in query:
+            assert asked(query) <= SILENT_WITHOUT_FAULT | BUILT_IN
+        else:
+            assert not asked(query) & SILENT_WITHOUT_FAULT
+
+
+@pytest.mark.prometheus
+def test_promtool_accepts_the_scrape_configuration_and_the_rules():
+    needs("promtool")
+    for command in (["config", str(MONITORING / "prometheus.yml")], ["rules", *map(str, RULE_FILES)]):
+        checked = subprocess.run(["promtool", "check", *command], check=False, capture_output=True, text=True)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+# --- alerts ------------------------------------------------------------------------------------------------
+
+
+def test_every_alert_has_a_case_and_a_section_in_the_runbook():
+    names = {rule["alert"] for rule in ALERTS}
+    assert names == CASES.keys()
+    headings = {heading.lower() for heading in re.findall(r"^#+ (\w+)$", OPERATIONS, re.MULTILINE)}
+    for rule in ALERTS:
+        assert rule["labels"]["severity"] in {"page", "ticket"}
+        assert rule["annotations"]["runbook_url"] == f"docs/operations.md#{rule['alert'].lower()}"
+        assert rule["alert"].lower() in headings
+
+
+def case(name: str, series: Series, minutes: int, firing: int) -> dict[str, Any]:
+    return {
+        "name": name,
+        "interval": "1m",
+        "input_series": [{"series": one, "values": values} for one, values in series.items()],
+        "promql_expr_test": [
+            {
+                "expr": f'count(ALERTS{{alertname="{name}",alertstate="firing"}}) or vector(0)',
+                "eval_time": f"{minutes}m",
+                "exp_samples": [{"labels": "{}", "value": firing}],
+            }
+        ],
+    }
+
+
+@pytest.mark.prometheus
+@pytest.mark.parametrize("name", CASES)
+def test_an_alert_fires_when_it_should_and_not_otherwise(name: str, tmp_path: Path):
+    needs("promtool")
+    found = CASES[name]
+    files = [file for file in RULE_FILES if name.startswith("Slo") or file.name != "slos.yml"]
+    tests = tmp_path / "tests.yml"
+    content = {
+        "rule_files": [str(file) for file in files],
+        "evaluation_interval": "1m",
+        "tests": [
+            case(name, found.fires, found.minutes, found.times),
+            case(name, found.quiet, found.minutes, 0),
+        ],
+    }
+    tests.write_text(yaml.safe_dump(content))
+    tested = subprocess.run(["promtool", "test", "rules", tests], check=False, capture_output=True, text=True)
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+
+
+# --- a real Prometheus -------------------------------------------------------------------------------------
+
+
+def scrape_configuration(stack: EmbeddedStack, exporter: str) -> dict[str, Any]:
+    """The configuration of this project, with the addresses of the stack instead of names to look up."""
+    configuration: dict[str, Any] = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
+    configuration["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
+    configuration["rule_files"] = [str(MONITORING / "rules" / "*.yml")]
+    jobs = {job["job_name"]: job for job in configuration["scrape_configs"]}
+    for name in SCRAPED:
+        addresses = [row["admin_url"].removeprefix("http://") for row in stack.of(name)]
+        jobs[name] = {"job_name": name, "static_configs": [{"targets": addresses}]}
+    jobs["nats"] = {"job_name": "nats", "static_configs": [{"targets": [exporter]}]}
+    del jobs["haproxy"]  # its query is asked where it runs, in test_compose.py
+    configuration["scrape_configs"] = list(jobs.values())
+    return configuration
+
+
+@pytest.fixture(scope="module")
+def prometheus(stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    needs("prometheus")
+    directory = tmp_path_factory.mktemp("prometheus")
+    config, port = directory / "prometheus.yml", free_port()
+    with nats_exporter(monitor_url(stack)) as exporter:
+        config.write_text(yaml.safe_dump(scrape_configuration(stack, exporter)))
+        server = Prometheus(
+            name="prometheus",
+            command=[
+                "prometheus",
+                f"--config.file={config}",
+                f"--storage.tsdb.path={directory / 'data'}",
+                f"--web.listen-address=127.0.0.1:{port}",
+            ],
+            log=directory / "prometheus.log",
+            url=f"http://127.0.0.1:{port}",
+        )
+        server.start()
+        try:
+            wait_until(lambda: http_get(f"{server.url}/-/ready")[0] == 200, "Prometheus is ready")
+            yield server
+        finally:
+            server.stop()
+
+
+async def all_answered(stack: EmbeddedStack, prometheus: Prometheus, wanted: set[str]) -> None:
+    """Returns when each query has had an answer, with traffic going on meanwhile."""
+    without_data = set(wanted)
+
+    async def answered() -> bool:
+        await traffic(stack)
+        for query in sorted(without_data):
+            if await asyncio.to_thread(prometheus.query, query):
+                without_data.discard(query)
+        return not without_data
+
+    try:
+        await eventually(answered, "every query has data", QUERY_DEADLINE_SECONDS)
+    except AssertionError as error:
+        error.add_note("no data:\n" + "\n".join(sorted(without_data)))
+        raise
+
+
+@pytest.mark.prometheus
+async def test_every_query_of_the_dashboards_has_an_answer_under_traffic(stack: EmbeddedStack, prometheus: Prometheus):
+    here = {query for query in queries() if "haproxy_" not in query and "changes(" not in query}
+    await all_answered(stack, prometheus, here)
+
+
+@pytest.mark.prometheus
+async def test_everything_that_is_recorded_has_a_value(stack: EmbeddedStack, prometheus: Prometheus):
+    recorded = {
+        rule["record"] + (f'{{slo="{rule["labels"]["slo"]}"}}' if "labels" in rule else "")
+        for rule in RULES
+        if "record" in rule
+    }
+    await all_answered(stack, prometheus, recorded)
+
+
+@pytest.mark.prometheus
+async def test_what_the_autoscaler_asks_for_has_a_value(stack: EmbeddedStack, prometheus: Prometheus):
+    """As prometheus-adapter fills its templates in, for all pods of a namespace."""
+    rules = yaml.safe_load((MONITORING.parent / "k8s/monitoring/adapter-values.yaml").read_text())["rules"]["custom"]
+    found = set()
+    for rule in rules:
+        (series,) = re.findall(r'__name__="([^"]+)"', rule["seriesQuery"])
+        query = rule["metricsQuery"].replace("<<.Series>>", series)
+        found.add(query.replace("<<.LabelMatchers>>", "").replace("<<.GroupBy>>", "pod"))
+    await all_answered(stack, prometheus, found)
+
+
+@pytest.mark.prometheus
+async def test_everything_that_alerts_look_at_is_there(stack: EmbeddedStack, prometheus: Prometheus):
+    """An alert has no answer while all is well; what it compares has. That it fires is promtool's to show."""
+    looked_at = {name for rule in ALERTS for name in asked(rule["expr"])} - SILENT_WITHOUT_FAULT
+    looked_at -= {"studyroom_presence_ghost_seconds_bucket"}
+    await all_answered(stack, prometheus, looked_at)
+    for rule in ALERTS:
+        await asyncio.to_thread(prometheus.query, rule["expr"])  # no query is refused
+
+
+@pytest.mark.prometheus
+async def test_delivery_latency_is_known_for_chat_cursors_and_typing(stack: EmbeddedStack, prometheus: Prometheus):
+    p99 = next(query for query in queries() if "delivery_latency" in query and "0.99" in query)
+
+    async def types() -> bool:
+        await traffic(stack)
+        series = await asyncio.to_thread(prometheus.query, p99)
+        assert all(0 < float(one["value"][1]) < 5 for one in series)
+        return {one["metric"]["type"] for one in series} == {"Chat", "CursorUpdate", "TypingStatus"}
+
+    await eventually(types, "all types have a latency", QUERY_DEADLINE_SECONDS)

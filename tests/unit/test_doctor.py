@@ -1,0 +1,138 @@
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from services.doctor.judge import LAG_MAX, PENDING_MAX_BYTES, SERVICES, problems
+from services.doctor.look import Connection, Consumer, Copy, Observation, Server, Stream
+from services.doctor.report import as_json, as_text
+from services.provisioner.streams import specifications
+from services.settings import StorageSettings
+
+WANTED = specifications(StorageSettings(replicas=3))
+
+
+def connection(service: str, **changes: Any) -> Connection:
+    return replace(Connection(f"studyroom-{service}", service, "10.0.0.1:1", "1h", 10, 0), **changes)
+
+
+def stream(name: str, config: dict[str, Any]) -> Stream:
+    consumers = (Consumer("one", 0, bound=True),)
+    copies = tuple(Copy(server, current=True, offline=False, lag=0) for server in ("nats-2", "nats-3"))
+    return Stream(name, config, 1000, 50_000, 1000, "nats-1", clustered=True, copies=copies, consumers=consumers)
+
+
+@pytest.fixture
+def seen() -> Observation:
+    """All is well."""
+    connections = tuple(connection(service) for service in SERVICES)
+    servers = [Server("nats-1", "2.15.1", connections), *(Server(f"nats-{index}", "2.15.1", ()) for index in (2, 3))]
+    return Observation(
+        servers=servers,
+        streams=[stream(spec.name, dict(spec.config)) for spec in WANTED],
+        leases={"16fd2706-8baf-433b-82eb-8c7fada847da": "2026-01-31T12:00:00Z"},
+    )
+
+
+def change(seen: Observation, **changes: Any) -> None:
+    """Of the stream of chat."""
+    index = next(index for index, one in enumerate(seen.streams) if one.name == "CHAT")
+    seen.streams[index] = replace(seen.streams[index], **changes)
+
+
+def test_when_all_is_well_nothing_is_said(seen: Observation):
+    assert problems(seen, WANTED) == []
+    assert as_text(seen, []).endswith("All is well.")
+
+
+def test_a_server_that_does_not_answer(seen: Observation):
+    del seen.servers[2]
+    assert problems(seen, WANTED) == ["2 of at least 3 NATS servers answer (nats-1, nats-2)"]
+
+
+def test_servers_of_different_versions(seen: Observation):
+    seen.servers[2] = replace(seen.servers[2], version="2.14.0")
+    assert problems(seen, WANTED) == ["NATS servers are of different versions: 2.14.0, 2.15.1"]
+
+
+@pytest.mark.parametrize("service", ["gateway", "provisioner"])
+def test_a_service_that_is_not_there(seen: Observation, service: str):
+    rest = tuple(one for one in seen.servers[0].connections if one.user != service)
+    seen.servers[0] = replace(seen.servers[0], connections=rest)
+    assert f"no {service} is connected" in problems(seen, WANTED)
+
+
+def test_a_client_that_reads_too_slowly(seen: Observation):
+    slow = connection("gateway", pending_bytes=PENDING_MAX_BYTES + 1)
+    seen.servers[0] = replace(seen.servers[0], connections=(slow, *seen.servers[0].connections[1:]))
+    assert problems(seen, WANTED) == ["gateway at 10.0.0.1:1 reads too slowly: 1,048,577 bytes wait for it"]
+
+
+def test_shards_that_nobody_serves(seen: Observation):
+    seen.unserved = [0, 1, 2, 7, 63]
+    assert problems(seen, WANTED) == ["no presence replica answers for shards 0-2, 7, 63"]
+
+
+def test_a_stream_that_is_missing(seen: Observation):
+    seen.streams = [one for one in seen.streams if one.name != "CHAT"]
+    assert problems(seen, WANTED) == ["stream CHAT does not exist"]
+
+
+def test_a_stream_of_another_configuration(seen: Observation):
+    chat = next(one for one in seen.streams if one.name == "CHAT")
+    change(seen, config={**chat.config, "num_replicas": 1})
+    assert problems(seen, WANTED) == ["stream CHAT: num_replicas is 1 and should be 3"]
+
+
+def test_a_stream_without_a_leader(seen: Observation):
+    change(seen, leader=None)
+    assert problems(seen, WANTED) == ["stream CHAT has no leader"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"offline": True}, "is offline"),
+        ({"current": False}, "is not up to date"),
+        ({"lag": LAG_MAX + 1}, "is 1,001 messages behind"),
+    ],
+)
+def test_a_copy_that_is_not_well(seen: Observation, changes: dict[str, Any], problem: str):
+    change(seen, copies=(replace(Copy("nats-2", current=True, offline=False, lag=0), **changes),))
+    assert problems(seen, WANTED) == [f"stream CHAT: its copy on nats-2 {problem}"]
+
+
+def test_a_consumer_that_is_behind(seen: Observation):
+    change(seen, consumers=(Consumer("slow", LAG_MAX + 1, bound=True), Consumer("forgotten", 10**6, bound=False)))
+    assert problems(seen, WANTED) == ["consumer slow of CHAT is 1,001 messages behind"]
+
+
+def test_a_presence_replica_that_follows_nothing(seen: Observation):
+    more = (*seen.servers[0].connections, connection("presence"))
+    seen.servers[0] = replace(seen.servers[0], connections=more)
+    assert set(problems(seen, WANTED)) == {
+        "2 presence replicas are connected and 1 follow KV_gateways",
+        "2 presence replicas are connected and 1 follow KV_presence",
+    }
+
+
+def test_leases_and_gateways_that_do_not_match(seen: Observation):
+    seen.leases.clear()
+    assert problems(seen, WANTED) == ["1 connected gateways and 0 leases: one cannot renew its own"]
+    seen.leases.update(dict.fromkeys(("a", "b"), "2026-01-31T12:00:00Z"))
+    assert "one has died" in problems(seen, WANTED)[0]
+
+
+def test_what_cannot_be_asked_is_a_problem(seen: Observation):
+    seen.failures.append("streams cannot be listed: timeout")
+    assert problems(seen, WANTED) == ["streams cannot be listed: timeout"]
+
+
+def test_the_screen_and_json_say_the_same(seen: Observation):
+    found = ["stream CHAT has no leader"]
+    assert "  - stream CHAT has no leader" in as_text(seen, found)
+    told = json.loads(json.dumps(as_json(seen, found)))
+    assert (told["ok"], told["problems"]) == (False, found)
+    assert [server["name"] for server in told["servers"]] == ["nats-1", "nats-2", "nats-3"]
+    assert len(as_text(seen, found).splitlines()) < 25, "it fits on one screen"
