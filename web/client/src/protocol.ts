@@ -37,6 +37,7 @@ export type ErrorCode =
   | "upgrade_required"
   | "headers_too_large"
   | "draining"
+  | "too_many_connections"
 
 export interface JoinRoom {
   type: "JoinRoom"
