@@ -1,6 +1,16 @@
 # One image for every service: `docker run studyroom gateway`. What is installed is what requirements/runtime.txt locks, by
 # hash; name the base by digest (--build-arg PYTHON=python:3.13-slim@sha256:…) to fix that too.
 ARG PYTHON=python:3.13-slim
+ARG NODE=node:20-slim
+
+FROM ${NODE} AS page
+WORKDIR /build/web
+COPY web/package.json web/package-lock.json web/.npmrc ./
+COPY web/client/package.json client/
+COPY web/room/package.json room/
+RUN npm ci --ignore-scripts
+COPY web/ ./
+RUN npm run build
 
 FROM ${PYTHON} AS build
 # With a date given, wheels and compiled files depend on their sources only, not on when they were made.
@@ -19,6 +29,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY shared/ shared/
 COPY services/ services/
 COPY gateway/ gateway/
+COPY --from=page /build/gateway/static/ gateway/static/
 COPY presence/ presence/
 RUN /opt/hatchling/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
  && pip --python /opt/studyroom/bin/python install --no-deps --no-index dist/*.whl

@@ -21,12 +21,51 @@ $(INSTALLED): pyproject.toml requirements/dev.txt
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+# --- web: the client for browsers, and the page at / made with it, built into gateway/static ---
+
+# Empty without Node: what is in web/ is then left out, with a line that says so.
+NPM := $(shell command -v npm)
+WEB_INSTALLED := web/node_modules/.installed
+PAGE := gateway/static/index.html
+PAGE_SOURCES := $(shell find web/client/src web/room -type f -not -path '*/node_modules/*' -not -path '*/tests/*') \
+  $(wildcard web/*.json web/*/package.json web/client/tsconfig*.json)
+
+$(WEB_INSTALLED): $(wildcard web/package-lock.json web/package.json web/*/package.json)
+	@echo "installing into web/node_modules"
+	@npm ci --silent --prefix web
+	@touch $@
+
+.PHONY: web-install
+ifneq ($(NPM),)
+web-install: $(WEB_INSTALLED) ## Install what web/ needs into web/node_modules; quick when nothing changed
+else
+web-install:
+	@echo "without Node: web/ is left out"
+endif
+
+$(PAGE): $(WEB_INSTALLED) $(PAGE_SOURCES)
+	@echo "building the page"
+	@npm run build --silent --prefix web
+	@touch $@
+
+.PHONY: page
+page: $(PAGE) ## Build the page at / into gateway/static (Node 20.19 or newer); quick when nothing changed
+
+# Without Node, or when the build fails, everything but the page works.
+.PHONY: page-if-possible
+page-if-possible:
+	@if command -v npm >/dev/null; then \
+	  $(MAKE) --silent page || echo "the page could not be built: going on without what is new in it"; \
+	else \
+	  echo "no page at /: install Node 20.19 or newer to have it built"; \
+	fi
+
 .PHONY: up
-up: install ## Run the whole system here; ARGS="--gateways 2" passes options on
+up: install page-if-possible ## Run the whole system here; ARGS="--gateways 2" passes options on
 	@$(BIN)/studyroom up $(ARGS)
 
 .PHONY: test
-test: install ## Run all tests; ARGS="-k name" passes options on
+test: install web-install page-if-possible ## Run all tests; ARGS="-k name" passes options on
 	@$(BIN)/python -m pytest $(ARGS)
 
 .PHONY: test-quick
@@ -36,6 +75,10 @@ test-quick: install ## Only the tests that start no process
 .PHONY: compose-check
 compose-check: install ## Kill, freeze, cut off and scale the containers of docker-compose.yml under load; minutes
 	@$(BIN)/python -m pytest -s -m long tests/faults/test_containers.py $(ARGS)
+
+.PHONY: screenshots
+screenshots: install page ## Take the pictures in docs/images anew, of the running system
+	@$(BIN)/python -m tests.e2e.screenshots
 
 .PHONY: soak
 soak: install ## Random faults under load, judged by the checker; ARGS="--minutes 20 --seed 7"
@@ -58,7 +101,15 @@ check: install ## Format, lint, types, import contracts, dead code, generated fi
 	@$(BIN)/vulture
 	@$(BIN)/studyroom settings | diff - .env.example || { echo "run make env-example"; exit 1; }
 	@$(BIN)/python -m monitoring.dashboards --check && $(BIN)/python -m monitoring.slos --check
+	@$(MAKE) --no-print-directory web-check
 	@echo "all checks passed"
+
+.PHONY: web-check
+web-check: install web-install ## The same for web/, with the size of the client and the types made from the contract
+ifneq ($(NPM),)
+	@$(BIN)/studyroom schema | npm run --silent --prefix web/client generate -- --check
+	@npm run --silent --prefix web check
+endif
 
 .PHONY: format
 format: install ## Format the code and mend what ruff can mend
@@ -66,8 +117,10 @@ format: install ## Format the code and mend what ruff can mend
 	@$(BIN)/ruff check -q --fix .
 
 .PHONY: schema
-schema: install ## Print the JSON Schema of the client protocol
-	@$(BIN)/studyroom schema
+schema: install web-install ## Write the client protocol, as JSON Schema and as TypeScript, into web/client
+ifneq ($(NPM),)
+	@$(BIN)/studyroom schema | npm run --silent --prefix web/client generate
+endif
 
 .PHONY: dashboards
 dashboards: install ## Write Grafana's dashboards and the rules of the objectives from monitoring/
@@ -95,4 +148,4 @@ hooks: install ## Let git run the checks before each commit
 
 .PHONY: clean
 clean: ## Remove what was installed and what runs left behind
-	@rm -rf $(VENV) .studyroom .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) gateway/static web/node_modules web/*/dist .studyroom .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -18,10 +18,11 @@ from benchmarks.servers import Other, Running, Server, Studyroom, running
 from benchmarks.shapes import Row, Traffic
 
 RESULTS = Path(__file__).parent / "results.json"
-GROUPS = ("traffic", "saturation", "idle", "storm", "growth", "gateways", "stalled")
+GROUPS = ("traffic", "saturation", "idle", "storm", "growth", "gateways", "chat", "stalled")
 _IDLE_CONNECTIONS = (5_000, 19_000)
 _STORM_MEMBERS = 2_000
-_STORM_SECONDS = 90.0
+_STORM_SECONDS = 45.0
+_RARE_SECONDS = 30.0
 
 
 @dataclass
@@ -130,17 +131,31 @@ class Bench:
         }
 
     def growth(self, repeat: int) -> None:
-        for server in self.servers:
-            with running(server, self.directory) as at:
-                for shape in shapes.GROWTH:
-                    self._traffic(server, at, shape, repeat)
+        server = Studyroom()
+        with running(server, self.directory) as at:
+            for shape in shapes.GROWTH:
+                self._traffic(server, at, shape, repeat)
 
     def gateways(self, repeat: int) -> None:
         for count in (1, 2):
             server = Studyroom(name=f"studyroom, {count} gateways", gateways=count)
             with running(server, self.directory) as at:
-                for shape in (*shapes.STUDY_ROOMS, shapes.QUIET_CHAT):
+                for shape in shapes.STUDY_ROOMS:
                     self._traffic(server, at, shape, repeat)
+
+    def chat(self, repeat: int) -> None:
+        """From gateway to gateway, stored in between."""
+        server = Studyroom(name="studyroom, 2 gateways", gateways=2)
+        with running(server, self.directory) as at:
+            for rate, shape in zip(shapes.CHAT_RATES, shapes.CHAT, strict=True):
+                # Of a few messages a second enough have to be seen to tell the slowest of a hundred.
+                seconds = max(self.seconds, min(_RARE_SECONDS, 1000 / rate))
+                self.note(
+                    server,
+                    shape.name,
+                    repeat,
+                    lambda shape=shape, seconds=seconds: shape.measure(self.generator, server, at, seconds),  # type: ignore[misc]
+                )
 
     def stalled(self, repeat: int) -> None:
         """One member of 500 reads nothing."""
@@ -168,7 +183,9 @@ def _gist(row: Row) -> str:
 @click.option("--seconds", default=5.0, show_default=True, help="Measured per shape.")
 @click.option("--repeats", default=3, show_default=True, help="Medians are taken over these.")
 @click.option("--only", multiple=True, help="Servers by name; can be repeated.")
-@click.option("--groups", default=",".join(GROUPS), show_default=True, help="What is measured.")
+@click.option(
+    "--groups", default=",".join(GROUPS), show_default=True, help="What is measured; `idle:1` repeats only once."
+)
 @click.option("--save/--no-save", default=True, show_default=True, help="Write RESULTS.md.")
 def main(seconds: float, repeats: int, only: tuple[str, ...], groups: str, save: bool) -> None:
     """Measure the stack against its peers. Nothing else should run meanwhile."""
@@ -180,9 +197,9 @@ def main(seconds: float, repeats: int, only: tuple[str, ...], groups: str, save:
     servers = list(_available(directory, only))
     bench = Bench(directory, generator, servers, seconds)
     began = time.monotonic()
-    for group in groups.split(","):
-        for repeat in range(repeats):
-            print(f"{group}, {repeat + 1} of {repeats}, {(time.monotonic() - began) / 60:.0f} min", flush=True)
+    for group, _, times in (part.partition(":") for part in groups.split(",")):
+        for repeat in range(int(times or repeats)):
+            print(f"{group}, {repeat + 1} of {times or repeats}, {(time.monotonic() - began) / 60:.0f} min", flush=True)
             getattr(bench, group)(repeat)
             if save:
                 # Each time, so that a run that is ended early is not lost.

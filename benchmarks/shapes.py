@@ -84,7 +84,10 @@ def kept_up(row: Row, *, conflates: bool) -> bool:
 
 BIG_ROOM = [Traffic(f"big room, {rate}/s", 1, 500, 1, rate, "chat") for rate in (20, 100, 400)]
 STUDY_ROOMS = [Traffic(f"study rooms, {rate} Hz", 100, 8, 8, rate) for rate in (5, 10)]
-QUIET_CHAT = Traffic("chat in 100 study rooms, 1/s each", 100, 8, 1, 1, "chat")
+CHAT_RATES = (1, 100, 2000)
+"""Messages a second in all rooms together."""
+CHAT = [Traffic(f"chat in 100 study rooms, {rate}/s in all", 100, 8, 1, rate / 100, "chat") for rate in CHAT_RATES]
+QUIET_CHAT = CHAT[1]
 GROWTH = [Traffic(f"study rooms ×{factor}, 5 Hz", 100 * factor, 8, 8, 5) for factor in (1, 2, 4, 8)]
 
 

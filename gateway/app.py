@@ -1,18 +1,17 @@
 """What the public port answers to plain HTTP."""
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import HTTPException, RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from gateway.http_rooms import HttpRefusal
+from gateway.page import add_page
 from shared.errors import ErrorCode
 
 WEBSOCKET_PATH = "/ws"
-_PAGE = Path(__file__).parent / "static" / "index.html"
 _BAD_REQUEST, _UPGRADE_REQUIRED = 400, 426
 
 
@@ -40,10 +39,7 @@ def build_app(*, with_page: bool, routers: Iterable[APIRouter]) -> FastAPI:
         )
 
     if with_page:
-
-        @app.get("/", include_in_schema=False)
-        async def page() -> FileResponse:
-            return FileResponse(_PAGE, headers={"Cache-Control": "no-cache"})
+        add_page(app)
 
     @app.exception_handler(StarletteHTTPException)
     async def refused(_request: Request, error: HTTPException) -> Response:

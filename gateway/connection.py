@@ -108,6 +108,7 @@ class Connection:
         "_avatar_url",
         "_bytes_left",
         "_excess",
+        "_guest_token",
         "_hub",
         "_messages_left",
         "_motion",
@@ -134,6 +135,7 @@ class Connection:
         self._stays = 0
         self._username = identity.username
         self._avatar_url = identity.avatar_url
+        self._guest_token = identity.guest_token
         self.user: UserId = identity.user
         self.open = False
         self.room: Room | None = None
@@ -190,7 +192,9 @@ class Connection:
             user_id=self.user,
             server_time=time.time_ns() // 1_000_000,
             chat_retry_seconds=self._hub.chat_retry_seconds,
+            guest_token=self._guest_token,
         )
+        self._guest_token = None
         self.deliver(text_frame(encode(Welcome.model_construct(payload=payload))))
         self._traffic.replies_sent["Welcome"] += 1
 

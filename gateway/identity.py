@@ -6,8 +6,9 @@ from uuid import UUID, uuid5
 
 import jwt
 
+from gateway.guests import Guests
 from gateway.settings import GatewaySettings
-from shared.ids import UserId, canonical_uuid, new_user_id
+from shared.ids import UserId, canonical_uuid
 from shared.messages import AVATAR_URL_MAX_CHARS, USERNAME_MAX_CHARS
 
 _SUBJECTS = UUID("0d0f4f0e-6a35-5d7e-9a0e-2f6f4e6a7c11")
@@ -30,22 +31,27 @@ class Identity:
     user: UserId
     username: str
     avatar_url: str | None = None
+    guest_token: str | None = None
+    """With which a guest is the same user next time; None for the others."""
 
 
 class Authenticator:
     def __init__(self, settings: GatewaySettings) -> None:
         self._secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else None
-        self._guests = settings.guests
+        self._guests = None
+        if settings.guests:
+            self._guests = Guests(settings.guest_secret.get_secret_value() if settings.guest_secret else None)
 
     def identify(self, query: dict[str, str], headers: dict[str, str]) -> Identity:
         """By `Authorization: Bearer` or `?access_token=`, the header first. Raises Unauthorized."""
         token = _token(query, headers)
         if token is not None:
             return self._from_token(token)
-        if not self._guests:
+        if self._guests is None:
             raise Unauthorized("an access token is needed")
+        user = self._guests.recognise(query.get("guest_token"))
         name = _shown(query.get("username", "")) or GUEST_NAME
-        return Identity(new_user_id(), name)
+        return Identity(user, name, guest_token=self._guests.token(user))
 
     def _from_token(self, token: str) -> Identity:
         if self._secret is None:

@@ -10,9 +10,9 @@ import random
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable
 
-from gateway.membership import Membership
 from gateway.metrics import GatewayMetrics
 from gateway.presence_client import PresenceClient, PresenceRefused
+from gateway.reannouncement import Reannouncement
 from gateway.room import Room
 from gateway.rooms import Rooms
 from services import logs
@@ -35,7 +35,7 @@ class Resync:
     def __init__(
         self,
         rooms: Rooms,
-        membership: Membership,
+        reannouncement: Reannouncement,
         presence: PresenceClient,
         metrics: GatewayMetrics,
         tasks: Tasks,
@@ -43,7 +43,7 @@ class Resync:
         renew_lease: Callable[[], Awaitable[bool]],
     ) -> None:
         self._rooms = rooms
-        self._membership = membership
+        self._reannouncement = reannouncement
         self._presence = presence
         self._metrics = metrics
         self._tasks = tasks
@@ -83,7 +83,7 @@ class Resync:
         shards, self._shards = self._shards, set()
         failed: Collection[int] = shards
         try:
-            failed = await self._in_each(shards, self._membership.announce)
+            failed = await self._in_each(shards, self._reannouncement.announce)
         finally:
             if failed:
                 self._tasks.spawn("resync again", self._later(failed))
@@ -107,7 +107,7 @@ class Resync:
         return failed
 
     async def _refresh(self, rooms: Iterable[Room]) -> None:
-        await asyncio.gather(*(self._membership.refresh(room) for room in rooms))
+        await asyncio.gather(*(self._reannouncement.refresh(room) for room in rooms))
 
     # --- the comparison ---
 
@@ -116,7 +116,7 @@ class Resync:
         while True:
             await asyncio.sleep(_COMPARE_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
             await asyncio.gather(*(self._try_compare(shard, rooms) for shard, rooms in self._by_shard().items()))
-            failed = await self._in_each(self._membership.unconfirmed, self._membership.confirm)
+            failed = await self._in_each(self._reannouncement.unconfirmed, self._reannouncement.confirm)
             if failed:
                 log.info("connections not confirmed", shards=failed)
 

@@ -16,6 +16,7 @@ from gateway.chat import ChatPublisher
 from gateway.chat_stream import ChatStream
 from gateway.connection import Connection
 from gateway.drain import Drain
+from gateway.entering import Entering
 from gateway.fanout import Recipient
 from gateway.heartbeat import Heartbeat
 from gateway.history import History, Stored
@@ -23,17 +24,20 @@ from gateway.http_messages import messages_router
 from gateway.http_rooms import rooms_router
 from gateway.identity import Authenticator, Unauthorized
 from gateway.lease import Lease
+from gateway.leaves import Leaves
 from gateway.limits import Limits
 from gateway.membership import Membership
 from gateway.metrics import GatewayMetrics, Gauges
 from gateway.pace import Pace
 from gateway.presence_client import PresenceClient
+from gateway.reannouncement import Reannouncement
 from gateway.resume import Resumes
 from gateway.resync import Resync
 from gateway.room import Room
 from gateway.rooms import Rooms
 from gateway.settings import GatewaySettings
 from gateway.shedding import Shedding
+from gateway.under_way import UnderWay
 from gateway.upgrade import AwaitingHead, Handshake, HttpProtocol, Refused
 from gateway.websocket import FrameLimits, WebSocketProtocol, use_fast_transports
 from gateway.wheel import Wheel
@@ -96,34 +100,44 @@ class Gateway:
             count=lambda result: self.metrics.resumes.labels(result=result).inc(),
         )
         self._presence = PresenceClient(chassis.bus, late_join=self.connection_is_present)
+        self._under_way = UnderWay(chassis.tasks)
+        leaves = Leaves(self._presence, self._under_way)
+        entering = Entering(self.gateway_id, self._presence, self.metrics)
         self._membership = Membership(
-            self.gateway_id,
             self._rooms,
             self._presence,
-            chassis.tasks,
+            entering,
+            leaves,
+            self._under_way,
             self.metrics,
             self._backfill,
             resumes,
-            connections=self._connections,
             join_deadline_seconds=own.join_deadline_seconds,
+        )
+        self._reannouncement = Reannouncement(
+            self.gateway_id,
+            self._rooms,
+            self._presence,
+            self.metrics,
+            entering,
+            leaves,
+            self._under_way,
+            connections=self._connections,
         )
         self._lease = Lease(chassis.bus, self.gateway_id, lapsed=lambda: self._resync.doubt("the lease had lapsed"))
         self._resync = Resync(
-            self._rooms, self._membership, self._presence, self.metrics, chassis.tasks, renew_lease=self._lease.renew
+            self._rooms,
+            self._reannouncement,
+            self._presence,
+            self.metrics,
+            chassis.tasks,
+            renew_lease=self._lease.renew,
         )
         self._awaiting_head = AwaitingHead(own.handshake_seconds)
         self._heartbeat = Heartbeat(own, self._connections.values, self._awaiting_head, self.metrics)
         self._pace = Pace(own.turn_ms / 1000, lambda: self.metrics.traffic.received)
         self._drain = Drain(own, lambda: list(self._connections.values()))
-        self._shedding = Shedding(
-            chassis.bus,
-            self.gateway_id,
-            self._drain,
-            self.metrics,
-            connections=lambda: list(self._connections.values()),
-            per_second=own.shed_per_second,
-            spread_seconds=own.reconnect_spread_ms / 1000,
-        )
+        self._shedding = Shedding(chassis.bus, self.gateway_id, own, self._drain, self.metrics)
         self._server: HttpServer | None = None
         self.metrics.watch(
             Gauges(
@@ -206,7 +220,7 @@ class Gateway:
         await self._chat.settled()
         await self._drain.close_all()
         await self._chat.settled()
-        await self._membership.settled()
+        await self._under_way.settled()
         await self._lease.give_up()
 
     async def stop(self) -> None:
@@ -259,13 +273,13 @@ class Gateway:
         self._backfill.gap(room)
 
     def connection_is_present(self, place: Place) -> None:
-        self._membership.is_present(place)
+        self._reannouncement.is_present(place)
 
     def connection_is_missing(self, recipient: Recipient) -> None:
         """We were given up for dead, or cut off for long; the connection never left."""
         connection = self._connections.get(recipient.id)
         if connection is not None:
-            self._membership.restore(connection)
+            self._reannouncement.restore(connection)
 
     async def _send_digests(self) -> None:
         while True:

@@ -5,7 +5,7 @@ from pydantic_settings import SettingsConfigDict
 
 from services.settings import Settings
 
-JWT_SECRET_MIN_BYTES = 32
+SECRET_MIN_BYTES = 32
 """RFC 7518 section 3.2: a key of at least the size of the hash."""
 
 
@@ -23,10 +23,16 @@ class GatewaySettings(Settings):
 
     jwt_secret: SecretStr | None = Field(
         None,
-        min_length=JWT_SECRET_MIN_BYTES,
+        min_length=SECRET_MIN_BYTES,
         description="HS256 secret of access tokens, 32 bytes or more; without it no token is accepted.",
     )
-    guests: bool = Field(False, description="Let in those without a token, under a new random user id.")
+    guests: bool = Field(False, description="Let in those without a token, under a random user id.")
+    guest_secret: SecretStr | None = Field(
+        None,
+        min_length=SECRET_MIN_BYTES,
+        description="Signs the random ids of guests, so that they keep them when they come again; 32 bytes or more, "
+        "the same for all gateways. Without it a guest is known to one process only.",
+    )
 
     headers_max_bytes: int = Field(65_536, ge=1024, description="Size of a request head.")
     handshake_seconds: float = Field(10.0, gt=0, description="From accept to a complete request head.")

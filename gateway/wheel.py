@@ -1,28 +1,32 @@
 """When rooms send what their members' cursors did: a timer wheel that all rooms share.
 
-A room that has been quiet for a tick has its turn at once; one that is busy has one turn per tick. Rooms are spread
-over the slots of a tick, so that their work does not come all at the same moment; those of one slot share a wake-up.
+A room that has been quiet for a tick has its turn at once. After that a turn comes a tick after the first move that it
+has not sent yet: nothing waits longer than a tick, and all that comes meanwhile goes with it. Rooms whose time comes
+within the same slot of the wheel share a wake-up.
 
-The slots follow the wall clock, so that the gateways of a room have its turn at the same time: what they tell each
-other then arrives within one slot, and each member gets it in one write with what happened here. Where the clocks
-differ this costs a write more, and nothing else.
+Gateways of one room take their turns together: the first one's batch gives the others theirs. What they tell each other
+then arrives within two slots, and each member gets it in one write with what happened here.
 """
 
 import asyncio
-import time
 from typing import Protocol
 
-_SLOTS = 8
+_SLOTS = 16
+"""Of a tick."""
+_RING = 32
+_DELIVERED_AFTER = 2
+"""Slots, so that what other gateways have to say to a turn is delivered with it."""
+NEVER = -1
 
 
 class Turning(Protocol):
-    slot: int
-    """Any number; those with the same remainder share a slot."""
+    turn_at: int
+    """Position of the wheel at which the room has its turn; set here, `NEVER` while it has asked for none."""
     turned_at: float
     """Event loop time of the last turn; set here."""
 
     def turn(self) -> None:
-        """Must not raise."""
+        """Must not raise. Does nothing when there is nothing to send."""
 
     def deliver(self) -> None:
         """Must not raise."""
@@ -32,10 +36,11 @@ class Wheel:
     def __init__(self, tick_seconds: float) -> None:
         self._tick_seconds = tick_seconds
         self._width_seconds = tick_seconds / _SLOTS
-        self._waiting: list[list[Turning]] = [[] for _ in range(_SLOTS)]
-        self._delivering: list[Turning] = []
+        self._turning: list[list[Turning]] = [[] for _ in range(_RING)]
+        self._delivering: list[list[Turning]] = [[] for _ in range(_RING)]
         self._count = 0
         self._position = 0
+        """The last slot that was seen to."""
         self._armed = False
 
     def ask(self, room: Turning) -> None:
@@ -46,42 +51,56 @@ class Wheel:
             room.turned_at = now
             loop.call_soon(room.turn)
             return
-        self._waiting[room.slot % _SLOTS].append(room)
-        self._count += 1
-        self._arm()
+        room.turn_at = int((now + self._tick_seconds) / self._width_seconds)
+        self._turning[room.turn_at % _RING].append(room)
+        self._wait(now)
+
+    def join(self, room: Turning) -> None:
+        """Another gateway has had its turn for the room: one that waits here comes now, unless one has just been."""
+        now = asyncio.get_running_loop().time()
+        if room.turn_at != NEVER and now - room.turned_at >= self._tick_seconds / 2:
+            self._turn(room, now)
 
     def ask_delivery(self, room: Turning) -> None:
-        """The room wants to deliver when the slot is over. To be called once per delivery."""
-        self._delivering.append(room)
-        self._arm()
+        """The room wants to deliver soon. To be called once per delivery."""
+        now = asyncio.get_running_loop().time()
+        self._delivering[(int(now / self._width_seconds) + _DELIVERED_AFTER) % _RING].append(room)
+        self._wait(now)
 
-    def _arm(self) -> None:
-        if self._armed:
-            return
-        self._armed = True
-        self._position = int(time.time() / self._width_seconds)
-        self._schedule()
+    def _wait(self, now: float) -> None:
+        self._count += 1
+        if not self._armed:
+            self._armed = True
+            self._position = int(now / self._width_seconds)
+            self._schedule()
 
     def _schedule(self) -> None:
-        """Also when the wall clock was set back the next slot comes after one slot's time at the latest."""
-        delay = (self._position + 1) * self._width_seconds - time.time()
-        asyncio.get_running_loop().call_later(min(max(0.0, delay), self._width_seconds), self._advance)
+        asyncio.get_running_loop().call_at((self._position + 1) * self._width_seconds, self._advance)
 
     def _advance(self) -> None:
-        """Give their turn to all slots whose time has come, each once however late we are."""
+        """See to all slots whose time has come, each once however late we are."""
         now = asyncio.get_running_loop().time()
-        delivering, self._delivering = self._delivering, []
-        position = int(time.time() / self._width_seconds)
-        reached = max(position, self._position + 1)
-        for passed in range(max(self._position + 1, reached - _SLOTS + 1), reached + 1):
-            rooms, self._waiting[passed % _SLOTS] = self._waiting[passed % _SLOTS], []
-            self._count -= len(rooms)
-            for room in rooms:
-                room.turned_at = now
-                room.turn()
-        for room in delivering:
-            room.deliver()
-        self._armed = bool(self._count or self._delivering)
+        reached = max(int(now / self._width_seconds), self._position + 1)
+        for position in range(max(self._position + 1, reached - _RING + 1), reached + 1):
+            turning, delivering = self._take(self._turning, position), self._take(self._delivering, position)
+            for room in turning:
+                # One that joined the turn of another gateway since it asked may have asked anew.
+                if NEVER < room.turn_at <= position:
+                    self._turn(room, now)
+            for room in delivering:
+                room.deliver()
+        self._position = reached
+        self._armed = self._count > 0
         if self._armed:
-            self._position = reached if position >= self._position else position
             self._schedule()
+
+    def _take(self, ring: list[list[Turning]], position: int) -> list[Turning]:
+        rooms, ring[position % _RING] = ring[position % _RING], []
+        self._count -= len(rooms)
+        return rooms
+
+    @staticmethod
+    def _turn(room: Turning, now: float) -> None:
+        room.turn_at = NEVER
+        room.turned_at = now
+        room.turn()

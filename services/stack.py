@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import random
+import secrets
 import signal
 import sys
 from collections.abc import Iterator
@@ -150,9 +151,20 @@ class Stack:
             child = self._service(f"gateway-{index}", "gateway", nats_url, workers=options.workers)
             child.url = f"http://127.0.0.1:{port}"
             child.environment |= {"STUDYROOM_GATEWAY_PORT": str(port)}
-            if "STUDYROOM_GATEWAY_GUESTS" not in os.environ:
-                child.environment["STUDYROOM_GATEWAY_GUESTS"] = "true"
+            child.environment |= self._guest_environment()
             yield child
+
+    def _guest_environment(self) -> dict[str, str]:
+        """Guests are let in, and stay who they are across gateways and restarts; unless the environment says else."""
+        ours = {"STUDYROOM_GATEWAY_GUESTS": "true", "STUDYROOM_GATEWAY_GUEST_SECRET": self._guest_secret()}
+        return {variable: value for variable, value in ours.items() if variable not in os.environ}
+
+    def _guest_secret(self) -> str:
+        path = self._options.data_dir / "guest-secret"
+        if not path.exists():
+            path.touch(mode=0o600)
+            path.write_text(secrets.token_hex(32), "ascii")
+        return path.read_text("ascii")
 
     def _service(self, name: str, service: str, nats_url: str, *, workers: int = 1) -> Child:
         admin_port = free_ports(workers)

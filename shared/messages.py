@@ -100,6 +100,8 @@ class WelcomePayload(_Part):
     """Unix milliseconds."""
     chat_retry_seconds: int | None = Field(default=None, exclude_if=_is_none)
     """For so long chat that is sent again with its `id` is recognised; later it would be stored twice."""
+    guest_token: str | None = Field(default=None, exclude_if=_is_none)
+    """A guest that connects again with `?guest_token=` is the same user; nobody else can be."""
 
 
 class JoinedRoomPayload(_Part):

@@ -201,6 +201,29 @@ async def test_a_client_connects_by_either_gateway_and_keeps_its_own_user(stack:
         assert isinstance(ann, Client)
 
 
+async def test_a_guest_that_comes_back_on_another_gateway_within_the_grace_period_was_never_gone(
+    stack: EmbeddedStack, room: str
+):
+    here, there = stack.gateways
+    watcher, guest = await Client.connect(here), await Client.connect(here, username="Ada")
+    await watcher.join(room)
+    await guest.join(room)
+    await watcher.expect("UserJoined")
+    await guest.drop()
+    again = await Client.connect(f"{there}?guest_token={guest.welcome['guest_token']}")
+    roster = await again.join(room)
+    await watcher.settle()
+    await again.close()
+    left = await watcher.expect("UserLeft")
+    await watcher.close()
+
+    assert again.user == guest.user
+    assert sorted(user["user_id"] for user in roster["users"]) == sorted([watcher.user, guest.user])
+    assert watcher.types().count("UserJoined") == 1
+    assert left["user_id"] == guest.user
+    assert watcher.types().count("UserLeft") == 1
+
+
 async def test_a_roster_larger_than_a_message_of_nats_reaches_the_joiner(stack: EmbeddedStack, room: str):
     """Many members with the longest avatar addresses there may be, joined past the gateways."""
     profile = Profile(username="Ann", avatar_url="https://" + "a" * 1990)

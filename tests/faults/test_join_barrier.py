@@ -26,9 +26,15 @@ from tests.support.waiting import eventually, wait_until
 
 SLOW_SECONDS = 0.4
 """Far longer than a join takes, on a busy machine too."""
+ROUTE_CONNECTIONS = 4
+"""Between two servers: nats-server's pool of three, and one for its system account."""
 JOINS = 500
 AT_ONCE = 25
 WITHOUT_BARRIER = Path(__file__).parent / "without_join_barrier.py"
+
+
+def _routes(server: NatsServer) -> int:
+    return int(server.monitor("routez").get("num_routes", 0))
 
 
 @contextmanager
@@ -42,10 +48,14 @@ def slow_cluster(directory: Path) -> Iterator[list[NatsServer]]:
         ]
         servers = [clustered_nats_server(directory, node) for node in nodes]
         try:
-            # The slow route is made first, so that no server learns a faster way from the third.
+            # All connections of the slow route are made first: one that is missing when the third server tells each of
+            # the other two where the other is would be made straight there.
             for server in servers[:2]:
                 server.start()
-            wait_until(lambda: servers[0].monitor("routez").get("num_routes", 0) >= 1, "the slow route is up")
+            both = servers[:2]
+            wait_until(
+                lambda: all(_routes(server) == ROUTE_CONNECTIONS for server in both), "the slow route is complete"
+            )
             servers[2].start()
             for server in servers:
                 server.wait_ready()
@@ -168,6 +178,7 @@ async def test_no_event_is_missed_when_500_fresh_rooms_are_joined_over_slow_rout
                 process.wait_ready(60)
             assert await count_wrong_rosters(servers[1], near_url, far.url, near.url) == 0
             retries = far.metric("studyroom_gateway_join_barrier_retries_total")
+            assert retries > 0, "the way from the gateway to the leader was not slow"
             without = await count_wrong_rosters(servers[1], near_url, broken.url, near.url, until_first=True)
         finally:
             for process in started:

@@ -6,20 +6,20 @@ Run instead of `studyroom gateway`, to show that the checker can fail.
 import asyncio
 
 from gateway.connection import Connection
-from gateway.membership import Membership
+from gateway.reannouncement import Reannouncement
 from services.cli import main
 
 
-async def _announce(_membership: Membership, _shard: int) -> None:
+async def _announce(_reannouncement: Reannouncement, _shard: int) -> None:
     """Say nothing."""
 
 
-def _restore(_membership: Membership, _connection: Connection) -> asyncio.Task[None]:
+def _restore(_reannouncement: Reannouncement, _connection: Connection) -> asyncio.Task[None]:
     return asyncio.ensure_future(asyncio.sleep(0))
 
 
-Membership.announce = _announce  # type: ignore[method-assign,assignment]
-Membership.restore = _restore  # type: ignore[method-assign,assignment]
+Reannouncement.announce = _announce  # type: ignore[method-assign,assignment]
+Reannouncement.restore = _restore  # type: ignore[method-assign,assignment]
 
 if __name__ == "__main__":
     main()

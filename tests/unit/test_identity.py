@@ -24,8 +24,10 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch):
         monkeypatch.delenv(variable, raising=False)
 
 
-def authenticator(secret: str | None = SECRET, *, guests: bool = False) -> Authenticator:
-    values: dict[str, Any] = {"guests": guests, "jwt_secret": secret}
+def authenticator(
+    secret: str | None = SECRET, *, guests: bool = False, guest_secret: str | None = None
+) -> Authenticator:
+    values: dict[str, Any] = {"guests": guests, "jwt_secret": secret, "guest_secret": guest_secret}
     return Authenticator(GatewaySettings(**values))
 
 
@@ -237,3 +239,78 @@ def test_a_bad_token_does_not_make_a_guest():
 def test_an_empty_token_does_not_make_a_guest():
     with pytest.raises(Unauthorized):
         authenticator(guests=True).identify({"access_token": ""}, {})
+
+
+def guest_token(gate: Authenticator, query: dict[str, str] | None = None) -> tuple[UserId, str]:
+    identity = gate.identify(query or {}, {})
+    assert identity.guest_token is not None
+    return identity.user, identity.guest_token
+
+
+def test_a_guest_that_comes_again_is_the_same_user_whatever_the_name_on_every_gateway_with_the_secret():
+    user, shown = guest_token(authenticator(guests=True, guest_secret=SECRET))
+    elsewhere = authenticator(guests=True, guest_secret=SECRET)
+    assert elsewhere.identify({"guest_token": shown, "username": "Ada"}, {}).user == user
+    assert elsewhere.identify({"guest_token": shown, "username": "Bob"}, {}).user == user
+
+
+def test_a_guest_gets_a_new_token_each_time():
+    gate = authenticator(guests=True, guest_secret=SECRET)
+    user, shown = guest_token(gate)
+    assert guest_token(gate, {"guest_token": shown})[0] == user
+
+
+def forged(**claims: object) -> str:
+    whole = {"sub": USER, "aud": "studyroom guest", "exp": int(time.time()) + HOUR, **claims}
+    return jwt.encode({claim: value for claim, value in whole.items() if value is not None}, SECRET, "HS256")
+
+
+def test_what_forged_makes_would_be_taken_if_nothing_were_wrong_with_it():
+    assert authenticator(guests=True, guest_secret=SECRET).identify({"guest_token": forged()}, {}).user == USER
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "",
+        "nonsense",
+        "\ud800",
+        forged(exp=1),
+        forged(exp=None),
+        forged(aud=None),
+        forged(aud="another"),
+        forged(sub="not an id"),
+        forged(sub=None),
+        jwt.encode({"sub": USER, "aud": "studyroom guest", "exp": 9_999_999_999}, "k" * 40, "HS256"),
+        jwt.encode({"sub": USER, "aud": "studyroom guest", "exp": 9_999_999_999}, "", "none"),
+        token(),
+    ],
+)
+def test_who_shows_a_guest_token_that_is_not_ours_is_somebody_new(shown: str):
+    identity = authenticator(guests=True, guest_secret=SECRET).identify({"guest_token": shown}, {})
+    assert identity.user != USER
+    assert identity.guest_token
+
+
+def test_without_a_secret_a_guest_is_known_to_its_process_only():
+    gate = authenticator(guests=True)
+    user, shown = guest_token(gate)
+    assert gate.identify({"guest_token": shown}, {}).user == user
+    assert authenticator(guests=True).identify({"guest_token": shown}, {}).user != user
+
+
+def test_a_guest_token_is_no_access_token_even_under_the_same_secret():
+    gate = authenticator(guests=True, guest_secret=SECRET)
+    _, shown = guest_token(gate)
+    with pytest.raises(Unauthorized):
+        gate.identify({"access_token": shown}, {})
+
+
+def test_who_has_an_access_token_gets_no_guest_token():
+    assert authenticator(guests=True).identify({"access_token": token()}, {}).guest_token is None
+
+
+def test_where_guests_are_not_let_in_a_guest_token_helps_nobody():
+    _, shown = guest_token(authenticator(guests=True, guest_secret=SECRET))
+    with pytest.raises(Unauthorized):
+        authenticator(guest_secret=SECRET).identify({"guest_token": shown}, {})

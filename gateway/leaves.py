@@ -1,0 +1,64 @@
+"""Telling presence who has left, until it has heard it.
+
+Each stay of a connection in a room has a name of its own, so a leave that reaches presence late, or twice, cannot end
+the next stay. All the same a connection's next join of a room waits until presence has confirmed its leave: the others
+see both.
+"""
+
+import asyncio
+from collections import Counter
+
+from gateway.presence_client import PresenceClient, PresenceRefused
+from gateway.under_way import UnderWay
+from services import logs
+from shared.ids import ConnectionId, RoomId, StayId, connection_of
+from shared.presence import LeaveRequest, Place
+from shared.subjects import shard_of
+
+log = logs.get(__name__)
+
+
+class Leaves:
+    def __init__(self, presence: PresenceClient, under_way: UnderWay) -> None:
+        self._presence = presence
+        self._under_way = under_way
+        self._untold = Counter[Place]()
+        """Leaves that presence may not have been told of yet."""
+        self._last: dict[tuple[ConnectionId, RoomId], asyncio.Task[None]] = {}
+
+    def __contains__(self, place: Place) -> bool:
+        """Whether presence may not have been told yet that nobody is there any more."""
+        return place in self._untold
+
+    def in_shard(self, shard: int) -> set[StayId]:
+        """Stays that have ended, and of which presence may not have been told yet."""
+        return {place.connection for place in self._untold if shard_of(place.room) == shard}
+
+    async def told(self, connection: ConnectionId, room: RoomId) -> None:
+        """Returns when presence has heard of the connection's last leave of the room."""
+        last = self._last.get((connection, room))
+        if last is not None:
+            await asyncio.shield(last)
+
+    def tell(self, place: Place, *, lost: bool) -> None:
+        """`lost`: its user keeps the place for the grace period."""
+        self._untold[place] += 1
+        key = connection_of(place.connection), place.room
+        task = self._last[key] = self._under_way.begin("leave", self._leave(place, lost=lost))
+
+        def ended(_task: asyncio.Task[None]) -> None:
+            self._untold[place] -= 1
+            if not self._untold[place]:
+                del self._untold[place]
+            if self._last.get(key) is task:
+                del self._last[key]
+
+        task.add_done_callback(ended)
+
+    async def _leave(self, place: Place, *, lost: bool) -> None:
+        """Asks until presence answers."""
+        request = LeaveRequest.model_construct(room=place.room, user=place.user, connection=place.connection, lost=lost)
+        try:
+            await self._presence.leave(request)
+        except PresenceRefused as error:
+            log.error("a leave was refused", error=str(error), room=place.room)

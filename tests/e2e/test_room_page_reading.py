@@ -1,0 +1,125 @@
+"""What the page shows of the chat: what is new, what is older, what was not sent."""
+
+from uuid import uuid4
+
+from playwright.async_api import expect
+
+from tests.support.browser import LAPTOP, Line, Person, Visitors, with_chromium
+from tests.support.processes import EmbeddedStack
+from tests.support.waiting import eventually
+
+pytestmark = with_chromium
+
+HIDE = """(hidden) => {
+  Object.defineProperty(document, "visibilityState", { configurable: true, get: () => hidden ? "hidden" : "visible" })
+  document.dispatchEvent(new Event("visibilitychange"))
+}"""
+
+
+async def test_what_was_said_while_the_tab_was_hidden_is_counted_in_its_title_and_marked(pair: tuple[Person, Person]):
+    ada, grace = pair
+    await ada.say("before")
+    await expect(grace.messages).to_have_count(1)
+    name = await grace.page.title()
+
+    await grace.page.evaluate(HIDE, True)
+    await ada.say("while you were away")
+    await ada.say("and again")
+    await expect(grace.page).to_have_title(f"(2) {name}")
+
+    await grace.page.evaluate(HIDE, False)
+    await expect(grace.page).to_have_title(name)
+    rows = grace.log.get_by_role("listitem")
+    await expect(rows.nth(1)).to_have_text("New")
+    await expect(rows.nth(2)).to_contain_text("while you were away")
+    await grace.say("thanks")
+    await expect(grace.log.locator(".new")).to_have_count(0)
+
+
+async def test_who_reads_further_up_is_not_torn_away_and_is_led_to_what_is_new(pair: tuple[Person, Person]):
+    ada, grace = pair
+    for number in range(30):
+        await ada.say(f"line {number}")
+    await expect(grace.messages).to_have_count(30)
+    await expect(grace.messages.last).to_be_in_viewport()
+
+    await grace.log.evaluate("(log) => { log.scrollTop = 0 }")
+    await expect(grace.page.get_by_role("button", name="To the newest")).to_be_visible()
+    await ada.say("news")
+    await expect(grace.page.get_by_role("button", name="1 new message")).to_be_visible()
+    assert await grace.log.evaluate("(log) => log.scrollTop") == 0
+
+    await grace.page.get_by_role("button", name="1 new message").click()
+    await expect(grace.messages.last).to_be_in_viewport()
+    await expect(grace.page.get_by_role("button", name="new message")).to_have_count(0)
+
+
+async def test_a_newcomer_reads_the_newest_messages_and_older_ones_when_asked(
+    visitors: Visitors, stack: EmbeddedStack, room: str
+):
+    ada = await visitors.open(stack.gateways[0], room)
+    await ada.enter("Ada")
+    said = [f"line {number}" for number in range(60)]
+    for text in said:
+        await ada.say(text)
+    await expect(ada.log.locator("[data-state=sent]")).to_have_count(60)
+
+    late = await visitors.open(stack.gateways[1], room)
+    await late.enter("Late")
+    await expect(late.messages).to_have_text(said[10:])
+
+    await late.page.get_by_role("button", name="Show earlier messages").click()
+    await expect(late.messages).to_have_text(said)
+    await expect(late.page.get_by_role("button", name="Show earlier messages")).to_have_count(0)
+
+
+async def test_a_message_that_was_refused_says_so_and_can_be_sent_again(
+    visitors: Visitors, stack: EmbeddedStack, room: str
+):
+    ada, line = await visitors.open(stack.gateways[0], room), Line(lost='"Chat"')
+    await line.watch(ada)
+    await ada.enter("Ada")
+    await ada.say("too fast")
+    await eventually(lambda: line.lost_messages, "the chat")
+    line.say("Error", code="chat_too_long", message="too long", id=line.lost_messages[0]["payload"]["id"])
+
+    await expect(ada.log).to_contain_text("Not sent: too long")
+    await ada.log.get_by_role("button", name="Edit").click()
+    await expect(ada.messages).to_have_count(0)
+    await expect(ada.field).to_have_value("too fast")
+    await expect(ada.state).to_have_text("Connected")
+
+    line.lost = "nothing"
+    await ada.field.press("Enter")
+    await expect(ada.log.locator("[data-state=sent]")).to_have_count(1)
+
+
+async def test_a_message_that_was_never_answered_is_sent_again_after_a_reconnect(
+    visitors: Visitors, stack: EmbeddedStack, room: str
+):
+    ada, line = await visitors.open(stack.gateways[0], room), Line(lost='"Chat"')
+    grace = await visitors.open(stack.gateways[1], room)
+    await line.watch(ada)
+    await ada.enter("Ada")
+    await grace.enter("Grace")
+    await ada.say("lost on the way")
+    await eventually(lambda: line.lost_messages, "the chat")
+    await expect(ada.log).to_contain_text("Sending…")
+
+    line.lost = "nothing"
+    await line.close(1001)
+
+    await expect(ada.log.locator("[data-state=sent]")).to_have_count(1)
+    await expect(grace.messages).to_have_text(["lost on the way"])
+
+
+async def test_what_cannot_be_recovered_is_said(visitors: Visitors, stack: EmbeddedStack, room: str):
+    ada, line = await visitors.open(stack.gateways[0], room, viewport=LAPTOP), Line()
+    await line.watch(ada)
+    await ada.enter("Ada")
+
+    line.say("ChatReset", room_id=room, epoch=str(uuid4()), last_seq=0)
+
+    await expect(ada.log).to_contain_text("Some messages could not be recovered.")
+    await ada.say("here we go on")
+    await expect(ada.log.locator("[data-state=sent]")).to_have_count(1)

@@ -1,0 +1,26 @@
+import { NEVER } from "./core/never.js"
+
+/** One timer, set to a time of the clock; setting it again takes the place of the time before. It may ring early. */
+export class Alarm {
+  #timer: ReturnType<typeof setTimeout> | undefined
+  #at = NEVER
+  readonly #now: () => number
+  readonly #ring: () => void
+
+  constructor(now: () => number, ring: () => void) {
+    this.#now = now
+    this.#ring = ring
+  }
+
+  set(at: number): void {
+    if (at === this.#at) return
+    clearTimeout(this.#timer)
+    this.#at = at
+    if (at === NEVER) return
+    const ring = () => {
+      this.#at = NEVER
+      this.#ring()
+    }
+    this.#timer = setTimeout(ring, at - this.#now())
+  }
+}

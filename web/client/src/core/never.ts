@@ -1,0 +1,2 @@
+/** A time that does not come. */
+export const NEVER = Number.POSITIVE_INFINITY

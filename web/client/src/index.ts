@@ -1,0 +1,3 @@
+export { StudyroomClient } from "./client.js"
+export type * from "./protocol.js"
+export type * from "./types.js"

@@ -1,0 +1,17 @@
+import { createContext, createElement, type ReactNode, useContext } from "react"
+import type { Client } from "../types.js"
+
+const Current = createContext<Client | null>(null)
+
+/** Offers a client to the hooks of the components inside. */
+export function StudyroomProvider({ client, children }: { client: Client; children?: ReactNode }): ReactNode {
+  return createElement(Current.Provider, { value: client }, children)
+}
+
+/** The client of the nearest `StudyroomProvider`. Throws Error outside of one. */
+export function useClient(): Client {
+  const client = useContext(Current)
+  if (client === null)
+    throw new Error("useClient and the hooks of a room need a <StudyroomProvider> around them")
+  return client
+}

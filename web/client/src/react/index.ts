@@ -1,0 +1,15 @@
+export { StudyroomProvider, useClient } from "./context.js"
+export {
+  type Chat,
+  useChat,
+  useConnection,
+  useCursor,
+  useCursors,
+  useOthers,
+  useRoom,
+  useSelf,
+  useStudyroom,
+  useStudyroomEvent,
+  useTyping,
+} from "./hooks.js"
+export { type LastMessage, type UseWebSocket, useWebSocket } from "./use-web-socket.js"

@@ -1,0 +1,58 @@
+/** Values that are observed, and changes that are told together: who is told of one sees all of them. */
+
+import { Listeners } from "./listeners.js"
+import type { Readable } from "./types.js"
+
+export class Changes {
+  #depth = 0
+  #stores = new Set<{ tell(): void }>()
+  #events: (() => void)[] = []
+
+  /** Do something that changes values; who is to be told is told at the end. */
+  run(work: () => void): void {
+    this.#depth += 1
+    try {
+      work()
+    } finally {
+      this.#depth -= 1
+      if (this.#depth === 0) this.#tell()
+    }
+  }
+
+  changed(store: { tell(): void }): void {
+    this.#stores.add(store)
+  }
+
+  /** Tell this after the values. */
+  after(tell: () => void): void {
+    this.#events.push(tell)
+  }
+
+  #tell(): void {
+    const [stores, events] = [this.#stores, this.#events]
+    this.#stores = new Set()
+    this.#events = []
+    for (const store of stores) store.tell()
+    for (const tell of events) tell()
+  }
+}
+
+export class Store<T> implements Readable<T> {
+  #value: T
+  readonly #changes: Changes
+  readonly #listeners = new Listeners()
+  readonly get = (): T => this.#value
+  readonly subscribe = this.#listeners.add
+  readonly tell = this.#listeners.tell
+
+  constructor(changes: Changes, value: T) {
+    this.#changes = changes
+    this.#value = value
+  }
+
+  set(value: T): void {
+    if (Object.is(value, this.#value)) return
+    this.#value = value
+    this.#changes.changed(this)
+  }
+}

@@ -1,0 +1,108 @@
+/** What stands before the gateways: a TCP load balancer, and a network that can fail. */
+
+import { connect, createServer, type Server, type Socket } from "node:net"
+import type { Gateway } from "./stack.js"
+
+export class Balancer {
+  #server: Server = createServer((client) => this.#accept(client))
+  #pairs = new Map<Socket, { gateway: Socket; to: string }>()
+  #up = true
+  #stalled = false
+  #prefer: string | null = null
+  /** Request lines that came, the newest last. */
+  readonly requests: string[] = []
+  /** When connections came, as of `performance.now()`. */
+  readonly arrivals: number[] = []
+  readonly #gateways: () => Gateway[]
+
+  constructor(gateways: () => Gateway[]) {
+    this.#gateways = gateways
+  }
+
+  async start(): Promise<void> {
+    await new Promise<void>((resolve) => this.#server.listen(0, "127.0.0.1", resolve))
+  }
+
+  stop(): void {
+    this.cut()
+    this.#server.close()
+  }
+
+  get url(): string {
+    const address = this.#server.address()
+    if (address === null || typeof address === "string") throw new Error("the balancer does not listen")
+    return `ws://127.0.0.1:${address.port}/ws`
+  }
+
+  /** The gateway that new connections go to, for as long as it takes them. */
+  prefer(name: string): void {
+    this.#prefer = name
+  }
+
+  /** Connections break, and new ones too. */
+  cut(): void {
+    this.#up = false
+    for (const [client, { gateway }] of this.#pairs) {
+      client.resetAndDestroy()
+      gateway.resetAndDestroy()
+    }
+  }
+
+  /** Nothing comes through any more, and nobody is told. */
+  stall(): void {
+    this.#stalled = true
+    for (const [client, { gateway }] of this.#pairs) {
+      client.unpipe().pause()
+      gateway.unpipe().pause()
+    }
+  }
+
+  /** All is well again; what was stalled stays so. */
+  mend(): void {
+    this.#up = true
+    this.#stalled = false
+  }
+
+  /** The gateway that the newest connection goes to. */
+  get newest(): string {
+    const newest = [...this.#pairs.values()].at(-1)
+    if (!newest) throw new Error("no connection")
+    return newest.to
+  }
+
+  #accept(client: Socket): void {
+    this.arrivals.push(performance.now())
+    client.on("error", () => {})
+    if (!this.#up) {
+      client.resetAndDestroy()
+      return
+    }
+    if (this.#stalled) return
+    const gateways = this.#gateways().sort((a) => (a.name === this.#prefer ? -1 : 1))
+    this.#forward(client, gateways)
+  }
+
+  #forward(client: Socket, [first, ...others]: Gateway[]): void {
+    if (!first) {
+      client.resetAndDestroy()
+      return
+    }
+    const gateway = connect(Number(first.url.port), first.url.hostname)
+    gateway.once("connect", () => {
+      this.#pairs.set(client, { gateway, to: first.name })
+      client.once("data", (head) => this.requests.push(String(head).split("\r\n", 1)[0] ?? ""))
+      client.pipe(gateway).pipe(client)
+      gateway.once("close", () => this.#gone(client))
+      client.once("close", () => this.#gone(client))
+    })
+    gateway.once("error", () => {
+      if (!this.#pairs.has(client)) this.#forward(client, others)
+    })
+  }
+
+  #gone(client: Socket): void {
+    this.#pairs.get(client)?.gateway.destroy()
+    this.#pairs.delete(client)
+    client.destroy()
+  }
+}

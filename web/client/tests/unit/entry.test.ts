@@ -1,0 +1,62 @@
+import { expect, test } from "vitest"
+import { Entry } from "../../src/core/entry.js"
+import { NEVER } from "../../src/core/never.js"
+import type { ErrorCode } from "../../src/index.js"
+
+const [A, B] = ["550e8400-e29b-41d4-a716-44665544000a", "550e8400-e29b-41d4-a716-44665544000b"]
+const refusal = (code: ErrorCode) => ({ code, message: code })
+
+function asking(...rooms: string[]): Entry {
+  const entry = new Entry(() => 1)
+  for (const room of rooms) {
+    entry.want(room)
+    entry.asked()
+  }
+  return entry
+}
+
+test("a room may be named in any spelling of its id", () => {
+  const entry = asking(`urn:uuid:${A.toUpperCase()}`)
+  expect(entry.joined(A, "e")).toBe(true)
+  expect(entry.state).toMatchObject({ status: "joined", epoch: "e" })
+})
+
+test("the answer to an earlier join does not count", () => {
+  const entry = asking(A, B)
+  expect(entry.joined(A, "e")).toBe(false)
+  expect(entry.inside).toBe(false)
+  expect(entry.joined(B, "e")).toBe(true)
+})
+
+test("the refusal of an earlier join does not count", () => {
+  const entry = asking(A, B)
+  expect(entry.refused(refusal("room_full"))).toBe(NEVER)
+  expect(entry.state).toEqual({ status: "joining", roomId: B })
+  entry.refused(refusal("room_full"))
+  expect(entry.state).toMatchObject({ status: "refused", roomId: B, code: "room_full" })
+})
+
+test.each(["presence_unavailable", "chat_unavailable", "busy", "rate_limited", "internal"] as const)(
+  "%s means to ask again, later each time",
+  (code) => {
+    const entry = asking(A)
+    expect(entry.refused(refusal(code))).toBe(500)
+    entry.asked()
+    expect(entry.refused(refusal(code))).toBe(1000)
+    expect(entry.state.status).toBe("joining")
+  },
+)
+
+test("an error that is about no join changes nothing", () => {
+  const entry = asking(A)
+  entry.joined(A, "e")
+  expect(entry.refused(refusal("invalid_message"))).toBe(NEVER)
+  expect(entry.inside).toBe(true)
+})
+
+test("a lost connection leaves the room wanted", () => {
+  const entry = asking(A)
+  entry.joined(A, "e")
+  entry.lost()
+  expect(entry.state).toEqual({ status: "joining", roomId: A })
+})

@@ -1,0 +1,73 @@
+import { StudyroomClient } from "@studyroom/client"
+import { useEffect, useState } from "react"
+import { type Invitation, invitation, linkTo } from "./address"
+import { Entrance } from "./Entrance"
+import { named } from "./face"
+import { memory } from "./memory"
+import { Room } from "./Room"
+
+/** An address without a room becomes that of a new one. */
+function arrive(): Invitation {
+  const found = invitation(new URL(location.href))
+  if (found.found !== "room") history.replaceState(null, "", linkOf(found))
+  return found
+}
+
+function linkOf({ roomId }: Invitation): string {
+  return linkTo(roomId, new URL(location.href))
+}
+
+function enter({ roomId }: Invitation): StudyroomClient {
+  const client = new StudyroomClient({
+    url: new URL("ws", document.baseURI),
+    username: named(memory.name.get() ?? "", memory.emoji.get() ?? ""),
+    identity: memory.guestToken,
+  })
+  memory.room.set(roomId)
+  client.join(roomId)
+  client.connect()
+  return client
+}
+
+const first = arrive()
+
+export function App() {
+  const [invited, setInvited] = useState(first)
+  const [client, setClient] = useState<StudyroomClient | null>(null)
+  const [left, setLeft] = useState(false)
+
+  // A reload goes straight back; an effect, since only one of two renders of development may connect.
+  useEffect(() => {
+    if (memory.room.get() !== first.roomId) return
+    const entered = enter(first)
+    setClient(entered)
+    return () => entered.close()
+  }, [])
+
+  // Another link, put into the address of this tab.
+  useEffect(() => {
+    const another = () => {
+      const next = arrive()
+      if (next.roomId === invited.roomId) return
+      client?.close()
+      memory.seat.set(null)
+      setClient(null)
+      setInvited(next)
+      setLeft(false)
+    }
+    addEventListener("hashchange", another)
+    another() // it may have come before anybody listened
+    return () => removeEventListener("hashchange", another)
+  }, [invited, client])
+
+  const leave = () => {
+    client?.close()
+    memory.room.set(null)
+    memory.seat.set(null)
+    setClient(null)
+    setLeft(true)
+  }
+
+  if (client) return <Room client={client} roomId={invited.roomId} link={linkOf(invited)} onLeave={leave} />
+  return <Entrance invitation={invited} returning={left} onEnter={() => setClient(enter(invited))} />
+}

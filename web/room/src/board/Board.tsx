@@ -1,0 +1,73 @@
+import { useClient } from "@studyroom/client/react"
+import { type MouseEvent, useEffect, useRef } from "react"
+import { PlaceIcon } from "../icons"
+import { PLACES, type Place, spotIn } from "../places"
+import { CursorLayer } from "./cursors"
+
+interface Props {
+  seat: Place | null
+  onSit: (place: Place | null) => void
+}
+
+export function Board({ seat, onSit }: Props) {
+  const client = useClient()
+  const board = useRef<HTMLElement>(null)
+  const layer = useRef<HTMLDivElement>(null)
+
+  useEffect(() => {
+    const cursors = new CursorLayer(layer.current as HTMLElement, client)
+    return () => cursors.stop()
+  }, [client])
+
+  const point = ({ clientX, clientY }: { clientX: number; clientY: number }, at: Place | null = seat) => {
+    const box = (board.current as HTMLElement).getBoundingClientRect()
+    const x = fraction((clientX - box.left) / box.width)
+    const y = fraction((clientY - box.top) / box.height)
+    client.moveCursor(x, y, at?.id ?? null)
+  }
+
+  const settle = (place: Place) => {
+    const { x, y } = spotIn(place, client.self.get()?.userId ?? "")
+    client.moveCursor(x, y, place.id)
+  }
+
+  const press = (event: MouseEvent, pressed: Place) => {
+    const place = pressed === seat ? null : pressed
+    onSit(place)
+    const byKey = event.detail === 0
+    if (byKey && place) settle(place)
+    else if (!byKey) point(event, place)
+    else client.moveCursor(0.5, 0.55, null)
+  }
+
+  return (
+    <section
+      ref={board}
+      className="board panel"
+      aria-label="Board"
+      onPointerMove={(event) => point(event)}
+      onPointerDown={(event) => point(event)}
+      // Who goes elsewhere with the mouse is seen at their place.
+      onPointerLeave={({ pointerType }) => seat && pointerType === "mouse" && settle(seat)}
+    >
+      {PLACES.map((place) => (
+        <button
+          key={place.id}
+          type="button"
+          aria-pressed={place === seat}
+          data-place={place.id}
+          onClick={(event) => press(event, place)}
+        >
+          <PlaceIcon id={place.id} />
+          <span className="place-name">{place.name}</span>
+          <span className="dim">{place === seat ? "You sit here" : place.hint}</span>
+        </button>
+      ))}
+      <div ref={layer} className="cursors" aria-hidden="true" />
+    </section>
+  )
+}
+
+function fraction(value: number): number {
+  return Math.round(Math.min(1, Math.max(0, value)) * 10_000) / 10_000
+}

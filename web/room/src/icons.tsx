@@ -1,0 +1,31 @@
+/** Line drawings on a grid of 24, in the colour of the text around them. */
+
+function Icon({ path }: { path: string }) {
+  return (
+    <svg className="drawing" viewBox="0 0 24 24" aria-hidden="true">
+      <path d={path} />
+    </svg>
+  )
+}
+
+export const Sun = () => (
+  <Icon path="M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8zM12 2v2m0 16v2M4.9 4.9l1.4 1.400m11.3 11.300l1.5 1.500M2 12h2m16 0h2M4.9 19.100l1.4-1.400M17.6 6.300l1.5-1.4" />
+)
+export const Moon = () => <Icon path="M20 14.500A8.5 8.5 0 0 1 9.5 4 8.5 8.5 0 1 0 20 14.500z" />
+export const Link = () => (
+  <Icon path="M10 13.500a4 4 0 0 0 6 .4l3-3a4.2 4.2 0 0 0-6-6l-1.5 1.500M14 10.500a4 4 0 0 0-6-.4l-3 3a4.2 4.2 0 0 0 6 6l1.5-1.5" />
+)
+export const Door = () => <Icon path="M14 4h4a2 2 0 0 1 2 2v12a2 2 0 0 1-2 2h-4M10 8l-4 4 4 4M6 12h9" />
+export const Send = () => <Icon path="M4 12l16-8-6 16-3-7z" />
+export const Down = () => <Icon path="M12 5v14m-6-6l6 6 6-6" />
+
+const OF_PLACES: Record<string, string> = {
+  focus: "M5 5c2.5-1 5-.8 7 .7 2-1.5 4.5-1.7 7-.7v13c-2.5-1-5-.8-7 .7-2-1.5-4.5-1.7-7-.7zM12 5.700v13",
+  together:
+    "M9 11a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7zM2.5 20a6.5 6.5 0 0 1 13 0M16 4.500a3.5 3.5 0 0 1 0 6.300M18 14.500a6.5 6.5 0 0 1 3.5 5.5",
+  question:
+    "M8.5 9a3.5 3.5 0 1 1 5 3.200c-1 .5-1.5 1.2-1.5 2.300M12 18.200v.1M12 2.500a9.5 9.5 0 1 0 0 19 9.5 9.5 0 0 0 0-19z",
+  break: "M5 9h12v6a4 4 0 0 1-4 4H9a4 4 0 0 1-4-4zM17 10h1.500a2.5 2.5 0 0 1 0 5H17M9 3v2.500M13 3v2.5",
+}
+
+export const PlaceIcon = ({ id }: { id: string }) => <Icon path={OF_PLACES[id] ?? ""} />

@@ -1,0 +1,41 @@
+import { expect, it, vi } from "vitest"
+import { invitation, linkTo, roomName, uuid } from "../src/address"
+
+const ROOM = "550e8400-e29b-41d4-a716-446655440000"
+const page = (rest: string) => new URL(`https://study.example/rooms/${rest}`)
+
+it("finds the room in the fragment, in whatever case it was written", () => {
+  expect(invitation(page(`#${ROOM.toUpperCase()}`))).toEqual({ roomId: ROOM, found: "room" })
+})
+
+it("understands the older form of a link", () => {
+  expect(invitation(page(`?room=${ROOM}`))).toEqual({ roomId: ROOM, found: "room" })
+})
+
+it.each([
+  ["", "nothing"],
+  ["#", "nothing"],
+  ["#no-such-thing", "no room"],
+  ["#<script>", "no room"],
+])("makes a new room where the address %j names none", (rest, found) => {
+  expect(invitation(page(rest), () => "new")).toEqual({ roomId: "new", found })
+})
+
+it("makes links that lead to the room, on the page's own path", () => {
+  const link = linkTo(ROOM, page("?room=another#more"))
+  expect(link).toBe(`https://study.example/rooms/#${ROOM}`)
+  expect(invitation(new URL(link)).roomId).toBe(ROOM)
+})
+
+it("makes its own ids where the browser has no random UUID", () => {
+  vi.stubGlobal("crypto", { getRandomValues: (bytes: Uint8Array) => bytes.fill(255) })
+  expect(uuid()).toBe("ffffffff-ffff-4fff-bfff-ffffffffffff")
+  vi.unstubAllGlobals()
+})
+
+it("gives a room the same name everywhere, and most rooms different ones", () => {
+  expect(roomName(ROOM)).toBe(roomName(ROOM))
+  const names = new Set(Array.from({ length: 100 }, () => roomName(crypto.randomUUID())))
+  expect(names.size).toBeGreaterThan(80)
+  for (const name of names) expect(name).toMatch(/^[A-Z][a-z]+ [A-Z][a-z]+$/)
+})

@@ -1,0 +1,19 @@
+import react from "@vitejs/plugin-react"
+import { defineConfig } from "vite"
+
+const { STUDYROOM_GATEWAY: gateway = "http://127.0.0.1:8080" } = process.env
+
+export default defineConfig({
+  // Relative addresses, so that the page works behind any prefix of a proxy.
+  base: "./",
+  plugins: [react()],
+  build: {
+    outDir: "../../gateway/static",
+    emptyOutDir: true,
+    // Every file has an address of its own: the content security policy allows no data: URLs.
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+  },
+  // `npm run dev`: the page from here, everything else from a gateway that runs.
+  server: { proxy: { "/ws": { target: gateway, ws: true }, "/api": gateway } },
+})
