@@ -18,16 +18,16 @@ _SPREAD_FROM_CONNECTIONS = 100
 class Drain:
     def __init__(self, settings: GatewaySettings, connections: Callable[[], list[Connection]]) -> None:
         self._settings = settings
-        self._connections = connections
+        self.connections = connections
         self.active = False
 
     @property
     def remaining(self) -> int:
-        return len(self._connections()) if self.active else 0
+        return len(self.connections()) if self.active else 0
 
     async def close_all(self) -> None:
         """Returns when every socket has ended; one that does not answer is aborted after the close timeout."""
-        waiting = self._connections()
+        waiting = self.connections()
         random.shuffle(waiting)
         spread = self._settings.drain_spread_seconds if len(waiting) >= _SPREAD_FROM_CONNECTIONS else 0.0
         began = time.monotonic()
@@ -49,11 +49,11 @@ class Drain:
         connection.close(CloseCode.SERVICE_RESTART, reconnect_hint(wait_ms))
 
     async def _wait_closed(self, deadline: float) -> None:
-        while self._connections() and time.monotonic() < deadline:
+        while self.connections() and time.monotonic() < deadline:
             await asyncio.sleep(_STEP_SECONDS)
-        for connection in self._connections():
+        for connection in self.connections():
             connection.abort()
         # An aborted socket ends in a later turn of the loop, and only then its connection leaves.
         deadline = time.monotonic() + _ABORT_SECONDS
-        while self._connections() and time.monotonic() < deadline:
+        while self.connections() and time.monotonic() < deadline:
             await asyncio.sleep(_STEP_SECONDS)

@@ -136,15 +136,7 @@ class Gateway:
         self._pace = Pace(own.turn_ms / 1000, lambda: self.metrics.traffic.received)
         self._drain = Drain(own, lambda: list(self._connections.values()))
         self._door = Door(own, self._authenticator, self._drain)
-        self._shedding = Shedding(
-            chassis.bus,
-            self.gateway_id,
-            self._drain,
-            self.metrics,
-            connections=lambda: list(self._connections.values()),
-            per_second=own.shed_per_second,
-            spread_seconds=own.reconnect_spread_ms / 1000,
-        )
+        self._shedding = Shedding(chassis.bus, self.gateway_id, own, self._drain, self.metrics)
         self._server: HttpServer | None = None
         self.metrics.watch(
             Gauges(

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import Callable
 
 from pydantic import ValidationError
 
@@ -10,6 +9,7 @@ from gateway.balance import Load, Loads
 from gateway.connection import Connection
 from gateway.drain import Drain
 from gateway.metrics import GatewayMetrics
+from gateway.settings import GatewaySettings
 from services import logs
 from services.bus import Bus, Message
 from shared import subjects
@@ -30,24 +30,17 @@ class Shedding:
         self,
         bus: Bus,
         gateway: GatewayId,
+        settings: GatewaySettings,
         drain: Drain,
         metrics: GatewayMetrics,
-        *,
-        connections: Callable[[], list[Connection]],
-        per_second: int,
-        spread_seconds: float,
     ) -> None:
-        """`per_second`: how many are asked to go at the most; with 0 nothing is told and nobody is asked.
-
-        `spread_seconds`: how long they may take to come back.
-        """
+        """With `shed_per_second` 0 nothing is told and nobody is asked."""
         self._bus = bus
         self._gateway = gateway
         self._drain = drain
         self._metrics = metrics
-        self._connections = connections
-        self._per_second = per_second
-        self._loads = Loads(_KEPT_SECONDS, spread_seconds + _COUNTED_SECONDS)
+        self._per_second = settings.shed_per_second
+        self._loads = Loads(_KEPT_SECONDS, settings.reconnect_spread_ms / 1000 + _COUNTED_SECONDS)
 
     async def start(self) -> None:
         if self._per_second:
@@ -61,7 +54,7 @@ class Shedding:
             await asyncio.sleep(_STEP_SECONDS)
             if not self._per_second:
                 continue
-            connections = self._connections()
+            connections = self._drain.connections()
             if step % _ANNOUNCED_EVERY == 0:
                 load = Load(gateway=self._gateway, connections=len(connections), leaving=self._drain.active)
                 self._bus.publish(subjects.GATEWAY_LOADS, load.encode())
