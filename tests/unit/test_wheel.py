@@ -1,0 +1,120 @@
+"""When rooms have their turns. The event loop is real; what is asserted of time are lower bounds only."""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+
+from gateway.wheel import NEVER, Wheel
+
+TICK_SECONDS = 0.05
+SLOT_SECONDS = TICK_SECONDS / 16
+
+
+@dataclass
+class Room:
+    turn_at: int = NEVER
+    turned_at: float = 0.0
+    turns: list[float] = field(default_factory=list)
+    deliveries: list[float] = field(default_factory=list)
+    happened: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def turn(self) -> None:
+        self.turns.append(asyncio.get_running_loop().time())
+        self.happened.set()
+
+    def deliver(self) -> None:
+        self.deliveries.append(asyncio.get_running_loop().time())
+        self.happened.set()
+
+    async def next(self) -> None:
+        self.happened.clear()
+        await asyncio.wait_for(self.happened.wait(), 5)
+
+
+async def busy(wheel: Wheel) -> Room:
+    """A room that has just had a turn."""
+    room = Room()
+    wheel.ask(room)
+    await room.next()
+    return room
+
+
+async def test_a_quiet_room_has_its_turn_in_the_same_turn_of_the_loop():
+    wheel, room = Wheel(TICK_SECONDS), Room()
+    wheel.ask(room)
+    await asyncio.sleep(0)
+    assert len(room.turns) == 1
+
+
+async def test_a_busy_room_has_its_turn_a_tick_after_it_asked():
+    wheel = Wheel(TICK_SECONDS)
+    room = await busy(wheel)
+    asked = asyncio.get_running_loop().time()
+    wheel.ask(room)
+    await room.next()
+    assert room.turns[-1] - asked >= TICK_SECONDS - SLOT_SECONDS - 0.001
+    assert room.turn_at == NEVER
+
+
+async def test_rooms_that_ask_in_one_slot_have_their_turns_in_one_turn_of_the_loop():
+    wheel = Wheel(TICK_SECONDS)
+    rooms = [await busy(wheel) for _ in range(20)]
+    await asyncio.sleep(0)
+    for room in rooms:
+        wheel.ask(room)
+    waiting = {room.turn_at for room in rooms}
+    await asyncio.gather(*(room.next() for room in rooms))
+    assert len({room.turned_at for room in rooms}) <= len(waiting) <= 2
+
+
+async def test_a_room_joins_the_turn_of_another_gateway_and_has_no_second_one_for_it():
+    wheel = Wheel(TICK_SECONDS)
+    room = await busy(wheel)
+    wheel.ask(room)
+    while asyncio.get_running_loop().time() - room.turned_at < TICK_SECONDS / 2:
+        await asyncio.sleep(0.001)
+    wheel.join(room)
+    assert len(room.turns) == 2
+    assert room.turn_at == NEVER
+    # It asks again at once, and what it asked for before must not give it that turn early.
+    asked = asyncio.get_running_loop().time()
+    wheel.ask(room)
+    await room.next()
+    assert len(room.turns) == 3
+    assert room.turns[-1] - asked >= TICK_SECONDS - SLOT_SECONDS - 0.001
+
+
+async def test_a_room_that_has_just_had_a_turn_joins_none_so_that_gateways_cannot_drive_each_other_on():
+    wheel = Wheel(TICK_SECONDS)
+    room = await busy(wheel)
+    wheel.ask(room)
+    wheel.join(room)
+    assert len(room.turns) == 1
+    assert room.turn_at != NEVER
+
+
+async def test_a_room_with_nothing_to_send_joins_no_turn():
+    wheel, room = Wheel(TICK_SECONDS), Room()
+    wheel.join(room)
+    assert room.turns == []
+
+
+async def test_a_delivery_comes_after_the_other_gateways_had_time_to_answer():
+    wheel, room = Wheel(TICK_SECONDS), Room()
+    asked = asyncio.get_running_loop().time()
+    wheel.ask_delivery(room)
+    await room.next()
+    assert room.deliveries[-1] - asked >= SLOT_SECONDS - 0.001
+
+
+async def test_nobody_is_forgotten_when_the_loop_is_later_than_the_wheel_is_long():
+    wheel = Wheel(TICK_SECONDS)
+    rooms = [await busy(wheel) for _ in range(3)]
+    late = Room()
+    for room in rooms:
+        wheel.ask(room)
+    wheel.ask_delivery(late)
+    time.sleep(3 * TICK_SECONDS)  # noqa: ASYNC251 - the loop is held up on purpose
+    await asyncio.gather(*(room.next() for room in (*rooms, late)))
+    assert [len(room.turns) for room in rooms] == [2, 2, 2]
+    wheel.ask(await busy(wheel))
