@@ -5,6 +5,7 @@ import random
 from gateway.app import WEBSOCKET_PATH
 from gateway.drain import Drain
 from gateway.identity import Authenticator, Identity, Unauthorized
+from gateway.origins import is_allowed
 from gateway.settings import GatewaySettings
 from gateway.upgrade import Handshake, Refused
 from shared.errors import ErrorCode
@@ -16,6 +17,7 @@ _RETRY_AFTER_SECONDS = (1, 10)
 class Door:
     def __init__(self, settings: GatewaySettings, authenticator: Authenticator, drain: Drain) -> None:
         self._connections_max = settings.connections_max
+        self._origins = frozenset(settings.origins)
         self._authenticator = authenticator
         self._drain = drain
 
@@ -23,6 +25,9 @@ class Door:
         """`connections`: how many there are."""
         if handshake.path != WEBSOCKET_PATH:
             return Refused(404, ErrorCode.NOT_FOUND, f"WebSockets are at {WEBSOCKET_PATH}")
+        headers = handshake.headers
+        if not is_allowed(headers.get("origin"), headers.get("host", ""), self._origins):
+            return Refused(403, ErrorCode.ORIGIN_NOT_ALLOWED, "pages of this origin may not connect here")
         if self._drain.active:
             return Refused(503, ErrorCode.DRAINING, "this gateway is about to stop", (("Retry-After", "1"),))
         if 0 < self._connections_max <= connections:

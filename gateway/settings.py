@@ -1,8 +1,11 @@
 """Settings of the gateway."""
 
-from pydantic import Field, SecretStr
-from pydantic_settings import SettingsConfigDict
+from typing import Annotated
 
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
+
+from gateway.origins import ANY, is_origin
 from services.settings import Settings
 
 SECRET_MIN_BYTES = 32
@@ -32,6 +35,12 @@ class GatewaySettings(Settings):
         min_length=SECRET_MIN_BYTES,
         description="Signs the random ids of guests, so that they keep them when they come again; 32 bytes or more, "
         "the same for all gateways. Without it a guest is known to one process only.",
+    )
+
+    origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Web pages that may connect beside the gateway's own (and those of this machine to this machine): "
+        "origins such as https://app.example.org, separated by commas; * for all.",
     )
 
     headers_max_bytes: int = Field(65_536, ge=1024, description="Size of a request head.")
@@ -125,3 +134,18 @@ class GatewaySettings(Settings):
     reconnect_spread_ms: int = Field(
         2000, ge=0, description="Drained clients are asked to wait a random time up to this."
     )
+
+    @field_validator("origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            value = tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if origin != ANY and not is_origin(origin):
+                raise ValueError("origins are spelled https://host or https://host:port, in lower case")
+        return value

@@ -153,6 +153,7 @@ class HttpProtocol(HttpToolsProtocol):
 _PHRASES = {
     400: "Bad Request",
     401: "Unauthorized",
+    403: "Forbidden",
     404: "Not Found",
     426: "Upgrade Required",
     431: "Request Header Fields Too Large",

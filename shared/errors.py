@@ -41,5 +41,7 @@ class ErrorCode(StrEnum):
     HEADERS_TOO_LARGE = "headers_too_large"
     DRAINING = "draining"
     """This gateway is about to stop; connect again and another one answers."""
+    ORIGIN_NOT_ALLOWED = "origin_not_allowed"
+    """The handshake came from a web page that may not connect here."""
     TOO_MANY_CONNECTIONS = "too_many_connections"
     """This gateway has as many as it may have; connect again later."""

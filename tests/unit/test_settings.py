@@ -2,6 +2,7 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from gateway.settings import GatewaySettings
 from presence.settings import PresenceSettings, parse_shards
@@ -175,3 +176,17 @@ def test_a_certificate_and_its_key_go_together(monkeypatch: pytest.MonkeyPatch):
     assert "STUDYROOM_NATS_TLS_CA_FILE" in problems()["STUDYROOM_NATS_TLS_KEY_FILE"]
     monkeypatch.setenv("STUDYROOM_NATS_TLS_CA_FILE", __file__)
     load(CLASSES)
+
+
+@pytest.mark.parametrize(
+    "bad", ["app.example.org", "https://app.example.org/", "https://App.example.org", "*, nonsense"]
+)
+def test_a_bad_origin_stops_the_process_at_start(monkeypatch: pytest.MonkeyPatch, bad: str):
+    monkeypatch.setenv("STUDYROOM_GATEWAY_ORIGINS", bad)
+    with pytest.raises(ValidationError, match="origins are spelled"):
+        GatewaySettings()
+
+
+def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("STUDYROOM_GATEWAY_ORIGINS", "https://a.example, http://b.example:8080")
+    assert GatewaySettings().origins == ("https://a.example", "http://b.example:8080")

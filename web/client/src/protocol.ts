@@ -37,6 +37,7 @@ export type ErrorCode =
   | "upgrade_required"
   | "headers_too_large"
   | "draining"
+  | "origin_not_allowed"
   | "too_many_connections"
 
 export interface JoinRoom {
