@@ -128,7 +128,8 @@ async def test_a_socket_that_sends_nothing_or_half_a_head_is_ended(strict: Servi
         (b"GET //[ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
          b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", b"400", b"bad_handshake"),
     ],
-    ids=["old version", "bad key", "another path", "another origin", "no upgrade", "no such page", "not HTTP", "unreadable target"],
+    ids=["old version", "bad key", "another path", "another origin", "no upgrade", "no such page", "not HTTP",
+         "unreadable target"],
 )  # fmt: skip
 async def test_a_wrong_request_is_refused_and_says_why(stack: EmbeddedStack, head: bytes, status: bytes, code: bytes):
     answer = await read_response(head, stack.gateways[0])
