@@ -33,18 +33,28 @@ import type {
   ConnectionState,
   Cursor,
   Member,
+  Readable,
   RoomState,
 } from "./types.js"
 
 export class StudyroomClient implements Client {
   readonly #changes = new Changes()
-  readonly connection = new Store<ConnectionState>(this.#changes, { status: "idle" })
-  readonly room = new Store<RoomState>(this.#changes, { status: "none" })
-  readonly others = new Store<readonly Member[]>(this.#changes, NONE)
-  readonly self = new Store<Member | null>(this.#changes, null)
-  readonly cursors = new FrameStore<Cursor>()
-  readonly typing = new Store<readonly Member[]>(this.#changes, NONE)
-  readonly messages = new Store<readonly ChatMessage[]>(this.#changes, NONE)
+  readonly #stores = {
+    connection: new Store<ConnectionState>(this.#changes, { status: "idle" }),
+    room: new Store<RoomState>(this.#changes, { status: "none" }),
+    others: new Store<readonly Member[]>(this.#changes, NONE),
+    self: new Store<Member | null>(this.#changes, null),
+    cursors: new FrameStore<Cursor>(),
+    typing: new Store<readonly Member[]>(this.#changes, NONE),
+    messages: new Store<readonly ChatMessage[]>(this.#changes, NONE),
+  }
+  readonly connection: Readable<ConnectionState> = this.#stores.connection
+  readonly room: Readable<RoomState> = this.#stores.room
+  readonly others: Readable<readonly Member[]> = this.#stores.others
+  readonly self: Readable<Member | null> = this.#stores.self
+  readonly cursors: Readable<ReadonlyMap<string, Cursor>> = this.#stores.cursors
+  readonly typing: Readable<readonly Member[]> = this.#stores.typing
+  readonly messages: Readable<readonly ChatMessage[]> = this.#stores.messages
 
   readonly #options: ClientOptions
   readonly #now = steadyClock()
@@ -200,14 +210,14 @@ export class StudyroomClient implements Client {
   #newRoom(): Room {
     return new Room(this.#options.historyLimit, this.#me, {
       emit: (event) => this.#emit(event),
-      cursor: (userId, cursor) => this.cursors.put(userId, cursor),
+      cursor: (userId, cursor) => this.#stores.cursors.put(userId, cursor),
     })
   }
 
   #forgetRoom(): void {
     this.#room.giveUp({ code: "left", message: "the room was left" })
     this.#room = this.#newRoom()
-    this.cursors.clear()
+    this.#stores.cursors.clear()
     this.#cursor.clear()
     this.#typing.forget()
     this.#position = null
@@ -263,16 +273,17 @@ export class StudyroomClient implements Client {
 
   #show(): void {
     const { roster, self, history, queue } = this.#room
-    this.connection.set(this.#connection.state)
-    this.room.set(this.#entry.state)
-    this.others.set(roster.members)
-    this.typing.set(roster.typing)
-    this.self.set(self)
+    const { connection, room, others, typing, self: ownMember, messages } = this.#stores
+    connection.set(this.#connection.state)
+    room.set(this.#entry.state)
+    others.set(roster.members)
+    typing.set(roster.typing)
+    ownMember.set(self)
     const parts = [history.messages, queue.messages]
     // Messages that take the place of others are shown when all are there.
     if (!history.complete || parts.every((part, index) => part === this.#shown[index])) return
     this.#shown = parts
-    this.messages.set(parts.flat())
+    messages.set(parts.flat())
   }
 
   #emit(event: ClientEvent): void {
