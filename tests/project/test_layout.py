@@ -38,3 +38,7 @@ def test_a_service_is_found_by_its_entry_point(service: str):
     spec = entry.load()
     assert isinstance(spec, ServiceSpec)
     assert spec.name == service
+
+
+def test_the_page_in_the_readme_is_the_one_that_is_tried():
+    assert (ROOT / "web" / "client" / "examples" / "page.tsx").read_text("utf-8") in (ROOT / "README.md").read_text("utf-8")
