@@ -41,4 +41,5 @@ def test_a_service_is_found_by_its_entry_point(service: str):
 
 
 def test_the_page_in_the_readme_is_the_one_that_is_tried():
-    assert (ROOT / "web" / "client" / "examples" / "page.tsx").read_text("utf-8") in (ROOT / "README.md").read_text("utf-8")
+    page = ROOT / "web" / "client" / "examples" / "page.tsx"
+    assert page.read_text("utf-8") in (ROOT / "README.md").read_text("utf-8")
