@@ -1,7 +1,7 @@
 """When rooms send what their members' cursors did: a timer wheel that all rooms share.
 
 A room that has been quiet for a tick has its turn at once. After that a turn comes a tick after the first move that it
-has not sent yet: nothing waits longer than a tick, and all that comes meanwhile goes with it. Rooms whose time comes
+has not sent yet: nothing waits longer than that, and all that comes meanwhile goes with it. Rooms whose time comes
 within the same slot of the wheel share a wake-up.
 
 Gateways of one room take their turns together: the first one's batch gives the others theirs. What they tell each other
@@ -51,7 +51,7 @@ class Wheel:
             room.turned_at = now
             loop.call_soon(room.turn)
             return
-        room.turn_at = int((now + self._tick_seconds) / self._width_seconds)
+        room.turn_at = int((now + self._tick_seconds) / self._width_seconds) + 1
         self._turning[room.turn_at % _RING].append(room)
         self._wait(now)
 
