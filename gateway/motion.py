@@ -13,7 +13,7 @@ from gateway.metrics import GatewayMetrics
 from gateway.neighbours import Neighbours
 from gateway.notices import encode_cursor, encode_typing
 from gateway.outbox import Item, Kind
-from gateway.wheel import Wheel
+from gateway.wheel import NEVER, Wheel
 from services import logs
 from shared import subjects
 from shared.ephemeral import MalformedBatch, cursor_of, decode_batch, encode_batch
@@ -69,7 +69,7 @@ class Motion:
         self._knows_members = False
         self._moved: set[UserId] = set()
         """Own members whose cursor presence has to be told."""
-        self.slot = subjects.shard_of(room)
+        self.turn_at = NEVER
         self.turned_at = 0.0
 
     # --- own members --------------------------------------------------------------------------------------
@@ -100,7 +100,7 @@ class Motion:
 
     def _ask(self) -> None:
         self._asked = True
-        self._wheel.ask(self, shared=bool(self._neighbours))
+        self._wheel.ask(self)
 
     def turn(self) -> None:
         """Send what is due: to other gateways at once, to the members here with what those gateways send."""
@@ -188,6 +188,7 @@ class Motion:
             self.deliver()  # rare, and its member may be about to leave
         else:
             self._deliver_soon()
+            self._wheel.join(self)
 
     # --- what is known ------------------------------------------------------------------------------------
 

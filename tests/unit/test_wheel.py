@@ -4,18 +4,15 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
-import pytest
-
-from gateway.wheel import Wheel
+from gateway.wheel import NEVER, Wheel
 
 TICK_SECONDS = 0.05
-SLOTS = 16
-SLOT_SECONDS = TICK_SECONDS / SLOTS
+SLOT_SECONDS = TICK_SECONDS / 16
 
 
 @dataclass
 class Room:
-    slot: int = 0
+    turn_at: int = NEVER
     turned_at: float = 0.0
     turns: list[float] = field(default_factory=list)
     deliveries: list[float] = field(default_factory=list)
@@ -34,17 +31,17 @@ class Room:
         await asyncio.wait_for(self.happened.wait(), 5)
 
 
-async def busy(wheel: Wheel, slot: int = 0) -> Room:
+async def busy(wheel: Wheel) -> Room:
     """A room that has just had a turn."""
-    room = Room(slot)
-    wheel.ask(room, shared=False)
+    room = Room()
+    wheel.ask(room)
     await room.next()
     return room
 
 
 async def test_a_quiet_room_has_its_turn_in_the_same_turn_of_the_loop():
     wheel, room = Wheel(TICK_SECONDS), Room()
-    wheel.ask(room, shared=False)
+    wheel.ask(room)
     await asyncio.sleep(0)
     assert len(room.turns) == 1
 
@@ -53,9 +50,10 @@ async def test_a_busy_room_has_its_turn_a_tick_after_it_asked():
     wheel = Wheel(TICK_SECONDS)
     room = await busy(wheel)
     asked = asyncio.get_running_loop().time()
-    wheel.ask(room, shared=False)
+    wheel.ask(room)
     await room.next()
     assert room.turns[-1] - asked >= TICK_SECONDS - 0.001
+    assert room.turn_at == NEVER
 
 
 async def test_rooms_that_ask_in_one_slot_have_their_turns_in_one_turn_of_the_loop():
@@ -63,22 +61,42 @@ async def test_rooms_that_ask_in_one_slot_have_their_turns_in_one_turn_of_the_lo
     rooms = [await busy(wheel) for _ in range(20)]
     await asyncio.sleep(0)
     for room in rooms:
-        wheel.ask(room, shared=False)
-    waiting = [rooms for rooms in wheel._turning if rooms]
+        wheel.ask(room)
+    waiting = {room.turn_at for room in rooms}
     await asyncio.gather(*(room.next() for room in rooms))
     assert len({room.turned_at for room in rooms}) <= len(waiting) <= 2
 
 
-@pytest.mark.parametrize("slot", [0, 5, 15, 21])
-async def test_a_room_of_several_gateways_has_its_turn_at_its_own_time_of_every_tick(slot: int):
-    for _ in range(3):
-        wheel = Wheel(TICK_SECONDS)
-        room = await busy(wheel, slot)
-        wheel.ask(room, shared=True)
-        (waits_in,) = (index for index, rooms in enumerate(wheel._turning) if room in rooms)
-        assert waits_in % SLOTS == slot % SLOTS
-        await room.next()
-        assert len(room.turns) == 2
+async def test_a_room_joins_the_turn_of_another_gateway_and_has_no_second_one_for_it():
+    wheel = Wheel(TICK_SECONDS)
+    room = await busy(wheel)
+    wheel.ask(room)
+    while asyncio.get_running_loop().time() - room.turned_at < TICK_SECONDS / 2:
+        await asyncio.sleep(0.001)
+    wheel.join(room)
+    assert len(room.turns) == 2
+    assert room.turn_at == NEVER
+    # It asks again at once, and what it asked for before must not give it that turn early.
+    asked = asyncio.get_running_loop().time()
+    wheel.ask(room)
+    await room.next()
+    assert len(room.turns) == 3
+    assert room.turns[-1] - asked >= TICK_SECONDS - 0.001
+
+
+async def test_a_room_that_has_just_had_a_turn_joins_none_so_that_gateways_cannot_drive_each_other_on():
+    wheel = Wheel(TICK_SECONDS)
+    room = await busy(wheel)
+    wheel.ask(room)
+    wheel.join(room)
+    assert len(room.turns) == 1
+    assert room.turn_at != NEVER
+
+
+async def test_a_room_with_nothing_to_send_joins_no_turn():
+    wheel, room = Wheel(TICK_SECONDS), Room()
+    wheel.join(room)
+    assert room.turns == []
 
 
 async def test_a_delivery_comes_after_the_other_gateways_had_time_to_answer():
@@ -94,9 +112,9 @@ async def test_nobody_is_forgotten_when_the_loop_is_later_than_the_wheel_is_long
     rooms = [await busy(wheel) for _ in range(3)]
     late = Room()
     for room in rooms:
-        wheel.ask(room, shared=False)
+        wheel.ask(room)
     wheel.ask_delivery(late)
     time.sleep(3 * TICK_SECONDS)  # noqa: ASYNC251 - the loop is held up on purpose
     await asyncio.gather(*(room.next() for room in (*rooms, late)))
     assert [len(room.turns) for room in rooms] == [2, 2, 2]
-    wheel.ask(await busy(wheel), shared=False)
+    wheel.ask(await busy(wheel))
