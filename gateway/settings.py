@@ -1,12 +1,10 @@
 """Settings of the gateway."""
 
-from typing import Annotated
-
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import NoDecode, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from gateway.origins import ANY, is_origin
-from services.settings import Settings
+from services.settings import CommaSeparated, Settings
 
 SECRET_MIN_BYTES = 32
 """RFC 7518 section 3.2: a key of at least the size of the hash."""
@@ -37,7 +35,7 @@ class GatewaySettings(Settings):
         "the same for all gateways. Without it a guest is known to one process only.",
     )
 
-    origins: Annotated[tuple[str, ...], NoDecode] = Field(
+    origins: CommaSeparated = Field(
         (),
         description="Web pages that may connect beside the gateway's own (and those of this machine to this machine): "
         "origins such as https://app.example.org, separated by commas; * for all.",
@@ -134,13 +132,6 @@ class GatewaySettings(Settings):
     reconnect_spread_ms: int = Field(
         2000, ge=0, description="Drained clients are asked to wait a random time up to this."
     )
-
-    @field_validator("origins", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        if isinstance(value, str):
-            value = tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
 
     @field_validator("origins")
     @classmethod
