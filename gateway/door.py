@@ -3,8 +3,9 @@
 import random
 
 from gateway.app import WEBSOCKET_PATH
+from gateway.credentials import Unauthorized
 from gateway.drain import Drain
-from gateway.identity import Authenticator, Identity, Unauthorized
+from gateway.identity import Authenticator, Identity
 from gateway.origins import is_allowed
 from gateway.settings import GatewaySettings
 from gateway.upgrade import Handshake, Refused

@@ -7,7 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from gateway.identity import Authenticator, Unauthorized
+from gateway.credentials import Unauthorized, combined
+from gateway.identity import Authenticator
 from gateway.presence_client import PresenceClient, PresenceRefused
 from shared import subjects
 from shared.errors import ErrorCode
@@ -115,7 +116,7 @@ def rooms_router(
 def admit(authenticator: Authenticator, request: Request, response: Response) -> None:
     """Whoever may open a WebSocket may ask. Raises HttpRefusal."""
     try:
-        authenticator.identify(dict(request.query_params), dict(request.headers))
+        authenticator.identify(request.query_params, combined(request.headers.items()))
     except Unauthorized as error:
         raise unauthorized(str(error)) from error
     response.headers["Cache-Control"] = "no-store"

@@ -1,11 +1,13 @@
 """Who a connection belongs to: a token's user, or a guest."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid5
 
 import jwt
 
+from gateway.credentials import Unauthorized, access_token
 from gateway.guests import Guests
 from gateway.settings import GatewaySettings
 from shared.ids import UserId, canonical_uuid
@@ -18,12 +20,7 @@ _JOINERS = "\u200c\u200d"
 """Zero-width, and part of names in Persian, Hindi and of emoji."""
 
 GUEST_NAME = "User"
-_BEARER = "bearer "
 _ALGORITHM = "HS256"
-
-
-class Unauthorized(Exception):
-    """The handshake carries no acceptable token. `str()` says why, without the token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +35,14 @@ class Identity:
 class Authenticator:
     def __init__(self, settings: GatewaySettings) -> None:
         self._secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else None
+        self._cookie = settings.jwt_cookie
         self._guests = None
         if settings.guests:
             self._guests = Guests(settings.guest_secret.get_secret_value() if settings.guest_secret else None)
 
-    def identify(self, query: dict[str, str], headers: dict[str, str]) -> Identity:
-        """By `Authorization: Bearer` or `?access_token=`, the header first. Raises Unauthorized."""
-        token = _token(query, headers)
+    def identify(self, query: Mapping[str, str], headers: Mapping[str, str]) -> Identity:
+        """By the token that the request carries. Raises Unauthorized."""
+        token = access_token(query, headers, cookie=self._cookie)
         if token is not None:
             return self._from_token(token)
         if self._guests is None:
@@ -74,15 +72,6 @@ def user_id_of(subject: str) -> UserId:
         return UserId(canonical_uuid(subject))
     except ValueError:
         return UserId(str(uuid5(_SUBJECTS, subject)))
-
-
-def _token(query: dict[str, str], headers: dict[str, str]) -> str | None:
-    authorization = headers.get("authorization")
-    if authorization is not None:
-        if not authorization.lower().startswith(_BEARER):
-            raise Unauthorized("only bearer tokens are accepted in Authorization")
-        return authorization[len(_BEARER) :].strip()
-    return query.get("access_token")
 
 
 def _username(claims: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from gateway.origins import ANY, is_origin
@@ -41,6 +41,11 @@ class GatewaySettings(Settings):
         (),
         description="Web pages that may connect beside the gateway's own (and those of this machine to this machine): "
         "origins such as https://app.example.org, separated by commas; * for all.",
+    )
+    jwt_cookie: str | None = Field(
+        None,
+        min_length=1,
+        description="Name of the cookie that may hold an access token; without it cookies are not looked at.",
     )
 
     headers_max_bytes: int = Field(65_536, ge=1024, description="Size of a request head.")
@@ -134,6 +139,14 @@ class GatewaySettings(Settings):
     reconnect_spread_ms: int = Field(
         2000, ge=0, description="Drained clients are asked to wait a random time up to this."
     )
+
+    @field_validator("jwt_cookie")
+    @classmethod
+    def _needs_known_origins(cls, value: str | None, others: ValidationInfo) -> str | None:
+        """Browsers send cookies for any page that asks: only the check of origins keeps other pages out."""
+        if value is not None and ANY in others.data.get("origins", ()):
+            raise ValueError("cannot be had with STUDYROOM_GATEWAY_ORIGINS=*")
+        return value
 
     @field_validator("origins", mode="before")
     @classmethod

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.identity import Authenticator, Identity, Unauthorized, user_id_of
+from gateway.credentials import Unauthorized
+from gateway.identity import Authenticator, Identity, user_id_of
 from gateway.settings import GatewaySettings
 from shared.ids import UserId, canonical_uuid
 from shared.messages import UserJoined, UserPayload, UserPresence, encode

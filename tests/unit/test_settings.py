@@ -190,3 +190,11 @@ def test_a_bad_origin_stops_the_process_at_start(monkeypatch: pytest.MonkeyPatch
 def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("STUDYROOM_GATEWAY_ORIGINS", "https://a.example, http://b.example:8080")
     assert GatewaySettings().origins == ("https://a.example", "http://b.example:8080")
+
+
+def test_a_cookie_holds_no_token_where_any_page_may_connect(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("STUDYROOM_GATEWAY_JWT_COOKIE", "session")
+    monkeypatch.setenv("STUDYROOM_GATEWAY_ORIGINS", "https://app.example")
+    load(CLASSES)
+    monkeypatch.setenv("STUDYROOM_GATEWAY_ORIGINS", "*")
+    assert list(problems()) == ["STUDYROOM_GATEWAY_JWT_COOKIE"]
