@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from gateway.credentials import Unauthorized, combined
 from gateway.identity import Authenticator
+from gateway.key_ring import KeysUnavailable
 from gateway.presence_client import PresenceClient, PresenceRefused
 from shared import subjects
 from shared.errors import ErrorCode
@@ -119,6 +120,8 @@ def admit(authenticator: Authenticator, request: Request, response: Response) ->
         authenticator.identify(request.query_params, combined(request.headers.items()))
     except Unauthorized as error:
         raise unauthorized(str(error)) from error
+    except KeysUnavailable as error:
+        raise HttpRefusal(HTTP_UNAVAILABLE, ErrorCode.KEYS_UNAVAILABLE, str(error), Retry_After="1") from error
     response.headers["Cache-Control"] = "no-store"
 
 

@@ -1,15 +1,15 @@
-"""Who a connection belongs to: a token's user, or a guest."""
+"""Who a connection belongs to, and what it may do: by a token, or as a guest."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid5
 
-import jwt
-
 from gateway.credentials import Unauthorized, access_token
 from gateway.guests import Guests
+from gateway.key_ring import KeyRing
 from gateway.settings import GatewaySettings
+from gateway.tokens import Tokens
 from shared.ids import UserId, canonical_uuid
 from shared.messages import AVATAR_URL_MAX_CHARS, USERNAME_MAX_CHARS
 
@@ -20,7 +20,6 @@ _JOINERS = "\u200c\u200d"
 """Zero-width, and part of names in Persian, Hindi and of emoji."""
 
 GUEST_NAME = "User"
-_ALGORITHM = "HS256"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,20 +27,22 @@ class Identity:
     user: UserId
     username: str
     avatar_url: str | None = None
-    guest_token: str | None = None
+    guest_token: str | None = field(default=None, repr=False)
     """With which a guest is the same user next time; None for the others."""
 
 
 class Authenticator:
-    def __init__(self, settings: GatewaySettings) -> None:
-        self._secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else None
+    def __init__(self, settings: GatewaySettings, keys: KeyRing | None = None) -> None:
+        """`keys`: for tokens that are signed with a private key."""
+        self._tokens = Tokens(settings, keys)
+        self._issuer = settings.jwt_issuer
         self._cookie = settings.jwt_cookie
         self._guests = None
         if settings.guests:
             self._guests = Guests(settings.guest_secret.get_secret_value() if settings.guest_secret else None)
 
     def identify(self, query: Mapping[str, str], headers: Mapping[str, str]) -> Identity:
-        """By the token that the request carries. Raises Unauthorized."""
+        """By the token that the request carries. Raises Unauthorized or KeysUnavailable."""
         token = access_token(query, headers, cookie=self._cookie)
         if token is not None:
             return self._from_token(token)
@@ -52,26 +53,21 @@ class Authenticator:
         return Identity(user, name, guest_token=self._guests.token(user))
 
     def _from_token(self, token: str) -> Identity:
-        if self._secret is None:
-            raise Unauthorized("this gateway accepts no tokens")
+        claims = self._tokens.claims(token)
         try:
-            claims = jwt.decode(token, self._secret, algorithms=[_ALGORITHM], options={"require": ["exp", "sub"]})
-        except jwt.InvalidTokenError as error:
-            raise Unauthorized(f"the access token is not valid: {error}") from error
-        if not claims["sub"]:
-            raise Unauthorized("the access token names nobody")
-        try:
-            return Identity(user_id_of(claims["sub"]), _username(claims), _avatar_url(claims))
+            user = user_id_of(claims["sub"], self._issuer)
         except UnicodeEncodeError as error:
             raise Unauthorized("the subject of the access token is not Unicode") from error
+        return Identity(user, _username(claims), _avatar_url(claims))
 
 
-def user_id_of(subject: str) -> UserId:
-    """A UUID as it is, anything else by UUIDv5 (RFC 9562 section 5.5)."""
+def user_id_of(subject: str, issuer: str | None = None) -> UserId:
+    """A UUID as it is, anything else by UUIDv5 (RFC 9562 section 5.5) of the issuer, where one is set, and of it."""
     try:
         return UserId(canonical_uuid(subject))
     except ValueError:
-        return UserId(str(uuid5(_SUBJECTS, subject)))
+        namespace = _SUBJECTS if issuer is None else uuid5(_SUBJECTS, issuer)
+        return UserId(str(uuid5(namespace, subject)))
 
 
 def _username(claims: dict[str, Any]) -> str:

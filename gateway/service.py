@@ -23,6 +23,7 @@ from gateway.history import History, Stored
 from gateway.http_messages import messages_router
 from gateway.http_rooms import rooms_router
 from gateway.identity import Authenticator
+from gateway.key_reader import KeyReader
 from gateway.lease import Lease
 from gateway.leaves import Leaves
 from gateway.limits import Limits
@@ -73,7 +74,8 @@ class Gateway:
         self.metrics = GatewayMetrics(chassis.registry)
         self.limits = connection_limits(own)
         self._connections: dict[ConnectionId, Connection] = {}
-        self._authenticator = Authenticator(own)
+        self._keys = KeyReader(own.jwks_url, own, self.metrics) if own.jwks_url is not None else None
+        self._authenticator = Authenticator(own, self._keys.ring if self._keys is not None else None)
         self.history_kept = max(own.history_on_join, _HISTORY_KEPT_MIN)
         self.gateway_id = new_gateway_id()
         self._rooms = Rooms(chassis.bus, Wheel(own.cursor_tick_ms / 1000), self.metrics, self)
@@ -185,6 +187,8 @@ class Gateway:
         self._tasks.supervise("cursor digests", self._send_digests)
         self._tasks.supervise("pace", self._pace.run)
         self._tasks.supervise("shedding", self._shedding.run)
+        if self._keys is not None:
+            self._tasks.supervise("keys", self._keys.run)
         await self._server.start()
         log.info("listening", host=self._settings.host, port=self._server.port)
 
@@ -208,6 +212,8 @@ class Gateway:
         return [rooms, messages]
 
     def not_ready(self) -> list[str]:
+        if self._keys is not None and not self._keys.ring.keys:
+            return ["the keys of access tokens are not known yet"]
         return []
 
     async def drain(self) -> None:

@@ -33,6 +33,8 @@ class ErrorCode(StrEnum):
     """An HTTP request with a bad parameter; the message names it."""
     UNAUTHORIZED = "unauthorized"
     """The handshake carried no valid token."""
+    KEYS_UNAVAILABLE = "keys_unavailable"
+    """Whether the token is valid cannot be told yet; try again later."""
     NOT_FOUND = "not_found"
     BAD_HANDSHAKE = "bad_handshake"
     """The upgrade request is not what RFC 6455 section 4.2.1 asks for."""

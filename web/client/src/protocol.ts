@@ -32,6 +32,7 @@ export type ErrorCode =
   | "internal"
   | "invalid_request"
   | "unauthorized"
+  | "keys_unavailable"
   | "not_found"
   | "bad_handshake"
   | "upgrade_required"
