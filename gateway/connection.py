@@ -128,7 +128,7 @@ class Connection:
 
     def __init__(self, hub: Hub, identity: Identity, *, chat_max_chars: int) -> None:
         self._hub = hub
-        self._session = Session(chat_max_chars=chat_max_chars, backlog_max=_BACKLOG_MAX)
+        self._session = Session(chat_max_chars=chat_max_chars, backlog_max=_BACKLOG_MAX, rooms=identity.rooms)
         self._traffic = hub.metrics.traffic
         self.socket: Socket = _NOWHERE
         self.id: ConnectionId = new_connection_id()

@@ -10,7 +10,7 @@ from gateway.guests import Guests
 from gateway.key_ring import KeyRing
 from gateway.settings import GatewaySettings
 from gateway.tokens import Tokens
-from shared.ids import UserId, canonical_uuid
+from shared.ids import RoomId, UserId, canonical_uuid
 from shared.messages import AVATAR_URL_MAX_CHARS, USERNAME_MAX_CHARS
 
 _SUBJECTS = UUID("0d0f4f0e-6a35-5d7e-9a0e-2f6f4e6a7c11")
@@ -20,6 +20,9 @@ _JOINERS = "\u200c\u200d"
 """Zero-width, and part of names in Persian, Hindi and of emoji."""
 
 GUEST_NAME = "User"
+ROOMS_MAX = 256
+"""A token may name so many; they are kept for as long as the connection is."""
+_ALL_ROOMS = "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,12 @@ class Identity:
     avatar_url: str | None = None
     guest_token: str | None = field(default=None, repr=False)
     """With which a guest is the same user next time; None for the others."""
+    rooms: frozenset[RoomId] | None = None
+    """Those it may enter; None for all."""
+    role: str | None = None
+
+    def may_enter(self, room: RoomId) -> bool:
+        return self.rooms is None or room in self.rooms
 
 
 class Authenticator:
@@ -58,7 +67,14 @@ class Authenticator:
             user = user_id_of(claims["sub"], self._issuer)
         except UnicodeEncodeError as error:
             raise Unauthorized("the subject of the access token is not Unicode") from error
-        return Identity(user, _username(claims), _avatar_url(claims))
+        role = claims.get("role")
+        return Identity(
+            user,
+            _username(claims),
+            _avatar_url(claims),
+            rooms=_rooms(claims),
+            role=role if isinstance(role, str) else None,
+        )
 
 
 def user_id_of(subject: str, issuer: str | None = None) -> UserId:
@@ -68,6 +84,21 @@ def user_id_of(subject: str, issuer: str | None = None) -> UserId:
     except ValueError:
         namespace = _SUBJECTS if issuer is None else uuid5(_SUBJECTS, issuer)
         return UserId(str(uuid5(namespace, subject)))
+
+
+def _rooms(claims: dict[str, Any]) -> frozenset[RoomId] | None:
+    """What is neither a list of ids nor "*" is refused: whoever wrote it meant to restrict something."""
+    rooms = claims.get("rooms", _ALL_ROOMS)
+    if rooms == _ALL_ROOMS:
+        return None
+    if not isinstance(rooms, list) or not all(isinstance(room, str) for room in rooms):
+        raise Unauthorized('the rooms of the access token are neither a list of room ids nor "*"')
+    if len(rooms) > ROOMS_MAX:
+        raise Unauthorized(f"the access token names more than {ROOMS_MAX} rooms")
+    try:
+        return frozenset(RoomId(canonical_uuid(room)) for room in rooms)
+    except ValueError as error:
+        raise Unauthorized("a room of the access token is not an id") from error
 
 
 def _username(claims: dict[str, Any]) -> str:

@@ -38,9 +38,11 @@ WAITING = Waiting.WAITING
 
 
 class Session:
-    __slots__ = ("_backlog", "_backlog_max", "_chat_max_chars", "joining", "room")
+    __slots__ = ("_backlog", "_backlog_max", "_chat_max_chars", "joining", "room", "rooms")
 
-    def __init__(self, *, chat_max_chars: int, backlog_max: int) -> None:
+    def __init__(self, *, chat_max_chars: int, backlog_max: int, rooms: frozenset[RoomId] | None = None) -> None:
+        self.rooms = rooms
+        """Those that may be joined; None for all."""
         self._chat_max_chars = chat_max_chars
         self._backlog_max = backlog_max
         self._backlog: deque[ClientMessage] | None = None
@@ -64,6 +66,8 @@ class Session:
             case ChatSend():
                 return self._check_chat(message)
             case JoinRoom():
+                if not self.may_join(message.payload.room_id):
+                    return Refusal(ErrorCode.ROOM_NOT_ALLOWED, "the access token does not grant this room", message)
                 self.joining = message.payload.room_id
                 if self.room != self.joining:
                     self.room = None
@@ -75,6 +79,9 @@ class Session:
                 return message
             case Ping():
                 return message
+
+    def may_join(self, room: RoomId) -> bool:
+        return self.rooms is None or room in self.rooms
 
     def joined(self) -> list[ClientMessage]:
         """The join succeeded. Returns what waited; each is to be received again, in order."""

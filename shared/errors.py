@@ -22,6 +22,8 @@ class ErrorCode(StrEnum):
     """The client sends too much; this message was not acted upon, send it again later."""
     ROOM_FULL = "room_full"
     """The room has as many members as it may have; the connection is in no room."""
+    ROOM_NOT_ALLOWED = "room_not_allowed"
+    """The access token does not name this room among those one may enter; nothing has changed."""
     PRESENCE_UNAVAILABLE = "presence_unavailable"
     """The join could not be completed in time; the connection is in no room, try again."""
     CHAT_UNAVAILABLE = "chat_unavailable"

@@ -74,6 +74,19 @@ def test_after_leaving_room_messages_are_refused_again(message: ClientMessage):
     assert refusal(left, message) is ErrorCode.NOT_IN_ROOM
 
 
+def test_a_room_that_one_may_not_enter_is_refused_and_one_stays_where_one_is():
+    member = in_room(A)
+    member.rooms = frozenset([A])
+    assert refusal(member, join(B)) is ErrorCode.ROOM_NOT_ALLOWED
+    assert (member.room, member.joining) == (A, None)
+    assert member.receive(join(A)) == join(A)
+
+
+def test_who_may_enter_no_room_is_refused_everywhere():
+    nowhere = Session(chat_max_chars=10, backlog_max=3, rooms=frozenset())
+    assert refusal(nowhere, join(A)) is refusal(nowhere, join(B)) is ErrorCode.ROOM_NOT_ALLOWED
+
+
 def test_a_ping_is_always_answered():
     fresh, joining = session(), session()
     joining.receive(join(A))

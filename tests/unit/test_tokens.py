@@ -21,7 +21,7 @@ from gateway.identity import Authenticator, Identity, user_id_of
 from gateway.key_ring import KeyRing, read_keys
 from gateway.settings import GatewaySettings
 from gateway.upgrade import Handshake, Refused
-from shared.ids import new_user_id
+from shared.ids import RoomId, new_user_id
 from tests.support.issuer import (
     AUDIENCE,
     DAY,
@@ -96,6 +96,8 @@ WELCOME = {
     "signed with Ed25519": signed(ED, "EdDSA"),
     "for us among others": signed(EC, "ES256", aud=["another", AUDIENCE]),
     "valid from within the leeway on": signed(EC, "ES256", nbf=in_seconds(5), iat=in_seconds(5)),
+    "for all rooms": sealed(rooms="*"),
+    "for no room": sealed(rooms=[]),
 }
 
 REFUSED = {
@@ -149,6 +151,11 @@ REFUSED = {
     ),
     "with a critical extension": signed(EC, "ES256", {"crit": ["exp"], "exp": 1}),
     "of a guest": Guests(SECRET).token(new_user_id()),
+    "for rooms that are none": sealed(rooms="550e8400-e29b-41d4-a716-446655440000"),
+    "for rooms by name": sealed(rooms=["algebra"]),
+    "for a list of everything": sealed(rooms=["*"]),
+    "for rooms that are null": jwt.PyJWS().encode(json.dumps({**claims(), "rooms": None}).encode(), SECRET, "HS256"),
+    "for more rooms than can be kept": sealed(rooms=[new_user_id() for _ in range(257)]),
     "empty": "",
     "no token": "nonsense",
 }  # fmt: skip
@@ -264,10 +271,24 @@ def test_a_subject_that_is_a_uuid_is_the_user_id_whatever_the_issuer():
     assert said(sealed()).user == said(sealed(iss=None), jwt_issuer=None).user == USER
 
 
+def test_a_token_says_which_rooms_one_may_enter():
+    room, other = RoomId("550e8400-e29b-41d4-a716-446655440000"), RoomId("7f2c1f0e-0d3b-4e0a-9c57-2b1f6a8f3d11")
+    one = said(sealed(rooms=[room.upper()]))
+    assert (one.may_enter(room), one.may_enter(other)) == (True, False)
+    assert said(sealed()).may_enter(other)
+    assert said(sealed(rooms="*")).may_enter(other)
+    assert not said(sealed(rooms=[])).may_enter(room)
+
+
 def test_the_clock_of_the_issuer_may_be_a_little_slow():
     assert said(sealed(exp=in_seconds(-5))).user == USER
     with pytest.raises(Unauthorized, match="expired"):
         said(sealed(exp=in_seconds(-5)), jwt_leeway_seconds=0)
+
+
+@pytest.mark.parametrize(("role", "kept"), [("moderator", "moderator"), (None, None), (5, None), (["a"], None)])
+def test_a_role_is_kept_if_it_is_a_word(role: object, kept: str | None):
+    assert said(sealed(role=role)).role == kept
 
 
 def test_who_an_identity_is_can_be_printed_without_what_proves_it():

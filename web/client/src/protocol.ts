@@ -27,6 +27,7 @@ export type ErrorCode =
   | "busy"
   | "rate_limited"
   | "room_full"
+  | "room_not_allowed"
   | "presence_unavailable"
   | "chat_unavailable"
   | "internal"
