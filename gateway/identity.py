@@ -23,6 +23,8 @@ GUEST_NAME = "User"
 ROOMS_MAX = 256
 """A token may name so many; they are kept for as long as the connection is."""
 _ALL_ROOMS = "*"
+FOR_EVER = 253_402_300_800
+"""The end of the year 9999 in Unix seconds; a token that is good for longer is good until then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class Identity:
     rooms: frozenset[RoomId] | None = None
     """Those it may enter; None for all."""
     role: str | None = None
+    expires_at: int = FOR_EVER
+    """Unix seconds."""
 
     def may_enter(self, room: RoomId) -> bool:
         return self.rooms is None or room in self.rooms
@@ -61,6 +65,13 @@ class Authenticator:
         name = _shown(query.get("username", "")) or GUEST_NAME
         return Identity(user, name, guest_token=self._guests.token(user))
 
+    def renew(self, user: UserId, token: str) -> Identity:
+        """By a newer token of the same user. Raises Unauthorized or KeysUnavailable."""
+        identity = self._from_token(token)
+        if identity.user != user:
+            raise Unauthorized("the access token is of another user")
+        return identity
+
     def _from_token(self, token: str) -> Identity:
         claims = self._tokens.claims(token)
         try:
@@ -74,6 +85,7 @@ class Authenticator:
             _avatar_url(claims),
             rooms=_rooms(claims),
             role=role if isinstance(role, str) else None,
+            expires_at=min(int(claims["exp"]), FOR_EVER),
         )
 
 

@@ -75,7 +75,7 @@ class Gateway:
         self.limits = connection_limits(own)
         self._connections: dict[ConnectionId, Connection] = {}
         self._keys = KeyReader(own.jwks_url, own, self.metrics) if own.jwks_url is not None else None
-        self._authenticator = Authenticator(own, self._keys.ring if self._keys is not None else None)
+        self.authenticator = Authenticator(own, self._keys.ring if self._keys is not None else None)
         self.history_kept = max(own.history_on_join, _HISTORY_KEPT_MIN)
         self.gateway_id = new_gateway_id()
         self._rooms = Rooms(chassis.bus, Wheel(own.cursor_tick_ms / 1000), self.metrics, self)
@@ -137,7 +137,7 @@ class Gateway:
         self._heartbeat = Heartbeat(own, self._connections.values, self._awaiting_head, self.metrics)
         self._pace = Pace(own.turn_ms / 1000, lambda: self.metrics.traffic.received)
         self._drain = Drain(own, lambda: list(self._connections.values()))
-        self._door = Door(own, self._authenticator, self._drain)
+        self._door = Door(own, self.authenticator, self._drain)
         self._shedding = Shedding(chassis.bus, self.gateway_id, own, self._drain, self.metrics)
         self._server: HttpServer | None = None
         self.metrics.watch(
@@ -196,14 +196,14 @@ class Gateway:
         own = self._settings
         rooms = rooms_router(
             self._presence,
-            self._authenticator,
+            self.authenticator,
             epoch=self.epoch,
             deadline_seconds=own.request_deadline_seconds,
         )
         messages = messages_router(
             self._bus,
             self._stream,
-            self._authenticator,
+            self.authenticator,
             api_key=own.api_key.get_secret_value() if own.api_key else None,
             chat_max_chars=own.chat_max_chars,
             deadline_seconds=own.request_deadline_seconds,

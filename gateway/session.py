@@ -11,6 +11,7 @@ from enum import Enum
 from shared.errors import ErrorCode
 from shared.ids import RoomId
 from shared.messages import (
+    Authenticate,
     ChatSend,
     ClientMessage,
     CursorMove,
@@ -56,7 +57,8 @@ class Session:
     ) -> ClientMessage | Refusal | Waiting:
         """The message itself when it is to be carried out now.
 
-        `JoinRoom` begins a join, which ends with `joined` or `join_failed`.
+        `JoinRoom` begins a join, which ends with `joined` or `join_failed`. `Authenticate` may change `rooms`, and so
+        has its place in the order too.
         """
         if self.joining is not None and not isinstance(message, Ping):
             return self._wait(message)
@@ -77,7 +79,7 @@ class Session:
                     return self._not_in_room(message)
                 self.room = None
                 return message
-            case Ping():
+            case Ping() | Authenticate():
                 return message
 
     def may_join(self, room: RoomId) -> bool:

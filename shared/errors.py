@@ -34,7 +34,7 @@ class ErrorCode(StrEnum):
     INVALID_REQUEST = "invalid_request"
     """An HTTP request with a bad parameter; the message names it."""
     UNAUTHORIZED = "unauthorized"
-    """The handshake carried no valid token."""
+    """The handshake carried no valid token; or the token of `Authenticate` is not valid, and nothing has changed."""
     KEYS_UNAVAILABLE = "keys_unavailable"
     """Whether the token is valid cannot be told yet; try again later."""
     NOT_FOUND = "not_found"

@@ -17,11 +17,11 @@ from gateway.credentials import Unauthorized
 from gateway.door import Door
 from gateway.drain import Drain
 from gateway.guests import Guests
-from gateway.identity import Authenticator, Identity, user_id_of
+from gateway.identity import FOR_EVER, Authenticator, Identity, user_id_of
 from gateway.key_ring import KeyRing, read_keys
 from gateway.settings import GatewaySettings
 from gateway.upgrade import Handshake, Refused
-from shared.ids import RoomId, new_user_id
+from shared.ids import RoomId, UserId, new_user_id
 from tests.support.issuer import (
     AUDIENCE,
     DAY,
@@ -195,6 +195,28 @@ def test_who_shows_a_token_is_sent_away_if_it_is(token: str, way: str):
         assert len(part) < 10 or part not in answer.message
 
 
+@pytest.mark.parametrize("token", WELCOME)
+def test_a_connection_may_go_on_by_a_newer_token_if_it_is(token: str):
+    assert GATE.renew(UserId(USER), WELCOME[token]).user == USER
+
+
+@pytest.mark.parametrize("token", REFUSED)
+def test_a_connection_may_not_go_on_by_a_newer_token_if_it_is(token: str):
+    with pytest.raises(Unauthorized):
+        GATE.renew(UserId(USER), REFUSED[token])
+
+
+def test_a_connection_may_not_become_somebody_else():
+    with pytest.raises(Unauthorized, match="another user"):
+        GATE.renew(UserId(USER), sealed(sub="somebody else"))
+
+
+def test_a_guest_may_not_become_somebody_by_a_token():
+    guest = GATE.identify({"username": "Ann"}, {})
+    with pytest.raises(Unauthorized, match="another user"):
+        GATE.renew(guest.user, sealed())
+
+
 # --- which tokens a gateway takes --------------------------------------------------------------------------
 
 
@@ -289,6 +311,12 @@ def test_the_clock_of_the_issuer_may_be_a_little_slow():
 @pytest.mark.parametrize(("role", "kept"), [("moderator", "moderator"), (None, None), (5, None), (["a"], None)])
 def test_a_role_is_kept_if_it_is_a_word(role: object, kept: str | None):
     assert said(sealed(role=role)).role == kept
+
+
+def test_a_token_says_until_when_and_a_guest_may_stay():
+    until = in_seconds(90)
+    assert said(sealed(exp=until)).expires_at == said(sealed(exp=until + 0.7)).expires_at == until
+    assert said(sealed(exp=10**400)).expires_at == FOR_EVER == GATE.identify({}, {}).expires_at
 
 
 def test_who_an_identity_is_can_be_printed_without_what_proves_it():
