@@ -13,7 +13,7 @@ from http.client import HTTPException
 from typing import Any
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from gateway.key_ring import BadKeys, KeyRing, read_keys
+from gateway.key_ring import BadKeys, KeyRing, PublicKey, read_keys
 from gateway.metrics import GatewayMetrics
 from gateway.settings import GatewaySettings
 from services import logs
@@ -53,7 +53,7 @@ class KeyReader:
 
     async def _read(self) -> bool:
         try:
-            keys = read_keys(await asyncio.to_thread(_fetch, self._url))
+            keys = await asyncio.to_thread(_fetch, self._url)
         except (OSError, HTTPException, BadKeys) as error:
             self._metrics.key_reads.labels(result="failed").inc()
             log.warning("the keys of access tokens could not be read", error=str(error), kept=len(self.ring.keys))
@@ -72,7 +72,7 @@ class _NoRedirects(HTTPRedirectHandler):
         return None
 
 
-def _fetch(url: str) -> object:
+def _fetch(url: str) -> tuple[PublicKey, ...]:
     """Blocks, for a bounded time. Raises OSError, HTTPException or BadKeys."""
     deadline = time.monotonic() + _FETCH_SECONDS
     request = Request(url, headers={"Accept": "application/json", "User-Agent": "studyroom"})  # noqa: S310 - settings allow http and https only
@@ -88,4 +88,4 @@ def _fetch(url: str) -> object:
         document: object = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise BadKeys("not JSON") from error
-    return document
+    return read_keys(document)
