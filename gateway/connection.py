@@ -332,6 +332,7 @@ class Connection:
         self._traffic.replies_sent["Authenticated"] += 1
         room = self._session.room
         if room is not None and not self._session.may_join(room):
+            self._receive(LeaveRoom())  # nothing that waits behind this is said there any more
             self.close(CloseCode.TOKEN_EXPIRED, "the newer access token does not grant the room")
 
     def _leave(self, *, lost: bool) -> None:
