@@ -11,6 +11,8 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.app import WEBSOCKET_PATH
 from gateway.credentials import Unauthorized
@@ -336,3 +338,43 @@ def test_where_there_is_one_key_for_an_algorithm_a_token_need_not_name_it():
     shown = {"access_token": signed(RSA, "RS256", {"kid": None})}
     assert isinstance(knock(GATE, shown, {}), Identity)
     assert isinstance(knock(Authenticator(settings(), ring(RSA, rsa_key("other"))), shown, {}), Refused)
+
+
+# --- anything at all ---------------------------------------------------------------------------------------
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+ALGORITHMS = st.sampled_from(["HS256", "RS256", "PS256", "ES256", "EdDSA", "none", "None", "HS384", ""]) | JSON
+HEADERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "alg": ALGORITHMS,
+        "kid": st.sampled_from(["rsa", "ec", "ed", "x"]) | JSON,
+        "crit": JSON,
+        "b64": JSON,
+        "typ": JSON,
+    },
+)
+CLAIMS = st.dictionaries(
+    st.sampled_from(["exp", "nbf", "iat", "sub", "iss", "aud", "jti", "name", "avatar_url", "rooms", "role"]), JSON
+)
+
+
+@given(HEADERS | JSON, st.binary(max_size=64))
+def test_whatever_a_header_says_without_a_key_of_ours_one_is_refused(header: Json, signature: bytes):
+    answer = knock(GATE, {"access_token": made_by_hand(header, lambda _: signature)}, {})
+    assert isinstance(answer, Refused)
+    assert answer.status == 401
+
+
+@given(CLAIMS | JSON)
+def test_whatever_is_signed_one_is_let_in_for_a_while_or_refused(changes: object):
+    whole = {**claims(), **changes} if isinstance(changes, dict) else changes
+    token = jwt.PyJWS().encode(json.dumps(whole).encode(), SECRET, "HS256")
+    answer = knock(GATE, {"access_token": token}, {})
+    assert isinstance(answer, Identity | Refused)
+    if isinstance(answer, Identity):
+        assert time.time() - 10 <= answer.expires_at <= FOR_EVER
