@@ -158,7 +158,6 @@ class Gateway:
         await self._chat.start()
         await self._presence.start()
         await self._bus.subscribe(subjects.CURSOR_RECALL, self._on_recall)
-        await self._shedding.start()
         while not await self._lease.renew():
             await asyncio.sleep(_STREAM_RETRY_SECONDS)
         limits = FrameLimits(
@@ -186,7 +185,9 @@ class Gateway:
         self._tasks.supervise("heartbeat", self._heartbeat.run)
         self._tasks.supervise("cursor digests", self._send_digests)
         self._tasks.supervise("pace", self._pace.run)
-        self._tasks.supervise("shedding", self._shedding.run)
+        if self._settings.shed_per_second:
+            await self._shedding.start()
+            self._tasks.supervise("shedding", self._shedding.run)
         if self._keys is not None:
             self._tasks.supervise("keys", self._keys.run)
         await self._server.start()

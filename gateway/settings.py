@@ -1,14 +1,13 @@
 """Settings of the gateway."""
 
-from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
-from pydantic_settings import NoDecode, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from gateway.guests import GUEST_AUDIENCE
 from gateway.origins import ANY, LOCAL_HOSTS, is_origin
-from services.settings import Settings
+from services.settings import CommaSeparated, Settings
 
 SECRET_MIN_BYTES = 32
 """RFC 7518 section 3.2: a key of at least the size of the hash."""
@@ -65,7 +64,7 @@ class GatewaySettings(Settings):
         "the same for all gateways. Without it a guest is known to one process only.",
     )
 
-    origins: Annotated[tuple[str, ...], NoDecode] = Field(
+    origins: CommaSeparated = Field(
         (),
         description="Web pages that may connect beside the gateway's own (and those of this machine to this machine): "
         "origins such as https://app.example.org, separated by commas; * for all.",
@@ -192,13 +191,6 @@ class GatewaySettings(Settings):
         """Browsers send cookies for any page that asks: only the check of origins keeps other pages out."""
         if value is not None and ANY in others.data.get("origins", ()):
             raise ValueError("cannot be had with STUDYROOM_GATEWAY_ORIGINS=*")
-        return value
-
-    @field_validator("origins", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        if isinstance(value, str):
-            value = tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
     @field_validator("origins")

@@ -34,7 +34,7 @@ class Shedding:
         drain: Drain,
         metrics: GatewayMetrics,
     ) -> None:
-        """With `shed_per_second` 0 nothing is told and nobody is asked."""
+        """For `shed_per_second` above 0; else it is not to be started, so nothing is told and nobody is asked."""
         self._bus = bus
         self._gateway = gateway
         self._drain = drain
@@ -43,8 +43,7 @@ class Shedding:
         self._loads = Loads(_KEPT_SECONDS, settings.reconnect_spread_ms / 1000 + _COUNTED_SECONDS)
 
     async def start(self) -> None:
-        if self._per_second:
-            await self._bus.subscribe(subjects.GATEWAY_LOADS, self._on_load)
+        await self._bus.subscribe(subjects.GATEWAY_LOADS, self._on_load)
 
     async def run(self) -> None:
         """Never returns."""
@@ -52,8 +51,6 @@ class Shedding:
         step = 0
         while True:
             await asyncio.sleep(_STEP_SECONDS)
-            if not self._per_second:
-                continue
             connections = self._drain.connections()
             if step % _ANNOUNCED_EVERY == 0:
                 load = Load(gateway=self._gateway, connections=len(connections), leaving=self._drain.active)

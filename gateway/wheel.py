@@ -4,8 +4,8 @@ A room that has been quiet for a tick has its turn at once. After that a turn co
 has not sent yet: nothing waits longer than that, and all that comes meanwhile goes with it. Rooms whose time comes
 within the same slot of the wheel share a wake-up.
 
-Gateways of one room take their turns together: the first one's batch gives the others theirs. What they tell each other
-then arrives within two slots, and each member gets it in one write with what happened here.
+Gateways of one room take their turns together: the first one's batch gives the others theirs. What they have to say to
+it is delivered with what happened here, in one write, where it comes within two slots; else it is a write of its own.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ _SLOTS = 16
 """Of a tick."""
 _RING = 32
 _DELIVERED_AFTER = 2
-"""Slots, so that what other gateways have to say to a turn is delivered with it."""
+"""Slots, so that what other gateways have to say to a turn can be delivered with it."""
 NEVER = -1
 
 

@@ -32,6 +32,18 @@ class Slo:
         return f"1 - ({self.good}) / (({self.total}) > 0)".replace("{w}", window)
 
 
+_ASKED = (
+    "sum(rate(studyroom_gateway_connections_accepted_total[{w}]))"
+    " + sum(rate(studyroom_gateway_join_duration_seconds_count[{w}]))"
+    ' + (sum(rate(studyroom_gateway_messages_received_total{type="Chat"}[{w}])) or vector(0))'
+)
+# With `or vector(0)`: a code has no sample before it is sent the first time.
+_FAILED = (
+    '(sum(rate(studyroom_gateway_errors_sent_total{code=~"presence_unavailable|chat_unavailable|internal"}[{w}]))'
+    " or vector(0))"
+    ' + (sum(rate(studyroom_gateway_handshakes_refused_total{code="too_many_connections"}[{w}])) or vector(0))'
+)
+
 SLOS = (
     Slo(
         "join_latency",
@@ -51,20 +63,9 @@ SLOS = (
         "availability",
         "99.9 % of connections, joins and chat messages are not refused by our fault",
         0.999,
-        # Errors are counted with `or vector(0)`: a code has no sample before it is sent the first time.
-        "{asked} - ({failed})",
-        "{asked}",
+        f"({_ASKED}) - ({_FAILED})",
+        f"({_ASKED})",
     ),
-)
-_ASKED = (
-    "sum(rate(studyroom_gateway_connections_accepted_total[{w}]))"
-    " + sum(rate(studyroom_gateway_join_duration_seconds_count[{w}]))"
-    ' + (sum(rate(studyroom_gateway_messages_received_total{type="Chat"}[{w}])) or vector(0))'
-)
-_FAILED = (
-    '(sum(rate(studyroom_gateway_errors_sent_total{code=~"presence_unavailable|chat_unavailable|internal"}[{w}]))'
-    " or vector(0))"
-    ' + (sum(rate(studyroom_gateway_handshakes_refused_total{code="too_many_connections"}[{w}])) or vector(0))'
 )
 
 
@@ -86,13 +87,13 @@ BURNS = (
 )
 
 
-def _ratio(slo: Slo, window: str) -> str:
-    return slo.error_ratio(window).replace("{asked}", f"({_ASKED})").replace("{failed}", _FAILED).replace("{w}", window)
-
-
 def rules() -> dict[str, Any]:
     recorded = [
-        {"record": f"slo:studyroom_errors:ratio_rate{window}", "labels": {"slo": slo.name}, "expr": _ratio(slo, window)}
+        {
+            "record": f"slo:studyroom_errors:ratio_rate{window}",
+            "labels": {"slo": slo.name},
+            "expr": slo.error_ratio(window),
+        }
         for slo in SLOS
         for window in WINDOWS
     ]

@@ -9,10 +9,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, FilePath, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, FilePath, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 EXIT_BAD_SETTINGS = 2
+
+
+def _split(value: object) -> object:
+    if isinstance(value, str):
+        value = tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+"""A list in one variable, separated by commas."""
 
 
 class Settings(BaseSettings):
@@ -55,9 +65,7 @@ class NatsSettings(Settings):
 
     model_config = SettingsConfigDict(env_prefix="STUDYROOM_NATS_")
 
-    url: Annotated[tuple[str, ...], NoDecode] = Field(
-        ("nats://127.0.0.1:4222",), description="One or more servers, separated by commas."
-    )
+    url: CommaSeparated = Field(("nats://127.0.0.1:4222",), description="One or more servers, separated by commas.")
     user: str | None = Field(None, description="User name, with STUDYROOM_NATS_PASSWORD.")
     password: SecretStr | None = Field(None, description="Password of that user.")
     credentials_file: str | None = Field(None, description="Path of a .creds file, instead of user and password.")
@@ -77,13 +85,6 @@ class NatsSettings(Settings):
         description="Received but not yet handled, per subscription; above it messages are dropped.",
     )
     pending_bytes: int = Field(16 * 1024 * 1024, gt=0, description="The same in bytes.")
-
-    @field_validator("url", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        if isinstance(value, str):
-            value = tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
 
     @field_validator("url")
     @classmethod

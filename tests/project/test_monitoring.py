@@ -18,7 +18,7 @@ from monitoring.dashboards import DASHBOARDS
 from monitoring.panels import render
 from services.stack import free_port
 from tests.project.alert_cases import CASES, Series
-from tests.support.processes import EmbeddedStack
+from tests.support.processes import EmbeddedStack, embedded_stack, running
 from tests.support.prometheus import Prometheus, exported_by_nats, nats_exporter, needs
 from tests.support.traffic import metrics_of, traffic
 from tests.support.waiting import eventually, http_get, wait_until
@@ -215,6 +215,13 @@ def scrape_configuration(stack: EmbeddedStack, exporter: str) -> dict[str, Any]:
     del jobs["haproxy"]  # its query is asked where it runs, in test_compose.py
     configuration["scrape_configs"] = list(jobs.values())
     return configuration
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
+    """One that has just begun, for the lines that mark where processes do."""
+    with running(embedded_stack(tmp_path_factory.mktemp("stack"))) as ready:
+        yield ready
 
 
 @pytest.fixture(scope="module")

@@ -99,7 +99,7 @@ export interface ChatMessage {
 
 export interface ChatFailure {
   /** `expired`: it may have been stored, or not, and the server would not know it any more. `closed`: the connection was
-   * closed for good. `left`: its room was left. The others are the server's. */
+   * closed for good (after 1000 they wait instead). `left`: its room was left. The others are the server's. */
   code: ErrorCode | "expired" | "closed" | "left"
   message: string
 }

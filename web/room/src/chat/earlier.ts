@@ -1,18 +1,9 @@
-import type { ChatMessage } from "@studyroom/client"
+import type { ChatMessage, ChatPayload } from "@studyroom/client"
 import { useSelf } from "@studyroom/client/react"
 import { useMemo, useState } from "react"
 
 /** As many messages as a newcomer gets: with fewer there is nothing before them. */
 const OF_A_NEWCOMER = 50
-
-interface Stored {
-  id: string
-  user_id: string
-  username: string
-  content: string
-  timestamp: number
-  seq: number
-}
 
 interface Loaded {
   messages: ChatMessage[]
@@ -38,7 +29,7 @@ export function useEarlier(roomId: string, messages: readonly ChatMessage[]) {
       const address = new URL(`api/v1/rooms/${roomId}/messages?before=${before}`, document.baseURI)
       const answer = await fetch(address)
       if (!answer.ok) return
-      const page = (await answer.json()) as { messages: Stored[]; before: number | null }
+      const page = (await answer.json()) as { messages: ChatPayload[]; before: number | null }
       const older = page.messages.map((stored) => shown(stored, self))
       setState({ messages: [...older, ...(loaded?.messages ?? [])], before: page.before, upTo: first })
     } catch {
@@ -52,6 +43,6 @@ export function useEarlier(roomId: string, messages: readonly ChatMessage[]) {
   return { all, more: before !== null, busy, load }
 }
 
-function shown({ user_id, ...stored }: Stored, self: string | undefined): ChatMessage {
+function shown({ user_id, ...stored }: ChatPayload, self: string | undefined): ChatMessage {
   return { ...stored, userId: user_id, own: user_id === self, state: "sent" }
 }
