@@ -1,12 +1,14 @@
 """One client's connection: what it says is validated, decided by its session, and carried out."""
 
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from gateway.client_socket import NOWHERE, Socket
+from gateway.credentials import Unauthorized
 from gateway.cursor_move import cursor_update, update_prefix
 from gateway.framing import text_frame
-from gateway.identity import Identity
+from gateway.identity import FOR_EVER, Authenticator, Identity
+from gateway.key_ring import KeysUnavailable
 from gateway.limits import Limits
 from gateway.metrics import GatewayMetrics
 from gateway.notices import encode_cursor
@@ -16,6 +18,9 @@ from shared.close_codes import CloseCode
 from shared.errors import ErrorCode
 from shared.ids import ConnectionId, MessageId, RoomId, StayId, UserId, new_connection_id, new_message_id, stay_id
 from shared.messages import (
+    Authenticate,
+    Authenticated,
+    AuthenticatedPayload,
     ChatSend,
     ClientMessage,
     CursorMove,
@@ -41,45 +46,11 @@ if TYPE_CHECKING:
 
 _PONG = text_frame(encode(Pong()))
 _BACKLOG_MAX = 64
+_AUTHENTICATE_COST = 20
+"""Checking a signature is as much work as so many messages, and counts as such."""
 _CURSOR_MOVE = b'{"type":"CursorMove"'
 _KNOWN_CODES = frozenset(CloseCode)
 """Clients may close with any of thousands of codes; metrics must not have a label for each."""
-
-
-class Socket(Protocol):
-    """What a connection needs of its socket; `gateway.websocket.ClientSocket` is one."""
-
-    @property
-    def closing_since(self) -> float | None: ...
-    @property
-    def buffered_bytes(self) -> int: ...
-
-    @property
-    def write(self) -> Callable[[bytes], None]:
-        """Encoded frames. Does not raise, and does nothing once the socket is closing."""
-
-    def close(self, code: int, reason: str = "") -> None: ...
-    def abort(self) -> None: ...
-
-
-class Nowhere:
-    """The socket of a connection that has none (yet, or any more)."""
-
-    closing_since = None
-    buffered_bytes = 0
-
-    @staticmethod
-    def write(frames: bytes) -> None:
-        pass
-
-    def close(self, code: int, reason: str = "") -> None:
-        pass
-
-    def abort(self) -> None:
-        pass
-
-
-_NOWHERE = Nowhere()
 
 
 class Hub(Protocol):
@@ -87,6 +58,7 @@ class Hub(Protocol):
 
     metrics: GatewayMetrics
     limits: Limits
+    authenticator: Authenticator
 
     @property
     def beat(self) -> int:
@@ -117,6 +89,7 @@ class Connection:
         "_traffic",
         "_update_prefix",
         "_username",
+        "expires_at",
         "id",
         "lagging_since",
         "open",
@@ -128,15 +101,17 @@ class Connection:
 
     def __init__(self, hub: Hub, identity: Identity, *, chat_max_chars: int) -> None:
         self._hub = hub
-        self._session = Session(chat_max_chars=chat_max_chars, backlog_max=_BACKLOG_MAX)
+        self._session = Session(chat_max_chars=chat_max_chars, backlog_max=_BACKLOG_MAX, rooms=identity.rooms)
         self._traffic = hub.metrics.traffic
-        self.socket: Socket = _NOWHERE
+        self.socket: Socket = NOWHERE
         self.id: ConnectionId = new_connection_id()
         self._stays = 0
         self._username = identity.username
         self._avatar_url = identity.avatar_url
         self._guest_token = identity.guest_token
         self.user: UserId = identity.user
+        self.expires_at = identity.expires_at
+        """Unix seconds until which the token is good."""
         self.open = False
         self.room: Room | None = None
         """The room that delivers to this connection."""
@@ -193,6 +168,7 @@ class Connection:
             server_time=time.time_ns() // 1_000_000,
             chat_retry_seconds=self._hub.chat_retry_seconds,
             guest_token=self._guest_token,
+            expires_at=self.expires_at * 1000 if self.expires_at < FOR_EVER else None,
         )
         self._guest_token = None
         self.deliver(text_frame(encode(Welcome.model_construct(payload=payload))))
@@ -220,7 +196,7 @@ class Connection:
 
     def closed(self, code: int) -> None:
         self.open = False
-        self.socket = _NOWHERE
+        self.socket = NOWHERE
         self._hub.metrics.disconnects.labels(code=code if code in _KNOWN_CODES else "other").inc()
         self._hub.unregister(self)
         self._leave(lost=code != CloseCode.NORMAL)
@@ -308,7 +284,7 @@ class Connection:
         received[message.type] += 1
         return message
 
-    def _receive(self, message: ClientMessage) -> None:  # noqa: C901 - one case per message type
+    def _receive(self, message: ClientMessage) -> None:  # noqa: C901, PLR0912 - one case per message type
         decision = self._session.receive(message)
         if decision is WAITING:
             return
@@ -335,6 +311,29 @@ class Connection:
             case Ping():
                 self.deliver(_PONG)
                 self._traffic.replies_sent["Pong"] += 1
+            case Authenticate(payload=proof):
+                self._authenticate(proof.token)
+
+    def _authenticate(self, token: str) -> None:
+        """Go on by a newer token. With one that does not serve nothing changes."""
+        self._messages_left -= _AUTHENTICATE_COST
+        try:
+            identity = self._hub.authenticator.renew(self.user, token)
+        except Unauthorized as error:
+            self.send_error(ErrorCode.UNAUTHORIZED, str(error))
+            return
+        except KeysUnavailable as error:
+            self.send_error(ErrorCode.KEYS_UNAVAILABLE, str(error))
+            return
+        self.expires_at = identity.expires_at
+        self._session.rooms = identity.rooms
+        payload = AuthenticatedPayload.model_construct(expires_at=self.expires_at * 1000)
+        self.deliver(text_frame(encode(Authenticated.model_construct(payload=payload))))
+        self._traffic.replies_sent["Authenticated"] += 1
+        room = self._session.room
+        if room is not None and not self._session.may_join(room):
+            self._receive(LeaveRoom())  # nothing that waits behind this is said there any more
+            self.close(CloseCode.TOKEN_EXPIRED, "the newer access token does not grant the room")
 
     def _leave(self, *, lost: bool) -> None:
         if self.room is not None:

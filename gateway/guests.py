@@ -10,7 +10,7 @@ import jwt
 
 from shared.ids import UserId, canonical_uuid, new_user_id
 
-_AUDIENCE = "studyroom guest"
+GUEST_AUDIENCE = "studyroom guest"
 """Access tokens have no such audience, so neither passes for the other, even under one secret."""
 _ALGORITHM = "HS256"
 _LIFE_SECONDS = 30 * 24 * 3600
@@ -29,7 +29,7 @@ class Guests:
                 token or "",
                 self._secret,
                 algorithms=[_ALGORITHM],
-                audience=_AUDIENCE,
+                audience=GUEST_AUDIENCE,
                 options={"require": ["exp", "sub", "aud"]},
             )
             return UserId(canonical_uuid(claims["sub"]))
@@ -38,5 +38,5 @@ class Guests:
 
     def token(self, user: UserId) -> str:
         """What `user` shows the next time."""
-        claims = {"sub": user, "aud": _AUDIENCE, "exp": int(time.time()) + _LIFE_SECONDS}
+        claims = {"sub": user, "aud": GUEST_AUDIENCE, "exp": int(time.time()) + _LIFE_SECONDS}
         return jwt.encode(claims, self._secret, _ALGORITHM)

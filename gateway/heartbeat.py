@@ -19,7 +19,8 @@ _WORTH_GIVING_BACK = 1000
 
 
 class Heartbeat:
-    """Pings the silent, closes the dead and the slow, ends sockets that do not finish closing or their request."""
+    """Pings the silent, closes the dead, the slow and those whose token has expired, ends sockets that do not finish
+    closing or their request."""
 
     def __init__(
         self,
@@ -33,6 +34,7 @@ class Heartbeat:
         self._slow_beats = max(1, round(settings.slow_seconds / SWEEP_SECONDS))
         self._unread_max_bytes = settings.write_buffers_max_bytes
         self._close_timeout_seconds = settings.close_timeout_seconds
+        self._leeway_seconds = settings.jwt_leeway_seconds
         self._connections = connections
         self._awaiting_head = awaiting_head
         self._metrics = metrics
@@ -45,14 +47,16 @@ class Heartbeat:
             self.beat += 1
             self._metrics.late_heads.inc(self._awaiting_head.abort_late())
             now = time.monotonic()
+            expired_by = time.time() - self._leeway_seconds
             connections = list(self._connections())
             for connection in connections:
-                self._check(connection, now)
+                self._check(connection, now, expired_by)
             self._bound_unread([connection for connection in connections if connection.lagging])
             if self._tide.ebbed(len(connections)):
                 await asyncio.to_thread(give_back)
 
-    def _check(self, connection: Connection, now: float) -> None:
+    def _check(self, connection: Connection, now: float, expired_by: float) -> None:
+        """`expired_by`: tokens that were good until then are not good any more (Unix seconds); `now`: monotonic."""
         closing_since = connection.closing_since
         connection.silent_beats += 1
         silent = connection.silent_beats
@@ -62,6 +66,8 @@ class Heartbeat:
                 connection.abort()
         elif connection.lagging_since is not None and self.beat - connection.lagging_since >= self._slow_beats:
             connection.close_slow("too slow for too long")
+        elif connection.expires_at <= expired_by:
+            connection.close(CloseCode.TOKEN_EXPIRED, "the access token has expired")
         elif silent >= self._timeout_beats:
             connection.close(CloseCode.PING_TIMEOUT, "nothing was heard")
         elif silent == self._ping_beats:

@@ -15,7 +15,7 @@ from gateway.http_rooms import (
     HTTP_UNAVAILABLE,
     REFUSALS,
     HttpRefusal,
-    admit,
+    admit_to,
     parse_room,
     unauthorized,
 )
@@ -74,8 +74,7 @@ def messages_router(
         limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 50,
     ) -> MessagesBody:
         """The newest messages of a room, or the newest of those before one."""
-        admit(authenticator, request, response)
-        room = parse_room(room_id)
+        room = admit_to(room_id, authenticator, request, response)
         try:
             async with asyncio.timeout(deadline_seconds):
                 page = await stream.newest(room, limit, before=before)

@@ -7,7 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from gateway.identity import Authenticator, Unauthorized
+from gateway.credentials import Unauthorized, combined
+from gateway.identity import Authenticator, Identity
+from gateway.key_ring import KeysUnavailable
 from gateway.presence_client import PresenceClient, PresenceRefused
 from shared import subjects
 from shared.errors import ErrorCode
@@ -16,7 +18,7 @@ from shared.messages import UserPresence
 from shared.presence import Member, RoomsRequest
 
 PAGE_MAX = 1000
-_HTTP_UNAUTHORIZED, HTTP_BAD_REQUEST, HTTP_UNAVAILABLE = 401, 400, 503
+HTTP_BAD_REQUEST, _HTTP_UNAUTHORIZED, _HTTP_FORBIDDEN, HTTP_UNAVAILABLE = 400, 401, 403, 503
 
 
 class HttpRefusal(Exception):
@@ -35,7 +37,7 @@ class ErrorBody(BaseModel):
 
 
 REFUSALS: dict[int | str, dict[str, object]] = {
-    status: {"model": ErrorBody} for status in (HTTP_BAD_REQUEST, _HTTP_UNAUTHORIZED, HTTP_UNAVAILABLE)
+    status: {"model": ErrorBody} for status in (HTTP_BAD_REQUEST, _HTTP_UNAUTHORIZED, _HTTP_FORBIDDEN, HTTP_UNAVAILABLE)
 }
 
 
@@ -71,8 +73,7 @@ def rooms_router(
     @router.get("/{room_id}/roster")
     async def roster(room_id: str, request: Request, response: Response) -> RosterBody:
         """Who is in a room. A room in which nobody is has no users."""
-        admit(authenticator, request, response)
-        room = parse_room(room_id)
+        room = admit_to(room_id, authenticator, request, response)
         subject = subjects.presence_roster(subjects.shard_of(room))
         try:
             async with asyncio.timeout(deadline_seconds):
@@ -93,8 +94,12 @@ def rooms_router(
         limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 100,
         after: str | None = None,
     ) -> RoomsBody:
-        """Rooms in which somebody is, each once over all pages. What comes and goes meanwhile may be missing."""
-        admit(authenticator, request, response)
+        """Rooms in which somebody is, each once over all pages. What comes and goes meanwhile may be missing.
+
+        Only for those who may enter all rooms.
+        """
+        if admit(authenticator, request, response).rooms is not None:
+            raise _not_allowed("the access token does not grant all rooms")
         shard, behind = _place(after)
         found: list[RoomBody] = []
         next_shard: int | None = shard
@@ -112,13 +117,29 @@ def rooms_router(
     return router
 
 
-def admit(authenticator: Authenticator, request: Request, response: Response) -> None:
+def admit(authenticator: Authenticator, request: Request, response: Response) -> Identity:
     """Whoever may open a WebSocket may ask. Raises HttpRefusal."""
     try:
-        authenticator.identify(dict(request.query_params), dict(request.headers))
+        who = authenticator.identify(request.query_params, combined(request.headers.items()))
     except Unauthorized as error:
         raise unauthorized(str(error)) from error
+    except KeysUnavailable as error:
+        raise HttpRefusal(HTTP_UNAVAILABLE, ErrorCode.KEYS_UNAVAILABLE, str(error), Retry_After="1") from error
     response.headers["Cache-Control"] = "no-store"
+    return who
+
+
+def admit_to(room_id: str, authenticator: Authenticator, request: Request, response: Response) -> RoomId:
+    """Whoever may join a room may ask about it. Raises HttpRefusal."""
+    who = admit(authenticator, request, response)
+    room = parse_room(room_id)
+    if not who.may_enter(room):
+        raise _not_allowed("the access token does not grant this room")
+    return room
+
+
+def _not_allowed(why: str) -> HttpRefusal:
+    return HttpRefusal(_HTTP_FORBIDDEN, ErrorCode.ROOM_NOT_ALLOWED, why)
 
 
 def unauthorized(why: str) -> HttpRefusal:

@@ -1,14 +1,16 @@
-"""Who a connection belongs to: a token's user, or a guest."""
+"""Who a connection belongs to, and what it may do: by a token, or as a guest."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid5
 
-import jwt
-
+from gateway.credentials import Unauthorized, access_token
 from gateway.guests import Guests
+from gateway.key_ring import KeyRing
 from gateway.settings import GatewaySettings
-from shared.ids import UserId, canonical_uuid
+from gateway.tokens import Tokens
+from shared.ids import RoomId, UserId, canonical_uuid
 from shared.messages import AVATAR_URL_MAX_CHARS, USERNAME_MAX_CHARS
 
 _SUBJECTS = UUID("0d0f4f0e-6a35-5d7e-9a0e-2f6f4e6a7c11")
@@ -18,12 +20,11 @@ _JOINERS = "\u200c\u200d"
 """Zero-width, and part of names in Persian, Hindi and of emoji."""
 
 GUEST_NAME = "User"
-_BEARER = "bearer "
-_ALGORITHM = "HS256"
-
-
-class Unauthorized(Exception):
-    """The handshake carries no acceptable token. `str()` says why, without the token."""
+ROOMS_MAX = 256
+"""A token may name so many; they are kept for as long as the connection is."""
+_ALL_ROOMS = "*"
+FOR_EVER = 253_402_300_800
+"""The end of the year 9999 in Unix seconds; a token that is good for longer is good until then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +32,31 @@ class Identity:
     user: UserId
     username: str
     avatar_url: str | None = None
-    guest_token: str | None = None
+    guest_token: str | None = field(default=None, repr=False)
     """With which a guest is the same user next time; None for the others."""
+    rooms: frozenset[RoomId] | None = None
+    """Those it may enter; None for all."""
+    role: str | None = None
+    expires_at: int = FOR_EVER
+    """Unix seconds."""
+
+    def may_enter(self, room: RoomId) -> bool:
+        return self.rooms is None or room in self.rooms
 
 
 class Authenticator:
-    def __init__(self, settings: GatewaySettings) -> None:
-        self._secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else None
+    def __init__(self, settings: GatewaySettings, keys: KeyRing | None = None) -> None:
+        """`keys`: for tokens that are signed with a private key."""
+        self._tokens = Tokens(settings, keys)
+        self._issuer = settings.jwt_issuer
+        self._cookie = settings.jwt_cookie
         self._guests = None
         if settings.guests:
             self._guests = Guests(settings.guest_secret.get_secret_value() if settings.guest_secret else None)
 
-    def identify(self, query: dict[str, str], headers: dict[str, str]) -> Identity:
-        """By `Authorization: Bearer` or `?access_token=`, the header first. Raises Unauthorized."""
-        token = _token(query, headers)
+    def identify(self, query: Mapping[str, str], headers: Mapping[str, str]) -> Identity:
+        """By the token that the request carries. Raises Unauthorized or KeysUnavailable."""
+        token = access_token(query, headers, cookie=self._cookie)
         if token is not None:
             return self._from_token(token)
         if self._guests is None:
@@ -53,36 +65,52 @@ class Authenticator:
         name = _shown(query.get("username", "")) or GUEST_NAME
         return Identity(user, name, guest_token=self._guests.token(user))
 
+    def renew(self, user: UserId, token: str) -> Identity:
+        """By a newer token of the same user. Raises Unauthorized or KeysUnavailable."""
+        identity = self._from_token(token)
+        if identity.user != user:
+            raise Unauthorized("the access token is of another user")
+        return identity
+
     def _from_token(self, token: str) -> Identity:
-        if self._secret is None:
-            raise Unauthorized("this gateway accepts no tokens")
+        claims = self._tokens.claims(token)
         try:
-            claims = jwt.decode(token, self._secret, algorithms=[_ALGORITHM], options={"require": ["exp", "sub"]})
-        except jwt.InvalidTokenError as error:
-            raise Unauthorized(f"the access token is not valid: {error}") from error
-        if not claims["sub"]:
-            raise Unauthorized("the access token names nobody")
-        try:
-            return Identity(user_id_of(claims["sub"]), _username(claims), _avatar_url(claims))
+            user = user_id_of(claims["sub"], self._issuer)
         except UnicodeEncodeError as error:
             raise Unauthorized("the subject of the access token is not Unicode") from error
+        role = claims.get("role")
+        return Identity(
+            user,
+            _username(claims),
+            _avatar_url(claims),
+            rooms=_rooms(claims),
+            role=role if isinstance(role, str) else None,
+            expires_at=min(int(claims["exp"]), FOR_EVER),
+        )
 
 
-def user_id_of(subject: str) -> UserId:
-    """A UUID as it is, anything else by UUIDv5 (RFC 9562 section 5.5)."""
+def user_id_of(subject: str, issuer: str | None = None) -> UserId:
+    """A UUID as it is, anything else by UUIDv5 (RFC 9562 section 5.5) of the issuer, where one is set, and of it."""
     try:
         return UserId(canonical_uuid(subject))
     except ValueError:
-        return UserId(str(uuid5(_SUBJECTS, subject)))
+        namespace = _SUBJECTS if issuer is None else uuid5(_SUBJECTS, issuer)
+        return UserId(str(uuid5(namespace, subject)))
 
 
-def _token(query: dict[str, str], headers: dict[str, str]) -> str | None:
-    authorization = headers.get("authorization")
-    if authorization is not None:
-        if not authorization.lower().startswith(_BEARER):
-            raise Unauthorized("only bearer tokens are accepted in Authorization")
-        return authorization[len(_BEARER) :].strip()
-    return query.get("access_token")
+def _rooms(claims: dict[str, Any]) -> frozenset[RoomId] | None:
+    """What is neither a list of ids nor "*" is refused: whoever wrote it meant to restrict something."""
+    rooms = claims.get("rooms", _ALL_ROOMS)
+    if rooms == _ALL_ROOMS:
+        return None
+    if not isinstance(rooms, list) or not all(isinstance(room, str) for room in rooms):
+        raise Unauthorized('the rooms of the access token are neither a list of room ids nor "*"')
+    if len(rooms) > ROOMS_MAX:
+        raise Unauthorized(f"the access token names more than {ROOMS_MAX} rooms")
+    try:
+        return frozenset(RoomId(canonical_uuid(room)) for room in rooms)
+    except ValueError as error:
+        raise Unauthorized("a room of the access token is not an id") from error
 
 
 def _username(claims: dict[str, Any]) -> str:

@@ -61,6 +61,14 @@ class GatewayMetrics:
             ["code"],
             registry=registry,
         )
+        self.key_reads = Counter(
+            "studyroom_gateway_public_key_reads",
+            "Times that the public keys of access tokens were asked for, by result.",
+            ["result"],
+            registry=registry,
+        )
+        for result in ("read", "failed"):
+            self.key_reads.labels(result=result)
         self.shed = Counter(
             "studyroom_gateway_shed",
             "Connections asked to go elsewhere since this gateway has far more than the others.",

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from urllib.parse import urlsplit
 
 ANY = "*"
-_LOCAL = {"localhost", "127.0.0.1", "::1"}
+LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -42,7 +42,7 @@ def is_allowed(origin: str | None, host: str, others: Collection[str]) -> bool:
     if here is None:
         return False
     there = page.hostname, page.port or _DEFAULT_PORTS[page.scheme]
-    return there == here or {there[0], here[0]} <= _LOCAL
+    return there == here or {there[0], here[0]} <= LOCAL_HOSTS
 
 
 def _split_host(host: str, default_port: int) -> tuple[str, int] | None:

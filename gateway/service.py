@@ -23,6 +23,7 @@ from gateway.history import History, Stored
 from gateway.http_messages import messages_router
 from gateway.http_rooms import rooms_router
 from gateway.identity import Authenticator
+from gateway.key_reader import KeyReader
 from gateway.lease import Lease
 from gateway.leaves import Leaves
 from gateway.limits import Limits
@@ -73,7 +74,8 @@ class Gateway:
         self.metrics = GatewayMetrics(chassis.registry)
         self.limits = connection_limits(own)
         self._connections: dict[ConnectionId, Connection] = {}
-        self._authenticator = Authenticator(own)
+        self._keys = KeyReader(own.jwks_url, own, self.metrics) if own.jwks_url is not None else None
+        self.authenticator = Authenticator(own, self._keys.ring if self._keys is not None else None)
         self.history_kept = max(own.history_on_join, _HISTORY_KEPT_MIN)
         self.gateway_id = new_gateway_id()
         self._rooms = Rooms(chassis.bus, Wheel(own.cursor_tick_ms / 1000), self.metrics, self)
@@ -135,7 +137,7 @@ class Gateway:
         self._heartbeat = Heartbeat(own, self._connections.values, self._awaiting_head, self.metrics)
         self._pace = Pace(own.turn_ms / 1000, lambda: self.metrics.traffic.received)
         self._drain = Drain(own, lambda: list(self._connections.values()))
-        self._door = Door(own, self._authenticator, self._drain)
+        self._door = Door(own, self.authenticator, self._drain)
         self._shedding = Shedding(chassis.bus, self.gateway_id, own, self._drain, self.metrics)
         self._server: HttpServer | None = None
         self.metrics.watch(
@@ -186,6 +188,8 @@ class Gateway:
         if self._settings.shed_per_second:
             await self._shedding.start()
             self._tasks.supervise("shedding", self._shedding.run)
+        if self._keys is not None:
+            self._tasks.supervise("keys", self._keys.run)
         await self._server.start()
         log.info("listening", host=self._settings.host, port=self._server.port)
 
@@ -193,14 +197,14 @@ class Gateway:
         own = self._settings
         rooms = rooms_router(
             self._presence,
-            self._authenticator,
+            self.authenticator,
             epoch=self.epoch,
             deadline_seconds=own.request_deadline_seconds,
         )
         messages = messages_router(
             self._bus,
             self._stream,
-            self._authenticator,
+            self.authenticator,
             api_key=own.api_key.get_secret_value() if own.api_key else None,
             chat_max_chars=own.chat_max_chars,
             deadline_seconds=own.request_deadline_seconds,
@@ -209,6 +213,8 @@ class Gateway:
         return [rooms, messages]
 
     def not_ready(self) -> list[str]:
+        if self._keys is not None and not self._keys.ring.keys:
+            return ["the keys of access tokens are not known yet"]
         return []
 
     async def drain(self) -> None:

@@ -11,6 +11,7 @@ from enum import Enum
 from shared.errors import ErrorCode
 from shared.ids import RoomId
 from shared.messages import (
+    Authenticate,
     ChatSend,
     ClientMessage,
     CursorMove,
@@ -38,9 +39,11 @@ WAITING = Waiting.WAITING
 
 
 class Session:
-    __slots__ = ("_backlog", "_backlog_max", "_chat_max_chars", "joining", "room")
+    __slots__ = ("_backlog", "_backlog_max", "_chat_max_chars", "joining", "room", "rooms")
 
-    def __init__(self, *, chat_max_chars: int, backlog_max: int) -> None:
+    def __init__(self, *, chat_max_chars: int, backlog_max: int, rooms: frozenset[RoomId] | None = None) -> None:
+        self.rooms = rooms
+        """Those that may be joined; None for all."""
         self._chat_max_chars = chat_max_chars
         self._backlog_max = backlog_max
         self._backlog: deque[ClientMessage] | None = None
@@ -54,7 +57,8 @@ class Session:
     ) -> ClientMessage | Refusal | Waiting:
         """The message itself when it is to be carried out now.
 
-        `JoinRoom` begins a join, which ends with `joined` or `join_failed`.
+        `JoinRoom` begins a join, which ends with `joined` or `join_failed`. `Authenticate` may change `rooms`, and so
+        has its place in the order too.
         """
         if self.joining is not None and not isinstance(message, Ping):
             return self._wait(message)
@@ -64,6 +68,8 @@ class Session:
             case ChatSend():
                 return self._check_chat(message)
             case JoinRoom():
+                if not self.may_join(message.payload.room_id):
+                    return Refusal(ErrorCode.ROOM_NOT_ALLOWED, "the access token does not grant this room", message)
                 self.joining = message.payload.room_id
                 if self.room != self.joining:
                     self.room = None
@@ -73,8 +79,11 @@ class Session:
                     return self._not_in_room(message)
                 self.room = None
                 return message
-            case Ping():
+            case Ping() | Authenticate():
                 return message
+
+    def may_join(self, room: RoomId) -> bool:
+        return self.rooms is None or room in self.rooms
 
     def joined(self) -> list[ClientMessage]:
         """The join succeeded. Returns what waited; each is to be received again, in order."""

@@ -1,9 +1,12 @@
 """Settings of the gateway."""
 
-from pydantic import Field, SecretStr, field_validator
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from gateway.origins import ANY, is_origin
+from gateway.guests import GUEST_AUDIENCE
+from gateway.origins import ANY, LOCAL_HOSTS, is_origin
 from services.settings import CommaSeparated, Settings
 
 SECRET_MIN_BYTES = 32
@@ -25,7 +28,33 @@ class GatewaySettings(Settings):
     jwt_secret: SecretStr | None = Field(
         None,
         min_length=SECRET_MIN_BYTES,
-        description="HS256 secret of access tokens, 32 bytes or more; without it no token is accepted.",
+        description="HS256 secret of access tokens, 32 bytes or more; without it no such token is accepted.",
+    )
+    jwks_url: str | None = Field(
+        None,
+        description="https address of a JWK Set: the public keys of access tokens signed by RS, PS, ES or EdDSA. "
+        "Without it no such token is accepted.",
+    )
+    jwks_refresh_seconds: float = Field(300.0, gt=0, description="How often it is read again, about.")
+    jwks_retry_seconds: float = Field(
+        10.0,
+        gt=0,
+        description="How soon after a failure, or for a token with an unknown key; it is never read more often.",
+    )
+    jwt_issuer: str | None = Field(
+        None,
+        min_length=1,
+        description="The `iss` that access tokens must have. It becomes part of user ids that are made of a `sub`: set "
+        "it before there are any.",
+    )
+    jwt_audience: str | None = Field(
+        None,
+        min_length=1,
+        description="The `aud` that access tokens must have, or have among others; without it those that have one are "
+        "refused.",
+    )
+    jwt_leeway_seconds: float = Field(
+        10.0, ge=0, le=300, description="By how much the clocks of the issuer and of the gateway may differ."
     )
     guests: bool = Field(False, description="Let in those without a token, under a random user id.")
     guest_secret: SecretStr | None = Field(
@@ -39,6 +68,11 @@ class GatewaySettings(Settings):
         (),
         description="Web pages that may connect beside the gateway's own (and those of this machine to this machine): "
         "origins such as https://app.example.org, separated by commas; * for all.",
+    )
+    jwt_cookie: str | None = Field(
+        None,
+        min_length=1,
+        description="Name of the cookie that may hold an access token; without it cookies are not looked at.",
     )
 
     headers_max_bytes: int = Field(65_536, ge=1024, description="Size of a request head.")
@@ -132,6 +166,32 @@ class GatewaySettings(Settings):
     reconnect_spread_ms: int = Field(
         2000, ge=0, description="Drained clients are asked to wait a random time up to this."
     )
+
+    @field_validator("jwks_url")
+    @classmethod
+    def _is_trustworthy(cls, value: str | None) -> str | None:
+        """Whoever can change the keys on their way is anybody."""
+        parts = urlsplit(value or "https://nowhere")
+        if parts.scheme == "https" and parts.hostname:
+            return value
+        if parts.scheme == "http" and parts.hostname in LOCAL_HOSTS:
+            return value
+        raise ValueError("must start with https:// (or http:// on this machine)")
+
+    @field_validator("jwt_audience")
+    @classmethod
+    def _is_not_of_guests(cls, value: str | None) -> str | None:
+        if value == GUEST_AUDIENCE:
+            raise ValueError("is that of guest tokens, which are no access tokens")
+        return value
+
+    @field_validator("jwt_cookie")
+    @classmethod
+    def _needs_known_origins(cls, value: str | None, others: ValidationInfo) -> str | None:
+        """Browsers send cookies for any page that asks: only the check of origins keeps other pages out."""
+        if value is not None and ANY in others.data.get("origins", ()):
+            raise ValueError("cannot be had with STUDYROOM_GATEWAY_ORIGINS=*")
+        return value
 
     @field_validator("origins")
     @classmethod

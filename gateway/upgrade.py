@@ -8,12 +8,13 @@ import json
 import time
 from base64 import b64decode
 from binascii import Error as Base64Error
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from gateway.credentials import SUBPROTOCOL, combined, offered_subprotocols
 from gateway.websocket import Client, FrameLimits, WebSocketProtocol
 from services import logs
 from shared.errors import ErrorCode
@@ -29,9 +30,9 @@ class Handshake:
     """An upgrade request that is well formed; whether it is welcome is for the edge to say."""
 
     path: str
-    query: dict[str, str]
-    headers: dict[str, str]
-    """Names in lower case; of repeated headers the last."""
+    query: dict[str, str] = field(repr=False)
+    headers: dict[str, str] = field(repr=False)
+    """Names in lower case, repeated ones combined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +105,16 @@ class HttpProtocol(HttpToolsProtocol):
         self._awaiting_head.discard(self)
         if self.transport.is_closing():
             return
-        decision = self._decide()
+        headers = combined((name.decode("latin-1"), value.decode("latin-1")) for name, value in self.headers)
+        decision = self._decide(headers)
         if isinstance(decision, Refused):
             self.refuse(decision)
             return
         self.connections.discard(self)
         protocol = WebSocketProtocol(decision, self._limits, self.server_state)
         try:
-            protocol.take_over(self.transport, dict(self.headers)[b"sec-websocket-key"])
+            subprotocol = SUBPROTOCOL if SUBPROTOCOL in offered_subprotocols(headers) else None
+            protocol.take_over(self.transport, headers["sec-websocket-key"], subprotocol)
         except Exception:
             log.exception("an upgrade failed on our side")
             self.connections.discard(protocol)
@@ -125,8 +128,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.transport.write("\r\n".join(head).encode("latin-1") + b"\r\n\r\n" + body)
         self.transport.close()
 
-    def _decide(self) -> Client | Refused:
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in self.headers}
+    def _decide(self, headers: dict[str, str]) -> Client | Refused:
         if (problem := _handshake_problem(self.parser.get_method(), headers)) is not None:
             return problem
         busy: RequestResponseCycle | None = self.cycle

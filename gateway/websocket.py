@@ -34,6 +34,7 @@ _HIGH_WATER_BYTES, _LOW_WATER_BYTES = 65_536, 16_384
 _CLOSE_LINGER_SECONDS = 0.05
 """Between our answer to a close frame and the end of the socket, so that the answer is on its way."""
 
+_SUBPROTOCOL = "Sec-WebSocket-Protocol"
 _TEXT, _CLOSE, _PING, _PONG = WSMsgType.TEXT, WSMsgType.CLOSE, WSMsgType.PING, WSMsgType.PONG
 
 
@@ -269,16 +270,19 @@ class WebSocketProtocol(WSProtocol):  # type: ignore[misc] # picows ships no stu
         self._server_state.connections.discard(self)
         super().connection_lost(exc)
 
-    def take_over(self, transport: Any, key: bytes) -> None:
+    def take_over(self, transport: Any, key: str, subprotocol: str | None) -> None:
         """Answer the upgrade and own the transport from now on. `key`: the request's `Sec-WebSocket-Key`.
+
+        `subprotocol`: of those that were offered the one that is spoken.
 
         picows parses a request head too. It gets a short one, made of what was checked before, so its own limits on
         size and spelling do not matter.
         """
         self.connection_made(transport)
+        selected = f"{_SUBPROTOCOL}: {subprotocol}\r\n" if subprotocol is not None else ""
         self._feed(
-            b"GET / HTTP/1.1\r\nHost: gateway\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %b\r\n\r\n" % key
+            "GET / HTTP/1.1\r\nHost: gateway\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{selected}\r\n".encode("latin-1")
         )
         transport.set_protocol(self)
 
@@ -298,5 +302,8 @@ class WebSocketProtocol(WSProtocol):  # type: ignore[misc] # picows ships no stu
     def abort(self) -> None:
         self._socket.abort()
 
-    def _accept(self, _request: Any) -> WSUpgradeResponseWithListener:
-        return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(), self._socket)
+    def _accept(self, request: Any) -> WSUpgradeResponseWithListener:
+        """What is to be answered was put into the request, so that nothing has to be kept for it."""
+        selected = request.headers.get(_SUBPROTOCOL)
+        extra = {_SUBPROTOCOL: selected} if selected is not None else None
+        return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(extra), self._socket)

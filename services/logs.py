@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import structlog
+import structlog.tracebacks
 
 from services.settings import ProcessSettings
 
@@ -20,13 +21,16 @@ _SHARED: list[Any] = [
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
 
+_TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+"""Without the values of variables: there may be secrets and what people write among them."""
+
 
 def configure(settings: ProcessSettings, service: str) -> None:
     readable = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
     finish: list[Any] = (
-        [structlog.dev.ConsoleRenderer()]
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if readable
-        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        else [_TRACEBACKS, structlog.processors.JSONRenderer()]
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(

@@ -30,6 +30,8 @@ class CloseCode(IntEnum):
     """The client did not read what it was sent."""
     PING_TIMEOUT = 4001
     """Nothing was heard from the client, not even a pong."""
+    TOKEN_EXPIRED = 4002
+    """The access token has expired, or a newer one does not grant the room: connect again with a fresh one."""
 
     FLOOD = 4500
     """The client sends far more than it may."""

@@ -14,6 +14,7 @@ from shared.ids import ConnectionIdField, MessageIdField, RoomIdField, UserIdFie
 ELEMENT_ID_MAX_CHARS = 256
 USERNAME_MAX_CHARS = 100
 AVATAR_URL_MAX_CHARS = 2000
+TOKEN_MAX_CHARS = 16_384
 
 
 def _is_none(value: object) -> bool:
@@ -53,6 +54,10 @@ class TypingPayload(_Part):
     is_typing: bool
 
 
+class AuthenticatePayload(_Part):
+    token: str = Field(min_length=1, max_length=TOKEN_MAX_CHARS, repr=False)
+
+
 class JoinRoom(_Part):
     type: Literal["JoinRoom"] = "JoinRoom"
     payload: JoinRoomPayload
@@ -81,7 +86,14 @@ class Ping(_Part):
     type: Literal["Ping"] = "Ping"
 
 
-ClientMessage = JoinRoom | LeaveRoom | ChatSend | CursorMove | Typing | Ping
+class Authenticate(_Part):
+    """A newer access token of the same user, so that the connection may stay when the old one expires."""
+
+    type: Literal["Authenticate"] = "Authenticate"
+    payload: AuthenticatePayload
+
+
+ClientMessage = JoinRoom | LeaveRoom | ChatSend | CursorMove | Typing | Ping | Authenticate
 
 # --- what the server says ----------------------------------------------------------------------------------
 
@@ -102,6 +114,8 @@ class WelcomePayload(_Part):
     """For so long chat that is sent again with its `id` is recognised; later it would be stored twice."""
     guest_token: str | None = Field(default=None, exclude_if=_is_none)
     """A guest that connects again with `?guest_token=` is the same user; nobody else can be."""
+    expires_at: int | None = Field(default=None, exclude_if=_is_none)
+    """Unix milliseconds until which the access token is good; soon after that the connection is closed (4002)."""
 
 
 class JoinedRoomPayload(_Part):
@@ -152,6 +166,11 @@ class CursorUpdatePayload(_Part):
 class TypingStatusPayload(_Part):
     user_id: UserIdField
     is_typing: bool
+
+
+class AuthenticatedPayload(_Part):
+    expires_at: int
+    """As in `Welcome`."""
 
 
 class ErrorPayload(_Part):
@@ -223,6 +242,13 @@ class Pong(_Part):
     type: Literal["Pong"] = "Pong"
 
 
+class Authenticated(_Part):
+    """The answer to `Authenticate`: what the newer token allows holds from here on, and for so long."""
+
+    type: Literal["Authenticated"] = "Authenticated"
+    payload: AuthenticatedPayload
+
+
 class Error(_Part):
     type: Literal["Error"] = "Error"
     payload: ErrorPayload
@@ -239,6 +265,7 @@ ServerMessage = (
     | CursorUpdate
     | TypingStatus
     | Pong
+    | Authenticated
     | Error
 )
 
@@ -291,7 +318,7 @@ def _explain(error: ValidationError) -> InvalidMessage:
             return InvalidMessage(ErrorCode.INVALID_JSON, "not Unicode text")
         case "union_tag_invalid" | "union_tag_not_found" | "model_attributes_type" | "dict_type" | "model_type":
             if len(first["loc"]) == 0:
-                known = "JoinRoom, LeaveRoom, Chat, CursorMove, Typing, Ping"
+                known = "JoinRoom, LeaveRoom, Chat, CursorMove, Typing, Ping, Authenticate"
                 return InvalidMessage(ErrorCode.UNKNOWN_TYPE, f'"type" must be one of {known}')
         case _:
             pass

@@ -81,6 +81,16 @@ CASES = {
     "GatewayRefusesConnections": counter(
         "studyroom_gateway_handshakes_refused_total", 'code="too_many_connections"', _PER_MINUTE, _NEVER
     ),
+    "TokenKeysCannotBeRead": Case(
+        {
+            'studyroom_gateway_public_key_reads_total{instance="a",result="failed"}': "0+6x60",
+            'studyroom_gateway_public_key_reads_total{instance="a",result="read"}': "5+0x60",
+        },
+        {
+            'studyroom_gateway_public_key_reads_total{instance="a",result="failed"}': "0+6x60",
+            'studyroom_gateway_public_key_reads_total{instance="a",result="read"}': "5+1x60",
+        },
+    ),
     "GatewaysUnbalanced": Case(
         {
             f'studyroom_gateway_connections{{instance="{name}"}}': f"{count}x90"

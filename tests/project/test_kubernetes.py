@@ -522,20 +522,35 @@ def test_every_service_is_scraped_under_the_name_that_rules_and_dashboards_know(
         assert any({"port": endpoint["port"]} in rule["ports"] for rule in allowed)
 
 
-# --- TLS, which is an option -------------------------------------------------------------------------------
+# --- what is an option: TLS, and the keys of an identity provider ------------------------------------------
+
+
+def with_component(name: str, directory: Path) -> list[Manifest]:
+    """Production with a component that its overlay offers."""
+    for folder in ("k8s", "deploy"):
+        shutil.copytree(K8S.parent / folder, directory / folder)
+    overlay = directory / "k8s" / "overlays" / "prod" / "kustomization.yaml"
+    offered = overlay.read_text()
+    assert f"  # - ../../{name}\n" in offered
+    overlay.write_text(offered.replace(f"  # - ../../{name}\n", f"  - ../../{name}\n"))
+    return rendered("prod", directory / "k8s")
 
 
 @pytest.fixture(scope="module")
 def encrypted(tmp_path_factory: pytest.TempPathFactory) -> list[Manifest]:
-    """Production with the component that its overlay offers."""
-    copy = tmp_path_factory.mktemp("tls")
-    for name in ("k8s", "deploy"):
-        shutil.copytree(K8S.parent / name, copy / name)
-    overlay = copy / "k8s" / "overlays" / "prod" / "kustomization.yaml"
-    offered = overlay.read_text()
-    assert "  # - ../../tls\n" in offered
-    overlay.write_text(offered.replace("  # - ../../tls\n", "  - ../../tls\n"))
-    return rendered("prod", copy / "k8s")
+    return with_component("tls", tmp_path_factory.mktemp("tls"))
+
+
+def test_with_keys_every_manifest_is_valid_and_gateways_may_and_can_read_them(tmp_path: Path):
+    manifests = with_component("keys", tmp_path)
+    for manifest in manifests:
+        if manifest["kind"] not in SCHEMAS:
+            kubernetes_validate.validate(manifest, VERSIONS[-1], strict=True)
+    assert configuration(manifests)["STUDYROOM_GATEWAY_JWKS_URL"].startswith("https://")
+    https = [{"port": 443, "protocol": "TCP"}]
+    assert [pods for pods, rule in policies(manifests, "egress") if rule["ports"] == https] == [{"gateway"}]
+    secret = environment(manifests, "gateway")["STUDYROOM_GATEWAY_JWT_SECRET"]["valueFrom"]["secretKeyRef"]
+    assert secret["optional"]
 
 
 def test_with_tls_every_manifest_is_valid_too(encrypted: list[Manifest]):

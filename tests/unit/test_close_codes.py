@@ -17,6 +17,7 @@ RULES = {
     CloseCode.SERVICE_RESTART: Reconnect.RESUME,
     CloseCode.SLOW_CONSUMER: Reconnect.RESUME,
     CloseCode.PING_TIMEOUT: Reconnect.RESUME,
+    CloseCode.TOKEN_EXPIRED: Reconnect.RESUME,
     CloseCode.FLOOD: Reconnect.NEVER,
 }
 

@@ -9,6 +9,8 @@ from gateway.session import WAITING, Refusal, Session
 from shared.errors import ErrorCode
 from shared.ids import RoomId
 from shared.messages import (
+    Authenticate,
+    AuthenticatePayload,
     ChatSend,
     ChatSendPayload,
     ClientMessage,
@@ -34,6 +36,7 @@ def chat(content: str = "hi") -> ChatSend:
     return ChatSend(payload=ChatSendPayload(content=content))
 
 
+AUTHENTICATE = Authenticate(payload=AuthenticatePayload(token="e30.e30.c2ln"))
 MOVE = CursorMove(payload=CursorPosition(x=0.0, y=0.0))
 TYPING = Typing(payload=TypingPayload(is_typing=True))
 ROOM_MESSAGES: list[ClientMessage] = [chat(), MOVE, TYPING, LeaveRoom()]
@@ -72,6 +75,29 @@ def test_after_leaving_room_messages_are_refused_again(message: ClientMessage):
     left = in_room()
     left.receive(LeaveRoom())
     assert refusal(left, message) is ErrorCode.NOT_IN_ROOM
+
+
+def test_a_room_that_one_may_not_enter_is_refused_and_one_stays_where_one_is():
+    member = in_room(A)
+    member.rooms = frozenset([A])
+    assert refusal(member, join(B)) is ErrorCode.ROOM_NOT_ALLOWED
+    assert (member.room, member.joining) == (A, None)
+    assert member.receive(join(A)) == join(A)
+
+
+def test_who_may_enter_no_room_is_refused_everywhere():
+    nowhere = Session(chat_max_chars=10, backlog_max=3, rooms=frozenset())
+    assert refusal(nowhere, join(A)) is refusal(nowhere, join(B)) is ErrorCode.ROOM_NOT_ALLOWED
+
+
+def test_a_newer_token_counts_for_what_is_said_behind_it_and_for_nothing_before():
+    asking = session()
+    asking.receive(join(A))
+    assert asking.receive(AUTHENTICATE) is asking.receive(join(B)) is WAITING
+    assert asking.joined() == [AUTHENTICATE, join(B)]
+    assert asking.receive(AUTHENTICATE) is AUTHENTICATE
+    asking.rooms = frozenset([A])
+    assert refusal(asking, join(B)) is ErrorCode.ROOM_NOT_ALLOWED
 
 
 def test_a_ping_is_always_answered():

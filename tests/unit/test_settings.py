@@ -77,6 +77,10 @@ BAD = {
     "STUDYROOM_GATEWAY_PORT": "-1",
     "STUDYROOM_GATEWAY_GUESTS": "perhaps",
     "STUDYROOM_GATEWAY_JWT_SECRET": "short",
+    "STUDYROOM_GATEWAY_JWKS_URL": "http://id.example/keys",
+    "STUDYROOM_GATEWAY_JWKS_RETRY_SECONDS": "0",
+    "STUDYROOM_GATEWAY_JWT_AUDIENCE": "studyroom guest",
+    "STUDYROOM_GATEWAY_JWT_LEEWAY_SECONDS": "3600",
     "STUDYROOM_GATEWAY_PING_TIMEOUT_SECONDS": "nan",
     "STUDYROOM_PRESENCE_CONCURRENT_REQUESTS": "0",
     "STUDYROOM_STORAGE_REPLICAS": "6",
@@ -190,3 +194,23 @@ def test_a_bad_origin_stops_the_process_at_start(monkeypatch: pytest.MonkeyPatch
 def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("STUDYROOM_GATEWAY_ORIGINS", "https://a.example, http://b.example:8080")
     assert GatewaySettings().origins == ("https://a.example", "http://b.example:8080")
+
+
+def test_a_cookie_holds_no_token_where_any_page_may_connect(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("STUDYROOM_GATEWAY_JWT_COOKIE", "session")
+    monkeypatch.setenv("STUDYROOM_GATEWAY_ORIGINS", "https://app.example")
+    load(CLASSES)
+    monkeypatch.setenv("STUDYROOM_GATEWAY_ORIGINS", "*")
+    assert list(problems()) == ["STUDYROOM_GATEWAY_JWT_COOKIE"]
+
+
+@pytest.mark.parametrize("url", ["https://id.example/keys", "http://127.0.0.1:9000/keys", "http://localhost/keys"])
+def test_keys_come_by_https_or_from_this_machine(monkeypatch: pytest.MonkeyPatch, url: str):
+    monkeypatch.setenv("STUDYROOM_GATEWAY_JWKS_URL", url)
+    load(CLASSES)
+
+
+@pytest.mark.parametrize("url", ["http://id.example/keys", "file:///etc/keys", "keys", "https://", "ftp://localhost/k"])
+def test_keys_come_from_nowhere_else(monkeypatch: pytest.MonkeyPatch, url: str):
+    monkeypatch.setenv("STUDYROOM_GATEWAY_JWKS_URL", url)
+    assert list(problems()) == ["STUDYROOM_GATEWAY_JWKS_URL"]

@@ -1,7 +1,7 @@
 // Made from the contract by `make schema`; not to be edited.
 
 export type StudyroomClientProtocol = ClientMessage | ServerMessage
-export type ClientMessage = JoinRoom | LeaveRoom | ChatSend | CursorMove | Typing | Ping
+export type ClientMessage = JoinRoom | LeaveRoom | ChatSend | CursorMove | Typing | Ping | Authenticate
 export type ServerMessage =
   | Welcome
   | JoinedRoom
@@ -13,6 +13,7 @@ export type ServerMessage =
   | CursorUpdate
   | TypingStatus
   | Pong
+  | Authenticated
   | Error
 /**
  * Sent as `Error.code` over the WebSocket and as `code` in the JSON body of a refused HTTP request.
@@ -27,11 +28,13 @@ export type ErrorCode =
   | "busy"
   | "rate_limited"
   | "room_full"
+  | "room_not_allowed"
   | "presence_unavailable"
   | "chat_unavailable"
   | "internal"
   | "invalid_request"
   | "unauthorized"
+  | "keys_unavailable"
   | "not_found"
   | "bad_handshake"
   | "upgrade_required"
@@ -80,6 +83,16 @@ export interface Ping {
   type: "Ping"
 }
 /**
+ * A newer access token of the same user, so that the connection may stay when the old one expires.
+ */
+export interface Authenticate {
+  type: "Authenticate"
+  payload: AuthenticatePayload
+}
+export interface AuthenticatePayload {
+  token: string
+}
+/**
  * The first message of every connection.
  */
 export interface Welcome {
@@ -92,6 +105,7 @@ export interface WelcomePayload {
   server_time: number
   chat_retry_seconds?: number | null
   guest_token?: string | null
+  expires_at?: number | null
 }
 /**
  * The answer to `JoinRoom`; every room event after it is newer than its roster.
@@ -184,6 +198,16 @@ export interface TypingStatusPayload {
 }
 export interface Pong {
   type: "Pong"
+}
+/**
+ * The answer to `Authenticate`: what the newer token allows holds from here on, and for so long.
+ */
+export interface Authenticated {
+  type: "Authenticated"
+  payload: AuthenticatedPayload
+}
+export interface AuthenticatedPayload {
+  expires_at: number
 }
 export interface Error {
   type: "Error"

@@ -9,7 +9,7 @@ export interface ClientOptions {
   url: string | URL
   /** The name of a guest. Who has a token has a name in it. */
   username?: string
-  /** The access token, or what gets one: asked before every connection, so it may be a fresh one each time. */
+  /** The access token, or what gets one: asked before every connection, also when the last one has expired. */
   token?: Token | (() => Token | Promise<Token>)
   /** Where the token is kept by which a guest is known again; without it, in memory: until the page is gone. */
   identity?: IdentityStore

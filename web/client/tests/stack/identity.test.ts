@@ -2,7 +2,7 @@
 
 import { expect } from "vitest"
 import type { IdentityStore } from "../../src/index.js"
-import { test, until } from "../support/fixture.js"
+import { contents, sent, test, until } from "../support/fixture.js"
 import { token } from "../support/token.js"
 
 function keeping(kept: string | null): IdentityStore {
@@ -44,6 +44,25 @@ test("a token that has expired is replaced by the next one", async ({ newClient 
   client.connect()
   await until(client.connection, isOpen)
   expect(tokens).toEqual([])
+})
+
+test("a token that expires while one is in a room is replaced, and nothing is missed", async ({
+  member,
+  roomId,
+}) => {
+  const lifetimes = [3, 60]
+  const ann = await member("", roomId, { token: () => token("ann", "Ann", lifetimes.shift()) })
+  const bob = await member("Bob", roomId)
+  const closes: number[] = []
+  ann.on("close", ({ code }) => {
+    closes.push(code)
+    bob.sendChat("while Ann was away")
+  })
+  await until(ann.connection, ({ status }) => status === "waiting")
+  await sent(ann, 1)
+  expect(contents(ann)).toEqual(["while Ann was away"])
+  expect(closes).toEqual([4002])
+  expect(lifetimes).toEqual([])
 })
 
 test("a callback that fails is a failed attempt, and is asked again", async ({ newClient }) => {

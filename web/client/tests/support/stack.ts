@@ -44,6 +44,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
       env: {
         ...withoutSettings(process.env),
         STUDYROOM_GATEWAY_JWT_SECRET: JWT_SECRET,
+        STUDYROOM_GATEWAY_JWT_LEEWAY_SECONDS: "0",
         STUDYROOM_STORAGE_CHAT_DUPLICATE_WINDOW_SECONDS: String(CHAT_RETRY_SECONDS),
       },
     },

@@ -1,0 +1,140 @@
+"""Where a token is looked for, and what comes first."""
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.credentials import Unauthorized, access_token, combined, offered_subprotocols
+
+COOKIE = "__Host-session"
+PLACES = {
+    "the header": ({}, {"authorization": "Bearer in.the.header"}),
+    "a subprotocol": ({}, {"sec-websocket-protocol": "studyroom, access_token.in.a.subprotocol"}),
+    "the query": ({"access_token": "in.the.query"}, {}),
+    "a cookie": ({}, {"cookie": f"theme=dark; {COOKIE}=in.a.cookie"}),
+}
+"""In the order in which they count."""
+
+
+def found(query: dict[str, str], headers: dict[str, str], cookie: str | None = COOKIE) -> str | None:
+    return access_token(query, headers, cookie=cookie)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_token_is_found_in(place: str):
+    assert found(*PLACES[place]) == place.replace("the", "in.the").replace("a ", "in.a.").replace(" ", ".")
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_comes_first_counts(place: str):
+    behind = list(PLACES)[list(PLACES).index(place) :]
+    query = {key: value for name in behind for key, value in PLACES[name][0].items()}
+    headers = {key: value for name in behind for key, value in PLACES[name][1].items()}
+    assert found(query, headers) == found(*PLACES[place])
+
+
+def test_who_gives_no_token_has_none():
+    assert found({"username": "Ann"}, {"cookie": "theme=dark", "sec-websocket-protocol": "studyroom"}) is None
+
+
+@pytest.mark.parametrize("header", ["", "Bearer", "Basic YTpi", "Token x", "access_token"])
+def test_another_scheme_in_the_header_is_refused_whatever_comes_behind_it(header: str):
+    with pytest.raises(Unauthorized, match="bearer"):
+        found({"access_token": "good"}, {"authorization": header})
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_the_scheme_may_be_spelled_in_any_case(scheme: str):
+    assert found({}, {"authorization": f"{scheme}  abc "}) == "abc"
+
+
+@pytest.mark.parametrize(
+    ("query", "headers"),
+    [({"access_token": ""}, {}), ({}, {"sec-websocket-protocol": "studyroom, access_token."})],
+    ids=["in the query", "in a subprotocol"],
+)
+def test_a_token_that_is_empty_is_one_and_a_bad_one(query: dict[str, str], headers: dict[str, str]):
+    assert not found(query, {**headers, "cookie": f"{COOKIE}=good"})
+    assert found(query, headers) is not None
+
+
+# --- subprotocols ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("header", "offered"),
+    [("", []), ("studyroom", ["studyroom"]), (" a ,studyroom,,b\t", ["a", "studyroom", "b"])],
+)
+def test_offered_subprotocols_are_a_list(header: str, offered: list[str]):
+    assert offered_subprotocols({"sec-websocket-protocol": header}) == offered
+
+
+def test_a_token_among_the_subprotocols_needs_one_that_can_be_answered():
+    with pytest.raises(Unauthorized, match="studyroom"):
+        found({}, {"sec-websocket-protocol": "access_token.abc"})
+
+
+def test_two_tokens_among_the_subprotocols_are_refused():
+    with pytest.raises(Unauthorized, match="more than one"):
+        found({}, {"sec-websocket-protocol": "studyroom, access_token.abc, access_token.def"})
+
+
+# --- cookies -----------------------------------------------------------------------------------------------
+
+
+def test_without_a_name_no_cookie_is_looked_at():
+    assert found({}, {"cookie": f"{COOKIE}=abc"}, cookie=None) is None
+
+
+@pytest.mark.parametrize(
+    ("header", "token"),
+    [
+        (f"{COOKIE}=abc", "abc"),
+        (f'a=b;{COOKIE}="abc" ; c=d', "abc"),
+        (f"{COOKIE}=abc; {COOKIE}=abc", "abc"),
+        (f"{COOKIE}=a=b", "a=b"),
+        (f"{COOKIE}=; a=b", None),
+        (COOKIE, None),
+        (f"x{COOKIE}=abc", None),
+        (f"{COOKIE.lower()}=abc", None),
+        (f"a={COOKIE}=abc", None),
+    ],
+)
+def test_a_cookie_is_read_as_browsers_send_it(header: str, token: str | None):
+    assert found({}, {"cookie": header}) == token
+
+
+def test_a_cookie_that_another_site_of_the_domain_has_set_as_well_makes_nobody_of_one():
+    with pytest.raises(Unauthorized, match="more than one"):
+        found({}, {"cookie": f"{COOKIE}=mine; {COOKIE}=theirs"})
+
+
+# --- headers that come twice -------------------------------------------------------------------------------
+
+
+def test_a_header_that_comes_twice_hides_nothing():
+    headers = combined(
+        [("Authorization", "Bearer good"), ("authorization", "Bearer bad"), ("Host", "a"), ("HOST", "b")]
+    )
+    assert headers == {"authorization": "Bearer good, Bearer bad", "host": "a, b"}
+
+
+def test_subprotocols_and_cookies_may_come_in_several_headers():
+    headers = combined(
+        [("Sec-WebSocket-Protocol", "studyroom"), ("Sec-WebSocket-Protocol", "access_token.abc"),
+         ("Cookie", "a=b"), ("Cookie", f"{COOKIE}=def")]
+    )  # fmt: skip
+    assert found({}, headers) == "abc"
+    assert found({}, {"cookie": headers["cookie"]}) == "def"
+
+
+@given(
+    st.dictionaries(st.sampled_from(["access_token", "username"]), st.text(max_size=20)),
+    st.dictionaries(st.sampled_from(["authorization", "cookie", "sec-websocket-protocol"]), st.text(max_size=40)),
+)
+def test_anything_has_a_token_or_none_or_is_refused(query: dict[str, str], headers: dict[str, str]):
+    with suppress(Unauthorized):
+        token = found(query, headers)
+        assert token is None or any(token in value for value in (*query.values(), *headers.values()))

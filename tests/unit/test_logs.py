@@ -1,0 +1,41 @@
+"""What logs never tell."""
+
+import logging
+from collections.abc import Iterator
+from typing import Literal
+
+import pytest
+import structlog
+
+from services import logs
+from services.settings import ProcessSettings
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+
+
+def fail_with(token: str) -> None:
+    raise RuntimeError(f"failed with {len(token)} characters")
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_traceback_tells_where_and_not_what_variables_hold(
+    form: Literal["json", "console"], capsys: pytest.CaptureFixture[str]
+):
+    logs.configure(ProcessSettings(log_format=form), "test")
+    try:
+        fail_with("the secret")
+    except RuntimeError:
+        logs.get("tests").exception("that was our fault")
+    told = capsys.readouterr().err
+    assert "that was our fault" in told
+    assert "fail_with" in told
+    assert "the secret" not in told.replace('fail_with("the secret")', "")
