@@ -188,7 +188,8 @@ async def last_entry(bus: Nats, key: str) -> dict[str, Any]:
     """As the stream has it: `seq`, and `data` in base64."""
     question = json.dumps({"last_by_subj": key}).encode()
     answer = await bus.request(f"$JS.API.STREAM.MSG.GET.{subjects.PRESENCE_STREAM}", question, timeout=5)
-    return json.loads(answer.data)["message"]
+    message: dict[str, Any] = json.loads(answer.data)["message"]
+    return message
 
 
 async def cursors(bus: Nats, room: str, expected: dict[str, float | None]) -> bool:
