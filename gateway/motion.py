@@ -65,11 +65,13 @@ class Motion:
         """What members here are to be told next, of members on all gateways."""
         self.version = 0
         """Counts up with every change of what `cursor` tells."""
-        self._asked = self._delivery_asked = False
+        self._asked = False
         self._knows_members = False
         self._moved: set[UserId] = set()
         """Own members whose cursor presence has to be told."""
-        self.turn_at = NEVER
+        self._answers = 0
+        """Batches of other gateways since the last delivery."""
+        self.turn_at = self.deliver_at = NEVER
         self.turned_at = 0.0
 
     # --- own members --------------------------------------------------------------------------------------
@@ -117,10 +119,7 @@ class Motion:
             due, self._due_typing = self._due_typing, {}
             self._send(_TYPING, due)
             self._new_typing.update(due)
-        if self._neighbours:
-            self._deliver_soon()
-        else:
-            self.deliver()
+        self._deliver_when_answered()
 
     def _send(self, kind: Kind, due: Due) -> None:
         if self._neighbours:
@@ -131,16 +130,20 @@ class Motion:
         """The room has its first roster: what was heard before can be told."""
         if not self._knows_members:
             self._knows_members = True
-            self._deliver_soon()
+            self.deliver()
 
-    def _deliver_soon(self) -> None:
-        if self._knows_members and not self._delivery_asked:
-            self._delivery_asked = True
+    def _deliver_when_answered(self) -> None:
+        if not self._knows_members:
+            return
+        if self._answers >= len(self._neighbours):
+            self.deliver()
+        else:
             self._wheel.ask_delivery(self)
 
     def deliver(self) -> None:
         """Tell the members here what is new."""
-        self._delivery_asked = False
+        self._answers = 0
+        self.deliver_at = NEVER
         if self._new_cursors:
             cursors, self._new_cursors = self._new_cursors, {}
             for stranger in cursors.keys() - self._members:
@@ -186,9 +189,11 @@ class Motion:
                 self._new_typing[user] = (text_frame(ready), ingress_us)
         if kind is _TYPING and self._knows_members:
             self.deliver()  # rare, and its member may be about to leave
-        else:
-            self._deliver_soon()
-            self._wheel.join(self)
+            return
+        self._answers += 1
+        self._wheel.join(self)
+        if self._new_cursors:
+            self._deliver_when_answered()
 
     # --- what is known ------------------------------------------------------------------------------------
 

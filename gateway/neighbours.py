@@ -1,5 +1,6 @@
 """Which other gateways have members of a room: a room that has none has nobody to tell over the bus. Pure."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 from shared.ids import GatewayId, UserId
@@ -10,19 +11,24 @@ class Neighbours:
         self._own = own
         self._by_user: dict[UserId, frozenset[GatewayId]] = {}
         """Only users with connections on other gateways."""
+        self._users = Counter[GatewayId]()
 
-    def __bool__(self) -> bool:
-        return bool(self._by_user)
+    def __len__(self) -> int:
+        """How many gateways."""
+        return len(self._users)
 
     def place(self, user: UserId, gateways: Iterable[GatewayId]) -> bool:
         """The user's connections are on these gateways now. True when one of them is new to the room."""
         others = frozenset(gateways) - {self._own}
-        if not others:
-            self._by_user.pop(user, None)
-            return False
-        known = others <= frozenset().union(*self._by_user.values())
-        self._by_user[user] = others
-        return not known
+        is_new = not others <= self._users.keys()
+        self._users.update(others)
+        self.remove(user)
+        if others:
+            self._by_user[user] = others
+        return is_new
 
     def remove(self, user: UserId) -> None:
-        self._by_user.pop(user, None)
+        for gateway in self._by_user.pop(user, ()):
+            self._users[gateway] -= 1
+            if not self._users[gateway]:
+                del self._users[gateway]

@@ -4,8 +4,8 @@ A room that has been quiet for a tick has its turn at once. After that a turn co
 has not sent yet: nothing waits longer than that, and all that comes meanwhile goes with it. Rooms whose time comes
 within the same slot of the wheel share a wake-up.
 
-Gateways of one room take their turns together: the first one's batch gives the others theirs. What they have to say to
-it is delivered with what happened here, in one write, where it comes within two slots; else it is a write of its own.
+Gateways of one room take their turns together: the first one's batch gives the others theirs. What they answer is
+delivered with what happened here, in one write, as soon as all have answered; it is waited for four slots.
 """
 
 import asyncio
@@ -14,8 +14,8 @@ from typing import Protocol
 _SLOTS = 16
 """Of a tick."""
 _RING = 32
-_DELIVERED_AFTER = 2
-"""Slots, so that what other gateways have to say to a turn can be delivered with it."""
+_ANSWERED_WITHIN = 4
+"""Slots in which other gateways answer a turn if they have anything to say: there and back, through two paced loops."""
 NEVER = -1
 
 
@@ -24,6 +24,9 @@ class Turning(Protocol):
     """Position of the wheel at which the room has its turn; set here, `NEVER` while it has asked for none."""
     turned_at: float
     """Event loop time of the last turn; set here."""
+    deliver_at: int
+    """Position of the wheel at which the room delivers; set here, `NEVER` while it has not asked or by the room itself,
+    when it has delivered already."""
 
     def turn(self) -> None:
         """Must not raise. Does nothing when there is nothing to send."""
@@ -62,9 +65,12 @@ class Wheel:
             self._turn(room, now)
 
     def ask_delivery(self, room: Turning) -> None:
-        """The room wants to deliver soon. To be called once per delivery."""
+        """The room wants to deliver when other gateways have had time to answer."""
+        if room.deliver_at != NEVER:
+            return
         now = asyncio.get_running_loop().time()
-        self._delivering[(int(now / self._width_seconds) + _DELIVERED_AFTER) % _RING].append(room)
+        room.deliver_at = int(now / self._width_seconds) + _ANSWERED_WITHIN
+        self._delivering[room.deliver_at % _RING].append(room)
         self._wait(now)
 
     def _wait(self, now: float) -> None:
@@ -88,7 +94,10 @@ class Wheel:
                 if NEVER < room.turn_at <= position:
                     self._turn(room, now)
             for room in delivering:
-                room.deliver()
+                # One that has had its answers has delivered, and may have asked anew.
+                if NEVER < room.deliver_at <= position:
+                    room.deliver_at = NEVER
+                    room.deliver()
         self._position = reached
         self._armed = self._count > 0
         if self._armed:

@@ -66,7 +66,7 @@ class Watch:
             self._delivered = delivery
             apply(message, stream_sequence, pending)
 
-        self._subscription = await self._bus.subscribe(inbox, receive, unlimited=True)
+        self._subscription = await self._bus.subscribe(inbox, receive)
         state = await self._bus.api(f"STREAM.INFO.{self._stream}")
         name = inbox.rsplit(".", 1)[1]
         created = await self._bus.api(

@@ -8,14 +8,12 @@ their drops are counted.
 import asyncio
 import json
 import random
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import nats.errors
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as NatsSubscription
 
 from services import logs
@@ -100,9 +98,8 @@ class Subscription:
 class Bus:
     """One NATS connection.
 
-    `publish` is plain and ordered: one task hands everything to the client in order, so a caller needs no task and
-    never waits. Everything else may be awaited by many tasks at once; cancelling an await leaves the outcome of
-    what was asked unknown.
+    `publish` is plain and ordered, so a caller needs no task and never waits. Everything else may be awaited by many
+    tasks at once; cancelling an await leaves the outcome of what was asked unknown.
     """
 
     def __init__(self, settings: NatsSettings, metrics: BusMetrics, *, name: str, no_echo: bool = False) -> None:
@@ -115,9 +112,6 @@ class Bus:
         self._name = name
         self._no_echo = no_echo
         self._client = NatsClient()
-        self._outgoing: deque[tuple[str, bytes, str, dict[str, str] | None, Failed | None]] = deque()
-        self._outgoing_ready = asyncio.Event()
-        self._publisher: asyncio.Task[None] | None = None
         self._reconnected: list[Callable[[], Awaitable[None]]] = []
         self._disconnected: list[Callable[[], None]] = []
         self._dropped: list[Callable[[str], None]] = []
@@ -154,7 +148,6 @@ class Bus:
             reconnected_cb=self._on_reconnected,
             closed_cb=self._on_closed,
         )
-        self._publisher = asyncio.create_task(self._publish_outgoing(), name="bus publisher")
 
     @property
     def connected(self) -> bool:
@@ -162,7 +155,7 @@ class Bus:
 
     @property
     def pending_bytes(self) -> int:
-        return self._client.pending_data_size + sum(len(item[1]) for item in self._outgoing)
+        return self._client.pending_data_size
 
     @property
     def subscriptions(self) -> int:
@@ -184,20 +177,17 @@ class Bus:
         with _translated():
             async with asyncio.timeout(timeout_seconds):
                 # nats-py writes the ping of a flush past what its own writer still holds: let that go first.
-                while (self._outgoing or self._client.pending_data_size) and self.connected:
+                while self._client.pending_data_size and self.connected:
                     await asyncio.sleep(_FLUSH_POLL_SECONDS)
                 await self._client.flush(timeout_seconds)  # type: ignore[arg-type] # floats work
 
     async def close(self) -> None:
         """Send what is waiting, if NATS is there, and close. Safe to call twice."""
         self._closing = True
-        if self._publisher is not None:
-            try:
-                await self.flush(1.0)
-            except BusError:
-                log.warning("closing without a last flush", unsent=len(self._outgoing))
-            self._publisher.cancel()
-            self._publisher = None
+        try:
+            await self.flush(1.0)
+        except BusError:
+            log.warning("closing without a last flush", unsent_bytes=self.pending_bytes)
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._client.close()
@@ -266,26 +256,12 @@ class Bus:
 
         While NATS is away the message is dropped and counted, and `failed` is called; it is never sent later.
         """
-        self._outgoing.append((subject, payload, reply, headers, failed))
-        self._outgoing_ready.set()
-
-    async def _publish_outgoing(self) -> None:
-        outgoing, ready, publish = self._outgoing, self._outgoing_ready, self._client.publish
-        while True:
-            await ready.wait()
-            ready.clear()
-            while outgoing:
-                subject, payload, reply, headers, failed = outgoing.popleft()
-                try:
-                    await publish(subject, payload, reply=reply, headers=headers)
-                except (nats.errors.Error, OSError):
-                    self._metrics.unsent.inc()
-                    if failed is not None:
-                        failed()
-                except Exception:
-                    # One message that cannot be sent must not end the publishing of all others.
-                    self._metrics.unsent.inc()
-                    log.exception("message not published", subject=subject)
+        try:
+            self._client.publish_soon(subject, payload, reply, headers)
+        except nats.errors.Error:
+            self._metrics.unsent.inc()
+            if failed is not None:
+                asyncio.get_running_loop().call_soon(failed)
 
     async def request(self, subject: str, payload: bytes, *, timeout_seconds: float) -> Message:
         """Raises BusUnavailable when nobody answers in time."""
@@ -293,25 +269,10 @@ class Bus:
         with _translated():
             return await self._client.request(subject, payload, timeout=timeout_seconds)
 
-    async def subscribe(
-        self, subject: str, handler: Handler, *, queue: str = "", unlimited: bool = False
-    ) -> Subscription:
-        """`handler` is called in the order of arrival and must not block. Survives reconnects.
-
-        `unlimited`: without limits on what may wait, for a mirror, where a drop costs a rebuild.
-        """
-
-        async def deliver(message: Msg) -> None:
-            handler(message)
-
+    async def subscribe(self, subject: str, handler: Handler, *, queue: str = "") -> Subscription:
+        """`handler` is called in the order of arrival and must not block. Survives reconnects."""
         with _translated():
-            vendor = await self._client.subscribe(
-                subject,
-                queue=queue,
-                cb=deliver,
-                pending_msgs_limit=0 if unlimited else self._settings.pending_messages,
-                pending_bytes_limit=0 if unlimited else self._settings.pending_bytes,
-            )
+            vendor = await self._client.handle(subject, queue, handler)
         return Subscription(vendor)
 
     def new_inbox(self) -> str:

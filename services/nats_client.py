@@ -1,9 +1,15 @@
 """nats-py's client, where it does what we cannot use. Beside `services.bus` the only module that knows it."""
 
+import asyncio
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import nats.aio.client
 import nats.errors
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+Handler = Callable[[Msg], None]
 
 
 class TlsRefused(nats.errors.Error):
@@ -15,7 +21,62 @@ class NatsClient(nats.aio.client.Client):
 
     Closing politely waits until everything is written, which a frozen server never lets happen; and what was not
     written would be sent to the next server, long after its author was told that it was not.
+
+    Messages are handled as they are read and published as they are said: nats-py's queue and task for each
+    subscription, and its coroutines for each publish, cost more than what is done with a message here. What is not
+    handled yet waits in the socket, so it is bounded; a process that falls far behind is cut off by NATS, connects
+    again, and asks for what it has missed. Nothing is dropped here.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._handlers: dict[int, Handler] = {}
+
+    async def handle(self, subject: str, queue: str, handler: Handler) -> Subscription:
+        """Subscribe. `handler` must not block; what it raises goes to the error callback."""
+        if self.is_closed:
+            raise nats.errors.ConnectionClosedError
+        self._sid += 1
+        subscription = Subscription(self, self._sid, subject, queue)
+        self._handlers[self._sid] = handler
+        self._subs[self._sid] = subscription
+        await self._send_subscribe(subscription)
+        return subscription
+
+    def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
+        self._handlers.pop(sid, None)
+        super()._remove_sub(sid, max_msgs)
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        handler = self._handlers.get(sid)
+        if handler is None:
+            await super()._process_msg(sid, subject, reply, data, headers)
+            return
+        try:
+            told = await self._process_headers(headers) if headers else None
+            handler(Msg(self, subject.decode(), reply.decode(), data, told))
+        except Exception as error:  # noqa: BLE001 - it is told, and the next message is another one
+            await self._error_cb(error)
+
+    def publish_soon(self, subject: str, payload: bytes, reply: str, headers: Mapping[str, str] | None) -> None:
+        """In the order of the calls; written in the next turn of the loop. Raises nats.errors.Error.
+
+        Subjects and headers are ours, and have no white space or line ends.
+        """
+        if not self.is_connected:
+            raise nats.errors.OutboundBufferLimitError
+        if len(payload) > self._max_payload:
+            raise nats.errors.MaxPayloadError
+        if headers is None:
+            command = f"PUB {subject} {reply} {len(payload)}\r\n".encode()
+        else:
+            head = "".join(["NATS/1.0\r\n", *(f"{name}: {value}\r\n" for name, value in headers.items()), "\r\n"])
+            size = len(head.encode())
+            command = f"HPUB {subject} {reply} {size} {size + len(payload)}\r\n{head}".encode()
+        self._pending.append(b"%b%b\r\n" % (command, payload))
+        self._pending_data_size += len(self._pending[-1])
+        if self._flush_queue is not None and self._flush_queue.empty():
+            self._flush_queue.put_nowait(asyncio.get_running_loop().create_future())
 
     async def _process_op_err(self, e: Exception) -> None:
         if not self.is_closed and not self.is_reconnecting:

@@ -14,6 +14,7 @@ SLOT_SECONDS = TICK_SECONDS / 16
 class Room:
     turn_at: int = NEVER
     turned_at: float = 0.0
+    deliver_at: int = NEVER
     turns: list[float] = field(default_factory=list)
     deliveries: list[float] = field(default_factory=list)
     happened: asyncio.Event = field(default_factory=asyncio.Event)
@@ -105,6 +106,15 @@ async def test_a_delivery_comes_after_the_other_gateways_had_time_to_answer():
     wheel.ask_delivery(room)
     await room.next()
     assert room.deliveries[-1] - asked >= SLOT_SECONDS - 0.001
+
+
+async def test_a_room_that_has_delivered_by_itself_is_not_asked_to_once_more():
+    wheel, room, other = Wheel(TICK_SECONDS), Room(), Room()
+    wheel.ask_delivery(room)
+    room.deliver_at = NEVER
+    wheel.ask_delivery(other)
+    await other.next()
+    assert not room.deliveries
 
 
 async def test_nobody_is_forgotten_when_the_loop_is_later_than_the_wheel_is_long():
