@@ -201,12 +201,6 @@ class Backfill:
             room.forget_chat()
             self.catch_up(room)
 
-    def suspect(self, room_id: RoomId) -> None:
-        """Messages may have been missed in this room."""
-        room = self._rooms.get(room_id)
-        if room is not None:
-            self.catch_up(room)
-
     def acknowledged(self, room_id: RoomId, sequence: int, unknown: Callable[[], None]) -> None:
         """A message was stored: it should be heard soon. `unknown` is called when members are not told of it."""
         room = self._rooms.get(room_id)

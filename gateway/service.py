@@ -177,7 +177,6 @@ class Gateway:
         self._bus.on_reconnected(self._on_reconnected)
         self._bus.on_disconnected(self._rooms.doubt_all)
         self._bus.on_disconnected(self._stream.doubt)
-        self._bus.on_dropped(self._on_dropped)
         self._tasks.supervise("lease", self._lease.keep)
         self._tasks.supervise("resync", self._resync.run)
         self._tasks.supervise("backfill", self._backfill.run)
@@ -237,15 +236,6 @@ class Gateway:
         self._backfill.doubt()
         self._resync.doubt("reconnected to NATS")
         self._rooms.recall_cursors(range(subjects.SHARDS))
-
-    def _on_dropped(self, subject: str) -> None:
-        """Requests are asked again, cursors come again."""
-        room = subjects.room_of_change(subject)
-        if room is not None:
-            self._resync.suspect(room)
-        room = subjects.room_of_chat(subject)
-        if room is not None:
-            self._backfill.suspect(room)
 
     def _on_recall(self, message: Message) -> None:
         try:

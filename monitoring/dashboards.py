@@ -45,9 +45,8 @@ def process_panels(job: str, lag: str) -> tuple[Panel, ...]:
               ((f"process_open_fds{only} / process_max_fds{only}", "{{instance}}"),), highest=1),
         Panel("Tasks", "short", "asyncio tasks; they grow with joins under way, not with connections.",
               ((f"studyroom_event_loop_tasks{only}", "{{instance}}"),)),
-        Panel("NATS client", "short", "Reconnects, drops, refusals and messages not sent, per second.",
+        Panel("NATS client", "short", "Reconnects, refusals and messages not sent, per second.",
               ((rate("studyroom_nats_reconnects_total", where=only), "reconnects"),
-               (rate("studyroom_nats_slow_consumer_drops_total", where=only), "dropped"),
                (rate("studyroom_nats_unsent_total", where=only), "not sent"),
                (rate("studyroom_nats_refusals_total", where=only), "not allowed"))),
     )  # fmt: skip

@@ -1,7 +1,7 @@
 """A watch over a key-value stream, of our own making.
 
 nats-py's key-value watch loses its place without a word (docs/decisions/0004). This one says when it may have: after a
-reconnect, a gap in the delivery sequence, a heartbeat that disagrees, silence, or a drop. Then it is to be started
+reconnect, a gap in the delivery sequence, a heartbeat that disagrees, or silence. Then it is to be started
 anew.
 """
 
@@ -37,7 +37,6 @@ class Watch:
         self.broken = asyncio.Event()
         """Set when a change may have been missed since the last start."""
         bus.on_reconnected(self._on_reconnected)
-        bus.on_dropped(self._on_dropped)
 
     async def start(self, apply: Apply) -> tuple[str, int, int, int]:
         """Epoch of the stream, changes that will come at once, and the stream's number of messages and last sequence.
@@ -105,10 +104,6 @@ class Watch:
 
     async def _on_reconnected(self) -> None:
         self.doubt("reconnected")
-
-    def _on_dropped(self, subject: str) -> None:
-        if subject == self._inbox or subject.startswith("$KV."):
-            self.doubt("dropped a message")
 
     def _control(self, reply: str, headers: dict[str, str]) -> None:
         """A heartbeat, or NATS asks whether it may go on (flow control, NATS ADR-9)."""

@@ -114,7 +114,6 @@ class Bus:
         self._client = NatsClient()
         self._reconnected: list[Callable[[], Awaitable[None]]] = []
         self._disconnected: list[Callable[[], None]] = []
-        self._dropped: list[Callable[[str], None]] = []
         self._attempts = 0
         self._closing = False
         self.closed_for_good = asyncio.Event()
@@ -167,10 +166,6 @@ class Bus:
     def on_reconnected(self, callback: Callable[[], Awaitable[None]]) -> None:
         self._reconnected.append(callback)
 
-    def on_dropped(self, callback: Callable[[str], None]) -> None:
-        """`callback(subject)` after a received message was dropped since its subscription was full."""
-        self._dropped.append(callback)
-
     async def flush(self, timeout_seconds: float = API_TIMEOUT_SECONDS) -> None:
         """Returns when NATS has processed everything published before. Raises BusUnavailable."""
         self._check_connected()
@@ -209,11 +204,6 @@ class Bus:
     async def _on_error(self, error: Exception) -> None:
         kind = type(error).__name__
         self._metrics.errors.labels(kind=kind).inc()
-        if isinstance(error, nats.errors.SlowConsumerError):
-            self._metrics.slow_consumer_drops.inc()
-            for callback in self._dropped:
-                callback(error.subject)
-            return
         expected = isinstance(error, OSError | nats.errors.Error | asyncio.TimeoutError)
         if "permissions violation" in str(error).lower():
             self._metrics.refusals.inc()

@@ -96,11 +96,6 @@ class BusMetrics:
         self.errors = Counter(
             "studyroom_nats_errors", "Errors of the NATS connection by kind.", ["kind"], registry=registry
         )
-        self.slow_consumer_drops = Counter(
-            "studyroom_nats_slow_consumer_drops",
-            "Received messages dropped since a subscription was full.",
-            registry=registry,
-        )
         self.refusals = Counter(
             "studyroom_nats_refusals",
             "Subjects that this service's user of NATS may not use, and tried to.",

@@ -79,12 +79,6 @@ class NatsSettings(Settings):
     reconnect_max_wait_seconds: float = Field(
         2.0, gt=0, description="Cap of the jittered wait between attempts to reconnect, which never end."
     )
-    pending_messages: int = Field(
-        65_536,
-        gt=0,
-        description="Received but not yet handled, per subscription; above it messages are dropped.",
-    )
-    pending_bytes: int = Field(16 * 1024 * 1024, gt=0, description="The same in bytes.")
 
     @field_validator("url")
     @classmethod

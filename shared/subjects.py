@@ -145,21 +145,3 @@ def room_event_kind(subject: str) -> str:
 def room_event_user(subject: str) -> UserId:
     """The user a `presence` room event is about."""
     return UserId(subject[-ID_LENGTH:])
-
-
-def room_of_chat(subject: str) -> RoomId | None:
-    """The room of a `chat` room event; None for any other subject."""
-    match subject.split("."):
-        case ["room", _shard, room, "chat"]:
-            return RoomId(room)
-        case _:
-            return None
-
-
-def room_of_change(subject: str) -> RoomId | None:
-    """The room of a `presence` room event; None for any other subject."""
-    match subject.split("."):
-        case ["room", _shard, room, "presence", _user]:
-            return RoomId(room)
-        case _:
-            return None

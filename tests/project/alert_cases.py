@@ -157,9 +157,6 @@ CASES = {
         },
     ),
     "StreamsNotAsConfigured": counter("studyroom_provisioner_streams_ok", 'instance="a"', "1x10 0x50", "1x60"),
-    "ReceivedMessagesDropped": counter(
-        "studyroom_nats_slow_consumer_drops_total", 'job="gateway"', "0x25 3x40", _NEVER
-    ),
     "NotAllowedByNats": counter("studyroom_nats_refusals_total", 'job="gateway"', "0x25 3x40", _NEVER),
     # All three of each objective burn: 20 % of all events fail.
     "SloJoinLatency": Case(joins(80, 20), joins(1000, 5), minutes=150, times=3),

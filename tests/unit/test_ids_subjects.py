@@ -220,11 +220,3 @@ def test_a_request_about_a_user_that_is_no_id_never_becomes_a_subject(kind):
     fields = {"room": ROOM, "user": "*", "connection": USER, "gateway": USER, "with_roster": True}
     with pytest.raises(ValidationError, match="not a UUID"):
         kind.decode(json.dumps({**fields, "profile": {"username": "Ada"}}).encode())
-
-
-def test_a_dropped_event_tells_its_room_and_what_it_was_about():
-    events = subjects.room_events(ROOM)[:-1]
-    assert subjects.room_of_chat(f"{events}chat") == ROOM
-    assert subjects.room_of_change(f"{events}presence.{USER}") == ROOM
-    for other in (f"{events}cursor", f"{events}presence.{USER}", subjects.chat(ROOM)):
-        assert subjects.room_of_chat(other) is None
