@@ -25,12 +25,11 @@ LEASE = subjects.gateway_key(OTHER)
 CHAT = subjects.chat(ROOM)
 CHAT_EVENT = subjects.room_events(ROOM).replace(">", "chat")
 CHANGE_EVENT = subjects.room_events(ROOM).replace(">", f"presence.{USER}")
-STREAMS = (subjects.CHAT_STREAM, subjects.PRESENCE_STREAM, subjects.GATEWAYS_STREAM)
-CONFIGURING = [f"$JS.API.STREAM.{verb}.{stream}" for verb in ("CREATE", "UPDATE") for stream in STREAMS]
+CONFIGURING = [f"$JS.API.STREAM.{verb}.{stream}" for verb in ("CREATE", "UPDATE") for stream in subjects.STREAMS]
 DESTROYING = [
     f"$JS.API.{verb}.{stream}"
     for verb in ("STREAM.DELETE", "STREAM.PURGE", "STREAM.MSG.DELETE", "STREAM.SNAPSHOT", "STREAM.LEADER.STEPDOWN")
-    for stream in STREAMS
+    for stream in subjects.STREAMS
 ]
 
 MAY_NOT_PUBLISH = {
