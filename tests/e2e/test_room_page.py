@@ -242,6 +242,21 @@ async def test_another_link_in_the_address_of_a_tab_leads_from_one_room_to_the_o
     await expect(ada.names).to_have_text(["Ada (you)", "Grace"])
 
 
+async def test_who_went_to_another_room_is_asked_again_after_going_back_and_a_reload(
+    pair: tuple[Person, Person], room: str
+):
+    _, grace = pair
+    enter = grace.page.get_by_role("button", name="Enter the room")
+
+    await grace.page.goto(grace.page.url.replace(room, str(uuid4())))
+    await expect(enter).to_be_visible()
+    await grace.page.go_back()
+    await expect(enter).to_be_visible()
+    await grace.page.reload()
+
+    await expect(enter).to_be_visible()
+
+
 async def test_the_link_is_copied_with_a_press(visitors: Visitors, stack: EmbeddedStack, room: str):
     ada = await visitors.open(stack.gateways[0], room)
     await ada.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
