@@ -17,8 +17,7 @@ import jwt
 import pytest
 
 from tests.support.compose import BUILD_SECONDS, SECRET, Project, docker
-from tests.support.roster import stays
-from tests.support.visitor import Visitor, chat_violations, has_read
+from tests.support.visitor import Stored, Visitor, reconnects, settle, visiting
 from tests.support.waiting import eventually, http_get
 
 CLIENTS, ROOMS = 24, 4
@@ -62,47 +61,23 @@ class Crowd:
 
     @property
     def reconnects(self) -> int:
-        return sum(len(visitor.visits) - 1 for visitor in self.visitors)
+        return reconnects(self.visitors)
 
     async def judge(self) -> None:
-        await eventually(self.is_in, "everyone is in again", 60)
-        for visitor in self.visitors:
-            visitor.quiet = True
-        # So long a place is kept: whoever was lost on the way would leave by then.
-        await asyncio.sleep(GRACE_SECONDS + 1)
-        await eventually(lambda: not any(visitor.unanswered for visitor in self.visitors), "all chat is answered", 60)
-        stored = {room: await asyncio.to_thread(history, self._project, room) for room in self.rooms}
-        await eventually(
-            lambda: all(has_read(visitor, stored) for visitor in self.visitors), "everyone has read all", 60
-        )
-        logs = [visit.client.log for visitor in self.visitors for visit in visitor.visits]
-        left = sum(message["type"] == "UserLeft" for log in logs for message in log)
-        said = sum(len(visitor.said) for visitor in self.visitors)
-        wrong = chat_violations(self.visitors, stored)
-        print(
-            f"{CLIENTS} clients, {self.reconnects} reconnects, {left} told as left; {said} messages said, "
-            f"{sum(map(len, stored.values()))} stored, {len(wrong)} lost, doubled or out of order"
-        )
-        assert left == 0
-        assert wrong == []
-        for visitor in self.visitors:
-            there = {other.user for other in self.visitors if other.room == visitor.room}
-            assert stays(visitor.visits[-1].client.log)[-1].users | {visitor.user} == there
+        await settle(self.visitors, GRACE_SECONDS, self._stored)
+
+    async def _stored(self) -> Stored:
+        return {room: await asyncio.to_thread(history, self._project, room) for room in self.rooms}
 
 
 @asynccontextmanager
 async def talking(project: Project) -> AsyncIterator[Crowd]:
     """Everyone is in and talks; at the end all must have seen everything."""
     crowd = Crowd(project)
-    visits = [asyncio.create_task(visitor.visit()) for visitor in crowd.visitors]
-    try:
-        await eventually(crowd.is_in, "everyone is in", 60)
+    async with visiting(crowd.visitors):
         await asyncio.sleep(QUIET_SECONDS)
         yield crowd
         await crowd.judge()
-    finally:
-        await asyncio.gather(*(visitor.leave() for visitor in crowd.visitors if visitor.visits))
-        await asyncio.gather(*visits)
 
 
 async def started(project: Project, *containers: str) -> None:
