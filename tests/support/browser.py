@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal
 
 import pytest
 from playwright.async_api import (
@@ -129,16 +129,6 @@ class Person:
         return box["x"] + x * box["width"], box["y"] + y * box["height"]
 
 
-class Window(TypedDict, total=False):
-    viewport: ViewportSize
-    color_scheme: Literal["light", "dark"]
-    reduced_motion: Literal["reduce", "no-preference"]
-    before: str
-    """A script that runs ahead of the page's own."""
-    line: "Line"
-    """Watches the sockets of the page."""
-
-
 class Visitors:
     """Opens pages, each in a browser context of its own."""
 
@@ -146,23 +136,32 @@ class Visitors:
         self._browser = browser
         self._people: list[Person] = []
 
-    async def open(self, gateway: str, room: str, **window: Unpack[Window]) -> Person:
+    async def open(
+        self,
+        gateway: str,
+        room: str,
+        *,
+        viewport: ViewportSize = LAPTOP,
+        before: str = "",
+        line: "Line | None" = None,
+        color_scheme: Literal["light", "dark"] = "light",
+        reduced_motion: Literal["reduce", "no-preference"] = "no-preference",
+    ) -> Person:
+        """`before`: a script that runs ahead of the page's own. `line`: watches the page's sockets."""
         context = await self._browser.new_context(
-            viewport=window.get("viewport", LAPTOP),
-            color_scheme=window.get("color_scheme", "light"),
-            reduced_motion=window.get("reduced_motion", "no-preference"),
+            viewport=viewport, color_scheme=color_scheme, reduced_motion=reduced_motion
         )
-        if "before" in window:
-            await context.add_init_script(window["before"])
+        if before:
+            await context.add_init_script(before)
         person = Person(await context.new_page())
         self._people.append(person)
-        if "line" in window:
-            await window["line"].watch(person)
+        if line is not None:
+            await line.watch(person)
         await person.page.goto(page_address(gateway, room))
         return person
 
-    async def enter(self, gateway: str, room: str, name: str, **window: Unpack[Window]) -> Person:
-        """Open the page, and go in."""
+    async def enter(self, gateway: str, room: str, name: str, **window: Any) -> Person:
+        """Open the page and go in. `window`: as for `open`."""
         person = await self.open(gateway, room, **window)
         await person.enter(name)
         return person
