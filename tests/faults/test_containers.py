@@ -16,8 +16,9 @@ from uuid import uuid4
 import jwt
 import pytest
 
+from tests.support.chat import Stored
 from tests.support.compose import BUILD_SECONDS, SECRET, Project, docker
-from tests.support.visitor import Stored, Visitor, reconnects, settle, visiting
+from tests.support.visitor import Visitor, reconnects, settle, visiting
 from tests.support.waiting import eventually, http_get
 
 CLIENTS, ROOMS = 24, 4

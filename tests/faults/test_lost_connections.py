@@ -16,7 +16,7 @@ import pytest
 from shared.presence import LEASE_SECONDS
 from tests.support.client import Client, clients
 from tests.support.presence import connected, users_in
-from tests.support.processes import NatsServer, ServiceProcess, service
+from tests.support.processes import NatsServer, ServiceProcess, all_running, service
 from tests.support.roster import stays
 from tests.support.waiting import eventually
 
@@ -49,15 +49,8 @@ def running(nats: NatsServer, directory: Path, grace_seconds: int, **more: str) 
         [service("provisioner", directory, nats.url)],
     )
     everything = [*system.others, *system.presence, *system.gateways]
-    for process in everything:
-        process.start()
-    try:
-        for process in everything:
-            process.wait_ready()
+    with all_running(*everything):
         yield system
-    finally:
-        for process in reversed(everything):
-            process.stop()
 
 
 @pytest.fixture

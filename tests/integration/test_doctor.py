@@ -26,6 +26,7 @@ from tests.support.processes import (
     ClusterNode,
     NatsServer,
     ServiceProcess,
+    all_running,
     clustered_nats_server,
     deployed_nats_server,
     running,
@@ -45,15 +46,8 @@ def system(server: NatsServer, tmp_path: Path) -> Iterator[dict[str, ServiceProc
     processes = {
         name: service(name, tmp_path, server.url, **user_of(name)) for name in ("provisioner", "presence", "gateway")
     }
-    for process in processes.values():
-        process.start()
-    try:
-        for process in processes.values():
-            process.wait_ready()
+    with all_running(*processes.values()):
         yield processes
-    finally:
-        for process in reversed(processes.values()):
-            process.stop()
 
 
 def doctor(server: NatsServer, *arguments: str, **environment: str) -> tuple[int, str]:
@@ -124,23 +118,15 @@ def test_it_says_that_streams_without_a_leader_did_not_answer(tmp_path: Path):
     told: list[str] = []
     three = {"STUDYROOM_STORAGE_REPLICAS": "3"}
     provisioner = service("provisioner", tmp_path, nodes[0].url, **user_of("provisioner"), **three)
-    try:
-        for node in nodes:
-            node.start()
-        for node in nodes:
-            node.wait_ready()
-        with running(provisioner):
-            nodes[1].stop()
-            nodes[2].stop()
 
-            def leaderless() -> bool:
-                told.extend(problems(nodes[0], **three))
-                return "stream CHAT has no leader" in told
+    def leaderless() -> bool:
+        told.extend(problems(nodes[0], **three))
+        return "stream CHAT has no leader" in told
 
-            wait_until(leaderless, "the loss of the majority is noticed", 30)
-    finally:
-        for node in nodes:
-            node.stop()
+    with all_running(*nodes), running(provisioner):
+        nodes[1].stop()
+        nodes[2].stop()
+        wait_until(leaderless, "the loss of the majority is noticed", 30)
     assert any(line.startswith("streams did not answer") for line in told)
     assert not any("does not exist" in line for line in told)
 

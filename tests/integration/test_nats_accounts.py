@@ -13,7 +13,7 @@ from shared import subjects
 from shared.ids import GatewayId, RoomId, UserId
 from tests.support.accounts import SERVICES, options_of, user_of
 from tests.support.client import clients
-from tests.support.processes import NatsServer, ServiceProcess, deployed_nats_server, running, service
+from tests.support.processes import NatsServer, ServiceProcess, all_running, deployed_nats_server, running, service
 from tests.support.waiting import eventually
 
 ROOM = RoomId("550e8400-e29b-41d4-a716-446655440000")
@@ -73,15 +73,8 @@ def system(server: NatsServer, tmp_path_factory: pytest.TempPathFactory) -> Iter
     directory = tmp_path_factory.mktemp("services")
     names = ("provisioner", "presence", "gateway", "gateway")
     processes = [service(name, directory, server.url, **user_of(name)) for name in names]
-    for process in processes:
-        process.start()
-    try:
-        for process in processes:
-            process.wait_ready()
+    with all_running(*processes):
         yield processes
-    finally:
-        for process in reversed(processes):
-            process.stop()
 
 
 class Person:

@@ -15,6 +15,7 @@ from websockets.exceptions import InvalidHandshake, InvalidMessage, WebSocketExc
 
 from tests.support.chat import (
     Asked,
+    Stored,
     View,
     existing,
     hole_violations,
@@ -34,10 +35,6 @@ LOST_WAIT_SECONDS = (0.0, 0.5)
 """Before a client that was not told how long to wait connects again, with full jitter."""
 
 
-Stored = dict[str, dict[int, str]]
-"""By room, the id of each stored message by its `seq`."""
-
-
 @dataclass
 class Visit:
     """One connection."""
@@ -54,7 +51,7 @@ class Visit:
     @property
     def is_in(self) -> bool:
         """It is in the room and has read what it missed."""
-        answers = [message["payload"] for message in self.client.log if message["type"] == "JoinedRoom"]
+        answers = self.client.told("JoinedRoom")
         return bool(answers) and self.client.types().count("Chat") >= answers[0]["history"]
 
 
