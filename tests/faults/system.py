@@ -24,9 +24,9 @@ from shared.presence import LEASE_SECONDS
 from tests.support.accounts import options_of, user_of
 from tests.support.processes import ClusterNode, NatsServer, ServiceProcess, clustered_nats_server, service
 from tests.support.proxy import Link, Network
+from tests.support.tokens import SECRET
 from tests.support.waiting import eventually, http_get
 
-SECRET = "a secret for tests, long enough for HS256"
 NODES, GATEWAYS, REPLICAS = 3, 3, 2
 GUARD_SECONDS = 3
 GRACE_SECONDS = 2

@@ -13,11 +13,11 @@ from contextlib import asynccontextmanager
 from functools import partial
 from uuid import uuid4
 
-import jwt
 import pytest
 
 from tests.support.chat import Stored
-from tests.support.compose import BUILD_SECONDS, SECRET, Project, docker
+from tests.support.compose import BUILD_SECONDS, Project, docker
+from tests.support.tokens import token_of
 from tests.support.visitor import Visitor, reconnects, settle, visiting
 from tests.support.waiting import eventually, http_get
 
@@ -32,7 +32,7 @@ long = pytest.mark.long
 
 def history(project: Project, room: str) -> dict[int, str]:
     """Every stored message of a room: its `seq` and id."""
-    token = jwt.encode({"sub": str(uuid4()), "exp": int(time.time()) + 600}, SECRET, algorithm="HS256")
+    token = token_of(str(uuid4()))
     found: dict[int, str] = {}
     before = ""
     while True:
@@ -53,8 +53,7 @@ class Crowd:
         self._project = project
         self.rooms = [str(uuid4()) for _ in range(ROOMS)]
         self.visitors = [
-            Visitor([project.websocket], self.rooms[index % ROOMS], SECRET, may_be_lost=True)
-            for index in range(CLIENTS)
+            Visitor([project.websocket], self.rooms[index % ROOMS], may_be_lost=True) for index in range(CLIENTS)
         ]
 
     def is_in(self) -> bool:
@@ -184,7 +183,7 @@ async def test_there_are_more_gateways_and_fewer(project: Project):
     async with talking(project) as crowd:
         await asyncio.to_thread(project.up, "--scale", "gateway=4")
         await eventually(partial(_scrapes, project, 4), "Prometheus scrapes four gateways", 60)
-        newcomers = [Visitor([project.websocket], crowd.rooms[0], SECRET, may_be_lost=True) for _ in range(8)]
+        newcomers = [Visitor([project.websocket], crowd.rooms[0], may_be_lost=True) for _ in range(8)]
         visits = [asyncio.create_task(visitor.visit()) for visitor in newcomers]
         crowd.visitors += newcomers
         await eventually(crowd.is_in, "the newcomers are in", 30)

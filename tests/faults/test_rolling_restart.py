@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.faults.test_lost_connections import SECRET, System, running
+from tests.faults.test_lost_connections import System, running
 from tests.support.presence import connected, stored_chat, users_in
 from tests.support.processes import NatsServer
 from tests.support.visitor import Visitor, all_in, reconnects, settle, visiting
@@ -30,7 +30,7 @@ def system(own_nats: NatsServer, tmp_path: Path) -> Iterator[System]:
 async def test_a_rolling_restart_makes_nobody_leave_and_loses_and_doubles_no_chat(system: System):
     rooms = [str(uuid4()) for _ in range(ROOMS)]
     urls = [gateway.url for gateway in system.gateways]
-    visitors = [Visitor(urls, rooms[index % ROOMS], SECRET) for index in range(CLIENTS)]
+    visitors = [Visitor(urls, rooms[index % ROOMS]) for index in range(CLIENTS)]
     async with visiting(visitors):
         for process in (*system.gateways, *system.presence):
             process.signal(signal.SIGTERM)

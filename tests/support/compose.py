@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from services.stack import free_port
+from tests.support.tokens import SECRET
 from tests.support.waiting import http_get, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +25,6 @@ NATS = ("nats-1", "nats-2", "nats-3")
 RUN_HERE = (*NATS, *OURS, "haproxy", "prometheus")
 """Grafana and the exporter are left out: their images are not everywhere, and all that is ours of them is files."""
 BUILD_SECONDS = 400
-SECRET = "a secret for tests, long enough for HS256"
 
 
 def need(*command: str) -> None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
-import jwt
 from websockets.exceptions import InvalidHandshake, InvalidMessage, WebSocketException
 
 from tests.support.chat import (
@@ -25,6 +24,7 @@ from tests.support.chat import (
 )
 from tests.support.client import Client
 from tests.support.roster import stays
+from tests.support.tokens import token_of
 from tests.support.waiting import eventually
 
 SAYS_EVERY_SECONDS = (2.0, 6.0)
@@ -62,8 +62,8 @@ class Visitor:
     answered.
     """
 
-    def __init__(self, urls: list[str], room: str, secret: str, *, may_be_lost: bool = False) -> None:
-        """`secret`: of its tokens. `may_be_lost`: its connection may end in other ways than with 1012 and a hint."""
+    def __init__(self, urls: list[str], room: str, *, may_be_lost: bool = False) -> None:
+        """`may_be_lost`: its connection may end in other ways than with 1012 and a hint."""
         self.user = str(uuid4())
         self.room = room
         self.visits: list[Visit] = []
@@ -72,7 +72,6 @@ class Visitor:
         self.quiet = False
         self._heard: set[str] = set()
         self._urls = urls
-        self._secret = secret
         self._may_be_lost = may_be_lost
         self._leaving = False
 
@@ -122,7 +121,7 @@ class Visitor:
         return [message for message in self.said if message not in self._heard]
 
     async def _connect(self) -> Client:
-        token = jwt.encode({"sub": self.user, "exp": int(time.time()) + 600}, self._secret, algorithm="HS256")
+        token = token_of(self.user)
         while True:
             try:
                 return await Client.connect(random.choice(self._urls), token=token)
