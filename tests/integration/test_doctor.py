@@ -31,7 +31,7 @@ from tests.support.processes import (
     deployed_nats_server,
     running,
     service,
-)  # fmt: skip
+)
 from tests.support.waiting import wait_until
 
 
@@ -132,7 +132,7 @@ def test_it_says_that_streams_without_a_leader_did_not_answer(tmp_path: Path):
 
 
 async def test_of_a_server_that_freezes_while_it_looks_it_knows_nothing(server: NatsServer):
-    settings = NatsSettings(url=(server.url,), user="doctor", password=SecretStr("secret-of-doctor"))
+    settings = NatsSettings(url=(server.url,), user="doctor", password=SecretStr(options_of("doctor")["password"]))
     bus = Bus(settings, BusMetrics(CollectorRegistry()), name="doctor")
     await bus.connect()
     server.signal(signal.SIGSTOP)

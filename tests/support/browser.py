@@ -19,7 +19,7 @@ from playwright.async_api import (
     WebSocketRoute,
     async_playwright,
     expect,
-)  # fmt: skip
+)
 
 from gateway.page import DIRECTORY
 from tests.support.waiting import eventually
