@@ -16,6 +16,7 @@ PRESENCE_BUCKET = "presence"
 GATEWAYS_BUCKET = "gateways"
 PRESENCE_STREAM = f"KV_{PRESENCE_BUCKET}"
 GATEWAYS_STREAM = f"KV_{GATEWAYS_BUCKET}"
+STREAMS = (PRESENCE_STREAM, GATEWAYS_STREAM, CHAT_STREAM)
 
 PRESENCE_QUEUE = "presence"
 """Queue group: each presence request goes to one replica."""

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.support.compose import Project, answers
+from tests.support.compose import Project, need
 from tests.support.processes import EmbeddedStack, NatsServer, embedded_stack, nats_server, running
 
 
@@ -31,8 +31,8 @@ def own_nats(tmp_path: Path) -> Iterator[NatsServer]:
 @pytest.fixture(scope="session")
 def project() -> Iterator[Project]:
     """The whole system in containers. Tests share it, and leave it as they found it."""
-    if not answers("docker", "info") or not answers("docker", "compose", "version"):
-        pytest.skip("no Docker engine with the compose plugin answers")
+    need("docker", "info")
+    need("docker", "compose", "version")
     running = Project.new()
     try:
         running.build()

@@ -7,12 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 
-import jwt
 from websockets.exceptions import InvalidHandshake, InvalidMessage, WebSocketException
 
-from tests.faults.system import SECRET, System
+from tests.faults.system import System
 from tests.support.chat import Asked, ends_join
 from tests.support.client import Client
+from tests.support.tokens import token_of
 
 _RETRY_SECONDS = (0.1, 1.0)
 _SETTLE_SECONDS = 30.0
@@ -32,6 +32,8 @@ class Session:
     clean: bool = False
     """The client ended it, or left its room before."""
     asked: list[Asked] = field(default_factory=list)
+    left: list[float] = field(default_factory=list)
+    """When it said `LeaveRoom`."""
     repeated: set[str] = field(default_factory=set)
     """Ids of chat that was sent here and had been sent before."""
     room: str | None = None
@@ -161,6 +163,7 @@ class Actor:
             case "leave":
                 self.wanted = None
                 self._unanswered.clear()
+                self.session.left.append(time.monotonic())
                 await self._send("LeaveRoom")
             case "chat":
                 await self._say()
@@ -179,10 +182,10 @@ class Actor:
             self._unanswered.clear()
         self.wanted = room
         self._joins += 1
-        asked, payload = Asked(room), {}
+        asked, payload = Asked(room, at=time.monotonic()), {}
         if room in self._known and (self.steady or self.dice.random() < 0.5):
             since, epoch, known = self._known[room]
-            asked, payload = Asked(room, since, epoch, known), {"since": since, "epoch": epoch}
+            asked, payload = Asked(room, since, epoch, known, asked.at), {"since": since, "epoch": epoch}
         self.session.asked.append(asked)
         await self._send("JoinRoom", {"room_id": room, **payload})
 
@@ -269,7 +272,7 @@ class Actor:
 
     async def _connect(self) -> None:
         gateway = self.dice.randrange(len(self.system.gateways))
-        token = jwt.encode({"sub": self.user, "exp": int(time.time()) + 86_400}, SECRET, algorithm="HS256")
+        token = token_of(self.user)
         try:
             client = await asyncio.wait_for(Client.connect(self.system.gateways[gateway].url, token=token), 4)
         except (OSError, TimeoutError, InvalidHandshake, InvalidMessage, WebSocketException):

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,13 @@ from tests.faults.actors import Crowd, crowd
 from tests.faults.checker import (
     Ghost,
     Record,
-    Tenure,
     at_rest,
     chat_at_rest,
     chat_violations,
     false_leaves,
     ghosts,
     spelled,
+    untold_losses,
 )
 from tests.faults.nemesis import draw
 from tests.faults.rounds import play
@@ -47,13 +48,36 @@ def chat(room: str) -> dict[str, Any]:
     return {"type": "Chat", "payload": {"content": f"{room} says someone", "seq": 1}}
 
 
+def cursor(user: str) -> dict[str, Any]:
+    return {"type": "CursorUpdate", "payload": {"user_id": user, "x": 0.5, "y": 0.5}}
+
+
+def typing(user: str) -> dict[str, Any]:
+    return {"type": "TypingStatus", "payload": {"user_id": user, "is_typing": True}}
+
+
 def record(*log: dict[str, Any], user: str = ADA, gateway: int = 0) -> Record:
     """A message each second."""
     return Record(user, 0, gateway, list(log), [float(second) for second in range(len(log))], 0.0, None)
 
 
+def ben(
+    *,
+    at: float = 0.0,
+    asked: list[tuple[str, float]] | None = None,
+    log: list[dict[str, Any]] | None = None,
+    left: list[float] | None = None,
+    closed: float | None = None,
+    clean: bool = False,
+) -> Record:
+    """Ben on gateway 1, who was told at this time that he is in the room, and nothing after it."""
+    joins = [Asked(room, at=when) for room, when in asked or [(ROOM, at - 0.5)]]
+    log = log or [joined_room(ROOM, ADA, BEN)]
+    return Record(BEN, 0, 1, log, [at] * len(log), at - 1, closed, joins, left=left or [], clean=clean)
+
+
 def test_a_right_history_has_no_violations():
-    fine = record(joined_room(ROOM, ADA), joined(BEN), chat(ROOM), left(BEN), joined(BEN))
+    fine = record(joined_room(ROOM, ADA), joined(BEN), cursor(BEN), chat(ROOM), left(BEN), joined(BEN), typing(BEN))
     assert spelled([fine], GROUPS) == []
 
 
@@ -69,20 +93,63 @@ def test_a_right_history_has_no_violations():
         [joined_room(ROOM, ADA, STRANGER)],
         [joined_room(ROOM, ADA), chat(ELSEWHERE)],
         [chat(ROOM)],
+        [cursor(BEN)],
+        [joined_room(ROOM, ADA), cursor(BEN)],
+        [joined_room(ROOM, ADA, BEN), left(BEN), cursor(BEN)],
+        [joined_room(ROOM, ADA), typing(BEN)],
+        [joined_room(ROOM, ADA), cursor(ADA)],
     ],
     ids=[
         *("event first", "joined twice", "left twice", "twice in a roster", "wrong room", "stranger joins"),
         *("stranger in roster", "chat of elsewhere", "chat first"),
+        *("cursor first", "cursor of a stranger", "cursor of one who left", "typing of a stranger", "own cursor"),
     ],
 )
 def test_a_history_that_breaks_the_protocol_is_a_violation(log: list[dict[str, Any]]):
     assert spelled([record(*log)], GROUPS)
 
 
+def leaves(*bens: Record, since: float = 0.0, excused: frozenset[int] = frozenset()) -> list[str]:
+    """What is wrong with telling in the third second that he has left."""
+    told = record(joined_room(ROOM, ADA, BEN), chat(ROOM), chat(ROOM), left(BEN))
+    return false_leaves([told, *bens], since, grace_seconds=2.0, late_seconds=1.0, excused=excused)
+
+
 def test_a_leave_of_someone_who_stayed_is_a_violation_and_of_someone_who_did_not_is_none():
-    told = record(joined_room(ROOM, ADA, BEN), left(BEN))
-    assert false_leaves([told], [Tenure(BEN, ROOM, 0.0, 5.0)])
-    assert false_leaves([told], [Tenure(BEN, ROOM, 2.0, 5.0), Tenure(BEN, ELSEWHERE, 0.0, 5.0)]) == []
+    assert leaves(ben())
+    assert leaves(ben(left=[2.5])) == []
+    assert leaves(ben(left=[4.0]))
+    assert leaves(ben(closed=3.0, clean=True)) == []
+    assert leaves(ben(asked=[(ROOM, -0.5), (ELSEWHERE, 2.5)])) == []
+    assert leaves(ben(asked=[(ROOM, -0.5), (ROOM, 2.5)])), "joining the room again is not leaving it"
+
+
+def test_a_leave_of_someone_who_has_been_back_for_long_is_a_violation():
+    assert leaves(ben(left=[0.5]), ben(at=1.5))
+    assert leaves(ben(left=[0.5]), ben(at=2.5)) == []
+
+
+def test_who_was_lost_and_is_back_in_time_has_not_left():
+    lost = ben(closed=1.0)
+    assert leaves(lost) == []
+    assert leaves(lost, ben(at=1.5))
+    assert leaves(lost, ben(at=2.5)) == []
+
+
+def test_who_leaves_in_one_tab_and_stays_in_another_has_not_left():
+    assert leaves(ben(left=[2.0]), ben())
+    assert leaves(ben(left=[2.0]), ben(left=[2.5])) == []
+
+
+def test_a_join_that_was_refused_may_have_been_carried_out():
+    refused = {"type": "Error", "payload": {"code": "presence_unavailable"}}
+    assert leaves(ben(log=[refused]), since=-1.0) == []
+
+
+def test_a_leave_of_someone_who_may_have_been_given_up_is_none_and_before_all_knew_the_truth_none_is_judged():
+    assert leaves(ben(), excused=frozenset({1})) == []
+    assert leaves(ben(), since=3.5) == []
+    assert leaves(ben(left=[1.9]), ben(at=2.1), since=2.5), "everybody knew that he was back"
 
 
 def test_a_ghost_that_is_shown_for_too_long_is_a_violation():
@@ -122,9 +189,16 @@ def reset(last: int, epoch: str) -> dict[str, Any]:
 STORED = {ROOM: {sequence: f"m{sequence}" for sequence in (1, 2, 5, 7, 9)}}
 
 
-def judged(*log: dict[str, Any], asked: Asked | None = None, again: str = "", losses: tuple[float, ...] = ()):
-    told = Record(ADA, 0, 0, list(log), [], 0.0, None, [asked or Asked(ROOM)], frozenset({again}))
-    return chat_violations([told], STORED, "e", losses, 30.0)
+def heard(*log: dict[str, Any], asked: Asked | None = None, again: str = "") -> Record:
+    """A message each second from 110 on."""
+    times = [110.0 + second for second in range(len(log))]
+    return Record(ADA, 0, 0, list(log), times, 0.0, None, [asked or Asked(ROOM, at=109.0)], frozenset({again}))
+
+
+def judged(
+    *log: dict[str, Any], asked: Asked | None = None, again: str = "", losses: tuple[float, ...] = ()
+) -> list[str]:
+    return chat_violations([heard(*log, asked=asked, again=again)], STORED, "e", losses, 30.0)
 
 
 def since(sequence: int, epoch: str = "e") -> Asked:
@@ -142,7 +216,7 @@ def since(sequence: int, epoch: str = "e") -> Asked:
     ids=["live", "history and live", "an answer to a repetition", "after a reset"],
 )
 def test_right_chat_has_no_violations(log: list[dict[str, Any]]):
-    assert judged(*log, again="m5", losses=(50.0,)) == []
+    assert judged(*log, again="m5", losses=(111.0,)) == []
 
 
 @pytest.mark.parametrize(
@@ -177,15 +251,25 @@ def test_what_is_missing_or_not_recovered_after_a_resume_is_a_violation():
 def test_being_told_without_need_that_chat_is_gone_is_a_violation():
     told = [entered(last=2), line(5), reset(5, "e"), line(7)]
     assert judged(*told)
-    assert judged(*told, losses=(50.0,)) == []
+    assert judged(*told, losses=(111.0,)) == []
+    assert judged(*told, losses=(50.0,)), "that loss was long ago"
+    assert judged(*told, losses=(113.0,)), "that loss came later"
+
+
+def test_not_being_told_that_the_storage_was_lost_is_a_violation():
+    assert untold_losses([heard(entered(last=2), line(5))], [110.5])
+    assert untold_losses([heard(entered(last=2), line(5), reset(0, "new"))], [110.5]) == []
+    assert untold_losses([heard(entered(last=2), line(5))], [50.0]) == []
+    assert untold_losses([replace(heard(entered(last=2), line(5)), left=[110.2])], [110.5]) == []
 
 
 def test_not_being_recovered_is_right_only_where_the_storage_was_lost():
     gone = [entered(last=0, recovered=False), line(1)]
-    assert judged(*gone, asked=since(70, "before"), losses=(120.0,)) == []
+    assert judged(*gone, asked=since(70, "before"), losses=(109.0,)) == []
     assert judged(*gone, asked=since(70, "before"), losses=(60.0,))
+    assert judged(*gone, asked=since(70, "before"), losses=(120.0,)), "that loss came later"
     assert judged(*gone, asked=since(70, "before"))
-    assert judged(entered(last=70, recovered=True), asked=since(70, "before"), losses=(120.0,))
+    assert judged(entered(last=70, recovered=True), asked=since(70, "before"), losses=(109.0,))
 
 
 def test_a_client_that_is_behind_at_rest_is_a_violation():

@@ -13,7 +13,7 @@ from shared import subjects
 from shared.ids import GatewayId, RoomId, UserId
 from tests.support.accounts import SERVICES, options_of, user_of
 from tests.support.client import clients
-from tests.support.processes import NatsServer, ServiceProcess, deployed_nats_server, running, service
+from tests.support.processes import NatsServer, ServiceProcess, all_running, deployed_nats_server, running, service
 from tests.support.waiting import eventually
 
 ROOM = RoomId("550e8400-e29b-41d4-a716-446655440000")
@@ -25,12 +25,11 @@ LEASE = subjects.gateway_key(OTHER)
 CHAT = subjects.chat(ROOM)
 CHAT_EVENT = subjects.room_events(ROOM).replace(">", "chat")
 CHANGE_EVENT = subjects.room_events(ROOM).replace(">", f"presence.{USER}")
-STREAMS = (subjects.CHAT_STREAM, subjects.PRESENCE_STREAM, subjects.GATEWAYS_STREAM)
-CONFIGURING = [f"$JS.API.STREAM.{verb}.{stream}" for verb in ("CREATE", "UPDATE") for stream in STREAMS]
+CONFIGURING = [f"$JS.API.STREAM.{verb}.{stream}" for verb in ("CREATE", "UPDATE") for stream in subjects.STREAMS]
 DESTROYING = [
     f"$JS.API.{verb}.{stream}"
     for verb in ("STREAM.DELETE", "STREAM.PURGE", "STREAM.MSG.DELETE", "STREAM.SNAPSHOT", "STREAM.LEADER.STEPDOWN")
-    for stream in STREAMS
+    for stream in subjects.STREAMS
 ]
 
 MAY_NOT_PUBLISH = {
@@ -74,15 +73,8 @@ def system(server: NatsServer, tmp_path_factory: pytest.TempPathFactory) -> Iter
     directory = tmp_path_factory.mktemp("services")
     names = ("provisioner", "presence", "gateway", "gateway")
     processes = [service(name, directory, server.url, **user_of(name)) for name in names]
-    for process in processes:
-        process.start()
-    try:
-        for process in processes:
-            process.wait_ready()
+    with all_running(*processes):
         yield processes
-    finally:
-        for process in reversed(processes):
-            process.stop()
 
 
 class Person:

@@ -7,25 +7,24 @@ left out of what runs: its dashboards are tested query by query (test_monitoring
 import json
 import re
 import subprocess
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from playwright.async_api import BrowserContext, Page, async_playwright
+from playwright.async_api import BrowserContext, Page
 
 from monitoring.dashboards import OVERVIEW
-from services.cli import ENTRY_POINTS
-from services.settings import NatsSettings, ProcessSettings, load
+from services.settings import ProcessSettings, load
 from tests.support.accounts import PASSWORDS
+from tests.support.browser import chromium, needs_chromium
 from tests.support.client import clients
-from tests.support.compose import BUILD_SECONDS, COMPOSE, NATS, OURS, ROOT, RUN_HERE, SERVICES, Project, answers
+from tests.support.compose import BUILD_SECONDS, COMPOSE, NATS, OURS, ROOT, RUN_HERE, SERVICES, Project, need
+from tests.support.settings import settings_of
 from tests.support.waiting import http_get, wait_until
 
 HAPROXY = (ROOT / "deploy/haproxy.cfg").read_text()
 NATS_CONFIGURATION = "".join(file.read_text() for file in sorted((ROOT / "deploy/nats").glob("*.conf")))
-CHROMIUM = Path("/usr/bin/chromium")
 NOT_HERE = {"grafana", "nats-exporter"}
 
 
@@ -33,8 +32,7 @@ NOT_HERE = {"grafana", "nats-exporter"}
 
 
 def test_compose_accepts_the_file():
-    if not answers("docker", "compose", "version"):
-        pytest.skip("docker's compose plugin is not installed")
+    need("docker", "compose", "version")
     checked = subprocess.run(
         ["docker", "compose", "config", "-q"], check=False, cwd=ROOT, capture_output=True, text=True, timeout=60
     )
@@ -51,8 +49,7 @@ def test_the_file_names_all_services():
 
 @pytest.mark.parametrize("name", OURS)
 def test_every_variable_is_a_setting_and_its_value_is_accepted(name: str, monkeypatch: pytest.MonkeyPatch):
-    (entry,) = entry_points(group=ENTRY_POINTS, name=name)
-    classes = [ProcessSettings, NatsSettings, *entry.load().settings]
+    classes = settings_of(name)
     given = SERVICES[name]["environment"]
     # What all services share is passed to each; some of it is the provisioner's and presence's alone.
     own = given.keys() - {"STUDYROOM_STORAGE_REPLICAS"}
@@ -249,18 +246,14 @@ class TestRunning:
             assert [project.connections(gateway) for gateway in project.containers("gateway")] == [1, 1]
 
     @pytest.mark.browser
-    @pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no Chromium at {CHROMIUM}")
+    @needs_chromium
     async def test_two_browsers_meet_through_the_load_balancer_on_two_gateways(self, project: Project, room: str):
-        async with async_playwright() as playwright:
-            browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-            try:
-                ada, ben = [await enter(await browser.new_context(), project, room) for _ in range(2)]
-                assert [project.connections(gateway) for gateway in project.containers("gateway")] == [1, 1]
-                await ada.evaluate("socket.send(JSON.stringify({type: 'Chat', payload: {content: 'Hello, Ben!'}}))")
-                for page in (ada, ben):
-                    await page.wait_for_function("heard.some(one => one.payload?.content === 'Hello, Ben!')")
-            finally:
-                await browser.close()
+        async with chromium() as browser:
+            ada, ben = [await enter(await browser.new_context(), project, room) for _ in range(2)]
+            assert [project.connections(gateway) for gateway in project.containers("gateway")] == [1, 1]
+            await ada.evaluate("socket.send(JSON.stringify({type: 'Chat', payload: {content: 'Hello, Ben!'}}))")
+            for page in (ada, ben):
+                await page.wait_for_function("heard.some(one => one.payload?.content === 'Hello, Ben!')")
 
     def test_the_load_balancer_tells_how_many_sessions_each_gateway_has(self, project: Project):
         (query,) = [

@@ -8,16 +8,19 @@ from typing import Any
 JOINS_ENDED_BY = {"presence_unavailable", "internal", "busy", "chat_unavailable"}
 Position = tuple[str, str]
 """A room and an epoch: there, a `seq` names one message."""
+Stored = dict[str, dict[int, str]]
+"""What the stream has: by room, the id of each `seq`."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A `JoinRoom`, and when the position that it names was known first."""
+    """A `JoinRoom`, when the position that it names was known first, and when it was sent."""
 
     room: str
     since: int | None = None
     epoch: str | None = None
     known: float = 0.0
+    at: float = 0.0
 
 
 @dataclass
@@ -32,6 +35,8 @@ class View:
     recovered: bool | None
     is_reset: bool = False
     """It began without being asked for: what came before may have a hole."""
+    begins: int = 0
+    """Where in the log."""
     lines: list[tuple[int, str]] = field(default_factory=list)
     """`seq` and `id`, in the order of arrival."""
 
@@ -58,18 +63,19 @@ def views(log: Iterable[dict[str, Any]], asked: Iterable[Asked], repeated: Itera
     requests, again = iter(asked), set(repeated)
     found: list[View] = []
     history = 0
-    for message in log:
+    for index, message in enumerate(log):
         payload = message.get("payload", {})
         if ends_join(message):
             next(requests)
         elif message["type"] == "JoinedRoom":
             request, history = next(requests), payload["history"]
             start = request.since if payload.get("recovered") else payload["last_seq"]
-            found.append(View(request, payload["room_id"], payload["epoch"], start, payload.get("recovered")))
+            recovered = payload.get("recovered")
+            found.append(View(request, payload["room_id"], payload["epoch"], start, recovered, begins=index))
         elif message["type"] == "ChatReset":
             history = 0
             room, epoch, start = payload["room_id"], payload["epoch"], payload["last_seq"]
-            found.append(View(Asked(room), room, epoch, start, None, is_reset=True))
+            found.append(View(Asked(room), room, epoch, start, None, is_reset=True, begins=index))
         elif message["type"] == "Chat":
             view, line = found[-1], (payload["seq"], payload["id"])
             if history > 0 and not view.lines and not view.recovered:

@@ -106,6 +106,10 @@ class Client:
         assert self.close_code is not None
         return self.close_code
 
+    def told(self, message_type: str) -> list[Json]:
+        """The payload of each message of this type."""
+        return [message["payload"] for message in self.log if message["type"] == message_type]
+
     def types(self) -> list[str]:
         return [message["type"] for message in self.log]
 
