@@ -12,6 +12,8 @@ from gateway.page import add_page
 from shared.errors import ErrorCode
 
 WEBSOCKET_PATH = "/ws"
+HEALTH_PATH = "/health"
+API_PREFIX = "/api/"
 _BAD_REQUEST, _UPGRADE_REQUIRED = 400, 426
 
 
@@ -20,7 +22,7 @@ def build_app(*, with_page: bool, routers: Iterable[APIRouter]) -> FastAPI:
     for router in routers:
         app.include_router(router)
 
-    @app.get("/health")
+    @app.get(HEALTH_PATH)
     async def health() -> dict[str, str]:
         """The process answers. Whether it should get traffic is told by /readyz on the admin port."""
         return {"status": "ok"}
