@@ -82,7 +82,7 @@ class GatewayMetrics:
         )
         self.late_heads = Counter(
             "studyroom_gateway_late_request_heads",
-            "Sockets ended since no complete request head came.",
+            "Sockets ended since no complete request head came, or not the body that it announced.",
             registry=registry,
         )
         self.disconnects = Counter(

@@ -89,7 +89,9 @@ class GatewaySettings(Settings):
     )
 
     headers_max_bytes: int = Field(65_536, ge=1024, description="Size of a request head.")
-    handshake_seconds: float = Field(10.0, gt=0, description="From accept to a complete request head.")
+    handshake_seconds: float = Field(
+        10.0, gt=0, description="From accept to a complete request head, and from there to the end of its body."
+    )
     body_max_bytes: int = Field(65_536, ge=1024, description="Size of the body of one HTTP request.")
     message_max_bytes: int = Field(65_536, ge=1024, description="Size of one message, over all its fragments.")
     chat_max_chars: int = Field(4000, ge=1, description="Length of one chat message.")

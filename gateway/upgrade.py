@@ -112,11 +112,13 @@ class HttpProtocol(HttpToolsProtocol):
             if refused is not None:
                 self._refuse_request(refused, midway=self._answering)
                 return
+        self._awaiting_head.add(self)  # for the body
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         if self._refused:
             return
+        self._unparsed_bytes = 0
         self._body_bytes += len(body)
         if self._body_bytes > self._limits.body_max_bytes:
             self.cycle.disconnected = True  # the app waits for the rest, and is told that none will come
@@ -126,6 +128,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self._awaiting_head.discard(self)
         if not self._refused:
             super().on_message_complete()
 
@@ -220,7 +223,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _count_head(self, size: int) -> None:
         self._head_bytes += size
-        if self._head_bytes > self._limits.headers_max_bytes and not self.transport.is_closing():
+        if self._head_bytes > self._limits.headers_max_bytes and not self._refused:
             self._refuse_head()
 
     def _refuse_head(self) -> None:
@@ -266,7 +269,7 @@ def _handshake_problem(method: bytes, headers: dict[str, str]) -> Refused | None
 
 
 class AwaitingHead:
-    """Connections that owe a request head, oldest first. One sweep serves them all."""
+    """Connections that owe a request head, or the body it announced, oldest first. One sweep serves them all."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds

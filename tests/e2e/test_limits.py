@@ -36,6 +36,7 @@ def gateway(stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> I
         STUDYROOM_GATEWAY_IDLE_SECONDS="2",
         STUDYROOM_GATEWAY_REQUESTS_PER_SECOND="5",
         STUDYROOM_GATEWAY_BODY_MAX_BYTES=str(BODY_MAX_BYTES),
+        STUDYROOM_GATEWAY_HANDSHAKE_SECONDS="2",
     )
     with running(stingy):
         yield stingy
@@ -207,6 +208,13 @@ async def test_a_refusal_does_not_come_between_the_answers_to_earlier_requests(g
     )
 
     assert b"413" not in answer
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(gateway: ServiceProcess):
+    before = gateway.metric("studyroom_gateway_late_request_heads_total")
+    with suppress(ConnectionError):
+        assert await exchange(gateway.url, post(100), b'{"user_id": ') == b""
+    assert gateway.metric("studyroom_gateway_late_request_heads_total") == before + 1
 
 
 async def test_a_body_within_the_limit_is_read(gateway: ServiceProcess):
