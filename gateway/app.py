@@ -1,13 +1,14 @@
 """What the public port answers to plain HTTP."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import HTTPException, RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from gateway.http_rooms import HttpRefusal
+from gateway.http_rooms import ErrorBody, HttpRefusal
 from gateway.page import add_page
 from shared.errors import ErrorCode
 
@@ -15,10 +16,16 @@ WEBSOCKET_PATH = "/ws"
 HEALTH_PATH = "/health"
 API_PREFIX = "/api/"
 _BAD_REQUEST, _UPGRADE_REQUIRED = 400, 426
+_REFUSED_AT_THE_DOOR: dict[int | str, dict[str, Any]] = {
+    413: {"model": ErrorBody, "description": "Content Too Large"},
+    421: {"model": ErrorBody, "description": "Misdirected Request"},
+    429: {"model": ErrorBody, "description": "Too Many Requests"},
+}
+"""Answered before a request comes to the app (`gateway.door`)."""
 
 
 def build_app(*, with_page: bool, routers: Iterable[APIRouter]) -> FastAPI:
-    app = FastAPI(title="studyroom gateway", docs_url=None, redoc_url=None)
+    app = FastAPI(title="studyroom gateway", docs_url=None, redoc_url=None, responses=_REFUSED_AT_THE_DOOR)
     for router in routers:
         app.include_router(router)
 

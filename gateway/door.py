@@ -54,6 +54,8 @@ class Door:
         self._crowd = crowd
         self._metrics = metrics
         self._stranger_was_told = False
+        if not self._hosts:
+            log.warning("requests by any name are answered", setting="STUDYROOM_GATEWAY_HOSTS")
 
     def check(self, head: RequestHead) -> Refused | None:
         """A plain request; None when it may go on to the app."""

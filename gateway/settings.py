@@ -127,7 +127,8 @@ class GatewaySettings(Settings):
     requests_per_second: int = Field(
         100,
         ge=0,
-        description="HTTP requests to /api/ of one address; more are refused with 429 `rate_limited`. 0 for no limit.",
+        description="HTTP requests to /api/ of one address, also of a backend of yours; more are refused with 429 "
+        "`rate_limited`. 0 for no limit.",
     )
     shed_per_second: int = Field(
         0,

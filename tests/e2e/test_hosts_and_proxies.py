@@ -1,6 +1,9 @@
 """By which names a gateway may be reached, and whom it takes for the client behind a proxy."""
 
+import asyncio
 import json
+import socket
+import struct
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from http.client import HTTPConnection
@@ -48,6 +51,19 @@ def through(gateway: ServiceProcess, *proxies: str) -> dict[str, Any]:
     forwarded = [("X-Forwarded-For", said) for said in proxies]
     port = urlsplit(gateway.url).port
     return {"host": "127.0.0.1", "port": port, "proxy": None, "additional_headers": forwarded}
+
+
+async def hang_up_during_a_handshake(gateway: ServiceProcess) -> None:
+    """With a reset, so that the answer cannot be written."""
+    address = urlsplit(gateway.url)
+    _, writer = await asyncio.open_connection(address.hostname, address.port)
+    writer.write(
+        f"GET /ws HTTP/1.1\r\nHost: {NAME}\r\nX-Forwarded-For: 203.0.113.4\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+    )
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
 
 
 async def refusal(url: str, **options: Any) -> tuple[int, str]:
@@ -131,6 +147,11 @@ async def test_whoever_ends_in_the_middle_of_a_handshake_is_not_counted_for_ever
         client = await Client.connect(HERE, **through(gateway, "203.0.113.4"))
         client.socket.transport.abort()
         await client.ended()
-        await eventually(lambda: gateway.metric("studyroom_gateway_address_connections") == 0, "it is gone")
+    for _ in range(50):
+        await hang_up_during_a_handshake(gateway)
+    async with clients(HERE, **through(gateway, "203.0.113.5")):
+        pass  # the gateway has come to all of them
+    await eventually(lambda: gateway.metric("studyroom_gateway_address_connections") == 0, "all are gone")
+    assert gateway.metric("studyroom_gateway_connections") == 0
     async with clients(HERE, HERE, **through(gateway, "203.0.113.4")):
         assert await refusal(HERE, **through(gateway, "203.0.113.4")) == (429, "too_many_of_address")
