@@ -1,7 +1,7 @@
 """Whose request it is: the client's address, also behind proxies, and what of it is counted. Pure.
 
-A proxy tells in `X-Forwarded-For` who came to it, behind what it was told itself. So the end of the list is
-to be believed as far as it was written by proxies of ours; what a client wrote stands left of its own address.
+A proxy tells in `X-Forwarded-For` who came to it, behind what it was told itself. So the end of the list is to be
+believed as far as it was written by proxies of ours; what a client wrote stands left of its own address.
 """
 
 from collections.abc import Collection

@@ -1,11 +1,10 @@
 """How many connections each user and each address has here."""
 
-from collections.abc import Hashable
 from typing import TypeVar
 
 from shared.ids import UserId
 
-_Key = TypeVar("_Key", bound=Hashable)
+_Key = TypeVar("_Key")
 
 
 class Crowd:

@@ -1,13 +1,13 @@
 """One sweep for everything that has to happen after a while, for all connections at once."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterable
 from operator import itemgetter
 
 from gateway.connection import Connection
 from gateway.framing import PING_FRAME
-from gateway.identity import FOR_EVER
 from gateway.metrics import GatewayMetrics
 from gateway.settings import GatewaySettings
 from gateway.upgrade import AwaitingHead
@@ -33,7 +33,7 @@ class Heartbeat:
         self._ping_beats = max(1, round(settings.ping_interval_seconds / SWEEP_SECONDS))
         self._timeout_beats = max(2, round(settings.ping_timeout_seconds / SWEEP_SECONDS))
         self._slow_beats = max(1, round(settings.slow_seconds / SWEEP_SECONDS))
-        self._idle_beats = round(settings.idle_seconds / SWEEP_SECONDS) if settings.idle_seconds else FOR_EVER
+        self._idle_beats = max(1, round(settings.idle_seconds / SWEEP_SECONDS)) if settings.idle_seconds else math.inf
         self._unread_max_bytes = settings.write_buffers_max_bytes
         self._close_timeout_seconds = settings.close_timeout_seconds
         self._leeway_seconds = settings.jwt_leeway_seconds

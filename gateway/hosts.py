@@ -6,13 +6,13 @@ gateway's own. What tells it apart is the name itself, which the browser puts in
 
 import re
 
-HOST_SPELLING = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")
+_HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")
 _PORT = re.compile(r":[0-9]*$")
 
 
 def is_host(text: str) -> bool:
     """Whether it is a name or an address without a port, in lower case; IPv6 in brackets."""
-    return HOST_SPELLING.fullmatch(text) is not None
+    return _HOST.fullmatch(text) is not None
 
 
 def host_of(header: str) -> str | None:
