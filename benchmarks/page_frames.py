@@ -51,7 +51,7 @@ class Mover:
         address = urlsplit(self.gateway)
         reader, writer = await asyncio.open_connection(address.hostname, address.port)
         writer.write(
-            b"GET /ws?username=Mover HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"GET /ws?username=Mover HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
         )
         await reader.readuntil(b"\r\n\r\n")

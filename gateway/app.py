@@ -1,26 +1,35 @@
 """What the public port answers to plain HTTP."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import HTTPException, RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from gateway.http_rooms import HttpRefusal
+from gateway.http_rooms import ErrorBody, HttpRefusal
 from gateway.page import add_page
 from shared.errors import ErrorCode
 
 WEBSOCKET_PATH = "/ws"
+HEALTH_PATH = "/health"
+API_PREFIX = "/api/"
 _BAD_REQUEST, _UPGRADE_REQUIRED = 400, 426
+_REFUSED_AT_THE_DOOR: dict[int | str, dict[str, Any]] = {
+    413: {"model": ErrorBody, "description": "Content Too Large"},
+    421: {"model": ErrorBody, "description": "Misdirected Request"},
+    429: {"model": ErrorBody, "description": "Too Many Requests"},
+}
+"""Answered before a request comes to the app (`gateway.door`)."""
 
 
 def build_app(*, with_page: bool, routers: Iterable[APIRouter]) -> FastAPI:
-    app = FastAPI(title="studyroom gateway", docs_url=None, redoc_url=None)
+    app = FastAPI(title="studyroom gateway", docs_url=None, redoc_url=None, responses=_REFUSED_AT_THE_DOOR)
     for router in routers:
         app.include_router(router)
 
-    @app.get("/health")
+    @app.get(HEALTH_PATH)
     async def health() -> dict[str, str]:
         """The process answers. Whether it should get traffic is told by /readyz on the admin port."""
         return {"status": "ok"}

@@ -89,6 +89,8 @@ class Connection:
         "_traffic",
         "_update_prefix",
         "_username",
+        "active_beat",
+        "address",
         "expires_at",
         "id",
         "lagging_since",
@@ -99,9 +101,15 @@ class Connection:
         "user",
     )
 
-    def __init__(self, hub: Hub, identity: Identity, *, chat_max_chars: int) -> None:
+    def __init__(self, hub: Hub, identity: Identity, *, address: bytes, chat_max_chars: int) -> None:
+        """`address`: what it counts for."""
         self._hub = hub
-        self._session = Session(chat_max_chars=chat_max_chars, backlog_max=_BACKLOG_MAX, rooms=identity.rooms)
+        self._session = Session(
+            chat_max_chars=chat_max_chars,
+            backlog_max=_BACKLOG_MAX,
+            join_parts=hub.limits.join_parts_burst,
+            rooms=identity.rooms,
+        )
         self._traffic = hub.metrics.traffic
         self.socket: Socket = NOWHERE
         self.id: ConnectionId = new_connection_id()
@@ -110,6 +118,7 @@ class Connection:
         self._avatar_url = identity.avatar_url
         self._guest_token = identity.guest_token
         self.user: UserId = identity.user
+        self.address = address
         self.expires_at = identity.expires_at
         """Unix seconds until which the token is good."""
         self.open = False
@@ -124,6 +133,8 @@ class Connection:
         """The newest cursor that was more than the client may send; for the next refill."""
         self.silent_beats = 0
         """Heartbeats since anything was heard of the client."""
+        self.active_beat = hub.beat
+        """The last beat before which the client had said something, or at which it was in a room."""
         self.lagging_since: int | None = None
         """The beat at which the client began to read too slowly; None while it keeps up."""
 
@@ -242,13 +253,19 @@ class Connection:
 
     # --- how much the client may send ---------------------------------------------------------------------
 
-    def refill(self) -> None:
+    def refill(self, beat: int) -> None:
         """To be called with every heartbeat: the client may send more again."""
         limits = self._hub.limits
+        if self.room is not None:
+            self.active_beat = beat
         if self._messages_left < limits.messages_burst:
+            self.active_beat = beat
             self._messages_left = min(self._messages_left + limits.messages_per_beat, limits.messages_burst)
         if self._bytes_left < limits.bytes_burst:
             self._bytes_left = min(self._bytes_left + limits.bytes_per_beat, limits.bytes_burst)
+        session = self._session
+        if session.join_parts_left < limits.join_parts_burst:
+            session.join_parts_left = min(limits.join_parts_burst, session.join_parts_left + limits.join_parts_per_beat)
         if self._excess is not None:
             excess, self._excess = self._excess, None
             message = self._decode(excess) if self._motion is not None else None

@@ -61,6 +61,12 @@ class GatewayMetrics:
             ["code"],
             registry=registry,
         )
+        self.requests_refused = Counter(
+            "studyroom_gateway_requests_refused",
+            "Plain HTTP requests refused before they were read, by code.",
+            ["code"],
+            registry=registry,
+        )
         self.key_reads = Counter(
             "studyroom_gateway_public_key_reads",
             "Times that the public keys of access tokens were asked for, by result.",
@@ -76,7 +82,7 @@ class GatewayMetrics:
         )
         self.late_heads = Counter(
             "studyroom_gateway_late_request_heads",
-            "Sockets ended since no complete request head came.",
+            "Sockets ended since no complete request head came, or not the body that it announced.",
             registry=registry,
         )
         self.disconnects = Counter(
@@ -224,6 +230,8 @@ class Gauges:
     rooms: Callable[[], int]
     members: Callable[[], int]
     drain_remaining: Callable[[], int]
+    most_of_an_address: Callable[[], int]
+    most_of_a_user: Callable[[], int]
 
 
 class _Collector:
@@ -246,6 +254,14 @@ class _Collector:
             "studyroom_gateway_drain_remaining",
             "Connections a drain has still to close; 0 when not draining.",
             value=gauges.drain_remaining(),
+        )
+        yield GaugeMetricFamily(
+            "studyroom_gateway_address_connections",
+            "Connections of the address that has most.",
+            value=gauges.most_of_an_address(),
+        )
+        yield GaugeMetricFamily(
+            "studyroom_gateway_user_connections", "Connections of the user who has most.", value=gauges.most_of_a_user()
         )
         received = traffic.messages_received.copy()
         received["CursorMove"] += traffic.cursor_shortcuts

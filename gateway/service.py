@@ -14,6 +14,7 @@ from gateway.backfill import Backfill
 from gateway.chat import ChatPublisher
 from gateway.chat_stream import ChatStream
 from gateway.connection import Connection
+from gateway.crowd import Crowd
 from gateway.door import Door
 from gateway.drain import Drain
 from gateway.entering import Entering
@@ -26,7 +27,7 @@ from gateway.identity import Authenticator
 from gateway.key_reader import KeyReader
 from gateway.lease import Lease
 from gateway.leaves import Leaves
-from gateway.limits import Limits
+from gateway.limits import JOIN_COST, Limits
 from gateway.membership import Membership
 from gateway.metrics import GatewayMetrics, Gauges
 from gateway.pace import Pace
@@ -137,7 +138,9 @@ class Gateway:
         self._heartbeat = Heartbeat(own, self._connections.values, self._awaiting_head, self.metrics)
         self._pace = Pace(own.turn_ms / 1000, lambda: self.metrics.traffic.received)
         self._drain = Drain(own, lambda: list(self._connections.values()))
-        self._door = Door(own, self.authenticator, self._drain)
+        self._crowd = Crowd()
+        self._door = Door(own, self.authenticator, self._drain, self._crowd, self.metrics)
+        self.check, self.request_refused = self._door.check, self._door.request_refused
         self._shedding = Shedding(chassis.bus, self.gateway_id, own, self._drain, self.metrics)
         self._server: HttpServer | None = None
         self.metrics.watch(
@@ -146,6 +149,8 @@ class Gateway:
                 rooms=lambda: len(self._rooms),
                 members=lambda: sum(len(room) for room in self._rooms),
                 drain_remaining=lambda: self._drain.remaining,
+                most_of_an_address=self._crowd.most_of_an_address,
+                most_of_a_user=self._crowd.most_of_a_user,
             )
         )
 
@@ -163,6 +168,7 @@ class Gateway:
         limits = FrameLimits(
             message_max_bytes=self._settings.message_max_bytes,
             headers_max_bytes=self._settings.headers_max_bytes,
+            body_max_bytes=self._settings.body_max_bytes,
             handshake_seconds=self._settings.handshake_seconds,
         )
         self._server = HttpServer(
@@ -291,10 +297,9 @@ class Gateway:
     def admit(self, handshake: Handshake) -> Connection | Refused:
         decision = self._door.decide(handshake, connections=len(self._connections))
         if isinstance(decision, Refused):
-            self.metrics.refused.labels(code=decision.code).inc()
             return decision
-        self.metrics.accepted.inc()
-        return Connection(self, decision, chat_max_chars=self._settings.chat_max_chars)
+        chat_max_chars = self._settings.chat_max_chars
+        return Connection(self, decision.identity, address=decision.address, chat_max_chars=chat_max_chars)
 
     # --- the hub ------------------------------------------------------------------------------------------
 
@@ -304,9 +309,11 @@ class Gateway:
 
     def register(self, connection: Connection) -> None:
         self._connections[connection.id] = connection
+        self._crowd.add(connection.user, connection.address)
 
     def unregister(self, connection: Connection) -> None:
-        self._connections.pop(connection.id, None)
+        if self._connections.pop(connection.id, None) is not None:  # it may have ended before it began
+            self._crowd.remove(connection.user, connection.address)
 
     @property
     def chat_retry_seconds(self) -> int:
@@ -351,6 +358,8 @@ def connection_limits(settings: GatewaySettings) -> Limits:
         bytes_per_beat=settings.bytes_per_second,
         bytes_burst=max(2 * settings.bytes_per_second, settings.message_max_bytes),
         write_buffer_max_bytes=settings.write_buffer_max_bytes,
+        join_parts_per_beat=settings.joins_per_minute,
+        join_parts_burst=settings.joins_per_minute * JOIN_COST,
     )
 
 

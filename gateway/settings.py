@@ -5,7 +5,9 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from gateway.addresses import parse_network
 from gateway.guests import GUEST_AUDIENCE
+from gateway.hosts import is_host
 from gateway.origins import ANY, LOCAL_HOSTS, is_origin
 from services.settings import CommaSeparated, Settings
 
@@ -69,6 +71,17 @@ class GatewaySettings(Settings):
         description="Web pages that may connect beside the gateway's own (and those of this machine to this machine): "
         "origins such as https://app.example.org, separated by commas; * for all.",
     )
+    hosts: CommaSeparated = Field(
+        (),
+        description="Names by which the gateway may be reached, as in rooms.example.org, 127.0.0.1 or [::1], without "
+        "ports, separated by commas; requests for others are answered 421, but for /health. Without it any name will "
+        "do, also one that was made to point here (DNS rebinding).",
+    )
+    trusted_proxies: CommaSeparated = Field(
+        (),
+        description="Networks such as 10.0.0.0/8, separated by commas, whose X-Forwarded-For is believed: those of the "
+        "load balancers in front. Without it all who come through one count as one address.",
+    )
     jwt_cookie: str | None = Field(
         None,
         min_length=1,
@@ -76,7 +89,10 @@ class GatewaySettings(Settings):
     )
 
     headers_max_bytes: int = Field(65_536, ge=1024, description="Size of a request head.")
-    handshake_seconds: float = Field(10.0, gt=0, description="From accept to a complete request head.")
+    handshake_seconds: float = Field(
+        10.0, gt=0, description="From accept to a complete request head, and from there to the end of its body."
+    )
+    body_max_bytes: int = Field(65_536, ge=1024, description="Size of the body of one HTTP request.")
     message_max_bytes: int = Field(65_536, ge=1024, description="Size of one message, over all its fragments.")
     chat_max_chars: int = Field(4000, ge=1, description="Length of one chat message.")
     write_buffer_max_bytes: int = Field(
@@ -89,6 +105,30 @@ class GatewaySettings(Settings):
         0,
         ge=0,
         description="WebSockets at once; more are refused with 503 `too_many_connections`. 0 for no limit.",
+    )
+    address_connections_max: int = Field(
+        2000,
+        ge=0,
+        description="The same for one address (of IPv6, one /64); more are refused with 429 `too_many_of_address`. A "
+        "whole school or company is one address, so this is far more than a person needs. 0 for no limit.",
+    )
+    user_connections_max: int = Field(
+        100,
+        ge=0,
+        description="The same for one user, in tabs and devices: 429 `too_many_of_user`. Guests are as many users as "
+        "they like. 0 for no limit.",
+    )
+    handshakes_per_second: int = Field(
+        1000,
+        ge=0,
+        description="WebSockets that are let in or whose token is bad, all together; twice as many for a moment. More "
+        "are refused with 503 `too_many_handshakes`, so that those who are in do not suffer. 0 for no limit.",
+    )
+    requests_per_second: int = Field(
+        100,
+        ge=0,
+        description="HTTP requests to /api/ of one address, also of a backend of yours; more are refused with 429 "
+        "`rate_limited`. 0 for no limit.",
     )
     shed_per_second: int = Field(
         0,
@@ -104,6 +144,18 @@ class GatewaySettings(Settings):
     )
     bytes_per_second: int = Field(
         131_072, ge=1024, description="The same in bytes of message text; one message of the full size always passes."
+    )
+
+    joins_per_minute: int = Field(
+        60,
+        ge=1,
+        description="Joins of one connection, also of the room it is in; all at once after a minute without any.",
+    )
+    idle_seconds: float = Field(
+        600.0,
+        ge=0,
+        description="A client that is in no room and says nothing, not even `Ping`, for this long is closed (4003). 0 "
+        "for never.",
     )
 
     ping_interval_seconds: float = Field(20.0, gt=0, description="A silent client is pinged this often.")
@@ -191,6 +243,28 @@ class GatewaySettings(Settings):
         """Browsers send cookies for any page that asks: only the check of origins keeps other pages out."""
         if value is not None and ANY in others.data.get("origins", ()):
             raise ValueError("cannot be had with STUDYROOM_GATEWAY_ORIGINS=*")
+        return value
+
+    @field_validator("hosts")
+    @classmethod
+    def _are_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for host in value:
+            if not is_host(host):
+                raise ValueError(
+                    "hosts are spelled rooms.example.org, 127.0.0.1 or [::1]: in lower case, without a port"
+                )
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            try:
+                parse_network(network)
+            except ValueError as error:
+                raise ValueError(
+                    "networks are spelled 10.0.0.0/8 or fd00::/8, with no bits beyond the prefix"
+                ) from error
         return value
 
     @field_validator("origins")

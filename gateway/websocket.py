@@ -67,6 +67,8 @@ class Client(Protocol):
 class FrameLimits:
     message_max_bytes: int
     headers_max_bytes: int
+    body_max_bytes: int
+    """Of a plain HTTP request."""
     handshake_seconds: float
     """From accept, or from the first byte of a later request, to a complete request head."""
 

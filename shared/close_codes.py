@@ -32,6 +32,8 @@ class CloseCode(IntEnum):
     """Nothing was heard from the client, not even a pong."""
     TOKEN_EXPIRED = 4002
     """The access token has expired, or a newer one does not grant the room: connect again with a fresh one."""
+    IDLE = 4003
+    """The client was in no room and said nothing for long; it may connect again when it wants something."""
 
     FLOOD = 4500
     """The client sends far more than it may."""

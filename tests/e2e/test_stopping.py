@@ -46,7 +46,7 @@ async def test_a_gateway_told_to_stop_closes_a_thousand_connections_with_1012_an
     half_open = [socket.create_connection((host, port)) for _ in range(30)]
     half_asked = [socket.create_connection((host, port)) for _ in range(20)]
     for asking in half_asked:
-        asking.sendall(b"GET /ws HTTP/1.1\r\nHost: x\r\n")
+        asking.sendall(b"GET /ws HTTP/1.1\r\nHost: localhost\r\n")
     deaf = open_clients[-20:]
     for client in deaf:
         client.socket.transport.pause_reading()

@@ -7,10 +7,12 @@ left out of what runs: its dashboards are tested query by query (test_monitoring
 import json
 import re
 import subprocess
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+import websockets
 import yaml
 from playwright.async_api import BrowserContext, Page
 
@@ -56,7 +58,7 @@ def test_every_variable_is_a_setting_and_its_value_is_accepted(name: str, monkey
     assert own <= {variable for cls in classes for variable in cls.variables().values()}
     for variable, value in given.items():
         if value is not None:  # passed on when it is set
-            monkeypatch.setenv(variable, value)
+            monkeypatch.setenv(variable, re.sub(r"\$\{\w+:-(.*)\}", r"\1", value))
     load(classes)
 
 
@@ -103,6 +105,14 @@ def test_the_load_balancer_asks_the_ports_that_gateways_have():
     assert f"gateway:{environment['STUDYROOM_GATEWAY_PORT']}" in HAPROXY
     assert f"check port {environment['STUDYROOM_ADMIN_PORT']} " in HAPROXY
     assert f"bind :{SERVICES['haproxy']['ports'][0].rsplit(':', 1)[1]}\n" in HAPROXY
+
+
+def test_gateways_believe_the_load_balancer_who_came_and_it_believes_nobody():
+    assert SERVICES["gateway"]["environment"]["STUDYROOM_GATEWAY_TRUSTED_PROXIES"]
+    assert "ports" not in SERVICES["gateway"]  # whoever reaches a gateway is a container
+    public = HAPROXY.partition("frontend public\n")[2].partition("\nfrontend ")[0]
+    assert public.index("http-request del-header X-Forwarded-For\n") < public.index("option forwardfor\n")
+    assert HAPROXY.count("option forwardfor") == 1
 
 
 def test_gateways_wait_until_the_load_balancer_sends_nobody_more():
@@ -244,6 +254,22 @@ class TestRunning:
             await ben.send("CursorMove", {"x": 1.0, "y": 2.0})
             assert (await ada.expect("CursorUpdate"))["user_id"] == ben.user
             assert [project.connections(gateway) for gateway in project.containers("gateway")] == [1, 1]
+
+    async def test_a_client_behind_the_load_balancer_is_who_came_to_it_and_not_who_it_says(self, project: Project):
+        forged = [{"X-Forwarded-For": f"203.0.113.{number}"} for number in range(4)]
+        async with AsyncExitStack() as opened:
+            for headers in forged:
+                await opened.enter_async_context(clients(project.websocket, additional_headers=headers))
+            most = "studyroom_gateway_address_connections"
+            assert [project.metric(gateway, most) for gateway in project.containers("gateway")] == [2, 2]
+            outputs = project.compose("logs", "--no-color", "gateway")
+        assert "X-Forwarded-For is not believed" not in outputs
+
+    async def test_a_name_that_was_made_to_point_here_opens_nothing(self, project: Project):
+        port = int(project.environment["STUDYROOM_PORT"])
+        with pytest.raises(websockets.InvalidStatus) as caught:
+            await websockets.connect("ws://evil.example/ws", host="127.0.0.1", port=port, proxy=None)
+        assert caught.value.response.status_code == 421
 
     @pytest.mark.browser
     @needs_chromium

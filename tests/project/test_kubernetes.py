@@ -475,6 +475,9 @@ def test_the_ingress_leads_to_the_gateways_and_waits_longer_than_they_ping():
     service = named(manifests, "Service", path["backend"]["service"]["name"])
     assert path["backend"]["service"]["port"]["name"] in {port["name"] for port in service["spec"]["ports"]}
     assert ingress["spec"]["tls"][0]["hosts"] == [rule["host"]]
+    assert configuration(manifests)["STUDYROOM_GATEWAY_HOSTS"] == rule["host"]
+    assert ingress["metadata"]["annotations"]["haproxy.org/forwarded-for"] == "true"
+    assert configuration(manifests)["STUDYROOM_GATEWAY_TRUSTED_PROXIES"]
     tunnel = int(ingress["metadata"]["annotations"]["haproxy.org/timeout-tunnel"].removesuffix("s"))
     assert tunnel > GatewaySettings.model_fields["ping_timeout_seconds"].default
 

@@ -118,8 +118,12 @@ class Project:
 
     def connections(self, container: str) -> int:
         """Open WebSockets of a gateway."""
+        return self.metric(container, "studyroom_gateway_connections")
+
+    def metric(self, container: str, name: str) -> int:
+        """The value of one without labels."""
         text = self.ask(container, "http://127.0.0.1:8081/metrics")[1]
-        (line,) = [line for line in text.splitlines() if line.startswith("studyroom_gateway_connections ")]
+        (line,) = [line for line in text.splitlines() if line.startswith(f"{name} ")]
         return int(float(line.split()[1]))
 
     def _wait_ready(self) -> None:

@@ -18,6 +18,7 @@ RULES = {
     CloseCode.SLOW_CONSUMER: Reconnect.RESUME,
     CloseCode.PING_TIMEOUT: Reconnect.RESUME,
     CloseCode.TOKEN_EXPIRED: Reconnect.RESUME,
+    CloseCode.IDLE: Reconnect.RESUME,
     CloseCode.FLOOD: Reconnect.NEVER,
 }
 

@@ -40,8 +40,13 @@ export type ErrorCode =
   | "upgrade_required"
   | "headers_too_large"
   | "draining"
+  | "host_not_allowed"
+  | "body_too_large"
   | "origin_not_allowed"
   | "too_many_connections"
+  | "too_many_of_address"
+  | "too_many_of_user"
+  | "too_many_handshakes"
 
 export interface JoinRoom {
   type: "JoinRoom"
