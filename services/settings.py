@@ -4,6 +4,7 @@ Every settings class names its variables by prefix; every field has a descriptio
 from them. Bad values are collected over all classes and reported at once.
 """
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -85,6 +86,11 @@ class NatsSettings(Settings):
         description="Received but not yet handled, per subscription; above it messages are dropped.",
     )
     pending_bytes: int = Field(16 * 1024 * 1024, gt=0, description="The same in bytes.")
+
+    @property
+    def addresses(self) -> list[str]:
+        """The servers as they may be shown: a URL may name a password."""
+        return [re.sub("//.*@", "//", url) for url in self.url]
 
     @field_validator("url")
     @classmethod
