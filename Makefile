@@ -100,6 +100,7 @@ check: install ## Format, lint, types, import contracts, dead code, generated fi
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/vulture
 	@$(BIN)/studyroom settings | diff - .env.example || { echo "run make env-example"; exit 1; }
+	@$(BIN)/studyroom asyncapi | diff - docs/asyncapi.json || { echo "run make schema"; exit 1; }
 	@$(MAKE) --no-print-directory web-check
 	@$(BIN)/python -m monitoring.dashboards --check && $(BIN)/python -m monitoring.slos --check
 	@echo "all checks passed"
@@ -108,6 +109,7 @@ check: install ## Format, lint, types, import contracts, dead code, generated fi
 web-check: install web-install ## The same for web/, with the size of the client and the types made from the contract
 ifneq ($(NPM),)
 	@$(BIN)/studyroom schema | npm run --silent --prefix web/client generate -- --check
+	@node web/client/scripts/check-asyncapi.mjs docs/asyncapi.json
 	@npm run --silent --prefix web check
 endif
 
@@ -117,7 +119,8 @@ format: install ## Format the code and mend what ruff can mend
 	@$(BIN)/ruff check -q --fix .
 
 .PHONY: schema
-schema: install web-install ## Write the client protocol, as JSON Schema and as TypeScript, into web/client
+schema: install web-install ## Write the client protocol: as AsyncAPI into docs, as JSON Schema and TypeScript into web/client
+	@$(BIN)/studyroom asyncapi > docs/asyncapi.json
 ifneq ($(NPM),)
 	@$(BIN)/studyroom schema | npm run --silent --prefix web/client generate
 endif

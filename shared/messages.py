@@ -22,9 +22,11 @@ def _is_none(value: object) -> bool:
 
 
 class _Part(BaseModel):
-    """Unknown fields are ignored: a newer peer may send more than we know. Errors are logged, so they repeat no values."""
+    """Unknown fields are ignored: a newer peer may send more than we know. Errors are for logs and repeat no value."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        strict=True, frozen=True, extra="ignore", hide_input_in_errors=True, use_attribute_docstrings=True
+    )
 
 
 # --- what the client says ----------------------------------------------------------------------------------
