@@ -56,7 +56,7 @@ class Client:
         match message["type"]:
             case "Welcome":
                 self.guest_token = payload.get("guest_token", "")
-                self.retry_seconds = payload["chat_retry_seconds"] - 5
+                self.retry_seconds = payload.get("chat_retry_seconds", 0) - 5
                 await self.send("JoinRoom", room_id=self.room, **self.position)
             case "JoinedRoom":
                 self.failures = 0
