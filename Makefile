@@ -135,15 +135,20 @@ env-example: install ## Write .env.example from the settings
 
 .PHONY: lock
 lock: install ## Resolve the dependencies anew into requirements/
-	@for target in runtime dev bench; do \
+	@for target in runtime dev bench audit; do \
 	  case $$target in \
 	    runtime) group= ;; \
 	    dev) group="--group dev" ;; \
-	    bench) group="--group bench --constraint requirements/dev.txt" ;; \
+	    bench|audit) group="--group $$target --constraint requirements/dev.txt" ;; \
 	  esac; \
 	  $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    pyproject.toml $$group -o requirements/$$target.txt || exit 1; \
 	done
+
+.PHONY: audit
+audit: install ## Ask advisory services about all that is locked; fails on a known vulnerability, not when nobody answers
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/audit.txt
+	@$(BIN)/python -m tests.project.audit
 
 .PHONY: hooks
 hooks: install ## Let git run the checks before each commit

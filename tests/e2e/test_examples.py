@@ -104,12 +104,12 @@ async def test_what_the_protocol_shows_in_python_does_what_it_says(stack: Embedd
 async def test_what_the_protocol_shows_for_a_page_does_what_it_says(stack: EmbeddedStack, room: str):
     shown: list[str] = []
     async with opened() as page:
-        page.on("console", lambda message: shown.append(message.text))
+        page.on("console", lambda message: shown.append(message.text) if message.type == "log" else None)
         with served(EXAMPLES) as site:
-            await page.goto(f"{site}/client.html.txt")  # an empty page of this machine
+            await page.goto(site)  # some page of this machine, since a blank one has no origin
             await page.evaluate(from_protocol("js", stack, room))
             await eventually(lambda: "Chat" in shown, "what was said has come back")
-    assert [line for line in shown if "Failed to load" not in line] == ["Welcome", "JoinedRoom", "Chat"]
+    assert shown == ["Welcome", "JoinedRoom", "Chat"]
 
 
 @asynccontextmanager
