@@ -7,6 +7,7 @@ import pytest
 
 from services.cli import _all_settings
 from tests.support.markdown import ROOT, Document
+from tests.support.secrets import marked_settings
 
 LEFT_OUT = {".venv", "node_modules", ".studyroom", "dist"}
 DOCUMENTS = sorted(file for file in ROOT.rglob("*.md") if LEFT_OUT.isdisjoint(file.relative_to(ROOT).parts))
@@ -47,3 +48,9 @@ def test_every_setting_that_is_named_is_there(path: Path):
     known |= {"STUDYROOM_TEST_CLIENTS"}
     named = set(re.findall(r"STUDYROOM_[A-Z_]*[A-Z](?![A-Z_]*\*)", path.read_text("utf-8")))
     assert named - known == set()
+
+
+def test_the_checklist_of_security_names_every_secret():
+    security = (ROOT / "SECURITY.md").read_text("utf-8")
+    _, _, checklist = security.partition("## Before people rely on it")
+    assert [variable for variable in marked_settings() if f"`{variable}`" not in checklist] == []
