@@ -69,7 +69,6 @@ class NatsSettings(Settings):
     url: CommaSeparated = Field(("nats://127.0.0.1:4222",), description="One or more servers, separated by commas.")
     user: str | None = Field(None, description="User name, with STUDYROOM_NATS_PASSWORD.")
     password: SecretStr | None = Field(None, description="Password of that user.")
-    credentials_file: str | None = Field(None, description="Path of a .creds file, instead of user and password.")
     tls_ca_file: FilePath | None = Field(
         None, description="Path of the CA certificates that servers must have theirs from; with it TLS is required."
     )
