@@ -103,8 +103,9 @@ async def main(url, room):
         await client.say(line.rstrip("\n"))
     while client.unstored and not running.done():
         await asyncio.sleep(0.1)
-    await client.socket.close()
-    await running
+    if client.socket is not None:
+        await client.socket.close()
+        await running
 
 
 asyncio.run(main(*sys.argv[1:]))
