@@ -100,6 +100,7 @@ check: install ## Format, lint, types, import contracts, dead code, generated fi
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/vulture
 	@$(BIN)/studyroom settings | diff - .env.example || { echo "run make env-example"; exit 1; }
+	@$(BIN)/studyroom asyncapi | diff - docs/asyncapi.json || { echo "run make schema"; exit 1; }
 	@$(MAKE) --no-print-directory web-check
 	@$(BIN)/python -m monitoring.dashboards --check && $(BIN)/python -m monitoring.slos --check
 	@echo "all checks passed"
@@ -108,6 +109,7 @@ check: install ## Format, lint, types, import contracts, dead code, generated fi
 web-check: install web-install ## The same for web/, with the size of the client and the types made from the contract
 ifneq ($(NPM),)
 	@$(BIN)/studyroom schema | npm run --silent --prefix web/client generate -- --check
+	@node web/client/scripts/check-asyncapi.mjs docs/asyncapi.json
 	@npm run --silent --prefix web check
 endif
 
@@ -117,7 +119,8 @@ format: install ## Format the code and mend what ruff can mend
 	@$(BIN)/ruff check -q --fix .
 
 .PHONY: schema
-schema: install web-install ## Write the client protocol, as JSON Schema and as TypeScript, into web/client
+schema: install web-install ## Write the client protocol: as AsyncAPI into docs, as JSON Schema and TypeScript into web/client
+	@$(BIN)/studyroom asyncapi > docs/asyncapi.json
 ifneq ($(NPM),)
 	@$(BIN)/studyroom schema | npm run --silent --prefix web/client generate
 endif
@@ -132,15 +135,20 @@ env-example: install ## Write .env.example from the settings
 
 .PHONY: lock
 lock: install ## Resolve the dependencies anew into requirements/
-	@for target in runtime dev bench; do \
+	@for target in runtime dev bench audit; do \
 	  case $$target in \
 	    runtime) group= ;; \
 	    dev) group="--group dev" ;; \
-	    bench) group="--group bench --constraint requirements/dev.txt" ;; \
+	    bench|audit) group="--group $$target --constraint requirements/dev.txt" ;; \
 	  esac; \
 	  $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    pyproject.toml $$group -o requirements/$$target.txt || exit 1; \
 	done
+
+.PHONY: audit
+audit: install ## Ask advisory services about all that is locked; fails on a known vulnerability, not when nobody answers
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/audit.txt
+	@$(BIN)/python -m tests.project.audit
 
 .PHONY: hooks
 hooks: install ## Let git run the checks before each commit

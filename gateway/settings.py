@@ -224,6 +224,8 @@ class GatewaySettings(Settings):
     def _is_trustworthy(cls, value: str | None) -> str | None:
         """Whoever can change the keys on their way is anybody."""
         parts = urlsplit(value or "https://nowhere")
+        if "@" in parts.netloc:
+            raise ValueError("must name no user or password: public keys need none, and errors tell addresses")
         if parts.scheme == "https" and parts.hostname:
             return value
         if parts.scheme == "http" and parts.hostname in LOCAL_HOSTS:

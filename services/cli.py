@@ -138,6 +138,14 @@ def schema() -> None:
 
 
 @main.command()
+def asyncapi() -> None:
+    """Print the client protocol as an AsyncAPI document."""
+    from shared.asyncapi import asyncapi
+
+    click.echo(json.dumps(asyncapi(), indent=2))
+
+
+@main.command()
 def settings() -> None:
     """Print every setting with its default, in the form of .env.example."""
     from services.settings import describe

@@ -22,9 +22,11 @@ def _is_none(value: object) -> bool:
 
 
 class _Part(BaseModel):
-    """Unknown fields are ignored: a newer peer may send more than we know."""
+    """Unknown fields are ignored: a newer peer may send more than we know. Errors are for logs and repeat no value."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+    model_config = ConfigDict(
+        strict=True, frozen=True, extra="ignore", hide_input_in_errors=True, use_attribute_docstrings=True
+    )
 
 
 # --- what the client says ----------------------------------------------------------------------------------
@@ -271,8 +273,13 @@ ServerMessage = (
 
 # --- encoding and decoding ---------------------------------------------------------------------------------
 
-_client_messages: TypeAdapter[ClientMessage] = TypeAdapter(Annotated[ClientMessage, Field(discriminator="type")])
-_server_messages: TypeAdapter[ServerMessage] = TypeAdapter(Annotated[ServerMessage, Field(discriminator="type")])
+_UNION = ConfigDict(hide_input_in_errors=True)
+_client_messages: TypeAdapter[ClientMessage] = TypeAdapter(
+    Annotated[ClientMessage, Field(discriminator="type")], config=_UNION
+)
+_server_messages: TypeAdapter[ServerMessage] = TypeAdapter(
+    Annotated[ServerMessage, Field(discriminator="type")], config=_UNION
+)
 
 
 class InvalidMessage(ValueError):

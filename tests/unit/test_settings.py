@@ -130,6 +130,17 @@ def test_a_secret_never_shows_when_settings_are_printed(monkeypatch: pytest.Monk
     assert "hunter2" not in f"{load(CLASSES)!r}"
 
 
+def test_a_server_is_shown_without_the_password_in_its_address(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("STUDYROOM_NATS_URL", "nats://ada:hunter@2@a:1,tls://b:2")
+    assert NatsSettings().addresses == ["nats://a:1", "tls://b:2"]
+
+
+@pytest.mark.parametrize("url", ["https://ada:hunter2@id.example/keys", "http://ada@localhost/keys"])
+def test_an_address_of_keys_names_no_user(monkeypatch: pytest.MonkeyPatch, url: str):
+    monkeypatch.setenv("STUDYROOM_GATEWAY_JWKS_URL", url)
+    assert list(problems()) == ["STUDYROOM_GATEWAY_JWKS_URL"]
+
+
 @pytest.mark.parametrize("url", [",", " , ", "nats://a,http://b"])
 def test_every_server_must_be_one_of_nats(monkeypatch: pytest.MonkeyPatch, url: str):
     monkeypatch.setenv("STUDYROOM_NATS_URL", url)
