@@ -7,7 +7,7 @@ from fastapi.exceptions import HTTPException, RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from gateway.http_rooms import HttpRefusal
+from gateway.http_access import HttpRefusal
 from gateway.page import add_page
 from shared.errors import ErrorCode
 

@@ -61,6 +61,10 @@ class Page(NamedTuple):
     """There are messages of the room before these."""
 
 
+class NotInRoom(Exception):
+    """A sequence is not that of a message of this room."""
+
+
 class Trimmed(Exception):
     """Messages that were asked for may have been stored and are not any more, or they are too many."""
 
@@ -158,7 +162,17 @@ class ChatStream:
         """As the leader knows it. Raises BusError."""
         return await self._message({"seq": sequence})
 
-    async def _message(self, request: dict[str, Any]) -> Stored | None:
+    async def message_of(self, room: RoomId, sequence: int) -> Stored | None:
+        """As the leader knows it; None when it was stored once, and is not any more.
+
+        Raises NotInRoom when it has never been a message of the room, as far as can be told, or BusError.
+        """
+        found = await self._message({"seq": sequence}, only_of=room)
+        if found is None and sequence > (await self.learn()).last:
+            raise NotInRoom(f"there is no message {sequence} yet")
+        return found
+
+    async def _message(self, request: dict[str, Any], only_of: RoomId | None = None) -> Stored | None:
         try:
             answer = await self._bus.api(f"STREAM.MSG.GET.{subjects.CHAT_STREAM}", request)
         except ApiError as error:
@@ -167,7 +181,17 @@ class ChatStream:
             raise
         message = answer["message"]
         sequence: int = message["seq"]
+        if only_of is not None and message["subject"] != subjects.chat(only_of):
+            raise NotInRoom(f"message {sequence} is of another room")
         return Stored(sequence, with_sequence(b64decode(message["data"]), sequence), message["time"])
+
+    async def erase(self, sequence: int) -> None:
+        """Overwrite and remove a message. One that is gone already is no error. Raises BusError."""
+        try:
+            await self._bus.api(f"STREAM.MSG.DELETE.{subjects.CHAT_STREAM}", {"seq": sequence})
+        except ApiError:
+            if await self.message(sequence) is not None:
+                raise
 
     # --- many messages ------------------------------------------------------------------------------------
 

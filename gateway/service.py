@@ -6,22 +6,23 @@ from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 
-from fastapi import APIRouter
 from pydantic import ValidationError
 
 from gateway.app import build_app
+from gateway.audit import Audit
 from gateway.backfill import Backfill
 from gateway.chat import ChatPublisher
 from gateway.chat_stream import ChatStream
 from gateway.connection import Connection
+from gateway.deletions import Deletions
 from gateway.door import Door
 from gateway.drain import Drain
 from gateway.entering import Entering
 from gateway.fanout import Recipient
 from gateway.heartbeat import Heartbeat
 from gateway.history import History, Stored
-from gateway.http_messages import messages_router
-from gateway.http_rooms import rooms_router
+from gateway.http_access import Access
+from gateway.http_routers import routers
 from gateway.identity import Authenticator
 from gateway.key_reader import KeyReader
 from gateway.lease import Lease
@@ -43,6 +44,7 @@ from gateway.upgrade import AwaitingHead, Handshake, HttpProtocol, Refused
 from gateway.websocket import FrameLimits, WebSocketProtocol, use_fast_transports
 from gateway.wheel import Wheel
 from services import logs
+from services.api_keys import ApiKeys
 from services.bus import Message
 from services.http import HttpServer
 from services.process import Chassis, Service, ServiceSpec
@@ -72,6 +74,7 @@ class Gateway:
         self._tasks = chassis.tasks
         self._listen = chassis.listen
         self.metrics = GatewayMetrics(chassis.registry)
+        self._audit = Audit(chassis.registry)
         self.limits = connection_limits(own)
         self._connections: dict[ConnectionId, Connection] = {}
         self._keys = KeyReader(own.jwks_url, own, self.metrics) if own.jwks_url is not None else None
@@ -92,6 +95,7 @@ class Gateway:
             deadline_seconds=own.chat_deadline_seconds,
             acknowledged=self._backfill.acknowledged,
         )
+        self._deletions = Deletions(chassis.bus, self._stream, chassis.tasks)
         resumes = Resumes(
             self._stream,
             self._backfill,
@@ -152,6 +156,7 @@ class Gateway:
     # --- life ---------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
+        own = self._settings
         use_fast_transports()
         listener = self._listen(self._settings.host, self._settings.port)
         await self._stream.start()
@@ -168,7 +173,17 @@ class Gateway:
         self._server = HttpServer(
             build_app(
                 with_page=self._settings.page,
-                routers=self._routers(),
+                routers=routers(
+                    own,
+                    Access(self.authenticator, ApiKeys(own.api_keys)),
+                    self._audit,
+                    self._bus,
+                    self._presence,
+                    self._stream,
+                    self._deletions,
+                    epoch=self.epoch,
+                    commits=self.metrics.commit_latency.observe,
+                ),
             ),
             listener,
             http=functools.partial(HttpProtocol, self, limits, self._awaiting_head),
@@ -192,25 +207,6 @@ class Gateway:
             self._tasks.supervise("keys", self._keys.run)
         await self._server.start()
         log.info("listening", host=self._settings.host, port=self._server.port)
-
-    def _routers(self) -> list[APIRouter]:
-        own = self._settings
-        rooms = rooms_router(
-            self._presence,
-            self.authenticator,
-            epoch=self.epoch,
-            deadline_seconds=own.request_deadline_seconds,
-        )
-        messages = messages_router(
-            self._bus,
-            self._stream,
-            self.authenticator,
-            api_key=own.api_key.get_secret_value() if own.api_key else None,
-            chat_max_chars=own.chat_max_chars,
-            deadline_seconds=own.request_deadline_seconds,
-            commits=self.metrics.commit_latency.observe,
-        )
-        return [rooms, messages]
 
     def not_ready(self) -> list[str]:
         if self._keys is not None and not self._keys.ring.keys:
@@ -277,6 +273,9 @@ class Gateway:
 
     def chat_is_missing(self, room: Room) -> None:
         self._backfill.gap(room)
+
+    def chat_is_deleted(self, room: Room, sequence: int) -> None:
+        self._deletions.came_upon(room.id, sequence)
 
     def connection_is_present(self, place: Place) -> None:
         self._reannouncement.is_present(place)

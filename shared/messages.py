@@ -131,6 +131,17 @@ class JoinedRoomPayload(_Part):
     """The position in the room's chat behind those; null when the history cannot be read now and follows later."""
 
 
+class ChatDeletedPayload(_Part):
+    user_id: UserIdField
+    """The author of the message that was deleted."""
+    id: MessageIdField
+    """The id it had. Ids are chosen by authors, so another message of the room may have the same: see `deleted_seq`."""
+    deleted_seq: int
+    """The position it had."""
+    seq: int
+    """The position of this: it has its place among the messages."""
+
+
 class ChatResetPayload(_Part):
     room_id: RoomIdField
     epoch: str
@@ -218,6 +229,13 @@ class Chat(_Part):
     payload: ChatPayload
 
 
+class ChatDeleted(_Part):
+    """A message was deleted: nobody is to show it any more, and nobody gets it any more."""
+
+    type: Literal["ChatDeleted"] = "ChatDeleted"
+    payload: ChatDeletedPayload
+
+
 class ChatReset(_Part):
     """Chat behind what this client has seen was lost or is too much, or the epoch is another one.
 
@@ -261,6 +279,7 @@ ServerMessage = (
     | UserUpdated
     | UserLeft
     | Chat
+    | ChatDeleted
     | ChatReset
     | CursorUpdate
     | TypingStatus

@@ -117,6 +117,10 @@ def chat_deduplication_id(room: RoomId, user: UserId, message: str) -> str:
     return f"{room}:{user}:{message}"
 
 
+def deletion_deduplication_id(room: RoomId, sequence: int) -> str:
+    return f"{room}:deleted:{sequence}"
+
+
 # --- what gateways hear ------------------------------------------------------------------------------------
 
 PRESENCE_REPUBLISH_SOURCE = f"$KV.{PRESENCE_BUCKET}.*.*.*"

@@ -9,6 +9,7 @@ from nats.aio.client import Client as Nats
 from nats.js.api import ConsumerConfig, DeliverPolicy
 
 from shared import subjects
+from shared.chat import deleted_by
 from shared.ids import RoomId
 from shared.presence import RosterReply, RosterRequest
 
@@ -68,7 +69,7 @@ async def chat_history(connection: Nats, room: str) -> list[int]:
 
 
 async def stored_chat(connection: Nats) -> dict[str, dict[int, str]]:
-    """By room, the id of each stored message."""
+    """By room, the id of each stored message; without the tombstones of others."""
     subscription = await connection.jetstream().subscribe(
         subjects.CHAT_SUBJECTS,
         stream=subjects.CHAT_STREAM,
@@ -82,6 +83,8 @@ async def stored_chat(connection: Nats) -> dict[str, dict[int, str]]:
         message = await subscription.next_msg(timeout=5)
         pending = message.metadata.num_pending
         room = message.subject.rsplit(".", 1)[1]
+        if deleted_by(message.data):
+            continue
         line = json.loads(message.data + b"}}")
         found.setdefault(room, {})[message.metadata.sequence.stream] = line["payload"]["id"]
     await subscription.unsubscribe()
