@@ -13,7 +13,7 @@ from services.bus import BusError
 
 log = logs.get("audit")
 
-ACTIONS = ("publish", "delete_message")
+ACTIONS = ("publish", "delete_message", "remove_member", "disconnect_user", "ban", "unban")
 _RESULTS = ("done", "refused", "unavailable")
 
 
@@ -42,9 +42,5 @@ class Audit:
             raise
         finally:
             named = {name: value for name, value in about.items() if value is not None}
-            log.info("moderation", action=action, by=_name(who), result=result, **named)
+            log.info("moderation", action=action, by=str(who), result=result, **named)
             self._actions.labels(action=action, result=result).inc()
-
-
-def _name(who: Backend | Identity) -> str:
-    return str(who) if isinstance(who, Backend) else f"user {who.user}"

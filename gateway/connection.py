@@ -14,7 +14,7 @@ from gateway.metrics import GatewayMetrics
 from gateway.notices import encode_cursor
 from gateway.outbox import Kind
 from gateway.session import WAITING, Refusal, Session
-from shared.close_codes import CloseCode
+from shared.close_codes import FAREWELLS, CloseCode
 from shared.errors import ErrorCode
 from shared.ids import ConnectionId, MessageId, RoomId, StayId, UserId, new_connection_id, new_message_id, stay_id
 from shared.messages import (
@@ -84,6 +84,7 @@ class Connection:
         "_hub",
         "_messages_left",
         "_motion",
+        "_removed",
         "_session",
         "_stays",
         "_traffic",
@@ -117,6 +118,8 @@ class Connection:
         """The room that delivers to this connection."""
         self._motion: Motion | None = None
         """Of the room, while cursors go there at once: not while a join is under way."""
+        self._removed = False
+        """The join that is under way ends outside again."""
         self._update_prefix = b""
         self._messages_left = hub.limits.messages_burst
         self._bytes_left = hub.limits.bytes_burst
@@ -199,7 +202,7 @@ class Connection:
         self.socket = NOWHERE
         self._hub.metrics.disconnects.labels(code=code if code in _KNOWN_CODES else "other").inc()
         self._hub.unregister(self)
-        self._leave(lost=code != CloseCode.NORMAL)
+        self._leave(lost=code not in FAREWELLS)
 
     def deliver(self, frames: bytes) -> None:
         """Write encoded frames; close who leaves too much of them unread."""
@@ -294,10 +297,12 @@ class Connection:
         match decision:
             case CursorMove(payload=position):
                 if self.room is not None:
-                    self.room.motion.move_cursor(self.user, text_frame(encode_cursor(self.user, position)), _now_us())
+                    self.room.motion.move_cursor(
+                        self.user, text_frame(encode_cursor(self.user, position)), time.time_ns() // 1000
+                    )
             case Typing(payload=typing):
                 if self.room is not None:
-                    self.room.motion.type(self.user, is_typing=typing.is_typing, ingress_us=_now_us())
+                    self.room.motion.type(self.user, is_typing=typing.is_typing, ingress_us=time.time_ns() // 1000)
             case ChatSend(payload=chat):
                 if self.room is not None:
                     self._hub.chat(self, self.room.id, chat.content, chat.id or new_message_id())
@@ -347,11 +352,33 @@ class Connection:
 
     # --- what the gateway decided -------------------------------------------------------------------------
 
+    def expel(self, code: CloseCode, reason: str) -> None:
+        """Close the connection; the others are told at once, whatever the client does."""
+        self._leave(lost=False)
+        self.close(code, reason)
+
+    def remove_from(self, room: RoomId) -> bool:
+        """Out of the room, at once or when it has been joined. False when the connection is elsewhere."""
+        if self._session.joining == room:
+            self._removed = True
+            return True
+        if self.room is None or self.room.id != room:
+            return False
+        self._session.receive(LeaveRoom())
+        self._leave(lost=False)
+        self.send_error(ErrorCode.REMOVED_FROM_ROOM, "a moderator has removed you from the room")
+        return True
+
     def joined(self, room: "Room") -> None:
         self.room = room
-        self._resume(self._session.joined())
+        waiting = self._session.joined()
+        if self._removed:
+            self._removed = False
+            self.remove_from(room.id)
+        self._resume(waiting)
 
     def join_failed(self, code: ErrorCode, message: str) -> None:
+        self._removed = False
         self.send_error(code, message)
         self._resume(self._session.join_failed())
 
@@ -371,7 +398,3 @@ class Connection:
         """A client-ready `Chat` for this connection alone."""
         self.deliver(text_frame(message))
         self._traffic.replies_sent["Chat"] += 1
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1000

@@ -1,5 +1,6 @@
 """Who asks over plain HTTP: a trusted backend by its key, or whoever may open a WebSocket."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fastapi import Request, Response, Security
@@ -11,7 +12,7 @@ from gateway.identity import Authenticator, Identity
 from gateway.key_ring import KeysUnavailable
 from services.api_keys import ApiKeys
 from shared.errors import ErrorCode
-from shared.ids import RoomId, canonical_uuid
+from shared.ids import RoomId, UserId, canonical_uuid
 
 HTTP_BAD_REQUEST, HTTP_NOT_FOUND, HTTP_UNAVAILABLE = 400, 404, 503
 _HTTP_UNAUTHORIZED, _HTTP_FORBIDDEN = 401, 403
@@ -56,8 +57,13 @@ class Backend:
         return f"key {self.key}"
 
 
+BanOf = Callable[[UserId, RoomId | None], object]
+"""None when the user is not banned, from the room or from everything."""
+
+
 class Access:
-    def __init__(self, authenticator: Authenticator, keys: ApiKeys) -> None:
+    def __init__(self, authenticator: Authenticator, keys: ApiKeys, ban_of: BanOf) -> None:
+        self._ban_of = ban_of
         self._authenticator = authenticator
         self._keys = keys
 
@@ -69,11 +75,14 @@ class Access:
         if key is not None:
             return Backend(key)
         try:
-            return self._authenticator.identify(request.query_params, headers)
+            who = self._authenticator.identify(request.query_params, headers)
         except Unauthorized as error:
             raise _unauthorized(str(error)) from error
         except KeysUnavailable as error:
             raise HttpRefusal(HTTP_UNAVAILABLE, ErrorCode.KEYS_UNAVAILABLE, str(error), Retry_After="1") from error
+        if self._ban_of(who.user, None) is not None:
+            raise HttpRefusal(_HTTP_FORBIDDEN, ErrorCode.BANNED, "this user is banned")
+        return who
 
     def backend(self, request: Request, response: Response) -> Backend:
         """Only a trusted backend may. Raises HttpRefusal."""
@@ -87,20 +96,24 @@ class Access:
         """Whoever may join a room may ask about it, and so may a backend. Raises HttpRefusal."""
         who = self.caller(request, response)
         room = parse_room(room_id)
-        if isinstance(who, Identity) and not who.may_enter(room):
-            raise room_not_allowed("the access token does not grant this room")
+        if isinstance(who, Identity):
+            self._check_enters(who, room)
         return room
 
+    def check_moderates(self, who: Backend | Identity, room: RoomId) -> None:
+        """A backend may everywhere, a moderator in the rooms that the access token grants. Raises HttpRefusal."""
+        if isinstance(who, Backend):
+            return
+        if who.role != MODERATOR:
+            why = f"this needs an API key, or an access token with the role {MODERATOR!r}"
+            raise HttpRefusal(_HTTP_FORBIDDEN, ErrorCode.ROLE_NOT_ALLOWED, why)
+        self._check_enters(who, room)
 
-def check_moderates(who: Backend | Identity, room: RoomId) -> None:
-    """A backend may everywhere, a moderator in the rooms that the access token grants. Raises HttpRefusal."""
-    if isinstance(who, Backend):
-        return
-    if who.role != MODERATOR:
-        why = f"this needs an API key, or an access token with the role {MODERATOR!r}"
-        raise HttpRefusal(_HTTP_FORBIDDEN, ErrorCode.ROLE_NOT_ALLOWED, why)
-    if not who.may_enter(room):
-        raise room_not_allowed("the access token does not grant this room")
+    def _check_enters(self, who: Identity, room: RoomId) -> None:
+        if not who.may_enter(room):
+            raise room_not_allowed("the access token does not grant this room")
+        if self._ban_of(who.user, room) is not None:
+            raise HttpRefusal(_HTTP_FORBIDDEN, ErrorCode.BANNED_FROM_ROOM, "you are banned from this room")
 
 
 def room_not_allowed(why: str) -> HttpRefusal:
@@ -113,7 +126,16 @@ def _unauthorized(why: str) -> HttpRefusal:
 
 def parse_room(text: str) -> RoomId:
     """Raises HttpRefusal."""
+    return RoomId(_parse_id("room_id", text))
+
+
+def parse_user(text: str) -> UserId:
+    """Raises HttpRefusal."""
+    return UserId(_parse_id("user_id", text))
+
+
+def _parse_id(name: str, text: str) -> str:
     try:
-        return RoomId(canonical_uuid(text))
+        return canonical_uuid(text)
     except ValueError as error:
-        raise HttpRefusal(HTTP_BAD_REQUEST, ErrorCode.INVALID_REQUEST, f"room_id: {error}") from error
+        raise HttpRefusal(HTTP_BAD_REQUEST, ErrorCode.INVALID_REQUEST, f"{name}: {error}") from error

@@ -8,9 +8,11 @@ from gateway.audit import Audit
 from gateway.chat_stream import ChatStream
 from gateway.deletions import Deletions
 from gateway.http_access import Access
+from gateway.http_bans import bans_router, room_bans_router
 from gateway.http_messages import messages_router
 from gateway.http_moderation import moderation_router
 from gateway.http_rooms import rooms_router
+from gateway.moderation import Moderation
 from gateway.presence_client import PresenceClient
 from gateway.settings import GatewaySettings
 from services.bus import Bus
@@ -24,6 +26,7 @@ def routers(
     presence: PresenceClient,
     stream: ChatStream,
     deletions: Deletions,
+    moderation: Moderation,
     *,
     epoch: Callable[[str], str],
     commits: Callable[[float], None],
@@ -40,5 +43,7 @@ def routers(
             deadline_seconds=deadline_seconds,
             commits=commits,
         ),
-        moderation_router(access, audit, deletions, deadline_seconds=deadline_seconds),
+        moderation_router(access, audit, deletions, moderation, deadline_seconds=deadline_seconds),
+        bans_router(access, audit, moderation, deadline_seconds=deadline_seconds),
+        room_bans_router(access, audit, moderation, deadline_seconds=deadline_seconds),
     ]

@@ -40,6 +40,9 @@ class Identity:
     expires_at: int = FOR_EVER
     """Unix seconds."""
 
+    def __str__(self) -> str:
+        return f"user {self.user}"
+
     def may_enter(self, room: RoomId) -> bool:
         return self.rooms is None or room in self.rooms
 

@@ -17,6 +17,7 @@ from gateway.connection import Connection
 from gateway.deletions import Deletions
 from gateway.door import Door
 from gateway.drain import Drain
+from gateway.enforcement import Enforcement
 from gateway.entering import Entering
 from gateway.fanout import Recipient
 from gateway.heartbeat import Heartbeat
@@ -30,6 +31,7 @@ from gateway.leaves import Leaves
 from gateway.limits import Limits
 from gateway.membership import Membership
 from gateway.metrics import GatewayMetrics, Gauges
+from gateway.moderation import Moderation
 from gateway.pace import Pace
 from gateway.presence_client import PresenceClient
 from gateway.reannouncement import Reannouncement
@@ -95,6 +97,7 @@ class Gateway:
             deadline_seconds=own.chat_deadline_seconds,
             acknowledged=self._backfill.acknowledged,
         )
+        self._moderation = Moderation(chassis.bus, Enforcement(self._connections.values).carry_out)
         self._deletions = Deletions(chassis.bus, self._stream, chassis.tasks)
         resumes = Resumes(
             self._stream,
@@ -116,6 +119,7 @@ class Gateway:
             self.metrics,
             self._backfill,
             resumes,
+            is_banned=lambda user, room: self._moderation.ban_of(user, room) is not None,
             join_deadline_seconds=own.join_deadline_seconds,
         )
         self._reannouncement = Reannouncement(
@@ -160,6 +164,7 @@ class Gateway:
         use_fast_transports()
         listener = self._listen(self._settings.host, self._settings.port)
         await self._stream.start()
+        await self._moderation.start()
         await self._chat.start()
         await self._presence.start()
         await self._bus.subscribe(subjects.CURSOR_RECALL, self._on_recall)
@@ -175,12 +180,13 @@ class Gateway:
                 with_page=self._settings.page,
                 routers=routers(
                     own,
-                    Access(self.authenticator, ApiKeys(own.api_keys)),
+                    Access(self.authenticator, ApiKeys(own.api_keys), self._moderation.ban_of),
                     self._audit,
                     self._bus,
                     self._presence,
                     self._stream,
                     self._deletions,
+                    self._moderation,
                     epoch=self.epoch,
                     commits=self.metrics.commit_latency.observe,
                 ),
@@ -193,6 +199,7 @@ class Gateway:
         self._bus.on_disconnected(self._rooms.doubt_all)
         self._bus.on_disconnected(self._stream.doubt)
         self._bus.on_dropped(self._on_dropped)
+        self._tasks.supervise("moderation", self._moderation.run)
         self._tasks.supervise("lease", self._lease.keep)
         self._tasks.supervise("resync", self._resync.run)
         self._tasks.supervise("backfill", self._backfill.run)
@@ -299,6 +306,8 @@ class Gateway:
 
     def admit(self, handshake: Handshake) -> Connection | Refused:
         decision = self._door.decide(handshake, connections=len(self._connections))
+        if not isinstance(decision, Refused) and self._moderation.ban_of(decision.user) is not None:
+            decision = Refused(403, ErrorCode.BANNED, "this user is banned")
         if isinstance(decision, Refused):
             self.metrics.refused.labels(code=decision.code).inc()
             return decision

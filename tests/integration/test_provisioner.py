@@ -9,7 +9,7 @@ from services.settings import StorageSettings
 from shared import subjects
 from tests.integration.conftest import Connect
 
-STREAMS = [subjects.PRESENCE_STREAM, subjects.GATEWAYS_STREAM, subjects.CHAT_STREAM]
+STREAMS = [subjects.PRESENCE_STREAM, subjects.GATEWAYS_STREAM, subjects.MODERATION_STREAM, subjects.CHAT_STREAM]
 
 
 @pytest.fixture(autouse=True)
