@@ -119,7 +119,7 @@ class Connection:
         self._motion: Motion | None = None
         """Of the room, while cursors go there at once: not while a join is under way."""
         self._removed = False
-        """The join that is under way ends outside again."""
+        """However the join that is under way ends, the connection is not to stay in that room."""
         self._update_prefix = b""
         self._messages_left = hub.limits.messages_burst
         self._bytes_left = hub.limits.bytes_burst
@@ -297,9 +297,8 @@ class Connection:
         match decision:
             case CursorMove(payload=position):
                 if self.room is not None:
-                    self.room.motion.move_cursor(
-                        self.user, text_frame(encode_cursor(self.user, position)), time.time_ns() // 1000
-                    )
+                    frame = text_frame(encode_cursor(self.user, position))
+                    self.room.motion.move_cursor(self.user, frame, time.time_ns() // 1000)
             case Typing(payload=typing):
                 if self.room is not None:
                     self.room.motion.type(self.user, is_typing=typing.is_typing, ingress_us=time.time_ns() // 1000)
@@ -366,23 +365,21 @@ class Connection:
             return False
         self._session.receive(LeaveRoom())
         self._leave(lost=False)
-        self.send_error(ErrorCode.REMOVED_FROM_ROOM, "a moderator has removed you from the room")
+        self.send_error(ErrorCode.REMOVED, "a moderator has removed you from the room")
         return True
 
     def joined(self, room: "Room") -> None:
         self.room = room
-        waiting = self._session.joined()
-        if self._removed:
-            self._removed = False
-            self.remove_from(room.id)
-        self._resume(waiting)
+        self._resume(self._session.joined())
 
     def join_failed(self, code: ErrorCode, message: str) -> None:
-        self._removed = False
         self.send_error(code, message)
         self._resume(self._session.join_failed())
 
     def _resume(self, waiting: list[ClientMessage]) -> None:
+        removed, self._removed = self._removed, False
+        if removed and self.room is not None:
+            self.remove_from(self.room.id)
         for message in waiting:
             self._receive(message)
         if self.room is not None and self._session.joining is None:

@@ -45,7 +45,7 @@ class Deletions:
             raise NotInRoom(f"message {sequence} has another id")
         await self._bus.store(
             subjects.chat(room),
-            encode_tombstone(said.user_id, said.id, sequence),
+            encode_tombstone(said.id, sequence),
             {MESSAGE_ID: subjects.deletion_deduplication_id(room, sequence)},
             timeout_seconds=API_TIMEOUT_SECONDS,
         )

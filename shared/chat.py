@@ -26,9 +26,9 @@ def encode_stored(user: UserId, username: str, content: str, timestamp: int, mes
     return encoded[: -len(_SEQ_ZERO)]
 
 
-def encode_tombstone(user: UserId, message: MessageId, sequence: int) -> bytes:
-    """Of the message with this author, id and sequence, as it is stored."""
-    payload = ChatDeletedPayload.model_construct(user_id=user, id=message, deleted_seq=sequence, seq=0)
+def encode_tombstone(message: MessageId, sequence: int) -> bytes:
+    """Of the message with this id and sequence, as it is stored."""
+    payload = ChatDeletedPayload.model_construct(id=message, deleted_seq=sequence, seq=0)
     encoded = encode(ChatDeleted.model_construct(payload=payload))
     return encoded[: -len(_SEQ_ZERO)]
 

@@ -26,7 +26,7 @@ class ErrorCode(StrEnum):
     """The access token does not name this room among those one may enter; nothing has changed."""
     BANNED_FROM_ROOM = "banned_from_room"
     """The user may not enter this room for now; the connection is in no room."""
-    REMOVED_FROM_ROOM = "removed_from_room"
+    REMOVED = "removed"
     """A moderator has taken the user out of the room, so the connection is in no room; one may join again."""
     PRESENCE_UNAVAILABLE = "presence_unavailable"
     """The join could not be completed in time; the connection is in no room, try again."""

@@ -132,10 +132,8 @@ class JoinedRoomPayload(_Part):
 
 
 class ChatDeletedPayload(_Part):
-    user_id: UserIdField
-    """The author of the message that was deleted."""
     id: MessageIdField
-    """The id it had. Ids are chosen by authors, so another message of the room may have the same: see `deleted_seq`."""
+    """The id it had. Another author's message may have the same, since authors choose them: `deleted_seq` is sure."""
     deleted_seq: int
     """The position it had."""
     seq: int

@@ -8,7 +8,7 @@ import pytest
 
 from shared import subjects
 from shared.chat import encode_tombstone
-from shared.ids import MessageId, RoomId, UserId
+from shared.ids import MessageId, RoomId
 from tests.support.backend import SETTINGS, Json, ask, token
 from tests.support.client import Client, clients
 from tests.support.presence import connected, stored_chat
@@ -42,7 +42,7 @@ def path(room: str, message: Json) -> str:
 
 
 def deletion(message: Json, seq: int) -> Json:
-    return {"user_id": message["user_id"], "id": message["id"], "deleted_seq": message["seq"], "seq": seq}
+    return {"id": message["id"], "deleted_seq": message["seq"], "seq": seq}
 
 
 async def test_everyone_is_told_in_order_and_nobody_gets_it_any_more(moderated: EmbeddedStack, room: str):
@@ -115,7 +115,7 @@ async def test_what_a_gateway_that_died_left_half_deleted_is_shown_to_nobody_and
         await ann.join(room)
         (bad,) = await said(ann, "bad")
         await ann.leave()
-        stone = encode_tombstone(UserId(ann.user), MessageId(bad["id"]), bad["seq"])
+        stone = encode_tombstone(MessageId(bad["id"]), bad["seq"])
         await bus.jetstream().publish(subjects.chat(RoomId(room)), stone)
 
         page = (await ask(moderated.gateways[0], "GET", f"/rooms/{room}/messages")).body

@@ -87,7 +87,7 @@ async def test_who_is_removed_leaves_with_every_connection_at_once_and_may_come_
         for other in others:
             assert (await other.expect("UserLeft"))["user_id"] == bad
         for client in bads:
-            assert await told(client) == "removed_from_room"
+            assert await told(client) == "removed"
             await client.chat("still here?")
             assert await told(client) == "not_in_room"
         assert bad not in await members(here, room)
@@ -107,7 +107,7 @@ async def test_nobody_else_and_no_other_room_is_touched_by_a_removal(moderated: 
         await inside.join(room)
         await other.join(room)
         assert (await ask(here, "DELETE", f"/rooms/{room}/members/{user}")).status == 204
-        assert await told(inside) == "removed_from_room"
+        assert await told(inside) == "removed"
         await other.chat("still here")
         await elsewhere.chat("me too")
         for client in (other, elsewhere):
@@ -185,7 +185,7 @@ async def test_a_ban_from_a_room_holds_in_that_room_only(moderated: EmbeddedStac
         path = f"/rooms/{room}/bans/{user}"
         for gateway in (there, here):
             assert (await ask(gateway, "PUT", path, HOUR)).body["room_id"] == room
-        assert await told(bad) == "removed_from_room"
+        assert await told(bad) == "removed"
         assert (await other.expect("UserLeft"))["user_id"] == user
         for client in (bad, late):
             await client.send("JoinRoom", {"room_id": room})

@@ -53,11 +53,10 @@ def test_a_stored_message_is_one_line(content: str):
 
 @given(st.integers(1, 2**63), st.integers(1, 2**63))
 def test_a_tombstone_names_what_it_deletes(deleted: int, sequence: int):
-    stored = encode_tombstone(USER, MESSAGE, deleted)
+    stored = encode_tombstone(MESSAGE, deleted)
     told = decode_server_message(with_sequence(stored, sequence))
     assert isinstance(told, ChatDeleted)
-    assert (told.payload.user_id, told.payload.id) == (USER, MESSAGE)
-    assert (told.payload.deleted_seq, told.payload.seq) == (deleted, sequence)
+    assert (told.payload.id, told.payload.deleted_seq, told.payload.seq) == (MESSAGE, deleted, sequence)
     assert deleted_by(stored) == deleted_by(with_sequence(stored, sequence)) == deleted
 
 

@@ -9,6 +9,7 @@ export type ServerMessage =
   | UserUpdated
   | UserLeft
   | Chat
+  | ChatDeleted
   | ChatReset
   | CursorUpdate
   | TypingStatus
@@ -29,12 +30,17 @@ export type ErrorCode =
   | "rate_limited"
   | "room_full"
   | "room_not_allowed"
+  | "banned_from_room"
+  | "removed"
   | "presence_unavailable"
   | "chat_unavailable"
   | "internal"
   | "invalid_request"
   | "unauthorized"
   | "keys_unavailable"
+  | "banned"
+  | "role_not_allowed"
+  | "moderation_unavailable"
   | "not_found"
   | "bad_handshake"
   | "upgrade_required"
@@ -162,6 +168,18 @@ export interface ChatPayload {
   content: string
   timestamp: number
   id: string
+  seq: number
+}
+/**
+ * A message was deleted: nobody is to show it any more, and nobody gets it any more.
+ */
+export interface ChatDeleted {
+  type: "ChatDeleted"
+  payload: ChatDeletedPayload
+}
+export interface ChatDeletedPayload {
+  id: string
+  deleted_seq: number
   seq: number
 }
 /**
