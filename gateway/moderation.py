@@ -82,7 +82,8 @@ class Moderation:
 
     async def bans(self) -> dict[tuple[UserId, RoomId | None], Order]:
         """All, as the leader knows them now. Raises BusError; bound it with a timeout."""
-        await self._reached((await self._state())[1])
+        created, last = await self._state()
+        await self._reached(last, created)
         return self._orders.bans()
 
     # --- orders -------------------------------------------------------------------------------------------
@@ -102,8 +103,9 @@ class Moderation:
             async with asyncio.timeout(_HEARD_SECONDS):
                 await self._reached(stored.sequence)
 
-    async def _reached(self, sequence: int) -> None:
-        while self._orders.position < sequence:
+    async def _reached(self, sequence: int, created: str | None = None) -> None:
+        """Returns when all is known up to a sequence; of the bucket that was made then, where that is known."""
+        while self._orders.position < sequence or created not in {None, self._created}:
             try:
                 async with asyncio.timeout(_IN_FLIGHT_SECONDS):
                     await self._moved.wait()

@@ -10,10 +10,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from websockets.exceptions import InvalidStatus
 
-from tests.support.backend import KEY, OLD_KEY, SETTINGS, Json, ask, token
-from tests.support.client import Client, clients
+from tests.support.backend import KEY, OLD_KEY, SETTINGS, Json, ask, handshake_refusal, token
+from tests.support.client import clients
 from tests.support.processes import EmbeddedStack, embedded_stack, running
 from tests.support.waiting import eventually, http_get
 
@@ -24,24 +23,6 @@ HOUR = {"seconds": 3600, "reason": "spam & more"}
 def moderated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
     with running(embedded_stack(tmp_path_factory.mktemp("moderated"), gateways=2, presence=1, **SETTINGS)) as stack:
         yield stack
-
-
-async def told(client: Client) -> str:
-    """The code of the next error."""
-    while (message := await client.next())["type"] != "Error":
-        continue
-    code: str = message["payload"]["code"]
-    return code
-
-
-async def refusal(gateway: str, bearer: str) -> tuple[int, str] | None:
-    """How a handshake is refused; None when it is not."""
-    try:
-        client = await Client.connect(gateway, token=bearer)
-    except InvalidStatus as refused:
-        return refused.response.status_code, json.loads(refused.response.body or b"{}")["code"]
-    await client.close()
-    return None
 
 
 async def members(gateway: str, room: str) -> set[str]:
@@ -87,9 +68,9 @@ async def test_who_is_removed_leaves_with_every_connection_at_once_and_may_come_
         for other in others:
             assert (await other.expect("UserLeft"))["user_id"] == bad
         for client in bads:
-            assert await told(client) == "removed"
+            assert await client.error() == "removed"
             await client.chat("still here?")
-            assert await told(client) == "not_in_room"
+            assert await client.error() == "not_in_room"
         assert bad not in await members(here, room)
 
         await bads[0].join(room)
@@ -107,7 +88,7 @@ async def test_nobody_else_and_no_other_room_is_touched_by_a_removal(moderated: 
         await inside.join(room)
         await other.join(room)
         assert (await ask(here, "DELETE", f"/rooms/{room}/members/{user}")).status == 204
-        assert await told(inside) == "removed"
+        assert await inside.error() == "removed"
         await other.chat("still here")
         await elsewhere.chat("me too")
         for client in (other, elsewhere):
@@ -129,7 +110,7 @@ async def test_who_is_disconnected_is_told_not_to_come_back_unasked_and_leaves_a
         assert [await client.ended() for client in bads] == [4501, 4501]
         assert (await other.expect("UserLeft"))["user_id"] == user
         assert (await ask(there, "POST", f"/users/{user}/disconnect")).status == 204
-    assert await refusal(here, token(user)) is None
+    assert await handshake_refusal(here, user) is None
 
 
 async def test_a_ban_closes_and_refuses_on_every_gateway_and_after_a_restart_until_it_is_lifted(
@@ -158,11 +139,11 @@ async def test_a_ban_closes_and_refuses_on_every_gateway_and_after_a_restart_unt
         assert (await ask(there, "DELETE", f"/bans/{user}")).status == 204
     assert (await ask(here, "GET", f"/bans/{user}")).refusal == (404, "not_found")
     for gateway in (here, there):
-        assert await refusal(gateway, token(user)) is None
+        assert await handshake_refusal(gateway, user) is None
 
 
 async def refused(gateway: str, user: str) -> bool:
-    return await refusal(gateway, token(user)) == (403, "banned")
+    return await handshake_refusal(gateway, user) == (403, "banned")
 
 
 async def test_a_ban_ends_when_its_time_is_over(moderated: EmbeddedStack):
@@ -171,7 +152,7 @@ async def test_a_ban_ends_when_its_time_is_over(moderated: EmbeddedStack):
     for gateway in moderated.gateways:
 
         async def is_in(gateway: str = gateway) -> bool:
-            return await refusal(gateway, token(user)) is None
+            return await handshake_refusal(gateway, user) is None
 
         await eventually(is_in, "the ban has ended")
 
@@ -185,11 +166,11 @@ async def test_a_ban_from_a_room_holds_in_that_room_only(moderated: EmbeddedStac
         path = f"/rooms/{room}/bans/{user}"
         for gateway in (there, here):
             assert (await ask(gateway, "PUT", path, HOUR)).body["room_id"] == room
-        assert await told(bad) == "removed"
+        assert await bad.error() == "removed"
         assert (await other.expect("UserLeft"))["user_id"] == user
         for client in (bad, late):
             await client.send("JoinRoom", {"room_id": room})
-            assert await told(client) == "banned_from_room"
+            assert await client.error() == "banned_from_room"
             await client.join(other_room)
         assert (await ask(there, "GET", f"/rooms/{room}/roster", bearer=token(user))).refusal == (
             403,

@@ -10,8 +10,10 @@ from urllib.request import Request, urlopen
 from uuid import uuid4
 
 import jwt
+from websockets.exceptions import InvalidStatus
 
 from services.api_keys import entry_of, new_api_key
+from tests.support.client import Client
 
 SECRET = "a secret for tests, long enough for HS256"
 OLD_KEY, KEY = new_api_key(), new_api_key()
@@ -54,3 +56,13 @@ async def ask(gateway: str, method: str, path: str, body: Json | None = None, *,
             return Answer(error.code, json.load(error))
 
     return await asyncio.to_thread(answered)
+
+
+async def handshake_refusal(gateway: str, user: str) -> tuple[int, str] | None:
+    """How the handshake of a user is refused; None when it is not."""
+    try:
+        client = await Client.connect(gateway, token=token(user))
+    except InvalidStatus as refused:
+        return refused.response.status_code, json.loads(refused.response.body or b"{}")["code"]
+    await client.close()
+    return None
