@@ -31,7 +31,10 @@ class Audit:
 
     @contextmanager
     def action(self, action: str, who: Backend | Identity, **about: str | int | None) -> Iterator[None]:
-        """What happens inside is the action. `about`: what it is done to; None is left out."""
+        """What happens inside is the action. `about`: what it is done to; None is left out.
+
+        What a guest is refused is counted only: guests are anybody, and must not be able to fill the log.
+        """
         result = "refused"
         try:
             yield
@@ -41,6 +44,7 @@ class Audit:
             result = "unavailable"
             raise
         finally:
-            named = {name: value for name, value in about.items() if value is not None}
-            log.info("moderation", action=action, by=str(who), result=result, **named)
+            if isinstance(who, Backend) or not who.is_guest:
+                named = {name: value for name, value in about.items() if value is not None}
+                log.info("moderation", action=action, by=str(who), result=result, **named)
             self._actions.labels(action=action, result=result).inc()

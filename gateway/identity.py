@@ -43,6 +43,10 @@ class Identity:
     def __str__(self) -> str:
         return f"user {self.user}"
 
+    @property
+    def is_guest(self) -> bool:
+        return self.guest_token is not None
+
     def may_enter(self, room: RoomId) -> bool:
         return self.rooms is None or room in self.rooms
 
