@@ -217,7 +217,8 @@ class ChatStream:
         while True:
             batch = await self._batch(room, max(1, found[-1].sequence + 1 if found else position), _BATCH_MAX)
             lines = [stored for _, stored in batch.messages]
-            # Whatever is removed is removed oldest first: where an older message is, nothing newer is missing.
+            # What is removed is removed oldest first, but for what was erased, which nobody is to get: where an older
+            # message is, nothing newer is missing.
             complete = complete or bool(lines and lines[0].sequence <= position)
             found += [stored for stored in lines if stored.sequence > position]
             if len(found) + batch.pending > at_most:

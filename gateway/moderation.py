@@ -1,12 +1,13 @@
 """The bucket of moderation: what moderators order is stored there, and every gateway follows it.
 
 Changes are republished, which NATS does at most once; but every change has the next sequence of the bucket, so what is
-missing is seen, and now and then the leader is asked how far it is. Then all of the bucket is read again, from the
-leader. Meanwhile what was known holds. A consumer would be simpler, but whoever may make one can have it deliver to any
-subject (docs/decisions/0014).
+missing is seen, and now and then the leader is asked how far it is. Then what is new is read from the leader, or all of
+the bucket, where that was long ago. Meanwhile what was known holds. A consumer would be simpler, but whoever may make
+one can have it deliver to any subject (docs/decisions/0014).
 """
 
 import asyncio
+import time
 from base64 import b64decode
 from collections.abc import Callable
 from contextlib import suppress
@@ -29,6 +30,8 @@ _STORE_SECONDS = 2.0
 _HEARD_SECONDS = 1.0
 _MARKER_SECONDS = 3600
 _NO_MESSAGE = 10037
+_TRACES_SECONDS = 30.0
+"""What was removed leaves a trace for longer than this (a minute, by the shortest setting)."""
 
 
 class Moderation:
@@ -39,6 +42,8 @@ class Moderation:
         self._orders = Orders()
         self._created = ""
         """When the bucket was made: its identity."""
+        self._known_at = 0.0
+        """When all that was stored was known here (monotonic seconds)."""
         self._loading = False
         self._early: list[Change] = []
         """Heard while the bucket was being read."""
@@ -130,35 +135,42 @@ class Moderation:
         if change.sequence > self._orders.position + 1:
             self._doubtful.set()
             return
-        target = self._orders.hear(change)
-        self._tell_moved()
-        if target is not None:
+        self._take([change], change.sequence)
+
+    def _take(self, changes: list[Change], up_to: int) -> None:
+        due = self._orders.take(changes, up_to)
+        self._moved.set()
+        self._moved = asyncio.Event()
+        for target in due:
             self._carry_out(target)
 
     async def _load(self) -> None:
-        """Raises BusError."""
+        """Read what is new, or everything where a removal may have been missed. Raises BusError."""
         self._loading = True
         self._early.clear()
         try:
-            created, position = await self._state()
-            changes: list[Change] = []
-            sequence = 1
-            while (found := await self._message_from(sequence)) is not None:
-                sequence, change = found
-                position = max(position, sequence)
-                if change is not None:
-                    changes.append(change)
-                sequence += 1
+            now = time.monotonic()
+            created, last = await self._state()
+            everything = created != self._created or now - self._known_at > _TRACES_SECONDS
+            changes, up_to = await self._read(1 if everything else self._orders.position + 1)
         finally:
             self._loading = False
-        replaced = created != self._created
-        self._created = created
-        due = self._orders.load(changes, position, replaced=replaced)
-        self._tell_moved()
-        for target in due:
-            self._carry_out(target)
+        if everything:
+            self._orders.forget(replaced=created != self._created)
+        self._created, self._known_at = created, now
+        self._take(changes, max(last, up_to))
         for change in self._early:
             self._hear(change)
+
+    async def _read(self, sequence: int) -> tuple[list[Change], int]:
+        """All that is stored from a sequence on, and up to where. Raises BusError."""
+        changes = []
+        while (found := await self._message_from(sequence)) is not None:
+            sequence, change = found
+            if change is not None:
+                changes.append(change)
+            sequence += 1
+        return changes, sequence - 1
 
     async def _message_from(self, sequence: int) -> tuple[int, Change | None] | None:
         """The first message at this sequence or behind it, as the leader knows it. Raises BusError."""
@@ -181,14 +193,14 @@ class Moderation:
 
     async def _is_behind(self) -> bool:
         """Raises BusError."""
+        now = time.monotonic()
         created, last = await self._state()
         if created == self._created and last > self._orders.position:
             await asyncio.sleep(_IN_FLIGHT_SECONDS)
-        return created != self._created or last > self._orders.position
-
-    def _tell_moved(self) -> None:
-        self._moved.set()
-        self._moved = asyncio.Event()
+        if created != self._created or last > self._orders.position:
+            return True
+        self._known_at = now
+        return False
 
     async def _on_reconnected(self) -> None:
         self._doubtful.set()

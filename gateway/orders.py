@@ -1,5 +1,6 @@
 """The orders of moderators as this gateway knows them. Pure: changes in, what is to be carried out is returned."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from shared.ids import RoomId, UserId
@@ -30,19 +31,18 @@ class Orders:
     def bans(self) -> dict[tuple[UserId, RoomId | None], Order]:
         return dict(self._bans)
 
-    def hear(self, change: Change) -> Target | None:
-        """The next change. What is to be carried out because of it."""
-        self.position = change.sequence
-        return self._take(change)
-
-    def load(self, changes: list[Change], position: int, *, replaced: bool) -> list[Target]:
-        """All that is in the bucket, in order, as of `position`. `replaced`: the bucket is another one."""
+    def forget(self, *, replaced: bool) -> None:
+        """All of the bucket is to be taken anew. `replaced`: it is another one, of which nothing was carried out."""
+        self._bans.clear()
+        self.position = 0
         if replaced:
             self._carried_out = 0
-        self._bans.clear()
+
+    def take(self, changes: Iterable[Change], up_to: int) -> list[Target]:
+        """All changes behind the position up to a sequence, in order. What is to be carried out because of them."""
         due = [target for change in changes if (target := self._take(change)) is not None]
-        self.position = position
-        self._carried_out = max(self._carried_out, position)
+        self.position = up_to
+        self._carried_out = max(self._carried_out, up_to)
         return due
 
     def _take(self, change: Change) -> Target | None:
@@ -53,5 +53,4 @@ class Orders:
                 self._bans[target.user, target.room] = change.order
         if change.order is None or change.sequence <= self._carried_out:
             return None
-        self._carried_out = change.sequence
         return target

@@ -28,7 +28,7 @@ from gateway.identity import Authenticator
 from gateway.key_reader import KeyReader
 from gateway.lease import Lease
 from gateway.leaves import Leaves
-from gateway.limits import Limits
+from gateway.limits import limits_of
 from gateway.membership import Membership
 from gateway.metrics import GatewayMetrics, Gauges
 from gateway.moderation import Moderation
@@ -77,7 +77,7 @@ class Gateway:
         self._listen = chassis.listen
         self.metrics = GatewayMetrics(chassis.registry)
         self._audit = Audit(chassis.registry)
-        self.limits = connection_limits(own)
+        self.limits = limits_of(own)
         self._connections: dict[ConnectionId, Connection] = {}
         self._keys = KeyReader(own.jwks_url, own, self.metrics) if own.jwks_url is not None else None
         self.authenticator = Authenticator(own, self._keys.ring if self._keys is not None else None)
@@ -360,16 +360,6 @@ class Gateway:
             unknown=unknown,
             known=known,
         )
-
-
-def connection_limits(settings: GatewaySettings) -> Limits:
-    """Heartbeats come once a second: what a client may send in a second is what each gives it."""
-    return Limits(
-        messages_per_beat=settings.messages_per_second,
-        bytes_per_beat=settings.bytes_per_second,
-        bytes_burst=max(2 * settings.bytes_per_second, settings.message_max_bytes),
-        write_buffer_max_bytes=settings.write_buffer_max_bytes,
-    )
 
 
 def _short(text: str) -> str:

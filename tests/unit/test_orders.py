@@ -19,53 +19,61 @@ def change(sequence: int, target: Target, order: Order | None = ORDER) -> Change
     return Change(sequence, target, order)
 
 
+def hear(orders: Orders, *changes: Change) -> list[Target]:
+    return orders.take(changes, changes[-1].sequence)
+
+
 def test_a_ban_from_everything_is_one_from_every_room():
     orders = Orders()
-    assert orders.hear(change(1, BAN)) == BAN
+    assert hear(orders, change(1, BAN)) == [BAN]
     assert orders.ban_of(USER) == orders.ban_of(USER, ROOM) == ORDER
     assert orders.ban_of(OTHER) is None
 
 
 def test_a_ban_from_a_room_is_one_from_that_room_only():
     orders = Orders()
-    orders.hear(change(1, ROOM_BAN))
+    hear(orders, change(1, ROOM_BAN))
     assert orders.ban_of(USER, ROOM) == ORDER
     assert orders.ban_of(USER) is orders.ban_of(USER, OTHER_ROOM) is orders.ban_of(OTHER, ROOM) is None
 
 
 def test_what_is_lifted_or_has_ended_holds_no_more_and_is_nothing_to_carry_out():
     orders = Orders()
-    orders.hear(change(1, BAN))
-    orders.hear(change(2, ROOM_BAN))
-    assert orders.hear(change(3, BAN, None)) is None
+    hear(orders, change(1, BAN), change(2, ROOM_BAN))
+    assert hear(orders, change(3, BAN, None)) == []
     assert orders.ban_of(USER) is None
     assert list(orders.bans()) == [(USER, ROOM)]
 
 
 def test_an_order_that_was_carried_out_is_not_again_when_all_is_read_anew():
     orders = Orders()
-    assert orders.load([change(1, REMOVAL)], 1, replaced=True) == [REMOVAL]
-    assert orders.hear(change(2, DISCONNECTION)) == DISCONNECTION
+    assert hear(orders, change(1, REMOVAL)) == [REMOVAL]
+    assert hear(orders, change(2, DISCONNECTION)) == [DISCONNECTION]
     everything = [change(1, REMOVAL), change(2, DISCONNECTION), change(4, BAN), change(6, REMOVAL)]
-    assert orders.load(everything, 7, replaced=False) == [BAN, REMOVAL]
+    orders.forget(replaced=False)
+    assert orders.take(everything, 7) == [BAN, REMOVAL]
     assert orders.position == 7
-    assert orders.load(everything, 7, replaced=False) == []
+    orders.forget(replaced=False)
+    assert orders.take(everything, 7) == []
     assert orders.ban_of(USER) == ORDER
 
 
 def test_what_is_not_there_any_more_when_all_is_read_holds_no_more():
     orders = Orders()
-    orders.hear(change(1, BAN))
-    orders.load([], 3, replaced=False)
+    hear(orders, change(1, BAN))
+    orders.forget(replaced=False)
+    orders.take([], 3)
     assert orders.ban_of(USER) is None
+    assert orders.position == 3
 
 
 def test_in_another_bucket_everything_is_to_be_carried_out():
     orders = Orders()
-    orders.load([change(9, BAN)], 9, replaced=True)
-    assert orders.load([change(1, REMOVAL)], 1, replaced=True) == [REMOVAL]
+    hear(orders, change(9, BAN))
+    orders.forget(replaced=True)
+    assert hear(orders, change(1, REMOVAL)) == [REMOVAL]
     assert orders.ban_of(USER) is None
-    assert orders.hear(change(2, BAN)) == BAN
+    assert hear(orders, change(2, BAN)) == [BAN]
 
 
 @pytest.mark.parametrize("target", [BAN, ROOM_BAN, REMOVAL, DISCONNECTION])
