@@ -16,7 +16,6 @@ from gateway.history import Stored
 from services import logs
 from services.bus import API_TIMEOUT_SECONDS, ApiError, Bus, BusError, BusUnavailable, Message
 from shared import subjects
-from shared.chat import with_sequence
 from shared.headers import LAST_SEQUENCE, PENDING, SEQUENCE, STATUS, SUBJECT, TIME
 from shared.ids import RoomId
 
@@ -183,7 +182,7 @@ class ChatStream:
         sequence: int = message["seq"]
         if only_of is not None and message["subject"] != subjects.chat(only_of):
             raise NotInRoom(f"message {sequence} is of another room")
-        return Stored(sequence, with_sequence(b64decode(message["data"]), sequence), message["time"])
+        return Stored.of(sequence, b64decode(message["data"]), message["time"])
 
     async def erase(self, sequence: int) -> None:
         """Overwrite and remove a message. One that is gone already is no error. Raises BusError."""
@@ -341,7 +340,7 @@ class ChatStream:
         if status is None:
             sequence = int(headers[SEQUENCE])
             batch.pending = int(headers[PENDING])
-            stored = Stored(sequence, with_sequence(message.data, sequence), headers[TIME])
+            stored = Stored.of(sequence, message.data, headers[TIME])
             if int(headers[LAST_SEQUENCE]) != _last_of(batch):
                 _fail(batch, "a part of a batch was lost")
             batch.messages.append((headers[SUBJECT], stored))

@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import takewhile
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
-from shared.chat import deleted_by
+from shared.chat import deleted_by, with_sequence
 
 _WAITING_MAX = 1024
 """Messages kept behind a gap. Without the oldest of them there is another gap, which is filled like any other."""
@@ -28,11 +28,13 @@ class Stored(NamedTuple):
     time: str
     ingress_us: int = 0
     """When its gateway read it, Unix microseconds; 0 when that is long ago or unknown."""
+    deletes: int = 0
+    """The sequence of the message that this one deletes; 0 when it is an ordinary one."""
 
-    @property
-    def deletes(self) -> int:
-        """The sequence of the message that this one deletes; 0 when it is an ordinary one."""
-        return deleted_by(self.ready)
+    @classmethod
+    def of(cls, sequence: int, data: bytes, time: str, ingress_us: int = 0) -> Self:
+        """What the stream has under this sequence."""
+        return cls(sequence, with_sequence(data, sequence), time, ingress_us, deleted_by(data))
 
 
 def without_deleted(lines: Iterable[Stored], *others: Iterable[Stored]) -> list[Stored]:
@@ -148,12 +150,14 @@ class History:
 
     def newest(self, count: int, *, not_before: str = "") -> list[Stored]:
         """`not_before`: RFC 3339 in UTC without the Z; older messages are left out."""
-        lines = self.without_deleted(stored for stored in self._tail if not stored.deletes)[-count:] if count else []
+        if not count:
+            return []
+        lines = self.without_deleted(stored for stored in self._tail if not stored.deletes)[-count:]
         return [stored for stored in lines if stored.time.rstrip("Z") >= not_before]
 
     def without_deleted(self, lines: Iterable[Stored]) -> list[Stored]:
-        """Without what is deleted, as far as it was heard: also of what still waits behind a gap."""
-        return without_deleted(lines, self._tail, (stored for _, stored in self._waiting))
+        """Without what tombstones delete that are among them, or still wait behind a gap."""
+        return without_deleted(lines, (stored for _, stored in self._waiting))
 
     def _take(self, stored: Stored) -> None:
         deleted = stored.deletes

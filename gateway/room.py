@@ -26,7 +26,6 @@ from gateway.wheel import Wheel
 from services import logs
 from services.bus import Message
 from shared import subjects
-from shared.chat import with_sequence
 from shared.headers import INGRESS, LAST_SEQUENCE, SEQUENCE, TIME, is_removal
 from shared.ids import GatewayId, RoomId, UserId
 from shared.messages import ChatReset, ChatResetPayload, JoinedRoomPayload, encode
@@ -309,8 +308,7 @@ class Room:
     def _receive_chat(self, message: Message) -> None:
         headers = message.headers or {}
         sequence = int(headers[SEQUENCE])
-        ready = with_sequence(message.data, sequence)
-        stored = Stored(sequence, ready, headers[TIME], int(headers.get(INGRESS, 0)))
+        stored = Stored.of(sequence, message.data, headers[TIME], int(headers.get(INGRESS, 0)))
         verdict = self.history.hear(stored, int(headers[LAST_SEQUENCE]), sure=self._surroundings.chat_is_sure)
         if verdict is Verdict.NEXT:
             self._say_stored(stored)

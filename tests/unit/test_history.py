@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.history import History, Stored, Verdict, only_chat
-from shared.chat import encode_tombstone, with_sequence
+from shared.chat import encode_tombstone
 from shared.ids import MessageId
 
 KEPT = 8
@@ -18,8 +18,7 @@ def stored(sequence: int, second: int = 0) -> Stored:
 
 
 def tombstone(sequence: int, deleted: int) -> Stored:
-    ready = with_sequence(encode_tombstone(MessageId("m"), deleted), sequence)
-    return Stored(sequence, ready, "2026-11-24T09:00:00.5Z")
+    return Stored.of(sequence, encode_tombstone(MessageId("m"), deleted), "2026-11-24T09:00:00.5Z")
 
 
 def begun(*sequences: int, reach: int = 0) -> History:
