@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict
 from shared import subjects
 from shared.ids import RoomId, UserId
 
-ORDER_SECONDS = 3600
-"""TTL of what is to be done once: a gateway that is cut off for longer has lost its members anyway."""
+ORDER_SECONDS = 86_400
+"""TTL of what is to be done once: a gateway that is cut off for longer, and keeps its clients, does not learn of it."""
 
 
 class Kind(StrEnum):
