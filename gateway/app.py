@@ -8,7 +8,7 @@ from fastapi.exceptions import HTTPException, RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from gateway.http_rooms import ErrorBody, HttpRefusal
+from gateway.http_access import ErrorBody, HttpRefusal
 from gateway.page import add_page
 from shared.errors import ErrorCode
 

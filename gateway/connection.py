@@ -1,20 +1,19 @@
 """One client's connection: what it says is validated, decided by its session, and carried out."""
 
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from gateway.client_socket import NOWHERE, Socket
 from gateway.credentials import Unauthorized
 from gateway.cursor_move import cursor_update, update_prefix
 from gateway.framing import text_frame
-from gateway.identity import FOR_EVER, Authenticator, Identity
+from gateway.hub import Hub
+from gateway.identity import FOR_EVER, Identity
 from gateway.key_ring import KeysUnavailable
-from gateway.limits import Limits
-from gateway.metrics import GatewayMetrics
 from gateway.notices import encode_cursor
 from gateway.outbox import Kind
 from gateway.session import WAITING, Refusal, Session
-from shared.close_codes import CloseCode
+from shared.close_codes import FAREWELLS, CloseCode
 from shared.errors import ErrorCode
 from shared.ids import ConnectionId, MessageId, RoomId, StayId, UserId, new_connection_id, new_message_id, stay_id
 from shared.messages import (
@@ -28,7 +27,6 @@ from shared.messages import (
     ErrorPayload,
     InvalidMessage,
     JoinRoom,
-    JoinRoomPayload,
     LeaveRoom,
     Ping,
     Pong,
@@ -53,28 +51,6 @@ _KNOWN_CODES = frozenset(CloseCode)
 """Clients may close with any of thousands of codes; metrics must not have a label for each."""
 
 
-class Hub(Protocol):
-    """What connections ask of the gateway."""
-
-    metrics: GatewayMetrics
-    limits: Limits
-    authenticator: Authenticator
-
-    @property
-    def beat(self) -> int:
-        """Counts up with every heartbeat sweep: a clock that costs nothing to read."""
-
-    def register(self, connection: "Connection") -> None: ...
-    def unregister(self, connection: "Connection") -> None: ...
-    @property
-    def chat_retry_seconds(self) -> int:
-        """For so long a chat message that is sent again is recognised."""
-
-    def join(self, connection: "Connection", join: JoinRoomPayload) -> None: ...
-    def leave(self, connection: "Connection", room: "Room", *, lost: bool) -> None: ...
-    def chat(self, connection: "Connection", room: RoomId, content: str, message: MessageId) -> None: ...
-
-
 class Connection:
     __slots__ = (
         "_avatar_url",
@@ -84,6 +60,7 @@ class Connection:
         "_hub",
         "_messages_left",
         "_motion",
+        "_removed",
         "_session",
         "_stays",
         "_traffic",
@@ -126,6 +103,8 @@ class Connection:
         """The room that delivers to this connection."""
         self._motion: Motion | None = None
         """Of the room, while cursors go there at once: not while a join is under way."""
+        self._removed = False
+        """However the join that is under way ends, the connection is not to stay in that room."""
         self._update_prefix = b""
         self._messages_left = hub.limits.messages_burst
         self._bytes_left = hub.limits.bytes_burst
@@ -210,7 +189,7 @@ class Connection:
         self.socket = NOWHERE
         self._hub.metrics.disconnects.labels(code=code if code in _KNOWN_CODES else "other").inc()
         self._hub.unregister(self)
-        self._leave(lost=code != CloseCode.NORMAL)
+        self._leave(lost=code not in FAREWELLS)
 
     def deliver(self, frames: bytes) -> None:
         """Write encoded frames; close who leaves too much of them unread."""
@@ -311,10 +290,11 @@ class Connection:
         match decision:
             case CursorMove(payload=position):
                 if self.room is not None:
-                    self.room.motion.move_cursor(self.user, text_frame(encode_cursor(self.user, position)), _now_us())
+                    frame = text_frame(encode_cursor(self.user, position))
+                    self.room.motion.move_cursor(self.user, frame, time.time_ns() // 1000)
             case Typing(payload=typing):
                 if self.room is not None:
-                    self.room.motion.type(self.user, is_typing=typing.is_typing, ingress_us=_now_us())
+                    self.room.motion.type(self.user, is_typing=typing.is_typing, ingress_us=time.time_ns() // 1000)
             case ChatSend(payload=chat):
                 if self.room is not None:
                     self._hub.chat(self, self.room.id, chat.content, chat.id or new_message_id())
@@ -364,6 +344,23 @@ class Connection:
 
     # --- what the gateway decided -------------------------------------------------------------------------
 
+    def expel(self, code: CloseCode, reason: str) -> None:
+        """Close the connection; the others are told at once, whatever the client does."""
+        self._leave(lost=False)
+        self.close(code, reason)
+
+    def remove_from(self, room: RoomId) -> bool:
+        """Out of the room, at once or when it has been joined. False when the connection is elsewhere."""
+        if self._session.joining == room:
+            self._removed = True
+            return True
+        if self.room is None or self.room.id != room:
+            return False
+        self._session.receive(LeaveRoom())
+        self._leave(lost=False)
+        self.send_error(ErrorCode.REMOVED, "a moderator has removed you from the room")
+        return True
+
     def joined(self, room: "Room") -> None:
         self.room = room
         self._resume(self._session.joined())
@@ -373,6 +370,9 @@ class Connection:
         self._resume(self._session.join_failed())
 
     def _resume(self, waiting: list[ClientMessage]) -> None:
+        removed, self._removed = self._removed, False
+        if removed and self.room is not None:
+            self.remove_from(self.room.id)
         for message in waiting:
             self._receive(message)
         if self.room is not None and self._session.joining is None:
@@ -388,7 +388,3 @@ class Connection:
         """A client-ready `Chat` for this connection alone."""
         self.deliver(text_frame(message))
         self._traffic.replies_sent["Chat"] += 1
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1000

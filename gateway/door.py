@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gateway.addresses import client_address, counted_as, is_of, parse_address, parse_network
@@ -20,6 +20,7 @@ from gateway.settings import GatewaySettings
 from gateway.upgrade import Handshake, Refused, RequestHead
 from services import logs
 from shared.errors import ErrorCode
+from shared.ids import UserId
 
 log = logs.get(__name__)
 
@@ -41,8 +42,10 @@ class Door:
         authenticator: Authenticator,
         drain: Drain,
         crowd: Crowd,
+        ban_of: Callable[[UserId], object],
         metrics: GatewayMetrics,
     ) -> None:
+        """`ban_of`: None when a user is not banned."""
         self._settings = settings
         self._hosts = frozenset(settings.hosts)
         self._origins = frozenset(settings.origins)
@@ -52,6 +55,7 @@ class Door:
         self._authenticator = authenticator
         self._drain = drain
         self._crowd = crowd
+        self._ban_of = ban_of
         self._metrics = metrics
         self._stranger_was_told = False
         if not self._hosts:
@@ -124,6 +128,8 @@ class Door:
             return Refused(401, ErrorCode.UNAUTHORIZED, str(error), (("WWW-Authenticate", "Bearer"),))
         except KeysUnavailable as error:
             return _for_now(503, ErrorCode.KEYS_UNAVAILABLE, str(error))
+        if self._ban_of(identity.user) is not None:
+            return Refused(403, ErrorCode.BANNED, "this user is banned")
         if 0 < self._settings.user_connections_max <= self._crowd.of_user(identity.user):
             return _for_now(429, ErrorCode.TOO_MANY_OF_USER, "too many connections of this user")
         return Admitted(identity, address)

@@ -45,6 +45,13 @@ class Identity:
         """With which a guest is the same user next time; None for the others. Signed when it is asked for."""
         return self.guests.token(self.user) if self.guests is not None else None
 
+    def __str__(self) -> str:
+        return f"user {self.user}"
+
+    @property
+    def is_guest(self) -> bool:
+        return self.guests is not None
+
     def may_enter(self, room: RoomId) -> bool:
         return self.rooms is None or room in self.rooms
 

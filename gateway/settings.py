@@ -9,13 +9,11 @@ from gateway.addresses import parse_network
 from gateway.guests import GUEST_AUDIENCE
 from gateway.hosts import is_host
 from gateway.origins import ANY, LOCAL_HOSTS, is_origin
+from services.api_keys import check_entries
 from services.settings import CommaSeparated, Settings
 
 SECRET_MIN_BYTES = 32
 """RFC 7518 section 3.2: a key of at least the size of the hash."""
-
-
-API_KEY_MIN_LENGTH = 16
 
 
 class GatewaySettings(Settings):
@@ -199,10 +197,10 @@ class GatewaySettings(Settings):
     resume_max_messages: int = Field(
         1000, ge=1, le=10_000, description="Who has missed more chat than this is told to begin anew."
     )
-    api_key: SecretStr | None = Field(
-        None,
-        min_length=API_KEY_MIN_LENGTH,
-        description="Lets a trusted backend post chat over HTTP, 16 characters or more; without it nobody may.",
+    api_keys: CommaSeparated = Field(
+        (),
+        description="Keys of trusted backends, which may moderate over HTTP: name:hash as `studyroom api-key NAME` "
+        "prints them, separated by commas; several while they are rotated. The name is what the log says.",
     )
 
     request_deadline_seconds: float = Field(
@@ -267,6 +265,12 @@ class GatewaySettings(Settings):
                 raise ValueError(
                     "networks are spelled 10.0.0.0/8 or fd00::/8, with no bits beyond the prefix"
                 ) from error
+        return value
+
+    @field_validator("api_keys")
+    @classmethod
+    def _are_entries(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        check_entries(value)
         return value
 
     @field_validator("origins")

@@ -138,6 +138,10 @@ GATEWAY = Dashboard("gateway", "Studyroom gateway", (
         Panel("Failed tasks", "short", "Background tasks that failed and were started again.",
               ((or_zero(rate("studyroom_gateway_task_failures_total", "task")), "{{task}}"),)),
     )),
+    Row("Moderation", (
+        Panel("Actions", "short", "What backends and moderators asked for, per second, by action and result.",
+              ((rate("studyroom_gateway_moderation_actions_total", "action, result"), "{{action}} {{result}}"),)),
+    )),
     Row("Resume and drain", (
         Panel("Resumes", "short", "Joins that asked for what they had missed, by result.",
               ((rate("studyroom_gateway_resumes_total", "result"), "{{result}}"),)),

@@ -37,6 +37,14 @@ class CloseCode(IntEnum):
 
     FLOOD = 4500
     """The client sends far more than it may."""
+    DISCONNECTED = 4501
+    """A moderator has disconnected the user, who may come back when people ask for it."""
+    BANNED = 4502
+    """The user is banned; until that ends every handshake is refused."""
+
+
+FAREWELLS = frozenset({CloseCode.NORMAL, CloseCode.DISCONNECTED, CloseCode.BANNED})
+"""After these nobody is expected back: the others are told at once, and no place is kept."""
 
 
 class Reconnect(Enum):

@@ -133,6 +133,15 @@ class JoinedRoomPayload(_Part):
     """The position in the room's chat behind those; null when the history cannot be read now and follows later."""
 
 
+class ChatDeletedPayload(_Part):
+    id: MessageIdField
+    """The id it had. Another author's message may have the same, since authors choose them: `deleted_seq` is sure."""
+    deleted_seq: int
+    """The position it had."""
+    seq: int
+    """The position of this: it has its place among the messages."""
+
+
 class ChatResetPayload(_Part):
     room_id: RoomIdField
     epoch: str
@@ -220,6 +229,13 @@ class Chat(_Part):
     payload: ChatPayload
 
 
+class ChatDeleted(_Part):
+    """A message was deleted: nobody is to show it any more, and nobody gets it any more."""
+
+    type: Literal["ChatDeleted"] = "ChatDeleted"
+    payload: ChatDeletedPayload
+
+
 class ChatReset(_Part):
     """Chat behind what this client has seen was lost or is too much, or the epoch is another one.
 
@@ -263,6 +279,7 @@ ServerMessage = (
     | UserUpdated
     | UserLeft
     | Chat
+    | ChatDeleted
     | ChatReset
     | CursorUpdate
     | TypingStatus

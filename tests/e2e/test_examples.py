@@ -4,17 +4,16 @@ import asyncio
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import expect
 
-from tests.support.browser import CHROMIUM, CHROMIUM_ARGUMENTS
+from tests.support.browser import chromium, needs_chromium
 from tests.support.client import clients
 from tests.support.markdown import ROOT, Document
 from tests.support.processes import EmbeddedStack, ServiceProcess, running, service
@@ -23,11 +22,6 @@ from tests.support.waiting import eventually
 PROTOCOL = Document(ROOT / "docs" / "protocol.md")
 ADDRESS = "ws://127.0.0.1:8080/ws"
 EXAMPLES = ROOT / "docs" / "examples"
-
-
-def with_chromium(test: Any) -> Any:
-    missing = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no Chromium at {CHROMIUM}: apt-get install chromium")
-    return pytest.mark.browser(missing(test))
 
 
 @pytest.fixture
@@ -70,10 +64,12 @@ async def test_the_example_in_python_shows_every_line_once(
     assert shown.read_text() == "Ann: one\nBob: missed?\nAnn: two\n"
 
 
-@with_chromium
+@pytest.mark.browser
+@needs_chromium
 async def test_the_example_for_browsers_shows_every_line_once(stack: EmbeddedStack, gateway: ServiceProcess, room: str):
     with served(EXAMPLES) as site:
-        async with opened() as page:
+        async with chromium() as browser:
+            page = await browser.new_page()
             await page.goto(f"{site}/client.html?url={gateway.url}&room={room}")
             shown, say = page.get_by_role("listitem"), page.get_by_role("textbox")
             await say.fill("one")
@@ -100,26 +96,18 @@ async def test_what_the_protocol_shows_in_python_does_what_it_says(stack: Embedd
     assert (example.returncode, shown.decode().split()) == (0, ["Welcome", "JoinedRoom", "Chat"])
 
 
-@with_chromium
+@pytest.mark.browser
+@needs_chromium
 async def test_what_the_protocol_shows_for_a_page_does_what_it_says(stack: EmbeddedStack, room: str):
     shown: list[str] = []
-    async with opened() as page:
+    async with chromium() as browser:
+        page = await browser.new_page()
         page.on("console", lambda message: shown.append(message.text) if message.type == "log" else None)
         with served(EXAMPLES) as site:
             await page.goto(site)  # some page of this machine, since a blank one has no origin
             await page.evaluate(from_protocol("js", stack, room))
             await eventually(lambda: "Chat" in shown, "what was said has come back")
     assert shown == ["Welcome", "JoinedRoom", "Chat"]
-
-
-@asynccontextmanager
-async def opened() -> AsyncIterator[Page]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
-        try:
-            yield await browser.new_page()
-        finally:
-            await browser.close()
 
 
 @contextmanager

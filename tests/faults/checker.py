@@ -12,6 +12,8 @@ from tests.support.chat import (
     Position,
     Stored,
     View,
+    deleted,
+    deletion_violations,
     ends_join,
     existing,
     hole_violations,
@@ -272,19 +274,21 @@ def chat_violations(
         for sequence, message in lines.items():
             known[room, epoch][sequence].add(message)
     violations = order_violations(found) + identity_violations(known) + hole_violations(found, known)
-    violations += _not_stored(found, stored, epoch)
+    violations += deletion_violations(found) + _not_stored(found, stored, epoch)
     for record in records:
         violations += _wrong_answers(record, list(losses), settling_seconds)
     return violations
 
 
 def _not_stored(found: Iterable[View], stored: Stored, epoch: str) -> list[str]:
-    """What anyone has seen is in the stream."""
+    """What anyone has seen is in the stream, unless it was deleted."""
+    found = list(found)
+    gone = deleted(found)
     seen: set[tuple[Position, int]] = {(view.at, sequence) for view in found for sequence, _ in view.lines}
     return [
         f"{sequence} in {room} was seen and is not stored"
         for (room, its_epoch), sequence in seen
-        if its_epoch == epoch and sequence not in stored.get(room, {})
+        if its_epoch == epoch and sequence not in stored.get(room, {}) and sequence not in gone[room, epoch]
     ]
 
 

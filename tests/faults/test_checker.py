@@ -242,6 +242,13 @@ def test_chat_that_is_lost_doubled_or_reordered_is_a_violation(log: list[dict[st
     assert judged(*log)
 
 
+def test_what_was_deleted_may_be_missing_and_must_not_be_shown_again():
+    gone = {"type": "ChatDeleted", "payload": {"id": "m6", "deleted_seq": 6, "seq": 7}}
+    assert judged(entered(last=2), line(5), line(6, "m6"), gone) == []
+    assert judged(entered(last=2), line(5), line(6, "m6"))
+    assert judged(entered(last=2), line(5), gone, line(6, "m6"))
+
+
 def test_what_is_missing_or_not_recovered_after_a_resume_is_a_violation():
     assert judged(entered(2, last=5, recovered=True), line(2), line(5), asked=since(1)) == []
     assert judged(entered(1, last=5, recovered=True), line(5), asked=since(1))

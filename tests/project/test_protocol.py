@@ -12,9 +12,11 @@ from pydantic import BaseModel
 from gateway.app import build_app
 from gateway.connection import _AUTHENTICATE_COST, _BACKLOG_MAX
 from gateway.guests import _LIFE_SECONDS
+from gateway.http_access import ErrorBody
 from gateway.http_messages import PAGE_MAX as MESSAGES_PAGE_MAX
-from gateway.http_messages import MessagesBody, NewMessage, messages_router
-from gateway.http_rooms import PAGE_MAX, ErrorBody, RoomsBody, RosterBody, rooms_router
+from gateway.http_messages import MessagesBody, NewMessage
+from gateway.http_rooms import PAGE_MAX, RoomsBody, RosterBody
+from gateway.http_routers import routers
 from gateway.identity import ROOMS_MAX
 from gateway.motion import _OWN_TYPING_SECONDS
 from gateway.settings import GatewaySettings
@@ -33,6 +35,7 @@ from shared.messages import (
 from tests.support.markdown import ROOT, Document, quoted
 
 PROTOCOL = Document(ROOT / "docs" / "protocol.md")
+MODERATION = Document(ROOT / "docs" / "moderation.md")
 PARTS = json_schema()["$defs"]
 SAID, HEARD = get_args(ClientMessage), get_args(ServerMessage)
 RANGE = NOTHING = "\N{EN DASH}"
@@ -236,11 +239,10 @@ CLASSES = (GatewaySettings, PresenceSettings, StorageSettings)
 def http() -> FastAPI:
     """What the gateway answers, with nothing behind it."""
     nothing = cast("Any", None)
-    rooms = rooms_router(nothing, nothing, epoch=str, deadline_seconds=1)
-    messages = messages_router(
-        nothing, nothing, nothing, api_key="k" * 16, chat_max_chars=1, deadline_seconds=1, commits=nothing
+    there = routers(
+        GatewaySettings(), nothing, nothing, nothing, nothing, nothing, nothing, nothing, epoch=str, commits=nothing
     )
-    return build_app(with_page=False, routers=[rooms, messages])
+    return build_app(with_page=False, routers=there)
 
 
 def test_every_request_is_told_with_its_parameters_and_no_other():
@@ -250,7 +252,7 @@ def test_every_request_is_told_with_its_parameters_and_no_other():
         for method, operation in operations.items()
     }
     told = set()
-    for row in PROTOCOL.rows("Over plain HTTP"):
+    for row in [*PROTOCOL.rows("Over plain HTTP"), *MODERATION.rows("What")]:
         if (request := re.match(r"`(GET|POST|PUT|PATCH|DELETE) ([^`?]+)(?:\?([^`]*))?`", row[0])) is not None:
             query = re.findall(r"(\w+)=", request[3] or "")
             told.add((request[1], request[2], frozenset(query)))

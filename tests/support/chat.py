@@ -39,6 +39,10 @@ class View:
     """Where in the log."""
     lines: list[tuple[int, str]] = field(default_factory=list)
     """`seq` and `id`, in the order of arrival."""
+    deleted: list[int] = field(default_factory=list)
+    """`seq` of each message that was said to be deleted."""
+    shown_deleted: list[int] = field(default_factory=list)
+    """Those that came after that was said."""
 
     @property
     def end(self) -> int:
@@ -84,6 +88,10 @@ def views(log: Iterable[dict[str, Any]], asked: Iterable[Asked], repeated: Itera
                 continue
             history -= 1
             view.lines.append(line)
+            if payload["seq"] in view.deleted:
+                view.shown_deleted.append(payload["seq"])
+        elif message["type"] == "ChatDeleted":
+            found[-1].deleted.append(payload["deleted_seq"])
     return found
 
 
@@ -97,6 +105,23 @@ def order_violations(found: Iterable[View]) -> list[str]:
                 violations.append(f"{sequence} in {view.room} came behind {before}: twice, or out of order")
             before = max(before, sequence)
     return violations
+
+
+def deletion_violations(found: Iterable[View]) -> list[str]:
+    """Nothing is shown to anybody who was told that it is deleted."""
+    return [
+        f"{sequence} in {view.room} came after it was said to be deleted"
+        for view in found
+        for sequence in view.shown_deleted
+    ]
+
+
+def deleted(found: Iterable[View]) -> dict[Position, set[int]]:
+    """For each place the messages that somebody was told are deleted."""
+    known: dict[Position, set[int]] = defaultdict(set)
+    for view in found:
+        known[view.at].update(view.deleted)
+    return known
 
 
 def existing(found: Iterable[View]) -> dict[Position, dict[int, set[str]]]:
@@ -127,15 +152,19 @@ def identity_violations(known: dict[Position, dict[int, set[str]]]) -> list[str]
 
 
 def hole_violations(found: Iterable[View], known: dict[Position, dict[int, set[str]]]) -> list[str]:
-    """Between the start and the end of a view nothing is missing that anyone has seen."""
+    """Between the start and the end of a view nothing is missing that anyone has seen and was not deleted."""
     violations = []
+    found = list(found)
+    gone = deleted(found)
     for view in found:
         if view.start is None and not view.lines:
             continue
         start = view.start if view.start is not None else view.lines[0][0]
         seen = {sequence for sequence, _ in view.lines}
         missing = sorted(
-            sequence for sequence in known.get(view.at, {}) if start < sequence <= view.end and sequence not in seen
+            sequence
+            for sequence in known.get(view.at, {})
+            if start < sequence <= view.end and sequence not in seen | gone[view.at]
         )
         if missing:
             violations.append(f"{missing} in {view.room} are missing between {start} and {view.end}")

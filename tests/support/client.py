@@ -100,6 +100,13 @@ class Client:
                     return payload
                 assert message["type"] != "Error", message
 
+    async def error(self) -> str:
+        """The code of the next error; other messages are passed over."""
+        while (message := await self.next())["type"] != "Error":
+            continue
+        code: str = message["payload"]["code"]
+        return code
+
     async def ended(self, deadline_seconds: float = DEADLINE_SECONDS) -> int:
         """The close code, once the connection is gone."""
         await asyncio.wait_for(asyncio.shield(self._reader), deadline_seconds)

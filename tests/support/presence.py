@@ -12,6 +12,7 @@ from nats.js.api import ConsumerConfig, DeliverPolicy
 from services.provisioner.streams import specifications
 from services.settings import StorageSettings
 from shared import subjects
+from shared.chat import deleted_by
 from shared.ids import RoomId
 from shared.presence import RosterReply, RosterRequest
 from tests.support.chat import Stored
@@ -65,7 +66,7 @@ async def chat_history(connection: Nats, room: str) -> list[int]:
 
 
 async def stored_chat(connection: Nats, subject: str = subjects.CHAT_SUBJECTS) -> Stored:
-    """By room, the id of each stored message."""
+    """By room, the id of each stored message; without the tombstones of others."""
     subscription = await connection.jetstream().subscribe(
         subject,
         stream=subjects.CHAT_STREAM,
@@ -79,6 +80,8 @@ async def stored_chat(connection: Nats, subject: str = subjects.CHAT_SUBJECTS) -
         message = await subscription.next_msg(timeout=5)
         pending = message.metadata.num_pending
         room = message.subject.rsplit(".", 1)[1]
+        if deleted_by(message.data):
+            continue
         line = json.loads(message.data + b"}}")
         found.setdefault(room, {})[message.metadata.sequence.stream] = line["payload"]["id"]
     await subscription.unsubscribe()

@@ -77,6 +77,7 @@ BAD = {
     "STUDYROOM_GATEWAY_PORT": "-1",
     "STUDYROOM_GATEWAY_GUESTS": "perhaps",
     "STUDYROOM_GATEWAY_JWT_SECRET": "short",
+    "STUDYROOM_GATEWAY_API_KEYS": "backend:a-key-in-clear",
     "STUDYROOM_GATEWAY_JWKS_URL": "http://id.example/keys",
     "STUDYROOM_GATEWAY_JWKS_RETRY_SECONDS": "0",
     "STUDYROOM_GATEWAY_JWT_AUDIENCE": "studyroom guest",

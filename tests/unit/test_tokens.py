@@ -173,8 +173,13 @@ WAYS: dict[str, Callable[[str], tuple[dict[str, str], dict[str, str]]]] = {
 }
 
 
+def nobody_is_banned(_user: UserId) -> None: ...
+
+
 def knock(gate: Authenticator, query: dict[str, str], headers: dict[str, str]) -> Identity | Refused:
-    door = Door(settings(), gate, Drain(settings(), list), Crowd(), GatewayMetrics(CollectorRegistry()))
+    door = Door(
+        settings(), gate, Drain(settings(), list), Crowd(), nobody_is_banned, GatewayMetrics(CollectorRegistry())
+    )
     decision = door.decide(Handshake(WEBSOCKET_PATH, headers, None, query), connections=0)
     return decision.identity if isinstance(decision, Admitted) else decision
 

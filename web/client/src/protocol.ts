@@ -9,6 +9,7 @@ export type ServerMessage =
   | UserUpdated
   | UserLeft
   | Chat
+  | ChatDeleted
   | ChatReset
   | CursorUpdate
   | TypingStatus
@@ -29,12 +30,17 @@ export type ErrorCode =
   | "rate_limited"
   | "room_full"
   | "room_not_allowed"
+  | "banned_from_room"
+  | "removed"
   | "presence_unavailable"
   | "chat_unavailable"
   | "internal"
   | "invalid_request"
   | "unauthorized"
   | "keys_unavailable"
+  | "banned"
+  | "role_not_allowed"
+  | "moderation_unavailable"
   | "not_found"
   | "bad_handshake"
   | "upgrade_required"
@@ -205,6 +211,27 @@ export interface ChatPayload {
   id: string
   /**
    * Position in the room's history; grows within an epoch, not always by one.
+   */
+  seq: number
+}
+/**
+ * A message was deleted: nobody is to show it any more, and nobody gets it any more.
+ */
+export interface ChatDeleted {
+  type: "ChatDeleted"
+  payload: ChatDeletedPayload
+}
+export interface ChatDeletedPayload {
+  /**
+   * The id it had. Another author's message may have the same, since authors choose them: `deleted_seq` is sure.
+   */
+  id: string
+  /**
+   * The position it had.
+   */
+  deleted_seq: number
+  /**
+   * The position of this: it has its place among the messages.
    */
   seq: number
 }
