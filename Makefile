@@ -84,6 +84,15 @@ compose-check: install ## Kill, freeze, cut off and scale the containers of dock
 soak: install ## Random faults under load, judged by the checker; ARGS="--minutes 20 --seed 7"
 	@$(BIN)/python -m tests.faults.soak $(ARGS)
 
+.PHONY: autobahn
+autobahn: install ## The Autobahn test suite against the WebSocket adapter, as a table; needs Docker and the suite's image
+	@$(BIN)/python -m tests.e2e.test_autobahn
+
+.PHONY: fuzz
+fuzz: install ## Fuzz everything that reads what strangers wrote, guided by coverage; ARGS="--minutes 20"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
+	@$(BIN)/python -m tests.fuzz $(ARGS)
+
 .PHONY: bench
 bench: install ## Measure against the peers, alone on the machine; ARGS="--groups traffic --repeats 1"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/bench.txt
@@ -132,10 +141,11 @@ env-example: install ## Write .env.example from the settings
 
 .PHONY: lock
 lock: install ## Resolve the dependencies anew into requirements/
-	@for target in runtime dev bench; do \
+	@for target in runtime dev fuzz bench; do \
 	  case $$target in \
 	    runtime) group= ;; \
 	    dev) group="--group dev" ;; \
+	    fuzz) group="--group fuzz --constraint requirements/dev.txt" ;; \
 	    bench) group="--group bench --constraint requirements/dev.txt" ;; \
 	  esac; \
 	  $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
@@ -148,4 +158,4 @@ hooks: install ## Let git run the checks before each commit
 
 .PHONY: clean
 clean: ## Remove what was installed and what runs left behind
-	@rm -rf $(VENV) gateway/static web/node_modules web/*/dist .studyroom .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) gateway/static web/node_modules web/*/dist .studyroom .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .fuzz

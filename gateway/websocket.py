@@ -22,7 +22,7 @@ from picows import (
 )
 from picows.picows import WSProtocol  # type: ignore[attr-defined] # picows ships no stub for it
 
-from gateway.framing import Assembler, Opcode, Violation, close_payload, encode_frame, parse_close
+from gateway.framing import Assembler, Opcode, Violation, close_payload, encode_frame, may_be_sent, parse_close
 from services import logs
 from shared.close_codes import CloseCode
 
@@ -125,7 +125,16 @@ class ClientSocket(WSListener):
     info = warning = debug
 
     def error(self, *_: object) -> None:
-        """picows found a broken frame and closes the connection by itself. It tells nobody else."""
+        """picows found a broken frame and closes the connection by itself. It tells nobody else.
+
+        It reads one frame ahead. If the one before was the peer's close frame, that is answered and nothing else: what
+        comes behind it is to be ignored (RFC 6455 section 1.4).
+        """
+        transport = self._transport
+        handshake = transport.close_handshake if transport is not None else None
+        if transport is not None and handshake is not None and handshake.recv is not None and self.closing_since is None:
+            code = _number(handshake.recv.code) or CloseCode.NORMAL
+            transport.send_close(code if may_be_sent(code) else CloseCode.PROTOCOL_ERROR, b"")  # type: ignore[arg-type] # plain ints work
         self._begin_closing()
 
     exception = error

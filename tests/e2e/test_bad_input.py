@@ -133,6 +133,18 @@ async def test_a_broken_frame_closes_the_connection_with_the_right_code(stack: E
     assert closed.close_code == code
 
 
+@pytest.mark.parametrize(
+    ("first", "code"), [(b"\x03\xe8", 1000), (b"\x10\xe1bye", 4321), (b"", 1000), (b"\x13\x88", 1002)],
+    ids=["normal", "a code of its own", "no code", "a code that must not be sent"],
+)  # fmt: skip
+@pytest.mark.parametrize("behind", [frame_bytes(Opcode.CLOSE, b""), b"\x83\x80"], ids=["another close", "a broken frame"])
+async def test_what_comes_behind_a_close_frame_is_ignored(stack: EmbeddedStack, first: bytes, code: int, behind: bytes):
+    async def send(socket: Any) -> None:
+        socket.transport.write(frame_bytes(Opcode.CLOSE, first) + behind)
+
+    assert (await close_after(stack, send)).close_code == code
+
+
 async def test_fragments_over_the_limit_together_close_the_connection(stack: EmbeddedStack):
     async def send(socket: Any) -> None:
         await raw(Opcode.TEXT, b"x" * 40_000, fin=False)(socket)
