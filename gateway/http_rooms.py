@@ -1,10 +1,11 @@
 """Rooms and rosters over plain HTTP, answered by presence: `/api/v1/rooms`."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from gateway.credentials import Unauthorized, combined
@@ -19,6 +20,12 @@ from shared.presence import Member, RoomsRequest
 
 PAGE_MAX = 1000
 HTTP_BAD_REQUEST, _HTTP_UNAUTHORIZED, _HTTP_FORBIDDEN, HTTP_UNAVAILABLE = 400, 401, 403, 503
+
+
+RoomPath = Annotated[str, Path(json_schema_extra={"format": "uuid"})]
+"""Read by `admit_to` and `parse_room`: who may not ask is told that before anything else."""
+_PLACE = re.compile(r"(\d|[1-5]\d|6[0-3])-([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?", re.ASCII)
+"""The `next` of a page: `<shard>-<room id>`, the last room of the page before; without a room, the shard's first."""
 
 
 class HttpRefusal(Exception):
@@ -71,7 +78,7 @@ def rooms_router(
     router = APIRouter(prefix="/api/v1/rooms", responses=REFUSALS, tags=["rooms"])
 
     @router.get("/{room_id}/roster")
-    async def roster(room_id: str, request: Request, response: Response) -> RosterBody:
+    async def roster(room_id: RoomPath, request: Request, response: Response) -> RosterBody:
         """Who is in a room. A room in which nobody is has no users."""
         room = admit_to(room_id, authenticator, request, response)
         subject = subjects.presence_roster(subjects.shard_of(room))
@@ -92,7 +99,7 @@ def rooms_router(
         request: Request,
         response: Response,
         limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 100,
-        after: str | None = None,
+        after: Annotated[str | None, Query(json_schema_extra={"pattern": f"^{_PLACE.pattern}$"})] = None,
     ) -> RoomsBody:
         """Rooms in which somebody is, each once over all pages. What comes and goes meanwhile may be missing.
 
@@ -164,13 +171,13 @@ def _user(member: Member) -> UserPresence:
 
 
 def _place(after: str | None) -> tuple[int, str]:
-    """Where a page begins: `<shard>-<room id>`, the last room of the page before; without a room, the shard's first."""
+    """The shard and the room behind which a page begins. Raises HttpRefusal."""
     if after is None:
         return 0, ""
+    if _PLACE.fullmatch(after) is None:
+        raise HttpRefusal(HTTP_BAD_REQUEST, ErrorCode.INVALID_REQUEST, "after: not the `next` of a page")
     shard, _, room = after.partition("-")
-    if shard.isascii() and shard.isdigit() and int(shard) < subjects.SHARDS:
-        return int(shard), parse_room(room) if room else ""
-    raise HttpRefusal(HTTP_BAD_REQUEST, ErrorCode.INVALID_REQUEST, "after: not the `next` of a page")
+    return int(shard), room
 
 
 def _next(shard: int | None, found: list[RoomBody]) -> str | None:

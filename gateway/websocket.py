@@ -132,7 +132,12 @@ class ClientSocket(WSListener):
         """
         transport = self._transport
         handshake = transport.close_handshake if transport is not None else None
-        if transport is not None and handshake is not None and handshake.recv is not None and self.closing_since is None:
+        if (
+            transport is not None
+            and handshake is not None
+            and handshake.recv is not None
+            and self.closing_since is None
+        ):
             code = _number(handshake.recv.code) or CloseCode.NORMAL
             transport.send_close(code if may_be_sent(code) else CloseCode.PROTOCOL_ERROR, b"")  # type: ignore[arg-type] # plain ints work
         self._begin_closing()

@@ -40,7 +40,9 @@ def problem() -> str | None:
         answer = subprocess.run(["docker", "image", "inspect", IMAGE], check=False, capture_output=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"no Docker engine: {error}"
-    return None if answer.returncode == 0 else f"the image {IMAGE} is not here (docker pull), or no Docker engine answers"
+    return (
+        None if answer.returncode == 0 else f"the image {IMAGE} is not here (docker pull), or no Docker engine answers"
+    )
 
 
 def run(directory: Path, groups: tuple[str, ...], *, message_max_bytes: int) -> Report:
@@ -92,12 +94,17 @@ def test_autobahn_finds_no_failure_in_how_websocket_is_spoken(tmp_path: Path):
 
 
 def table(report: Report) -> str:
-    lines = ["| group | cases | OK | not strict | informational | failed |", "| --- | ---: | ---: | ---: | ---: | ---: |"]
+    lines = [
+        "| group | cases | OK | not strict | informational | failed |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
     for group, name in GROUPS.items():
         results = [result["behavior"] for case, result in report.items() if case.split(".")[0] == group]
         count = Counter(results)
         cells = [count[behavior] for behavior in ("OK", "NON-STRICT", "INFORMATIONAL")]
-        lines.append(f"| {group} {name} | {len(results)} | {' | '.join(map(str, cells))} | {len(results) - sum(cells)} |")
+        lines.append(
+            f"| {group} {name} | {len(results)} | {' | '.join(map(str, cells))} | {len(results) - sum(cells)} |"
+        )
     return "\n".join(lines)
 
 

@@ -137,7 +137,9 @@ async def test_a_broken_frame_closes_the_connection_with_the_right_code(stack: E
     ("first", "code"), [(b"\x03\xe8", 1000), (b"\x10\xe1bye", 4321), (b"", 1000), (b"\x13\x88", 1002)],
     ids=["normal", "a code of its own", "no code", "a code that must not be sent"],
 )  # fmt: skip
-@pytest.mark.parametrize("behind", [frame_bytes(Opcode.CLOSE, b""), b"\x83\x80"], ids=["another close", "a broken frame"])
+@pytest.mark.parametrize(
+    "behind", [frame_bytes(Opcode.CLOSE, b""), b"\x83\x80"], ids=["another close", "a broken frame"]
+)
 async def test_what_comes_behind_a_close_frame_is_ignored(stack: EmbeddedStack, first: bytes, code: int, behind: bytes):
     async def send(socket: Any) -> None:
         socket.transport.write(frame_bytes(Opcode.CLOSE, first) + behind)
