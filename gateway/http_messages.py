@@ -14,6 +14,7 @@ from gateway.http_rooms import (
     HTTP_BAD_REQUEST,
     HTTP_UNAVAILABLE,
     REFUSALS,
+    ErrorBody,
     HttpRefusal,
     RoomPath,
     admit_to,
@@ -33,7 +34,7 @@ from shared.messages import USERNAME_MAX_CHARS, Chat, ChatPayload
 log = logs.get(__name__)
 
 PAGE_MAX = 200
-_CREATED, _REPEATED = 201, 200
+_CREATED, _REPEATED, _TOO_LARGE = 201, 200, 413
 _BEARER = "bearer "
 
 
@@ -89,7 +90,11 @@ def messages_router(
     if api_key is None:
         return router
 
-    @router.post("/{room_id}/messages", status_code=_CREATED, responses={_REPEATED: {"model": ChatPayload}})
+    @router.post(
+        "/{room_id}/messages",
+        status_code=_CREATED,
+        responses={_REPEATED: {"model": ChatPayload}, _TOO_LARGE: {"model": ErrorBody}},
+    )
     async def post(room_id: RoomPath, message: NewMessage, request: Request, response: Response) -> ChatPayload:
         """Say something in a room, in the name of a user. The answer is what is stored: 200 when it was before."""
         _check_key(request, api_key)

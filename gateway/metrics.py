@@ -76,7 +76,7 @@ class GatewayMetrics:
         )
         self.late_heads = Counter(
             "studyroom_gateway_late_request_heads",
-            "Sockets ended since no complete request head came.",
+            "Sockets ended since no complete request came.",
             registry=registry,
         )
         self.disconnects = Counter(

@@ -1,4 +1,4 @@
-"""Request heads and upgrades: uvicorn's HTTP protocol with bounds, and the decision about a handshake.
+"""Requests and upgrades: uvicorn's HTTP protocol with bounds, and the decision about a handshake.
 
 uvicorn parses the head and answers plain HTTP. An upgrade is decided here, before the WebSocket adapter sees it.
 """
@@ -52,29 +52,28 @@ class Edge(Protocol):
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol with a bound on the request head in time and size, and our upgrade."""
+    """uvicorn's HTTP protocol with a bound on requests in time and size, and our upgrade."""
 
-    def __init__(
-        self, edge: Edge, limits: FrameLimits, awaiting_head: "AwaitingHead", **uvicorn_arguments: Any
-    ) -> None:
+    def __init__(self, edge: Edge, limits: FrameLimits, awaited: "AwaitedRequests", **uvicorn_arguments: Any) -> None:
         super().__init__(**uvicorn_arguments)
         self._edge = edge
         self._limits = limits
-        self._awaiting_head = awaiting_head
+        self._awaited = awaited
         self._head_bytes = 0
+        self._body_bytes = 0
         self._unparsed_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
         super().connection_made(transport)
-        self._awaiting_head.add(self)
+        self._awaited.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._awaiting_head.discard(self)
+        self._awaited.discard(self)
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
-        self._head_bytes = 0
-        self._awaiting_head.add(self)
+        self._head_bytes = self._body_bytes = 0
+        self._awaited.add(self)
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -86,14 +85,26 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._awaiting_head.discard(self)
         self._unparsed_bytes = 0
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._unparsed_bytes = 0
+        self._body_bytes += len(body)
+        if self._body_bytes <= self._limits.message_max_bytes:
+            super().on_body(body)
+        elif not self.transport.is_closing():
+            self._refuse_body()
+
+    def on_message_complete(self) -> None:
+        self._awaited.discard(self)
+        if self._body_bytes <= self._limits.message_max_bytes:  # else what the app has is a part of it
+            super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
-        if self in self._awaiting_head:
+        if self in self._awaited:
             # The parser hands over whole header lines only, and a line may never end.
             self._unparsed_bytes += len(data)
             if self._unparsed_bytes > self._limits.headers_max_bytes + _READ_MAX_BYTES:
@@ -102,7 +113,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().data_received(data)
 
     def handle_websocket_upgrade(self) -> None:
-        self._awaiting_head.discard(self)
+        self._awaited.discard(self)
         if self.transport.is_closing():
             return
         headers = combined((name.decode("latin-1"), value.decode("latin-1")) for name, value in self.headers)
@@ -146,8 +157,18 @@ class HttpProtocol(HttpToolsProtocol):
         if self._head_bytes > self._limits.headers_max_bytes and not self.transport.is_closing():
             self._refuse_head()
 
+    def _refuse_body(self) -> None:
+        """Whoever is not known yet may send no more than a message (an app reads it all before it asks who that is)."""
+        self._awaited.discard(self)
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is None or cycle.response_started:
+            self.transport.close()
+            return
+        limit = self._limits.message_max_bytes
+        self.refuse(Refused(413, ErrorCode.INVALID_REQUEST, f"request body over {limit} bytes"))
+
     def _refuse_head(self) -> None:
-        self._awaiting_head.discard(self)
+        self._awaited.discard(self)
         limit = self._limits.headers_max_bytes
         self.refuse(Refused(431, ErrorCode.HEADERS_TOO_LARGE, f"request head over {limit} bytes"))
 
@@ -157,6 +178,7 @@ _PHRASES = {
     401: "Unauthorized",
     403: "Forbidden",
     404: "Not Found",
+    413: "Content Too Large",
     426: "Upgrade Required",
     431: "Request Header Fields Too Large",
     503: "Service Unavailable",
@@ -184,8 +206,8 @@ def _handshake_problem(method: bytes, headers: dict[str, str]) -> Refused | None
     return None
 
 
-class AwaitingHead:
-    """Connections that owe a request head, oldest first. One sweep serves them all."""
+class AwaitedRequests:
+    """Connections that owe a request, or what is left of one, oldest first. One sweep serves them all."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
