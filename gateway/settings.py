@@ -76,8 +76,10 @@ class GatewaySettings(Settings):
     )
 
     headers_max_bytes: int = Field(65_536, ge=1024, description="Size of a request head.")
-    handshake_seconds: float = Field(10.0, gt=0, description="From accept to a complete request head.")
-    message_max_bytes: int = Field(65_536, ge=1024, description="Size of one message, over all its fragments.")
+    handshake_seconds: float = Field(10.0, gt=0, description="From accept to a complete request.")
+    message_max_bytes: int = Field(
+        65_536, ge=1024, description="Size of one message, over all its fragments; of an HTTP body too."
+    )
     chat_max_chars: int = Field(4000, ge=1, description="Length of one chat message.")
     write_buffer_max_bytes: int = Field(
         8 * 1024 * 1024,
@@ -100,7 +102,8 @@ class GatewaySettings(Settings):
     messages_per_second: int = Field(
         100,
         ge=1,
-        description="What one client may send; twice as much for a moment. Who sends ten times more is closed (4500).",
+        description="What one client may send; twice as much for a moment. Who sends ten times more is closed (4500). "
+        "Fragments, pings and pongs count as well.",
     )
     bytes_per_second: int = Field(
         131_072, ge=1024, description="The same in bytes of message text; one message of the full size always passes."

@@ -33,6 +33,8 @@ _READ_BUFFER_BYTES = 2048
 _HIGH_WATER_BYTES, _LOW_WATER_BYTES = 65_536, 16_384
 _CLOSE_LINGER_SECONDS = 0.05
 """Between our answer to a close frame and the end of the socket, so that the answer is on its way."""
+_FLOOD_LINGER_SECONDS = 1.0
+"""For who sends far too much, to read our close frame."""
 
 _SUBPROTOCOL = "Sec-WebSocket-Protocol"
 _TEXT, _CLOSE, _PING, _PONG = WSMsgType.TEXT, WSMsgType.CLOSE, WSMsgType.PING, WSMsgType.PONG
@@ -53,6 +55,9 @@ class Client(Protocol):
     def received(self, payload: bytes) -> None:
         """A complete text message. Raises UnicodeDecodeError when it is not UTF-8."""
 
+    def burdened(self) -> None:
+        """A frame that is work and no message by itself: a fragment, a ping or a pong."""
+
     def congested(self) -> None:
         """The peer reads more slowly than it is written to: the write buffer is above its high-water mark."""
 
@@ -66,9 +71,10 @@ class Client(Protocol):
 @dataclass(frozen=True, slots=True)
 class FrameLimits:
     message_max_bytes: int
+    """Of a request's body too."""
     headers_max_bytes: int
     handshake_seconds: float
-    """From accept, or from the first byte of a later request, to a complete request head."""
+    """From accept, or from the first byte of a later request, to a complete request."""
 
 
 class ClientSocket(WSListener):
@@ -107,6 +113,10 @@ class ClientSocket(WSListener):
             return
         self._transport.send_close(code, close_payload(code, reason)[2:])  # type: ignore[arg-type] # plain ints work
         self._begin_closing()
+        if code == CloseCode.FLOOD:
+            # Whatever else comes is not even read, not the answer either.
+            self._transport.underlying_transport.pause_reading()
+            asyncio.get_running_loop().call_later(_FLOOD_LINGER_SECONDS, self.abort)
 
     def abort(self) -> None:
         """End the socket now; what is buffered is lost."""
@@ -206,7 +216,9 @@ class ClientSocket(WSListener):
             return frame.get_payload_as_bytes()
         if kind == _CLOSE:
             self._answer_close(transport, frame)
-        elif kind == _PING:
+            return None
+        self._client.burdened()
+        if kind == _PING:
             self._answer_ping(frame)
         elif kind != _PONG:
             return self._assemble(frame)
