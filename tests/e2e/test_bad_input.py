@@ -2,7 +2,6 @@
 
 import json
 import os
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import websockets
 from websockets.frames import Opcode
 
 from tests.support.client import Client, clients
+from tests.support.frames import frame_bytes
 from tests.support.processes import EmbeddedStack
 from tests.support.waiting import eventually
 
@@ -89,19 +89,6 @@ async def close_after(stack: EmbeddedStack, send: Any) -> Client:
         await send(ann.socket)
         await ann.ended()
     return ann
-
-
-def frame_bytes(opcode: int, data: bytes, *, fin: bool = True, rsv1: bool = False) -> bytes:
-    """A client's frame as RFC 6455 section 5.2 has it, masked with zeros; nothing is checked."""
-    first = opcode | (0x80 if fin else 0) | (0x40 if rsv1 else 0)
-    size = len(data)
-    if size < 126:
-        length = bytes([0x80 | size])
-    elif size < 65_536:
-        length = bytes([0x80 | 126]) + struct.pack("!H", size)
-    else:
-        length = bytes([0x80 | 127]) + struct.pack("!Q", size)
-    return bytes([first]) + length + bytes(4) + data
 
 
 def raw(opcode: int, data: bytes, **options: bool) -> Any:

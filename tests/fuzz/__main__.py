@@ -44,8 +44,9 @@ def fuzz(name: str, seconds: int) -> Outcome:
         subprocess.run(
             [
                 sys.executable, "-m", "tests.fuzz.atheris_target", name, str(corpus),
-                f"-dict={words}", f"-max_total_time={seconds}", f"-max_len={_LONGEST_INPUT_BYTES}", f"-timeout={_SLOWEST_INPUT_SECONDS}",
-                f"-rss_limit_mb={_MEMORY_MAX_MB}", "-print_final_stats=1", f"-artifact_prefix={CORPUS}/find-{name}-",
+                f"-dict={words}", f"-max_len={_LONGEST_INPUT_BYTES}", f"-timeout={_SLOWEST_INPUT_SECONDS}",
+                f"-max_total_time={seconds}", f"-rss_limit_mb={_MEMORY_MAX_MB}", "-print_final_stats=1",
+                f"-artifact_prefix={CORPUS}/find-{name}-",
             ],
             stdout=output, stderr=output, check=False,
             env={key: value for key, value in os.environ.items() if not key.startswith("STUDYROOM_")},

@@ -279,13 +279,13 @@ def key_sets(data: bytes) -> None:
 
 WORDS = (
     "type", "payload", "JoinRoom", "LeaveRoom", "Chat", "CursorMove", "Typing", "Ping", "Authenticate", "room_id",
-    "since", "epoch", "content", "id", "x", "y", "element_id", "is_typing", "token", "profile", "username", "avatar_url",
-    "connections", "room", "user", "connection", "gateway", "with_roster", "lost", "outcome", "members", "revision",
-    "cursor", "gateways", "rooms", "digest", "shard", "limit", "shards", "alg", "kid", "crit", "HS256", "RS256", "none",
-    "sub", "exp", "nbf", "iat", "aud", "iss", "role", "name", "keys", "kty", "crv", "key_ops", "use", "oct", "OKP",
-    "access_token.", "Authorization", "Bearer ", "Cookie", "Origin", "Host", "Sec-WebSocket-Protocol", "session=",
-    "1e999", "-0", "NaN", "Infinity", "null", "true", r"\ud800", r"\u0000", "[[[[[[[[", "$KV.", ".>", ".*", "urn:uuid:",
-    USER,
+    "since", "epoch", "content", "id", "x", "y", "element_id", "is_typing", "token", "profile", "username",
+    "avatar_url", "connections", "room", "user", "connection", "gateway", "with_roster", "lost", "outcome", "members",
+    "revision", "cursor", "gateways", "rooms", "digest", "shard", "limit", "shards", "alg", "kid", "crit", "HS256",
+    "RS256", "none", "sub", "exp", "nbf", "iat", "aud", "iss", "role", "name", "keys", "kty", "crv", "key_ops", "use",
+    "oct", "OKP", "access_token.", "Authorization", "Bearer ", "Cookie", "Origin", "Host", "Sec-WebSocket-Protocol",
+    "session=", "1e999", "-0", "NaN", "Infinity", "null", "true", r"\ud800", r"\u0000", "[[[[[[[[", "$KV.", ".>",
+    ".*", "urn:uuid:", USER,
 )  # fmt: skip
 """What the fuzzers put in here and there."""
 

@@ -14,7 +14,7 @@ from picows import WSFrame, WSMsgType, WSTransport
 from gateway import websocket
 from gateway.app import build_app
 from gateway.framing import Opcode, encode_frame, text_frame
-from gateway.upgrade import AwaitingHead, Handshake, HttpProtocol
+from gateway.upgrade import AwaitedRequests, Handshake, HttpProtocol
 from gateway.websocket import ClientSocket, FrameLimits, WebSocketProtocol, use_fast_transports
 from services.http import HttpServer, listen
 
@@ -31,6 +31,9 @@ class Echo:
     def received(self, payload: bytes) -> None:
         payload.decode()
         self.socket.write(text_frame(payload))
+
+    def burdened(self) -> None:
+        pass
 
     def congested(self) -> None:
         pass
@@ -70,7 +73,7 @@ async def serve(port: int, limits: FrameLimits) -> HttpServer:
     server = HttpServer(
         build_app(with_page=False, routers=[]),
         listen("127.0.0.1", port),
-        http=functools.partial(HttpProtocol, Edge(), limits, AwaitingHead(limits.handshake_seconds)),
+        http=functools.partial(HttpProtocol, Edge(), limits, AwaitedRequests(limits.handshake_seconds)),
         websocket=WebSocketProtocol,
     )
     await server.start()
