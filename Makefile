@@ -93,6 +93,10 @@ fuzz: install ## Fuzz everything that reads what strangers wrote, guided by cove
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
+.PHONY: attacks
+attacks: install ## What others feel while somebody attacks the gateway, attack by attack; minutes
+	@$(BIN)/python -m benchmarks.attacks $(ARGS)
+
 .PHONY: bench
 bench: install ## Measure against the peers, alone on the machine; ARGS="--groups traffic --repeats 1"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/bench.txt
