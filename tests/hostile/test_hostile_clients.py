@@ -12,7 +12,7 @@ from tests.hostile.neighbours import Neighbours
 from tests.hostile.site import Recorder, Site, running_site
 from tests.support.waiting import eventually
 
-SECONDS = 1.0
+SECONDS = 0.5
 
 
 @pytest.fixture(scope="module")
