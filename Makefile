@@ -84,6 +84,19 @@ compose-check: install ## Kill, freeze, cut off and scale the containers of dock
 soak: install ## Random faults under load, judged by the checker; ARGS="--minutes 20 --seed 7"
 	@$(BIN)/python -m tests.faults.soak $(ARGS)
 
+.PHONY: autobahn
+autobahn: install ## The Autobahn test suite against the WebSocket adapter, as a table; needs Docker and the suite's image
+	@$(BIN)/python -m tests.e2e.test_autobahn
+
+.PHONY: fuzz
+fuzz: install ## Fuzz everything that reads what strangers wrote, guided by coverage; ARGS="--minutes 20"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
+	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+.PHONY: attacks
+attacks: install ## What others feel while somebody attacks the gateway, attack by attack; minutes
+	@$(BIN)/python -m benchmarks.attacks $(ARGS)
+
 .PHONY: bench
 bench: install ## Measure against the peers, alone on the machine; ARGS="--groups traffic --repeats 1"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/bench.txt
@@ -135,11 +148,11 @@ env-example: install ## Write .env.example from the settings
 
 .PHONY: lock
 lock: install ## Resolve the dependencies anew into requirements/
-	@for target in runtime dev bench audit; do \
+	@for target in runtime dev fuzz bench audit; do \
 	  case $$target in \
 	    runtime) group= ;; \
 	    dev) group="--group dev" ;; \
-	    bench|audit) group="--group $$target --constraint requirements/dev.txt" ;; \
+	    fuzz|bench|audit) group="--group $$target --constraint requirements/dev.txt" ;; \
 	  esac; \
 	  $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    pyproject.toml $$group -o requirements/$$target.txt || exit 1; \
@@ -156,4 +169,4 @@ hooks: install ## Let git run the checks before each commit
 
 .PHONY: clean
 clean: ## Remove what was installed and what runs left behind
-	@rm -rf $(VENV) gateway/static web/node_modules web/*/dist .studyroom .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) gateway/static web/node_modules web/*/dist .studyroom .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .fuzz

@@ -184,6 +184,11 @@ class Connection:
         if message is not None:
             self._receive(message)
 
+    def burdened(self) -> None:
+        self._messages_left -= 1
+        if self._messages_left < -self._hub.limits.messages_flood:
+            self.close(CloseCode.FLOOD, "too many frames")
+
     def closed(self, code: int) -> None:
         self.open = False
         self.socket = NOWHERE

@@ -10,7 +10,7 @@ from gateway.connection import Connection
 from gateway.framing import PING_FRAME
 from gateway.metrics import GatewayMetrics
 from gateway.settings import GatewaySettings
-from gateway.upgrade import AwaitingHead
+from gateway.upgrade import AwaitedRequests
 from services.memory import Tide, give_back
 from shared.close_codes import CloseCode
 
@@ -27,7 +27,7 @@ class Heartbeat:
         self,
         settings: GatewaySettings,
         connections: Callable[[], Iterable[Connection]],
-        awaiting_head: AwaitingHead,
+        awaited: AwaitedRequests,
         metrics: GatewayMetrics,
     ) -> None:
         self._ping_beats = max(1, round(settings.ping_interval_seconds / SWEEP_SECONDS))
@@ -38,7 +38,7 @@ class Heartbeat:
         self._close_timeout_seconds = settings.close_timeout_seconds
         self._leeway_seconds = settings.jwt_leeway_seconds
         self._connections = connections
-        self._awaiting_head = awaiting_head
+        self._awaited = awaited
         self._metrics = metrics
         self._tide = Tide(at_least=_WORTH_GIVING_BACK)
         self.beat = 0
@@ -47,7 +47,7 @@ class Heartbeat:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             self.beat += 1
-            self._metrics.late_heads.inc(self._awaiting_head.abort_late())
+            self._metrics.late_heads.inc(self._awaited.abort_late())
             now = time.monotonic()
             expired_by = time.time() - self._leeway_seconds
             connections = list(self._connections())

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
-from fastapi import Request, Response, Security
+from fastapi import Path, Request, Response, Security
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 
@@ -17,6 +18,9 @@ from shared.ids import RoomId, UserId, canonical_uuid
 HTTP_BAD_REQUEST, HTTP_NOT_FOUND, HTTP_UNAVAILABLE = 400, 404, 503
 _HTTP_UNAUTHORIZED, _HTTP_FORBIDDEN = 401, 403
 
+
+RoomPath = Annotated[str, Path(json_schema_extra={"format": "uuid"})]
+"""Read by `parse_room`: who may not ask is told that before anything else."""
 
 MODERATOR = "moderator"
 """The `role` of an access token."""

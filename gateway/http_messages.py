@@ -19,6 +19,7 @@ from gateway.http_access import (
     REFUSALS,
     Access,
     HttpRefusal,
+    RoomPath,
     parse_room,
 )
 from services import logs
@@ -46,7 +47,7 @@ class MessagesBody(BaseModel):
 class NewMessage(BaseModel):
     user_id: UserIdField
     username: str = Field(min_length=1, max_length=USERNAME_MAX_CHARS)
-    content: str
+    content: str = Field(json_schema_extra={"minLength": 1, "pattern": r"\S"})
     id: MessageIdField = Field(
         default_factory=new_message_id, description="Chosen by the sender; sending again stores nothing twice."
     )
@@ -67,7 +68,7 @@ def messages_router(
 
     @router.get("/{room_id}/messages", dependencies=[BY_TOKEN, BY_KEY])
     async def history(
-        room_id: str,
+        room_id: RoomPath,
         request: Request,
         response: Response,
         before: Annotated[int | None, Query(ge=1, le=2**63 - 1, description="A `seq`: only older messages.")] = None,
@@ -92,7 +93,7 @@ def messages_router(
         responses={_REPEATED: {"model": ChatPayload}},
         dependencies=[BY_KEY],
     )
-    async def post(room_id: str, message: NewMessage, request: Request, response: Response) -> ChatPayload:
+    async def post(room_id: RoomPath, message: NewMessage, request: Request, response: Response) -> ChatPayload:
         """Say something in a room, in the name of a user. The answer is what is stored: 200 when it was before."""
         who = access.backend(request, response)
         room = parse_room(room_id)

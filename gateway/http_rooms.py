@@ -1,6 +1,7 @@
 """Rooms and rosters over plain HTTP, answered by presence: `/api/v1/rooms`."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Annotated
 
@@ -15,7 +16,7 @@ from gateway.http_access import (
     REFUSALS,
     Access,
     HttpRefusal,
-    parse_room,
+    RoomPath,
     room_not_allowed,
 )
 from gateway.identity import Identity
@@ -27,6 +28,8 @@ from shared.messages import UserPresence
 from shared.presence import Member, RoomsRequest
 
 PAGE_MAX = 1000
+_PLACE = re.compile(r"(\d|[1-5]\d|6[0-3])-([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?", re.ASCII)
+"""The `next` of a page: `<shard>-<room id>`, the last room of the page before; without a room, the shard's first."""
 
 
 class RosterBody(BaseModel):
@@ -59,7 +62,7 @@ def rooms_router(
     router = APIRouter(prefix="/api/v1/rooms", responses=REFUSALS, tags=["rooms"], dependencies=[BY_TOKEN, BY_KEY])
 
     @router.get("/{room_id}/roster")
-    async def roster(room_id: str, request: Request, response: Response) -> RosterBody:
+    async def roster(room_id: RoomPath, request: Request, response: Response) -> RosterBody:
         """Who is in a room. A room in which nobody is has no users."""
         room = access.reader(room_id, request, response)
         subject = subjects.presence_roster(subjects.shard_of(room))
@@ -80,7 +83,7 @@ def rooms_router(
         request: Request,
         response: Response,
         limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 100,
-        after: str | None = None,
+        after: Annotated[str | None, Query(json_schema_extra={"pattern": f"^{_PLACE.pattern}$"})] = None,
     ) -> RoomsBody:
         """Rooms in which somebody is, each once over all pages. What comes and goes meanwhile may be missing.
 
@@ -116,13 +119,13 @@ def _user(member: Member) -> UserPresence:
 
 
 def _place(after: str | None) -> tuple[int, str]:
-    """Where a page begins: `<shard>-<room id>`, the last room of the page before; without a room, the shard's first."""
+    """The shard and the room behind which a page begins. Raises HttpRefusal."""
     if after is None:
         return 0, ""
+    if _PLACE.fullmatch(after) is None:
+        raise HttpRefusal(HTTP_BAD_REQUEST, ErrorCode.INVALID_REQUEST, "after: not the `next` of a page")
     shard, _, room = after.partition("-")
-    if shard.isascii() and shard.isdigit() and int(shard) < subjects.SHARDS:
-        return int(shard), parse_room(room) if room else ""
-    raise HttpRefusal(HTTP_BAD_REQUEST, ErrorCode.INVALID_REQUEST, "after: not the `next` of a page")
+    return int(shard), room
 
 
 def _next(shard: int | None, found: list[RoomBody]) -> str | None:

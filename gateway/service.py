@@ -43,7 +43,7 @@ from gateway.rooms import Rooms
 from gateway.settings import GatewaySettings
 from gateway.shedding import Shedding
 from gateway.under_way import UnderWay
-from gateway.upgrade import AwaitingHead, Handshake, HttpProtocol, Refused
+from gateway.upgrade import AwaitedRequests, Handshake, HttpProtocol, Refused
 from gateway.websocket import FrameLimits, WebSocketProtocol, use_fast_transports
 from gateway.wheel import Wheel
 from services import logs
@@ -142,8 +142,8 @@ class Gateway:
             chassis.tasks,
             renew_lease=self._lease.renew,
         )
-        self._awaiting_head = AwaitingHead(own.handshake_seconds)
-        self._heartbeat = Heartbeat(own, self._connections.values, self._awaiting_head, self.metrics)
+        self._awaited = AwaitedRequests(own.handshake_seconds)
+        self._heartbeat = Heartbeat(own, self._connections.values, self._awaited, self.metrics)
         self._pace = Pace(own.turn_ms / 1000, lambda: self.metrics.traffic.received)
         self._drain = Drain(own, lambda: list(self._connections.values()))
         self._crowd = Crowd()
@@ -198,7 +198,7 @@ class Gateway:
                 ),
             ),
             listener,
-            http=functools.partial(HttpProtocol, self, limits, self._awaiting_head),
+            http=functools.partial(HttpProtocol, self, limits, self._awaited),
             websocket=WebSocketProtocol,
         )
         self._bus.on_reconnected(self._on_reconnected)

@@ -138,7 +138,8 @@ class GatewaySettings(Settings):
     messages_per_second: int = Field(
         100,
         ge=1,
-        description="What one client may send; twice as much for a moment. Who sends ten times more is closed (4500).",
+        description="What one client may send; twice as much for a moment. Who sends ten times more is closed (4500). "
+        "Fragments, pings and pongs count as well.",
     )
     bytes_per_second: int = Field(
         131_072, ge=1024, description="The same in bytes of message text; one message of the full size always passes."

@@ -67,13 +67,11 @@ class Edge(Protocol):
 class HttpProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol with bounds on the request in time and size, a check of its head, and our upgrade."""
 
-    def __init__(
-        self, edge: Edge, limits: FrameLimits, awaiting_head: "AwaitingHead", **uvicorn_arguments: Any
-    ) -> None:
+    def __init__(self, edge: Edge, limits: FrameLimits, awaited: "AwaitedRequests", **uvicorn_arguments: Any) -> None:
         super().__init__(**uvicorn_arguments)
         self._edge = edge
         self._limits = limits
-        self._awaiting_head = awaiting_head
+        self._awaited = awaited
         self._head_bytes = 0
         self._unparsed_bytes = 0
         self._body_bytes = 0
@@ -82,16 +80,16 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
         super().connection_made(transport)
-        self._awaiting_head.add(self)
+        self._awaited.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._awaiting_head.discard(self)
+        self._awaited.discard(self)
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
         self._head_bytes = self._body_bytes = 0
         if not self._refused:
-            self._awaiting_head.add(self)
+            self._awaited.add(self)
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -103,7 +101,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._awaiting_head.discard(self)
+        self._awaited.discard(self)
         self._unparsed_bytes = 0
         if self._refused:
             return
@@ -112,7 +110,7 @@ class HttpProtocol(HttpToolsProtocol):
             if refused is not None:
                 self._refuse_request(refused, midway=self._answering)
                 return
-        self._awaiting_head.add(self)  # for the body
+        self._awaited.add(self)  # for the body
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -128,14 +126,14 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._awaiting_head.discard(self)
+        self._awaited.discard(self)
         if not self._refused:
             super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
         if self._refused or self.transport.is_closing():
             return
-        if self in self._awaiting_head:
+        if self in self._awaited:
             # The parser hands over whole header lines only, and a line may never end.
             self._unparsed_bytes += len(data)
             if self._unparsed_bytes > self._limits.headers_max_bytes + _READ_MAX_BYTES:
@@ -144,7 +142,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().data_received(data)
 
     def handle_websocket_upgrade(self) -> None:
-        self._awaiting_head.discard(self)
+        self._awaited.discard(self)
         if self._refused or self.transport.is_closing():
             return
         headers = self._combined_headers()
@@ -227,7 +225,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._refuse_head()
 
     def _refuse_head(self) -> None:
-        self._awaiting_head.discard(self)
+        self._awaited.discard(self)
         limit = self._limits.headers_max_bytes
         self._edge.request_refused(ErrorCode.HEADERS_TOO_LARGE)
         self.refuse(Refused(431, ErrorCode.HEADERS_TOO_LARGE, f"request head over {limit} bytes"))
@@ -268,8 +266,8 @@ def _handshake_problem(method: bytes, headers: dict[str, str]) -> Refused | None
     return None
 
 
-class AwaitingHead:
-    """Connections that owe a request head, or the body it announced, oldest first. One sweep serves them all."""
+class AwaitedRequests:
+    """Connections that owe a request, or what is left of one, oldest first. One sweep serves them all."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds

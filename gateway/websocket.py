@@ -22,7 +22,7 @@ from picows import (
 )
 from picows.picows import WSProtocol  # type: ignore[attr-defined] # picows ships no stub for it
 
-from gateway.framing import Assembler, Opcode, Violation, close_payload, encode_frame, parse_close
+from gateway.framing import Assembler, Opcode, Violation, close_payload, encode_frame, may_be_sent, parse_close
 from services import logs
 from shared.close_codes import CloseCode
 
@@ -33,6 +33,8 @@ _READ_BUFFER_BYTES = 2048
 _HIGH_WATER_BYTES, _LOW_WATER_BYTES = 65_536, 16_384
 _CLOSE_LINGER_SECONDS = 0.05
 """Between our answer to a close frame and the end of the socket, so that the answer is on its way."""
+_FLOOD_LINGER_SECONDS = 1.0
+"""For who sends far too much, to read our close frame."""
 
 _SUBPROTOCOL = "Sec-WebSocket-Protocol"
 _TEXT, _CLOSE, _PING, _PONG = WSMsgType.TEXT, WSMsgType.CLOSE, WSMsgType.PING, WSMsgType.PONG
@@ -53,6 +55,9 @@ class Client(Protocol):
     def received(self, payload: bytes) -> None:
         """A complete text message. Raises UnicodeDecodeError when it is not UTF-8."""
 
+    def burdened(self) -> None:
+        """A frame that is work and no message by itself: a fragment, a ping or a pong."""
+
     def congested(self) -> None:
         """The peer reads more slowly than it is written to: the write buffer is above its high-water mark."""
 
@@ -70,7 +75,7 @@ class FrameLimits:
     body_max_bytes: int
     """Of a plain HTTP request."""
     handshake_seconds: float
-    """From accept, or from the first byte of a later request, to a complete request head."""
+    """From accept, or from the first byte of a later request, to a complete head, and from there to its end."""
 
 
 class ClientSocket(WSListener):
@@ -109,6 +114,10 @@ class ClientSocket(WSListener):
             return
         self._transport.send_close(code, close_payload(code, reason)[2:])  # type: ignore[arg-type] # plain ints work
         self._begin_closing()
+        if code == CloseCode.FLOOD:
+            # Whatever else comes is not even read, not the answer either.
+            self._transport.underlying_transport.pause_reading()
+            asyncio.get_running_loop().call_later(_FLOOD_LINGER_SECONDS, self.abort)
 
     def abort(self) -> None:
         """End the socket now; what is buffered is lost."""
@@ -127,7 +136,21 @@ class ClientSocket(WSListener):
     info = warning = debug
 
     def error(self, *_: object) -> None:
-        """picows found a broken frame and closes the connection by itself. It tells nobody else."""
+        """picows found a broken frame and closes the connection by itself. It tells nobody else.
+
+        It reads one frame ahead. If the one before was the peer's close frame, that is answered and nothing else: what
+        comes behind it is to be ignored (RFC 6455 section 1.4).
+        """
+        transport = self._transport
+        handshake = transport.close_handshake if transport is not None else None
+        if (
+            transport is not None
+            and handshake is not None
+            and handshake.recv is not None
+            and self.closing_since is None
+        ):
+            code = _number(handshake.recv.code) or CloseCode.NORMAL
+            transport.send_close(code if may_be_sent(code) else CloseCode.PROTOCOL_ERROR, b"")  # type: ignore[arg-type] # plain ints work
         self._begin_closing()
 
     exception = error
@@ -194,7 +217,9 @@ class ClientSocket(WSListener):
             return frame.get_payload_as_bytes()
         if kind == _CLOSE:
             self._answer_close(transport, frame)
-        elif kind == _PING:
+            return None
+        self._client.burdened()
+        if kind == _PING:
             self._answer_ping(frame)
         elif kind != _PONG:
             return self._assemble(frame)

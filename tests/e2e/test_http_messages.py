@@ -155,6 +155,13 @@ def test_a_bad_message_is_told_what_is_wrong(
     assert about in body["message"]
 
 
+@pytest.mark.parametrize("key", [KEY, "another key", ""])
+def test_a_body_larger_than_any_message_is_refused_whoever_sends_it(keyed: EmbeddedStack, room: str, key: str):
+    status, body, _ = post(messages_of(keyed.gateways[0], room), new_message("x" * 65_450), key)
+    assert (status, body["code"]) == (413, "body_too_large")
+    assert "65536" in body["message"]
+
+
 def test_a_message_without_an_id_gets_one(keyed: EmbeddedStack, room: str):
     message = new_message()
     del message["id"]

@@ -1,0 +1,46 @@
+"""HTTP as its own OpenAPI document describes it: requests made from the document, good ones and bad ones."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.processes import EmbeddedStack, ServiceProcess, running, service
+
+API_KEY = "a key for backends in tests"
+EXAMPLES = "25"
+PROGRAM = "from schemathesis.cli import schemathesis; schemathesis()"
+
+
+@pytest.fixture(scope="module")
+def gateway(stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
+    """One to which backends may post."""
+    directory = tmp_path_factory.mktemp("openapi")
+    with running(service("gateway", directory, stack.nats_url, STUDYROOM_GATEWAY_API_KEY=API_KEY)) as process:
+        yield process
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--include-method", "GET"),
+        ("--include-method", "POST", "--header", f"Authorization: Bearer {API_KEY}"),
+        ("--include-method", "POST"),
+    ],
+    ids=["a guest reads", "a backend posts", "a stranger posts"],
+)
+def test_every_answer_is_one_that_the_document_describes(gateway: ServiceProcess, options: tuple[str, ...]):
+    document = gateway.url.replace("ws://", "http://").replace("/ws", "/openapi.json")
+    run = subprocess.run(
+        [
+            sys.executable, "-c", PROGRAM, "run", document, "--checks", "all", "--phases", "coverage,fuzzing",
+            "--max-examples", EXAMPLES, "--generation-database", "none", "--suppress-health-check", "all", "--no-color",
+            *options,
+        ],
+        check=False, capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+
+    assert run.returncode == 0, run.stdout[-8000:] + run.stderr[-2000:]
+    assert gateway.running
+    assert "Traceback" not in gateway.output()
