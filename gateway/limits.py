@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from gateway.settings import GatewaySettings
-
 _BURST_BEATS, _FLOOD_BEATS = 2, 10
 _BEATS_PER_MINUTE = 60
 JOIN_COST = _BEATS_PER_MINUTE
@@ -36,15 +34,3 @@ class Limits:
 
     def __str__(self) -> str:
         return f"{self.messages_per_beat} messages or {self.bytes_per_beat} bytes a second"
-
-
-def limits_of(settings: GatewaySettings) -> Limits:
-    """Heartbeats come once a second: what a client may send in a second is what each gives it."""
-    return Limits(
-        messages_per_beat=settings.messages_per_second,
-        bytes_per_beat=settings.bytes_per_second,
-        bytes_burst=max(2 * settings.bytes_per_second, settings.message_max_bytes),
-        write_buffer_max_bytes=settings.write_buffer_max_bytes,
-        join_parts_per_beat=settings.joins_per_minute,
-        join_parts_burst=settings.joins_per_minute * JOIN_COST,
-    )

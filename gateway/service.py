@@ -29,7 +29,6 @@ from gateway.identity import Authenticator
 from gateway.key_reader import KeyReader
 from gateway.lease import Lease
 from gateway.leaves import Leaves
-from gateway.limits import limits_of
 from gateway.membership import Membership
 from gateway.metrics import GatewayMetrics, Gauges
 from gateway.moderation import Moderation
@@ -78,7 +77,7 @@ class Gateway:
         self._listen = chassis.listen
         self.metrics = GatewayMetrics(chassis.registry)
         self._audit = Audit(chassis.registry)
-        self.limits = limits_of(own)
+        self.limits = own.limits
         self._connections: dict[ConnectionId, Connection] = {}
         self._keys = KeyReader(own.jwks_url, own, self.metrics) if own.jwks_url is not None else None
         self.authenticator = Authenticator(own, self._keys.ring if self._keys is not None else None)

@@ -8,6 +8,7 @@ from pydantic_settings import SettingsConfigDict
 from gateway.addresses import parse_network
 from gateway.guests import GUEST_AUDIENCE
 from gateway.hosts import is_host
+from gateway.limits import JOIN_COST, Limits
 from gateway.origins import ANY, LOCAL_HOSTS, is_origin
 from services.api_keys import check_entries
 from services.settings import CommaSeparated, Settings
@@ -281,3 +282,15 @@ class GatewaySettings(Settings):
             if origin != ANY and not is_origin(origin):
                 raise ValueError("origins are spelled https://host or https://host:port, in lower case")
         return value
+
+    @property
+    def limits(self) -> Limits:
+        """Heartbeats come once a second: what a client may send in a second is what each gives it."""
+        return Limits(
+            messages_per_beat=self.messages_per_second,
+            bytes_per_beat=self.bytes_per_second,
+            bytes_burst=max(2 * self.bytes_per_second, self.message_max_bytes),
+            write_buffer_max_bytes=self.write_buffer_max_bytes,
+            join_parts_per_beat=self.joins_per_minute,
+            join_parts_burst=self.joins_per_minute * JOIN_COST,
+        )
