@@ -32,8 +32,6 @@ class Session:
     clean: bool = False
     """The client ended it, or left its room before."""
     asked: list[Asked] = field(default_factory=list)
-    left: list[float] = field(default_factory=list)
-    """When it said `LeaveRoom`."""
     repeated: set[str] = field(default_factory=set)
     """Ids of chat that was sent here and had been sent before."""
     room: str | None = None
@@ -163,7 +161,6 @@ class Actor:
             case "leave":
                 self.wanted = None
                 self._unanswered.clear()
-                self.session.left.append(time.monotonic())
                 await self._send("LeaveRoom")
             case "chat":
                 await self._say()
@@ -182,10 +179,10 @@ class Actor:
             self._unanswered.clear()
         self.wanted = room
         self._joins += 1
-        asked, payload = Asked(room, at=time.monotonic()), {}
+        asked, payload = Asked(room), {}
         if room in self._known and (self.steady or self.dice.random() < 0.5):
             since, epoch, known = self._known[room]
-            asked, payload = Asked(room, since, epoch, known, asked.at), {"since": since, "epoch": epoch}
+            asked, payload = Asked(room, since, epoch, known), {"since": since, "epoch": epoch}
         self.session.asked.append(asked)
         await self._send("JoinRoom", {"room_id": room, **payload})
 

@@ -1,10 +1,8 @@
 """What must hold in the recorded histories of clients. Pure: it looks at what was recorded, and judges."""
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 from tests.support.chat import (
@@ -14,7 +12,6 @@ from tests.support.chat import (
     View,
     deleted,
     deletion_violations,
-    ends_join,
     existing,
     hole_violations,
     identity_violations,
@@ -41,33 +38,18 @@ class Record:
     """Its joins, in order."""
     repeated: frozenset[str] = frozenset()
     """Ids of chat that it sent again."""
-    left: list[float] = field(default_factory=list)
-    """When it said `LeaveRoom`."""
-    clean: bool = False
-    """The client ended it as the protocol says."""
+    room: str | None = None
+    """Where it is at rest."""
 
 
 @dataclass(frozen=True)
-class Stint:
-    """What came of one `JoinRoom`."""
+class Tenure:
+    """A user was in a room with one connection, without a break, for the whole time."""
 
-    asked: float
-    told: float | None
-    """When it was told that it is in; None: it was not."""
+    user: str
+    room: str
+    since: float
     until: float
-    """It was in for as long at least; infinite when it still is."""
-    ended: str
-    """How: "left", "closed", "lost" or "refused"; empty when it goes on, by itself or with the next `JoinRoom`."""
-
-    @property
-    def is_sure(self) -> bool:
-        """It knew that it was in before it ended."""
-        return self.told is not None and self.told <= self.until
-
-    @property
-    def gone(self) -> float:
-        """When it may have ended, at the earliest."""
-        return self.until if self.is_sure else self.asked
 
 
 @dataclass(frozen=True)
@@ -130,79 +112,16 @@ def _strays(record: Record) -> list[str]:
     return found
 
 
-def stints(record: Record) -> list[tuple[str, Stint]]:
-    """Each with its room."""
-    answers = [
-        time if message["type"] == "JoinedRoom" else None
-        for time, message in zip(record.times, record.log, strict=True)
-        if message["type"] == "JoinedRoom" or ends_join(message)
-    ]
-    found = []
-    for index, (asked, after) in enumerate(pairwise([*record.asked, None])):
-        assert asked is not None
-        left = min((time for time in record.left if time > asked.at), default=math.inf)
-        next_at = after.at if after is not None else math.inf
-        until, ended, told = min(left, next_at), "", None
-        if index < len(answers):
-            told = answers[index]
-        if index < len(answers) and told is None:
-            ended = "refused"
-        elif until < math.inf:
-            goes_on = after is not None and until == next_at and after.room == asked.room
-            ended = "" if goes_on else "left"
-        elif record.closed is not None:
-            # It was there when it heard something for the last time.
-            until = max([asked.at, *record.times[-1:]])
-            ended = "closed" if record.clean else "lost"
-        found.append((asked.room, Stint(asked.at, told, until, ended)))
-    return found
-
-
-def false_leaves(
-    records: Iterable[Record],
-    since: float,
-    *,
-    grace_seconds: float,
-    late_seconds: float,
-    excused: frozenset[int] = frozenset(),
-) -> list[str]:
-    """Nobody is told that someone has left who was there throughout.
-
-    Until `since` everybody knew the truth. `late_seconds`: so much later something may be told than it happened.
-    `excused` are gateways whose members may have been given up.
-    """
-    records = list(records)
-    given_up = {record.user for record in records if record.gateway in excused}
-    found: dict[tuple[str, str], list[Stint]] = defaultdict(list)
-    for record in records:
-        for room, stint in stints(record):
-            found[record.user, room].append(stint)
-    absent = {place: _absences(those, grace_seconds) for place, those in found.items()}
+def false_leaves(records: Iterable[Record], tenures: Iterable[Tenure]) -> list[str]:
+    """Nobody may be told that someone has left who was there throughout."""
+    held = {(tenure.user, tenure.room): tenure for tenure in tenures}
     violations = []
     for record in records:
         for time, room, user in _leaves(record):
-            if time < since or user in given_up or (user, room) not in absent:
-                continue
-            from_ = max(since, time - late_seconds)
-            if not any(gone <= time and back >= from_ for gone, back in absent[user, room]):
+            tenure = held.get((user, room))
+            if tenure is not None and tenure.since <= time <= tenure.until:
                 violations.append(f"{record.user} on gateway {record.gateway} was told that {user} left, who had not")
     return violations
-
-
-def _absences(found: list[Stint], grace_seconds: float) -> list[tuple[float, float]]:
-    """When a user may have been out of a room, from and to: in no other tab, and when lost, not back in time."""
-    told = sorted(stint.told for stint in found if stint.told is not None and stint.is_sure)
-    absences = [(-math.inf, told[0] if told else math.inf)]
-    for stint in found:
-        back_by = stint.gone + (grace_seconds if stint.ended == "lost" else 0)
-        stayed = stint.is_sure and any(_stayed(other, stint.gone, back_by) for other in found)
-        if stint.ended and not stayed:
-            absences.append((stint.gone, next((time for time in told if time > stint.gone), math.inf)))
-    return absences
-
-
-def _stayed(stint: Stint, gone: float, back_by: float) -> bool:
-    return stint.told is not None and stint.is_sure and stint.told <= back_by and stint.until > gone
 
 
 def _leaves(record: Record) -> list[tuple[float, str, str]]:
@@ -313,12 +232,9 @@ def untold_losses(records: Iterable[Record], losses: Iterable[float]) -> list[st
     last = max(losses, default=-math.inf)
     violations = []
     for record in records:
-        inside = [room for room, stint in stints(record) if stint.until == math.inf]
-        violations += [
-            f"{record.user} was not told that the chat of {view.room} was lost"
-            for view in _views(record)[-1:]
-            if view.room in inside and record.times[view.begins] < last
-        ]
+        for view in _views(record)[-1:]:
+            if view.room == record.room and record.times[view.begins] < last:
+                violations += [f"{record.user} was not told that the chat of {view.room} was lost"]
     return violations
 
 

@@ -15,6 +15,7 @@ from tests.faults.checker import (
     Ghost,
     Record,
     Roster,
+    Tenure,
     at_rest,
     chat_at_rest,
     chat_violations,
@@ -24,7 +25,7 @@ from tests.faults.checker import (
     untold_losses,
 )
 from tests.faults.nemesis import Fault, inject
-from tests.faults.system import GIVEN_UP_SECONDS, GONE_SECONDS, GRACE_SECONDS, System
+from tests.faults.system import GIVEN_UP_SECONDS, GONE_SECONDS, System
 from tests.support.chat import Position, Stored, views
 from tests.support.presence import stored_chat
 from tests.support.roster import stays
@@ -35,8 +36,6 @@ _RECOVERY_SECONDS = 2.0
 _WORK_SECONDS = 1.5
 _SETTLING_SECONDS = 30.0
 """After NATS has lost its storage the epoch may change more than once, as both streams are made anew."""
-_LATE_SECONDS = 2.0
-"""So much later than it happened something is told at the most, when nothing is frozen or cut off."""
 _REPLICA_QUESTIONS = 6
 """To a queue group of two: all go to the same one in 3 % of rooms."""
 
@@ -81,7 +80,7 @@ async def play(system: System, actors: list[Actor], faults: list[Fault]) -> Roun
     outcome.convergence_seconds = rested - healthy
     for name, count in _counts(actors).items():
         setattr(outcome, name, count - before[name])
-    _judge(outcome, actors, began, healthy)
+    _judge(outcome, actors, began, healthy, rested)
     stored = await stored_chat_of(system)
     _judge_chat(outcome, actors, began, stored, system.losses)
     return outcome
@@ -187,15 +186,14 @@ def _epoch(actors: list[Actor]) -> str:
 # --- judgement ---------------------------------------------------------------------------------------------
 
 
-def _judge(outcome: Round, actors: list[Actor], began: float, healthy: float) -> None:
+def _judge(outcome: Round, actors: list[Actor], began: float, healthy: float, rested: float) -> None:
     records = [record for actor in actors for record in _records(actor, began)]
     groups = {actor.user: actor.group for actor in actors}
     groups |= {room: actor.group for actor in actors for room in actor.rooms}
     outcome.messages = sum(time_ >= began for record in records for time_ in record.times)
     outcome.violations += spelled(records, groups)
     excused = _excused(outcome.faults)
-    late = _LATE_SECONDS + sum(fault.seconds for fault in outcome.faults)
-    outcome.violations += false_leaves(records, began, grace_seconds=GRACE_SECONDS, late_seconds=late, excused=excused)
+    outcome.violations += false_leaves(records, _tenures(actors, began, rested, excused))
     touched = frozenset(gateway for fault in outcome.faults for gateway in fault.gateways)
     verdict = ghosts(records, _ghosts(outcome.faults, actors, began, healthy), GONE_SECONDS, touched)
     outcome.violations += verdict.violations
@@ -217,11 +215,23 @@ def _records(actor: Actor, since: float) -> list[Record]:
     return [
         Record(
             actor.user, actor.group, session.gateway, session.client.log, session.client.times, session.opened,
-            session.closed, session.asked, frozenset(session.repeated), session.left, session.clean,
+            session.closed, session.asked, frozenset(session.repeated),
+            actor.room if session is actor.session else None,
         )
         for session in actor.sessions
         if session.closed is None or session.closed >= since
     ]  # fmt: skip
+
+
+def _tenures(actors: list[Actor], began: float, rested: float, excused: frozenset[int]) -> list[Tenure]:
+    found = []
+    for actor in actors:
+        session = actor.session
+        if not actor.steady or actor.wanted is None or session is None:
+            continue
+        if session.opened < began and session.gateway not in excused:
+            found.append(Tenure(actor.user, actor.wanted, began, rested))
+    return found
 
 
 def _ghosts(faults: list[Fault], actors: list[Actor], began: float, healthy: float) -> list[Ghost]:

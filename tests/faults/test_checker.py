@@ -13,6 +13,7 @@ from tests.faults.actors import Crowd, crowd
 from tests.faults.checker import (
     Ghost,
     Record,
+    Tenure,
     at_rest,
     chat_at_rest,
     chat_violations,
@@ -61,21 +62,6 @@ def record(*log: dict[str, Any], user: str = ADA, gateway: int = 0) -> Record:
     return Record(user, 0, gateway, list(log), [float(second) for second in range(len(log))], 0.0, None)
 
 
-def ben(
-    *,
-    at: float = 0.0,
-    asked: list[tuple[str, float]] | None = None,
-    log: list[dict[str, Any]] | None = None,
-    left: list[float] | None = None,
-    closed: float | None = None,
-    clean: bool = False,
-) -> Record:
-    """Ben on gateway 1, who was told at this time that he is in the room, and nothing after it."""
-    joins = [Asked(room, at=when) for room, when in asked or [(ROOM, at - 0.5)]]
-    log = log or [joined_room(ROOM, ADA, BEN)]
-    return Record(BEN, 0, 1, log, [at] * len(log), at - 1, closed, joins, left=left or [], clean=clean)
-
-
 def test_a_right_history_has_no_violations():
     fine = record(joined_room(ROOM, ADA), joined(BEN), cursor(BEN), chat(ROOM), left(BEN), joined(BEN), typing(BEN))
     assert spelled([fine], GROUPS) == []
@@ -109,47 +95,10 @@ def test_a_history_that_breaks_the_protocol_is_a_violation(log: list[dict[str, A
     assert spelled([record(*log)], GROUPS)
 
 
-def leaves(*bens: Record, since: float = 0.0, excused: frozenset[int] = frozenset()) -> list[str]:
-    """What is wrong with telling in the third second that he has left."""
-    told = record(joined_room(ROOM, ADA, BEN), chat(ROOM), chat(ROOM), left(BEN))
-    return false_leaves([told, *bens], since, grace_seconds=2.0, late_seconds=1.0, excused=excused)
-
-
 def test_a_leave_of_someone_who_stayed_is_a_violation_and_of_someone_who_did_not_is_none():
-    assert leaves(ben())
-    assert leaves(ben(left=[2.5])) == []
-    assert leaves(ben(left=[4.0]))
-    assert leaves(ben(closed=3.0, clean=True)) == []
-    assert leaves(ben(asked=[(ROOM, -0.5), (ELSEWHERE, 2.5)])) == []
-    assert leaves(ben(asked=[(ROOM, -0.5), (ROOM, 2.5)])), "joining the room again is not leaving it"
-
-
-def test_a_leave_of_someone_who_has_been_back_for_long_is_a_violation():
-    assert leaves(ben(left=[0.5]), ben(at=1.5))
-    assert leaves(ben(left=[0.5]), ben(at=2.5)) == []
-
-
-def test_who_was_lost_and_is_back_in_time_has_not_left():
-    lost = ben(closed=1.0)
-    assert leaves(lost) == []
-    assert leaves(lost, ben(at=1.5))
-    assert leaves(lost, ben(at=2.5)) == []
-
-
-def test_who_leaves_in_one_tab_and_stays_in_another_has_not_left():
-    assert leaves(ben(left=[2.0]), ben())
-    assert leaves(ben(left=[2.0]), ben(left=[2.5])) == []
-
-
-def test_a_join_that_was_refused_may_have_been_carried_out():
-    refused = {"type": "Error", "payload": {"code": "presence_unavailable"}}
-    assert leaves(ben(log=[refused]), since=-1.0) == []
-
-
-def test_a_leave_of_someone_who_may_have_been_given_up_is_none_and_before_all_knew_the_truth_none_is_judged():
-    assert leaves(ben(), excused=frozenset({1})) == []
-    assert leaves(ben(), since=3.5) == []
-    assert leaves(ben(left=[1.9]), ben(at=2.1), since=2.5), "everybody knew that he was back"
+    told = record(joined_room(ROOM, ADA, BEN), left(BEN))
+    assert false_leaves([told], [Tenure(BEN, ROOM, 0.0, 5.0)])
+    assert false_leaves([told], [Tenure(BEN, ROOM, 2.0, 5.0), Tenure(BEN, ELSEWHERE, 0.0, 5.0)]) == []
 
 
 def test_a_ghost_that_is_shown_for_too_long_is_a_violation():
@@ -192,7 +141,7 @@ STORED = {ROOM: {sequence: f"m{sequence}" for sequence in (1, 2, 5, 7, 9)}}
 def heard(*log: dict[str, Any], asked: Asked | None = None, again: str = "") -> Record:
     """A message each second from 110 on."""
     times = [110.0 + second for second in range(len(log))]
-    return Record(ADA, 0, 0, list(log), times, 0.0, None, [asked or Asked(ROOM, at=109.0)], frozenset({again}))
+    return Record(ADA, 0, 0, list(log), times, 0.0, None, [asked or Asked(ROOM)], frozenset({again}), ROOM)
 
 
 def judged(
@@ -267,7 +216,7 @@ def test_not_being_told_that_the_storage_was_lost_is_a_violation():
     assert untold_losses([heard(entered(last=2), line(5))], [110.5])
     assert untold_losses([heard(entered(last=2), line(5), reset(0, "new"))], [110.5]) == []
     assert untold_losses([heard(entered(last=2), line(5))], [50.0]) == []
-    assert untold_losses([replace(heard(entered(last=2), line(5)), left=[110.2])], [110.5]) == []
+    assert untold_losses([replace(heard(entered(last=2), line(5)), room=None)], [110.5]) == []
 
 
 def test_not_being_recovered_is_right_only_where_the_storage_was_lost():

@@ -14,13 +14,12 @@ Stored = dict[str, dict[int, str]]
 
 @dataclass(frozen=True)
 class Asked:
-    """A `JoinRoom`, when the position that it names was known first, and when it was sent."""
+    """A `JoinRoom`, and when the position that it names was known first."""
 
     room: str
     since: int | None = None
     epoch: str | None = None
     known: float = 0.0
-    at: float = 0.0
 
 
 @dataclass
