@@ -14,10 +14,17 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from gateway.outbox import MESSAGE_TYPES, Item, Kind
 from services.metrics import PlainHistogram
+from shared.errors import ErrorCode
 
 _LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _BACKFILL_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+_REQUEST_REFUSALS = (
+    ErrorCode.HOST_NOT_ALLOWED,
+    ErrorCode.RATE_LIMITED,
+    ErrorCode.BODY_TOO_LARGE,
+    ErrorCode.HEADERS_TOO_LARGE,
+)
 _LATENT_KINDS = (Kind.CHAT, Kind.CURSOR, Kind.TYPING)
 
 
@@ -67,6 +74,8 @@ class GatewayMetrics:
             ["code"],
             registry=registry,
         )
+        for code in _REQUEST_REFUSALS:
+            self.requests_refused.labels(code=code)
         self.key_reads = Counter(
             "studyroom_gateway_public_key_reads",
             "Times that the public keys of access tokens were asked for, by result.",
