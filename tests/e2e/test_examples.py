@@ -105,7 +105,7 @@ async def test_what_the_protocol_shows_for_a_page_does_what_it_says(stack: Embed
         page.on("console", lambda message: shown.append(message.text) if message.type == "log" else None)
         with served(EXAMPLES) as site:
             await page.goto(site)  # some page of this machine, since a blank one has no origin
-            await page.evaluate(from_protocol("js", stack, room))
+            await page.add_script_tag(content=from_protocol("js", stack, room))
             await eventually(lambda: "Chat" in shown, "what was said has come back")
     assert shown == ["Welcome", "JoinedRoom", "Chat"]
 
