@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.backend import KEY, SETTINGS
 from tests.support.processes import EmbeddedStack, ServiceProcess, running, service
 
-API_KEY = "a key for backends in tests"
 EXAMPLES = "25"
 PROGRAM = "from schemathesis.cli import schemathesis; schemathesis()"
 
@@ -17,7 +17,9 @@ PROGRAM = "from schemathesis.cli import schemathesis; schemathesis()"
 def gateway(stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
     """One to which backends may post."""
     directory = tmp_path_factory.mktemp("openapi")
-    with running(service("gateway", directory, stack.nats_url, STUDYROOM_GATEWAY_API_KEY=API_KEY)) as process:
+    with running(
+        service("gateway", directory, stack.nats_url, **SETTINGS, STUDYROOM_GATEWAY_REQUESTS_PER_SECOND="0")
+    ) as process:
         yield process
 
 
@@ -25,7 +27,7 @@ def gateway(stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> I
     "options",
     [
         ("--include-method", "GET"),
-        ("--include-method", "POST", "--header", f"Authorization: Bearer {API_KEY}"),
+        ("--include-method", "POST", "--header", f"Authorization: Bearer {KEY}"),
         ("--include-method", "POST"),
     ],
     ids=["a guest reads", "a backend posts", "a stranger posts"],

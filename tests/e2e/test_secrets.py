@@ -15,6 +15,7 @@ from urllib.request import Request, urlopen
 import pytest
 import websockets
 
+from services.api_keys import entry_of
 from tests.support.client import clients
 from tests.support.issuer import AUDIENCE, ISSUER, key_server, rsa_key, sealed, signed
 from tests.support.processes import (
@@ -63,7 +64,8 @@ class Secrets:
             "a token of an unknown key": signed(rsa_key("unknown"), "RS256"),
             "a token for rooms by name": sealed(ours, rooms=[mark("a room")]),
             "nonsense": mark("nonsense"),
-            "a wrong API key": mark("API key"),
+            "an API key": mark("API key"),
+            "a wrong API key": mark("wrong API key"),
             "the address of keys": mark("key"),
             "a dotted nonsense": f"{mark('a')}.{mark('b')}.{mark('c')}",
         }
@@ -79,6 +81,8 @@ def nats_with(password: str, directory: Path) -> NatsServer:
 def environment(secrets: Secrets, keys_url: str) -> dict[str, str]:
     return {
         **secrets.settings,
+        "STUDYROOM_GATEWAY_API_KEYS": entry_of("backend", secrets.shown["an API key"]),
+        "STUDYROOM_GATEWAY_REQUESTS_PER_SECOND": "0",
         "STUDYROOM_LOG_LEVEL": "debug",
         "STUDYROOM_NATS_USER": "operator",
         "STUDYROOM_GATEWAY_JWKS_URL": f"{keys_url}?key={secrets.shown['the address of keys']}",
@@ -158,7 +162,7 @@ async def show_everything(url: str, room: str, secrets: Secrets, told: Told) -> 
 
 def post(url: str, room: str, secrets: Secrets, told: Told) -> None:
     good = json.dumps({"user_id": room, "username": "Ann", "content": "hello"}).encode()
-    for key in (secrets.settings["STUDYROOM_GATEWAY_API_KEY"], secrets.shown["a wrong API key"]):
+    for key in (secrets.shown["an API key"], secrets.shown["a wrong API key"]):
         for body in (good, b'{"user_id": 5}', b"{", b"\xff"):
             ask(f"{http_of(url)}/api/v1/rooms/{room}/messages", told, {"Authorization": f"Bearer {key}"}, body)
 

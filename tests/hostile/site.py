@@ -14,11 +14,15 @@ from nats.aio.msg import Msg
 
 from tests.hostile.stranger import Target
 from tests.support.accounts import options_of, user_of
+from tests.support.backend import SETTINGS as BACKENDS
 from tests.support.processes import NatsServer, ServiceProcess, deployed_nats_server, running, service
 
 SECRET = "a secret for tests, long enough for HS256"
 _SETTINGS = {
-    "STUDYROOM_GATEWAY_API_KEY": "a key that strangers do not have",
+    **BACKENDS,
+    "STUDYROOM_GATEWAY_REQUESTS_PER_SECOND": "0",
+    "STUDYROOM_GATEWAY_HANDSHAKES_PER_SECOND": "0",
+    "STUDYROOM_GATEWAY_ADDRESS_CONNECTIONS_MAX": "0",
     "STUDYROOM_GATEWAY_HANDSHAKE_SECONDS": "2",
     "STUDYROOM_GATEWAY_CLOSE_TIMEOUT_SECONDS": "1",
     "STUDYROOM_GATEWAY_PING_INTERVAL_SECONDS": "1",
@@ -26,12 +30,13 @@ _SETTINGS = {
     "STUDYROOM_GATEWAY_SLOW_SECONDS": "2",
     "STUDYROOM_PRESENCE_GRACE_SECONDS": "1",
 }
-"""Less patience than by default, so that an attack is over soon."""
+"""Less patience than by default, so that an attack is over soon; and no limits that would end it at the door."""
 
 _ID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _ALLOWED = re.compile(
     rf"""chat\.\d+\.{_ID} | room\.\d+\.{_ID}\.(?:chat|cursor|typing|presence\.{_ID})
     | presence\.\d+\.(?:join|leave|roster|complete|compare|rooms|cursors) | presence\.recall | gateways\.load
+    | moderation\..+
     | \$KV\.gateways\.{_ID} | \$KV\.presence\.\d+\.{_ID}\.{_ID}
     | _INBOX\.(?:gateway|presence|provisioner|operator)\..+ | \$JS\.(?:API|ACK|FC|EVENT)\..+""",
     re.VERBOSE,
