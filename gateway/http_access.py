@@ -20,7 +20,8 @@ _HTTP_UNAUTHORIZED, _HTTP_FORBIDDEN = 401, 403
 
 
 RoomPath = Annotated[str, Path(json_schema_extra={"format": "uuid"})]
-"""Read by `parse_room`: who may not ask is told that before anything else."""
+UserPath = Annotated[str, Path(json_schema_extra={"format": "uuid"})]
+"""Read by `parse_room` and `parse_user`: who may not ask is told that before anything else."""
 
 MODERATOR = "moderator"
 """The `role` of an access token."""

@@ -16,6 +16,8 @@ from gateway.http_access import (
     Backend,
     ErrorBody,
     HttpRefusal,
+    RoomPath,
+    UserPath,
     parse_room,
     parse_user,
 )
@@ -52,7 +54,7 @@ class BansBody(BaseModel):
     next: UserId | None = Field(description="To be sent as `after` for the next page; null on the last.")
 
 
-After = Annotated[str | None, Query(description="The `next` of a page.")]
+After = Annotated[str | None, Query(description="The `next` of a page.", json_schema_extra={"format": "uuid"})]
 Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
 
 
@@ -115,18 +117,18 @@ def bans_router(access: Access, audit: Audit, moderation: Moderation, *, deadlin
         return await bans.page(None, after, limit)
 
     @router.get("/{user_id}", responses=_UNKNOWN)
-    async def read_ban(user_id: str, request: Request, response: Response) -> BanBody:
+    async def read_ban(user_id: UserPath, request: Request, response: Response) -> BanBody:
         access.backend(request, response)
         return await bans.one(parse_user(user_id), None)
 
     @router.put("/{user_id}")
-    async def ban(user_id: str, new: NewBan, request: Request, response: Response) -> BanBody:
+    async def ban(user_id: UserPath, new: NewBan, request: Request, response: Response) -> BanBody:
         """Ban a user: connections are closed, and refused until the time is over. Again: it begins anew."""
         who = access.backend(request, response)
         return await bans.put(who, parse_user(user_id), None, new)
 
     @router.delete("/{user_id}", status_code=NO_CONTENT)
-    async def lift_ban(user_id: str, request: Request, response: Response) -> None:
+    async def lift_ban(user_id: UserPath, request: Request, response: Response) -> None:
         """Lift a ban, if there is one."""
         who = access.backend(request, response)
         await bans.lift(who, parse_user(user_id), None)
@@ -143,7 +145,7 @@ def room_bans_router(access: Access, audit: Audit, moderation: Moderation, *, de
 
     @router.get("")
     async def list_bans(
-        room_id: str, request: Request, response: Response, limit: Limit = 100, after: After = None
+        room_id: RoomPath, request: Request, response: Response, limit: Limit = 100, after: After = None
     ) -> BansBody:
         """Users that are banned from this room."""
         room = parse_room(room_id)
@@ -151,19 +153,19 @@ def room_bans_router(access: Access, audit: Audit, moderation: Moderation, *, de
         return await bans.page(room, after, limit)
 
     @router.get("/{user_id}", responses=_UNKNOWN)
-    async def read_ban(room_id: str, user_id: str, request: Request, response: Response) -> BanBody:
+    async def read_ban(room_id: RoomPath, user_id: UserPath, request: Request, response: Response) -> BanBody:
         room = parse_room(room_id)
         access.check_moderates(access.caller(request, response), room)
         return await bans.one(parse_user(user_id), room)
 
     @router.put("/{user_id}")
-    async def ban(room_id: str, user_id: str, new: NewBan, request: Request, response: Response) -> BanBody:
+    async def ban(room_id: RoomPath, user_id: UserPath, new: NewBan, request: Request, response: Response) -> BanBody:
         """Ban a user from the room: connections leave it, and may not join. Again: the time begins anew."""
         who = access.caller(request, response)
         return await bans.put(who, parse_user(user_id), parse_room(room_id), new)
 
     @router.delete("/{user_id}", status_code=NO_CONTENT)
-    async def lift_ban(room_id: str, user_id: str, request: Request, response: Response) -> None:
+    async def lift_ban(room_id: RoomPath, user_id: UserPath, request: Request, response: Response) -> None:
         """Lift a ban, if there is one."""
         who = access.caller(request, response)
         await bans.lift(who, parse_user(user_id), parse_room(room_id))

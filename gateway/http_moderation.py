@@ -23,6 +23,8 @@ from gateway.http_access import (
     Access,
     ErrorBody,
     HttpRefusal,
+    RoomPath,
+    UserPath,
     parse_room,
     parse_user,
 )
@@ -48,7 +50,7 @@ def moderation_router(
         dependencies=[BY_TOKEN, BY_KEY],
     )
     async def delete_message(
-        room_id: str,
+        room_id: RoomPath,
         seq: Annotated[int, Path(ge=1, le=_SEQUENCE_MAX)],
         request: Request,
         response: Response,
@@ -68,7 +70,7 @@ def moderation_router(
                     raise HttpRefusal(HTTP_NOT_FOUND, ErrorCode.NOT_FOUND, str(error)) from error
 
     @router.delete("/rooms/{room_id}/members/{user_id}", status_code=NO_CONTENT, dependencies=[BY_TOKEN, BY_KEY])
-    async def remove_member(room_id: str, user_id: str, request: Request, response: Response) -> None:
+    async def remove_member(room_id: RoomPath, user_id: UserPath, request: Request, response: Response) -> None:
         """Take a user out of a room, on every connection. Whoever is not banned may join again."""
         who = access.caller(request, response)
         target = Target(Kind.REMOVE, parse_user(user_id), room := parse_room(room_id))
@@ -78,7 +80,7 @@ def moderation_router(
                 await moderation.order(target, Order(by=str(who)), ttl_seconds=ORDER_SECONDS)
 
     @router.post("/users/{user_id}/disconnect", status_code=NO_CONTENT, dependencies=[BY_KEY])
-    async def disconnect_user(user_id: str, request: Request, response: Response) -> None:
+    async def disconnect_user(user_id: UserPath, request: Request, response: Response) -> None:
         """Close every connection of a user, with a code that says not to come back unasked."""
         who = access.backend(request, response)
         target = Target(Kind.DISCONNECT, parse_user(user_id))

@@ -13,12 +13,13 @@ import jwt
 import pytest
 import websockets
 
+from services.api_keys import entry_of
+from tests.support.backend import KEY
 from tests.support.client import clients
 from tests.support.processes import EmbeddedStack, ServiceProcess, running, service
 from tests.support.waiting import eventually, http_get
 
 SECRET = "a secret for tests, long enough for HS256"
-API_KEY = "a key for tests only"
 BODY_MAX_BYTES = 4096
 
 
@@ -30,7 +31,7 @@ def gateway(stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> I
         tmp_path_factory.mktemp("stingy"),
         stack.nats_url,
         STUDYROOM_GATEWAY_JWT_SECRET=SECRET,
-        STUDYROOM_GATEWAY_API_KEY=API_KEY,
+        STUDYROOM_GATEWAY_API_KEYS=entry_of("backend", KEY),
         STUDYROOM_GATEWAY_USER_CONNECTIONS_MAX="2",
         STUDYROOM_GATEWAY_JOINS_PER_MINUTE="3",
         STUDYROOM_GATEWAY_IDLE_SECONDS="2",
@@ -175,7 +176,7 @@ def post(size: int | str, *, chunked: bool = False) -> bytes:
     length = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {size}"
     return (
         f"POST /api/v1/rooms/{uuid4()}/messages HTTP/1.1\r\nHost: localhost\r\n"
-        f"Authorization: Bearer {API_KEY}\r\nContent-Type: application/json\r\n{length}\r\n\r\n"
+        f"Authorization: Bearer {KEY}\r\nContent-Type: application/json\r\n{length}\r\n\r\n"
     ).encode()
 
 

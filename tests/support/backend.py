@@ -20,6 +20,7 @@ OLD_KEY, KEY = new_api_key(), new_api_key()
 SETTINGS: dict[str, Any] = {
     "STUDYROOM_GATEWAY_API_KEYS": ",".join([entry_of("backend-2025", OLD_KEY), entry_of("backend-2026", KEY)]),
     "STUDYROOM_GATEWAY_JWT_SECRET": SECRET,
+    "STUDYROOM_GATEWAY_REQUESTS_PER_SECOND": "0",  # tests ask faster than people
 }
 
 Json = dict[str, Any]
