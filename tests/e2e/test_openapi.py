@@ -17,9 +17,7 @@ PROGRAM = "from schemathesis.cli import schemathesis; schemathesis()"
 def gateway(stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
     """One to which backends may post."""
     directory = tmp_path_factory.mktemp("openapi")
-    with running(
-        service("gateway", directory, stack.nats_url, **SETTINGS, STUDYROOM_GATEWAY_REQUESTS_PER_SECOND="0")
-    ) as process:
+    with running(service("gateway", directory, stack.nats_url, **SETTINGS)) as process:
         yield process
 
 
