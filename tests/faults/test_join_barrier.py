@@ -83,7 +83,7 @@ async def lead(server: NatsServer, stream: str) -> None:
         await eventually(leads, f"{server.name} leads {stream}", 30)
 
 
-JOINS = {"STUDYROOM_GATEWAY_JOINS_PER_MINUTE": "100000"}
+EAGER = {"STUDYROOM_GATEWAY_JOINS_PER_MINUTE": "100000"}
 
 
 @dataclass
@@ -168,9 +168,9 @@ async def test_no_event_is_missed_when_500_fresh_rooms_are_joined_over_slow_rout
         started: list[ServiceProcess] = [
             service("provisioner", tmp_path, near_url, STUDYROOM_STORAGE_REPLICAS="3"),
             service("presence", tmp_path, near_url),
-            service("gateway", tmp_path, near_url, **JOINS),
-            service("gateway", tmp_path, far_url, **JOINS),
-            service("gateway", tmp_path, far_url, **JOINS),
+            service("gateway", tmp_path, near_url, **EAGER),
+            service("gateway", tmp_path, far_url, **EAGER),
+            service("gateway", tmp_path, far_url, **EAGER),
         ]
         near, far, broken = started[2:]
         broken.command = [sys.executable, str(WITHOUT_BARRIER), "gateway"]
