@@ -270,8 +270,13 @@ def _own(table: Table) -> list[str]:
     say("quiet chat, two gateways | p50", _mid(chat, "p50_us"), 3, " ms")
     say("quiet chat, two gateways | p99", _mid(chat, "p99_us"), 15, " ms")
     say("idle connection | gateway RSS", _mid(table["idle, 19000"][OURS], "kb_per_connection"), 12, " KB")
-    first, last = (_mid(table[GROWTH[index].name][OURS], "cpu_us_per_delivery") for index in (0, -1))
-    say("cost growth ×1 → ×8 | CPU per delivery", last / first if first and last else None, 1.1)
+    grown = [table[GROWTH[index].name][OURS] for index in (0, -1)]
+    label = "cost growth ×1 → ×8 | CPU per delivery"
+    if (failure := next(filter(None, map(_failure, grown)), None)) is not None:
+        lines.append(f"| {label} | {failure} | | | ≤ 1.1 not shown |")
+    else:
+        first, last = (_mid(rows, "cpu_us_per_delivery") for rows in grown)
+        say(label, last / first if first and last else None, 1.1)
     for shape in STUDY_ROOMS:
         one, two = (_mid(table[shape.name][f"studyroom, {count} gateways"], "cpu_us_per_delivery") for count in (1, 2))
         say(f"two gateways against one, {shape.name} | CPU per delivery", two / one if one and two else None, 1.25)
