@@ -1,9 +1,9 @@
 """Under load, fewer and larger turns of the event loop.
 
 A loop that sleeps until the next message wakes up for each one: at thousands of messages a second the wake-ups cost as
-much as the reading . So while much comes in, the loop takes its turns at a fixed pace
-and finds in each all that has come since the last one, like a network card that moderates its interrupts. Nothing
-waits longer than one turn for it, and as soon as the work of a turn fills its time, no time is waited at all.
+much as the reading. So while much comes in, the loop takes its turns at a fixed pace and finds in each all that has
+come since the last one, like a network card that moderates its interrupts. Nothing waits longer than one turn for it,
+and as soon as the work of a turn fills its time, no time is waited at all.
 """
 
 import asyncio

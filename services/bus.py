@@ -1,8 +1,9 @@
-"""The connection to NATS. The only module that knows the vendor; its errors are translated here, once.
+"""The connection to NATS. With `services.nats_client` the only module that knows the vendor.
+
+The vendor's errors are translated here, once.
 
 nats-py's defaults are set on purpose (docs/decisions/0003): reconnecting never ends and is jittered, a frozen
-server is noticed within three pings, nothing is kept for later while disconnected, receive queues are small and
-their drops are counted.
+server is noticed within three pings, nothing is kept for later while disconnected, and nothing is queued for handlers.
 """
 
 import asyncio
@@ -178,10 +179,11 @@ class Bus:
     async def close(self) -> None:
         """Send what is waiting, if NATS is there, and close. Safe to call twice."""
         self._closing = True
-        try:
-            await self.flush(1.0)
-        except BusError:
-            log.warning("closing without a last flush", unsent_bytes=self.pending_bytes)
+        if self.connected:
+            try:
+                await self.flush(1.0)
+            except BusError:
+                log.warning("closing without a last flush", unsent_bytes=self.pending_bytes)
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._client.close()
