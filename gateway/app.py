@@ -25,8 +25,20 @@ _REFUSED_AT_THE_DOOR: dict[int | str, dict[str, Any]] = {
 """Answered before a request comes to the app (`gateway.door`)."""
 
 
+class _App(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """Without 422, which FastAPI adds wherever something can be invalid: that is answered with 400 here."""
+        document = super().openapi()
+        for operations in document["paths"].values():
+            for operation in operations.values():
+                operation["responses"].pop("422", None)
+        for unused in ("HTTPValidationError", "ValidationError"):
+            document["components"]["schemas"].pop(unused, None)
+        return document
+
+
 def build_app(*, with_page: bool, routers: Iterable[APIRouter]) -> FastAPI:
-    app = FastAPI(title="studyroom gateway", docs_url=None, redoc_url=None, responses=_REFUSED_AT_THE_DOOR)
+    app = _App(title="studyroom gateway", docs_url=None, redoc_url=None, responses=_REFUSED_AT_THE_DOOR)
     for router in routers:
         app.include_router(router)
 

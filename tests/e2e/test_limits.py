@@ -33,7 +33,7 @@ def gateway(stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> I
         STUDYROOM_GATEWAY_JWT_SECRET=SECRET,
         STUDYROOM_GATEWAY_API_KEYS=entry_of("backend", KEY),
         STUDYROOM_GATEWAY_USER_CONNECTIONS_MAX="2",
-        STUDYROOM_GATEWAY_JOINS_PER_MINUTE="3",
+        STUDYROOM_GATEWAY_JOINS_PER_MINUTE="12",
         STUDYROOM_GATEWAY_IDLE_SECONDS="2",
         STUDYROOM_GATEWAY_REQUESTS_PER_SECOND="5",
         STUDYROOM_GATEWAY_BODY_MAX_BYTES=str(BODY_MAX_BYTES),
@@ -120,22 +120,22 @@ async def test_handshakes_beyond_the_rate_are_asked_to_come_back_and_those_who_a
 
 async def test_who_joins_too_often_is_refused_stays_where_it_is_and_may_again_later(gateway: ServiceProcess):
     async with clients(gateway.url) as (ann,):
-        rooms = [str(uuid4()) for _ in range(4)]
-        for room in rooms[:3]:
+        rooms = [str(uuid4()) for _ in range(13)]
+        for room in rooms[:-1]:
             await ann.join(room)
-        await ann.send("JoinRoom", {"room_id": rooms[3]})
+        await ann.send("JoinRoom", {"room_id": rooms[-1]})
         error = (await ann.next())["payload"]
         assert error["code"] == "rate_limited"
-        await ann.chat("still in the third")
-        assert (await ann.expect("Chat"))["content"] == "still in the third"
+        await ann.chat("still in the last")
+        assert (await ann.expect("Chat"))["content"] == "still in the last"
 
         async def may_join() -> bool:
-            await ann.send("JoinRoom", {"room_id": rooms[3]})
+            await ann.send("JoinRoom", {"room_id": rooms[-1]})
             while (message := await ann.next())["type"] not in {"JoinedRoom", "Error"}:
                 pass
             return bool(message["type"] == "JoinedRoom")
 
-        await eventually(may_join, "a third of a minute has passed", 40)
+        await eventually(may_join, "a twelfth of a minute has passed", 20)
     async with clients(gateway.url) as (again,):  # whoever connects anew begins anew
         await again.join(rooms[0])
 

@@ -149,6 +149,7 @@ async def test_presence_told_to_stop_finishes_the_requests_it_has_taken(
     unanswered = gateway.metric('studyroom_gateway_join_duration_seconds_count{result="unavailable"}')
     for client in joining:
         await client.drop()
+    gateway.stop()
     successor.stop()
 
     assert unanswered == 0

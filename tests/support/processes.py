@@ -52,8 +52,15 @@ class Process:
         return self.popen is not None and self.popen.poll() is None
 
     def signal(self, number: signal.Signals) -> None:
+        """With SIGSTOP it stands still on return: of several threads one is told first, and the others may go on."""
         assert self.popen is not None
         self.popen.send_signal(number)
+        if number == signal.SIGSTOP and self.running:
+            wait_until(self._stands_still, f"{self.name} stands still")
+
+    def _stands_still(self) -> bool:
+        threads = Path(f"/proc/{self.pid}/task").glob("*/stat")
+        return all(thread.read_text().rpartition(")")[2].split()[0] in "TZ" for thread in threads)
 
     def wait(self, deadline_seconds: float = 30.0) -> int:
         """The exit status."""
