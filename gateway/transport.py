@@ -12,8 +12,6 @@ from typing import Any, Protocol
 
 HIGH_WATER_BYTES, LOW_WATER_BYTES = 65_536, 16_384
 _PARTS_PER_WRITE = 256
-_READS_PER_TURN = 8
-"""Who sends without end is read on in the next turn of the loop, so that others have their turn."""
 
 
 class Reader(Protocol):
@@ -81,22 +79,19 @@ class SocketTransport:
             self._loop.add_reader(self._socket, self._readable)
 
     def _readable(self) -> None:
+        """Once in each turn of the loop: there is another one while there is more, and others have theirs between."""
         reader = self._reader
-        for _ in range(_READS_PER_TURN):
-            buffer = reader.get_buffer(-1)
-            try:
-                size = self._socket.recv_into(buffer)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                self._end(error)
-                return
-            if size == 0:
-                self.close()
-                return
+        try:
+            size = self._socket.recv_into(reader.get_buffer(-1))
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._end(error)
+            return
+        if size:
             reader.buffer_updated(size)
-            if size < len(buffer) or not self._reading:
-                return
+        else:
+            self.close()
 
     # --- writing ------------------------------------------------------------------------------------------
 
