@@ -210,7 +210,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _decide(self, headers: dict[str, str]) -> Client | Refused:
         if (problem := _handshake_problem(self.parser.get_method(), headers)) is not None:
             return problem
-        if self._answering:
+        if self._answering or self.transport.get_write_buffer_size() > 0:
             return Refused(400, ErrorCode.BAD_HANDSHAKE, "an upgrade must wait for the answers to earlier requests")
         try:
             target = urlsplit(self.url.decode("latin-1"))

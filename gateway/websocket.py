@@ -23,6 +23,7 @@ from picows import (
 from picows.picows import WSProtocol  # type: ignore[attr-defined] # picows ships no stub for it
 
 from gateway.framing import Assembler, Opcode, Violation, close_payload, encode_frame, may_be_sent, parse_close
+from gateway.transport import SocketTransport
 from services import logs
 from shared.close_codes import CloseCode
 
@@ -30,7 +31,6 @@ log = logs.get(__name__)
 
 _FAULT = "a connection failed on our side"
 _READ_BUFFER_BYTES = 2048
-_HIGH_WATER_BYTES, _LOW_WATER_BYTES = 65_536, 16_384
 _CLOSE_LINGER_SECONDS = 0.05
 """Between our answer to a close frame and the end of the socket, so that the answer is on its way."""
 _FLOOD_LINGER_SECONDS = 1.0
@@ -162,7 +162,6 @@ class ClientSocket(WSListener):
         # The heads of the handshake have done their work; kept, they are 2 KB for each connection.
         del transport.request.headers
         del transport.response.headers
-        transport.underlying_transport.set_write_buffer_limits(_HIGH_WATER_BYTES, _LOW_WATER_BYTES)
         self.write = transport.underlying_transport.write
         try:
             self._client.opened(self)
@@ -297,21 +296,23 @@ class WebSocketProtocol(WSProtocol):  # type: ignore[misc] # picows ships no stu
         self._server_state.connections.discard(self)
         super().connection_lost(exc)
 
-    def take_over(self, transport: Any, key: str, subprotocol: str | None) -> None:
-        """Answer the upgrade and own the transport from now on. `key`: the request's `Sec-WebSocket-Key`.
+    def take_over(self, http: Any, key: str, subprotocol: str | None) -> None:
+        """Answer the upgrade and own the socket of the transport `http` from now on. That has written everything.
 
-        `subprotocol`: of those that were offered the one that is spoken.
+        `key`: the request's `Sec-WebSocket-Key`. `subprotocol`: of those that were offered the one that is spoken.
 
         picows parses a request head too. It gets a short one, made of what was checked before, so its own limits on
         size and spelling do not matter.
         """
+        transport = SocketTransport(asyncio.get_running_loop(), http.get_extra_info("socket").dup(), self)
         self.connection_made(transport)
         selected = f"{_SUBPROTOCOL}: {subprotocol}\r\n" if subprotocol is not None else ""
         self._feed(
             "GET / HTTP/1.1\r\nHost: gateway\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{selected}\r\n".encode("latin-1")
         )
-        transport.set_protocol(self)
+        http.close()
+        transport.resume_reading()
 
     def _feed(self, data: bytes) -> None:
         view = memoryview(data)
