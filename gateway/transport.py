@@ -173,7 +173,9 @@ class SocketTransport:
         self._loop.call_soon(self._tell_end, error)
 
     def _tell_end(self, error: OSError | None) -> None:
+        reader = self._reader
+        del self._reader  # it knows us too: what it holds is given back now, not when the collector comes by
         try:
-            self._reader.connection_lost(error)
+            reader.connection_lost(error)
         finally:
             self._socket.close()

@@ -1,7 +1,9 @@
 """`gateway.transport` on a pair of real sockets, in the event loop the gateway runs in."""
 
 import asyncio
+import gc
 import socket
+import weakref
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -174,6 +176,19 @@ async def test_abort_ends_at_once_and_leaves_the_rest_unwritten(pair: Pair) -> N
     heard = await pair.read_all()
     assert len(heard) < len(b"".join(parts))
     assert b"".join(parts).startswith(heard)
+
+
+async def test_what_the_reader_holds_is_given_back_at_the_end_without_the_collector(pair: Pair) -> None:
+    reader = weakref.ref(pair.reader)
+    gc.disable()
+    try:
+        pair.transport.abort()
+        await pair.ended()
+        pair.reader = Reader()
+        await eventually(lambda: reader() is None, "the reader is gone")
+    finally:
+        gc.enable()
+    pair.reader.ended_with.append(None)  # for the fixture
 
 
 async def test_nothing_that_is_written_is_changed_by_a_close_that_comes_twice(pair: Pair) -> None:
