@@ -8,6 +8,14 @@ from tests.support.compose import Project, need
 from tests.support.processes import EmbeddedStack, NatsServer, embedded_stack, nats_server, running
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What runs in one process when `make test` runs two: a folder, and all that shares the containers."""
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        in_containers = item.path.name in {"test_compose.py", "test_containers.py"}
+        item.add_marker(pytest.mark.xdist_group("containers" if in_containers else folder))
+
+
 @pytest.fixture
 def room() -> str:
     """A room nobody else uses."""
