@@ -12,11 +12,11 @@ from uuid import uuid4
 import jwt
 from websockets.exceptions import InvalidStatus
 
-from services.api_keys import entry_of, new_api_key
+from services.api_keys import entry_of
 from tests.support.client import Client
 
 SECRET = "a secret for tests, long enough for HS256"
-OLD_KEY, KEY = new_api_key(), new_api_key()
+OLD_KEY, KEY = "studyroom_the_key_of_2025_for_tests", "studyroom_the_key_of_2026_for_tests"
 SETTINGS: dict[str, Any] = {
     "STUDYROOM_GATEWAY_API_KEYS": ",".join([entry_of("backend-2025", OLD_KEY), entry_of("backend-2026", KEY)]),
     "STUDYROOM_GATEWAY_JWT_SECRET": SECRET,
