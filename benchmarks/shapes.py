@@ -11,7 +11,7 @@ from benchmarks.servers import Running, Server
 P99_BOUND_US = 100_000
 _DELIVERED_SHARE = 0.97
 """Of what was due within the window; the rest is on its way, or the server has fallen behind."""
-_LADDER_STEP, _FINEST_STEP = 1.3, 1.05
+_LADDER_STEP, _FINEST_STEP = 1.3, 1.1
 
 Row = dict[str, Any]
 
@@ -95,7 +95,7 @@ GROWTH = [Traffic(f"study rooms ×{factor}, 5 Hz", 100 * factor, 8, 8, 5) for fa
 def climb(
     step: Callable[[float], Traffic], first: float, measure: Callable[[Traffic], Row], *, conflates: bool
 ) -> Iterator[Row]:
-    """Measure steps, each 1.3 times the one before, while the server keeps up, and then twice between the last two.
+    """Measure steps, each 1.3 times the one before, while the server keeps up, and then between the last two.
 
     A step counts as too high when it was so twice: one disturbance of the machine must not end the climb.
     """
