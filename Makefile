@@ -65,8 +65,8 @@ up: install page-if-possible ## Run the whole system here; ARGS="--gateways 2" p
 	@$(BIN)/studyroom up $(ARGS)
 
 .PHONY: test
-test: install web-install page-if-possible ## Run all tests; ARGS="-k name" passes options on
-	@$(BIN)/python -m pytest $(ARGS)
+test: install web-install page-if-possible ## Run all tests, two at a time; ARGS="-k name" passes options on
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 .PHONY: test-quick
 test-quick: install ## Only the tests that start no process
@@ -84,6 +84,19 @@ compose-check: install ## Kill, freeze, cut off and scale the containers of dock
 soak: install ## Random faults under load, judged by the checker; ARGS="--minutes 20 --seed 7"
 	@$(BIN)/python -m tests.faults.soak $(ARGS)
 
+.PHONY: autobahn
+autobahn: install ## The Autobahn test suite against the WebSocket adapter, as a table; needs Docker and the suite's image
+	@$(BIN)/python -m tests.e2e.test_autobahn
+
+.PHONY: fuzz
+fuzz: install ## Fuzz everything that reads what strangers wrote, guided by coverage; ARGS="--minutes 20"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
+	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+.PHONY: attacks
+attacks: install ## What others feel while somebody attacks the gateway, attack by attack; minutes
+	@$(BIN)/python -m benchmarks.attacks $(ARGS)
+
 .PHONY: bench
 bench: install ## Measure against the peers, alone on the machine; ARGS="--groups traffic --repeats 1"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/bench.txt
@@ -100,6 +113,7 @@ check: install ## Format, lint, types, import contracts, dead code, generated fi
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/vulture
 	@$(BIN)/studyroom settings | diff - .env.example || { echo "run make env-example"; exit 1; }
+	@$(BIN)/studyroom asyncapi | diff - docs/asyncapi.json || { echo "run make schema"; exit 1; }
 	@$(MAKE) --no-print-directory web-check
 	@$(BIN)/python -m monitoring.dashboards --check && $(BIN)/python -m monitoring.slos --check
 	@echo "all checks passed"
@@ -108,6 +122,7 @@ check: install ## Format, lint, types, import contracts, dead code, generated fi
 web-check: install web-install ## The same for web/, with the size of the client and the types made from the contract
 ifneq ($(NPM),)
 	@$(BIN)/studyroom schema | npm run --silent --prefix web/client generate -- --check
+	@node web/client/scripts/check-asyncapi.mjs docs/asyncapi.json
 	@npm run --silent --prefix web check
 endif
 
@@ -117,7 +132,8 @@ format: install ## Format the code and mend what ruff can mend
 	@$(BIN)/ruff check -q --fix .
 
 .PHONY: schema
-schema: install web-install ## Write the client protocol, as JSON Schema and as TypeScript, into web/client
+schema: install web-install ## Write the client protocol: as AsyncAPI into docs, as JSON Schema and TypeScript into web/client
+	@$(BIN)/studyroom asyncapi > docs/asyncapi.json
 ifneq ($(NPM),)
 	@$(BIN)/studyroom schema | npm run --silent --prefix web/client generate
 endif
@@ -132,15 +148,20 @@ env-example: install ## Write .env.example from the settings
 
 .PHONY: lock
 lock: install ## Resolve the dependencies anew into requirements/
-	@for target in runtime dev bench; do \
+	@for target in runtime dev fuzz bench audit; do \
 	  case $$target in \
 	    runtime) group= ;; \
 	    dev) group="--group dev" ;; \
-	    bench) group="--group bench --constraint requirements/dev.txt" ;; \
+	    fuzz|bench|audit) group="--group $$target --constraint requirements/dev.txt" ;; \
 	  esac; \
 	  $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    pyproject.toml $$group -o requirements/$$target.txt || exit 1; \
 	done
+
+.PHONY: audit
+audit: install ## Ask advisory services about all that is locked; fails on a known vulnerability, not when nobody answers
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/audit.txt
+	@$(BIN)/python -m tests.project.audit
 
 .PHONY: hooks
 hooks: install ## Let git run the checks before each commit
@@ -148,4 +169,4 @@ hooks: install ## Let git run the checks before each commit
 
 .PHONY: clean
 clean: ## Remove what was installed and what runs left behind
-	@rm -rf $(VENV) gateway/static web/node_modules web/*/dist .studyroom .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) gateway/static web/node_modules web/*/dist .studyroom .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .fuzz

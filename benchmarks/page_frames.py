@@ -19,10 +19,10 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from playwright.async_api import CDPSession, Page, async_playwright, expect
+from playwright.async_api import CDPSession, Page, expect
 
 from gateway.page import DIRECTORY
-from tests.support.browser import CHROMIUM, CHROMIUM_ARGUMENTS, LAPTOP, Person, page_address
+from tests.support.browser import Visitors, chromium
 from tests.support.processes import embedded_stack, running
 
 MOVES_PER_SECOND = 20
@@ -51,7 +51,7 @@ class Mover:
         address = urlsplit(self.gateway)
         reader, writer = await asyncio.open_connection(address.hostname, address.port)
         writer.write(
-            b"GET /ws?username=Mover HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"GET /ws?username=Mover HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
         )
         await reader.readuntil(b"\r\n\r\n")
@@ -125,11 +125,8 @@ async def _run(people: int, seconds: float) -> None:
     async with AsyncExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory())
         system = stack.enter_context(running(embedded_stack(Path(directory), gateways=1, presence=1)))
-        playwright = await stack.enter_async_context(async_playwright())
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
-        person = Person(await (await browser.new_context(viewport=LAPTOP)).new_page())
-        await person.page.goto(page_address(system.gateways[0], room))
-        await person.enter("Ada")
+        browser = await stack.enter_async_context(chromium())
+        person = await Visitors(browser).enter(system.gateways[0], room, "Ada")
         print("alone, nothing moves:")
         await _measure(person.page, seconds)
         movers = [asyncio.create_task(Mover(system.gateways[0], room).run()) for _ in range(people)]
@@ -140,7 +137,6 @@ async def _run(people: int, seconds: float) -> None:
         for mover in movers:
             mover.cancel()
         await asyncio.gather(*movers, return_exceptions=True)
-        await browser.close()
 
 
 def main() -> None:

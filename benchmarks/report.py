@@ -124,7 +124,7 @@ def _saturation(table: Table) -> list[str]:
         "",
         "## Saturation",
         "",
-        "The most with p99 under 100 ms and everything (of cursors the newest of everyone) delivered, in steps of 1.3.",
+        "The most with p99 under 100 ms and everything (of cursors the newest of everyone) delivered, within 14 %.",
         "",
         "| server | big room, deliveries/s | messages/s | study rooms at 20 Hz, rooms of 8 | deliveries/s |",
         "| --- | --- | --- | --- | --- |",

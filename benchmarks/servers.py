@@ -94,6 +94,9 @@ class Studyroom:
         environment = {
             "STUDYROOM_GATEWAY_MESSAGES_PER_SECOND": "1000000",
             "STUDYROOM_GATEWAY_BYTES_PER_SECOND": "1000000000",
+            # And all come from one address.
+            "STUDYROOM_GATEWAY_ADDRESS_CONNECTIONS_MAX": "0",
+            "STUDYROOM_GATEWAY_HANDSHAKES_PER_SECOND": "0",
         }
         ports = list(range(port, port + self.gateways))
         return Start([*command, "--data-dir", str(data)], environment, ports, data / "stack.json")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import sqrt
 from typing import Any
 
 from benchmarks.generator import Failed, Generator, Outcome
@@ -10,7 +11,7 @@ from benchmarks.servers import Running, Server
 P99_BOUND_US = 100_000
 _DELIVERED_SHARE = 0.97
 """Of what was due within the window; the rest is on its way, or the server has fallen behind."""
-_LADDER_STEP = 1.3
+_LADDER_STEP, _FINEST_STEP = 1.3, 1.1
 
 Row = dict[str, Any]
 
@@ -94,18 +95,33 @@ GROWTH = [Traffic(f"study rooms ×{factor}, 5 Hz", 100 * factor, 8, 8, 5) for fa
 def climb(
     step: Callable[[float], Traffic], first: float, measure: Callable[[Traffic], Row], *, conflates: bool
 ) -> Iterator[Row]:
-    """Measure steps, each 1.3 times the one before, for as long as the server keeps up."""
-    size = first
-    while True:
-        traffic = step(size)
+    """Measure steps, each 1.3 times the one before, while the server keeps up, and then between the last two.
+
+    A step counts as too high when it was so twice: one disturbance of the machine must not end the climb.
+    """
+    kept_size, factor, narrowing = first / _LADDER_STEP, _LADDER_STEP, False
+    while factor > _FINEST_STEP:
+        size = kept_size * factor
+        row = _kept_up_in(2, step(size), measure, conflates=conflates)
+        if row is not None:
+            yield {**row, "size": size}
+            kept_size = size
+        narrowing = narrowing or row is None
+        if kept_size < first:
+            return
+        if narrowing:
+            factor = sqrt(factor)
+
+
+def _kept_up_in(tries: int, traffic: Traffic, measure: Callable[[Traffic], Row], *, conflates: bool) -> Row | None:
+    for _ in range(tries):
         try:
             row = measure(traffic)
         except Failed:
-            return
-        if not kept_up(row, conflates=conflates):
-            return
-        yield {**row, "size": size}
-        size *= _LADDER_STEP
+            continue
+        if kept_up(row, conflates=conflates):
+            return row
+    return None
 
 
 def big_room_at(rate: float) -> Traffic:

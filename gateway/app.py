@@ -1,26 +1,48 @@
 """What the public port answers to plain HTTP."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import HTTPException, RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.routing import Match, Route
 
-from gateway.http_rooms import HttpRefusal
+from gateway.http_access import ErrorBody, HttpRefusal
 from gateway.page import add_page
 from shared.errors import ErrorCode
 
 WEBSOCKET_PATH = "/ws"
-_BAD_REQUEST, _UPGRADE_REQUIRED = 400, 426
+HEALTH_PATH = "/health"
+API_PREFIX = "/api/"
+_BAD_REQUEST, _METHOD_NOT_ALLOWED, _UPGRADE_REQUIRED = 400, 405, 426
+_REFUSED_AT_THE_DOOR: dict[int | str, dict[str, Any]] = {
+    413: {"model": ErrorBody, "description": "Content Too Large"},
+    421: {"model": ErrorBody, "description": "Misdirected Request"},
+    429: {"model": ErrorBody, "description": "Too Many Requests"},
+}
+"""Answered before a request comes to the app (`gateway.door`)."""
+
+
+class _App(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """Without 422, which FastAPI adds wherever something can be invalid: that is answered with 400 here."""
+        document = super().openapi()
+        for operations in document["paths"].values():
+            for operation in operations.values():
+                operation["responses"].pop("422", None)
+        for unused in ("HTTPValidationError", "ValidationError"):
+            document["components"]["schemas"].pop(unused, None)
+        return document
 
 
 def build_app(*, with_page: bool, routers: Iterable[APIRouter]) -> FastAPI:
-    app = FastAPI(title="studyroom gateway", docs_url=None, redoc_url=None)
+    app = _App(title="studyroom gateway", docs_url=None, redoc_url=None, responses=_REFUSED_AT_THE_DOOR)
     for router in routers:
         app.include_router(router)
 
-    @app.get("/health")
+    @app.get(HEALTH_PATH)
     async def health() -> dict[str, str]:
         """The process answers. Whether it should get traffic is told by /readyz on the admin port."""
         return {"status": "ok"}
@@ -42,8 +64,9 @@ def build_app(*, with_page: bool, routers: Iterable[APIRouter]) -> FastAPI:
         add_page(app)
 
     @app.exception_handler(StarletteHTTPException)
-    async def refused(_request: Request, error: HTTPException) -> Response:
-        return _error(error.status_code, ErrorCode.NOT_FOUND, str(error.detail))
+    async def refused(request: Request, error: HTTPException) -> Response:
+        headers = {"Allow": _methods(request)} if error.status_code == _METHOD_NOT_ALLOWED else {}
+        return _error(error.status_code, ErrorCode.NOT_FOUND, str(error.detail), **headers)
 
     @app.exception_handler(HttpRefusal)
     async def refused_by_us(_request: Request, refusal: HttpRefusal) -> Response:
@@ -55,6 +78,13 @@ def build_app(*, with_page: bool, routers: Iterable[APIRouter]) -> FastAPI:
         return _error(_BAD_REQUEST, ErrorCode.INVALID_REQUEST, f"{first['loc'][-1]}: {first['msg']}")
 
     return app
+
+
+def _methods(request: Request) -> str:
+    """All that an address takes (RFC 9110 section 10.2.1); each of our routes has one."""
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    matching = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return ", ".join(sorted({method for route in matching for method in route.methods or ()}))
 
 
 def _error(status: int, code: ErrorCode, message: str, **headers: str) -> JSONResponse:

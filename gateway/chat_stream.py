@@ -16,7 +16,6 @@ from gateway.history import Stored
 from services import logs
 from services.bus import API_TIMEOUT_SECONDS, ApiError, Bus, BusError, BusUnavailable, Message
 from shared import subjects
-from shared.chat import with_sequence
 from shared.headers import LAST_SEQUENCE, PENDING, SEQUENCE, STATUS, SUBJECT, TIME
 from shared.ids import RoomId
 
@@ -59,6 +58,10 @@ class Page(NamedTuple):
     """In order."""
     older: bool
     """There are messages of the room before these."""
+
+
+class NotInRoom(Exception):
+    """A sequence is not that of a message of this room."""
 
 
 class Trimmed(Exception):
@@ -158,7 +161,17 @@ class ChatStream:
         """As the leader knows it. Raises BusError."""
         return await self._message({"seq": sequence})
 
-    async def _message(self, request: dict[str, Any]) -> Stored | None:
+    async def message_of(self, room: RoomId, sequence: int) -> Stored | None:
+        """As the leader knows it; None when it was stored once, and is not any more.
+
+        Raises NotInRoom when it has never been a message of the room, as far as can be told, or BusError.
+        """
+        found = await self._message({"seq": sequence}, only_of=room)
+        if found is None and sequence > (await self.learn()).last:
+            raise NotInRoom(f"there is no message {sequence} yet")
+        return found
+
+    async def _message(self, request: dict[str, Any], only_of: RoomId | None = None) -> Stored | None:
         try:
             answer = await self._bus.api(f"STREAM.MSG.GET.{subjects.CHAT_STREAM}", request)
         except ApiError as error:
@@ -167,7 +180,17 @@ class ChatStream:
             raise
         message = answer["message"]
         sequence: int = message["seq"]
-        return Stored(sequence, with_sequence(b64decode(message["data"]), sequence), message["time"])
+        if only_of is not None and message["subject"] != subjects.chat(only_of):
+            raise NotInRoom(f"message {sequence} is of another room")
+        return Stored.of(sequence, b64decode(message["data"]), message["time"])
+
+    async def erase(self, sequence: int) -> None:
+        """Overwrite and remove a message. One that is gone already is no error. Raises BusError."""
+        try:
+            await self._bus.api(f"STREAM.MSG.DELETE.{subjects.CHAT_STREAM}", {"seq": sequence})
+        except ApiError:
+            if await self.message(sequence) is not None:
+                raise
 
     # --- many messages ------------------------------------------------------------------------------------
 
@@ -193,7 +216,8 @@ class ChatStream:
         while True:
             batch = await self._batch(room, max(1, found[-1].sequence + 1 if found else position), _BATCH_MAX)
             lines = [stored for _, stored in batch.messages]
-            # Whatever is removed is removed oldest first: where an older message is, nothing newer is missing.
+            # What is removed is removed oldest first, but for what was erased, which nobody is to get: where an older
+            # message is, nothing newer is missing.
             complete = complete or bool(lines and lines[0].sequence <= position)
             found += [stored for stored in lines if stored.sequence > position]
             if len(found) + batch.pending > at_most:
@@ -316,7 +340,7 @@ class ChatStream:
         if status is None:
             sequence = int(headers[SEQUENCE])
             batch.pending = int(headers[PENDING])
-            stored = Stored(sequence, with_sequence(message.data, sequence), headers[TIME])
+            stored = Stored.of(sequence, message.data, headers[TIME])
             if int(headers[LAST_SEQUENCE]) != _last_of(batch):
                 _fail(batch, "a part of a batch was lost")
             batch.messages.append((headers[SUBJECT], stored))

@@ -1,20 +1,19 @@
 """One client's connection: what it says is validated, decided by its session, and carried out."""
 
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from gateway.client_socket import NOWHERE, Socket
 from gateway.credentials import Unauthorized
 from gateway.cursor_move import cursor_update, update_prefix
 from gateway.framing import text_frame
-from gateway.identity import FOR_EVER, Authenticator, Identity
+from gateway.hub import Hub
+from gateway.identity import FOR_EVER, Identity
 from gateway.key_ring import KeysUnavailable
-from gateway.limits import Limits
-from gateway.metrics import GatewayMetrics
 from gateway.notices import encode_cursor
 from gateway.outbox import Kind
 from gateway.session import WAITING, Refusal, Session
-from shared.close_codes import CloseCode
+from shared.close_codes import FAREWELLS, CloseCode
 from shared.errors import ErrorCode
 from shared.ids import ConnectionId, MessageId, RoomId, StayId, UserId, new_connection_id, new_message_id, stay_id
 from shared.messages import (
@@ -28,7 +27,6 @@ from shared.messages import (
     ErrorPayload,
     InvalidMessage,
     JoinRoom,
-    JoinRoomPayload,
     LeaveRoom,
     Ping,
     Pong,
@@ -53,28 +51,6 @@ _KNOWN_CODES = frozenset(CloseCode)
 """Clients may close with any of thousands of codes; metrics must not have a label for each."""
 
 
-class Hub(Protocol):
-    """What connections ask of the gateway."""
-
-    metrics: GatewayMetrics
-    limits: Limits
-    authenticator: Authenticator
-
-    @property
-    def beat(self) -> int:
-        """Counts up with every heartbeat sweep: a clock that costs nothing to read."""
-
-    def register(self, connection: "Connection") -> None: ...
-    def unregister(self, connection: "Connection") -> None: ...
-    @property
-    def chat_retry_seconds(self) -> int:
-        """For so long a chat message that is sent again is recognised."""
-
-    def join(self, connection: "Connection", join: JoinRoomPayload) -> None: ...
-    def leave(self, connection: "Connection", room: "Room", *, lost: bool) -> None: ...
-    def chat(self, connection: "Connection", room: RoomId, content: str, message: MessageId) -> None: ...
-
-
 class Connection:
     __slots__ = (
         "_avatar_url",
@@ -84,11 +60,14 @@ class Connection:
         "_hub",
         "_messages_left",
         "_motion",
+        "_removed",
         "_session",
         "_stays",
         "_traffic",
         "_update_prefix",
         "_username",
+        "active_beat",
+        "address",
         "expires_at",
         "id",
         "lagging_since",
@@ -99,9 +78,15 @@ class Connection:
         "user",
     )
 
-    def __init__(self, hub: Hub, identity: Identity, *, chat_max_chars: int) -> None:
+    def __init__(self, hub: Hub, identity: Identity, *, address: bytes, chat_max_chars: int) -> None:
+        """`address`: what it counts for."""
         self._hub = hub
-        self._session = Session(chat_max_chars=chat_max_chars, backlog_max=_BACKLOG_MAX, rooms=identity.rooms)
+        self._session = Session(
+            chat_max_chars=chat_max_chars,
+            backlog_max=_BACKLOG_MAX,
+            join_parts=hub.limits.join_parts_burst,
+            rooms=identity.rooms,
+        )
         self._traffic = hub.metrics.traffic
         self.socket: Socket = NOWHERE
         self.id: ConnectionId = new_connection_id()
@@ -110,6 +95,7 @@ class Connection:
         self._avatar_url = identity.avatar_url
         self._guest_token = identity.guest_token
         self.user: UserId = identity.user
+        self.address = address
         self.expires_at = identity.expires_at
         """Unix seconds until which the token is good."""
         self.open = False
@@ -117,6 +103,8 @@ class Connection:
         """The room that delivers to this connection."""
         self._motion: Motion | None = None
         """Of the room, while cursors go there at once: not while a join is under way."""
+        self._removed = False
+        """However the join that is under way ends, the connection is not to stay in that room."""
         self._update_prefix = b""
         self._messages_left = hub.limits.messages_burst
         self._bytes_left = hub.limits.bytes_burst
@@ -124,6 +112,8 @@ class Connection:
         """The newest cursor that was more than the client may send; for the next refill."""
         self.silent_beats = 0
         """Heartbeats since anything was heard of the client."""
+        self.active_beat = hub.beat
+        """The last beat before which the client had said something, or at which it was in a room."""
         self.lagging_since: int | None = None
         """The beat at which the client began to read too slowly; None while it keeps up."""
 
@@ -194,12 +184,17 @@ class Connection:
         if message is not None:
             self._receive(message)
 
+    def burdened(self) -> None:
+        self._messages_left -= 1
+        if self._messages_left < -self._hub.limits.messages_flood:
+            self.close(CloseCode.FLOOD, "too many frames")
+
     def closed(self, code: int) -> None:
         self.open = False
         self.socket = NOWHERE
         self._hub.metrics.disconnects.labels(code=code if code in _KNOWN_CODES else "other").inc()
         self._hub.unregister(self)
-        self._leave(lost=code != CloseCode.NORMAL)
+        self._leave(lost=code not in FAREWELLS)
 
     def deliver(self, frames: bytes) -> None:
         """Write encoded frames; close who leaves too much of them unread."""
@@ -242,13 +237,19 @@ class Connection:
 
     # --- how much the client may send ---------------------------------------------------------------------
 
-    def refill(self) -> None:
+    def refill(self, beat: int) -> None:
         """To be called with every heartbeat: the client may send more again."""
         limits = self._hub.limits
+        if self.room is not None:
+            self.active_beat = beat
         if self._messages_left < limits.messages_burst:
+            self.active_beat = beat
             self._messages_left = min(self._messages_left + limits.messages_per_beat, limits.messages_burst)
         if self._bytes_left < limits.bytes_burst:
             self._bytes_left = min(self._bytes_left + limits.bytes_per_beat, limits.bytes_burst)
+        session = self._session
+        if session.join_parts_left < limits.join_parts_burst:
+            session.join_parts_left = min(limits.join_parts_burst, session.join_parts_left + limits.join_parts_per_beat)
         if self._excess is not None:
             excess, self._excess = self._excess, None
             message = self._decode(excess) if self._motion is not None else None
@@ -294,10 +295,11 @@ class Connection:
         match decision:
             case CursorMove(payload=position):
                 if self.room is not None:
-                    self.room.motion.move_cursor(self.user, text_frame(encode_cursor(self.user, position)), _now_us())
+                    frame = text_frame(encode_cursor(self.user, position))
+                    self.room.motion.move_cursor(self.user, frame, time.time_ns() // 1000)
             case Typing(payload=typing):
                 if self.room is not None:
-                    self.room.motion.type(self.user, is_typing=typing.is_typing, ingress_us=_now_us())
+                    self.room.motion.type(self.user, is_typing=typing.is_typing, ingress_us=time.time_ns() // 1000)
             case ChatSend(payload=chat):
                 if self.room is not None:
                     self._hub.chat(self, self.room.id, chat.content, chat.id or new_message_id())
@@ -347,6 +349,23 @@ class Connection:
 
     # --- what the gateway decided -------------------------------------------------------------------------
 
+    def expel(self, code: CloseCode, reason: str) -> None:
+        """Close the connection; the others are told at once, whatever the client does."""
+        self._leave(lost=False)
+        self.close(code, reason)
+
+    def remove_from(self, room: RoomId) -> bool:
+        """Out of the room, at once or when it has been joined. False when the connection is elsewhere."""
+        if self._session.joining == room:
+            self._removed = True
+            return True
+        if self.room is None or self.room.id != room:
+            return False
+        self._session.receive(LeaveRoom())
+        self._leave(lost=False)
+        self.send_error(ErrorCode.REMOVED, "a moderator has removed you from the room")
+        return True
+
     def joined(self, room: "Room") -> None:
         self.room = room
         self._resume(self._session.joined())
@@ -356,6 +375,9 @@ class Connection:
         self._resume(self._session.join_failed())
 
     def _resume(self, waiting: list[ClientMessage]) -> None:
+        removed, self._removed = self._removed, False
+        if removed and self.room is not None:
+            self.remove_from(self.room.id)
         for message in waiting:
             self._receive(message)
         if self.room is not None and self._session.joining is None:
@@ -371,7 +393,3 @@ class Connection:
         """A client-ready `Chat` for this connection alone."""
         self.deliver(text_frame(message))
         self._traffic.replies_sent["Chat"] += 1
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1000

@@ -1,32 +1,107 @@
-"""Who is let in: the decision about a well-formed handshake."""
+"""Who is let in: the decision about a request head, and about a well-formed handshake."""
 
 import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-from gateway.app import WEBSOCKET_PATH
+from gateway.addresses import client_address, counted_as, is_of, parse_address, parse_network
+from gateway.app import API_PREFIX, HEALTH_PATH, WEBSOCKET_PATH
 from gateway.credentials import Unauthorized
+from gateway.crowd import Crowd
 from gateway.drain import Drain
+from gateway.hosts import host_of
 from gateway.identity import Authenticator, Identity
 from gateway.key_ring import KeysUnavailable
+from gateway.metrics import GatewayMetrics
 from gateway.origins import is_allowed
+from gateway.rates import EachSecond, TokenBucket
 from gateway.settings import GatewaySettings
-from gateway.upgrade import Handshake, Refused
+from gateway.upgrade import Handshake, Refused, RequestHead
+from services import logs
 from shared.errors import ErrorCode
+from shared.ids import UserId
+
+log = logs.get(__name__)
 
 _RETRY_AFTER_SECONDS = (1, 10)
 """Of a gateway that cannot let anybody in now, a random time between these."""
 
 
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    identity: Identity
+    address: bytes
+    """What its connection counts for."""
+
+
 class Door:
-    def __init__(self, settings: GatewaySettings, authenticator: Authenticator, drain: Drain) -> None:
-        self._connections_max = settings.connections_max
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        authenticator: Authenticator,
+        drain: Drain,
+        crowd: Crowd,
+        ban_of: Callable[[UserId], object],
+        metrics: GatewayMetrics,
+    ) -> None:
+        """`ban_of`: None when a user is not banned."""
+        self._settings = settings
+        self._hosts = frozenset(settings.hosts)
         self._origins = frozenset(settings.origins)
+        self._proxies = tuple(parse_network(network) for network in settings.trusted_proxies)
+        self._handshakes = TokenBucket(settings.handshakes_per_second)
+        self._requests = EachSecond(settings.requests_per_second)
         self._authenticator = authenticator
         self._drain = drain
+        self._crowd = crowd
+        self._ban_of = ban_of
+        self._metrics = metrics
+        self._stranger_was_told = False
+        if not self._hosts:
+            log.warning("requests by any name are answered", setting="STUDYROOM_GATEWAY_HOSTS")
 
-    def decide(  # noqa: PLR0911 - one answer per reason
-        self, handshake: Handshake, *, connections: int
-    ) -> Identity | Refused:
+    def check(self, head: RequestHead) -> Refused | None:
+        """A plain request; None when it may go on to the app."""
+        if head.path == HEALTH_PATH:  # asked by address, by those who know no name
+            return None
+        return self._misdirected(head.headers) or self._asks_too_much(head)
+
+    def request_refused(self, code: ErrorCode) -> None:
+        """A plain request never came to the app, whoever decided that."""
+        self._metrics.requests_refused.labels(code=code).inc()
+
+    def decide(self, handshake: Handshake, *, connections: int) -> Admitted | Refused:
         """`connections`: how many there are."""
+        address = self._address(handshake)
+        decision = (
+            self._misdirected(handshake.headers)
+            or self._unwelcome(handshake)
+            or self._too_many(address, connections)
+            or self._identify(handshake, address)
+        )
+        if isinstance(decision, Refused):
+            self._metrics.refused.labels(code=decision.code).inc()
+        else:
+            self._metrics.accepted.inc()
+        return decision
+
+    def _misdirected(self, headers: Mapping[str, str]) -> Refused | None:
+        if not self._hosts or host_of(headers.get("host", "")) in self._hosts:
+            return None
+        why = "this gateway is not to be reached by this name (STUDYROOM_GATEWAY_HOSTS)"
+        return Refused(421, ErrorCode.HOST_NOT_ALLOWED, why)
+
+    def _asks_too_much(self, head: RequestHead) -> Refused | None:
+        limit = self._settings.requests_per_second
+        if not limit or not head.path.startswith(API_PREFIX):
+            return None
+        if self._requests.take(self._address(head), time.monotonic()):
+            return None
+        why = f"more than {limit} requests a second of one address"
+        return Refused(429, ErrorCode.RATE_LIMITED, why, (("Retry-After", "1"),))
+
+    def _unwelcome(self, handshake: Handshake) -> Refused | None:
         if handshake.path != WEBSOCKET_PATH:
             return Refused(404, ErrorCode.NOT_FOUND, f"WebSockets are at {WEBSOCKET_PATH}")
         headers = handshake.headers
@@ -34,16 +109,48 @@ class Door:
             return Refused(403, ErrorCode.ORIGIN_NOT_ALLOWED, "pages of this origin may not connect here")
         if self._drain.active:
             return Refused(503, ErrorCode.DRAINING, "this gateway is about to stop", (("Retry-After", "1"),))
-        if 0 < self._connections_max <= connections:
-            return _for_now(ErrorCode.TOO_MANY_CONNECTIONS, "this gateway is full, try again later")
+        return None
+
+    def _too_many(self, address: bytes, connections: int) -> Refused | None:
+        own = self._settings
+        if 0 < own.connections_max <= connections:
+            return _for_now(503, ErrorCode.TOO_MANY_CONNECTIONS, "this gateway is full, try again later")
+        if 0 < own.address_connections_max <= self._crowd.of_address(address):
+            return _for_now(429, ErrorCode.TOO_MANY_OF_ADDRESS, "too many connections of this address")
+        if own.handshakes_per_second and not self._handshakes.take(time.monotonic()):
+            return _for_now(503, ErrorCode.TOO_MANY_HANDSHAKES, "too many at once, try again a little later")
+        return None
+
+    def _identify(self, handshake: Handshake, address: bytes) -> Admitted | Refused:
         try:
-            return self._authenticator.identify(handshake.query, handshake.headers)
+            identity = self._authenticator.identify(handshake.query, handshake.headers)
         except Unauthorized as error:
             return Refused(401, ErrorCode.UNAUTHORIZED, str(error), (("WWW-Authenticate", "Bearer"),))
         except KeysUnavailable as error:
-            return _for_now(ErrorCode.KEYS_UNAVAILABLE, str(error))
+            return _for_now(503, ErrorCode.KEYS_UNAVAILABLE, str(error))
+        if self._ban_of(identity.user) is not None:
+            return Refused(403, ErrorCode.BANNED, "this user is banned")
+        if 0 < self._settings.user_connections_max <= self._crowd.of_user(identity.user):
+            return _for_now(429, ErrorCode.TOO_MANY_OF_USER, "too many connections of this user")
+        return Admitted(identity, address)
+
+    def _address(self, head: RequestHead) -> bytes:
+        """What the client counts for."""
+        address = parse_address(head.peer or "")
+        forwarded = head.headers.get("x-forwarded-for")
+        if address is not None and forwarded is not None:
+            if is_of(address, self._proxies):
+                address = client_address(address, forwarded, self._proxies)
+            elif not self._stranger_was_told:
+                self._stranger_was_told = True
+                log.warning(
+                    "X-Forwarded-For is not believed: if this is a proxy of yours, all behind it count as one address",
+                    peer=head.peer,
+                    setting="STUDYROOM_GATEWAY_TRUSTED_PROXIES",
+                )
+        return counted_as(address)
 
 
-def _for_now(code: ErrorCode, message: str) -> Refused:
+def _for_now(status: int, code: ErrorCode, message: str) -> Refused:
     retry = str(random.randint(*_RETRY_AFTER_SECONDS))  # noqa: S311 - jitter
-    return Refused(503, code, message, (("Retry-After", retry),))
+    return Refused(status, code, message, (("Retry-After", retry),))

@@ -79,7 +79,7 @@ def parse_close(payload: bytes) -> tuple[int, str]:
     if len(payload) == 1:
         raise Violation(CloseCode.PROTOCOL_ERROR, "close frame of one byte")
     (code,) = struct.unpack("!H", payload[:2])
-    if not _may_be_received(code):
+    if not may_be_sent(code):
         raise Violation(CloseCode.PROTOCOL_ERROR, f"close code {code} must not be sent")
     try:
         return code, payload[2:].decode()
@@ -92,7 +92,8 @@ _ASSIGNED_CODES = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 101
 _FREE_CODES = range(3000, 5000)
 
 
-def _may_be_received(code: int) -> bool:
+def may_be_sent(code: int) -> bool:
+    """Whether a close frame may carry it, in either direction."""
     return code in _ASSIGNED_CODES or code in _FREE_CODES
 
 

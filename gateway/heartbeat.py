@@ -1,6 +1,7 @@
 """One sweep for everything that has to happen after a while, for all connections at once."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterable
 from operator import itemgetter
@@ -9,7 +10,7 @@ from gateway.connection import Connection
 from gateway.framing import PING_FRAME
 from gateway.metrics import GatewayMetrics
 from gateway.settings import GatewaySettings
-from gateway.upgrade import AwaitingHead
+from gateway.upgrade import AwaitedRequests
 from services.memory import Tide, give_back
 from shared.close_codes import CloseCode
 
@@ -19,24 +20,25 @@ _WORTH_GIVING_BACK = 1000
 
 
 class Heartbeat:
-    """Pings the silent, closes the dead, the slow and those whose token has expired, ends sockets that do not finish
-    closing or their request."""
+    """Pings the silent, closes the dead, the slow, the idle and those whose token has expired, ends sockets that do not
+    finish closing or their request."""
 
     def __init__(
         self,
         settings: GatewaySettings,
         connections: Callable[[], Iterable[Connection]],
-        awaiting_head: AwaitingHead,
+        awaited: AwaitedRequests,
         metrics: GatewayMetrics,
     ) -> None:
         self._ping_beats = max(1, round(settings.ping_interval_seconds / SWEEP_SECONDS))
         self._timeout_beats = max(2, round(settings.ping_timeout_seconds / SWEEP_SECONDS))
         self._slow_beats = max(1, round(settings.slow_seconds / SWEEP_SECONDS))
+        self._idle_beats = max(1, round(settings.idle_seconds / SWEEP_SECONDS)) if settings.idle_seconds else math.inf
         self._unread_max_bytes = settings.write_buffers_max_bytes
         self._close_timeout_seconds = settings.close_timeout_seconds
         self._leeway_seconds = settings.jwt_leeway_seconds
         self._connections = connections
-        self._awaiting_head = awaiting_head
+        self._awaited = awaited
         self._metrics = metrics
         self._tide = Tide(at_least=_WORTH_GIVING_BACK)
         self.beat = 0
@@ -45,7 +47,7 @@ class Heartbeat:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             self.beat += 1
-            self._metrics.late_heads.inc(self._awaiting_head.abort_late())
+            self._metrics.late_heads.inc(self._awaited.abort_late())
             now = time.monotonic()
             expired_by = time.time() - self._leeway_seconds
             connections = list(self._connections())
@@ -60,7 +62,7 @@ class Heartbeat:
         closing_since = connection.closing_since
         connection.silent_beats += 1
         silent = connection.silent_beats
-        connection.refill()
+        connection.refill(self.beat)
         if closing_since is not None:
             if now - closing_since > self._close_timeout_seconds:
                 connection.abort()
@@ -68,6 +70,8 @@ class Heartbeat:
             connection.close_slow("too slow for too long")
         elif connection.expires_at <= expired_by:
             connection.close(CloseCode.TOKEN_EXPIRED, "the access token has expired")
+        elif self.beat - connection.active_beat >= self._idle_beats:
+            connection.close(CloseCode.IDLE, "in no room, and nothing was said")
         elif silent >= self._timeout_beats:
             connection.close(CloseCode.PING_TIMEOUT, "nothing was heard")
         elif silent == self._ping_beats:

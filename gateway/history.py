@@ -3,6 +3,8 @@
 Pure: messages in, messages to deliver out. Every stored message of the room up to `position` has been delivered to the
 members here, or is none of theirs. A message says which one of the room was stored before it, so a gap is seen at once;
 what is heard behind a gap waits until the gap has been filled.
+
+A tombstone is a message like any other, and what it deletes is not delivered, remembered or shown any more.
 """
 
 from collections import deque
@@ -10,20 +12,41 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import takewhile
-from typing import NamedTuple
+from typing import NamedTuple, Self
+
+from shared.chat import deleted_by, with_sequence
 
 _WAITING_MAX = 1024
 """Messages kept behind a gap. Without the oldest of them there is another gap, which is filled like any other."""
 
 
 class Stored(NamedTuple):
-    """A stored message. `ready`: the client's `Chat`; `time`: of its commit, RFC 3339 in UTC."""
+    """A stored message. `ready`: the client's `Chat` or `ChatDeleted`; `time`: of its commit, RFC 3339 in UTC."""
 
     sequence: int
     ready: bytes
     time: str
     ingress_us: int = 0
     """When its gateway read it, Unix microseconds; 0 when that is long ago or unknown."""
+    deletes: int = 0
+    """The sequence of the message that this one deletes; 0 when it is an ordinary one."""
+
+    @classmethod
+    def of(cls, sequence: int, data: bytes, time: str, ingress_us: int = 0) -> Self:
+        """What the stream has under this sequence."""
+        return cls(sequence, with_sequence(data, sequence), time, ingress_us, deleted_by(data))
+
+
+def without_deleted(lines: Iterable[Stored], *others: Iterable[Stored]) -> list[Stored]:
+    """Without the messages that tombstones among them, or among the others, delete."""
+    kept = list(lines)
+    deleted = {stored.deletes for group in (kept, *others) for stored in group}
+    return [stored for stored in kept if stored.sequence not in deleted]
+
+
+def only_chat(lines: Iterable[Stored]) -> list[Stored]:
+    """What there is to be shown: neither what is deleted, nor the tombstones."""
+    return [stored for stored in without_deleted(lines) if not stored.deletes]
 
 
 class Verdict(Enum):
@@ -79,7 +102,7 @@ class History:
         self.position = self.reach = self.begun = reach
 
     def fill(self, fetched: Iterable[Stored], up_to: int) -> list[Stored]:
-        """What is to be delivered now, in order.
+        """What is to be delivered now, in order: nothing that is known to be deleted.
 
         `fetched`: all messages of the room that are stored behind the position, at least up to sequence `up_to`.
         """
@@ -87,6 +110,7 @@ class History:
         known = {stored.sequence: (0, stored) for stored in fetched}
         known |= {stored.sequence: (previous, stored) for previous, stored in self._waiting}
         self._waiting.clear()
+        deleted = {stored.deletes for _, stored in known.values()}
         due = []
         for sequence, (previous, stored) in sorted(known.items()):
             if sequence <= self.position:
@@ -95,6 +119,8 @@ class History:
                 self.position = max(self.position, up_to)
             if self._waiting or (sequence > up_to and previous > self.position):
                 self._waiting.append((previous, stored))
+            elif sequence in deleted:
+                self.position = sequence
             else:
                 self._take(stored)
                 due.append(stored)
@@ -114,17 +140,29 @@ class History:
         return max((previous for previous, _ in self._waiting), default=0)
 
     def behind(self, sequence: int) -> list[Stored]:
-        """The remembered messages with a higher sequence: all there are, when `sequence` is not below `reach`."""
+        """The remembered messages with a higher sequence: all there are, when `sequence` is not below `reach`.
+
+        With the tombstones: whoever was here before may have seen what they delete.
+        """
         newer = list(takewhile(lambda stored: stored.sequence > sequence, reversed(self._tail)))
         newer.reverse()
         return newer
 
     def newest(self, count: int, *, not_before: str = "") -> list[Stored]:
         """`not_before`: RFC 3339 in UTC without the Z; older messages are left out."""
-        lines = list(self._tail)[-count:] if count else []
+        if not count:
+            return []
+        lines = self.without_deleted(stored for stored in self._tail if not stored.deletes)[-count:]
         return [stored for stored in lines if stored.time.rstrip("Z") >= not_before]
 
+    def without_deleted(self, lines: Iterable[Stored]) -> list[Stored]:
+        """Without what tombstones delete that are among them, or still wait behind a gap."""
+        return without_deleted(lines, (stored for _, stored in self._waiting))
+
     def _take(self, stored: Stored) -> None:
+        deleted = stored.deletes
+        if deleted > self.reach:
+            self._tail = deque(kept for kept in self._tail if kept.sequence != deleted)
         self._tail.append(stored)
         self.position = stored.sequence
         if len(self._tail) > self.kept:

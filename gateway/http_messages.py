@@ -1,7 +1,6 @@
 """Chat over plain HTTP: history for whoever may read, and messages of a trusted backend."""
 
 import asyncio
-import hmac
 import time
 from collections.abc import Callable
 from typing import Annotated
@@ -9,17 +8,20 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
+from gateway.audit import Audit
 from gateway.chat_stream import ChatStream
-from gateway.http_rooms import (
+from gateway.history import only_chat
+from gateway.http_access import (
+    BY_KEY,
+    BY_TOKEN,
     HTTP_BAD_REQUEST,
     HTTP_UNAVAILABLE,
     REFUSALS,
+    Access,
     HttpRefusal,
-    admit_to,
+    RoomPath,
     parse_room,
-    unauthorized,
 )
-from gateway.identity import Authenticator
 from services import logs
 from services.bus import API_TIMEOUT_SECONDS, Acknowledgement, Bus, BusError
 from shared import subjects
@@ -33,20 +35,19 @@ log = logs.get(__name__)
 
 PAGE_MAX = 200
 _CREATED, _REPEATED = 201, 200
-_BEARER = "bearer "
 
 
 class MessagesBody(BaseModel):
     room_id: RoomId
     messages: list[ChatPayload]
-    """In order, the newest last."""
+    """In order, the newest last. Less than a page where some are deleted."""
     before: int | None = Field(description="To be sent as `before` for the page before this one; null on the first.")
 
 
 class NewMessage(BaseModel):
     user_id: UserIdField
     username: str = Field(min_length=1, max_length=USERNAME_MAX_CHARS)
-    content: str
+    content: str = Field(json_schema_extra={"minLength": 1, "pattern": r"\S"})
     id: MessageIdField = Field(
         default_factory=new_message_id, description="Chosen by the sender; sending again stores nothing twice."
     )
@@ -55,50 +56,54 @@ class NewMessage(BaseModel):
 def messages_router(
     bus: Bus,
     stream: ChatStream,
-    authenticator: Authenticator,
+    access: Access,
+    audit: Audit,
     *,
-    api_key: str | None,
     chat_max_chars: int,
     deadline_seconds: float,
     commits: Callable[[float], None],
 ) -> APIRouter:
-    """Without an `api_key` nobody may post. `commits` is told how many seconds each took to be stored."""
+    """`commits` is told how many seconds each took to be stored."""
     router = APIRouter(prefix="/api/v1/rooms", responses=REFUSALS, tags=["messages"])
 
-    @router.get("/{room_id}/messages")
+    @router.get("/{room_id}/messages", dependencies=[BY_TOKEN, BY_KEY])
     async def history(
-        room_id: str,
+        room_id: RoomPath,
         request: Request,
         response: Response,
         before: Annotated[int | None, Query(ge=1, le=2**63 - 1, description="A `seq`: only older messages.")] = None,
         limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 50,
     ) -> MessagesBody:
         """The newest messages of a room, or the newest of those before one."""
-        room = admit_to(room_id, authenticator, request, response)
+        room = access.reader(room_id, request, response)
         try:
             async with asyncio.timeout(deadline_seconds):
                 page = await stream.newest(room, limit, before=before)
         except (BusError, TimeoutError) as error:
             raise _unavailable("chat cannot be read now") from error
-        messages = [_payload(stored.ready) for stored in page.messages]
         return MessagesBody.model_construct(
-            room_id=room, messages=messages, before=messages[0].seq if page.older else None
+            room_id=room,
+            messages=[_payload(stored.ready) for stored in only_chat(page.messages)],
+            before=page.messages[0].sequence if page.older else None,
         )
 
-    if api_key is None:
-        return router
-
-    @router.post("/{room_id}/messages", status_code=_CREATED, responses={_REPEATED: {"model": ChatPayload}})
-    async def post(room_id: str, message: NewMessage, request: Request, response: Response) -> ChatPayload:
+    @router.post(
+        "/{room_id}/messages",
+        status_code=_CREATED,
+        responses={_REPEATED: {"model": ChatPayload}},
+        dependencies=[BY_KEY],
+    )
+    async def post(room_id: RoomPath, message: NewMessage, request: Request, response: Response) -> ChatPayload:
         """Say something in a room, in the name of a user. The answer is what is stored: 200 when it was before."""
-        _check_key(request, api_key)
+        who = access.backend(request, response)
         room = parse_room(room_id)
         _check_content(message.content, chat_max_chars)
         encoded = encode_stored(message.user_id, message.username, message.content, int(time.time()), message.id)
         began = time.monotonic()
         try:
             async with asyncio.timeout(deadline_seconds):
-                acknowledged = await _store(bus, room, message, encoded)
+                with audit.action("publish", who, room=room, user=message.user_id, message=message.id):
+                    acknowledged = await _store(bus, room, message, encoded)
                 commits(time.monotonic() - began)
                 if not acknowledged.duplicate:
                     return _payload(with_sequence(encoded, acknowledged.sequence))
@@ -121,15 +126,6 @@ async def _store(bus: Bus, room: RoomId, message: NewMessage, encoded: bytes) ->
         INGRESS: str(time.time_ns() // 1000),
     }
     return await bus.store(subjects.chat(room), encoded, headers, timeout_seconds=API_TIMEOUT_SECONDS)
-
-
-def _check_key(request: Request, api_key: str) -> None:
-    """Raises HttpRefusal."""
-    given = request.headers.get("authorization", "")
-    if given[: len(_BEARER)].lower() != _BEARER or not hmac.compare_digest(
-        given[len(_BEARER) :].encode(), api_key.encode()
-    ):
-        raise unauthorized("this needs the API key")
 
 
 def _check_content(content: str, max_chars: int) -> None:

@@ -1,44 +1,35 @@
 """Rooms and rosters over plain HTTP, answered by presence: `/api/v1/rooms`."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from gateway.credentials import Unauthorized, combined
-from gateway.identity import Authenticator, Identity
-from gateway.key_ring import KeysUnavailable
+from gateway.http_access import (
+    BY_KEY,
+    BY_TOKEN,
+    HTTP_BAD_REQUEST,
+    HTTP_UNAVAILABLE,
+    REFUSALS,
+    Access,
+    HttpRefusal,
+    RoomPath,
+    room_not_allowed,
+)
+from gateway.identity import Identity
 from gateway.presence_client import PresenceClient, PresenceRefused
 from shared import subjects
 from shared.errors import ErrorCode
-from shared.ids import RoomId, UserId, canonical_uuid
+from shared.ids import RoomId, UserId
 from shared.messages import UserPresence
 from shared.presence import Member, RoomsRequest
 
 PAGE_MAX = 1000
-HTTP_BAD_REQUEST, _HTTP_UNAUTHORIZED, _HTTP_FORBIDDEN, HTTP_UNAVAILABLE = 400, 401, 403, 503
-
-
-class HttpRefusal(Exception):
-    """Becomes the answer: the status, and the JSON body with code and message."""
-
-    def __init__(self, status: int, code: ErrorCode, message: str, **headers: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
-
-
-class ErrorBody(BaseModel):
-    code: ErrorCode
-    message: str
-
-
-REFUSALS: dict[int | str, dict[str, object]] = {
-    status: {"model": ErrorBody} for status in (HTTP_BAD_REQUEST, _HTTP_UNAUTHORIZED, _HTTP_FORBIDDEN, HTTP_UNAVAILABLE)
-}
+_PLACE = re.compile(r"(\d|[1-5]\d|6[0-3])-([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?", re.ASCII)
+"""The `next` of a page: `<shard>-<room id>`, the last room of the page before; without a room, the shard's first."""
 
 
 class RosterBody(BaseModel):
@@ -62,18 +53,18 @@ class RoomsBody(BaseModel):
 
 def rooms_router(
     presence: PresenceClient,
-    authenticator: Authenticator,
+    access: Access,
     *,
     epoch: Callable[[str], str],
     deadline_seconds: float,
 ) -> APIRouter:
     """`epoch`: from the epoch of the presence stream to the one that clients see."""
-    router = APIRouter(prefix="/api/v1/rooms", responses=REFUSALS, tags=["rooms"])
+    router = APIRouter(prefix="/api/v1/rooms", responses=REFUSALS, tags=["rooms"], dependencies=[BY_TOKEN, BY_KEY])
 
     @router.get("/{room_id}/roster")
-    async def roster(room_id: str, request: Request, response: Response) -> RosterBody:
+    async def roster(room_id: RoomPath, request: Request, response: Response) -> RosterBody:
         """Who is in a room. A room in which nobody is has no users."""
-        room = admit_to(room_id, authenticator, request, response)
+        room = access.reader(room_id, request, response)
         subject = subjects.presence_roster(subjects.shard_of(room))
         try:
             async with asyncio.timeout(deadline_seconds):
@@ -92,14 +83,15 @@ def rooms_router(
         request: Request,
         response: Response,
         limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 100,
-        after: str | None = None,
+        after: Annotated[str | None, Query(json_schema_extra={"pattern": f"^{_PLACE.pattern}$"})] = None,
     ) -> RoomsBody:
         """Rooms in which somebody is, each once over all pages. What comes and goes meanwhile may be missing.
 
         Only for those who may enter all rooms.
         """
-        if admit(authenticator, request, response).rooms is not None:
-            raise _not_allowed("the access token does not grant all rooms")
+        who = access.caller(request, response)
+        if isinstance(who, Identity) and who.rooms is not None:
+            raise room_not_allowed("the access token does not grant all rooms")
         shard, behind = _place(after)
         found: list[RoomBody] = []
         next_shard: int | None = shard
@@ -117,43 +109,6 @@ def rooms_router(
     return router
 
 
-def admit(authenticator: Authenticator, request: Request, response: Response) -> Identity:
-    """Whoever may open a WebSocket may ask. Raises HttpRefusal."""
-    try:
-        who = authenticator.identify(request.query_params, combined(request.headers.items()))
-    except Unauthorized as error:
-        raise unauthorized(str(error)) from error
-    except KeysUnavailable as error:
-        raise HttpRefusal(HTTP_UNAVAILABLE, ErrorCode.KEYS_UNAVAILABLE, str(error), Retry_After="1") from error
-    response.headers["Cache-Control"] = "no-store"
-    return who
-
-
-def admit_to(room_id: str, authenticator: Authenticator, request: Request, response: Response) -> RoomId:
-    """Whoever may join a room may ask about it. Raises HttpRefusal."""
-    who = admit(authenticator, request, response)
-    room = parse_room(room_id)
-    if not who.may_enter(room):
-        raise _not_allowed("the access token does not grant this room")
-    return room
-
-
-def _not_allowed(why: str) -> HttpRefusal:
-    return HttpRefusal(_HTTP_FORBIDDEN, ErrorCode.ROOM_NOT_ALLOWED, why)
-
-
-def unauthorized(why: str) -> HttpRefusal:
-    return HttpRefusal(_HTTP_UNAUTHORIZED, ErrorCode.UNAUTHORIZED, why, WWW_Authenticate="Bearer")
-
-
-def parse_room(text: str) -> RoomId:
-    """Raises HttpRefusal."""
-    try:
-        return RoomId(canonical_uuid(text))
-    except ValueError as error:
-        raise HttpRefusal(HTTP_BAD_REQUEST, ErrorCode.INVALID_REQUEST, f"room_id: {error}") from error
-
-
 def _user(member: Member) -> UserPresence:
     return UserPresence.model_construct(
         user_id=UserId(member.user),
@@ -164,13 +119,13 @@ def _user(member: Member) -> UserPresence:
 
 
 def _place(after: str | None) -> tuple[int, str]:
-    """Where a page begins: `<shard>-<room id>`, the last room of the page before; without a room, the shard's first."""
+    """The shard and the room behind which a page begins. Raises HttpRefusal."""
     if after is None:
         return 0, ""
+    if _PLACE.fullmatch(after) is None:
+        raise HttpRefusal(HTTP_BAD_REQUEST, ErrorCode.INVALID_REQUEST, "after: not the `next` of a page")
     shard, _, room = after.partition("-")
-    if shard.isascii() and shard.isdigit() and int(shard) < subjects.SHARDS:
-        return int(shard), parse_room(room) if room else ""
-    raise HttpRefusal(HTTP_BAD_REQUEST, ErrorCode.INVALID_REQUEST, "after: not the `next` of a page")
+    return int(shard), room
 
 
 def _next(shard: int | None, found: list[RoomBody]) -> str | None:

@@ -32,13 +32,25 @@ class Identity:
     user: UserId
     username: str
     avatar_url: str | None = None
-    guest_token: str | None = field(default=None, repr=False)
-    """With which a guest is the same user next time; None for the others."""
+    guests: Guests | None = field(default=None, repr=False)
+    """By whom a guest is known; None for the others."""
     rooms: frozenset[RoomId] | None = None
     """Those it may enter; None for all."""
     role: str | None = None
     expires_at: int = FOR_EVER
     """Unix seconds."""
+
+    @property
+    def guest_token(self) -> str | None:
+        """With which a guest is the same user next time; None for the others. Signed when it is asked for."""
+        return self.guests.token(self.user) if self.guests is not None else None
+
+    def __str__(self) -> str:
+        return f"user {self.user}"
+
+    @property
+    def is_guest(self) -> bool:
+        return self.guests is not None
 
     def may_enter(self, room: RoomId) -> bool:
         return self.rooms is None or room in self.rooms
@@ -63,7 +75,7 @@ class Authenticator:
             raise Unauthorized("an access token is needed")
         user = self._guests.recognise(query.get("guest_token"))
         name = _shown(query.get("username", "")) or GUEST_NAME
-        return Identity(user, name, guest_token=self._guests.token(user))
+        return Identity(user, name, guests=self._guests)
 
     def renew(self, user: UserId, token: str) -> Identity:
         """By a newer token of the same user. Raises Unauthorized or KeysUnavailable."""

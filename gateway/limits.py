@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 
 _BURST_BEATS, _FLOOD_BEATS = 2, 10
+_BEATS_PER_MINUTE = 60
+JOIN_COST = _BEATS_PER_MINUTE
+"""What may be joined is counted in such parts of a join that each beat gives a whole number of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +16,8 @@ class Limits:
     bytes_per_beat: int
     bytes_burst: int
     write_buffer_max_bytes: int
+    join_parts_per_beat: int
+    join_parts_burst: int
 
     @property
     def messages_burst(self) -> int:

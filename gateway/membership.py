@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from gateway.admission import Admission
 from gateway.backfill import Backfill
@@ -17,6 +18,7 @@ from gateway.under_way import UnderWay
 from services import logs
 from services.bus import BusError
 from shared.errors import ErrorCode
+from shared.ids import RoomId, UserId
 from shared.messages import JoinRoomPayload
 from shared.subjects import presence_join, shard_of
 
@@ -25,6 +27,10 @@ log = logs.get(__name__)
 _HISTORY_PATIENCE = 0.6
 """Share of the join deadline after which a client that does not resume is let in without history."""
 _JOINED_AT_ONCE = 32
+
+
+class Barred(Exception):
+    """The user may not enter the room."""
 
 
 class Membership:
@@ -39,6 +45,7 @@ class Membership:
         backfill: Backfill,
         resumes: Resumes,
         *,
+        is_banned: Callable[[UserId, RoomId], bool],
         join_deadline_seconds: float,
     ) -> None:
         self._rooms = rooms
@@ -49,6 +56,7 @@ class Membership:
         self._metrics = metrics
         self._backfill = backfill
         self._resumes = resumes
+        self._is_banned = is_banned
         self._join_deadline_seconds = join_deadline_seconds
         self._admission = Admission(_JOINED_AT_ONCE, patience_seconds=join_deadline_seconds)
 
@@ -78,6 +86,7 @@ class Membership:
                         await self._leaves.told(connection.id, room_id)
                         if not connection.open:
                             return
+                        self._check_welcome(connection, room_id)
                         asked = True
                         self._backfill.host(room)
                         await self._entering.enter(connection, room)
@@ -85,9 +94,13 @@ class Membership:
                 code = ErrorCode.CHAT_UNAVAILABLE
                 async with asyncio.timeout_at(deadline):
                     resumption = await self._prepare(connection, room, join, deadline)
+                self._check_welcome(connection, room_id)
                 if connection.open:
                     self._admit(connection, room, resumption)
                     result, entered = "joined", True
+        except Barred:
+            result = "banned"
+            connection.join_failed(ErrorCode.BANNED_FROM_ROOM, "you are banned from this room")
         except RoomFull as error:
             result = "full"
             connection.join_failed(ErrorCode.ROOM_FULL, str(error))
@@ -104,9 +117,14 @@ class Membership:
         finally:
             if asked and not entered and connection.room is None:
                 # Whoever was there before keeps the place for the grace period, and may try again.
-                self._leaves.tell(connection.place(room_id), lost=True)
+                self._leaves.tell(connection.place(room_id), lost=result != "banned")
                 connection.end_stay()
             self._metrics.join_duration.labels(result=result).observe(time.perf_counter() - began)
+
+    def _check_welcome(self, connection: Connection, room: RoomId) -> None:
+        """Raises Barred."""
+        if self._is_banned(connection.user, room):
+            raise Barred
 
     async def _prepare(self, connection: Connection, room: Room, join: JoinRoomPayload, deadline: float) -> Resumption:
         """What the connection is to be told of the room's chat; it is in the roster when this returns."""

@@ -14,10 +14,17 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from gateway.outbox import MESSAGE_TYPES, Item, Kind
 from services.metrics import PlainHistogram
+from shared.errors import ErrorCode
 
 _LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _BACKFILL_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+_REQUEST_REFUSALS = (
+    ErrorCode.HOST_NOT_ALLOWED,
+    ErrorCode.RATE_LIMITED,
+    ErrorCode.BODY_TOO_LARGE,
+    ErrorCode.HEADERS_TOO_LARGE,
+)
 _LATENT_KINDS = (Kind.CHAT, Kind.CURSOR, Kind.TYPING)
 
 
@@ -61,6 +68,14 @@ class GatewayMetrics:
             ["code"],
             registry=registry,
         )
+        self.requests_refused = Counter(
+            "studyroom_gateway_requests_refused",
+            "Plain HTTP requests refused before they were read, by code.",
+            ["code"],
+            registry=registry,
+        )
+        for code in _REQUEST_REFUSALS:
+            self.requests_refused.labels(code=code)
         self.key_reads = Counter(
             "studyroom_gateway_public_key_reads",
             "Times that the public keys of access tokens were asked for, by result.",
@@ -76,7 +91,7 @@ class GatewayMetrics:
         )
         self.late_heads = Counter(
             "studyroom_gateway_late_request_heads",
-            "Sockets ended since no complete request head came.",
+            "Sockets ended since no complete request head came, or not the body that it announced.",
             registry=registry,
         )
         self.disconnects = Counter(
@@ -224,6 +239,8 @@ class Gauges:
     rooms: Callable[[], int]
     members: Callable[[], int]
     drain_remaining: Callable[[], int]
+    most_of_an_address: Callable[[], int]
+    most_of_a_user: Callable[[], int]
 
 
 class _Collector:
@@ -246,6 +263,14 @@ class _Collector:
             "studyroom_gateway_drain_remaining",
             "Connections a drain has still to close; 0 when not draining.",
             value=gauges.drain_remaining(),
+        )
+        yield GaugeMetricFamily(
+            "studyroom_gateway_address_connections",
+            "Connections of the address that has most.",
+            value=gauges.most_of_an_address(),
+        )
+        yield GaugeMetricFamily(
+            "studyroom_gateway_user_connections", "Connections of the user who has most.", value=gauges.most_of_a_user()
         )
         received = traffic.messages_received.copy()
         received["CursorMove"] += traffic.cursor_shortcuts

@@ -18,9 +18,19 @@ class Kind(IntEnum):
     UPDATED = 4
     LEFT = 5
     RESET = 6
+    DELETED = 7
 
 
-MESSAGE_TYPES = ("Chat", "CursorUpdate", "TypingStatus", "UserJoined", "UserUpdated", "UserLeft", "ChatReset")
+MESSAGE_TYPES = (
+    "Chat",
+    "CursorUpdate",
+    "TypingStatus",
+    "UserJoined",
+    "UserUpdated",
+    "UserLeft",
+    "ChatReset",
+    "ChatDeleted",
+)
 """By kind."""
 EPHEMERAL = frozenset({Kind.CURSOR, Kind.TYPING})
 """Whoever reads too slowly goes without these, and gets the newest of them once it has caught up."""

@@ -26,7 +26,6 @@ from gateway.wheel import Wheel
 from services import logs
 from services.bus import Message
 from shared import subjects
-from shared.chat import with_sequence
 from shared.headers import INGRESS, LAST_SEQUENCE, SEQUENCE, TIME, is_removal
 from shared.ids import GatewayId, RoomId, UserId
 from shared.messages import ChatReset, ChatResetPayload, JoinedRoomPayload, encode
@@ -72,6 +71,9 @@ class Surroundings(Protocol):
 
     def chat_is_missing(self, room: "Room") -> None:
         """A message was not heard, or comes too early to be judged."""
+
+    def chat_is_deleted(self, room: "Room", sequence: int) -> None:
+        """There is a tombstone of this message, which may be stored all the same."""
 
 
 class Room:
@@ -123,22 +125,24 @@ class Room:
         history = self.history
         if resumption.recovered:
             lines = [stored for stored in resumption.missed if history.passed(stored.sequence)]
-            lines += history.behind(resumption.since)
+            lines = history.without_deleted(lines + history.behind(resumption.since))
         else:
             lines = self._surroundings.newest(history)
+        shown = sum(not stored.deletes for stored in lines)
         payload = JoinedRoomPayload.model_construct(
             room_id=self.id,
             users=[],
             epoch=self.chat_epoch,
             recovered=resumption.recovered,
-            history=len(lines),
+            history=shown,
             last_seq=history.position,
         )
         frames = [text_frame(encode_joined_room(payload, self._users()))]
         frames += [text_frame(stored.ready) for stored in lines]
         self.fanout.admit(recipient, b"".join(frames))
         self._metrics.traffic.replies_sent["JoinedRoom"] += 1
-        self._metrics.traffic.replies_sent["Chat"] += len(lines)
+        self._metrics.traffic.replies_sent["Chat"] += shown
+        self._metrics.traffic.replies_sent["ChatDeleted"] += len(lines) - shown
 
     def dismiss(self, recipient: Recipient) -> None:
         """No event reaches the recipient any more. Unknown recipients are fine."""
@@ -304,11 +308,12 @@ class Room:
     def _receive_chat(self, message: Message) -> None:
         headers = message.headers or {}
         sequence = int(headers[SEQUENCE])
-        ready = with_sequence(message.data, sequence)
-        stored = Stored(sequence, ready, headers[TIME], int(headers.get(INGRESS, 0)))
+        stored = Stored.of(sequence, message.data, headers[TIME], int(headers.get(INGRESS, 0)))
         verdict = self.history.hear(stored, int(headers[LAST_SEQUENCE]), sure=self._surroundings.chat_is_sure)
         if verdict is Verdict.NEXT:
-            self.fanout.say(Item(text_frame(ready), Kind.CHAT, stored.ingress_us))
+            self._say_stored(stored)
+            if stored.deletes:
+                self._surroundings.chat_is_deleted(self, stored.deletes)
         elif verdict is Verdict.BEHIND_GAP:
             self._surroundings.chat_is_missing(self)
         else:
@@ -325,9 +330,15 @@ class Room:
     def take_missed(self, missed: list[Stored], up_to: int) -> int:
         """Take what was fetched (see `History.fill`), and say what is due now. How many messages that were."""
         due = self.history.fill(missed, up_to)
+        for sequence in {stored.deletes for stored in missed} & {stored.sequence for stored in missed}:
+            self._surroundings.chat_is_deleted(self, sequence)
         for stored in due:
-            self.fanout.say(Item(text_frame(stored.ready), Kind.CHAT, stored.ingress_us))
+            self._say_stored(stored)
         return len(due)
+
+    def _say_stored(self, stored: Stored) -> None:
+        kind = Kind.DELETED if stored.deletes else Kind.CHAT
+        self.fanout.say(Item(text_frame(stored.ready), kind, stored.ingress_us))
 
     def forget_chat(self) -> None:
         """The stream is another one, or members have missed too much: they are told so with the next position."""

@@ -6,29 +6,32 @@ from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 
-from fastapi import APIRouter
 from pydantic import ValidationError
 
 from gateway.app import build_app
+from gateway.audit import Audit
 from gateway.backfill import Backfill
 from gateway.chat import ChatPublisher
 from gateway.chat_stream import ChatStream
 from gateway.connection import Connection
+from gateway.crowd import Crowd
+from gateway.deletions import Deletions
 from gateway.door import Door
 from gateway.drain import Drain
+from gateway.enforcement import Enforcement
 from gateway.entering import Entering
 from gateway.fanout import Recipient
 from gateway.heartbeat import Heartbeat
 from gateway.history import History, Stored
-from gateway.http_messages import messages_router
-from gateway.http_rooms import rooms_router
+from gateway.http_access import Access
+from gateway.http_routers import routers
 from gateway.identity import Authenticator
 from gateway.key_reader import KeyReader
 from gateway.lease import Lease
 from gateway.leaves import Leaves
-from gateway.limits import Limits
 from gateway.membership import Membership
 from gateway.metrics import GatewayMetrics, Gauges
+from gateway.moderation import Moderation
 from gateway.pace import Pace
 from gateway.presence_client import PresenceClient
 from gateway.reannouncement import Reannouncement
@@ -39,10 +42,11 @@ from gateway.rooms import Rooms
 from gateway.settings import GatewaySettings
 from gateway.shedding import Shedding
 from gateway.under_way import UnderWay
-from gateway.upgrade import AwaitingHead, Handshake, HttpProtocol, Refused
+from gateway.upgrade import AwaitedRequests, Handshake, HttpProtocol, Refused
 from gateway.websocket import FrameLimits, WebSocketProtocol, use_fast_transports
 from gateway.wheel import Wheel
 from services import logs
+from services.api_keys import ApiKeys
 from services.bus import Message
 from services.http import HttpServer
 from services.process import Chassis, Service, ServiceSpec
@@ -72,7 +76,8 @@ class Gateway:
         self._tasks = chassis.tasks
         self._listen = chassis.listen
         self.metrics = GatewayMetrics(chassis.registry)
-        self.limits = connection_limits(own)
+        self._audit = Audit(chassis.registry)
+        self.limits = own.limits
         self._connections: dict[ConnectionId, Connection] = {}
         self._keys = KeyReader(own.jwks_url, own, self.metrics) if own.jwks_url is not None else None
         self.authenticator = Authenticator(own, self._keys.ring if self._keys is not None else None)
@@ -92,6 +97,8 @@ class Gateway:
             deadline_seconds=own.chat_deadline_seconds,
             acknowledged=self._backfill.acknowledged,
         )
+        self._moderation = Moderation(chassis.bus, Enforcement(self._connections.values).carry_out)
+        self._deletions = Deletions(chassis.bus, self._stream, chassis.tasks)
         resumes = Resumes(
             self._stream,
             self._backfill,
@@ -112,6 +119,7 @@ class Gateway:
             self.metrics,
             self._backfill,
             resumes,
+            is_banned=lambda user, room: self._moderation.ban_of(user, room) is not None,
             join_deadline_seconds=own.join_deadline_seconds,
         )
         self._reannouncement = Reannouncement(
@@ -133,11 +141,13 @@ class Gateway:
             chassis.tasks,
             renew_lease=self._lease.renew,
         )
-        self._awaiting_head = AwaitingHead(own.handshake_seconds)
-        self._heartbeat = Heartbeat(own, self._connections.values, self._awaiting_head, self.metrics)
+        self._awaited = AwaitedRequests(own.handshake_seconds)
+        self._heartbeat = Heartbeat(own, self._connections.values, self._awaited, self.metrics)
         self._pace = Pace(own.turn_ms / 1000, lambda: self.metrics.traffic.received)
         self._drain = Drain(own, lambda: list(self._connections.values()))
-        self._door = Door(own, self.authenticator, self._drain)
+        self._crowd = Crowd()
+        self._door = Door(own, self.authenticator, self._drain, self._crowd, self._moderation.ban_of, self.metrics)
+        self.check, self.request_refused = self._door.check, self._door.request_refused
         self._shedding = Shedding(chassis.bus, self.gateway_id, own, self._drain, self.metrics)
         self._server: HttpServer | None = None
         self.metrics.watch(
@@ -146,15 +156,19 @@ class Gateway:
                 rooms=lambda: len(self._rooms),
                 members=lambda: sum(len(room) for room in self._rooms),
                 drain_remaining=lambda: self._drain.remaining,
+                most_of_an_address=self._crowd.most_of_an_address,
+                most_of_a_user=self._crowd.most_of_a_user,
             )
         )
 
     # --- life ---------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
+        own = self._settings
         use_fast_transports()
         listener = self._listen(self._settings.host, self._settings.port)
         await self._stream.start()
+        await self._moderation.start()
         await self._chat.start()
         await self._presence.start()
         await self._bus.subscribe(subjects.CURSOR_RECALL, self._on_recall)
@@ -163,20 +177,33 @@ class Gateway:
         limits = FrameLimits(
             message_max_bytes=self._settings.message_max_bytes,
             headers_max_bytes=self._settings.headers_max_bytes,
+            body_max_bytes=self._settings.body_max_bytes,
             handshake_seconds=self._settings.handshake_seconds,
         )
         self._server = HttpServer(
             build_app(
                 with_page=self._settings.page,
-                routers=self._routers(),
+                routers=routers(
+                    own,
+                    Access(self.authenticator, ApiKeys(own.api_keys), self._moderation.ban_of),
+                    self._audit,
+                    self._bus,
+                    self._presence,
+                    self._stream,
+                    self._deletions,
+                    self._moderation,
+                    epoch=self.epoch,
+                    commits=self.metrics.commit_latency.observe,
+                ),
             ),
             listener,
-            http=functools.partial(HttpProtocol, self, limits, self._awaiting_head),
+            http=functools.partial(HttpProtocol, self, limits, self._awaited),
             websocket=WebSocketProtocol,
         )
         self._bus.on_reconnected(self._on_reconnected)
         self._bus.on_disconnected(self._rooms.doubt_all)
         self._bus.on_disconnected(self._stream.doubt)
+        self._tasks.supervise("moderation", self._moderation.run)
         self._tasks.supervise("lease", self._lease.keep)
         self._tasks.supervise("resync", self._resync.run)
         self._tasks.supervise("backfill", self._backfill.run)
@@ -191,25 +218,6 @@ class Gateway:
             self._tasks.supervise("keys", self._keys.run)
         await self._server.start()
         log.info("listening", host=self._settings.host, port=self._server.port)
-
-    def _routers(self) -> list[APIRouter]:
-        own = self._settings
-        rooms = rooms_router(
-            self._presence,
-            self.authenticator,
-            epoch=self.epoch,
-            deadline_seconds=own.request_deadline_seconds,
-        )
-        messages = messages_router(
-            self._bus,
-            self._stream,
-            self.authenticator,
-            api_key=own.api_key.get_secret_value() if own.api_key else None,
-            chat_max_chars=own.chat_max_chars,
-            deadline_seconds=own.request_deadline_seconds,
-            commits=self.metrics.commit_latency.observe,
-        )
-        return [rooms, messages]
 
     def not_ready(self) -> list[str]:
         if self._keys is not None and not self._keys.ring.keys:
@@ -268,6 +276,9 @@ class Gateway:
     def chat_is_missing(self, room: Room) -> None:
         self._backfill.gap(room)
 
+    def chat_is_deleted(self, room: Room, sequence: int) -> None:
+        self._deletions.came_upon(room.id, sequence)
+
     def connection_is_present(self, place: Place) -> None:
         self._reannouncement.is_present(place)
 
@@ -291,10 +302,9 @@ class Gateway:
     def admit(self, handshake: Handshake) -> Connection | Refused:
         decision = self._door.decide(handshake, connections=len(self._connections))
         if isinstance(decision, Refused):
-            self.metrics.refused.labels(code=decision.code).inc()
             return decision
-        self.metrics.accepted.inc()
-        return Connection(self, decision, chat_max_chars=self._settings.chat_max_chars)
+        chat_max_chars = self._settings.chat_max_chars
+        return Connection(self, decision.identity, address=decision.address, chat_max_chars=chat_max_chars)
 
     # --- the hub ------------------------------------------------------------------------------------------
 
@@ -304,9 +314,11 @@ class Gateway:
 
     def register(self, connection: Connection) -> None:
         self._connections[connection.id] = connection
+        self._crowd.add(connection.user, connection.address)
 
     def unregister(self, connection: Connection) -> None:
-        self._connections.pop(connection.id, None)
+        if self._connections.pop(connection.id, None) is not None:  # it may have ended before it began
+            self._crowd.remove(connection.user, connection.address)
 
     @property
     def chat_retry_seconds(self) -> int:
@@ -342,16 +354,6 @@ class Gateway:
             unknown=unknown,
             known=known,
         )
-
-
-def connection_limits(settings: GatewaySettings) -> Limits:
-    """Heartbeats come once a second: what a client may send in a second is what each gives it."""
-    return Limits(
-        messages_per_beat=settings.messages_per_second,
-        bytes_per_beat=settings.bytes_per_second,
-        bytes_burst=max(2 * settings.bytes_per_second, settings.message_max_bytes),
-        write_buffer_max_bytes=settings.write_buffer_max_bytes,
-    )
 
 
 def _short(text: str) -> str:

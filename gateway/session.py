@@ -8,6 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 
+from gateway.limits import JOIN_COST
 from shared.errors import ErrorCode
 from shared.ids import RoomId
 from shared.messages import (
@@ -39,13 +40,17 @@ WAITING = Waiting.WAITING
 
 
 class Session:
-    __slots__ = ("_backlog", "_backlog_max", "_chat_max_chars", "joining", "room", "rooms")
+    __slots__ = ("_backlog", "_backlog_max", "_chat_max_chars", "join_parts_left", "joining", "room", "rooms")
 
-    def __init__(self, *, chat_max_chars: int, backlog_max: int, rooms: frozenset[RoomId] | None = None) -> None:
+    def __init__(
+        self, *, chat_max_chars: int, backlog_max: int, join_parts: int, rooms: frozenset[RoomId] | None = None
+    ) -> None:
         self.rooms = rooms
         """Those that may be joined; None for all."""
         self._chat_max_chars = chat_max_chars
         self._backlog_max = backlog_max
+        self.join_parts_left = join_parts
+        """What may be joined before more is given (`gateway.limits`)."""
         self._backlog: deque[ClientMessage] | None = None
         self.room: RoomId | None = None
         """The room the connection is in."""
@@ -68,12 +73,7 @@ class Session:
             case ChatSend():
                 return self._check_chat(message)
             case JoinRoom():
-                if not self.may_join(message.payload.room_id):
-                    return Refusal(ErrorCode.ROOM_NOT_ALLOWED, "the access token does not grant this room", message)
-                self.joining = message.payload.room_id
-                if self.room != self.joining:
-                    self.room = None
-                return message
+                return self._begin_join(message)
             case LeaveRoom():
                 if self.room is None:
                     return self._not_in_room(message)
@@ -94,6 +94,17 @@ class Session:
         """The join failed; a room that was being joined again is still the connection's room."""
         self.joining = None
         return self._release()
+
+    def _begin_join(self, message: JoinRoom) -> JoinRoom | Refusal:
+        if not self.may_join(message.payload.room_id):
+            return Refusal(ErrorCode.ROOM_NOT_ALLOWED, "the access token does not grant this room", message)
+        if self.join_parts_left < JOIN_COST:
+            return Refusal(ErrorCode.RATE_LIMITED, "too many joins: try again a little later", message)
+        self.join_parts_left -= JOIN_COST
+        self.joining = message.payload.room_id
+        if self.room != self.joining:
+            self.room = None
+        return message
 
     def _wait(self, message: ClientMessage) -> Refusal | Waiting:
         if self._backlog is None:

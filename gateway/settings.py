@@ -5,15 +5,16 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from gateway.addresses import parse_network
 from gateway.guests import GUEST_AUDIENCE
+from gateway.hosts import is_host
+from gateway.limits import JOIN_COST, Limits
 from gateway.origins import ANY, LOCAL_HOSTS, is_origin
+from services.api_keys import check_entries
 from services.settings import CommaSeparated, Settings
 
 SECRET_MIN_BYTES = 32
 """RFC 7518 section 3.2: a key of at least the size of the hash."""
-
-
-API_KEY_MIN_LENGTH = 16
 
 
 class GatewaySettings(Settings):
@@ -69,6 +70,17 @@ class GatewaySettings(Settings):
         description="Web pages that may connect beside the gateway's own (and those of this machine to this machine): "
         "origins such as https://app.example.org, separated by commas; * for all.",
     )
+    hosts: CommaSeparated = Field(
+        (),
+        description="Names by which the gateway may be reached, as in rooms.example.org, 127.0.0.1 or [::1], without "
+        "ports, separated by commas; requests for others are answered 421, but for /health. Without it any name will "
+        "do, also one that was made to point here (DNS rebinding).",
+    )
+    trusted_proxies: CommaSeparated = Field(
+        (),
+        description="Networks such as 10.0.0.0/8, separated by commas, whose X-Forwarded-For is believed: those of the "
+        "load balancers in front. Without it all who come through one count as one address.",
+    )
     jwt_cookie: str | None = Field(
         None,
         min_length=1,
@@ -76,7 +88,10 @@ class GatewaySettings(Settings):
     )
 
     headers_max_bytes: int = Field(65_536, ge=1024, description="Size of a request head.")
-    handshake_seconds: float = Field(10.0, gt=0, description="From accept to a complete request head.")
+    handshake_seconds: float = Field(
+        10.0, gt=0, description="From accept to a complete request head, and from there to the end of its body."
+    )
+    body_max_bytes: int = Field(65_536, ge=1024, description="Size of the body of one HTTP request.")
     message_max_bytes: int = Field(65_536, ge=1024, description="Size of one message, over all its fragments.")
     chat_max_chars: int = Field(4000, ge=1, description="Length of one chat message.")
     write_buffer_max_bytes: int = Field(
@@ -90,6 +105,30 @@ class GatewaySettings(Settings):
         ge=0,
         description="WebSockets at once; more are refused with 503 `too_many_connections`. 0 for no limit.",
     )
+    address_connections_max: int = Field(
+        2000,
+        ge=0,
+        description="The same for one address (of IPv6, one /64); more are refused with 429 `too_many_of_address`. A "
+        "whole school or company is one address, so this is far more than a person needs. 0 for no limit.",
+    )
+    user_connections_max: int = Field(
+        100,
+        ge=0,
+        description="The same for one user, in tabs and devices: 429 `too_many_of_user`. Guests are as many users as "
+        "they like. 0 for no limit.",
+    )
+    handshakes_per_second: int = Field(
+        1000,
+        ge=0,
+        description="WebSockets that are let in or whose token is bad, all together; twice as many for a moment. More "
+        "are refused with 503 `too_many_handshakes`, so that those who are in do not suffer. 0 for no limit.",
+    )
+    requests_per_second: int = Field(
+        100,
+        ge=0,
+        description="HTTP requests to /api/ of one address, also of a backend of yours; more are refused with 429 "
+        "`rate_limited`. 0 for no limit.",
+    )
     shed_per_second: int = Field(
         0,
         ge=0,
@@ -100,10 +139,23 @@ class GatewaySettings(Settings):
     messages_per_second: int = Field(
         100,
         ge=1,
-        description="What one client may send; twice as much for a moment. Who sends ten times more is closed (4500).",
+        description="What one client may send; twice as much for a moment. Who sends ten times more is closed (4500). "
+        "Fragments, pings and pongs count as well.",
     )
     bytes_per_second: int = Field(
         131_072, ge=1024, description="The same in bytes of message text; one message of the full size always passes."
+    )
+
+    joins_per_minute: int = Field(
+        60,
+        ge=1,
+        description="Joins of one connection, also of the room it is in; all at once after a minute without any.",
+    )
+    idle_seconds: float = Field(
+        600.0,
+        ge=0,
+        description="A client that is in no room and says nothing, not even `Ping`, for this long is closed (4003). 0 "
+        "for never.",
     )
 
     ping_interval_seconds: float = Field(20.0, gt=0, description="A silent client is pinged this often.")
@@ -147,10 +199,10 @@ class GatewaySettings(Settings):
     resume_max_messages: int = Field(
         1000, ge=1, le=10_000, description="Who has missed more chat than this is told to begin anew."
     )
-    api_key: SecretStr | None = Field(
-        None,
-        min_length=API_KEY_MIN_LENGTH,
-        description="Lets a trusted backend post chat over HTTP, 16 characters or more; without it nobody may.",
+    api_keys: CommaSeparated = Field(
+        (),
+        description="Keys of trusted backends, which may moderate over HTTP: name:hash as `studyroom api-key NAME` "
+        "prints them, separated by commas; several while they are rotated. The name is what the log says.",
     )
 
     request_deadline_seconds: float = Field(
@@ -172,6 +224,8 @@ class GatewaySettings(Settings):
     def _is_trustworthy(cls, value: str | None) -> str | None:
         """Whoever can change the keys on their way is anybody."""
         parts = urlsplit(value or "https://nowhere")
+        if "@" in parts.netloc:
+            raise ValueError("must name no user or password: public keys need none, and errors tell addresses")
         if parts.scheme == "https" and parts.hostname:
             return value
         if parts.scheme == "http" and parts.hostname in LOCAL_HOSTS:
@@ -193,6 +247,34 @@ class GatewaySettings(Settings):
             raise ValueError("cannot be had with STUDYROOM_GATEWAY_ORIGINS=*")
         return value
 
+    @field_validator("hosts")
+    @classmethod
+    def _are_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for host in value:
+            if not is_host(host):
+                raise ValueError(
+                    "hosts are spelled rooms.example.org, 127.0.0.1 or [::1]: in lower case, without a port"
+                )
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            try:
+                parse_network(network)
+            except ValueError as error:
+                raise ValueError(
+                    "networks are spelled 10.0.0.0/8 or fd00::/8, with no bits beyond the prefix"
+                ) from error
+        return value
+
+    @field_validator("api_keys")
+    @classmethod
+    def _are_entries(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        check_entries(value)
+        return value
+
     @field_validator("origins")
     @classmethod
     def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -200,3 +282,15 @@ class GatewaySettings(Settings):
             if origin != ANY and not is_origin(origin):
                 raise ValueError("origins are spelled https://host or https://host:port, in lower case")
         return value
+
+    @property
+    def limits(self) -> Limits:
+        """Heartbeats come once a second: what a client may send in a second is what each gives it."""
+        return Limits(
+            messages_per_beat=self.messages_per_second,
+            bytes_per_beat=self.bytes_per_second,
+            bytes_burst=max(2 * self.bytes_per_second, self.message_max_bytes),
+            write_buffer_max_bytes=self.write_buffer_max_bytes,
+            join_parts_per_beat=self.joins_per_minute,
+            join_parts_burst=self.joins_per_minute * JOIN_COST,
+        )

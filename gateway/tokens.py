@@ -9,6 +9,7 @@ from gateway.key_ring import PUBLIC_KEY_ALGORITHMS, KeyRing
 from gateway.settings import GatewaySettings
 
 _SYMMETRIC = "HS256"
+_REASON_MAX_CHARS = 200
 
 
 class Tokens:
@@ -42,7 +43,7 @@ class Tokens:
                 options={"require": self._required},
             )
         except (jwt.PyJWTError, UnicodeEncodeError) as error:
-            raise Unauthorized(f"the access token is not valid: {error}") from error
+            raise Unauthorized(f"the access token is not valid: {_plain(error)}") from error
         if not claims["sub"]:
             raise Unauthorized("the access token names nobody")
         return claims
@@ -56,3 +57,8 @@ class Tokens:
         if isinstance(algorithm, str) and algorithm in PUBLIC_KEY_ALGORITHMS and self._keys is not None:
             return self._keys.find(algorithm, kid).material
         raise Unauthorized("the access token is not valid: its algorithm (alg) is not accepted here")
+
+
+def _plain(error: Exception) -> str:
+    """Some name what a token says of itself, which may be long, or no Unicode."""
+    return str(error).encode("ascii", "backslashreplace").decode()[:_REASON_MAX_CHARS]

@@ -22,7 +22,8 @@ from picows import (
 )
 from picows.picows import WSProtocol  # type: ignore[attr-defined] # picows ships no stub for it
 
-from gateway.framing import Assembler, Opcode, Violation, close_payload, encode_frame, parse_close
+from gateway.framing import Assembler, Opcode, Violation, close_payload, encode_frame, may_be_sent, parse_close
+from gateway.transport import SocketTransport
 from services import logs
 from shared.close_codes import CloseCode
 
@@ -30,9 +31,10 @@ log = logs.get(__name__)
 
 _FAULT = "a connection failed on our side"
 _READ_BUFFER_BYTES = 2048
-_HIGH_WATER_BYTES, _LOW_WATER_BYTES = 65_536, 16_384
 _CLOSE_LINGER_SECONDS = 0.05
 """Between our answer to a close frame and the end of the socket, so that the answer is on its way."""
+_FLOOD_LINGER_SECONDS = 1.0
+"""For who sends far too much, to read our close frame."""
 
 _SUBPROTOCOL = "Sec-WebSocket-Protocol"
 _TEXT, _CLOSE, _PING, _PONG = WSMsgType.TEXT, WSMsgType.CLOSE, WSMsgType.PING, WSMsgType.PONG
@@ -53,6 +55,9 @@ class Client(Protocol):
     def received(self, payload: bytes) -> None:
         """A complete text message. Raises UnicodeDecodeError when it is not UTF-8."""
 
+    def burdened(self) -> None:
+        """A frame that is work and no message by itself: a fragment, a ping or a pong."""
+
     def congested(self) -> None:
         """The peer reads more slowly than it is written to: the write buffer is above its high-water mark."""
 
@@ -67,8 +72,10 @@ class Client(Protocol):
 class FrameLimits:
     message_max_bytes: int
     headers_max_bytes: int
+    body_max_bytes: int
+    """Of a plain HTTP request."""
     handshake_seconds: float
-    """From accept, or from the first byte of a later request, to a complete request head."""
+    """From accept, or from the first byte of a later request, to a complete head, and from there to its end."""
 
 
 class ClientSocket(WSListener):
@@ -107,6 +114,10 @@ class ClientSocket(WSListener):
             return
         self._transport.send_close(code, close_payload(code, reason)[2:])  # type: ignore[arg-type] # plain ints work
         self._begin_closing()
+        if code == CloseCode.FLOOD:
+            # Whatever else comes is not even read, not the answer either.
+            self._transport.underlying_transport.pause_reading()
+            asyncio.get_running_loop().call_later(_FLOOD_LINGER_SECONDS, self.abort)
 
     def abort(self) -> None:
         """End the socket now; what is buffered is lost."""
@@ -125,7 +136,21 @@ class ClientSocket(WSListener):
     info = warning = debug
 
     def error(self, *_: object) -> None:
-        """picows found a broken frame and closes the connection by itself. It tells nobody else."""
+        """picows found a broken frame and closes the connection by itself. It tells nobody else.
+
+        It reads one frame ahead. If the one before was the peer's close frame, that is answered and nothing else: what
+        comes behind it is to be ignored (RFC 6455 section 1.4).
+        """
+        transport = self._transport
+        handshake = transport.close_handshake if transport is not None else None
+        if (
+            transport is not None
+            and handshake is not None
+            and handshake.recv is not None
+            and self.closing_since is None
+        ):
+            code = _number(handshake.recv.code) or CloseCode.NORMAL
+            transport.send_close(code if may_be_sent(code) else CloseCode.PROTOCOL_ERROR, b"")  # type: ignore[arg-type] # plain ints work
         self._begin_closing()
 
     exception = error
@@ -137,7 +162,6 @@ class ClientSocket(WSListener):
         # The heads of the handshake have done their work; kept, they are 2 KB for each connection.
         del transport.request.headers
         del transport.response.headers
-        transport.underlying_transport.set_write_buffer_limits(_HIGH_WATER_BYTES, _LOW_WATER_BYTES)
         self.write = transport.underlying_transport.write
         try:
             self._client.opened(self)
@@ -192,7 +216,9 @@ class ClientSocket(WSListener):
             return frame.get_payload_as_bytes()
         if kind == _CLOSE:
             self._answer_close(transport, frame)
-        elif kind == _PING:
+            return None
+        self._client.burdened()
+        if kind == _PING:
             self._answer_ping(frame)
         elif kind != _PONG:
             return self._assemble(frame)
@@ -270,21 +296,23 @@ class WebSocketProtocol(WSProtocol):  # type: ignore[misc] # picows ships no stu
         self._server_state.connections.discard(self)
         super().connection_lost(exc)
 
-    def take_over(self, transport: Any, key: str, subprotocol: str | None) -> None:
-        """Answer the upgrade and own the transport from now on. `key`: the request's `Sec-WebSocket-Key`.
+    def take_over(self, http: Any, key: str, subprotocol: str | None) -> None:
+        """Answer the upgrade and own the socket of the transport `http` from now on. That has written everything.
 
-        `subprotocol`: of those that were offered the one that is spoken.
+        `key`: the request's `Sec-WebSocket-Key`. `subprotocol`: of those that were offered the one that is spoken.
 
         picows parses a request head too. It gets a short one, made of what was checked before, so its own limits on
         size and spelling do not matter.
         """
+        transport = SocketTransport(asyncio.get_running_loop(), http.get_extra_info("socket").dup(), self)
         self.connection_made(transport)
         selected = f"{_SUBPROTOCOL}: {subprotocol}\r\n" if subprotocol is not None else ""
         self._feed(
             "GET / HTTP/1.1\r\nHost: gateway\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{selected}\r\n".encode("latin-1")
         )
-        transport.set_protocol(self)
+        http.close()
+        transport.resume_reading()
 
     def _feed(self, data: bytes) -> None:
         view = memoryview(data)

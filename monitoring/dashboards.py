@@ -109,7 +109,8 @@ GATEWAY = Dashboard("gateway", "Studyroom gateway", (
         Panel("Handshakes", "short", "Per second.",
               ((rate("studyroom_gateway_connections_accepted_total"), "accepted"),
                (rate("studyroom_gateway_handshakes_refused_total", "code"), "{{code}}"),
-               (rate("studyroom_gateway_late_request_heads_total"), "request head too late"))),
+               (rate("studyroom_gateway_late_request_heads_total"), "request head too late"),
+               (rate("studyroom_gateway_requests_refused_total", "code"), "HTTP: {{code}}"))),
         Panel("Disconnects", "short", "Per second, by close code. 1001 and 1006 are tabs closed and networks lost.",
               ((rate("studyroom_gateway_disconnects_total", "code"), "{{code}}"),)),
         Panel("Delivery", "s", "From the author's socket to the members' sockets, once per message and gateway.",
@@ -121,6 +122,9 @@ GATEWAY = Dashboard("gateway", "Studyroom gateway", (
     )),
     Row("USE", (
         Panel("Connections", "short", "Per gateway.", (("studyroom_gateway_connections", "{{instance}}"),)),
+        Panel("Of one", "short", "The most connections that one address, and one user, has at a gateway.",
+              (("max(studyroom_gateway_address_connections)", "address"),
+               ("max(studyroom_gateway_user_connections)", "user"))),
         Panel("Balance", "short", "The fullest gateway against the mean; 1 is even.",
               (("max(studyroom_gateway_connections) / (avg(studyroom_gateway_connections) > 0)", "fullest / mean"),)),
         Panel("Frames per flush", "short", "Batches grow with load: that is what keeps the cost of a delivery down.",
@@ -133,6 +137,10 @@ GATEWAY = Dashboard("gateway", "Studyroom gateway", (
               ((or_zero(rate("studyroom_gateway_conflated_total", "type")), "{{type}}"),)),
         Panel("Failed tasks", "short", "Background tasks that failed and were started again.",
               ((or_zero(rate("studyroom_gateway_task_failures_total", "task")), "{{task}}"),)),
+    )),
+    Row("Moderation", (
+        Panel("Actions", "short", "What backends and moderators asked for, per second, by action and result.",
+              ((rate("studyroom_gateway_moderation_actions_total", "action, result"), "{{action}} {{result}}"),)),
     )),
     Row("Resume and drain", (
         Panel("Resumes", "short", "Joins that asked for what they had missed, by result.",

@@ -41,7 +41,8 @@ _ASKED = (
 _FAILED = (
     '(sum(rate(studyroom_gateway_errors_sent_total{code=~"presence_unavailable|chat_unavailable|internal"}[{w}]))'
     " or vector(0))"
-    ' + (sum(rate(studyroom_gateway_handshakes_refused_total{code="too_many_connections"}[{w}])) or vector(0))'
+    ' + (sum(rate(studyroom_gateway_handshakes_refused_total{code=~"too_many_connections|too_many_handshakes"}[{w}]))'
+    " or vector(0))"
 )
 
 SLOS = (

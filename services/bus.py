@@ -133,7 +133,6 @@ class Bus:
             no_echo=self._no_echo,
             user=settings.user,
             password=password,
-            user_credentials=settings.credentials_file,
             tls=tls_context(settings),
             connect_timeout=settings.connect_timeout_seconds,  # type: ignore[arg-type] # floats work
             ping_interval=settings.ping_interval_seconds,  # type: ignore[arg-type]

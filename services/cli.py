@@ -129,12 +129,37 @@ def doctor(for_programs: bool) -> None:
     sys.exit(0 if well else 1)
 
 
+@main.command("api-key")
+@click.argument("name")
+def api_key(name: str) -> None:
+    """Print a new key for a trusted backend, and its entry for STUDYROOM_GATEWAY_API_KEYS.
+
+    NAME is what the audit log says. Nothing keeps the key: give it to the backend now.
+    """
+    from services.api_keys import entry_of, new_api_key
+
+    key = new_api_key()
+    try:
+        entry = entry_of(name, key)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="NAME") from error
+    click.echo(f"key:   {key}\nentry: {entry}")
+
+
 @main.command()
 def schema() -> None:
     """Print the JSON Schema of the client protocol."""
     from shared.messages import json_schema
 
     click.echo(json.dumps(json_schema(), indent=2))
+
+
+@main.command()
+def asyncapi() -> None:
+    """Print the client protocol as an AsyncAPI document."""
+    from shared.asyncapi import asyncapi
+
+    click.echo(json.dumps(asyncapi(), indent=2))
 
 
 @main.command()

@@ -66,6 +66,7 @@ class HttpServer:
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # who is believed what is for the app to say
             backlog=_BACKLOG,
             timeout_keep_alive=65,
         )

@@ -4,6 +4,7 @@ Every settings class names its variables by prefix; every field has a descriptio
 from them. Bad values are collected over all classes and reported at once.
 """
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,7 +69,6 @@ class NatsSettings(Settings):
     url: CommaSeparated = Field(("nats://127.0.0.1:4222",), description="One or more servers, separated by commas.")
     user: str | None = Field(None, description="User name, with STUDYROOM_NATS_PASSWORD.")
     password: SecretStr | None = Field(None, description="Password of that user.")
-    credentials_file: str | None = Field(None, description="Path of a .creds file, instead of user and password.")
     tls_ca_file: FilePath | None = Field(
         None, description="Path of the CA certificates that servers must have theirs from; with it TLS is required."
     )
@@ -79,6 +79,11 @@ class NatsSettings(Settings):
     reconnect_max_wait_seconds: float = Field(
         2.0, gt=0, description="Cap of the jittered wait between attempts to reconnect, which never end."
     )
+
+    @property
+    def addresses(self) -> list[str]:
+        """The servers as they may be shown: a URL may name a password."""
+        return [re.sub("//.*@", "//", url) for url in self.url]
 
     @field_validator("url")
     @classmethod

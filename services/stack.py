@@ -28,6 +28,7 @@ _STOP_MARGIN_SECONDS = 5.0
 _HTTP_OK = 200
 _PORT_MAX = 65_535
 _PR_SET_PDEATHSIG = 1
+_NAMES_OF_THIS_MACHINE = "localhost,127.0.0.1,[::1]"
 
 
 class StackFailed(Exception):
@@ -151,12 +152,17 @@ class Stack:
             child = self._service(f"gateway-{index}", "gateway", nats_url, workers=options.workers)
             child.url = f"http://127.0.0.1:{port}"
             child.environment |= {"STUDYROOM_GATEWAY_PORT": str(port)}
-            child.environment |= self._guest_environment()
+            child.environment |= self._edge_environment()
             yield child
 
-    def _guest_environment(self) -> dict[str, str]:
-        """Guests are let in, and stay who they are across gateways and restarts; unless the environment says else."""
-        ours = {"STUDYROOM_GATEWAY_GUESTS": "true", "STUDYROOM_GATEWAY_GUEST_SECRET": self._guest_secret()}
+    def _edge_environment(self) -> dict[str, str]:
+        """Gateways are reached as this machine only. Guests are let in, and stay who they are across gateways and
+        restarts. Unless the environment says else."""
+        ours = {
+            "STUDYROOM_GATEWAY_HOSTS": _NAMES_OF_THIS_MACHINE,
+            "STUDYROOM_GATEWAY_GUESTS": "true",
+            "STUDYROOM_GATEWAY_GUEST_SECRET": self._guest_secret(),
+        }
         return {variable: value for variable, value in ours.items() if variable not in os.environ}
 
     def _guest_secret(self) -> str:

@@ -32,9 +32,19 @@ class CloseCode(IntEnum):
     """Nothing was heard from the client, not even a pong."""
     TOKEN_EXPIRED = 4002
     """The access token has expired, or a newer one does not grant the room: connect again with a fresh one."""
+    IDLE = 4003
+    """The client was in no room and said nothing for long; it may connect again when it wants something."""
 
     FLOOD = 4500
     """The client sends far more than it may."""
+    DISCONNECTED = 4501
+    """A moderator has disconnected the user, who may come back when people ask for it."""
+    BANNED = 4502
+    """The user is banned; until that ends every handshake is refused."""
+
+
+FAREWELLS = frozenset({CloseCode.NORMAL, CloseCode.DISCONNECTED, CloseCode.BANNED})
+"""After these nobody is expected back: the others are told at once, and no place is kept."""
 
 
 class Reconnect(Enum):

@@ -22,9 +22,11 @@ def _is_none(value: object) -> bool:
 
 
 class _Part(BaseModel):
-    """Unknown fields are ignored: a newer peer may send more than we know."""
+    """Unknown fields are ignored: a newer peer may send more than we know. Errors are for logs and repeat no value."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+    model_config = ConfigDict(
+        strict=True, frozen=True, extra="ignore", hide_input_in_errors=True, use_attribute_docstrings=True
+    )
 
 
 # --- what the client says ----------------------------------------------------------------------------------
@@ -131,6 +133,15 @@ class JoinedRoomPayload(_Part):
     """The position in the room's chat behind those; null when the history cannot be read now and follows later."""
 
 
+class ChatDeletedPayload(_Part):
+    id: MessageIdField
+    """The id it had. Another author's message may have the same, since authors choose them: `deleted_seq` is sure."""
+    deleted_seq: int
+    """The position it had."""
+    seq: int
+    """The position of this: it has its place among the messages."""
+
+
 class ChatResetPayload(_Part):
     room_id: RoomIdField
     epoch: str
@@ -218,6 +229,13 @@ class Chat(_Part):
     payload: ChatPayload
 
 
+class ChatDeleted(_Part):
+    """A message was deleted: nobody is to show it any more, and nobody gets it any more."""
+
+    type: Literal["ChatDeleted"] = "ChatDeleted"
+    payload: ChatDeletedPayload
+
+
 class ChatReset(_Part):
     """Chat behind what this client has seen was lost or is too much, or the epoch is another one.
 
@@ -261,6 +279,7 @@ ServerMessage = (
     | UserUpdated
     | UserLeft
     | Chat
+    | ChatDeleted
     | ChatReset
     | CursorUpdate
     | TypingStatus
@@ -271,8 +290,13 @@ ServerMessage = (
 
 # --- encoding and decoding ---------------------------------------------------------------------------------
 
-_client_messages: TypeAdapter[ClientMessage] = TypeAdapter(Annotated[ClientMessage, Field(discriminator="type")])
-_server_messages: TypeAdapter[ServerMessage] = TypeAdapter(Annotated[ServerMessage, Field(discriminator="type")])
+_UNION = ConfigDict(hide_input_in_errors=True)
+_client_messages: TypeAdapter[ClientMessage] = TypeAdapter(
+    Annotated[ClientMessage, Field(discriminator="type")], config=_UNION
+)
+_server_messages: TypeAdapter[ServerMessage] = TypeAdapter(
+    Annotated[ServerMessage, Field(discriminator="type")], config=_UNION
+)
 
 
 class InvalidMessage(ValueError):

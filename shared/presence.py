@@ -14,7 +14,7 @@ LEASE_SECONDS = 6
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     def encode(self) -> bytes:
         return self.__pydantic_serializer__.to_json(self)

@@ -14,8 +14,11 @@ SHARDS = 64
 CHAT_STREAM = "CHAT"
 PRESENCE_BUCKET = "presence"
 GATEWAYS_BUCKET = "gateways"
+MODERATION_BUCKET = "moderation"
 PRESENCE_STREAM = f"KV_{PRESENCE_BUCKET}"
 GATEWAYS_STREAM = f"KV_{GATEWAYS_BUCKET}"
+MODERATION_STREAM = f"KV_{MODERATION_BUCKET}"
+STREAMS = (PRESENCE_STREAM, GATEWAYS_STREAM, MODERATION_STREAM, CHAT_STREAM)
 
 PRESENCE_QUEUE = "presence"
 """Queue group: each presence request goes to one replica."""
@@ -75,6 +78,7 @@ GATEWAY_LOADS = "gateways.load"
 
 PRESENCE_KEYS = f"$KV.{PRESENCE_BUCKET}.>"
 GATEWAY_KEYS = f"$KV.{GATEWAYS_BUCKET}.>"
+MODERATION_KEYS = f"$KV.{MODERATION_BUCKET}.>"
 CHAT_SUBJECTS = "chat.*.*"
 
 
@@ -108,6 +112,22 @@ def gateway_key(gateway: GatewayId) -> str:
     return f"$KV.{GATEWAYS_BUCKET}.{gateway}"
 
 
+def moderation_key(kind: str, user: UserId, room: RoomId | None) -> str:
+    key = f"$KV.{MODERATION_BUCKET}.{kind}.{user}"
+    return key if room is None else f"{key}.{room}"
+
+
+def parse_moderation(subject: str) -> tuple[str, UserId, RoomId | None]:
+    """Kind, user and room of a key or event of moderation. Raises ValueError for any other subject."""
+    match subject.removeprefix("$KV.").split("."):
+        case [bucket, kind, user] if bucket == MODERATION_BUCKET:
+            return kind, UserId(user), None
+        case [bucket, kind, user, room] if bucket == MODERATION_BUCKET:
+            return kind, UserId(user), RoomId(room)
+        case _:
+            raise ValueError(f"not of moderation: {subject!r}")
+
+
 def chat(room: RoomId) -> str:
     return f"chat.{shard_of(room)}.{room}"
 
@@ -117,8 +137,14 @@ def chat_deduplication_id(room: RoomId, user: UserId, message: str) -> str:
     return f"{room}:{user}:{message}"
 
 
+def deletion_deduplication_id(room: RoomId, sequence: int) -> str:
+    return f"{room}:deleted:{sequence}"
+
+
 # --- what gateways hear ------------------------------------------------------------------------------------
 
+MODERATION_EVENTS = f"{MODERATION_BUCKET}.>"
+"""The orders of moderators, republished after their commit."""
 PRESENCE_REPUBLISH_SOURCE = f"$KV.{PRESENCE_BUCKET}.*.*.*"
 PRESENCE_REPUBLISH_TARGET = "room.{{wildcard(1)}}.{{wildcard(2)}}.presence.{{wildcard(3)}}"
 CHAT_REPUBLISH_TARGET = "room.{{wildcard(1)}}.{{wildcard(2)}}.chat"

@@ -4,8 +4,16 @@ from uuid import uuid4
 
 import pytest
 
-from tests.support.compose import Project, answers
+from tests.support.compose import Project, need
 from tests.support.processes import EmbeddedStack, NatsServer, embedded_stack, nats_server, running
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What runs in one process when `make test` runs two: a folder, and all that shares the containers."""
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        in_containers = item.path.name in {"test_compose.py", "test_containers.py"}
+        item.add_marker(pytest.mark.xdist_group("containers" if in_containers else folder))
 
 
 @pytest.fixture
@@ -31,8 +39,8 @@ def own_nats(tmp_path: Path) -> Iterator[NatsServer]:
 @pytest.fixture(scope="session")
 def project() -> Iterator[Project]:
     """The whole system in containers. Tests share it, and leave it as they found it."""
-    if not answers("docker", "info") or not answers("docker", "compose", "version"):
-        pytest.skip("no Docker engine with the compose plugin answers")
+    need("docker", "info")
+    need("docker", "compose", "version")
     running = Project.new()
     try:
         running.build()

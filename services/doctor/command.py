@@ -26,7 +26,7 @@ async def examine(nats: NatsSettings, storage: StorageSettings, *, for_programs:
         found = problems(seen, specifications(storage))
     except TimeoutError:
         seen = Observation()
-        found = [f"NATS does not let us in within {_CONNECT_SECONDS:.0f} s: {', '.join(nats.url)}"]
+        found = [f"NATS does not let us in within {_CONNECT_SECONDS:.0f} s: {', '.join(nats.addresses)}"]
     finally:
         await bus.close()
     text = json.dumps(as_json(seen, found), indent=2) if for_programs else as_text(seen, found)

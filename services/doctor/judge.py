@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from services.doctor.look import Observation, Stream
+from services.doctor.look import Observation
 from services.provisioner.streams import StreamSpec, differences
 from shared import subjects
 
@@ -17,10 +17,10 @@ SERVICES = ("gateway", "presence", "provisioner")
 def problems(seen: Observation, wanted: list[StreamSpec]) -> list[str]:
     """One line for each, in the order in which one would look. None: all is well."""
     return [
-        *seen.failures,
+        *(f"{asked} did not answer: {why}" for asked, why in sorted(seen.failures.items())),
         *_of_servers(seen, wanted),
         *_of_services(seen),
-        *(line for spec in wanted for line in _of_stream(spec, seen.streams)),
+        *(line for spec in wanted for line in _of_stream(spec, seen)),
         *_of_consumers(seen),
         *_of_leases(seen),
     ]
@@ -28,7 +28,6 @@ def problems(seen: Observation, wanted: list[StreamSpec]) -> list[str]:
 
 def _of_servers(seen: Observation, wanted: list[StreamSpec]) -> Iterator[str]:
     if not seen.servers:
-        yield "no server tells who is connected"
         return
     copies = max(int(spec.config["num_replicas"]) for spec in wanted)
     if len(seen.servers) < copies:
@@ -53,10 +52,11 @@ def _of_services(seen: Observation) -> Iterator[str]:
         yield f"no presence replica answers for shards {_ranges(seen.unserved)}"
 
 
-def _of_stream(spec: StreamSpec, streams: list[Stream]) -> Iterator[str]:
-    stream = next((one for one in streams if one.name == spec.name), None)
+def _of_stream(spec: StreamSpec, seen: Observation) -> Iterator[str]:
+    stream = next((one for one in seen.streams if one.name == spec.name), None)
     if stream is None:
-        yield f"stream {spec.name} does not exist"
+        if not {"streams", f"stream {spec.name}"} & seen.failures.keys():
+            yield f"stream {spec.name} does not exist"
         return
     for key, value in differences(spec.config, stream.config).items():
         yield f"stream {spec.name}: {key} is {_short(stream.config.get(key))} and should be {_short(value)}"
@@ -77,13 +77,15 @@ def _of_consumers(seen: Observation) -> Iterator[str]:
         for consumer in stream.consumers:
             if consumer.bound and consumer.pending > LAG_MAX:
                 yield f"consumer {consumer.name} of {stream.name} is {consumer.pending:,} messages behind"
+        if f"consumers of {stream.name}" in seen.failures:
+            continue
         followed = sum(consumer.bound for consumer in stream.consumers)
         if stream.name in {subjects.PRESENCE_STREAM, subjects.GATEWAYS_STREAM} and followed < replicas:
             yield f"{replicas} presence replicas are connected and {followed} follow {stream.name}"
 
 
 def _of_leases(seen: Observation) -> Iterator[str]:
-    if not seen.servers or any("leases" in failure for failure in seen.failures):
+    if not seen.servers or "leases" in seen.failures:
         return
     gateways, leases = len(seen.connected("gateway")), len(seen.leases)
     if leases > gateways:

@@ -2,14 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from services.bus import ApiError, Bus, BusError, Message
+from services.bus import Bus, BusError, BusUnavailable, Message
 from shared import subjects
 from shared.headers import STATUS, SUBJECT, TIME, is_removal
 from shared.presence import Outcome, RoomsReply, RoomsRequest
@@ -21,6 +21,8 @@ _SILENCE_SECONDS = 0.5
 _ANSWER_SECONDS = 2.0
 _CONNECTIONS_MAX = 4096
 _END = "204"
+
+Seen = TypeVar("Seen")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class Stream:
 
 @dataclass(slots=True)
 class Observation:
-    """What could be seen. `failures`: what could not be asked, and why."""
+    """What could be seen."""
 
     servers: list[Server] = field(default_factory=list)
     streams: list[Stream] = field(default_factory=list)
@@ -86,7 +88,8 @@ class Observation:
     """By gateway, when it was renewed last."""
     unserved: list[int] = field(default_factory=list)
     """Shards for which no presence replica answers."""
-    failures: list[str] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+    """By what was asked and did not answer, why: of that nothing is known."""
 
     def connected(self, service: str) -> list[Connection]:
         name = f"studyroom-{service}"
@@ -96,8 +99,22 @@ class Observation:
 async def look(bus: Bus) -> Observation:
     """Everything that a connected bus can tell. What fails is noted, not raised."""
     seen = Observation()
-    await asyncio.gather(_servers(bus, seen), _streams(bus, seen), _leases(bus, seen), _shards(bus, seen))
+    await asyncio.gather(
+        _noting(seen, "servers", _servers(bus, seen)),
+        _streams(bus, seen),
+        _noting(seen, "leases", _leases(bus, seen)),
+        _shards(bus, seen),
+    )
     return seen
+
+
+async def _noting(seen: Observation, asked: str, answer: Awaitable[Seen]) -> Seen | None:
+    """None: there was no answer, and why is noted."""
+    try:
+        return await answer
+    except BusError as error:
+        seen.failures[asked] = str(error)
+        return None
 
 
 async def _servers(bus: Bus, seen: Observation) -> None:
@@ -119,28 +136,26 @@ async def _servers(bus: Bus, seen: Observation) -> None:
         )
         seen.servers.append(Server(answer["server"]["name"], answer["server"]["ver"], connections))
     seen.servers.sort(key=lambda server: server.name)
+    if not seen.servers:
+        raise BusUnavailable("none tells who is connected")
 
 
 async def _streams(bus: Bus, seen: Observation) -> None:
-    try:
-        names = (await bus.api("STREAM.NAMES")).get("streams") or []
-    except BusError as error:
-        seen.failures.append(f"streams cannot be listed: {error}")
-        return
-    for name in sorted(names):
-        try:
-            seen.streams.append(await _stream(bus, name))
-        except BusError as error:
-            seen.failures.append(f"stream {name} does not answer: {error}")
+    """Ours are asked even where nobody lists them: without a majority some still say that they have no leader."""
+    listed = await _noting(seen, "streams", _names(bus))
+    names = subjects.STREAMS if listed is None else listed
+    asked = (_noting(seen, f"stream {name}", _stream(bus, seen, name)) for name in sorted(names))
+    seen.streams = [stream for stream in await asyncio.gather(*asked) if stream is not None]
 
 
-async def _stream(bus: Bus, name: str) -> Stream:
+async def _names(bus: Bus) -> list[str]:
+    return (await bus.api("STREAM.NAMES", timeout_seconds=_ANSWER_SECONDS)).get("streams") or []
+
+
+async def _stream(bus: Bus, seen: Observation, name: str) -> Stream:
     info = await bus.api(f"STREAM.INFO.{name}", timeout_seconds=_ANSWER_SECONDS)
+    consumers = await _noting(seen, f"consumers of {name}", _consumers(bus, name))
     cluster, state = info.get("cluster", {}), info["state"]
-    consumers = []
-    with suppress(ApiError):
-        listed = (await bus.api(f"CONSUMER.LIST.{name}", timeout_seconds=_ANSWER_SECONDS)).get("consumers") or []
-        consumers = [Consumer(one["name"], one["num_pending"], bool(one.get("push_bound"))) for one in listed]
     return Stream(
         name=name,
         config=info["config"],
@@ -153,8 +168,13 @@ async def _stream(bus: Bus, name: str) -> Stream:
             Copy(one["name"], bool(one.get("current")), bool(one.get("offline")), one.get("lag", 0))
             for one in cluster.get("replicas") or []
         ),
-        consumers=tuple(consumers),
+        consumers=consumers or (),
     )
+
+
+async def _consumers(bus: Bus, stream: str) -> tuple[Consumer, ...]:
+    listed = (await bus.api(f"CONSUMER.LIST.{stream}", timeout_seconds=_ANSWER_SECONDS)).get("consumers") or []
+    return tuple(Consumer(one["name"], one["num_pending"], bool(one.get("push_bound"))) for one in listed)
 
 
 async def _leases(bus: Bus, seen: Observation) -> None:
@@ -162,11 +182,12 @@ async def _leases(bus: Bus, seen: Observation) -> None:
     answers = await _answers(bus, _LEASES, request, lambda message: STATUS in (message.headers or {}))
     for message in answers:
         headers = message.headers or {}
-        if SUBJECT in headers and not is_removal(headers):
+        # The subject stands in a status, too: of who did not answer.
+        if STATUS not in headers and not is_removal(headers):
             seen.leases[subjects.parse_gateway_key(headers[SUBJECT])] = headers[TIME]
-    ends = [(message.headers or {}).get(STATUS) for message in answers]
-    if not answers or ends[-1] not in {_END, "404"}:
-        seen.failures.append(f"leases cannot be read: {ends[-1] if answers else 'no answer'}")
+    end = (answers[-1].headers or {}).get(STATUS) if answers else None
+    if end not in {_END, "404"}:
+        raise BusUnavailable(f"status {end}" if end else "no end of the answer in time")
 
 
 async def _shards(bus: Bus, seen: Observation) -> None:

@@ -70,6 +70,15 @@ def specifications(settings: StorageSettings) -> list[StreamSpec]:
         ),
         StreamSpec(
             {
+                **bucket,
+                "name": subjects.MODERATION_STREAM,
+                "description": "bans, and orders to leave",
+                "subjects": [subjects.MODERATION_KEYS],
+                "republish": {"src": subjects.MODERATION_KEYS, "dest": subjects.MODERATION_EVENTS},
+            }
+        ),
+        StreamSpec(
+            {
                 **common,
                 "name": subjects.CHAT_STREAM,
                 "description": "chat of all rooms",

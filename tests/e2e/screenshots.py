@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
-from playwright.async_api import Browser, ViewportSize, async_playwright, expect
+from playwright.async_api import Browser, ViewportSize, expect
 
-from tests.support.browser import CHROMIUM, CHROMIUM_ARGUMENTS, Person, page_address
+from tests.support.browser import PHONE, Person, chromium, page_address
 from tests.support.client import Client
 from tests.support.processes import embedded_stack, running
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 ROOM = "3f2b8a4e-7c51-4d0b-9a37-5e1f6c6a8c92"
 DESKTOP: ViewportSize = {"width": 1280, "height": 800}
-PHONE: ViewportSize = {"width": 390, "height": 844}
 
 PEOPLE = ["Grace Hopper", "🐢 Edsger", "Barbara Liskov", "🦉 Alan", "Margaret H."]
 PLACES = [
@@ -44,9 +43,7 @@ async def take() -> None:
     async with AsyncExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory())
         system = stack.enter_context(running(embedded_stack(Path(directory), gateways=2, presence=1)))
-        browser = await (await stack.enter_async_context(async_playwright())).chromium.launch(
-            executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS
-        )
+        browser = await stack.enter_async_context(chromium())
         others = [await Client.connect(system.gateways[1], username=quote(name)) for name in PEOPLE]
         for other, (x, y, place) in zip(others, PLACES, strict=True):
             await other.join(ROOM)
@@ -69,7 +66,6 @@ async def take() -> None:
         await _picture(sophie, "room-phone.png")
         for other in others:
             await other.close()
-        await browser.close()
 
 
 async def _enter(

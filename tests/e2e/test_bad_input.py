@@ -2,7 +2,6 @@
 
 import json
 import os
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import websockets
 from websockets.frames import Opcode
 
 from tests.support.client import Client, clients
+from tests.support.frames import frame_bytes
 from tests.support.processes import EmbeddedStack
 from tests.support.waiting import eventually
 
@@ -91,19 +91,6 @@ async def close_after(stack: EmbeddedStack, send: Any) -> Client:
     return ann
 
 
-def frame_bytes(opcode: int, data: bytes, *, fin: bool = True, rsv1: bool = False) -> bytes:
-    """A client's frame as RFC 6455 section 5.2 has it, masked with zeros; nothing is checked."""
-    first = opcode | (0x80 if fin else 0) | (0x40 if rsv1 else 0)
-    size = len(data)
-    if size < 126:
-        length = bytes([0x80 | size])
-    elif size < 65_536:
-        length = bytes([0x80 | 126]) + struct.pack("!H", size)
-    else:
-        length = bytes([0x80 | 127]) + struct.pack("!Q", size)
-    return bytes([first]) + length + bytes(4) + data
-
-
 def raw(opcode: int, data: bytes, **options: bool) -> Any:
     async def send(socket: Any) -> None:
         socket.transport.write(frame_bytes(opcode, data, **options))
@@ -131,6 +118,20 @@ async def test_a_broken_frame_closes_the_connection_with_the_right_code(stack: E
     closed = await close_after(stack, send)
 
     assert closed.close_code == code
+
+
+@pytest.mark.parametrize(
+    ("first", "code"), [(b"\x03\xe8", 1000), (b"\x10\xe1bye", 4321), (b"", 1000), (b"\x13\x88", 1002)],
+    ids=["normal", "a code of its own", "no code", "a code that must not be sent"],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "behind", [frame_bytes(Opcode.CLOSE, b""), b"\x83\x80"], ids=["another close", "a broken frame"]
+)
+async def test_what_comes_behind_a_close_frame_is_ignored(stack: EmbeddedStack, first: bytes, code: int, behind: bytes):
+    async def send(socket: Any) -> None:
+        socket.transport.write(frame_bytes(Opcode.CLOSE, first) + behind)
+
+    assert (await close_after(stack, send)).close_code == code
 
 
 async def test_fragments_over_the_limit_together_close_the_connection(stack: EmbeddedStack):

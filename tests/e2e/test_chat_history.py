@@ -135,7 +135,7 @@ async def test_at_the_seam_nothing_is_missing_and_nothing_comes_twice(stack: Emb
             assert joined.get("recovered") is (True if resume else None)
             await asyncio.sleep(0.02 * (index % 5))
             await client.drop()
-            own = [message["payload"]["seq"] for message in client.log if message["type"] == "Chat"]
+            own = [line["seq"] for line in client.told("Chat")]
             seen[index] += own
             resume = {"since": own[-1] if own else joined["last_seq"], "epoch": joined["epoch"]}
 

@@ -7,16 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
-import jwt
 import pytest
 
 from tests.support.client import Client
 from tests.support.presence import chat_history, connected, users_in
 from tests.support.processes import EmbeddedStack, embedded_stack, running
 from tests.support.roster import check_chat_order, stays
+from tests.support.tokens import SECRET, token_of
 from tests.support.waiting import eventually
 
-SECRET = "a secret for tests, long enough for HS256"
 CLIENTS = 200
 ROOMS = 12
 SECONDS = 8.0
@@ -74,7 +73,7 @@ class Actor:
                 pass
 
     async def _connect(self) -> None:
-        token = jwt.encode({"sub": self.user, "exp": int(time.time()) + 600}, SECRET, algorithm="HS256")
+        token = token_of(self.user)
         self.client = await Client.connect(self.dice.choice(self.gateways), token=token)
         self.past.append(self.client)
 

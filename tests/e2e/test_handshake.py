@@ -87,7 +87,7 @@ async def test_a_head_that_comes_in_small_pieces_is_welcome(stack: EmbeddedStack
     host, port = stack.gateways[0].removeprefix("ws://").removesuffix("/ws").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     head = (
-        b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n"
+        b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n"
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
     for start in range(0, len(head), 7):
@@ -102,7 +102,7 @@ async def test_a_head_that_comes_in_small_pieces_is_welcome(stack: EmbeddedStack
 
 
 async def test_a_socket_that_sends_nothing_or_half_a_head_is_ended(strict: ServiceProcess):
-    for beginning in (b"", b"GET /ws HTTP/1.1\r\nHost: x\r\nX-Slow: "):
+    for beginning in (b"", b"GET /ws HTTP/1.1\r\nHost: localhost\r\nX-Slow: "):
         assert await read_response(beginning, strict.url) == b""
     assert strict.metric("studyroom_gateway_late_request_heads_total") >= 2
 
@@ -113,19 +113,20 @@ async def test_a_socket_that_sends_nothing_or_half_a_head_is_ended(strict: Servi
 @pytest.mark.parametrize(
     ("head", "status", "code"),
     [
-        (b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 8\r\n"
-         b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", b"426", b"upgrade_required"),
-        (b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-         b"Sec-WebSocket-Key: short\r\n\r\n", b"400", b"bad_handshake"),
-        (b"GET /other HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        (b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+         b"Sec-WebSocket-Version: 8\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+         b"426", b"upgrade_required"),
+        (b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: short\r\n\r\n", b"400", b"bad_handshake"),
+        (b"GET /other HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
          b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", b"404", b"not_found"),
-        (b"GET /ws HTTP/1.1\r\nHost: x\r\nOrigin: https://evil.example\r\nUpgrade: websocket\r\n"
+        (b"GET /ws HTTP/1.1\r\nHost: localhost\r\nOrigin: https://evil.example\r\nUpgrade: websocket\r\n"
          b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
          b"403", b"origin_not_allowed"),
-        (b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b"426", b"upgrade_required"),
-        (b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b"404", b"not_found"),
+        (b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", b"426", b"upgrade_required"),
+        (b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", b"404", b"not_found"),
         (b"nonsense\r\n\r\n", b"400", b"Invalid"),
-        (b"GET //[ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        (b"GET //[ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
          b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", b"400", b"bad_handshake"),
     ],
     ids=["old version", "bad key", "another path", "another origin", "no upgrade", "no such page", "not HTTP",
@@ -140,8 +141,8 @@ async def test_a_wrong_request_is_refused_and_says_why(stack: EmbeddedStack, hea
 
 async def test_an_upgrade_in_the_same_breath_as_a_plain_request_is_refused(stack: EmbeddedStack):
     answer = await read_response(
-        b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
-        b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
         stack.gateways[0],
     )
@@ -150,7 +151,9 @@ async def test_an_upgrade_in_the_same_breath_as_a_plain_request_is_refused(stack
 
 
 async def test_a_header_that_never_ends_is_cut_off(stack: EmbeddedStack):
-    answer = await read_response(b"GET /ws HTTP/1.1\r\nHost: x\r\nX-Endless: " + b"x" * 2_000_000, stack.gateways[0])
+    answer = await read_response(
+        b"GET /ws HTTP/1.1\r\nHost: localhost\r\nX-Endless: " + b"x" * 2_000_000, stack.gateways[0]
+    )
 
     assert b"headers_too_large" in answer or answer == b""
 

@@ -12,20 +12,22 @@ from uuid import uuid4
 
 import pytest
 
+from services.api_keys import entry_of
 from tests.e2e.test_http_rooms import base, get
+from tests.support.backend import KEY, OLD_KEY, SETTINGS
 from tests.support.client import clients
 from tests.support.presence import chat_history, connected
 from tests.support.processes import EmbeddedStack, NatsServer, embedded_stack, running, service
 from tests.support.waiting import eventually
 
-KEY = "a key that only the backend knows"
+KEYS = SETTINGS["STUDYROOM_GATEWAY_API_KEYS"]
 
 Json = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
-    stack = embedded_stack(tmp_path_factory.mktemp("keyed"), presence=1, STUDYROOM_GATEWAY_API_KEY=KEY)
+    stack = embedded_stack(tmp_path_factory.mktemp("keyed"), presence=1, STUDYROOM_GATEWAY_API_KEYS=KEYS)
     with running(stack):
         yield stack
 
@@ -79,9 +81,9 @@ def test_a_bad_page_is_told_what_is_wrong(stack: EmbeddedStack, room: str, query
     assert query.split("=", maxsplit=1)[0] in body["message"]
 
 
-def test_without_a_key_in_the_settings_nobody_may_post(stack: EmbeddedStack, room: str):
+def test_without_keys_in_the_settings_nobody_may_post(stack: EmbeddedStack, room: str):
     for key in (KEY, ""):
-        assert post(messages_of(stack.gateways[0], room), new_message(), key)[0] == 405
+        assert post(messages_of(stack.gateways[0], room), new_message(), key)[0] == 401
 
 
 @pytest.mark.parametrize("key", ["", "wrong", KEY[:-1], KEY + "x", "schlüssel"])
@@ -94,6 +96,24 @@ def test_without_the_right_key_nothing_is_stored(keyed: EmbeddedStack, room: str
     assert refused.value.headers["www-authenticate"] == "Bearer"
     assert json.load(refused.value)["code"] == "unauthorized"
     assert get(url)[1]["messages"] == []
+
+
+async def test_while_a_key_is_rotated_both_post_and_read_and_the_log_says_which(keyed: EmbeddedStack, room: str):
+    url, messages = messages_of(keyed.gateways[0], room), [new_message(), new_message()]
+    for key, message in zip((OLD_KEY, KEY), messages, strict=True):
+        assert post(url, message, key)[0] == 201
+        for path in ("/api/v1/rooms", f"/api/v1/rooms/{room}/roster", f"/api/v1/rooms/{room}/messages"):
+            assert get(base(keyed.gateways[0]) + path, Authorization=f"Bearer {key}")[0] == 200
+
+    log = (keyed.data_dir / "gateway-0.log").read_text()
+    lines = [json.loads(line) for line in log.splitlines() if room in line]
+    about = [{key: line[key] for key in ("event", "action", "by", "room", "user", "result")} for line in lines]
+    assert about == [
+        {"event": "moderation", "action": "publish", "by": f"key {name}", "room": room, "user": message["user_id"],
+         "result": "done"}
+        for name, message in zip(("backend-2025", "backend-2026"), messages, strict=True)
+    ]  # fmt: skip
+    assert not any(secret in log for key in (OLD_KEY, KEY) for secret in (key, entry_of("x", key)[2:]))
 
 
 async def test_a_message_of_the_backend_reaches_members_and_is_stored_once_however_often_it_is_sent(
@@ -135,6 +155,13 @@ def test_a_bad_message_is_told_what_is_wrong(
     assert about in body["message"]
 
 
+@pytest.mark.parametrize("key", [KEY, "another key", ""])
+def test_a_body_larger_than_any_message_is_refused_whoever_sends_it(keyed: EmbeddedStack, room: str, key: str):
+    status, body, _ = post(messages_of(keyed.gateways[0], room), new_message("x" * 65_450), key)
+    assert (status, body["code"]) == (413, "body_too_large")
+    assert "65536" in body["message"]
+
+
 def test_a_message_without_an_id_gets_one(keyed: EmbeddedStack, room: str):
     message = new_message()
     del message["id"]
@@ -147,7 +174,7 @@ async def test_while_nats_does_not_answer_the_outcome_is_unknown_and_sending_aga
     own_nats: NatsServer, tmp_path: Path, room: str
 ):
     gateway = service(
-        "gateway", tmp_path, own_nats.url, STUDYROOM_GATEWAY_API_KEY=KEY,
+        "gateway", tmp_path, own_nats.url, STUDYROOM_GATEWAY_API_KEYS=KEYS,
         STUDYROOM_GATEWAY_REQUEST_DEADLINE_SECONDS="1",
     )  # fmt: skip
     with running(service("provisioner", tmp_path, own_nats.url)), running(gateway):

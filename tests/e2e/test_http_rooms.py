@@ -116,7 +116,7 @@ async def test_every_room_is_on_one_page_while_others_come_and_go(stack: Embedde
         ("/api/v1/rooms?limit=many", "limit"),
         ("/api/v1/rooms?after=somewhere", "after"),
         ("/api/v1/rooms?after=64-", "after"),
-        (f"/api/v1/rooms?after=1-{UUID(int=1)}x", "room_id"),
+        (f"/api/v1/rooms?after=1-{UUID(int=1)}x", "after"),
     ],
 )
 def test_a_bad_request_is_told_what_is_wrong(stack: EmbeddedStack, path: str, about: str):

@@ -82,9 +82,8 @@ async def test_who_leaves_is_gone_for_the_others_and_can_come_back(pair: tuple[P
 
 
 async def test_a_new_name_of_a_member_is_shown(visitors: Visitors, stack: EmbeddedStack, room: str):
-    ada, line = await visitors.open(stack.gateways[0], room), Line()
-    await line.watch(ada)
-    await ada.enter("Ada")
+    line = Line()
+    ada = await visitors.enter(stack.gateways[0], room, "Ada", line=line)
     grace = str(uuid4())
     line.say("UserJoined", user={"user_id": grace, "username": "Grace", "avatar_url": None, "cursor": None})
     await expect(ada.names).to_have_text(["Ada (you)", "Grace"])
@@ -114,8 +113,7 @@ async def test_a_newcomer_sees_where_the_cursors_are(
     await ada.point(0.5, 0.25)
     await expect(grace.cursors).to_have_count(1)
 
-    late = await visitors.open(stack.gateways[0], room)
-    await late.enter("Late")
+    late = await visitors.enter(stack.gateways[0], room, "Late")
 
     await late.sees_cursor_at(late.cursors.filter(has_text="Ada"), 0.5, 0.25)
 
@@ -151,8 +149,7 @@ async def test_where_somebody_sits_is_seen_by_all_and_by_who_comes_later(
     await grace.board.get_by_role("button", name="On a break").click()
     await expect(ada.people.filter(has_text="Grace")).to_contain_text("On a break")
 
-    late = await visitors.open(stack.gateways[0], room)
-    await late.enter("Late")
+    late = await visitors.enter(stack.gateways[0], room, "Late")
     await expect(late.people.filter(has_text="Ada")).to_contain_text("Deep focus")
     await expect(late.people.filter(has_text="Grace")).to_contain_text("On a break")
 
@@ -195,10 +192,8 @@ async def test_a_typing_notice_ends_when_nothing_more_is_typed(pair: tuple[Perso
 
 async def test_html_in_a_name_or_a_message_stays_text(visitors: Visitors, stack: EmbeddedStack, room: str):
     html = "<img src=x onerror=alert(1)>"
-    mallory = await visitors.open(stack.gateways[0], room)
-    grace = await visitors.open(stack.gateways[1], room)
-    await mallory.enter(html)
-    await grace.enter("Grace")
+    mallory = await visitors.enter(stack.gateways[0], room, html)
+    grace = await visitors.enter(stack.gateways[1], room, "Grace")
 
     await mallory.field.press_sequentially("<b>")
     await expect(grace.typing).to_have_text(f"{html} is typing…")
@@ -242,10 +237,24 @@ async def test_another_link_in_the_address_of_a_tab_leads_from_one_room_to_the_o
     await expect(ada.names).to_have_text(["Ada (you)", "Grace"])
 
 
+async def test_who_went_to_another_room_is_asked_again_after_going_back_and_a_reload(
+    pair: tuple[Person, Person], room: str
+):
+    _, grace = pair
+    enter = grace.page.get_by_role("button", name="Enter the room")
+
+    await grace.page.goto(grace.page.url.replace(room, str(uuid4())))
+    await expect(enter).to_be_visible()
+    await grace.page.go_back()
+    await expect(enter).to_be_visible()
+    await grace.page.reload()
+
+    await expect(enter).to_be_visible()
+
+
 async def test_the_link_is_copied_with_a_press(visitors: Visitors, stack: EmbeddedStack, room: str):
-    ada = await visitors.open(stack.gateways[0], room)
+    ada = await visitors.enter(stack.gateways[0], room, "Ada")
     await ada.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    await ada.enter("Ada")
 
     await ada.page.get_by_role("button", name="Copy link").click()
 
@@ -256,8 +265,7 @@ async def test_the_link_is_copied_with_a_press(visitors: Visitors, stack: Embedd
 async def test_the_page_makes_its_own_ids_where_the_browser_has_no_random_uuid(
     visitors: Visitors, stack: EmbeddedStack, room: str
 ):
-    ada = await visitors.open(stack.gateways[0], room, before="delete Crypto.prototype.randomUUID")
-    await ada.enter("Ada")
+    ada = await visitors.enter(stack.gateways[0], room, "Ada", before="delete Crypto.prototype.randomUUID")
     assert await ada.page.evaluate("typeof crypto.randomUUID") == "undefined"
 
     await ada.say("without a secure context")

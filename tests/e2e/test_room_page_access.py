@@ -31,9 +31,9 @@ async def violations(person: Person) -> list[str]:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.skipif(not AXE.exists(), reason="axe-core is not installed: npm ci in web/")
 async def test_axe_finds_nothing_wrong(scheme: Scheme, visitors: Visitors, stack: EmbeddedStack, room: str):
-    ada, line = await visitors.open(stack.gateways[0], room, color_scheme=scheme), Line()
+    line = Line()
+    ada = await visitors.open(stack.gateways[0], room, color_scheme=scheme, line=line)
     grace = await visitors.open(stack.gateways[1], room, color_scheme=scheme, viewport=PHONE)
-    await line.watch(ada)
     assert await violations(ada) == []
 
     await ada.enter("Ada")
@@ -83,17 +83,14 @@ async def test_everything_can_be_done_with_the_keyboard_alone(visitors: Visitors
 async def test_a_screen_reader_is_told_who_comes_and_goes_and_what_others_write(
     visitors: Visitors, stack: EmbeddedStack, room: str
 ):
-    before = await visitors.open(stack.gateways[1], room)
-    await before.enter("Earlier")
+    before = await visitors.enter(stack.gateways[1], room, "Earlier")
     await before.say("history is not news")
     await expect(before.log.locator("[data-state=sent]")).to_have_count(1)
-    ada = await visitors.open(stack.gateways[0], room)
-    await ada.enter("Ada")
+    ada = await visitors.enter(stack.gateways[0], room, "Ada")
     await expect(ada.messages).to_have_count(1)
     told = ada.page.get_by_role("region", name="What happens").locator("p")
 
-    grace = await visitors.open(stack.gateways[1], room)
-    await grace.enter("Grace")
+    grace = await visitors.enter(stack.gateways[1], room, "Grace")
     await expect(told).to_have_text(["Grace joined"])
     await grace.say("Hello")
     await expect(told).to_have_text(["Grace joined", "Grace: Hello"])
@@ -105,10 +102,8 @@ async def test_a_screen_reader_is_told_who_comes_and_goes_and_what_others_write(
 
 
 async def test_who_wants_no_motion_gets_none(visitors: Visitors, stack: EmbeddedStack, room: str):
-    ada = await visitors.open(stack.gateways[0], room)
-    still = await visitors.open(stack.gateways[1], room, reduced_motion="reduce")
-    await ada.enter("Ada")
-    await still.enter("Still")
+    ada = await visitors.enter(stack.gateways[0], room, "Ada")
+    still = await visitors.enter(stack.gateways[1], room, "Still", reduced_motion="reduce")
     await ada.point(0.1, 0.1)
     await expect(still.cursors).to_have_count(1)
     await still.page.evaluate("""() => {

@@ -9,17 +9,16 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, async_playwright, expect
+from playwright.async_api import Browser, expect
 
 from tests.support.browser import (
-    CHROMIUM,
-    CHROMIUM_ARGUMENTS,
     RECONNECTED_MS,
     WATCH_ROSTER,
     Line,
     Person,
     Visitors,
     asleep,
+    chromium,
     with_chromium,
 )
 from tests.support.processes import EmbeddedStack, embedded_stack, running
@@ -62,9 +61,8 @@ def kill(stack: EmbeddedStack, service: str, sent: signal.Signals = signal.SIGKI
 async def test_after_a_resumable_close_the_page_is_in_the_room_again(
     code: int, reason: str, visitors: Visitors, stack: EmbeddedStack, room: str
 ):
-    ada, line = await visitors.open(stack.gateways[0], room), Line()
-    await line.watch(ada)
-    await ada.enter("Ada")
+    line = Line()
+    ada = await visitors.enter(stack.gateways[0], room, "Ada", line=line)
     gone = {"user_id": str(uuid4()), "username": "Somebody who left meanwhile", "avatar_url": None, "cursor": None}
     line.say("UserJoined", user=gone)
     await expect(ada.people).to_have_count(2)
@@ -79,8 +77,8 @@ async def test_after_a_resumable_close_the_page_is_in_the_room_again(
 
 
 async def test_a_draining_server_decides_how_long_the_page_waits(visitors: Visitors, stack: EmbeddedStack, room: str):
-    ada, line = await visitors.open(stack.gateways[0], room), Line()
-    await line.watch(ada)
+    line = Line()
+    ada = await visitors.open(stack.gateways[0], room, line=line)
     await ada.page.clock.install()
     await ada.enter("Ada")
 
@@ -98,8 +96,8 @@ async def test_a_draining_server_decides_how_long_the_page_waits(visitors: Visit
 async def test_after_a_terminal_close_the_page_waits_to_be_asked(
     code: int, visitors: Visitors, stack: EmbeddedStack, room: str
 ):
-    ada, line = await visitors.open(stack.gateways[0], room), Line()
-    await line.watch(ada)
+    line = Line()
+    ada = await visitors.open(stack.gateways[0], room, line=line)
     await ada.page.clock.install()
     await ada.enter("Ada")
 
@@ -113,8 +111,8 @@ async def test_after_a_terminal_close_the_page_waits_to_be_asked(
 
 
 async def test_a_full_room_is_told_and_tried_again_when_asked(visitors: Visitors, stack: EmbeddedStack, room: str):
-    ada, line = await visitors.open(stack.gateways[0], room), Line(lost='"JoinRoom"')
-    await line.watch(ada)
+    line = Line(lost='"JoinRoom"')
+    ada = await visitors.open(stack.gateways[0], room, line=line)
     await ada.page.get_by_label("Your name").fill("Ada")
     await ada.page.get_by_role("button", name="Enter the room").click()
     await eventually(lambda: line.lost_messages, "the first join")
@@ -129,8 +127,8 @@ async def test_a_full_room_is_told_and_tried_again_when_asked(visitors: Visitors
 
 
 async def test_a_connection_that_answers_no_ping_is_given_up(visitors: Visitors, stack: EmbeddedStack, room: str):
-    ada, line = await visitors.open(stack.gateways[0], room), Line(lost='"Ping"')
-    await line.watch(ada)
+    line = Line(lost='"Ping"')
+    ada = await visitors.open(stack.gateways[0], room, line=line)
     await ada.page.clock.install()
     await ada.enter("Ada")
 
@@ -147,10 +145,8 @@ async def test_a_connection_that_answers_no_ping_is_given_up(visitors: Visitors,
 async def test_a_reload_is_the_same_person_and_a_second_window_another_one(
     visitors: Visitors, stack: EmbeddedStack, room: str
 ):
-    ada = await visitors.open(stack.gateways[0], room)
-    grace = await visitors.open(stack.gateways[1], room)
-    await ada.enter("Ada")
-    await grace.enter("Grace")
+    ada = await visitors.enter(stack.gateways[0], room, "Ada")
+    grace = await visitors.enter(stack.gateways[1], room, "Grace")
     await ada.board.get_by_role("button", name="Deep focus").press("Enter")
     await expect(grace.people.filter(has_text="Ada")).to_contain_text("Deep focus")
     await grace.page.evaluate(WATCH_ROSTER)
@@ -177,9 +173,10 @@ async def test_a_reload_is_the_same_person_and_a_second_window_another_one(
 async def test_a_gateway_that_goes_away_while_people_chat_costs_no_message_and_nobody_vanishes(
     sent: signal.Signals, visitors: Visitors, patient_stack: EmbeddedStack, room: str
 ):
-    people = [await visitors.open(patient_stack.gateways[index % 2], room) for index in range(3)]
-    for person, name in zip(people, ("Ada", "Grace", "Edsger"), strict=True):
-        await person.enter(name)
+    people = [
+        await visitors.enter(patient_stack.gateways[index % 2], room, name)
+        for index, name in enumerate(("Ada", "Grace", "Edsger"))
+    ]
     for person in people:
         await expect(person.people).to_have_count(3)
         await person.page.evaluate(WATCH_ROSTER)
@@ -214,10 +211,8 @@ async def test_a_gateway_that_goes_away_while_people_chat_costs_no_message_and_n
 async def test_when_nats_is_restarted_people_stay_and_chat_goes_on(
     visitors: Visitors, own_stack: EmbeddedStack, room: str
 ):
-    ada = await visitors.open(own_stack.gateways[0], room)
-    grace = await visitors.open(own_stack.gateways[1], room)
-    await ada.enter("Ada")
-    await grace.enter("Grace")
+    ada = await visitors.enter(own_stack.gateways[0], room, "Ada")
+    grace = await visitors.enter(own_stack.gateways[1], room, "Grace")
     for person in (ada, grace):
         await expect(person.people).to_have_count(2)
         await person.page.evaluate(WATCH_ROSTER)
@@ -240,10 +235,8 @@ async def test_when_nats_is_restarted_people_stay_and_chat_goes_on(
 async def laptop() -> AsyncIterator[tuple[Browser, str]]:
     """A browser of its own, which can be put to sleep, and the flag by which its processes are known."""
     flag = f"--studyroom-test={uuid4()}"
-    async with async_playwright() as playwright:
-        running = await playwright.chromium.launch(executable_path=CHROMIUM, args=[*CHROMIUM_ARGUMENTS, flag])
-        yield running, flag
-        await running.close()
+    async with chromium(flag) as browser:
+        yield browser, flag
 
 
 async def test_after_the_sleep_of_a_laptop_its_page_has_what_was_missed(
@@ -251,10 +244,8 @@ async def test_after_the_sleep_of_a_laptop_its_page_has_what_was_missed(
 ):
     browser, flag = laptop
     travelling = Visitors(browser)
-    ada = await travelling.open(own_stack.gateways[0], room)
-    grace = await visitors.open(own_stack.gateways[1], room)
-    await ada.enter("Ada")
-    await grace.enter("Grace")
+    ada = await travelling.enter(own_stack.gateways[0], room, "Ada")
+    grace = await visitors.enter(own_stack.gateways[1], room, "Grace")
     await ada.say("good night")
     await expect(grace.messages).to_have_count(1)
 

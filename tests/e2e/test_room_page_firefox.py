@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.bidi import firefox
-from tests.support.browser import page_address, with_page
+from tests.support.browser import needs_page, page_address
 from tests.support.processes import EmbeddedStack
 
 FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
@@ -14,7 +14,7 @@ FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(FIREFOX is None, reason="no Firefox: apt-get install firefox-esr"),
-    with_page,
+    needs_page,
 ]
 
 STATE = 'document.querySelector(".connection output")?.textContent'

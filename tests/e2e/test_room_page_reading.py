@@ -4,7 +4,7 @@ from uuid import uuid4
 
 from playwright.async_api import expect
 
-from tests.support.browser import LAPTOP, Line, Person, Visitors, with_chromium
+from tests.support.browser import Line, Person, Visitors, with_chromium
 from tests.support.processes import EmbeddedStack
 from tests.support.waiting import eventually
 
@@ -57,15 +57,13 @@ async def test_who_reads_further_up_is_not_torn_away_and_is_led_to_what_is_new(p
 async def test_a_newcomer_reads_the_newest_messages_and_older_ones_when_asked(
     visitors: Visitors, stack: EmbeddedStack, room: str
 ):
-    ada = await visitors.open(stack.gateways[0], room)
-    await ada.enter("Ada")
+    ada = await visitors.enter(stack.gateways[0], room, "Ada")
     said = [f"line {number}" for number in range(60)]
     for text in said:
         await ada.say(text)
     await expect(ada.log.locator("[data-state=sent]")).to_have_count(60)
 
-    late = await visitors.open(stack.gateways[1], room)
-    await late.enter("Late")
+    late = await visitors.enter(stack.gateways[1], room, "Late")
     await expect(late.messages).to_have_text(said[10:])
 
     await late.page.get_by_role("button", name="Show earlier messages").click()
@@ -76,9 +74,8 @@ async def test_a_newcomer_reads_the_newest_messages_and_older_ones_when_asked(
 async def test_a_message_that_was_refused_says_so_and_can_be_sent_again(
     visitors: Visitors, stack: EmbeddedStack, room: str
 ):
-    ada, line = await visitors.open(stack.gateways[0], room), Line(lost='"Chat"')
-    await line.watch(ada)
-    await ada.enter("Ada")
+    line = Line(lost='"Chat"')
+    ada = await visitors.enter(stack.gateways[0], room, "Ada", line=line)
     await ada.say("too fast")
     await eventually(lambda: line.lost_messages, "the chat")
     line.say("Error", code="chat_too_long", message="too long", id=line.lost_messages[0]["payload"]["id"])
@@ -97,11 +94,9 @@ async def test_a_message_that_was_refused_says_so_and_can_be_sent_again(
 async def test_a_message_that_was_never_answered_is_sent_again_after_a_reconnect(
     visitors: Visitors, stack: EmbeddedStack, room: str
 ):
-    ada, line = await visitors.open(stack.gateways[0], room), Line(lost='"Chat"')
-    grace = await visitors.open(stack.gateways[1], room)
-    await line.watch(ada)
-    await ada.enter("Ada")
-    await grace.enter("Grace")
+    line = Line(lost='"Chat"')
+    ada = await visitors.enter(stack.gateways[0], room, "Ada", line=line)
+    grace = await visitors.enter(stack.gateways[1], room, "Grace")
     await ada.say("lost on the way")
     await eventually(lambda: line.lost_messages, "the chat")
     await expect(ada.log).to_contain_text("Sending…")
@@ -114,9 +109,8 @@ async def test_a_message_that_was_never_answered_is_sent_again_after_a_reconnect
 
 
 async def test_what_cannot_be_recovered_is_said(visitors: Visitors, stack: EmbeddedStack, room: str):
-    ada, line = await visitors.open(stack.gateways[0], room, viewport=LAPTOP), Line()
-    await line.watch(ada)
-    await ada.enter("Ada")
+    line = Line()
+    ada = await visitors.enter(stack.gateways[0], room, "Ada", line=line)
 
     line.say("ChatReset", room_id=room, epoch=str(uuid4()), last_seq=0)
 

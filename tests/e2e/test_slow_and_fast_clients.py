@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -47,7 +46,7 @@ async def move(client: Client, x: float) -> None:
 
 
 def cursors(client: Client) -> list[float]:
-    return [message["payload"]["x"] for message in client.log if message["type"] == "CursorUpdate"]
+    return [update["x"] for update in client.told("CursorUpdate")]
 
 
 def sees(client: Client, x: float) -> bool:
@@ -55,8 +54,7 @@ def sees(client: Client, x: float) -> bool:
 
 
 def newest_cursors(client: Client) -> set[float]:
-    updates = [message["payload"] for message in client.log if message["type"] == "CursorUpdate"]
-    return set({update["user_id"]: update["x"] for update in updates}.values())
+    return set({update["user_id"]: update["x"] for update in client.told("CursorUpdate")}.values())
 
 
 def shows(client: Client, newest: set[float]) -> bool:
@@ -64,11 +62,7 @@ def shows(client: Client, newest: set[float]) -> bool:
 
 
 def chats(client: Client) -> list[str]:
-    return [message["payload"]["content"] for message in client.log if message["type"] == "Chat"]
-
-
-def errors(client: Client) -> list[dict[str, Any]]:
-    return [message["payload"] for message in client.log if message["type"] == "Error"]
+    return [line["content"] for line in client.told("Chat")]
 
 
 async def congest(deaf: Client, talker: Client, process: ServiceProcess) -> list[str]:
@@ -153,10 +147,10 @@ async def test_more_than_a_client_may_send_is_refused_by_name_and_it_may_go_on_l
         ids = [f"00000000-0000-4000-8000-{number:012d}" for number in range(60)]
         for number in ids:
             await ann.chat("hello", id=number)
-        await eventually(lambda: len(chats(ann)) + len(errors(ann)) == 60, "every message is answered")
-        assert {error["code"] for error in errors(ann)} == {"rate_limited"}
-        stored = [message["payload"]["id"] for message in ann.log if message["type"] == "Chat"]
-        refused = [error["id"] for error in errors(ann)]
+        await eventually(lambda: len(chats(ann)) + len(ann.told("Error")) == 60, "every message is answered")
+        assert {error["code"] for error in ann.told("Error")} == {"rate_limited"}
+        stored = [line["id"] for line in ann.told("Chat")]
+        refused = [error["id"] for error in ann.told("Error")]
         assert sorted(stored + refused) == ids
         assert len(stored) >= 39
 
@@ -173,7 +167,7 @@ async def test_of_too_many_cursors_the_newest_still_arrives_and_nothing_is_refus
         for number in range(150):
             await move(ann, number)
         await eventually(lambda: cursors(bob)[-1:] == [149], "the newest arrives")
-        assert errors(ann) == []
+        assert ann.told("Error") == []
         assert limits.metric("studyroom_gateway_rate_limited_total") >= 100
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from shared.close_codes import parse_reconnect_hint
 from tests.support.client import Client
-from tests.support.processes import NatsServer, ServiceProcess, embedded_stack, service
+from tests.support.processes import NatsServer, ServiceProcess, all_running, embedded_stack, service
 from tests.support.waiting import http_get, wait_until
 
 STOP_DEADLINE_SECONDS = 15
@@ -22,22 +22,15 @@ STOP_DEADLINE_SECONDS = 15
 
 @pytest.fixture
 def services(own_nats: NatsServer, tmp_path: Path) -> Iterator[dict[str, ServiceProcess]]:
-    running = {
+    processes = {
         name: service(
             name, tmp_path, own_nats.url, STUDYROOM_STOP_DEADLINE_SECONDS=str(STOP_DEADLINE_SECONDS),
             **({"STUDYROOM_GATEWAY_CLOSE_TIMEOUT_SECONDS": "2"} if name == "gateway" else {}),
         )
         for name in ("provisioner", "presence", "gateway")
     }  # fmt: skip
-    for process in running.values():
-        process.start()
-    try:
-        for process in running.values():
-            process.wait_ready()
-        yield running
-    finally:
-        for process in running.values():
-            process.stop()
+    with all_running(*processes.values()):
+        yield processes
 
 
 async def test_a_gateway_told_to_stop_closes_a_thousand_connections_with_1012_and_exits_0(
@@ -53,7 +46,7 @@ async def test_a_gateway_told_to_stop_closes_a_thousand_connections_with_1012_an
     half_open = [socket.create_connection((host, port)) for _ in range(30)]
     half_asked = [socket.create_connection((host, port)) for _ in range(20)]
     for asking in half_asked:
-        asking.sendall(b"GET /ws HTTP/1.1\r\nHost: x\r\n")
+        asking.sendall(b"GET /ws HTTP/1.1\r\nHost: localhost\r\n")
     deaf = open_clients[-20:]
     for client in deaf:
         client.socket.transport.pause_reading()
@@ -156,6 +149,7 @@ async def test_presence_told_to_stop_finishes_the_requests_it_has_taken(
     unanswered = gateway.metric('studyroom_gateway_join_duration_seconds_count{result="unavailable"}')
     for client in joining:
         await client.drop()
+    gateway.stop()
     successor.stop()
 
     assert unanswered == 0

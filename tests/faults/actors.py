@@ -7,12 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 
-import jwt
 from websockets.exceptions import InvalidHandshake, InvalidMessage, WebSocketException
 
-from tests.faults.system import SECRET, System
+from tests.faults.system import System
 from tests.support.chat import Asked, ends_join
 from tests.support.client import Client
+from tests.support.tokens import token_of
 
 _RETRY_SECONDS = (0.1, 1.0)
 _SETTLE_SECONDS = 30.0
@@ -269,7 +269,7 @@ class Actor:
 
     async def _connect(self) -> None:
         gateway = self.dice.randrange(len(self.system.gateways))
-        token = jwt.encode({"sub": self.user, "exp": int(time.time()) + 86_400}, SECRET, algorithm="HS256")
+        token = token_of(self.user)
         try:
             client = await asyncio.wait_for(Client.connect(self.system.gateways[gateway].url, token=token), 4)
         except (OSError, TimeoutError, InvalidHandshake, InvalidMessage, WebSocketException):

@@ -1,5 +1,6 @@
 """What must hold in the recorded histories of clients. Pure: it looks at what was recorded, and judges."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,7 +8,10 @@ from typing import Any
 from tests.support.chat import (
     Asked,
     Position,
+    Stored,
     View,
+    deleted,
+    deletion_violations,
     existing,
     hole_violations,
     identity_violations,
@@ -34,6 +38,8 @@ class Record:
     """Its joins, in order."""
     repeated: frozenset[str] = frozenset()
     """Ids of chat that it sent again."""
+    room: str | None = None
+    """Where it is at rest."""
 
 
 @dataclass(frozen=True)
@@ -94,13 +100,15 @@ def _users_told_of(log: list[dict[str, Any]]) -> set[str]:
 
 
 def _strays(record: Record) -> list[str]:
-    """Chat names the room it was said in."""
+    """Chat names the room it was said in; cursors and typing notices do not come back to their own user."""
     room, found = None, []
     for message in record.log:
         if message["type"] == "JoinedRoom":
             room = message["payload"]["room_id"]
         elif message["type"] == "Chat" and message["payload"]["content"].split(" ", 1)[0] != room:
             found.append(f"{record.user} got chat of another room")
+        elif message["type"] in {"CursorUpdate", "TypingStatus"} and message["payload"]["user_id"] == record.user:
+            found.append(f"{record.user} got a {message['type']} of its own")
     return found
 
 
@@ -169,9 +177,6 @@ def at_rest(told: dict[str, Roster], truth: dict[str, Roster], rooms: dict[str, 
 
 # --- chat --------------------------------------------------------------------------------------------------
 
-Stored = dict[str, dict[int, str]]
-"""What the stream has now: by room, the id of each `seq`."""
-
 
 def chat_violations(
     records: Iterable[Record], stored: Stored, epoch: str, losses: Iterable[float], settling_seconds: float
@@ -181,38 +186,60 @@ def chat_violations(
     `epoch`: what `stored` is of. `losses`: when NATS lost its storage; positions from before it, or within
     `settling_seconds` after it, are void.
     """
-    found = [view for record in records for view in views(record.log, record.asked, record.repeated)]
+    records = list(records)
+    found = [view for record in records for view in _views(record)]
     known = existing(found)
     for room, lines in stored.items():
         for sequence, message in lines.items():
             known[room, epoch][sequence].add(message)
     violations = order_violations(found) + identity_violations(known) + hole_violations(found, known)
-    violations += _not_stored(found, stored, epoch)
-    return violations + _wrong_answers(found, list(losses), settling_seconds)
+    violations += deletion_violations(found) + _not_stored(found, stored, epoch)
+    for record in records:
+        violations += _wrong_answers(record, list(losses), settling_seconds)
+    return violations
 
 
 def _not_stored(found: Iterable[View], stored: Stored, epoch: str) -> list[str]:
-    """What anyone has seen is in the stream."""
+    """What anyone has seen is in the stream, unless it was deleted."""
+    found = list(found)
+    gone = deleted(found)
     seen: set[tuple[Position, int]] = {(view.at, sequence) for view in found for sequence, _ in view.lines}
     return [
         f"{sequence} in {room} was seen and is not stored"
         for (room, its_epoch), sequence in seen
-        if its_epoch == epoch and sequence not in stored.get(room, {})
+        if its_epoch == epoch and sequence not in stored.get(room, {}) and sequence not in gone[room, epoch]
     ]
 
 
-def _wrong_answers(found: Iterable[View], losses: list[float], settling_seconds: float) -> list[str]:
+def _wrong_answers(record: Record, losses: list[float], settling_seconds: float) -> list[str]:
     violations = []
-    for view in found:
-        if view.is_reset and not losses:
+    for view in _views(record):
+        told = record.times[view.begins]
+        # So long after a loss the streams are made anew, and with each of them positions are void.
+        if view.is_reset and not any(loss <= told <= loss + settling_seconds for loss in losses):
             violations.append(f"a client was told that chat is gone in {view.room}, and none was")
         same = view.asked.epoch == view.epoch
         if view.recovered and not same:
             violations.append(f"a position of epoch {view.asked.epoch} was recovered in {view.epoch}")
-        excused = any(view.asked.known < loss + settling_seconds for loss in losses)
+        excused = any(view.asked.known < loss + settling_seconds and told >= loss for loss in losses)
         if view.recovered is False and (same or not excused):
             violations.append(f"behind {view.asked.since} in {view.room} nothing was gone, and it was not recovered")
     return violations
+
+
+def untold_losses(records: Iterable[Record], losses: Iterable[float]) -> list[str]:
+    """Whoever is in a room at rest has a position from after the last loss: the others are void."""
+    last = max(losses, default=-math.inf)
+    violations = []
+    for record in records:
+        for view in _views(record)[-1:]:
+            if view.room == record.room and record.times[view.begins] < last:
+                violations += [f"{record.user} was not told that the chat of {view.room} was lost"]
+    return violations
+
+
+def _views(record: Record) -> list[View]:
+    return views(record.log, record.asked, record.repeated)
 
 
 def chat_at_rest(ends: dict[str, tuple[Position, int]], stored: Stored, epoch: str) -> list[str]:

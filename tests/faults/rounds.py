@@ -15,7 +15,6 @@ from tests.faults.checker import (
     Ghost,
     Record,
     Roster,
-    Stored,
     Tenure,
     at_rest,
     chat_at_rest,
@@ -23,10 +22,11 @@ from tests.faults.checker import (
     false_leaves,
     ghosts,
     spelled,
+    untold_losses,
 )
 from tests.faults.nemesis import Fault, inject
 from tests.faults.system import GIVEN_UP_SECONDS, GONE_SECONDS, System
-from tests.support.chat import Position, views
+from tests.support.chat import Position, Stored, views
 from tests.support.presence import stored_chat
 from tests.support.roster import stays
 
@@ -203,6 +203,7 @@ def _judge(outcome: Round, actors: list[Actor], began: float, healthy: float, re
 def _judge_chat(outcome: Round, actors: list[Actor], began: float, stored: Stored, losses: list[float]) -> None:
     records = [record for actor in actors for record in _records(actor, began)]
     outcome.violations += chat_violations(records, stored, _epoch(actors), losses, _SETTLING_SECONDS)
+    outcome.violations += untold_losses(records, losses)
     outcome.chat_seen = sum(
         message["type"] == "Chat" and at >= began
         for record in records
@@ -215,6 +216,7 @@ def _records(actor: Actor, since: float) -> list[Record]:
         Record(
             actor.user, actor.group, session.gateway, session.client.log, session.client.times, session.opened,
             session.closed, session.asked, frozenset(session.repeated),
+            actor.room if session is actor.session else None,
         )
         for session in actor.sessions
         if session.closed is None or session.closed >= since

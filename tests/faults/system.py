@@ -24,9 +24,9 @@ from shared.presence import LEASE_SECONDS
 from tests.support.accounts import options_of, user_of
 from tests.support.processes import ClusterNode, NatsServer, ServiceProcess, clustered_nats_server, service
 from tests.support.proxy import Link, Network
+from tests.support.tokens import SECRET
 from tests.support.waiting import eventually, http_get
 
-SECRET = "a secret for tests, long enough for HS256"
 NODES, GATEWAYS, REPLICAS = 3, 3, 2
 GUARD_SECONDS = 3
 GRACE_SECONDS = 2
@@ -34,7 +34,6 @@ GIVEN_UP_SECONDS = LEASE_SECONDS + GUARD_SECONDS
 """A gateway that was cut off for longer may be given up."""
 GONE_SECONDS = GIVEN_UP_SECONDS + GRACE_SECONDS + 2
 """The members of a dead gateway are gone by then, counted while NATS is well."""
-STREAMS = (subjects.PRESENCE_STREAM, subjects.GATEWAYS_STREAM, subjects.CHAT_STREAM)
 
 
 class System:
@@ -157,7 +156,7 @@ class System:
             if (await asyncio.to_thread(http_get, f"{node.monitor_url}/healthz", 1))[0] != 200:
                 return False
         try:
-            return all([_is_whole(await self.stream(stream)) for stream in STREAMS])
+            return all([_is_whole(await self.stream(stream)) for stream in subjects.STREAMS])
         except (OSError, TimeoutError, nats.errors.Error):
             return False
 

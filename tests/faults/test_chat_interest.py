@@ -15,7 +15,7 @@ import pytest
 from shared import subjects
 from tests.faults.test_join_barrier import lead, slow_cluster
 from tests.support.client import Client
-from tests.support.processes import ServiceProcess, service
+from tests.support.processes import ServiceProcess, all_running, service
 from tests.support.waiting import eventually
 
 ROOMS = 40
@@ -35,12 +35,8 @@ async def say_at_once(near: Client, far: Client, room: str) -> None:
     await near.expect("Chat")
 
 
-def contents(client: Client) -> list[str]:
-    return [message["payload"]["content"] for message in client.log if message["type"] == "Chat"]
-
-
 def has_all(client: Client) -> bool:
-    return contents(client) == ["before", "while", "behind"]
+    return [line["content"] for line in client.told("Chat")] == ["before", "while", "behind"]
 
 
 @pytest.mark.timeout(180)
@@ -54,11 +50,7 @@ async def test_what_is_said_right_behind_a_join_over_a_slow_route_arrives_in_ord
             service("gateway", tmp_path, far_url),
         ]
         near, far = started[2:]
-        try:
-            for process in started:
-                process.start()
-            for process in started:
-                process.wait_ready(60)
+        with all_running(*started):
             await lead(servers[2], subjects.PRESENCE_STREAM)
             await lead(servers[1], subjects.CHAT_STREAM)
             speakers = [await Client.connect(near.url) for _ in range(ROOMS)]
@@ -69,6 +61,3 @@ async def test_what_is_said_right_behind_a_join_over_a_slow_route_arrives_in_ord
                 await eventually(partial(has_all, listener), "every message arrives, in order", FOUND_SECONDS)
             for client in (*speakers, *listeners):
                 await client.close()
-        finally:
-            for process in started:
-                process.stop()

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.faults.checker import (
     false_leaves,
     ghosts,
     spelled,
+    untold_losses,
 )
 from tests.faults.nemesis import draw
 from tests.faults.rounds import play
@@ -47,13 +49,21 @@ def chat(room: str) -> dict[str, Any]:
     return {"type": "Chat", "payload": {"content": f"{room} says someone", "seq": 1}}
 
 
+def cursor(user: str) -> dict[str, Any]:
+    return {"type": "CursorUpdate", "payload": {"user_id": user, "x": 0.5, "y": 0.5}}
+
+
+def typing(user: str) -> dict[str, Any]:
+    return {"type": "TypingStatus", "payload": {"user_id": user, "is_typing": True}}
+
+
 def record(*log: dict[str, Any], user: str = ADA, gateway: int = 0) -> Record:
     """A message each second."""
     return Record(user, 0, gateway, list(log), [float(second) for second in range(len(log))], 0.0, None)
 
 
 def test_a_right_history_has_no_violations():
-    fine = record(joined_room(ROOM, ADA), joined(BEN), chat(ROOM), left(BEN), joined(BEN))
+    fine = record(joined_room(ROOM, ADA), joined(BEN), cursor(BEN), chat(ROOM), left(BEN), joined(BEN), typing(BEN))
     assert spelled([fine], GROUPS) == []
 
 
@@ -69,10 +79,16 @@ def test_a_right_history_has_no_violations():
         [joined_room(ROOM, ADA, STRANGER)],
         [joined_room(ROOM, ADA), chat(ELSEWHERE)],
         [chat(ROOM)],
+        [cursor(BEN)],
+        [joined_room(ROOM, ADA), cursor(BEN)],
+        [joined_room(ROOM, ADA, BEN), left(BEN), cursor(BEN)],
+        [joined_room(ROOM, ADA), typing(BEN)],
+        [joined_room(ROOM, ADA), cursor(ADA)],
     ],
     ids=[
         *("event first", "joined twice", "left twice", "twice in a roster", "wrong room", "stranger joins"),
         *("stranger in roster", "chat of elsewhere", "chat first"),
+        *("cursor first", "cursor of a stranger", "cursor of one who left", "typing of a stranger", "own cursor"),
     ],
 )
 def test_a_history_that_breaks_the_protocol_is_a_violation(log: list[dict[str, Any]]):
@@ -122,9 +138,16 @@ def reset(last: int, epoch: str) -> dict[str, Any]:
 STORED = {ROOM: {sequence: f"m{sequence}" for sequence in (1, 2, 5, 7, 9)}}
 
 
-def judged(*log: dict[str, Any], asked: Asked | None = None, again: str = "", losses: tuple[float, ...] = ()):
-    told = Record(ADA, 0, 0, list(log), [], 0.0, None, [asked or Asked(ROOM)], frozenset({again}))
-    return chat_violations([told], STORED, "e", losses, 30.0)
+def heard(*log: dict[str, Any], asked: Asked | None = None, again: str = "") -> Record:
+    """A message each second from 110 on."""
+    times = [110.0 + second for second in range(len(log))]
+    return Record(ADA, 0, 0, list(log), times, 0.0, None, [asked or Asked(ROOM)], frozenset({again}), ROOM)
+
+
+def judged(
+    *log: dict[str, Any], asked: Asked | None = None, again: str = "", losses: tuple[float, ...] = ()
+) -> list[str]:
+    return chat_violations([heard(*log, asked=asked, again=again)], STORED, "e", losses, 30.0)
 
 
 def since(sequence: int, epoch: str = "e") -> Asked:
@@ -142,7 +165,7 @@ def since(sequence: int, epoch: str = "e") -> Asked:
     ids=["live", "history and live", "an answer to a repetition", "after a reset"],
 )
 def test_right_chat_has_no_violations(log: list[dict[str, Any]]):
-    assert judged(*log, again="m5", losses=(50.0,)) == []
+    assert judged(*log, again="m5", losses=(111.0,)) == []
 
 
 @pytest.mark.parametrize(
@@ -168,6 +191,13 @@ def test_chat_that_is_lost_doubled_or_reordered_is_a_violation(log: list[dict[st
     assert judged(*log)
 
 
+def test_what_was_deleted_may_be_missing_and_must_not_be_shown_again():
+    gone = {"type": "ChatDeleted", "payload": {"id": "m6", "deleted_seq": 6, "seq": 7}}
+    assert judged(entered(last=2), line(5), line(6, "m6"), gone) == []
+    assert judged(entered(last=2), line(5), line(6, "m6"))
+    assert judged(entered(last=2), line(5), gone, line(6, "m6"))
+
+
 def test_what_is_missing_or_not_recovered_after_a_resume_is_a_violation():
     assert judged(entered(2, last=5, recovered=True), line(2), line(5), asked=since(1)) == []
     assert judged(entered(1, last=5, recovered=True), line(5), asked=since(1))
@@ -177,15 +207,25 @@ def test_what_is_missing_or_not_recovered_after_a_resume_is_a_violation():
 def test_being_told_without_need_that_chat_is_gone_is_a_violation():
     told = [entered(last=2), line(5), reset(5, "e"), line(7)]
     assert judged(*told)
-    assert judged(*told, losses=(50.0,)) == []
+    assert judged(*told, losses=(111.0,)) == []
+    assert judged(*told, losses=(50.0,)), "that loss was long ago"
+    assert judged(*told, losses=(113.0,)), "that loss came later"
+
+
+def test_not_being_told_that_the_storage_was_lost_is_a_violation():
+    assert untold_losses([heard(entered(last=2), line(5))], [110.5])
+    assert untold_losses([heard(entered(last=2), line(5), reset(0, "new"))], [110.5]) == []
+    assert untold_losses([heard(entered(last=2), line(5))], [50.0]) == []
+    assert untold_losses([replace(heard(entered(last=2), line(5)), room=None)], [110.5]) == []
 
 
 def test_not_being_recovered_is_right_only_where_the_storage_was_lost():
     gone = [entered(last=0, recovered=False), line(1)]
-    assert judged(*gone, asked=since(70, "before"), losses=(120.0,)) == []
+    assert judged(*gone, asked=since(70, "before"), losses=(109.0,)) == []
     assert judged(*gone, asked=since(70, "before"), losses=(60.0,))
+    assert judged(*gone, asked=since(70, "before"), losses=(120.0,)), "that loss came later"
     assert judged(*gone, asked=since(70, "before"))
-    assert judged(entered(last=70, recovered=True), asked=since(70, "before"), losses=(120.0,))
+    assert judged(entered(last=70, recovered=True), asked=since(70, "before"), losses=(109.0,))
 
 
 def test_a_client_that_is_behind_at_rest_is_a_violation():
@@ -211,7 +251,8 @@ async def test_a_gateway_that_does_not_look_for_missing_chat_is_caught(tmp_path:
 
 
 @pytest.mark.timeout(180)
-async def test_a_gateway_that_does_not_announce_its_members_is_caught(tmp_path: Path):
+async def test_a_gateway_that_does_not_announce_its_members_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tests.faults.rounds.REST_SECONDS", 5.0)  # it never comes to rest
     with running_system(tmp_path, [sys.executable, str(WITHOUT_ANNOUNCEMENT), "gateway"]) as system:
         await system.wait_healthy()
         actors = crowd(system, 1, Crowd(steady=6, mortal=0, busy=6, second_tabs=0, rooms=2))

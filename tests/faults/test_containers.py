@@ -13,12 +13,12 @@ from contextlib import asynccontextmanager
 from functools import partial
 from uuid import uuid4
 
-import jwt
 import pytest
 
-from tests.support.compose import BUILD_SECONDS, SECRET, Project, docker
-from tests.support.roster import stays
-from tests.support.visitor import Visitor, chat_violations, has_read
+from tests.support.chat import Stored
+from tests.support.compose import BUILD_SECONDS, Project, docker
+from tests.support.tokens import token_of
+from tests.support.visitor import Visitor, reconnects, settle, visiting
 from tests.support.waiting import eventually, http_get
 
 CLIENTS, ROOMS = 24, 4
@@ -32,7 +32,7 @@ long = pytest.mark.long
 
 def history(project: Project, room: str) -> dict[int, str]:
     """Every stored message of a room: its `seq` and id."""
-    token = jwt.encode({"sub": str(uuid4()), "exp": int(time.time()) + 600}, SECRET, algorithm="HS256")
+    token = token_of(str(uuid4()))
     found: dict[int, str] = {}
     before = ""
     while True:
@@ -53,8 +53,7 @@ class Crowd:
         self._project = project
         self.rooms = [str(uuid4()) for _ in range(ROOMS)]
         self.visitors = [
-            Visitor([project.websocket], self.rooms[index % ROOMS], SECRET, may_be_lost=True)
-            for index in range(CLIENTS)
+            Visitor([project.websocket], self.rooms[index % ROOMS], may_be_lost=True) for index in range(CLIENTS)
         ]
 
     def is_in(self) -> bool:
@@ -62,47 +61,23 @@ class Crowd:
 
     @property
     def reconnects(self) -> int:
-        return sum(len(visitor.visits) - 1 for visitor in self.visitors)
+        return reconnects(self.visitors)
 
     async def judge(self) -> None:
-        await eventually(self.is_in, "everyone is in again", 60)
-        for visitor in self.visitors:
-            visitor.quiet = True
-        # So long a place is kept: whoever was lost on the way would leave by then.
-        await asyncio.sleep(GRACE_SECONDS + 1)
-        await eventually(lambda: not any(visitor.unanswered for visitor in self.visitors), "all chat is answered", 60)
-        stored = {room: await asyncio.to_thread(history, self._project, room) for room in self.rooms}
-        await eventually(
-            lambda: all(has_read(visitor, stored) for visitor in self.visitors), "everyone has read all", 60
-        )
-        logs = [visit.client.log for visitor in self.visitors for visit in visitor.visits]
-        left = sum(message["type"] == "UserLeft" for log in logs for message in log)
-        said = sum(len(visitor.said) for visitor in self.visitors)
-        wrong = chat_violations(self.visitors, stored)
-        print(
-            f"{CLIENTS} clients, {self.reconnects} reconnects, {left} told as left; {said} messages said, "
-            f"{sum(map(len, stored.values()))} stored, {len(wrong)} lost, doubled or out of order"
-        )
-        assert left == 0
-        assert wrong == []
-        for visitor in self.visitors:
-            there = {other.user for other in self.visitors if other.room == visitor.room}
-            assert stays(visitor.visits[-1].client.log)[-1].users | {visitor.user} == there
+        await settle(self.visitors, GRACE_SECONDS, self._stored)
+
+    async def _stored(self) -> Stored:
+        return {room: await asyncio.to_thread(history, self._project, room) for room in self.rooms}
 
 
 @asynccontextmanager
 async def talking(project: Project) -> AsyncIterator[Crowd]:
     """Everyone is in and talks; at the end all must have seen everything."""
     crowd = Crowd(project)
-    visits = [asyncio.create_task(visitor.visit()) for visitor in crowd.visitors]
-    try:
-        await eventually(crowd.is_in, "everyone is in", 60)
+    async with visiting(crowd.visitors):
         await asyncio.sleep(QUIET_SECONDS)
         yield crowd
         await crowd.judge()
-    finally:
-        await asyncio.gather(*(visitor.leave() for visitor in crowd.visitors if visitor.visits))
-        await asyncio.gather(*visits)
 
 
 async def started(project: Project, *containers: str) -> None:
@@ -208,7 +183,7 @@ async def test_there_are_more_gateways_and_fewer(project: Project):
     async with talking(project) as crowd:
         await asyncio.to_thread(project.up, "--scale", "gateway=4")
         await eventually(partial(_scrapes, project, 4), "Prometheus scrapes four gateways", 60)
-        newcomers = [Visitor([project.websocket], crowd.rooms[0], SECRET, may_be_lost=True) for _ in range(8)]
+        newcomers = [Visitor([project.websocket], crowd.rooms[0], may_be_lost=True) for _ in range(8)]
         visits = [asyncio.create_task(visitor.visit()) for visitor in newcomers]
         crowd.visitors += newcomers
         await eventually(crowd.is_in, "the newcomers are in", 30)

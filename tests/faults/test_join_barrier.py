@@ -19,7 +19,7 @@ from services.stack import free_port
 from shared import subjects
 from tests.support.client import Client
 from tests.support.presence import connected, users_in
-from tests.support.processes import ClusterNode, NatsServer, ServiceProcess, clustered_nats_server, service
+from tests.support.processes import ClusterNode, NatsServer, ServiceProcess, all_running, clustered_nats_server, service
 from tests.support.proxy import Delay, delay_proxies
 from tests.support.roster import stays
 from tests.support.waiting import eventually, wait_until
@@ -81,6 +81,9 @@ async def lead(server: NatsServer, stream: str) -> None:
             return False
 
         await eventually(leads, f"{server.name} leads {stream}", 30)
+
+
+EAGER = {"STUDYROOM_GATEWAY_JOINS_PER_MINUTE": "100000"}
 
 
 @dataclass
@@ -165,23 +168,16 @@ async def test_no_event_is_missed_when_500_fresh_rooms_are_joined_over_slow_rout
         started: list[ServiceProcess] = [
             service("provisioner", tmp_path, near_url, STUDYROOM_STORAGE_REPLICAS="3"),
             service("presence", tmp_path, near_url),
-            service("gateway", tmp_path, near_url),
-            service("gateway", tmp_path, far_url),
-            service("gateway", tmp_path, far_url),
+            service("gateway", tmp_path, near_url, **EAGER),
+            service("gateway", tmp_path, far_url, **EAGER),
+            service("gateway", tmp_path, far_url, **EAGER),
         ]
         near, far, broken = started[2:]
         broken.command = [sys.executable, str(WITHOUT_BARRIER), "gateway"]
-        try:
-            for process in started:
-                process.start()
-            for process in started:
-                process.wait_ready(60)
+        with all_running(*started):
             assert await count_wrong_rosters(servers[1], near_url, far.url, near.url) == 0
             retries = far.metric("studyroom_gateway_join_barrier_retries_total")
             assert retries > 0, "the way from the gateway to the leader was not slow"
             without = await count_wrong_rosters(servers[1], near_url, broken.url, near.url, until_first=True)
-        finally:
-            for process in started:
-                process.stop()
     print(f"{JOINS} joins: 0 wrong with the barrier ({retries:.0f} asked again), {without} wrong without it")
     assert without > 0

@@ -19,7 +19,7 @@ from shared.ids import RoomId, UserId
 from shared.presence import LEASE_SECONDS
 from tests.faults.test_lost_connections import GUARD_SECONDS, System, knows, running, told
 from tests.support.client import Client, clients
-from tests.support.presence import connected, roster, users_in
+from tests.support.presence import announce, connected, roster, users_in
 from tests.support.processes import NatsServer
 from tests.support.waiting import eventually
 
@@ -32,33 +32,17 @@ def system(own_nats: NatsServer, tmp_path: Path) -> Iterator[System]:
     yield from running(own_nats, tmp_path, 2)
 
 
-async def republish(bus: Nats, *, on: bool) -> None:
-    """Let the stream announce its changes, or not; the provisioner keeps away meanwhile."""
-    info = json.loads((await bus.request(f"$JS.API.STREAM.INFO.{subjects.PRESENCE_STREAM}", timeout=5)).data)
-    config = info["config"]
-    config.pop("republish", None)
-    if on:
-        config["republish"] = {
-            "src": subjects.PRESENCE_REPUBLISH_SOURCE,
-            "dest": subjects.PRESENCE_REPUBLISH_TARGET,
-        }
-    answer = await bus.request(
-        f"$JS.API.STREAM.UPDATE.{subjects.PRESENCE_STREAM}", json.dumps(config).encode(), timeout=5
-    )
-    assert "error" not in json.loads(answer.data), answer.data
-
-
 async def lose_the_leave_of(client: Client, system: System, room: str) -> None:
     """`client` leaves, presence knows, and no gateway is told."""
     async with connected(system.nats.url) as bus:
-        await republish(bus, on=False)
+        await announce(bus, subjects.PRESENCE_STREAM, on=False)
         await client.leave()
 
         async def gone() -> bool:
             return client.user not in await users_in(bus, room)
 
         await eventually(gone, "presence knows of the leave")
-        await republish(bus, on=True)
+        await announce(bus, subjects.PRESENCE_STREAM, on=True)
 
 
 @pytest.mark.parametrize("with_a_later_change", [False, True])

@@ -1,7 +1,6 @@
 """Chat that gets lost on its way is found missing and delivered in order; what is gone for good is said to be gone."""
 
 import asyncio
-import json
 import os
 import shutil
 import signal
@@ -13,14 +12,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from nats.aio.client import Client as Nats
 
 from shared import subjects
 from shared.chat import encode_stored
 from shared.ids import MessageId, RoomId, UserId
 from tests.faults.test_lost_connections import System, running
 from tests.support.client import Client, clients
-from tests.support.presence import chat_history, connected
+from tests.support.presence import announce, chat_history, connected
 from tests.support.processes import NatsServer, service
 from tests.support.processes import running as process_running
 from tests.support.waiting import eventually
@@ -38,19 +36,8 @@ def system(own_nats: NatsServer, tmp_path: Path) -> Iterator[System]:
     yield from running(own_nats, tmp_path, 2)
 
 
-async def announce_chat(bus: Nats, *, on: bool) -> None:
-    """Let the stream announce what it stores, or not; the provisioner keeps away meanwhile."""
-    info = json.loads((await bus.request(f"$JS.API.STREAM.INFO.{subjects.CHAT_STREAM}", timeout=5)).data)
-    config = info["config"]
-    config.pop("republish", None)
-    if on:
-        config["republish"] = {"src": subjects.CHAT_SUBJECTS, "dest": subjects.CHAT_REPUBLISH_TARGET}
-    answer = await bus.request(f"$JS.API.STREAM.UPDATE.{subjects.CHAT_STREAM}", json.dumps(config).encode(), timeout=5)
-    assert "error" not in json.loads(answer.data), answer.data
-
-
 def chat(client: Client) -> list[Any]:
-    return [message["payload"] for message in client.log if message["type"] == "Chat"]
+    return client.told("Chat")
 
 
 def texts(client: Client) -> list[str]:
@@ -68,7 +55,7 @@ async def test_messages_that_were_lost_come_before_the_one_that_shows_it(system:
     async with connected(system.nats.url) as bus, clients(*urls) as (ann, bob):
         for client in (ann, bob):
             await client.join(room)
-        await announce_chat(bus, on=False)
+        await announce(bus, subjects.CHAT_STREAM, on=False)
         for number in range(3):
             await ann.chat(str(number))
 
@@ -76,7 +63,7 @@ async def test_messages_that_were_lost_come_before_the_one_that_shows_it(system:
             return len(await chat_history(bus, room)) == 3
 
         await eventually(stored, "they are stored")
-        await announce_chat(bus, on=True)
+        await announce(bus, subjects.CHAT_STREAM, on=True)
         await bob.chat("3")
         for client in (ann, bob):
             await eventually(partial(has_heard, client, 4), "everything arrives")
@@ -96,7 +83,7 @@ async def test_a_last_message_that_was_lost_is_found_soon_by_its_own_gateway_and
             await client.join(room)
         # So late no check of the new room is to come.
         await asyncio.to_thread(time.sleep, 3)
-        await announce_chat(bus, on=False)
+        await announce(bus, subjects.CHAT_STREAM, on=False)
         await ann.chat("lost")
         began = time.monotonic()
         await eventually(partial(has_heard, ann, 1), "the author gets it back", COMPARED_SECONDS)
@@ -105,7 +92,7 @@ async def test_a_last_message_that_was_lost_is_found_soon_by_its_own_gateway_and
         print(f"the author had it after {own:.1f} s, the others after {time.monotonic() - began:.1f} s")
         for gateway in system.gateways:
             assert gateway.metric("studyroom_gateway_chat_rooms_behind_total") == 1
-        await announce_chat(bus, on=True)
+        await announce(bus, subjects.CHAT_STREAM, on=True)
 
 
 async def test_what_was_said_while_a_gateway_was_frozen_or_nats_away_comes_in_order(system: System, room: str):
@@ -139,7 +126,7 @@ async def test_an_unknown_outcome_is_told_and_sending_again_stores_the_message_o
         await ann.chat("hello", id=message)
         await eventually(lambda: "Error" in ann.types(), "the author is told", 30)
         system.nats.signal(signal.SIGCONT)
-        (refused,) = [one["payload"] for one in ann.log if one["type"] == "Error"]
+        (refused,) = ann.told("Error")
         assert (refused["code"], refused["id"]) == ("chat_unavailable", message)
         for _ in range(3):
             await say(ann, "hello", message)
@@ -176,9 +163,9 @@ async def test_members_who_missed_too_much_are_told_and_go_on_from_the_newest(
         provisioner.signal(signal.SIGSTOP)
         async with connected(own_nats.url) as bus, clients(gateway.url) as (ann,):
             joined = await ann.join(room)
-            await announce_chat(bus, on=False)
+            await announce(bus, subjects.CHAT_STREAM, on=False)
             said = [(await bus.jetstream().publish(subjects.chat(RoomId(room)), STORED)).seq for _ in range(MISSED)]
-            await announce_chat(bus, on=True)
+            await announce(bus, subjects.CHAT_STREAM, on=True)
             await ann.chat("after")
             reset = await ann.expect("ChatReset")
             await eventually(lambda: "after" in texts(ann), "chat goes on")
@@ -209,7 +196,7 @@ async def test_when_the_storage_is_lost_members_and_those_who_come_back_are_told
         answer = next(message["payload"] for message in back.log if message["type"] == "JoinedRoom")
         await say(ann, "after")
         await eventually(partial(has_heard, back, 1), "chat goes on")
-        resets = [message["payload"] for message in ann.log if message["type"] == "ChatReset"]
+        resets = ann.told("ChatReset")
         await eventually(lambda: resumes(ann, room), "who was there can resume in the new epoch")
         await back.close()
 

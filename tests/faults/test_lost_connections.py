@@ -10,17 +10,16 @@ from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
-import jwt
 import pytest
 
 from shared.presence import LEASE_SECONDS
 from tests.support.client import Client, clients
 from tests.support.presence import connected, users_in
-from tests.support.processes import NatsServer, ServiceProcess, service
+from tests.support.processes import NatsServer, ServiceProcess, all_running, service
 from tests.support.roster import stays
+from tests.support.tokens import SECRET, token_of
 from tests.support.waiting import eventually
 
-SECRET = "a secret for tests, long enough for HS256"
 GRACE_SECONDS = 2
 GUARD_SECONDS = 2
 GONE_SECONDS = LEASE_SECONDS + GUARD_SECONDS + GRACE_SECONDS + 2
@@ -49,15 +48,8 @@ def running(nats: NatsServer, directory: Path, grace_seconds: int, **more: str) 
         [service("provisioner", directory, nats.url)],
     )
     everything = [*system.others, *system.presence, *system.gateways]
-    for process in everything:
-        process.start()
-    try:
-        for process in everything:
-            process.wait_ready()
+    with all_running(*everything):
         yield system
-    finally:
-        for process in reversed(everything):
-            process.stop()
 
 
 @pytest.fixture
@@ -75,10 +67,6 @@ def patient_system(own_nats: NatsServer, tmp_path: Path) -> Iterator[System]:
 def impatient_system(own_nats: NatsServer, tmp_path: Path) -> Iterator[System]:
     """Without a grace period, in rooms of two."""
     yield from running(own_nats, tmp_path, 0, STUDYROOM_PRESENCE_ROOM_CAPACITY="2")
-
-
-def token(user: str) -> str:
-    return jwt.encode({"sub": user, "exp": int(time.time()) + 600}, SECRET, algorithm="HS256")
 
 
 def told(client: Client) -> set[str]:
@@ -104,12 +92,12 @@ async def test_who_comes_back_within_the_grace_period_was_never_away(system: Sys
     user = str(uuid4())
     async with clients(first.url) as (ann,):
         await ann.join(room)
-        lost = await Client.connect(first.url, token=token(user))
+        lost = await Client.connect(first.url, token=token_of(user))
         await lost.join(room)
         await ann.expect("UserJoined")
         for gateway in (second, first, second):
             await lost.drop()
-            lost = await Client.connect(gateway.url, token=token(user))
+            lost = await Client.connect(gateway.url, token=token_of(user))
             await lost.join(room)
         await asyncio.to_thread(time.sleep, GRACE_SECONDS + 1)  # the promise is about this time
         await lost.chat("still here")

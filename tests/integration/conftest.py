@@ -1,6 +1,5 @@
 """NATS for the integration tests: the embedded program, and again the one in a container."""
 
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
@@ -10,18 +9,10 @@ from services.bus import Bus
 from services.metrics import BusMetrics, ProcessMetrics
 from services.settings import NatsSettings, StorageSettings
 from services.tasks import Tasks
+from tests.support.compose import need
 from tests.support.processes import nats_server, running
 
 NATS_IMAGE = "nats:2.15-alpine"
-
-
-def container_engine_problem() -> str | None:
-    """Why containers cannot be used here; None when they can."""
-    try:
-        answer = subprocess.run(["docker", "info"], capture_output=True, text=True, timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"no Docker engine: {error}"
-    return None if answer.returncode == 0 else f"no Docker engine: {answer.stderr.strip().splitlines()[-1:]}"
 
 
 @pytest.fixture(scope="module", params=["embedded", pytest.param("container", marks=pytest.mark.container)])
@@ -30,8 +21,7 @@ def nats_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         with running(nats_server(tmp_path_factory.mktemp("nats"))) as server:
             yield server.url
         return
-    if (problem := container_engine_problem()) is not None:
-        pytest.skip(problem)
+    need("docker", "info")
     from testcontainers.community.nats import NatsContainer
 
     with NatsContainer(NATS_IMAGE, jetstream=True) as container:

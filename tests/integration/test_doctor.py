@@ -10,9 +10,28 @@ from typing import Any
 
 import nats
 import pytest
+from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
 
+from services.bus import Bus
+from services.doctor.judge import problems as judged
+from services.doctor.look import look
+from services.metrics import BusMetrics
+from services.provisioner.streams import specifications
+from services.settings import NatsSettings, StorageSettings
+from services.stack import free_port
+from shared.subjects import STREAMS
 from tests.support.accounts import options_of, user_of
-from tests.support.processes import NatsServer, ServiceProcess, deployed_nats_server, running, service
+from tests.support.processes import (
+    ClusterNode,
+    NatsServer,
+    ServiceProcess,
+    all_running,
+    clustered_nats_server,
+    deployed_nats_server,
+    running,
+    service,
+)
 from tests.support.waiting import wait_until
 
 
@@ -27,15 +46,8 @@ def system(server: NatsServer, tmp_path: Path) -> Iterator[dict[str, ServiceProc
     processes = {
         name: service(name, tmp_path, server.url, **user_of(name)) for name in ("provisioner", "presence", "gateway")
     }
-    for process in processes.values():
-        process.start()
-    try:
-        for process in processes.values():
-            process.wait_ready()
+    with all_running(*processes.values()):
         yield processes
-    finally:
-        for process in reversed(processes.values()):
-            process.stop()
 
 
 def doctor(server: NatsServer, *arguments: str, **environment: str) -> tuple[int, str]:
@@ -95,3 +107,38 @@ def test_it_says_when_nats_is_away_or_does_not_let_it_in(server: NatsServer):
     server.stop()
     (problem,) = problems(server)
     assert problem.startswith("NATS does not let us in")
+
+
+def test_streams_without_a_leader_are_told_as_such_and_never_as_missing(tmp_path: Path):
+    ports = [free_port() for _ in range(3)]
+    nodes = [
+        clustered_nats_server(tmp_path, ClusterNode(f"n{index}", port, tuple(ports)), with_accounts=True)
+        for index, port in enumerate(ports)
+    ]
+    told: list[str] = []
+    three = {"STUDYROOM_STORAGE_REPLICAS": "3"}
+    provisioner = service("provisioner", tmp_path, nodes[0].url, **user_of("provisioner"), **three)
+
+    def leaderless() -> bool:
+        told.extend(problems(nodes[0], **three))
+        return "stream CHAT has no leader" in told
+
+    with all_running(*nodes), running(provisioner):
+        nodes[1].stop()
+        nodes[2].stop()
+        wait_until(leaderless, "the loss of the majority is noticed", 30)
+    assert not any("does not exist" in line for line in told)
+
+
+async def test_of_a_server_that_freezes_while_it_looks_it_knows_nothing(server: NatsServer):
+    settings = NatsSettings(url=(server.url,), user="doctor", password=SecretStr(options_of("doctor")["password"]))
+    bus = Bus(settings, BusMetrics(CollectorRegistry()), name="doctor")
+    await bus.connect()
+    server.signal(signal.SIGSTOP)
+    try:
+        seen = await look(bus)
+    finally:
+        await bus.close()
+    found = judged(seen, specifications(StorageSettings()))
+    asked = {"servers", "streams", "leases", *(f"stream {name}" for name in STREAMS)}
+    assert {line.split(":")[0] for line in found} == {f"{one} did not answer" for one in asked}

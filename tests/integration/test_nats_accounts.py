@@ -11,9 +11,11 @@ from nats.aio.client import Client as Nats
 
 from shared import subjects
 from shared.ids import GatewayId, RoomId, UserId
+from shared.moderation import Kind, Target
 from tests.support.accounts import SERVICES, options_of, user_of
+from tests.support.backend import SETTINGS, ask
 from tests.support.client import clients
-from tests.support.processes import NatsServer, ServiceProcess, deployed_nats_server, running, service
+from tests.support.processes import NatsServer, ServiceProcess, all_running, deployed_nats_server, running, service
 from tests.support.waiting import eventually
 
 ROOM = RoomId("550e8400-e29b-41d4-a716-446655440000")
@@ -25,13 +27,16 @@ LEASE = subjects.gateway_key(OTHER)
 CHAT = subjects.chat(ROOM)
 CHAT_EVENT = subjects.room_events(ROOM).replace(">", "chat")
 CHANGE_EVENT = subjects.room_events(ROOM).replace(">", f"presence.{USER}")
-STREAMS = (subjects.CHAT_STREAM, subjects.PRESENCE_STREAM, subjects.GATEWAYS_STREAM)
-CONFIGURING = [f"$JS.API.STREAM.{verb}.{stream}" for verb in ("CREATE", "UPDATE") for stream in STREAMS]
+BAN = Target(Kind.BAN, USER).key
+CONFIGURING = [f"$JS.API.STREAM.{verb}.{stream}" for verb in ("CREATE", "UPDATE") for stream in subjects.STREAMS]
 DESTROYING = [
     f"$JS.API.{verb}.{stream}"
     for verb in ("STREAM.DELETE", "STREAM.PURGE", "STREAM.MSG.DELETE", "STREAM.SNAPSHOT", "STREAM.LEADER.STEPDOWN")
-    for stream in STREAMS
+    for stream in subjects.STREAMS
 ]
+
+ERASING = "$JS.API.STREAM.MSG.DELETE.CHAT"
+"""What a gateway does with a message that a moderator deletes, and nobody else."""
 
 MAY_NOT_PUBLISH = {
     "gateway": [
@@ -41,24 +46,30 @@ MAY_NOT_PUBLISH = {
         "presence.recall",
         "$JS.API.STREAM.MSG.GET.KV_presence",
         "$JS.API.CONSUMER.CREATE.CHAT.spy", "$JS.API.CONSUMER.CREATE.KV_presence.spy",
-        *CONFIGURING, *DESTROYING,
+        "$JS.API.CONSUMER.CREATE.KV_moderation.spy",  # it could deliver what was never committed
+        f"moderation.ban.{USER}",
+        *CONFIGURING,
+        *(subject for subject in DESTROYING if subject != ERASING),
     ],
     "presence": [
+        BAN, f"moderation.ban.{USER}", "$JS.API.STREAM.MSG.GET.KV_moderation",
         CHAT, CHAT_EVENT, CHANGE_EVENT, LEASE, subjects.room_cursor(ROOM), "gateways.load",
         "presence.7.join", "_INBOX.presence.anyone", "_INBOX.provisioner.anyone",
         "$JS.API.STREAM.MSG.GET.CHAT", "$JS.API.CONSUMER.CREATE.CHAT.spy",
         *CONFIGURING, *DESTROYING,
     ],
     "provisioner": [
-        CHAT, PRESENCE_KEY, LEASE, CHAT_EVENT, "presence.7.join", "$JS.API.STREAM.CREATE.OTHER", *DESTROYING,
+        BAN, CHAT, PRESENCE_KEY, LEASE, CHAT_EVENT, "presence.7.join", "$JS.API.STREAM.CREATE.OTHER", *DESTROYING,
     ],
-    "doctor": [CHAT, PRESENCE_KEY, LEASE, CHAT_EVENT, "presence.7.join", "presence.7.leave", *CONFIGURING, *DESTROYING],
+    "doctor": [
+        BAN, CHAT, PRESENCE_KEY, LEASE, CHAT_EVENT, "presence.7.join", "presence.7.leave", *CONFIGURING, *DESTROYING,
+    ],
 }  # fmt: skip
 MAY_NOT_SUBSCRIBE = {
     "gateway": ["presence.*.join", "$KV.>", "chat.>", "$JS.API.>", "_INBOX.>", "_INBOX.presence.>", ">"],
-    "presence": ["room.>", "chat.>", "$KV.>", "presence.*.join", "_INBOX.>", "_INBOX.gateway.>", ">"],
-    "provisioner": ["room.>", "chat.>", "$KV.>", "presence.>", "_INBOX.>", "_INBOX.gateway.>", ">"],
-    "doctor": ["room.>", "chat.>", "$KV.>", "presence.>", "_INBOX.>", "_INBOX.gateway.>", ">"],
+    "presence": ["room.>", "moderation.>", "chat.>", "$KV.>", "presence.*.join", "_INBOX.>", "_INBOX.gateway.>", ">"],
+    "provisioner": ["room.>", "moderation.>", "chat.>", "$KV.>", "presence.>", "_INBOX.>", "_INBOX.gateway.>", ">"],
+    "doctor": ["room.>", "moderation.>", "chat.>", "$KV.>", "presence.>", "_INBOX.>", "_INBOX.gateway.>", ">"],
 }
 
 
@@ -73,16 +84,9 @@ def system(server: NatsServer, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """Every service as its own user: provisioner, presence, and two gateways."""
     directory = tmp_path_factory.mktemp("services")
     names = ("provisioner", "presence", "gateway", "gateway")
-    processes = [service(name, directory, server.url, **user_of(name)) for name in names]
-    for process in processes:
-        process.start()
-    try:
-        for process in processes:
-            process.wait_ready()
+    processes = [service(name, directory, server.url, **user_of(name), **SETTINGS) for name in names]
+    with all_running(*processes):
         yield processes
-    finally:
-        for process in reversed(processes):
-            process.stop()
 
 
 class Person:
@@ -159,6 +163,15 @@ async def test_the_permissions_are_enough_for_all_that_services_do(system: list[
         await ada.send("Typing", {"is_typing": True})
         told = {"Chat", "CursorUpdate", "TypingStatus"}
         await eventually(lambda: told <= set(ben.types()), "Ben is told all of it")  # in no particular order
+        here, there = (gateway.url for gateway in gateways)
+        (said,) = [line["payload"] for line in ben.log if line["type"] == "Chat"]
+        answers = [
+            await ask(here, "DELETE", f"/rooms/{room}/messages/{said['seq']}"),
+            await ask(here, "PUT", f"/bans/{OTHER}", {"seconds": 60}),
+            await ask(there, "DELETE", f"/bans/{OTHER}"),
+        ]
+        assert [answer.status for answer in answers] == [204, 200, 204]
+        await ben.expect("ChatDeleted")
         await ada.leave()
         assert (await ben.expect("UserLeft"))["user_id"] == ada.user
     for process in system:

@@ -9,8 +9,6 @@ from services.settings import StorageSettings
 from shared import subjects
 from tests.integration.conftest import Connect
 
-STREAMS = [subjects.PRESENCE_STREAM, subjects.GATEWAYS_STREAM, subjects.CHAT_STREAM]
-
 
 @pytest.fixture(autouse=True)
 async def no_streams(bus: Bus) -> None:
@@ -38,7 +36,7 @@ async def test_many_processes_may_begin_at_once(connect: Connect):
     buses = [await connect() for _ in range(8)]
     await asyncio.gather(*(ensure(each, specifications(StorageSettings())) for each in buses))
 
-    assert sorted((await buses[0].api("STREAM.NAMES"))["streams"]) == sorted(STREAMS)
+    assert sorted((await buses[0].api("STREAM.NAMES"))["streams"]) == sorted(subjects.STREAMS)
 
 
 async def test_many_processes_with_different_settings_end_with_one_of_them(connect: Connect):
@@ -51,10 +49,10 @@ async def test_many_processes_with_different_settings_end_with_one_of_them(conne
 
 async def test_a_second_pass_changes_nothing(bus: Bus):
     await ensure(bus, specifications(StorageSettings()))
-    before = [await config(bus, stream) for stream in STREAMS]
+    before = [await config(bus, stream) for stream in subjects.STREAMS]
     await ensure(bus, specifications(StorageSettings()))
 
-    assert [await config(bus, stream) for stream in STREAMS] == before
+    assert [await config(bus, stream) for stream in subjects.STREAMS] == before
 
 
 async def test_changed_settings_are_applied_without_losing_messages(bus: Bus):

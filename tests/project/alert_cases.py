@@ -81,6 +81,12 @@ CASES = {
     "GatewayRefusesConnections": counter(
         "studyroom_gateway_handshakes_refused_total", 'code="too_many_connections"', _PER_MINUTE, _NEVER
     ),
+    "AddressesAtTheirLimit": counter(
+        "studyroom_gateway_handshakes_refused_total",
+        'code="too_many_of_address"',
+        _PER_MINUTE,
+        _NEVER,
+    ),
     "TokenKeysCannotBeRead": Case(
         {
             'studyroom_gateway_public_key_reads_total{instance="a",result="failed"}': "0+6x60",

@@ -7,25 +7,26 @@ left out of what runs: its dashboards are tested query by query (test_monitoring
 import json
 import re
 import subprocess
-from importlib.metadata import entry_points
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+import websockets
 import yaml
-from playwright.async_api import BrowserContext, Page, async_playwright
+from playwright.async_api import BrowserContext, Page
 
 from monitoring.dashboards import OVERVIEW
-from services.cli import ENTRY_POINTS
-from services.settings import NatsSettings, ProcessSettings, load
+from services.settings import ProcessSettings, load
 from tests.support.accounts import PASSWORDS
+from tests.support.browser import chromium, needs_chromium
 from tests.support.client import clients
-from tests.support.compose import BUILD_SECONDS, COMPOSE, NATS, OURS, ROOT, RUN_HERE, SERVICES, Project, answers
+from tests.support.compose import BUILD_SECONDS, COMPOSE, NATS, OURS, ROOT, RUN_HERE, SERVICES, Project, need
+from tests.support.settings import settings_of
 from tests.support.waiting import http_get, wait_until
 
 HAPROXY = (ROOT / "deploy/haproxy.cfg").read_text()
 NATS_CONFIGURATION = "".join(file.read_text() for file in sorted((ROOT / "deploy/nats").glob("*.conf")))
-CHROMIUM = Path("/usr/bin/chromium")
 NOT_HERE = {"grafana", "nats-exporter"}
 
 
@@ -33,8 +34,7 @@ NOT_HERE = {"grafana", "nats-exporter"}
 
 
 def test_compose_accepts_the_file():
-    if not answers("docker", "compose", "version"):
-        pytest.skip("docker's compose plugin is not installed")
+    need("docker", "compose", "version")
     checked = subprocess.run(
         ["docker", "compose", "config", "-q"], check=False, cwd=ROOT, capture_output=True, text=True, timeout=60
     )
@@ -51,15 +51,14 @@ def test_the_file_names_all_services():
 
 @pytest.mark.parametrize("name", OURS)
 def test_every_variable_is_a_setting_and_its_value_is_accepted(name: str, monkeypatch: pytest.MonkeyPatch):
-    (entry,) = entry_points(group=ENTRY_POINTS, name=name)
-    classes = [ProcessSettings, NatsSettings, *entry.load().settings]
+    classes = settings_of(name)
     given = SERVICES[name]["environment"]
     # What all services share is passed to each; some of it is the provisioner's and presence's alone.
     own = given.keys() - {"STUDYROOM_STORAGE_REPLICAS"}
     assert own <= {variable for cls in classes for variable in cls.variables().values()}
     for variable, value in given.items():
         if value is not None:  # passed on when it is set
-            monkeypatch.setenv(variable, value)
+            monkeypatch.setenv(variable, re.sub(r"\$\{\w+:-(.*)\}", r"\1", value))
     load(classes)
 
 
@@ -106,6 +105,14 @@ def test_the_load_balancer_asks_the_ports_that_gateways_have():
     assert f"gateway:{environment['STUDYROOM_GATEWAY_PORT']}" in HAPROXY
     assert f"check port {environment['STUDYROOM_ADMIN_PORT']} " in HAPROXY
     assert f"bind :{SERVICES['haproxy']['ports'][0].rsplit(':', 1)[1]}\n" in HAPROXY
+
+
+def test_gateways_believe_the_load_balancer_who_came_and_it_believes_nobody():
+    assert SERVICES["gateway"]["environment"]["STUDYROOM_GATEWAY_TRUSTED_PROXIES"]
+    assert "ports" not in SERVICES["gateway"]  # whoever reaches a gateway is a container
+    public = HAPROXY.partition("frontend public\n")[2].partition("\nfrontend ")[0]
+    assert public.index("http-request del-header X-Forwarded-For\n") < public.index("option forwardfor\n")
+    assert HAPROXY.count("option forwardfor") == 1
 
 
 def test_gateways_wait_until_the_load_balancer_sends_nobody_more():
@@ -248,19 +255,31 @@ class TestRunning:
             assert (await ada.expect("CursorUpdate"))["user_id"] == ben.user
             assert [project.connections(gateway) for gateway in project.containers("gateway")] == [1, 1]
 
+    async def test_a_client_behind_the_load_balancer_is_who_came_to_it_and_not_who_it_says(self, project: Project):
+        forged = [{"X-Forwarded-For": f"203.0.113.{number}"} for number in range(4)]
+        async with AsyncExitStack() as opened:
+            for headers in forged:
+                await opened.enter_async_context(clients(project.websocket, additional_headers=headers))
+            most = "studyroom_gateway_address_connections"
+            assert [project.metric(gateway, most) for gateway in project.containers("gateway")] == [2, 2]
+            outputs = project.compose("logs", "--no-color", "gateway")
+        assert "X-Forwarded-For is not believed" not in outputs
+
+    async def test_a_name_that_was_made_to_point_here_opens_nothing(self, project: Project):
+        port = int(project.environment["STUDYROOM_PORT"])
+        with pytest.raises(websockets.InvalidStatus) as caught:
+            await websockets.connect("ws://evil.example/ws", host="127.0.0.1", port=port, proxy=None)
+        assert caught.value.response.status_code == 421
+
     @pytest.mark.browser
-    @pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no Chromium at {CHROMIUM}")
+    @needs_chromium
     async def test_two_browsers_meet_through_the_load_balancer_on_two_gateways(self, project: Project, room: str):
-        async with async_playwright() as playwright:
-            browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-            try:
-                ada, ben = [await enter(await browser.new_context(), project, room) for _ in range(2)]
-                assert [project.connections(gateway) for gateway in project.containers("gateway")] == [1, 1]
-                await ada.evaluate("socket.send(JSON.stringify({type: 'Chat', payload: {content: 'Hello, Ben!'}}))")
-                for page in (ada, ben):
-                    await page.wait_for_function("heard.some(one => one.payload?.content === 'Hello, Ben!')")
-            finally:
-                await browser.close()
+        async with chromium() as browser:
+            ada, ben = [await enter(await browser.new_context(), project, room) for _ in range(2)]
+            assert [project.connections(gateway) for gateway in project.containers("gateway")] == [1, 1]
+            await ada.evaluate("socket.send(JSON.stringify({type: 'Chat', payload: {content: 'Hello, Ben!'}}))")
+            for page in (ada, ben):
+                await page.wait_for_function("heard.some(one => one.payload?.content === 'Hello, Ben!')")
 
     def test_the_load_balancer_tells_how_many_sessions_each_gateway_has(self, project: Project):
         (query,) = [

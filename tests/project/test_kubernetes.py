@@ -3,7 +3,6 @@
 import re
 import shutil
 import subprocess
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,11 @@ import pytest
 import yaml
 
 from gateway.settings import GatewaySettings
-from services.cli import ENTRY_POINTS
 from services.nats_server import program
-from services.settings import NatsSettings, ProcessSettings, Settings, load
+from services.settings import ProcessSettings, load
 from tests.project.schemas import SCHEMAS
 from tests.support.accounts import PASSWORDS
+from tests.support.settings import settings_of
 
 K8S = Path(__file__).parents[2] / "k8s"
 OVERLAYS = ("dev", "prod")
@@ -114,11 +113,6 @@ def configuration(manifests: list[Manifest]) -> dict[str, str]:
 
 def environment(manifests: list[Manifest], name: str) -> dict[str, Manifest]:
     return {variable["name"]: variable for variable in container(manifests, name).get("env", [])}
-
-
-def settings_of(service: str) -> list[type[Settings]]:
-    (entry,) = entry_points(group=ENTRY_POINTS, name=service)
-    return [ProcessSettings, NatsSettings, *entry.load().settings]
 
 
 def nats_files(manifests: list[Manifest]) -> dict[str, str]:
@@ -481,6 +475,9 @@ def test_the_ingress_leads_to_the_gateways_and_waits_longer_than_they_ping():
     service = named(manifests, "Service", path["backend"]["service"]["name"])
     assert path["backend"]["service"]["port"]["name"] in {port["name"] for port in service["spec"]["ports"]}
     assert ingress["spec"]["tls"][0]["hosts"] == [rule["host"]]
+    assert configuration(manifests)["STUDYROOM_GATEWAY_HOSTS"] == rule["host"]
+    assert ingress["metadata"]["annotations"]["haproxy.org/forwarded-for"] == "true"
+    assert configuration(manifests)["STUDYROOM_GATEWAY_TRUSTED_PROXIES"]
     tunnel = int(ingress["metadata"]["annotations"]["haproxy.org/timeout-tunnel"].removesuffix("s"))
     assert tunnel > GatewaySettings.model_fields["ping_timeout_seconds"].default
 

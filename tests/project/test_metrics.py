@@ -13,7 +13,7 @@ from tests.support.traffic import metrics_of, traffic
 SCRAPED = ("gateway", "presence", "provisioner")
 
 LABELS = {
-    *("cause", "code", "kind", "lane", "outcome", "reason", "request", "result", "task", "type"),
+    *("action", "cause", "code", "kind", "lane", "outcome", "reason", "request", "result", "task", "type"),
     *("le", "generation", "implementation", "major", "minor", "patchlevel", "version"),
 }
 """Each has few values, whatever the number of rooms and users."""

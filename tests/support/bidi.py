@@ -3,8 +3,6 @@
 import asyncio
 import itertools
 import json
-import os
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 
 from services.stack import free_port
+from tests.support.processes import Process
 from tests.support.waiting import eventually
 
 _QUIET = """
@@ -99,23 +98,19 @@ async def firefox(program: str, directory: Path) -> AsyncIterator[Bidi]:
     profile.mkdir()
     (profile / "user.js").write_text(_QUIET)
     port = free_port()
-    log = directory / "firefox.log"
-    with log.open("wb") as output:
-        process = await asyncio.create_subprocess_exec(
-            program, "--headless", "--no-remote", "--profile", str(profile), f"--remote-debugging-port={port}",
-            stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={"HOME": str(directory), "PATH": os.defpath},
-        )  # fmt: skip
+    process = Process(
+        "firefox",
+        [program, "--headless", "--no-remote", "--profile", str(profile), f"--remote-debugging-port={port}"],
+        directory / "firefox.log",
+        {"HOME": str(directory)},
+    )
+    process.start()
     try:
-        await eventually(lambda: "WebDriver BiDi listening" in log.read_text(), "Firefox listens", 60)
+        await eventually(lambda: "WebDriver BiDi listening" in process.output(), "Firefox listens", 60)
         async with connect(f"ws://127.0.0.1:{port}/session", max_size=None) as socket:
             bidi = Bidi(socket)
             await bidi.call("session.new", capabilities={})
             yield bidi
             await bidi.call("browser.close")
     finally:
-        if process.returncode is None:
-            try:
-                await asyncio.wait_for(process.wait(), 10)
-            except TimeoutError:
-                process.kill()
-                await process.wait()
+        await asyncio.to_thread(process.stop)

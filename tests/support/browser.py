@@ -4,19 +4,28 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from playwright.async_api import Browser, Dialog, Locator, Page, ViewportSize, WebSocketRoute, expect
+from playwright.async_api import (
+    Browser,
+    Dialog,
+    Locator,
+    Page,
+    ViewportSize,
+    WebSocketRoute,
+    async_playwright,
+    expect,
+)
 
 from gateway.page import DIRECTORY
 from tests.support.waiting import eventually
 
-CHROMIUM = Path("/usr/bin/chromium")
-CHROMIUM_ARGUMENTS = [
+_CHROMIUM = Path("/usr/bin/chromium")
+_ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -31,18 +40,31 @@ WEBSOCKET = re.compile(r"/ws\b")
 RECONNECTED_MS = 20_000
 _CURSOR_TOLERANCE_PX = 2.0
 
-with_page = pytest.mark.skipif(
+needs_chromium = pytest.mark.skipif(
+    not _CHROMIUM.exists(), reason=f"no Chromium at {_CHROMIUM}: apt-get install chromium"
+)
+needs_page = pytest.mark.skipif(
     not (DIRECTORY / "index.html").exists(), reason="the page is not built: `make page`, with Node 20.19 or newer"
 )
 with_chromium = [
     pytest.mark.browser,
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no Chromium at {CHROMIUM}: apt-get install chromium"),
-    with_page,
+    needs_chromium,
+    needs_page,
 ]
 """The marks of a module whose tests use the page."""
 
 expect.set_options(timeout=10_000)
+
+
+@asynccontextmanager
+async def chromium(*flags: str) -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=_CHROMIUM, args=[*_ARGUMENTS, *flags])
+        try:
+            yield browser
+        finally:
+            await browser.close()
 
 
 def page_address(gateway: str, room: str) -> str:
@@ -121,10 +143,11 @@ class Visitors:
         *,
         viewport: ViewportSize = LAPTOP,
         before: str = "",
+        line: "Line | None" = None,
         color_scheme: Literal["light", "dark"] = "light",
         reduced_motion: Literal["reduce", "no-preference"] = "no-preference",
     ) -> Person:
-        """`before`: a script that runs ahead of the page's own."""
+        """`before`: a script that runs ahead of the page's own. `line`: watches the page's sockets."""
         context = await self._browser.new_context(
             viewport=viewport, color_scheme=color_scheme, reduced_motion=reduced_motion
         )
@@ -132,7 +155,15 @@ class Visitors:
             await context.add_init_script(before)
         person = Person(await context.new_page())
         self._people.append(person)
+        if line is not None:
+            await line.watch(person)
         await person.page.goto(page_address(gateway, room))
+        return person
+
+    async def enter(self, gateway: str, room: str, name: str, **window: Any) -> Person:
+        """Open the page and go in. `window`: as for `open`."""
+        person = await self.open(gateway, room, **window)
+        await person.enter(name)
         return person
 
     async def close(self) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 JOINS_ENDED_BY = {"presence_unavailable", "internal", "busy", "chat_unavailable"}
 Position = tuple[str, str]
 """A room and an epoch: there, a `seq` names one message."""
+Stored = dict[str, dict[int, str]]
+"""What the stream has: by room, the id of each `seq`."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,14 @@ class View:
     recovered: bool | None
     is_reset: bool = False
     """It began without being asked for: what came before may have a hole."""
+    begins: int = 0
+    """Where in the log."""
     lines: list[tuple[int, str]] = field(default_factory=list)
     """`seq` and `id`, in the order of arrival."""
+    deleted: list[int] = field(default_factory=list)
+    """`seq` of each message that was said to be deleted."""
+    shown_deleted: list[int] = field(default_factory=list)
+    """Those that came after that was said."""
 
     @property
     def end(self) -> int:
@@ -58,18 +66,19 @@ def views(log: Iterable[dict[str, Any]], asked: Iterable[Asked], repeated: Itera
     requests, again = iter(asked), set(repeated)
     found: list[View] = []
     history = 0
-    for message in log:
+    for index, message in enumerate(log):
         payload = message.get("payload", {})
         if ends_join(message):
             next(requests)
         elif message["type"] == "JoinedRoom":
             request, history = next(requests), payload["history"]
             start = request.since if payload.get("recovered") else payload["last_seq"]
-            found.append(View(request, payload["room_id"], payload["epoch"], start, payload.get("recovered")))
+            recovered = payload.get("recovered")
+            found.append(View(request, payload["room_id"], payload["epoch"], start, recovered, begins=index))
         elif message["type"] == "ChatReset":
             history = 0
             room, epoch, start = payload["room_id"], payload["epoch"], payload["last_seq"]
-            found.append(View(Asked(room), room, epoch, start, None, is_reset=True))
+            found.append(View(Asked(room), room, epoch, start, None, is_reset=True, begins=index))
         elif message["type"] == "Chat":
             view, line = found[-1], (payload["seq"], payload["id"])
             if history > 0 and not view.lines and not view.recovered:
@@ -78,6 +87,10 @@ def views(log: Iterable[dict[str, Any]], asked: Iterable[Asked], repeated: Itera
                 continue
             history -= 1
             view.lines.append(line)
+            if payload["seq"] in view.deleted:
+                view.shown_deleted.append(payload["seq"])
+        elif message["type"] == "ChatDeleted":
+            found[-1].deleted.append(payload["deleted_seq"])
     return found
 
 
@@ -91,6 +104,23 @@ def order_violations(found: Iterable[View]) -> list[str]:
                 violations.append(f"{sequence} in {view.room} came behind {before}: twice, or out of order")
             before = max(before, sequence)
     return violations
+
+
+def deletion_violations(found: Iterable[View]) -> list[str]:
+    """Nothing is shown to anybody who was told that it is deleted."""
+    return [
+        f"{sequence} in {view.room} came after it was said to be deleted"
+        for view in found
+        for sequence in view.shown_deleted
+    ]
+
+
+def deleted(found: Iterable[View]) -> dict[Position, set[int]]:
+    """For each place the messages that somebody was told are deleted."""
+    known: dict[Position, set[int]] = defaultdict(set)
+    for view in found:
+        known[view.at].update(view.deleted)
+    return known
 
 
 def existing(found: Iterable[View]) -> dict[Position, dict[int, set[str]]]:
@@ -121,15 +151,19 @@ def identity_violations(known: dict[Position, dict[int, set[str]]]) -> list[str]
 
 
 def hole_violations(found: Iterable[View], known: dict[Position, dict[int, set[str]]]) -> list[str]:
-    """Between the start and the end of a view nothing is missing that anyone has seen."""
+    """Between the start and the end of a view nothing is missing that anyone has seen and was not deleted."""
     violations = []
+    found = list(found)
+    gone = deleted(found)
     for view in found:
         if view.start is None and not view.lines:
             continue
         start = view.start if view.start is not None else view.lines[0][0]
         seen = {sequence for sequence, _ in view.lines}
         missing = sorted(
-            sequence for sequence in known.get(view.at, {}) if start < sequence <= view.end and sequence not in seen
+            sequence
+            for sequence in known.get(view.at, {})
+            if start < sequence <= view.end and sequence not in seen | gone[view.at]
         )
         if missing:
             violations.append(f"{missing} in {view.room} are missing between {start} and {view.end}")

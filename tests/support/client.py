@@ -100,11 +100,22 @@ class Client:
                     return payload
                 assert message["type"] != "Error", message
 
+    async def error(self) -> str:
+        """The code of the next error; other messages are passed over."""
+        while (message := await self.next())["type"] != "Error":
+            continue
+        code: str = message["payload"]["code"]
+        return code
+
     async def ended(self, deadline_seconds: float = DEADLINE_SECONDS) -> int:
         """The close code, once the connection is gone."""
         await asyncio.wait_for(asyncio.shield(self._reader), deadline_seconds)
         assert self.close_code is not None
         return self.close_code
+
+    def told(self, message_type: str) -> list[Json]:
+        """The payload of each message of this type."""
+        return [message["payload"] for message in self.log if message["type"] == message_type]
 
     def types(self) -> list[str]:
         return [message["type"] for message in self.log]

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 from dataclasses import dataclass
 from functools import partial
@@ -11,9 +10,11 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import uuid4
 
+import pytest
 import yaml
 
 from services.stack import free_port
+from tests.support.tokens import SECRET
 from tests.support.waiting import http_get, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -24,13 +25,16 @@ NATS = ("nats-1", "nats-2", "nats-3")
 RUN_HERE = (*NATS, *OURS, "haproxy", "prometheus")
 """Grafana and the exporter are left out: their images are not everywhere, and all that is ours of them is files."""
 BUILD_SECONDS = 400
-SECRET = "a secret for tests, long enough for HS256"
 
 
-def answers(*command: str) -> bool:
-    if shutil.which(command[0]) is None:
-        return False
-    return subprocess.run(command, check=False, capture_output=True, timeout=60).returncode == 0
+def need(*command: str) -> None:
+    """Skips the test, and says why, where this does not succeed."""
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        pytest.skip(f"{' '.join(command)}: {error}")
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"{' '.join(command)}: {error.stderr.strip().splitlines()[-1:]}")
 
 
 def docker(*arguments: str, deadline_seconds: float = 120) -> str:
@@ -114,8 +118,12 @@ class Project:
 
     def connections(self, container: str) -> int:
         """Open WebSockets of a gateway."""
+        return self.metric(container, "studyroom_gateway_connections")
+
+    def metric(self, container: str, name: str) -> int:
+        """The value of one without labels."""
         text = self.ask(container, "http://127.0.0.1:8081/metrics")[1]
-        (line,) = [line for line in text.splitlines() if line.startswith("studyroom_gateway_connections ")]
+        (line,) = [line for line in text.splitlines() if line.startswith(f"{name} ")]
         return int(float(line.split()[1]))
 
     def _wait_ready(self) -> None:

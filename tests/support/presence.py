@@ -3,14 +3,19 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import nats
 from nats.aio.client import Client as Nats
 from nats.js.api import ConsumerConfig, DeliverPolicy
 
+from services.provisioner.streams import specifications
+from services.settings import StorageSettings
 from shared import subjects
+from shared.chat import deleted_by
 from shared.ids import RoomId
 from shared.presence import RosterReply, RosterRequest
+from tests.support.chat import Stored
 
 ATTEMPTS = 30
 ATTEMPT_SECONDS = 0.5
@@ -43,46 +48,47 @@ async def users_in(connection: Nats, room: str) -> set[str]:
     raise AssertionError("no replica of presence answers")
 
 
+async def announce(connection: Nats, stream: str, *, on: bool) -> None:
+    """Let a stream announce its changes, or not; the provisioner keeps away meanwhile."""
+    config = (await _info(connection, stream))["config"]
+    config.pop("republish", None)
+    if on:
+        (wanted,) = [spec.config for spec in specifications(StorageSettings()) if spec.name == stream]
+        config["republish"] = wanted["republish"]
+    update = json.dumps(config).encode()
+    answer = await connection.request(f"$JS.API.STREAM.UPDATE.{stream}", update, timeout=5)
+    assert "error" not in json.loads(answer.data), answer.data
+
+
 async def chat_history(connection: Nats, room: str) -> list[int]:
     """`seq` of every stored message of the room."""
+    return list((await stored_chat(connection, subjects.chat(RoomId(room)))).get(room, {}))
+
+
+async def stored_chat(connection: Nats, subject: str = subjects.CHAT_SUBJECTS) -> Stored:
+    """By room, the id of each stored message; without the tombstones of others."""
     subscription = await connection.jetstream().subscribe(
-        subjects.chat(RoomId(room)),
+        subject,
         stream=subjects.CHAT_STREAM,
         ordered_consumer=True,
         config=ConsumerConfig(deliver_policy=DeliverPolicy.ALL),
     )
-    state = json.loads((await connection.request(f"$JS.API.STREAM.INFO.{subjects.CHAT_STREAM}", timeout=5)).data)
-    if state["state"]["messages"] == 0:
-        return []
-    history = []
-    while True:
-        try:
-            message = await subscription.next_msg(timeout=1)
-        except nats.errors.TimeoutError:
-            break
-        history.append(message.metadata.sequence.stream)
-        if message.metadata.num_pending == 0:
-            break
-    await subscription.unsubscribe()
-    return history
-
-
-async def stored_chat(connection: Nats) -> dict[str, dict[int, str]]:
-    """By room, the id of each stored message."""
-    subscription = await connection.jetstream().subscribe(
-        subjects.CHAT_SUBJECTS,
-        stream=subjects.CHAT_STREAM,
-        ordered_consumer=True,
-        config=ConsumerConfig(deliver_policy=DeliverPolicy.ALL),
-    )
-    found: dict[str, dict[int, str]] = {}
-    info = json.loads((await connection.request(f"$JS.API.STREAM.INFO.{subjects.CHAT_STREAM}", timeout=5)).data)
-    pending = info["state"]["messages"]
+    found: Stored = {}
+    info = await _info(connection, subjects.CHAT_STREAM, subjects_filter=subject)
+    pending = sum((info["state"].get("subjects") or {}).values())
     while pending:
         message = await subscription.next_msg(timeout=5)
         pending = message.metadata.num_pending
         room = message.subject.rsplit(".", 1)[1]
+        if deleted_by(message.data):
+            continue
         line = json.loads(message.data + b"}}")
         found.setdefault(room, {})[message.metadata.sequence.stream] = line["payload"]["id"]
     await subscription.unsubscribe()
     return found
+
+
+async def _info(connection: Nats, stream: str, **request: str) -> dict[str, Any]:
+    answer = await connection.request(f"$JS.API.STREAM.INFO.{stream}", json.dumps(request).encode(), timeout=5)
+    info: dict[str, Any] = json.loads(answer.data)
+    return info

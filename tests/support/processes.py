@@ -52,8 +52,15 @@ class Process:
         return self.popen is not None and self.popen.poll() is None
 
     def signal(self, number: signal.Signals) -> None:
+        """With SIGSTOP it stands still on return: of several threads one is told first, and the others may go on."""
         assert self.popen is not None
         self.popen.send_signal(number)
+        if number == signal.SIGSTOP and self.running:
+            wait_until(self._stands_still, f"{self.name} stands still")
+
+    def _stands_still(self) -> bool:
+        threads = Path(f"/proc/{self.pid}/task").glob("*/stat")
+        return all(thread.read_text().rpartition(")")[2].split()[0] in "TZ" for thread in threads)
 
     def wait(self, deadline_seconds: float = 30.0) -> int:
         """The exit status."""
@@ -182,7 +189,7 @@ class ServiceProcess(Process):
         host, port = self.admin_url.rsplit(":", 1)
         return [f"{host}:{int(port) + worker}" for worker in range(self.workers)]
 
-    def wait_ready(self, deadline_seconds: float = 30.0) -> None:
+    def wait_ready(self, deadline_seconds: float = 60.0) -> None:
         def ready() -> bool:
             assert self.running, f"{self.name} ended:\n{self.output()[-2000:]}"
             return all(http_get(f"{url}/readyz")[0] == 200 for url in self.admin_urls)
@@ -283,9 +290,19 @@ Startable = TypeVar("Startable", NatsServer, ServiceProcess, EmbeddedStack)
 @contextmanager
 def running(process: Startable) -> Iterator[Startable]:
     """Started, ready, and stopped at the end."""
-    process.start()
-    try:
-        process.wait_ready()
+    with all_running(process):
         yield process
+
+
+@contextmanager
+def all_running(*processes: NatsServer | ServiceProcess | EmbeddedStack) -> Iterator[None]:
+    """Started together; stopped at the end, the last one first."""
+    try:
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.wait_ready()
+        yield
     finally:
-        process.stop()
+        for process in reversed(processes):
+            process.stop()

@@ -33,6 +33,10 @@ def stays(log: list[dict[str, Any]]) -> list[Stay]:
                 assert found, "an event before JoinedRoom"
                 assert payload["user_id"] in found[-1].users, f"{payload['user_id']} left without being there"
                 found[-1].users.remove(payload["user_id"])
+            case "CursorUpdate" | "TypingStatus":
+                user, kind = payload["user_id"], message["type"]
+                assert found, f"a {kind} before JoinedRoom"
+                assert user in found[-1].users, f"a {kind} of {user}, who is not in the roster"
             case "Chat":
                 assert found, "chat before JoinedRoom"
                 found[-1].chat.append(payload["seq"])

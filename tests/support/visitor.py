@@ -4,16 +4,17 @@ import asyncio
 import random
 import re
 import time
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
-import jwt
 from websockets.exceptions import InvalidHandshake, InvalidMessage, WebSocketException
 
 from tests.support.chat import (
     Asked,
+    Stored,
     View,
     existing,
     hole_violations,
@@ -22,6 +23,8 @@ from tests.support.chat import (
     views,
 )
 from tests.support.client import Client
+from tests.support.roster import stays
+from tests.support.tokens import token_of
 from tests.support.waiting import eventually
 
 SAYS_EVERY_SECONDS = (2.0, 6.0)
@@ -48,7 +51,7 @@ class Visit:
     @property
     def is_in(self) -> bool:
         """It is in the room and has read what it missed."""
-        answers = [message["payload"] for message in self.client.log if message["type"] == "JoinedRoom"]
+        answers = self.client.told("JoinedRoom")
         return bool(answers) and self.client.types().count("Chat") >= answers[0]["history"]
 
 
@@ -59,8 +62,8 @@ class Visitor:
     answered.
     """
 
-    def __init__(self, urls: list[str], room: str, secret: str, *, may_be_lost: bool = False) -> None:
-        """`secret`: of its tokens. `may_be_lost`: its connection may end in other ways than with 1012 and a hint."""
+    def __init__(self, urls: list[str], room: str, *, may_be_lost: bool = False) -> None:
+        """`may_be_lost`: its connection may end in other ways than with 1012 and a hint."""
         self.user = str(uuid4())
         self.room = room
         self.visits: list[Visit] = []
@@ -69,7 +72,6 @@ class Visitor:
         self.quiet = False
         self._heard: set[str] = set()
         self._urls = urls
-        self._secret = secret
         self._may_be_lost = may_be_lost
         self._leaving = False
 
@@ -119,7 +121,7 @@ class Visitor:
         return [message for message in self.said if message not in self._heard]
 
     async def _connect(self) -> Client:
-        token = jwt.encode({"sub": self.user, "exp": int(time.time()) + 600}, self._secret, algorithm="HS256")
+        token = token_of(self.user)
         while True:
             try:
                 return await Client.connect(random.choice(self._urls), token=token)
@@ -143,11 +145,55 @@ class Visitor:
         await self.visits[-1].client.close()
 
 
-def has_read(visitor: Visitor, stored: dict[str, dict[int, str]]) -> bool:
+@asynccontextmanager
+async def visiting(visitors: list[Visitor]) -> AsyncIterator[None]:
+    """Everyone is in and talks, until the end."""
+    visits = [asyncio.create_task(visitor.visit()) for visitor in visitors]
+    try:
+        await all_in(visitors)
+        yield
+    finally:
+        await asyncio.gather(*(visitor.leave() for visitor in visitors if visitor.visits))
+        await asyncio.gather(*visits)
+
+
+async def all_in(visitors: list[Visitor], deadline_seconds: float = 60) -> None:
+    await eventually(lambda: all(visitor.is_in() for visitor in visitors), "everyone is in", deadline_seconds)
+
+
+def reconnects(visitors: list[Visitor]) -> int:
+    return sum(len(visitor.visits) - 1 for visitor in visitors)
+
+
+async def settle(visitors: list[Visitor], grace_seconds: float, stored_chat: Callable[[], Awaitable[Stored]]) -> None:
+    """Let all fall silent and read on. Fails when anybody was told of a leave, or misses a member or a message."""
+    await all_in(visitors)
+    for visitor in visitors:
+        visitor.quiet = True
+    # So long a place is kept: whoever was lost on the way would leave by then.
+    await asyncio.sleep(grace_seconds + 1)
+    await eventually(lambda: not any(visitor.unanswered for visitor in visitors), "all chat is answered", 60)
+    stored = await stored_chat()
+    await eventually(lambda: all(_has_read(visitor, stored) for visitor in visitors), "everyone has read all", 60)
+    left = sum(visit.client.types().count("UserLeft") for visitor in visitors for visit in visitor.visits)
+    said = sum(len(visitor.said) for visitor in visitors)
+    wrong = chat_violations(visitors, stored)
+    print(
+        f"{len(visitors)} clients, {reconnects(visitors)} reconnects, {left} told as left; {said} messages said, "
+        f"{sum(map(len, stored.values()))} stored, {len(wrong)} lost, doubled or out of order"
+    )
+    assert left == 0
+    assert wrong == []
+    for visitor in visitors:
+        there = {other.user for other in visitors if other.room == visitor.room}
+        assert stays(visitor.visits[-1].client.log)[-1].users == there
+
+
+def _has_read(visitor: Visitor, stored: Stored) -> bool:
     return visitor.visits[-1].views[-1].end >= max(stored.get(visitor.room, {0: ""}))
 
 
-def chat_violations(visitors: list[Visitor], stored: dict[str, dict[int, str]]) -> list[str]:
+def chat_violations(visitors: list[Visitor], stored: Stored) -> list[str]:
     found = [view for visitor in visitors for visit in visitor.visits for view in visit.views]
     known = existing(found)
     for (room, _), lines in known.items():

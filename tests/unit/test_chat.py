@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.chat import encode_stored, with_sequence
+from shared.chat import deleted_by, encode_stored, encode_tombstone, with_sequence
 from shared.ids import MessageId, UserId
-from shared.messages import Chat, decode_server_message, encode
+from shared.messages import Chat, ChatDeleted, decode_server_message, encode
 
 USER = UserId("7f2c1f0e-0d3b-4e0a-9c57-2b1f6a8f3d11")
 MESSAGE = MessageId("1e57ab1e-2222-4333-8444-555566667777")
@@ -49,3 +49,18 @@ def test_cutting_and_filling_in_is_the_same_as_encoding(content: str, sequence: 
 @given(st.text())
 def test_a_stored_message_is_one_line(content: str):
     assert b"\n" not in encode_stored(USER, "Ada", content, 1_700_000_000, MESSAGE)
+
+
+@given(st.integers(1, 2**63), st.integers(1, 2**63))
+def test_a_tombstone_names_what_it_deletes(deleted: int, sequence: int):
+    stored = encode_tombstone(MESSAGE, deleted)
+    told = decode_server_message(with_sequence(stored, sequence))
+    assert isinstance(told, ChatDeleted)
+    assert (told.payload.id, told.payload.deleted_seq, told.payload.seq) == (MESSAGE, deleted, sequence)
+    assert deleted_by(stored) == deleted_by(with_sequence(stored, sequence)) == deleted
+
+
+@given(st.text(), st.text())
+def test_nothing_that_people_write_is_taken_for_a_tombstone(content: str, username: str):
+    assert deleted_by(encode_stored(USER, username, content, 1_700_000_000, MESSAGE)) == 0
+    assert deleted_by(encode_stored(USER, "A", '{"type":"ChatDeleted","deleted_seq":7', 1, MESSAGE)) == 0

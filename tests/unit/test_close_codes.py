@@ -18,6 +18,9 @@ RULES = {
     CloseCode.SLOW_CONSUMER: Reconnect.RESUME,
     CloseCode.PING_TIMEOUT: Reconnect.RESUME,
     CloseCode.TOKEN_EXPIRED: Reconnect.RESUME,
+    CloseCode.IDLE: Reconnect.RESUME,
+    CloseCode.DISCONNECTED: Reconnect.NEVER,
+    CloseCode.BANNED: Reconnect.NEVER,
     CloseCode.FLOOD: Reconnect.NEVER,
 }
 

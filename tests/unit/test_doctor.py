@@ -124,9 +124,29 @@ def test_leases_and_gateways_that_do_not_match(seen: Observation):
     assert "one has died" in problems(seen, WANTED)[0]
 
 
-def test_what_cannot_be_asked_is_a_problem(seen: Observation):
-    seen.failures.append("streams cannot be listed: timeout")
-    assert problems(seen, WANTED) == ["streams cannot be listed: timeout"]
+@pytest.mark.parametrize(
+    ("asked", "unseen"),
+    [
+        ("servers", {"servers": []}),
+        ("streams", {"streams": []}),
+        ("leases", {"leases": {}}),
+    ],
+)
+def test_of_what_did_not_answer_nothing_else_is_said(seen: Observation, asked: str, unseen: dict[str, Any]):
+    silent = replace(seen, failures={asked: "nats: timeout"}, **unseen)
+    assert problems(silent, WANTED) == [f"{asked} did not answer: nats: timeout"]
+
+
+def test_a_stream_that_does_not_answer_may_exist(seen: Observation):
+    seen.streams = [one for one in seen.streams if one.name != "CHAT"]
+    seen.failures["stream CHAT"] = "nats: timeout"
+    assert problems(seen, WANTED) == ["stream CHAT did not answer: nats: timeout"]
+
+
+def test_consumers_that_are_not_told_may_be_followed(seen: Observation):
+    seen.streams = [replace(one, consumers=()) for one in seen.streams]
+    seen.failures |= {f"consumers of {stream.name}": "nats: timeout" for stream in seen.streams}
+    assert problems(seen, WANTED) == [f"{asked} did not answer: nats: timeout" for asked in sorted(seen.failures)]
 
 
 def test_the_screen_and_json_say_the_same(seen: Observation):

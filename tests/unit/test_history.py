@@ -1,17 +1,24 @@
 """Whatever is lost or repeated on the way, what comes out is the room's chat: every message once, in order."""
 
 import random
+from collections.abc import Iterable
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.history import History, Stored, Verdict
+from gateway.history import History, Stored, Verdict, only_chat
+from shared.chat import encode_tombstone
+from shared.ids import MessageId
 
 KEPT = 8
 
 
 def stored(sequence: int, second: int = 0) -> Stored:
     return Stored(sequence, b"%d" % sequence, f"2026-11-24T09:00:{second:02}.5Z")
+
+
+def tombstone(sequence: int, deleted: int) -> Stored:
+    return Stored.of(sequence, encode_tombstone(MessageId("m"), deleted), "2026-11-24T09:00:00.5Z")
 
 
 def begun(*sequences: int, reach: int = 0) -> History:
@@ -22,7 +29,7 @@ def begun(*sequences: int, reach: int = 0) -> History:
     return history
 
 
-def numbers(lines: list[Stored]) -> list[int]:
+def numbers(lines: Iterable[Stored]) -> list[int]:
     return [line.sequence for line in lines]
 
 
@@ -148,3 +155,71 @@ def test_with_any_losses_and_repetitions_every_message_comes_once_and_in_order(
     delivered += numbers(history.fill([stored(one) for one in sequences if one > position], sequences[-1]))
     assert delivered == sequences
     assert numbers(history.newest(KEPT)) == sequences[-KEPT:]
+
+
+# --- deleted messages --------------------------------------------------------------------------------------
+
+
+def test_a_deleted_message_is_remembered_no_more_and_who_was_away_is_told():
+    history = begun(3, 7)
+    assert history.hear(tombstone(9, 3), 7) is Verdict.NEXT
+    assert numbers(history.newest(KEPT)) == [7]
+    assert numbers(history.behind(0)) == [7, 9]
+
+
+def test_what_is_fetched_with_its_tombstone_is_not_delivered():
+    history = begun(3)
+    assert numbers(history.fill([stored(5), stored(7), tombstone(9, 5)], 9)) == [7, 9]
+    assert history.position == 9
+    assert numbers(history.newest(KEPT)) == [3, 7]
+
+
+def test_what_is_deleted_behind_a_gap_is_not_shown_although_the_tombstone_waits():
+    history = begun(3, 5)
+    assert history.hear(tombstone(9, 5), 7) is Verdict.BEHIND_GAP
+    assert numbers(history.newest(KEPT)) == [3]
+    assert numbers(history.fill([stored(7)], 7)) == [7, 9]
+
+
+def test_a_message_whose_predecessor_was_erased_is_delivered_once_nothing_more_is_found():
+    history = begun(3)
+    assert history.hear(stored(9), 7) is Verdict.BEHIND_GAP
+    assert numbers(history.fill([], history.awaited)) == [9]
+
+
+def test_the_newest_are_as_many_as_asked_for_without_counting_what_is_deleted():
+    history = begun(1, 2, 3, 4)
+    history.hear(tombstone(5, 3), 4)
+    assert numbers(history.newest(3)) == [1, 2, 4]
+
+
+def test_of_what_was_read_neither_tombstones_nor_what_they_delete_are_shown():
+    assert numbers(only_chat([stored(1), stored(2), tombstone(3, 1)])) == [2]
+
+
+@given(st.data())
+def test_whatever_is_lost_on_the_way_only_what_is_not_deleted_is_left(data: st.DataObject):
+    """The stream as it is when it is read: what a tombstone names may be there still, or be erased."""
+    chat: list[Stored] = []
+    for sequence in range(1, data.draw(st.integers(2, 20))):
+        alive = numbers(only_chat(chat))
+        deleted = data.draw(st.sampled_from([0, *alive]))
+        if deleted:
+            chat.append(tombstone(sequence, deleted))
+        else:
+            chat.append(stored(sequence))
+    left = numbers(only_chat(chat))
+    history, due = History(KEPT), list[Stored]()
+    history.begin(0)
+    for previous, line in zip([0, *numbers(chat)], chat, strict=False):
+        if data.draw(st.booleans()) and history.hear(line, previous) is Verdict.NEXT:
+            due.append(line)
+    there = [line for line in chat if line.sequence in left or line.deletes or data.draw(st.booleans())]
+    position = history.position or 0
+    fetched = history.fill([line for line in there if line.sequence > position], chat[-1].sequence)
+
+    everything = due + fetched
+    assert numbers(everything) == sorted(set(numbers(everything)))
+    assert numbers(only_chat(everything)) == left
+    assert numbers(line for line in fetched if not line.deletes) == [number for number in left if number > position]
+    assert numbers(history.newest(KEPT)) == [number for number in left if number > history.reach]

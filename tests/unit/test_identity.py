@@ -248,6 +248,14 @@ def guest_token(gate: Authenticator, query: dict[str, str] | None = None) -> tup
     return identity.user, identity.guest_token
 
 
+def test_a_guest_token_is_signed_only_when_somebody_is_told_it(monkeypatch: pytest.MonkeyPatch):
+    gate = authenticator(guests=True, guest_secret=SECRET)
+    monkeypatch.delattr(jwt, "encode")
+    identity = gate.identify({}, {})
+    with pytest.raises(AttributeError, match="encode"):
+        assert identity.guest_token
+
+
 def test_a_guest_that_comes_again_is_the_same_user_whatever_the_name_on_every_gateway_with_the_secret():
     user, shown = guest_token(authenticator(guests=True, guest_secret=SECRET))
     elsewhere = authenticator(guests=True, guest_secret=SECRET)

@@ -35,7 +35,7 @@ def listed(*keys: Json) -> tuple[PublicKey, ...]:
         {"kty": "new"},
         {},
     ],
-    ids=str,
+    ids=range(19),  # the keys differ from run to run
 )
 def test_a_key_that_cannot_check_signatures_is_passed_over(useless: Json):
     assert [key.kid for key in listed(useless, EC.public())] == ["ec"]

@@ -6,9 +6,12 @@ from typing import Literal
 
 import pytest
 import structlog
+from pydantic import ValidationError
 
 from services import logs
 from services.settings import ProcessSettings
+from shared.messages import decode_server_message
+from shared.presence import JoinRequest
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +23,16 @@ def as_before() -> Iterator[None]:
     root.setLevel(level)
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
+
+
+def test_an_error_about_a_message_repeats_nothing_of_it():
+    for read, wrong in (
+        (JoinRequest.decode, b'{"profile": {"username": ["Ada Lovelace"]}}'),
+        (decode_server_message, b'{"type":"Chat","payload":{"content":["Ada Lovelace"]}}'),
+    ):
+        with pytest.raises(ValidationError) as caught:
+            read(wrong)
+        assert "Ada" not in str(caught.value)
 
 
 def fail_with(token: str) -> None:

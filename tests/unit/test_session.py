@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.limits import JOIN_COST
 from gateway.session import WAITING, Refusal, Session
 from shared.errors import ErrorCode
 from shared.ids import RoomId
@@ -42,8 +43,8 @@ TYPING = Typing(payload=TypingPayload(is_typing=True))
 ROOM_MESSAGES: list[ClientMessage] = [chat(), MOVE, TYPING, LeaveRoom()]
 
 
-def session(*, chat_max_chars: int = 10, backlog_max: int = 3) -> Session:
-    return Session(chat_max_chars=chat_max_chars, backlog_max=backlog_max)
+def session(*, chat_max_chars: int = 10, backlog_max: int = 3, joins: int = 1000) -> Session:
+    return Session(chat_max_chars=chat_max_chars, backlog_max=backlog_max, join_parts=joins * JOIN_COST)
 
 
 def in_room(room: RoomId = A) -> Session:
@@ -86,7 +87,7 @@ def test_a_room_that_one_may_not_enter_is_refused_and_one_stays_where_one_is():
 
 
 def test_who_may_enter_no_room_is_refused_everywhere():
-    nowhere = Session(chat_max_chars=10, backlog_max=3, rooms=frozenset())
+    nowhere = Session(chat_max_chars=10, backlog_max=3, join_parts=1000 * JOIN_COST, rooms=frozenset())
     assert refusal(nowhere, join(A)) is refusal(nowhere, join(B)) is ErrorCode.ROOM_NOT_ALLOWED
 
 
@@ -253,3 +254,15 @@ def test_nothing_is_lost_or_reordered_and_one_join_at_most_is_under_way(
         assert len(client.waiting) <= backlog_max
     assert not client.waiting
     assert client.decided == client.said
+
+
+def test_a_client_that_joins_too_often_is_refused_and_stays_where_it_is():
+    restless = session(joins=2)
+    for room in (A, B):
+        restless.receive(join(room))
+        restless.joined()
+
+    assert refusal(restless, join(A)) == ErrorCode.RATE_LIMITED
+    assert (restless.room, restless.joining) == (B, None)
+    restless.join_parts_left += JOIN_COST
+    assert restless.receive(join(A)) == join(A)

@@ -77,10 +77,14 @@ BAD = {
     "STUDYROOM_GATEWAY_PORT": "-1",
     "STUDYROOM_GATEWAY_GUESTS": "perhaps",
     "STUDYROOM_GATEWAY_JWT_SECRET": "short",
+    "STUDYROOM_GATEWAY_API_KEYS": "backend:a-key-in-clear",
     "STUDYROOM_GATEWAY_JWKS_URL": "http://id.example/keys",
     "STUDYROOM_GATEWAY_JWKS_RETRY_SECONDS": "0",
     "STUDYROOM_GATEWAY_JWT_AUDIENCE": "studyroom guest",
     "STUDYROOM_GATEWAY_JWT_LEEWAY_SECONDS": "3600",
+    "STUDYROOM_GATEWAY_HOSTS": "rooms.example.org:443",
+    "STUDYROOM_GATEWAY_TRUSTED_PROXIES": "10.0.0.1/8",
+    "STUDYROOM_GATEWAY_JOINS_PER_MINUTE": "0",
     "STUDYROOM_GATEWAY_PING_TIMEOUT_SECONDS": "nan",
     "STUDYROOM_PRESENCE_CONCURRENT_REQUESTS": "0",
     "STUDYROOM_STORAGE_REPLICAS": "6",
@@ -125,6 +129,17 @@ def test_a_secret_never_shows_when_settings_are_printed(monkeypatch: pytest.Monk
     monkeypatch.setenv("STUDYROOM_GATEWAY_JWT_SECRET", "hunter2" * 6)
     monkeypatch.setenv("STUDYROOM_NATS_PASSWORD", "hunter2")
     assert "hunter2" not in f"{load(CLASSES)!r}"
+
+
+def test_a_server_is_shown_without_the_password_in_its_address(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("STUDYROOM_NATS_URL", "nats://ada:hunter@2@a:1,tls://b:2")
+    assert NatsSettings().addresses == ["nats://a:1", "tls://b:2"]
+
+
+@pytest.mark.parametrize("url", ["https://ada:hunter2@id.example/keys", "http://ada@localhost/keys"])
+def test_an_address_of_keys_names_no_user(monkeypatch: pytest.MonkeyPatch, url: str):
+    monkeypatch.setenv("STUDYROOM_GATEWAY_JWKS_URL", url)
+    assert list(problems()) == ["STUDYROOM_GATEWAY_JWKS_URL"]
 
 
 @pytest.mark.parametrize("url", [",", " , ", "nats://a,http://b"])

@@ -13,14 +13,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
 
 from gateway.app import WEBSOCKET_PATH
 from gateway.credentials import Unauthorized
-from gateway.door import Door
+from gateway.crowd import Crowd
+from gateway.door import Admitted, Door
 from gateway.drain import Drain
 from gateway.guests import Guests
 from gateway.identity import FOR_EVER, Authenticator, Identity, user_id_of
 from gateway.key_ring import KeyRing, read_keys
+from gateway.metrics import GatewayMetrics
 from gateway.settings import GatewaySettings
 from gateway.upgrade import Handshake, Refused
 from shared.ids import RoomId, UserId, new_user_id
@@ -170,9 +173,15 @@ WAYS: dict[str, Callable[[str], tuple[dict[str, str], dict[str, str]]]] = {
 }
 
 
+def nobody_is_banned(_user: UserId) -> None: ...
+
+
 def knock(gate: Authenticator, query: dict[str, str], headers: dict[str, str]) -> Identity | Refused:
-    door = Door(settings(), gate, Drain(settings(), list))
-    return door.decide(Handshake(WEBSOCKET_PATH, query, headers), connections=0)
+    door = Door(
+        settings(), gate, Drain(settings(), list), Crowd(), nobody_is_banned, GatewayMetrics(CollectorRegistry())
+    )
+    decision = door.decide(Handshake(WEBSOCKET_PATH, headers, None, query), connections=0)
+    return decision.identity if isinstance(decision, Admitted) else decision
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -325,7 +334,7 @@ def test_who_an_identity_is_can_be_printed_without_what_proves_it():
     guest = GATE.identify({}, {})
     assert guest.guest_token
     assert guest.guest_token not in repr(guest)
-    assert "secret" not in repr(Handshake("/ws", {"access_token": "secret"}, {"authorization": "Bearer secret"}))
+    assert "secret" not in repr(Handshake("/ws", {"authorization": "Bearer secret"}, None, {"access_token": "secret"}))
 
 
 def test_a_key_that_says_which_algorithm_it_is_for_is_for_no_other():

@@ -9,6 +9,7 @@ export type ServerMessage =
   | UserUpdated
   | UserLeft
   | Chat
+  | ChatDeleted
   | ChatReset
   | CursorUpdate
   | TypingStatus
@@ -29,19 +30,29 @@ export type ErrorCode =
   | "rate_limited"
   | "room_full"
   | "room_not_allowed"
+  | "banned_from_room"
+  | "removed"
   | "presence_unavailable"
   | "chat_unavailable"
   | "internal"
   | "invalid_request"
   | "unauthorized"
   | "keys_unavailable"
+  | "banned"
+  | "role_not_allowed"
+  | "moderation_unavailable"
   | "not_found"
   | "bad_handshake"
   | "upgrade_required"
   | "headers_too_large"
   | "draining"
+  | "host_not_allowed"
+  | "body_too_large"
   | "origin_not_allowed"
   | "too_many_connections"
+  | "too_many_of_address"
+  | "too_many_of_user"
+  | "too_many_handshakes"
 
 export interface JoinRoom {
   type: "JoinRoom"
@@ -49,7 +60,13 @@ export interface JoinRoom {
 }
 export interface JoinRoomPayload {
   room_id: string
+  /**
+   * The last position this client has seen of the room's chat: the `seq` of a message, or `last_seq`.
+   */
   since?: number | null
+  /**
+   * The epoch that the position is of.
+   */
   epoch?: string | null
 }
 export interface LeaveRoom {
@@ -61,6 +78,9 @@ export interface ChatSend {
 }
 export interface ChatSendPayload {
   content: string
+  /**
+   * Chosen by the client; sending again with the same id stores nothing twice.
+   */
   id?: string | null
 }
 export interface CursorMove {
@@ -102,9 +122,21 @@ export interface Welcome {
 export interface WelcomePayload {
   connection_id: string
   user_id: string
+  /**
+   * Unix milliseconds.
+   */
   server_time: number
+  /**
+   * For so long chat that is sent again with its `id` is recognised; later it would be stored twice.
+   */
   chat_retry_seconds?: number | null
+  /**
+   * A guest that connects again with `?guest_token=` is the same user; nobody else can be.
+   */
   guest_token?: string | null
+  /**
+   * Unix milliseconds until which the access token is good; soon after that the connection is closed (4002).
+   */
   expires_at?: number | null
 }
 /**
@@ -117,9 +149,21 @@ export interface JoinedRoom {
 export interface JoinedRoomPayload {
   room_id: string
   users: UserPresence[]
+  /**
+   * Changes when the server's history was lost or replaced: then everything known before is void.
+   */
   epoch: string
+  /**
+   * Whether everything behind `since` follows; only for who asked for it. If not, begin anew: something is gone.
+   */
   recovered?: boolean | null
+  /**
+   * How many `Chat` messages of the past follow at once, before anything new: those missed, or the newest.
+   */
   history?: number
+  /**
+   * The position in the room's chat behind those; null when the history cannot be read now and follows later.
+   */
   last_seq?: number | null
 }
 export interface UserPresence {
@@ -160,8 +204,35 @@ export interface ChatPayload {
   user_id: string
   username: string
   content: string
+  /**
+   * Unix seconds.
+   */
   timestamp: number
   id: string
+  /**
+   * Position in the room's history; grows within an epoch, not always by one.
+   */
+  seq: number
+}
+/**
+ * A message was deleted: nobody is to show it any more, and nobody gets it any more.
+ */
+export interface ChatDeleted {
+  type: "ChatDeleted"
+  payload: ChatDeletedPayload
+}
+export interface ChatDeletedPayload {
+  /**
+   * The id it had. Another author's message may have the same, since authors choose them: `deleted_seq` is sure.
+   */
+  id: string
+  /**
+   * The position it had.
+   */
+  deleted_seq: number
+  /**
+   * The position of this: it has its place among the messages.
+   */
   seq: number
 }
 /**
@@ -207,6 +278,9 @@ export interface Authenticated {
   payload: AuthenticatedPayload
 }
 export interface AuthenticatedPayload {
+  /**
+   * As in `Welcome`.
+   */
   expires_at: number
 }
 export interface Error {
@@ -216,5 +290,8 @@ export interface Error {
 export interface ErrorPayload {
   message: string
   code: ErrorCode
+  /**
+   * The id of the chat message this is about; absent otherwise.
+   */
   id?: string | null
 }

@@ -1,5 +1,5 @@
 import { StudyroomClient } from "@studyroom/client"
-import { useEffect, useState } from "react"
+import { useCallback, useEffect, useState } from "react"
 import { type Invitation, invitation, linkTo } from "./address"
 import { Entrance } from "./Entrance"
 import { named } from "./face"
@@ -44,30 +44,32 @@ export function App() {
     return () => entered.close()
   }, [])
 
+  const exit = useCallback(
+    (to: Invitation) => {
+      client?.close()
+      memory.room.set(null)
+      memory.seat.set(null)
+      setClient(null)
+      setInvited(to)
+      setLeft(to === invited)
+    },
+    [invited, client],
+  )
+
   // Another link, put into the address of this tab.
   useEffect(() => {
     const another = () => {
       const next = arrive()
-      if (next.roomId === invited.roomId) return
-      client?.close()
-      memory.seat.set(null)
-      setClient(null)
-      setInvited(next)
-      setLeft(false)
+      if (next.roomId !== invited.roomId) exit(next)
     }
     addEventListener("hashchange", another)
     another() // it may have come before anybody listened
     return () => removeEventListener("hashchange", another)
-  }, [invited, client])
+  }, [invited, exit])
 
-  const leave = () => {
-    client?.close()
-    memory.room.set(null)
-    memory.seat.set(null)
-    setClient(null)
-    setLeft(true)
+  if (client) {
+    const { roomId } = invited
+    return <Room client={client} roomId={roomId} link={linkOf(invited)} onLeave={() => exit(invited)} />
   }
-
-  if (client) return <Room client={client} roomId={invited.roomId} link={linkOf(invited)} onLeave={leave} />
   return <Entrance invitation={invited} returning={left} onEnter={() => setClient(enter(invited))} />
 }

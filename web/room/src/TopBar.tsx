@@ -1,5 +1,5 @@
-import { useClient, useConnection } from "@studyroom/client/react"
-import { useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react"
+import { useClient, useConnection, useReadable } from "@studyroom/client/react"
+import { useEffect, useMemo, useRef, useState } from "react"
 import { Door, Link } from "./icons"
 import { status } from "./status"
 import { ThemeButton } from "./ThemeButton"
@@ -28,7 +28,7 @@ export function TopBar({ name, link, onLeave }: Props) {
 function Connection() {
   const client = useClient()
   const connection = useConnection()
-  const room = useSyncExternalStore(client.room.subscribe, client.room.get)
+  const room = useReadable(client.room)
   const [before, setBefore] = useState(false)
   useEffect(() => {
     if (room.status === "joined") setBefore(true)

@@ -1,5 +1,7 @@
 /** Which room the address names. The id stands in the fragment, which reaches no server's log and no Referer. */
 
+import { newId } from "@studyroom/client"
+
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
 export interface Invitation {
@@ -9,26 +11,14 @@ export interface Invitation {
 }
 
 /** Also `?room=` is understood, the form of older links. */
-export function invitation(url: URL, newId: () => string = uuid): Invitation {
+export function invitation(url: URL, makeId: () => string = newId): Invitation {
   const asked = (url.hash.slice(1) || (url.searchParams.get("room") ?? "")).toLowerCase()
   if (UUID.test(asked)) return { roomId: asked, found: "room" }
-  return { roomId: newId(), found: asked ? "no room" : "nothing" }
+  return { roomId: makeId(), found: asked ? "no room" : "nothing" }
 }
 
 export function linkTo(roomId: string, page: URL): string {
   return new URL(`#${roomId}`, new URL(page.pathname, page.origin)).href
-}
-
-/** Browsers offer crypto.randomUUID in secure contexts only; a page on plain http elsewhere has to make its own. */
-export function uuid(): string {
-  if (typeof crypto.randomUUID === "function") return crypto.randomUUID()
-  const bytes = crypto.getRandomValues(new Uint8Array(16))
-  const hex = Array.from(bytes, (byte, index) => {
-    if (index === 6) return ((byte & 0x0f) | 0x40).toString(16)
-    if (index === 8) return ((byte & 0x3f) | 0x80).toString(16)
-    return byte.toString(16).padStart(2, "0")
-  }).join("")
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-")
 }
 
 const QUALITIES =

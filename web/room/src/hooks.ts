@@ -1,5 +1,5 @@
 import type { Cursor, Readable } from "@studyroom/client"
-import { useClient } from "@studyroom/client/react"
+import { useClient, useReadable } from "@studyroom/client/react"
 import { useMemo, useSyncExternalStore } from "react"
 import { placeOf } from "./places"
 
@@ -17,8 +17,7 @@ export function useVisible(): boolean {
 /** Who sits where, by user id: changes only when somebody sits down elsewhere, not with every move of a cursor. */
 export function usePlaces(): ReadonlyMap<string, string> {
   const { cursors } = useClient()
-  const { subscribe, get } = useMemo(() => places(cursors), [cursors])
-  return useSyncExternalStore(subscribe, get)
+  return useReadable(useMemo(() => places(cursors), [cursors]))
 }
 
 export function places(

@@ -32,5 +32,14 @@ function stopped(code: number, reason: string): string {
 }
 
 function refused(room: Extract<RoomState, { status: "refused" }>): string {
-  return room.code === "room_full" ? "The room is full" : `Not let in: ${room.message}`
+  switch (room.code) {
+    case "room_full":
+      return "The room is full"
+    case "removed":
+      return "A moderator has removed you"
+    case "banned_from_room":
+      return "You are banned from this room"
+    default:
+      return `Not let in: ${room.message}`
+  }
 }

@@ -31,4 +31,8 @@ it("offers to connect again after a close that is for good, and says why", () =>
 
 it("offers to ask again where a room does not let one in", () => {
   expect(status(open, refused, false, 0)).toEqual({ light: "bad", text: "The room is full", remedy: "join" })
+  const texts = (["removed", "banned_from_room", "room_not_allowed"] as const).map(
+    (code) => status(open, { ...refused, code, message: "why" }, true, 0).text,
+  )
+  expect(texts).toEqual(["A moderator has removed you", "You are banned from this room", "Not let in: why"])
 })

@@ -79,7 +79,7 @@ export class ChatQueue {
   poll(now: number): Step {
     const due = this.#drafts.filter((draft) => draft !== this.#underWay && this.#expiresAt(draft) <= now)
     const failed = due.map((draft) =>
-      this.#fail(draft, { code: "expired", message: "it may have been stored or not" }),
+      this.#fail(draft, { code: "expired", message: "it may be stored or not" }),
     )
     const send = this.#open ? this.#next(now) : null
     const wakeAt = Math.min(...this.#drafts.map((draft) => this.#wakeFor(draft)))

@@ -61,11 +61,14 @@ export class Entry {
 
   /** An error that names no message came. Returns after how many milliseconds to ask for the room again. */
   refused({ code, message }: ErrorPayload): number {
-    const ours = this.#asked === 1
-    this.#asked = Math.max(0, this.#asked - 1)
-    if (!ours || this.wanted === null) return NEVER
-    if (transient(code) || this.inside) return backoff(this.#failures++, {}, this.#random)
-    this.#state = { status: "refused", roomId: this.wanted, code, message }
+    // That is no answer: a moderator has taken us out.
+    if (code !== "removed") {
+      const ours = this.#asked === 1
+      this.#asked = Math.max(0, this.#asked - 1)
+      if (!ours || this.wanted === null) return NEVER
+      if (transient(code) || this.inside) return backoff(this.#failures++, {}, this.#random)
+    } else if (!this.inside) return NEVER
+    this.#state = { status: "refused", roomId: this.wanted as string, code, message }
     return NEVER
   }
 

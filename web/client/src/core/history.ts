@@ -1,6 +1,6 @@
 /** The stored messages of one room, in order and each once, and the position from which to resume. */
 
-import type { ChatResetPayload, JoinedRoomPayload } from "../protocol.js"
+import type { ChatDeletedPayload, ChatResetPayload, JoinedRoomPayload } from "../protocol.js"
 import type { ChatMessage } from "../types.js"
 import { NONE } from "./none.js"
 
@@ -35,22 +35,20 @@ export class History {
 
   /** What a join says of the position; empty when there is none. */
   get resume(): { since?: number; epoch?: string } {
-    return this.#position === null || this.#epoch === null
-      ? {}
-      : { since: this.#position, epoch: this.#epoch }
+    return this.#position === null ? {} : { since: this.#position, epoch: this.#epoch as string }
   }
 
   /** Returns whether what was shown is void: what follows takes its place. */
   joined({ epoch, recovered, history = 0, last_seq: lastSeq = null }: JoinedRoomPayload): boolean {
-    const replaced = recovered !== true && this.begun
-    if (recovered !== true) {
+    const replaced = !recovered && this.begun
+    if (!recovered) {
       this.#messages = NONE
       this.#position = null
     }
     this.#epoch = epoch
     this.#awaited = history
-    // Otherwise the position is that of the last of them.
-    if (history === 0 && lastSeq !== null) this.#moveTo(lastSeq)
+    // Otherwise the position is that of the last of them; and what was deleted meanwhile is still to be told.
+    if (!history && !recovered && lastSeq !== null) this.#moveTo(lastSeq)
     return replaced
   }
 
@@ -58,13 +56,17 @@ export class History {
   add(message: StoredMessage, { inOrder }: { inOrder: boolean }): boolean {
     if (inOrder) this.#moveTo(message.seq)
     if (this.#awaited > 0) this.#awaited -= 1
-    let index = this.#messages.length
-    while (index > 0 && (this.#messages[index - 1] as StoredMessage).seq > message.seq) index -= 1
-    if (this.#messages[index - 1]?.seq === message.seq) return false
-    this.#messages = [...this.#messages.slice(0, index), message, ...this.#messages.slice(index)].slice(
-      -this.#limit,
-    )
+    const older = this.#messages.filter(({ seq }) => seq < message.seq)
+    const newer = this.#messages.slice(older.length)
+    if (newer[0]?.seq === message.seq) return false
+    this.#messages = [...older, message, ...newer].slice(-this.#limit)
     return true
+  }
+
+  /** A message was deleted, which is told in order like any other. */
+  remove({ deleted_seq: deleted, seq }: Pick<ChatDeletedPayload, "deleted_seq" | "seq">): void {
+    this.#moveTo(seq)
+    this.#messages = this.#messages.filter((message) => message.seq !== deleted)
   }
 
   /** Positions are void: the next join begins anew. */

@@ -62,6 +62,10 @@ export class Room {
         return this.#left(this.roster.remove(message.payload.user_id))
       case "Chat":
         return this.#said(message.payload)
+      case "ChatDeleted":
+        // It may be one of ours that was deleted before it came back.
+        this.queue.stored(message.payload.id)
+        return this.history.remove(message.payload)
       case "ChatReset":
         return this.history.reset(message.payload)
       case "CursorUpdate":

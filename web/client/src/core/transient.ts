@@ -1,6 +1,6 @@
 import type { ErrorCode } from "../protocol.js"
 
-const CODES = /_unavailable|busy|rate_limited|not_in_room|internal/
+const CODES = /unavailable|busy|limited|in_room|internal/
 
 /** The same may succeed a little later. */
 export function transient(code: ErrorCode): boolean {

@@ -15,7 +15,8 @@ import { useClient } from "./context.js"
 import { hold } from "./holds.js"
 import { useKept } from "./use-kept.js"
 
-function useReadable<T>({ subscribe, get }: Readable<T>): T {
+/** A value of the client, or of anything else that can be read and watched. */
+export function useReadable<T>({ subscribe, get }: Readable<T>): T {
   return useSyncExternalStore(subscribe, get, get)
 }
 
@@ -75,8 +76,7 @@ export function useCursors(): ReadonlyMap<string, Cursor> {
 /** Of one member: renders again only when that one moves. */
 export function useCursor(userId: string): Cursor | null {
   const { cursors } = useClient()
-  const get = () => cursors.get().get(userId) ?? null
-  return useSyncExternalStore(cursors.subscribe, get, get)
+  return useReadable({ subscribe: cursors.subscribe, get: () => cursors.get().get(userId) ?? null })
 }
 
 export function useTyping(): readonly Member[] {

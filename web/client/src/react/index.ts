@@ -6,6 +6,7 @@ export {
   useCursor,
   useCursors,
   useOthers,
+  useReadable,
   useRoom,
   useSelf,
   useStudyroom,

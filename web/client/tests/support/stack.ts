@@ -1,6 +1,7 @@
 /** The whole system, once for all tests: `studyroom up` as a user runs it. */
 
 import { type ChildProcess, spawn } from "node:child_process"
+import { createHash } from "node:crypto"
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
@@ -9,6 +10,7 @@ import type { TestProject } from "vitest/node"
 
 /** Short enough to wait for: after three quarters of it nothing is sent again. */
 export const CHAT_RETRY_SECONDS = 12
+export const API_KEY = "studyroom_a-key-for-tests"
 export const JWT_SECRET = "a secret for tests, of 32 bytes or more"
 
 const PROJECT = resolve(import.meta.dirname, "../../../..")
@@ -44,6 +46,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
       env: {
         ...withoutSettings(process.env),
         STUDYROOM_GATEWAY_JWT_SECRET: JWT_SECRET,
+        STUDYROOM_GATEWAY_API_KEYS: `tests:${createHash("sha256").update(API_KEY).digest("hex")}`,
         STUDYROOM_GATEWAY_JWT_LEEWAY_SECONDS: "0",
         STUDYROOM_STORAGE_CHAT_DUPLICATE_WINDOW_SECONDS: String(CHAT_RETRY_SECONDS),
       },

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest"
 import { hintedWait, reconnects } from "../../src/core/close-codes.js"
 
-test.each([1001, 1005, 1006, 1011, 1012, 1013, 4000, 4001, 4002, 4499, 3000, 5000])(
+test.each([1001, 1005, 1006, 1011, 1012, 1013, 4000, 4001, 4002, 4003, 4499, 3000, 5000])(
   "%i asks to come back",
   (code) => {
     expect(reconnects(code)).toBe(true)

@@ -60,3 +60,27 @@ test("a lost connection leaves the room wanted", () => {
   entry.lost()
   expect(entry.state).toEqual({ status: "joining", roomId: A })
 })
+
+test("who is removed is out, and asks for the room again only when told to", () => {
+  const entry = asking(A)
+  entry.joined(A, "e")
+  expect(entry.refused(refusal("removed"))).toBe(NEVER)
+  expect(entry.state).toMatchObject({ status: "refused", roomId: A, code: "removed" })
+  entry.lost()
+  expect(entry.state.status).toBe("refused")
+})
+
+test("a removal from the room before is not one from the room that is wanted now", () => {
+  const entry = asking(A)
+  entry.joined(A, "e")
+  entry.want(B)
+  entry.asked()
+  expect(entry.refused(refusal("removed"))).toBe(NEVER)
+  expect(entry.joined(B, "e")).toBe(true)
+})
+
+test("who is banned from a room is not let in and does not ask again", () => {
+  const entry = asking(A)
+  expect(entry.refused(refusal("banned_from_room"))).toBe(NEVER)
+  expect(entry.state).toMatchObject({ status: "refused", code: "banned_from_room" })
+})

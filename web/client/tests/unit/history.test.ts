@@ -102,3 +102,19 @@ test("only so many of the newest are kept", () => {
   for (const seq of [1, 2, 3]) history.add(message(seq), { inOrder: true })
   expect(seqs(history)).toEqual([2, 3])
 })
+
+test("a deleted message goes, and the position moves on", () => {
+  const history = historyOf(1, 2, 3)
+  history.remove({ deleted_seq: 2, seq: 4 })
+  expect(seqs(history)).toEqual([1, 3])
+  expect(history.resume.since).toBe(4)
+})
+
+test("who is still to be told what was deleted asks from where it was", () => {
+  const history = historyOf(1, 2)
+  history.joined(joined({ recovered: true, history: 0, last_seq: 5 }))
+  expect(history.resume.since).toBe(2)
+  history.remove({ deleted_seq: 2, seq: 5 })
+  expect(history.resume.since).toBe(5)
+  expect(seqs(history)).toEqual([1])
+})

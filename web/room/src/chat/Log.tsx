@@ -1,5 +1,13 @@
 import type { ChatMessage } from "@studyroom/client"
-import { Fragment, type ReactNode, type RefObject, useEffect, useLayoutEffect, useRef } from "react"
+import {
+  Fragment,
+  type ReactNode,
+  type RefObject,
+  useCallback,
+  useEffect,
+  useLayoutEffect,
+  useRef,
+} from "react"
 import { Line } from "./Line"
 
 const NEAR_END_PX = 40
@@ -27,23 +35,23 @@ export function Log({ messages, firstNew, toEnd, onAtEnd, onEdit, children }: Pr
     following.current = scrollHeight - scrollTop - clientHeight < NEAR_END_PX
     onAtEnd(following.current)
   }
-  const follow = () => {
+  const follow = useCallback(() => {
     if (frame.current && following.current) frame.current.scrollTop = frame.current.scrollHeight
-  }
+  }, [])
   useEffect(() => {
     toEnd.current = () => {
       following.current = true
       follow()
     }
-  })
+  }, [toEnd, follow])
   // biome-ignore lint/correctness/useExhaustiveDependencies: the list is longer now
-  useLayoutEffect(follow, [messages])
+  useLayoutEffect(follow, [follow, messages])
   useEffect(() => {
     // A keyboard that comes up on a phone takes from the height.
     const sizes = new ResizeObserver(follow)
     sizes.observe(frame.current as HTMLDivElement)
     return () => sizes.disconnect()
-  })
+  }, [follow])
 
   return (
     <div

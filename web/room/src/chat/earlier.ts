@@ -1,5 +1,5 @@
 import type { ChatMessage, ChatPayload } from "@studyroom/client"
-import { useSelf } from "@studyroom/client/react"
+import { useSelf, useStudyroomEvent } from "@studyroom/client/react"
 import { useMemo, useState } from "react"
 
 /** As many messages as a newcomer gets: with fewer there is nothing before them. */
@@ -17,10 +17,17 @@ interface Loaded {
 export function useEarlier(roomId: string, messages: readonly ChatMessage[]) {
   const self = useSelf()?.userId
   const [state, setState] = useState<Loaded | null>(null)
+  const [deleted, setDeleted] = useState<ReadonlySet<number>>(new Set())
   const [busy, setBusy] = useState(false)
   const first = messages[0]?.seq ?? null
   const loaded = state !== null && state.upTo === first ? state : null
   const before = loaded ? loaded.before : messages.length >= OF_A_NEWCOMER ? first : null
+
+  useStudyroomEvent("message", ({ message }) => {
+    if (message.type !== "ChatDeleted") return
+    const { deleted_seq } = message.payload
+    setDeleted((others) => new Set(others).add(deleted_seq))
+  })
 
   const load = async () => {
     if (before === null || first === null || busy) return
@@ -39,7 +46,10 @@ export function useEarlier(roomId: string, messages: readonly ChatMessage[]) {
     }
   }
 
-  const all = useMemo(() => (loaded ? [...loaded.messages, ...messages] : messages), [loaded, messages])
+  const all = useMemo(() => {
+    const older = loaded?.messages.filter(({ seq }) => seq !== null && !deleted.has(seq)) ?? []
+    return older.length > 0 ? [...older, ...messages] : messages
+  }, [loaded, messages, deleted])
   return { all, more: before !== null, busy, load }
 }
 

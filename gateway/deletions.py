@@ -1,0 +1,70 @@
+"""Deleting messages: a tombstone is stored, which tells everyone in order, and then the message itself is erased.
+
+A gateway that dies between the two leaves a message that is deleted and still there. Readers leave it out, and every
+gateway that comes upon a tombstone sees to it, a little later, that the message is gone.
+"""
+
+import asyncio
+import random
+
+from gateway.chat_stream import ChatStream, NotInRoom
+from services import logs
+from services.bus import API_TIMEOUT_SECONDS, Bus, BusError
+from services.tasks import Tasks
+from shared import subjects
+from shared.chat import encode_tombstone
+from shared.headers import MESSAGE_ID
+from shared.ids import MessageId, RoomId
+from shared.messages import Chat
+
+log = logs.get(__name__)
+
+_LATER_SECONDS = (1.0, 3.0)
+"""Time enough for whoever deletes it to erase it too."""
+
+
+class Deletions:
+    def __init__(self, bus: Bus, stream: ChatStream, tasks: Tasks) -> None:
+        self._bus = bus
+        self._stream = stream
+        self._tasks = tasks
+
+    async def delete(self, room: RoomId, sequence: int, message: MessageId | None) -> None:
+        """When this returns nobody gets the message any more, and members are being told.
+
+        Doing it again is harmless. Cancelling, or an error, leaves the outcome unknown. `message`: its id, where that
+        is to be made sure of. Raises NotInRoom or BusError.
+        """
+        stored = await self._stream.message_of(room, sequence)
+        if stored is None:
+            return
+        if stored.deletes:
+            raise NotInRoom(f"{sequence} is not a message")
+        said = Chat.model_validate_json(stored.ready).payload
+        if message is not None and message != said.id:
+            raise NotInRoom(f"message {sequence} has another id")
+        await self._bus.store(
+            subjects.chat(room),
+            encode_tombstone(said.id, sequence),
+            {MESSAGE_ID: subjects.deletion_deduplication_id(room, sequence)},
+            timeout_seconds=API_TIMEOUT_SECONDS,
+        )
+        await self._stream.erase(sequence)
+
+    def came_upon(self, room: RoomId, sequence: int) -> None:
+        """There is a tombstone of this message."""
+        self._tasks.spawn("erase", self._see_to_it(room, sequence))
+
+    async def _see_to_it(self, room: RoomId, sequence: int) -> None:
+        while True:
+            await asyncio.sleep(random.uniform(*_LATER_SECONDS))  # noqa: S311 - jitter
+            try:
+                if await self._stream.message_of(room, sequence) is not None:
+                    log.warning("erasing what was deleted and still stored", room=room, sequence=sequence)
+                    await self._stream.erase(sequence)
+            except NotInRoom as error:
+                log.error("a tombstone of no message of its room", room=room, error=str(error))
+            except BusError as error:
+                log.info("not erased, trying again", error=str(error))
+                continue
+            return

@@ -1,0 +1,33 @@
+"""What connections ask of the gateway."""
+
+from typing import TYPE_CHECKING, Protocol
+
+from gateway.identity import Authenticator
+from gateway.limits import Limits
+from gateway.metrics import GatewayMetrics
+from shared.ids import MessageId, RoomId
+from shared.messages import JoinRoomPayload
+
+if TYPE_CHECKING:
+    from gateway.connection import Connection
+    from gateway.room import Room
+
+
+class Hub(Protocol):
+    metrics: GatewayMetrics
+    limits: Limits
+    authenticator: Authenticator
+
+    @property
+    def beat(self) -> int:
+        """Counts up with every heartbeat sweep: a clock that costs nothing to read."""
+
+    def register(self, connection: "Connection") -> None: ...
+    def unregister(self, connection: "Connection") -> None: ...
+    @property
+    def chat_retry_seconds(self) -> int:
+        """For so long a chat message that is sent again is recognised."""
+
+    def join(self, connection: "Connection", join: JoinRoomPayload) -> None: ...
+    def leave(self, connection: "Connection", room: "Room", *, lost: bool) -> None: ...
+    def chat(self, connection: "Connection", room: RoomId, content: str, message: MessageId) -> None: ...

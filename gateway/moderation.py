@@ -1,0 +1,214 @@
+"""The bucket of moderation: what moderators order is stored there, and every gateway follows it.
+
+Changes are republished, which NATS does at most once; but every change has the next sequence of the bucket, so what is
+missing is seen, and now and then the leader is asked how far it is. Then what is new is read from the leader, or all of
+the bucket, where that was long ago. Meanwhile what was known holds. A consumer would be simpler, but whoever may make
+one can have it deliver to any subject (docs/decisions/0014).
+"""
+
+import asyncio
+import time
+from base64 import b64decode
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from gateway.orders import Change, Orders
+from services import logs
+from services.bus import ApiError, Bus, BusError, Message
+from shared import subjects
+from shared.headers import SEQUENCE, TTL, is_removal, purge
+from shared.ids import RoomId, UserId
+from shared.moderation import Order, Target, target_of
+
+log = logs.get(__name__)
+
+_COMPARE_SECONDS = 5.0
+_IN_FLIGHT_SECONDS = 0.3
+_RETRY_SECONDS = 0.2
+_STORE_SECONDS = 2.0
+_HEARD_SECONDS = 1.0
+_MARKER_SECONDS = 3600
+_NO_MESSAGE = 10037
+_TRACES_SECONDS = 30.0
+"""What was removed leaves a trace for longer than this (a minute, by the shortest setting)."""
+
+
+class Moderation:
+    def __init__(self, bus: Bus, carry_out: Callable[[Target], None]) -> None:
+        """`carry_out` is called once for each order, also for those of a time when this gateway was cut off."""
+        self._bus = bus
+        self._carry_out = carry_out
+        self._orders = Orders()
+        self._created = ""
+        """When the bucket was made: its identity."""
+        self._known_at = 0.0
+        """When all that was stored was known here (monotonic seconds)."""
+        self._loading = False
+        self._early: list[Change] = []
+        """Heard while the bucket was being read."""
+        self._doubtful = asyncio.Event()
+        self._moved = asyncio.Event()
+
+    async def start(self) -> None:
+        """Returns when all that was ordered is known."""
+        await self._bus.subscribe(subjects.MODERATION_EVENTS, self._on_event)
+        self._bus.on_reconnected(self._on_reconnected)
+        while True:
+            try:
+                await self._load()
+            except BusError as error:
+                log.info("waiting for the bucket of moderation", error=str(error))
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                return
+
+    async def run(self) -> None:
+        """Never returns."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_COMPARE_SECONDS):
+                    await self._doubtful.wait()
+            try:
+                if self._doubtful.is_set() or await self._is_behind():
+                    self._doubtful.clear()
+                    await self._load()
+            except BusError as error:
+                log.info("orders of moderators not read, trying again", error=str(error))
+                self._doubtful.set()
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    # --- what holds ---------------------------------------------------------------------------------------
+
+    def ban_of(self, user: UserId, room: RoomId | None = None) -> Order | None:
+        """From the room, or from everything."""
+        return self._orders.ban_of(user, room)
+
+    async def bans(self) -> dict[tuple[UserId, RoomId | None], Order]:
+        """All, as the leader knows them now. Raises BusError; bound it with a timeout."""
+        created, last = await self._state()
+        await self._reached(last, created)
+        return self._orders.bans()
+
+    # --- orders -------------------------------------------------------------------------------------------
+
+    async def order(self, target: Target, order: Order, *, ttl_seconds: int) -> None:
+        """When this returns every gateway will carry it out. Raises BusError."""
+        await self._store(target, order.encode(), {TTL: str(ttl_seconds)})
+
+    async def lift(self, target: Target) -> None:
+        """What is not ordered may be lifted too. Raises BusError."""
+        await self._store(target, b"", purge(_MARKER_SECONDS))
+
+    async def _store(self, target: Target, data: bytes, headers: dict[str, str]) -> None:
+        stored = await self._bus.store(target.key, data, headers, timeout_seconds=_STORE_SECONDS)
+        # It holds in any case; but whoever asks this gateway next should find it so.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_HEARD_SECONDS):
+                await self._reached(stored.sequence)
+
+    async def _reached(self, sequence: int, created: str | None = None) -> None:
+        """Returns when all is known up to a sequence; of the bucket that was made then, where that is known."""
+        while self._orders.position < sequence or created not in {None, self._created}:
+            try:
+                async with asyncio.timeout(_IN_FLIGHT_SECONDS):
+                    await self._moved.wait()
+            except TimeoutError:
+                self._doubtful.set()
+
+    # --- the mirror ---------------------------------------------------------------------------------------
+
+    def _on_event(self, message: Message) -> None:
+        headers = message.headers or {}
+        change = _change(message.subject, int(headers[SEQUENCE]), message.data, removed=is_removal(headers))
+        if change is None:
+            self._doubtful.set()
+        elif self._loading:
+            self._early.append(change)
+        else:
+            self._hear(change)
+
+    def _hear(self, change: Change) -> None:
+        if change.sequence <= self._orders.position:
+            return
+        if change.sequence > self._orders.position + 1:
+            self._doubtful.set()
+            return
+        self._take([change], change.sequence)
+
+    def _take(self, changes: list[Change], up_to: int) -> None:
+        due = self._orders.take(changes, up_to)
+        self._moved.set()
+        self._moved = asyncio.Event()
+        for target in due:
+            self._carry_out(target)
+
+    async def _load(self) -> None:
+        """Read what is new, or everything where a removal may have been missed. Raises BusError."""
+        self._loading = True
+        self._early.clear()
+        try:
+            now = time.monotonic()
+            created, last = await self._state()
+            everything = created != self._created or now - self._known_at > _TRACES_SECONDS
+            changes, up_to = await self._read(1 if everything else self._orders.position + 1)
+        finally:
+            self._loading = False
+        if everything:
+            self._orders.forget(replaced=created != self._created)
+        self._created, self._known_at = created, now
+        self._take(changes, max(last, up_to))
+        for change in self._early:
+            self._hear(change)
+
+    async def _read(self, sequence: int) -> tuple[list[Change], int]:
+        """All that is stored from a sequence on, and up to where. Raises BusError."""
+        changes = []
+        while (found := await self._message_from(sequence)) is not None:
+            sequence, change = found
+            if change is not None:
+                changes.append(change)
+            sequence += 1
+        return changes, sequence - 1
+
+    async def _message_from(self, sequence: int) -> tuple[int, Change | None] | None:
+        """The first message at this sequence or behind it, as the leader knows it. Raises BusError."""
+        request = {"seq": sequence, "next_by_subj": subjects.MODERATION_KEYS}
+        try:
+            answer = await self._bus.api(f"STREAM.MSG.GET.{subjects.MODERATION_STREAM}", request)
+        except ApiError as error:
+            if error.code == _NO_MESSAGE:
+                return None
+            raise
+        message: dict[str, Any] = answer["message"]
+        data, headers = b64decode(message.get("data", "")), b64decode(message.get("hdrs", "")).decode()
+        removed = is_removal(dict(line.partition(":")[::2] for line in headers.splitlines() if ":" in line))
+        return message["seq"], _change(message["subject"], message["seq"], data, removed=removed)
+
+    async def _state(self) -> tuple[str, int]:
+        """When the bucket was made, and its last sequence, as the leader knows it. Raises BusError."""
+        info = await self._bus.api(f"STREAM.INFO.{subjects.MODERATION_STREAM}")
+        return info["created"], info["state"]["last_seq"]
+
+    async def _is_behind(self) -> bool:
+        """Raises BusError."""
+        now = time.monotonic()
+        created, last = await self._state()
+        if created == self._created and last > self._orders.position:
+            await asyncio.sleep(_IN_FLIGHT_SECONDS)
+        if created != self._created or last > self._orders.position:
+            return True
+        self._known_at = now
+        return False
+
+    async def _on_reconnected(self) -> None:
+        self._doubtful.set()
+
+
+def _change(subject: str, sequence: int, data: bytes, *, removed: bool) -> Change | None:
+    """None for what is not ours."""
+    try:
+        return Change(sequence, target_of(subject), None if removed else Order.decode(data))
+    except ValueError as error:
+        log.error("an order of a moderator is not ours", subject=subject, error=str(error))
+        return None

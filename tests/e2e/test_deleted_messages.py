@@ -1,0 +1,173 @@
+"""A message that is deleted is shown and given to nobody any more, wherever they are and however they come."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from shared import subjects
+from shared.chat import encode_tombstone
+from shared.ids import MessageId, RoomId
+from tests.support.backend import SETTINGS, Json, ask, token
+from tests.support.client import Client, clients
+from tests.support.presence import connected, stored_chat
+from tests.support.processes import EmbeddedStack, embedded_stack, running
+from tests.support.waiting import eventually
+
+
+@pytest.fixture(scope="module")
+def moderated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
+    with running(embedded_stack(tmp_path_factory.mktemp("moderated"), gateways=2, presence=1, **SETTINGS)) as stack:
+        yield stack
+
+
+async def said(author: Client, *contents: str) -> list[Json]:
+    for content in contents:
+        await author.chat(content)
+    return [await author.expect("Chat") for _ in contents]
+
+
+def has_heard(client: Client, message: Json) -> bool:
+    return message in client.told("Chat")
+
+
+async def lines_of(client: Client, room: str, **resume: Any) -> tuple[Json, list[Json]]:
+    """`JoinedRoom`, and everything of the chat that had come when a message sent after it was answered."""
+    await client.send("JoinRoom", {"room_id": room, **resume})
+    joined = await client.expect("JoinedRoom")
+    begun = client.log.index({"type": "JoinedRoom", "payload": joined})
+    await client.settle()
+    return joined, [line for line in client.log[begun:] if line["type"].startswith("Chat")]
+
+
+def path(room: str, message: Json) -> str:
+    return f"/rooms/{room}/messages/{message['seq']}"
+
+
+def deletion(message: Json, seq: int) -> Json:
+    return {"id": message["id"], "deleted_seq": message["seq"], "seq": seq}
+
+
+async def test_everyone_is_told_in_order_and_nobody_gets_it_any_more(moderated: EmbeddedStack, room: str):
+    async with clients(*moderated.gateways, *moderated.gateways) as (ann, bob, new_here, new_there):
+        epoch = (await ann.join(room))["epoch"]
+        await bob.join(room)
+        before, bad, after = await said(ann, "before", "bad", "after")
+        answers = [await ask(gateway, "DELETE", path(room, bad)) for gateway in [*moderated.gateways] * 2]
+        (last,) = await said(ann, "last")
+
+        assert [answer.status for answer in answers] == [204] * 4
+        for client in (ann, bob):
+            await eventually(partial(has_heard, client, last), "the last one arrives")
+            heard = [line for line in client.log if line["type"].startswith("Chat")]
+            assert [line["payload"] for line in heard] == [before, bad, after, deletion(bad, last["seq"] - 1), last]
+            assert [line["type"] for line in heard] == ["Chat", "Chat", "Chat", "ChatDeleted", "Chat"]
+
+        for newcomer in (new_here, new_there):
+            joined, lines = await lines_of(newcomer, room)
+            assert [line["payload"] for line in lines] == [before, after, last]
+            assert (joined["history"], joined["last_seq"]) == (3, last["seq"])
+        for gateway in moderated.gateways:
+            page = (await ask(gateway, "GET", f"/rooms/{room}/messages")).body
+            assert page == {"room_id": room, "messages": [before, after, last], "before": None}
+            older = (await ask(gateway, "GET", f"/rooms/{room}/messages?before={after['seq']}")).body
+            assert older["messages"] == [before]
+
+        for gateway in moderated.gateways:  # who was away
+            async with clients(gateway) as (back,):
+                resumed, lines = await lines_of(back, room, since=after["seq"], epoch=epoch)
+                assert (resumed["recovered"], resumed["history"]) == (True, 1)
+                assert [line["payload"] for line in lines] == [deletion(bad, last["seq"] - 1), last]
+    async with connected(moderated.nats_url) as bus:
+        assert bad["seq"] not in (await stored_chat(bus)).get(room, {})
+
+
+@pytest.mark.parametrize("deleted", [0, 1, 2])
+async def test_a_position_at_a_deleted_message_still_recovers(moderated: EmbeddedStack, room: str, deleted: int):
+    async with clients(*moderated.gateways) as (ann, back):
+        epoch = (await ann.join(room))["epoch"]
+        lines = await said(ann, "0", "1", "2")
+        assert (await ask(moderated.gateways[0], "DELETE", path(room, lines[deleted]))).status == 204
+        resumed, missed = await lines_of(back, room, since=lines[deleted]["seq"], epoch=epoch)
+
+        assert resumed["recovered"] is True
+        (told,) = [line["payload"] for line in missed if line["type"] == "ChatDeleted"]
+        assert told["deleted_seq"] == lines[deleted]["seq"]
+        assert [line["payload"] for line in missed if line["type"] == "Chat"] == lines[deleted + 1 :]
+
+
+async def test_a_page_of_which_all_is_deleted_says_where_older_messages_are(moderated: EmbeddedStack, room: str):
+    gateway = moderated.gateways[0]
+    async with clients(gateway) as (ann,):
+        await ann.join(room)
+        kept, *gone = await said(ann, "kept", "1", "2", "3")
+        for message in gone:
+            assert (await ask(gateway, "DELETE", path(room, message))).status == 204
+    newest = (await ask(gateway, "GET", f"/rooms/{room}/messages?limit=2")).body
+    assert newest["messages"] == []
+    older = (await ask(gateway, "GET", f"/rooms/{room}/messages?limit=2&before={newest['before']}")).body
+    assert older["messages"] == [kept]
+
+
+async def test_what_a_gateway_that_died_left_half_deleted_is_shown_to_nobody_and_erased(
+    moderated: EmbeddedStack, room: str
+):
+    """The tombstone is stored, and the message is too."""
+    async with clients(*moderated.gateways) as (ann, bob), connected(moderated.nats_url) as bus:
+        await ann.join(room)
+        (bad,) = await said(ann, "bad")
+        await ann.leave()
+        stone = encode_tombstone(MessageId(bad["id"]), bad["seq"])
+        await bus.jetstream().publish(subjects.chat(RoomId(room)), stone)
+
+        page = (await ask(moderated.gateways[0], "GET", f"/rooms/{room}/messages")).body
+        joined, lines = await lines_of(bob, room)
+        assert (page["messages"], joined["history"], lines) == ([], 0, [])
+
+        async def erased() -> bool:
+            return bad["seq"] not in (await stored_chat(bus)).get(room, {})
+
+        await eventually(erased, "a gateway erases it")
+
+
+async def test_deleting_what_is_no_message_of_the_room_does_nothing(moderated: EmbeddedStack, room: str):
+    gateway = moderated.gateways[0]
+    async with clients(gateway) as (ann,):
+        await ann.join(room)
+        (message,) = await said(ann, "kept")
+        other = str(uuid4())
+        answers = [
+            await ask(gateway, "DELETE", path(other, message)),
+            await ask(gateway, "DELETE", f"{path(room, message)}?id={uuid4()}"),
+            await ask(gateway, "DELETE", path(room, {"seq": message["seq"] + 1_000_000})),
+        ]
+        assert [answer.refusal for answer in answers] == [(404, "not_found")] * 3
+        assert (await ask(gateway, "DELETE", path(room, {"seq": 0}))).refusal == (400, "invalid_request")
+        assert (await ask(gateway, "GET", f"/rooms/{room}/messages")).body["messages"] == [message]
+        for _ in range(2):
+            assert (await ask(gateway, "DELETE", f"{path(room, message)}?id={message['id']}")).status == 204
+        told = await ann.expect("ChatDeleted")
+        assert (await ask(gateway, "DELETE", path(room, told))).refusal == (404, "not_found")
+
+
+async def test_only_a_moderator_of_the_room_may(moderated: EmbeddedStack, room: str):
+    gateway, other = moderated.gateways[0], str(uuid4())
+    async with clients(gateway) as (ann,):
+        await ann.join(room)
+        (message,) = await said(ann, "bad")
+    refusals = [
+        (await ask(gateway, "DELETE", path(room, message), bearer=bearer)).refusal
+        for bearer in ("", "wrong", token(), token(role="admin"), token(role="moderator", rooms=[other]))
+    ]
+    assert refusals == [
+        (403, "role_not_allowed"),  # a guest
+        (401, "unauthorized"),
+        (403, "role_not_allowed"),
+        (403, "role_not_allowed"),
+        (403, "room_not_allowed"),
+    ]
+    assert (await ask(gateway, "GET", f"/rooms/{room}/messages")).body["messages"] == [message]
+    moderator = token(role="moderator", rooms=[room])
+    assert (await ask(gateway, "DELETE", path(room, message), bearer=moderator)).status == 204

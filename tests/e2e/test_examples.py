@@ -1,0 +1,125 @@
+"""The clients in `docs/examples`, as people run them, while their gateway goes away and comes back."""
+
+import asyncio
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from playwright.async_api import expect
+
+from tests.support.browser import chromium, needs_chromium
+from tests.support.client import clients
+from tests.support.markdown import ROOT, Document
+from tests.support.processes import EmbeddedStack, ServiceProcess, running, service
+from tests.support.waiting import eventually
+
+PROTOCOL = Document(ROOT / "docs" / "protocol.md")
+ADDRESS = "ws://127.0.0.1:8080/ws"
+EXAMPLES = ROOT / "docs" / "examples"
+
+
+@pytest.fixture
+def gateway(stack: EmbeddedStack, tmp_path: Path) -> Iterator[ServiceProcess]:
+    with running(service("gateway", tmp_path, stack.nats_url)) as ready:
+        yield ready
+
+
+async def interrupt(gateway: ServiceProcess, stack: EmbeddedStack, room: str) -> None:
+    """The gateway dies without a word, somebody says something elsewhere meanwhile, and it comes back."""
+    gateway.signal(signal.SIGKILL)
+    gateway.wait()
+    async with clients(stack.gateways[0], username="Bob") as (bob,):
+        await bob.join(room)
+        await bob.chat("missed?")
+        await bob.expect("Chat")
+    gateway.start()
+
+
+async def test_the_example_in_python_shows_every_line_once(
+    stack: EmbeddedStack, gateway: ServiceProcess, room: str, tmp_path: Path
+):
+    shown = tmp_path / "shown.txt"
+    with shown.open("wb") as output:
+        example = await asyncio.create_subprocess_exec(
+            sys.executable, EXAMPLES / "client.py", gateway.url, room, stdin=asyncio.subprocess.PIPE, stdout=output
+        )
+    assert example.stdin is not None
+    try:
+        example.stdin.write(b"one\n")
+        await eventually(lambda: shown.read_text() == "Ann: one\n", "the first line is shown")
+        await interrupt(gateway, stack, room)
+        example.stdin.write(b"two\n")
+        example.stdin.write_eof()
+        assert await asyncio.wait_for(example.wait(), 60) == 0
+    finally:
+        if example.returncode is None:
+            example.kill()
+            await example.wait()
+    assert shown.read_text() == "Ann: one\nBob: missed?\nAnn: two\n"
+
+
+@pytest.mark.browser
+@needs_chromium
+async def test_the_example_for_browsers_shows_every_line_once(stack: EmbeddedStack, gateway: ServiceProcess, room: str):
+    with served(EXAMPLES) as site:
+        async with chromium() as browser:
+            page = await browser.new_page()
+            await page.goto(f"{site}/client.html?url={gateway.url}&room={room}")
+            shown, say = page.get_by_role("listitem"), page.get_by_role("textbox")
+            await say.fill("one")
+            await say.press("Enter")
+            await expect(shown).to_have_text(["User: one"])
+            await interrupt(gateway, stack, room)
+            await say.fill("two")
+            await say.press("Enter")
+            await expect(shown).to_have_text(["User: one", "Bob: missed?", "User: two"], timeout=60_000)
+
+
+def from_protocol(language: str, stack: EmbeddedStack, room: str) -> str:
+    """What stands in docs/protocol.md, for another address and room."""
+    shown = "\n".join(PROTOCOL.code(language))
+    assert ADDRESS in shown
+    return shown.replace(ADDRESS, stack.gateways[0]).replace("550e8400-e29b-41d4-a716-446655440000", room)
+
+
+async def test_what_the_protocol_shows_in_python_does_what_it_says(stack: EmbeddedStack, room: str):
+    example = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", from_protocol("python", stack, room), stdout=asyncio.subprocess.PIPE
+    )
+    shown, _ = await asyncio.wait_for(example.communicate(), 30)
+    assert (example.returncode, shown.decode().split()) == (0, ["Welcome", "JoinedRoom", "Chat"])
+
+
+@pytest.mark.browser
+@needs_chromium
+async def test_what_the_protocol_shows_for_a_page_does_what_it_says(stack: EmbeddedStack, room: str):
+    shown: list[str] = []
+    async with chromium() as browser:
+        page = await browser.new_page()
+        page.on("console", lambda message: shown.append(message.text) if message.type == "log" else None)
+        with served(EXAMPLES) as site:
+            await page.goto(site)  # some page of this machine, since a blank one has no origin
+            await page.add_script_tag(content=from_protocol("js", stack, room))
+            await eventually(lambda: "Chat" in shown, "what was said has come back")
+    assert shown == ["Welcome", "JoinedRoom", "Chat"]
+
+
+@contextmanager
+def served(directory: Path) -> Iterator[str]:
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(directory)))
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()

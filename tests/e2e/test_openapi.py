@@ -1,0 +1,49 @@
+"""HTTP as its own OpenAPI document describes it: requests made from the document, good ones and bad ones."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.backend import KEY, SETTINGS
+from tests.support.processes import EmbeddedStack, ServiceProcess, running, service
+
+EXAMPLES = "12"
+PROGRAM = "from schemathesis.cli import schemathesis; schemathesis()"
+
+
+@pytest.fixture(scope="module")
+def gateway(stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
+    """One to which backends may post."""
+    directory = tmp_path_factory.mktemp("openapi")
+    with running(service("gateway", directory, stack.nats_url, **SETTINGS)) as process:
+        yield process
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--include-method", "GET"),
+        ("--include-method", "POST", "--header", f"Authorization: Bearer {KEY}"),
+        ("--include-method", "PUT", "--include-method", "DELETE", "--header", f"Authorization: Bearer {KEY}"),
+        ("--include-method", "POST", "--include-method", "PUT", "--include-method", "DELETE"),
+    ],
+    ids=["a guest reads", "a backend posts", "a backend moderates", "a stranger writes"],
+)
+def test_every_answer_is_one_that_the_document_describes(gateway: ServiceProcess, options: tuple[str, ...]):
+    document = gateway.url.replace("ws://", "http://").replace("/ws", "/openapi.json")
+    run = subprocess.run(
+        [
+            sys.executable, "-c", PROGRAM, "run", document, "--checks", "all", "--phases", "coverage,fuzzing",
+            "--max-examples", EXAMPLES,
+            "--exclude-checks", "ignored_auth",  # guests may read, and not all documents can say so
+            "--generation-database", "none", "--suppress-health-check", "all", "--no-color",
+            *options,
+        ],
+        check=False, capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+
+    assert run.returncode == 0, run.stdout[-8000:] + run.stderr[-2000:]
+    assert gateway.running
+    assert "Traceback" not in gateway.output()

@@ -1,0 +1,61 @@
+"""What our documents refer to is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from services.cli import _all_settings
+from tests.support.markdown import ROOT, Document
+from tests.support.secrets import marked_settings
+
+LEFT_OUT = {".venv", "node_modules", ".studyroom", "dist"}
+DOCUMENTS = sorted(file for file in ROOT.rglob("*.md") if LEFT_OUT.isdisjoint(file.relative_to(ROOT).parts))
+DEPLOYED = [ROOT / "docker-compose.yml", *sorted((ROOT / "k8s").rglob("*.yaml"))]
+
+
+def relative(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+each_document = pytest.mark.parametrize("path", DOCUMENTS, ids=relative)
+
+
+@each_document
+def test_every_link_leads_somewhere(path: Path):
+    lost = []
+    for link in Document(path).links:
+        file, _, anchor = link.partition("#")
+        target = (path.parent / file).resolve() if file else path
+        if not target.exists() or (anchor and anchor not in Document(target).anchors):
+            lost.append(link)
+    assert lost == []
+
+
+@each_document
+def test_every_file_that_is_named_is_there(path: Path):
+    named = re.findall(
+        r"`((?:tests|deploy|docs|monitoring|k8s|gateway|presence|services|shared)/[\w/.-]+)`", path.read_text("utf-8")
+    )
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+@each_document
+def test_every_test_that_is_named_is_there(path: Path):
+    named = re.findall(r"`(tests/[\w/.]+)::(\w+)`", path.read_text("utf-8"))
+    assert [f"{file}::{test}" for file, test in named if f"def {test}(" not in (ROOT / file).read_text("utf-8")] == []
+
+
+@pytest.mark.parametrize("path", [file for file in DOCUMENTS if file.name != "CHANGELOG.md"], ids=relative)
+def test_every_setting_that_is_named_is_there(path: Path):
+    known = {variable for cls in _all_settings() for variable in cls.variables().values()}  # type: ignore[attr-defined]
+    known |= {name for file in DEPLOYED for name in re.findall(r"STUDYROOM_\w+", file.read_text("utf-8"))}
+    known |= {"STUDYROOM_TEST_CLIENTS"}
+    named = set(re.findall(r"STUDYROOM_[A-Z_]*[A-Z](?![A-Z_]*\*)", path.read_text("utf-8")))
+    assert named - known == set()
+
+
+def test_the_checklist_of_security_names_every_secret():
+    security = (ROOT / "SECURITY.md").read_text("utf-8")
+    _, _, checklist = security.partition("## Before people rely on it")
+    assert [variable for variable in marked_settings() if f"`{variable}`" not in checklist] == []

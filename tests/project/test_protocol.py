@@ -1,0 +1,263 @@
+"""`docs/protocol.md` says of the contract all there is, and nothing else."""
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Any, cast, get_args
+
+import pytest
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+from gateway.app import build_app
+from gateway.connection import _AUTHENTICATE_COST, _BACKLOG_MAX
+from gateway.guests import _LIFE_SECONDS
+from gateway.http_access import ErrorBody
+from gateway.http_messages import PAGE_MAX as MESSAGES_PAGE_MAX
+from gateway.http_messages import MessagesBody, NewMessage
+from gateway.http_rooms import PAGE_MAX, RoomsBody, RosterBody
+from gateway.http_routers import routers
+from gateway.identity import ROOMS_MAX
+from gateway.motion import _OWN_TYPING_SECONDS
+from gateway.settings import GatewaySettings
+from presence.settings import PresenceSettings
+from services.settings import Settings, StorageSettings
+from shared.close_codes import CloseCode, Reconnect, reconnect_rule
+from shared.errors import ErrorCode
+from shared.messages import (
+    ClientMessage,
+    ServerMessage,
+    decode_client_message,
+    decode_server_message,
+    encode,
+    json_schema,
+)
+from tests.support.markdown import ROOT, Document, quoted
+
+PROTOCOL = Document(ROOT / "docs" / "protocol.md")
+MODERATION = Document(ROOT / "docs" / "moderation.md")
+PARTS = json_schema()["$defs"]
+SAID, HEARD = get_args(ClientMessage), get_args(ServerMessage)
+RANGE = NOTHING = "\N{EN DASH}"
+BODIES: dict[str, type[BaseModel]] = {
+    body.__name__: body for body in (ErrorBody, RosterBody, RoomsBody, MessagesBody, NewMessage)
+}
+
+
+# --- messages ----------------------------------------------------------------------------------------------
+
+
+def payload_of(message: type[BaseModel]) -> type[BaseModel] | None:
+    field = message.model_fields.get("payload")
+    return cast("type[BaseModel]", field.annotation) if field is not None else None
+
+
+def may_be_absent(payload: type[BaseModel], field: str, *, said: bool) -> bool:
+    """A client may leave out what has a default; a server leaves out what is marked so."""
+    info = payload.model_fields[field]
+    return not info.is_required() if said else info.exclude_if is not None
+
+
+@pytest.mark.parametrize(("section", "messages"), [("From the client", SAID), ("From the server", HEARD)])
+def test_every_message_is_told_with_exactly_its_fields(section: str, messages: tuple[type[BaseModel], ...]):
+    told = {quoted(row[0])[0]: quoted(row[1]) for row in PROTOCOL.rows(section)}
+    there = {}
+    for message in messages:
+        payload = payload_of(message)
+        there[message.model_fields["type"].default] = [
+            f"{field}?" if may_be_absent(payload, field, said=messages is SAID) else field
+            for field in (payload.model_fields if payload else ())
+            if payload
+        ]
+    assert told == there
+
+
+def fields() -> dict[str, str]:
+    """The name of every field of a payload, and its type as the table spells it."""
+    found: dict[str, list[tuple[str, int | None, bool]]] = {}
+    payloads = [payload for message in (*SAID, *HEARD) if (payload := payload_of(message)) is not None]
+    nested = [PARTS[name] for name in ("UserPresence", "CursorPosition")]
+    optional = {
+        (payload.__name__, field)
+        for payload in payloads
+        for field in payload.model_fields
+        if may_be_absent(payload, field, said=payload in {payload_of(message) for message in SAID})
+    }
+    for schema in [*(PARTS[payload.__name__] for payload in payloads), *nested]:
+        for name, kind in schema["properties"].items():
+            can_be_null = {"type": "null"} in kind.get("anyOf", []) and (schema["title"], name) not in optional
+            (one,) = (part for part in kind.get("anyOf", [kind]) if part != {"type": "null"})
+            found.setdefault(name, []).append((spelled(one), one.get("maxLength"), can_be_null))
+    return {name: together(kinds) for name, kinds in found.items()}
+
+
+def spelled(schema: dict[str, Any]) -> str:
+    named = {"ErrorCode": "error code", "UserPresence": "user", "CursorPosition": "cursor"}
+    if "$ref" in schema:
+        return named[schema["$ref"].rpartition("/")[2]]
+    if schema["type"] == "array":
+        return f"list of {spelled(schema['items'])}s"
+    return "UUID" if schema.get("format") == "uuid" else str(schema["type"])
+
+
+def together(kinds: list[tuple[str, int | None, bool]]) -> str:
+    (kind,) = {kind for kind, _, _ in kinds}
+    longest = max((length for _, length, _ in kinds if length), default=None)
+    return kind + (f" up to {longest}" if longest else "") + (" or null" if any(null for *_, null in kinds) else "")
+
+
+def test_every_field_is_told_with_its_type():
+    assert {quoted(row[0])[0]: row[1] for row in PROTOCOL.rows("Fields")} == fields()
+
+
+# --- examples ----------------------------------------------------------------------------------------------
+
+
+def examples(language: str) -> list[str]:
+    return PROTOCOL.code(f"json {language}")
+
+
+@pytest.mark.parametrize("text", examples("client"))
+def test_an_example_of_a_client_is_valid_and_has_no_field_that_is_unknown(text: str):
+    assert holds(json.loads(encode(decode_client_message(text))), json.loads(text))
+
+
+@pytest.mark.parametrize("text", examples("server"))
+def test_an_example_of_the_server_is_what_it_would_send(text: str):
+    assert encode(decode_server_message(text)).decode() == text
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_an_example_of_a_body_is_valid_and_whole(name: str):
+    (text,) = examples(name)
+    assert json.loads(BODIES[name].model_validate_json(text).model_dump_json()) == json.loads(text)
+
+
+def test_every_message_has_an_example_and_every_example_is_of_something():
+    for language, messages in (("client", SAID), ("server", HEARD)):
+        shown = {json.loads(text)["type"] for text in examples(language)}
+        assert shown == {message.model_fields["type"].default for message in messages}
+    assert {language for language in PROTOCOL.languages if language.startswith("json")} == {
+        "json client", "json server", *(f"json {name}" for name in BODIES),
+    }  # fmt: skip
+
+
+def holds(whole: Any, part: Any) -> bool:
+    """`part` has no field that `whole` lacks, however deep."""
+    if isinstance(part, dict):
+        return part.keys() <= whole.keys() and all(holds(whole[key], value) for key, value in part.items())
+    return bool(whole == part)
+
+
+# --- codes -------------------------------------------------------------------------------------------------
+
+
+def told_codes() -> Iterable[tuple[str, str]]:
+    """Every error code of a table, and what a client does."""
+    for code, _, then in PROTOCOL.rows("Errors"):
+        yield from ((one, then) for one in quoted(code))
+    for row in [*PROTOCOL.rows("Connecting"), *PROTOCOL.rows("Over plain HTTP")]:
+        if re.match(r"\d{3}", row[0]):
+            yield from ((one, row[3]) for one in quoted(row[1]))
+
+
+def test_every_error_code_is_told_and_no_other():
+    assert {code for code, _ in told_codes()} == {code.value for code in ErrorCode}
+
+
+def test_of_every_error_code_it_is_told_what_a_client_does():
+    assert [code for code, then in told_codes() if not then] == []
+
+
+def test_every_close_code_is_told_by_its_rule():
+    rules = {"connect again": Reconnect.RESUME, "stay away": Reconnect.NEVER}
+    named = set()
+    for cell, _, then in PROTOCOL.rows("Close codes"):
+        (told,) = (rule for words, rule in rules.items() if then.startswith(words))
+        for part in cell.split(","):
+            first, _, last = part.strip().partition(RANGE)
+            named |= {int(first)} if not last else set()
+            assert {reconnect_rule(code) for code in range(int(first), int(last or first) + 1)} == {told}, part
+    assert named == set(CloseCode)
+
+
+# --- limits ------------------------------------------------------------------------------------------------
+
+UNNOTICED = {
+    "STUDYROOM_GATEWAY_PORT", "STUDYROOM_GATEWAY_JWKS_REFRESH_SECONDS", "STUDYROOM_GATEWAY_JWKS_RETRY_SECONDS",
+    "STUDYROOM_GATEWAY_SHED_PER_SECOND", "STUDYROOM_GATEWAY_TURN_MS", "STUDYROOM_GATEWAY_DRAIN_DELAY_SECONDS",
+    "STUDYROOM_GATEWAY_DRAIN_SPREAD_SECONDS", "STUDYROOM_PRESENCE_GUARD_SECONDS",
+    "STUDYROOM_PRESENCE_REQUEST_DEADLINE_SECONDS", "STUDYROOM_PRESENCE_CONCURRENT_REQUESTS",
+    "STUDYROOM_STORAGE_REPLICAS", "STUDYROOM_STORAGE_PRESENCE_MARKER_TTL_SECONDS",
+}  # fmt: skip
+"""Numbers in settings that limit no client; all others have to be told."""
+
+FIXED = {
+    "messages that wait while joining": _BACKLOG_MAX,
+    "time that a typing notice lasts": _OWN_TYPING_SECONDS,
+    "rooms that a token names": ROOMS_MAX,
+    "messages that an `Authenticate` counts as": 1 + _AUTHENTICATE_COST,
+    "life of a guest token since the last connection": _LIFE_SECONDS / 86_400,
+    "rooms of an HTTP page": PAGE_MAX,
+    "messages of an HTTP page": MESSAGES_PAGE_MAX,
+}
+NO_LIMIT = {0, -1}
+
+
+def numbers(*classes: type[Settings]) -> dict[str, float]:
+    """Variable to default of all settings that are numbers."""
+    return {
+        variable: float(default)
+        for cls in classes
+        for field, variable in cls.variables().items()
+        if isinstance(default := cls.model_fields[field].default, int | float) and not isinstance(default, bool)
+    }
+
+
+def number(cell: str) -> float | None:
+    found = re.match(r"[\d,]+", cell)
+    return float(found[0].replace(",", "")) if found is not None else None
+
+
+def test_every_limit_is_told_with_its_setting_and_default():
+    limits = {name: value for name, value in numbers(*CLASSES).items() if name not in UNNOTICED}
+    told = {quoted(row[2])[0]: number(row[1]) for row in PROTOCOL.rows("Limits") if quoted(row[2])}
+    assert told == {name: None if value in NO_LIMIT else value for name, value in limits.items()}
+
+
+def test_limits_that_are_no_settings_are_told_too():
+    told = {row[0]: number(row[1]) for row in PROTOCOL.rows("Limits") if row[2] == NOTHING}
+    assert told == FIXED
+
+
+CLASSES = (GatewaySettings, PresenceSettings, StorageSettings)
+
+
+# --- plain HTTP --------------------------------------------------------------------------------------------
+
+
+def http() -> FastAPI:
+    """What the gateway answers, with nothing behind it."""
+    nothing = cast("Any", None)
+    there = routers(
+        GatewaySettings(), nothing, nothing, nothing, nothing, nothing, nothing, nothing, epoch=str, commits=nothing
+    )
+    return build_app(with_page=False, routers=there)
+
+
+def test_every_request_is_told_with_its_parameters_and_no_other():
+    there = {
+        (method.upper(), path, frozenset(names(operation.get("parameters", []))))
+        for path, operations in http().openapi()["paths"].items()
+        for method, operation in operations.items()
+    }
+    told = set()
+    for row in [*PROTOCOL.rows("Over plain HTTP"), *MODERATION.rows("What")]:
+        if (request := re.match(r"`(GET|POST|PUT|PATCH|DELETE) ([^`?]+)(?:\?([^`]*))?`", row[0])) is not None:
+            query = re.findall(r"(\w+)=", request[3] or "")
+            told.add((request[1], request[2], frozenset(query)))
+    assert told == there
+
+
+def names(parameters: Iterable[dict[str, Any]]) -> list[str]:
+    return [parameter["name"] for parameter in parameters if parameter["in"] == "query"]

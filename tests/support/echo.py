@@ -1,0 +1,101 @@
+"""An echo server on the gateway's own HTTP and WebSocket protocols: `python -m tests.support.echo --port 9001`.
+
+It says back what comes, as the conformance tests want it, binary messages too, which the gateway refuses with 1003.
+"""
+
+import argparse
+import asyncio
+import functools
+from contextlib import suppress
+
+import uvloop
+from picows import WSFrame, WSMsgType, WSTransport
+
+from gateway import websocket
+from gateway.app import build_app
+from gateway.framing import Opcode, encode_frame, text_frame
+from gateway.upgrade import AwaitedRequests, Handshake, HttpProtocol, RequestHead
+from gateway.websocket import ClientSocket, FrameLimits, WebSocketProtocol, use_fast_transports
+from services.http import HttpServer, listen
+from shared.errors import ErrorCode
+
+
+class Echo:
+    """What the gateway's `Connection` is, behind a socket."""
+
+    silent_beats = 0
+    socket: ClientSocket
+
+    def opened(self, socket: ClientSocket) -> None:
+        self.socket = socket
+
+    def received(self, payload: bytes) -> None:
+        payload.decode()
+        self.socket.write(text_frame(payload))
+
+    def burdened(self) -> None:
+        pass
+
+    def congested(self) -> None:
+        pass
+
+    def relieved(self) -> None:
+        pass
+
+    def closed(self, code: int) -> None:
+        pass
+
+
+class BinaryToo(ClientSocket):
+    """Answers binary messages by itself; everything else goes the gateway's way."""
+
+    _binary: bytes | None = None
+
+    def _take(self, transport: WSTransport, frame: WSFrame) -> bytes | None:
+        begins = frame.msg_type == WSMsgType.BINARY and self._binary is None and self._assembler is None
+        goes_on = frame.msg_type == WSMsgType.CONTINUATION and self._binary is not None
+        if not (begins or goes_on) or frame.rsv1 or frame.rsv2 or frame.rsv3:
+            return super()._take(transport, frame)
+        self._binary = (self._binary or b"") + frame.get_payload_as_bytes()
+        if frame.fin:
+            self.write(encode_frame(Opcode.BINARY, self._binary))
+            self._binary = None
+        return None
+
+
+class Edge:
+    def admit(self, handshake: Handshake) -> Echo:
+        assert handshake.path
+        return Echo()
+
+    def check(self, _head: RequestHead) -> None: ...
+    def request_refused(self, _code: ErrorCode) -> None: ...
+
+
+async def serve(port: int, limits: FrameLimits) -> HttpServer:
+    use_fast_transports()
+    server = HttpServer(
+        build_app(with_page=False, routers=[]),
+        listen("127.0.0.1", port),
+        http=functools.partial(HttpProtocol, Edge(), limits, AwaitedRequests(limits.handshake_seconds)),
+        websocket=WebSocketProtocol,
+    )
+    await server.start()
+    return server
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--message-max-bytes", type=int, default=65_536)
+    arguments = parser.parse_args()
+    websocket.ClientSocket = BinaryToo  # type: ignore[misc] # what the protocol makes
+    server = await serve(arguments.port, FrameLimits(arguments.message_max_bytes, 65_536, 65_536, 10.0))
+    print(f"listening on {server.port}", flush=True)
+    with suppress(asyncio.CancelledError):
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())

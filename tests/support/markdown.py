@@ -1,0 +1,71 @@
+"""What stands in our documents: tables, blocks of code, links and names."""
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+_HEADING = re.compile(r"^#+ (.+)$")
+_FENCE = re.compile(r"^```(.*)$")
+
+
+@dataclass(frozen=True)
+class Document:
+    path: Path
+
+    @cached_property
+    def text(self) -> str:
+        return self.path.read_text("utf-8")
+
+    @cached_property
+    def _lines(self) -> list[tuple[str, str, str]]:
+        """Of each line the heading above it, the language of the code around it ("" for prose), and the line."""
+        heading = language = ""
+        inside = False
+        lines = []
+        for line in self.text.splitlines():
+            if (fence := _FENCE.match(line)) is not None:
+                inside = not inside
+                language = fence[1].strip() if inside else ""
+            elif inside:
+                lines.append((heading, language or "text", line))
+            else:
+                if (found := _HEADING.match(line)) is not None:
+                    heading = found[1]
+                lines.append((heading, "", line))
+        return lines
+
+    def code(self, language: str) -> list[str]:
+        """The lines of all blocks whose first line says this."""
+        return [line for _, of, line in self._lines if of == language]
+
+    @property
+    def languages(self) -> set[str]:
+        return {language for _, language, _ in self._lines if language}
+
+    def rows(self, section: str) -> list[list[str]]:
+        """The cells of all tables under this heading, without their heads."""
+        tables = [line if not of and line.startswith("|") else "" for head, of, line in self._lines if head == section]
+        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in tables]
+        rules = [index for index, row in enumerate(rows) if set("".join(row)) == {"-"}]
+        return [row for index, row in enumerate(rows) if any(row) and index not in rules and index + 1 not in rules]
+
+    @property
+    def anchors(self) -> set[str]:
+        """As GitHub makes them of headings."""
+        headings = {head for head, _, _ in self._lines if head}
+        return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in headings}
+
+    @property
+    def links(self) -> set[str]:
+        """Those within the repository."""
+        prose = "\n".join(line for _, of, line in self._lines if not of)
+        found = re.findall(r"\]\(([^)\s]+)\)", prose) + re.findall(r'<img src="([^"]+)"', prose)
+        return {link for link in found if not link.startswith(("http:", "https:"))}
+
+
+def quoted(cell: str) -> list[str]:
+    """What stands in backticks."""
+    return re.findall(r"`([^`]+)`", cell)

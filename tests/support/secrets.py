@@ -1,0 +1,59 @@
+"""Secrets that can be told from everything else, and what was told, to be searched for them."""
+
+import secrets
+from pathlib import Path
+from typing import get_args
+
+from pydantic import SecretStr
+
+from services.cli import _all_settings
+
+
+def mark(of: str) -> str:
+    return f"{of.replace(' ', '-')}-{secrets.token_hex(20)}"
+
+
+def marked_settings() -> dict[str, str]:
+    """Every setting that is a secret, each with a value of its own."""
+    return {
+        variable: mark(field)
+        for cls in _all_settings()
+        for field, variable in cls.variables().items()  # type: ignore[attr-defined] # they are classes of Settings
+        if SecretStr in get_args(cls.model_fields[field].annotation)  # type: ignore[attr-defined]
+    }
+
+
+class Told:
+    """Everything that a system let be seen, by where."""
+
+    def __init__(self) -> None:
+        self._texts: list[tuple[str, str]] = []
+
+    def add(self, where: str, text: object) -> None:
+        self._texts.append((where, str(text)))
+
+    def add_files(self, directory: Path) -> None:
+        for file in sorted(directory.rglob("*")):
+            if file.is_file():
+                self.add(str(file), file.read_bytes().decode("utf-8", "replace"))
+
+    def add_processes(self) -> None:
+        """What anybody on the machine sees of its processes."""
+        for shown in [*Path("/proc").glob("[0-9]*/cmdline"), *Path("/proc").glob("[0-9]*/comm")]:
+            try:
+                self.add(str(shown), shown.read_bytes().decode("utf-8", "replace"))
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it has ended
+
+    def says(self, text: str) -> bool:
+        return any(text in told for _, told in self._texts)
+
+    def places_of(self, marks: dict[str, str]) -> list[str]:
+        """Where one of them stands: "name of the mark in place"."""
+        return [f"{name} in {where}" for where, text in self._texts for name, one in marks.items() if one in text]
+
+
+def parts_of(name: str, token: str) -> dict[str, str]:
+    """Of a JWT what is its own: content and signature."""
+    _, content, signature = token.split(".")
+    return {f"content of {name}": content, f"signature of {name}": signature}

@@ -1,0 +1,87 @@
+"""What a gateway knows of bans, and which orders it carries out: each once."""
+
+from uuid import uuid4
+
+import pytest
+
+from gateway.orders import Change, Orders
+from shared.ids import RoomId, UserId
+from shared.moderation import Kind, Order, Target, target_of
+
+ROOM, OTHER_ROOM = RoomId(str(uuid4())), RoomId(str(uuid4()))
+USER, OTHER = UserId(str(uuid4())), UserId(str(uuid4()))
+ORDER = Order(by="key backend")
+BAN, ROOM_BAN = Target(Kind.BAN, USER), Target(Kind.BAN, USER, ROOM)
+REMOVAL, DISCONNECTION = Target(Kind.REMOVE, USER, ROOM), Target(Kind.DISCONNECT, USER)
+
+
+def change(sequence: int, target: Target, order: Order | None = ORDER) -> Change:
+    return Change(sequence, target, order)
+
+
+def hear(orders: Orders, *changes: Change) -> list[Target]:
+    return orders.take(changes, changes[-1].sequence)
+
+
+def test_a_ban_from_everything_is_one_from_every_room():
+    orders = Orders()
+    assert hear(orders, change(1, BAN)) == [BAN]
+    assert orders.ban_of(USER) == orders.ban_of(USER, ROOM) == ORDER
+    assert orders.ban_of(OTHER) is None
+
+
+def test_a_ban_from_a_room_is_one_from_that_room_only():
+    orders = Orders()
+    hear(orders, change(1, ROOM_BAN))
+    assert orders.ban_of(USER, ROOM) == ORDER
+    assert orders.ban_of(USER) is orders.ban_of(USER, OTHER_ROOM) is orders.ban_of(OTHER, ROOM) is None
+
+
+def test_what_is_lifted_or_has_ended_holds_no_more_and_is_nothing_to_carry_out():
+    orders = Orders()
+    hear(orders, change(1, BAN), change(2, ROOM_BAN))
+    assert hear(orders, change(3, BAN, None)) == []
+    assert orders.ban_of(USER) is None
+    assert list(orders.bans()) == [(USER, ROOM)]
+
+
+def test_an_order_that_was_carried_out_is_not_again_when_all_is_read_anew():
+    orders = Orders()
+    assert hear(orders, change(1, REMOVAL)) == [REMOVAL]
+    assert hear(orders, change(2, DISCONNECTION)) == [DISCONNECTION]
+    everything = [change(1, REMOVAL), change(2, DISCONNECTION), change(4, BAN), change(6, REMOVAL)]
+    orders.forget(replaced=False)
+    assert orders.take(everything, 7) == [BAN, REMOVAL]
+    assert orders.position == 7
+    orders.forget(replaced=False)
+    assert orders.take(everything, 7) == []
+    assert orders.ban_of(USER) == ORDER
+
+
+def test_what_is_not_there_any_more_when_all_is_read_holds_no_more():
+    orders = Orders()
+    hear(orders, change(1, BAN))
+    orders.forget(replaced=False)
+    orders.take([], 3)
+    assert orders.ban_of(USER) is None
+    assert orders.position == 3
+
+
+def test_in_another_bucket_everything_is_to_be_carried_out():
+    orders = Orders()
+    hear(orders, change(9, BAN))
+    orders.forget(replaced=True)
+    assert hear(orders, change(1, REMOVAL)) == [REMOVAL]
+    assert orders.ban_of(USER) is None
+    assert hear(orders, change(2, BAN)) == [BAN]
+
+
+@pytest.mark.parametrize("target", [BAN, ROOM_BAN, REMOVAL, DISCONNECTION])
+def test_a_key_and_its_event_name_their_target(target: Target):
+    assert target_of(target.key) == target_of(target.key.removeprefix("$KV.")) == target
+
+
+@pytest.mark.parametrize("subject", ["$KV.presence.7.r.u", "moderation", "moderation.ban", "moderation.praise.u"])
+def test_other_subjects_are_no_targets(subject: str):
+    with pytest.raises(ValueError, match=r"moderation|Kind"):
+        target_of(subject)

@@ -1,0 +1,200 @@
+"""`gateway.transport` on a pair of real sockets, in the event loop the gateway runs in."""
+
+import asyncio
+import gc
+import socket
+import weakref
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from gateway.transport import HIGH_WATER_BYTES, LOW_WATER_BYTES, SocketTransport
+from tests.support.waiting import eventually
+
+BUFFER_BYTES = 512
+
+
+class Reader:
+    def __init__(self) -> None:
+        self._buffer = memoryview(bytearray(BUFFER_BYTES))
+        self.heard = bytearray()
+        self.events: list[str] = []
+        self.ended_with: list[Exception | None] = []
+        self.transport: SocketTransport | None = None
+        self.closes_at: bytes | None = None
+        """What it answers by ending the connection."""
+
+    def get_buffer(self, _sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.heard += self._buffer[:nbytes]
+        if self.closes_at is not None and self.closes_at in self.heard:
+            assert self.transport is not None
+            self.transport.abort()
+
+    def pause_writing(self) -> None:
+        self.events.append("pause")
+
+    def resume_writing(self) -> None:
+        self.events.append("resume")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ended_with.append(exc)
+
+
+class Pair:
+    def __init__(self) -> None:
+        ours, self.peer = socket.socketpair()
+        for side in (ours, self.peer):
+            side.setblocking(False)
+            side.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        self.reader = Reader()
+        self.transport = SocketTransport(asyncio.get_running_loop(), ours, self.reader)
+        self.reader.transport = self.transport
+
+    async def read_all(self) -> bytes:
+        """What the peer hears until the end."""
+        heard = b""
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(10):
+            while chunk := await loop.sock_recv(self.peer, 65_536):
+                heard += chunk
+        return heard
+
+    async def ended(self) -> None:
+        await eventually(lambda: self.reader.ended_with, "the reader is told of the end")
+
+
+@pytest.fixture
+async def pair() -> AsyncIterator[Pair]:
+    made = Pair()
+    yield made
+    made.transport.abort()
+    await made.ended()
+    made.peer.close()
+
+
+def numbered(count: int) -> Iterator[bytes]:
+    for number in range(count):
+        yield b"%06d;" % number * 30
+
+
+async def test_what_is_written_arrives_in_order_though_the_peer_reads_late(pair: Pair) -> None:
+    parts = list(numbered(2000))
+    for part in parts:
+        pair.transport.write(part)
+    assert pair.transport.get_write_buffer_size() > 0
+    pair.transport.close()
+    assert await pair.read_all() == b"".join(parts)
+    await pair.ended()
+    assert pair.reader.ended_with == [None]
+
+
+async def test_the_reader_is_told_once_when_too_much_is_unwritten_and_once_when_that_is_over(pair: Pair) -> None:
+    part = bytes(1000)
+    while pair.transport.get_write_buffer_size() <= HIGH_WATER_BYTES:
+        assert pair.reader.events == []
+        pair.transport.write(part)
+    pair.transport.write(part)
+    assert pair.reader.events == ["pause"]
+    loop = asyncio.get_running_loop()
+    while pair.reader.events == ["pause"]:
+        async with asyncio.timeout(10):
+            await loop.sock_recv(pair.peer, 1000)
+        await asyncio.sleep(0)
+    assert pair.reader.events == ["pause", "resume"]
+    assert pair.transport.get_write_buffer_size() <= LOW_WATER_BYTES
+
+
+async def test_what_the_peer_sends_is_read_whole(pair: Pair) -> None:
+    pair.transport.resume_reading()
+    sent = b"".join(numbered(500))
+    await asyncio.get_running_loop().sock_sendall(pair.peer, sent)
+    await eventually(lambda: len(pair.reader.heard) >= len(sent), "everything was read")
+    assert bytes(pair.reader.heard) == sent
+
+
+async def test_nothing_is_read_before_it_is_asked_for_or_while_it_is_paused(pair: Pair) -> None:
+    pair.peer.send(b"early")
+    await asyncio.sleep(0.02)
+    assert pair.reader.heard == b""
+    pair.transport.resume_reading()
+    await eventually(lambda: pair.reader.heard == b"early", "it was read")
+    pair.transport.pause_reading()
+    pair.peer.send(b" late")
+    await asyncio.sleep(0.02)
+    assert pair.reader.heard == b"early"
+    pair.transport.resume_reading()
+    await eventually(lambda: pair.reader.heard == b"early late", "the rest was read")
+
+
+async def test_a_reader_that_ends_the_connection_hears_no_more_of_it(pair: Pair) -> None:
+    pair.reader.closes_at = b"stop"
+    pair.peer.send(b"x" * (BUFFER_BYTES - 4) + b"stop" + b"y" * BUFFER_BYTES)
+    pair.transport.resume_reading()
+    await pair.ended()
+    assert b"y" not in pair.reader.heard
+
+
+async def test_the_peers_end_is_the_end_after_what_was_written_before(pair: Pair) -> None:
+    pair.transport.resume_reading()
+    pair.peer.send(b"goodbye")
+    pair.peer.shutdown(socket.SHUT_WR)
+    await pair.ended()
+    assert bytes(pair.reader.heard) == b"goodbye"
+    assert pair.reader.ended_with == [None]
+    assert pair.transport.is_closing()
+
+
+async def test_writing_to_a_peer_that_is_gone_ends_the_connection_once_and_raises_nothing(pair: Pair) -> None:
+    pair.peer.close()
+    for _ in range(3):
+        pair.transport.write(b"hello")
+    assert pair.reader.ended_with == []  # not in the midst of the writer's own call
+    await pair.ended()
+    pair.transport.write(b"hello")
+    await asyncio.sleep(0.02)
+    assert len(pair.reader.ended_with) == 1
+    assert isinstance(pair.reader.ended_with[0], BrokenPipeError)
+
+
+async def test_a_peer_that_goes_while_much_is_unwritten_ends_the_connection(pair: Pair) -> None:
+    for part in numbered(500):
+        pair.transport.write(part)
+    pair.peer.close()
+    await pair.ended()
+    assert isinstance(pair.reader.ended_with[0], BrokenPipeError | ConnectionResetError)
+    assert pair.transport.get_write_buffer_size() == 0
+
+
+async def test_abort_ends_at_once_and_leaves_the_rest_unwritten(pair: Pair) -> None:
+    parts = list(numbered(2000))
+    for part in parts:
+        pair.transport.write(part)
+    pair.transport.abort()
+    heard = await pair.read_all()
+    assert len(heard) < len(b"".join(parts))
+    assert b"".join(parts).startswith(heard)
+
+
+async def test_what_the_reader_holds_is_given_back_at_the_end_without_the_collector(pair: Pair) -> None:
+    reader = weakref.ref(pair.reader)
+    gc.disable()
+    try:
+        pair.transport.abort()
+        await pair.ended()
+        pair.reader = Reader()
+        await eventually(lambda: reader() is None, "the reader is gone")
+    finally:
+        gc.enable()
+    pair.reader.ended_with.append(None)  # for the fixture
+
+
+async def test_nothing_that_is_written_is_changed_by_a_close_that_comes_twice(pair: Pair) -> None:
+    pair.transport.write(b"last words")
+    pair.transport.close()
+    pair.transport.close()
+    assert await pair.read_all() == b"last words"
+    await pair.ended()
+    assert pair.reader.ended_with == [None]
