@@ -105,9 +105,7 @@ class SocketTransport:
             except OSError as error:
                 self._end(error)
                 return
-            if sent == len(data):
-                return
-            if self._closing:
+            if sent == len(data) or self._ended:
                 return
             self._backlog = deque((memoryview(data)[sent:],))
             self._backlog_bytes = len(data) - sent

@@ -304,13 +304,20 @@ class WebSocketProtocol(WSProtocol):  # type: ignore[misc] # picows ships no stu
         picows parses a request head too. It gets a short one, made of what was checked before, so its own limits on
         size and spelling do not matter.
         """
-        transport = SocketTransport(asyncio.get_running_loop(), http.get_extra_info("socket").dup(), self)
-        self.connection_made(transport)
-        selected = f"{_SUBPROTOCOL}: {subprotocol}\r\n" if subprotocol is not None else ""
-        self._feed(
-            "GET / HTTP/1.1\r\nHost: gateway\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{selected}\r\n".encode("latin-1")
-        )
+        connected = http.get_extra_info("socket").dup()
+        transport = SocketTransport(asyncio.get_running_loop(), connected, self)
+        try:
+            self.connection_made(transport)
+            selected = f"{_SUBPROTOCOL}: {subprotocol}\r\n" if subprotocol is not None else ""
+            self._feed(
+                "GET / HTTP/1.1\r\nHost: gateway\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{selected}\r\n".encode("latin-1")
+            )
+        except Exception:
+            # The caller ends `http`; this socket is another one. picows must not hear of the end of what never began.
+            self._socket.abort()
+            connected.close()
+            raise
         http.close()
         transport.resume_reading()
 

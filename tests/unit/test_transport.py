@@ -4,11 +4,14 @@ import asyncio
 import gc
 import socket
 import weakref
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
 
 from gateway.transport import HIGH_WATER_BYTES, LOW_WATER_BYTES, SocketTransport
+from gateway.websocket import FrameLimits, WebSocketProtocol
+from tests.support.echo import Echo
 from tests.support.waiting import eventually
 
 BUFFER_BYTES = 512
@@ -198,3 +201,29 @@ async def test_nothing_that_is_written_is_changed_by_a_close_that_comes_twice(pa
     assert await pair.read_all() == b"last words"
     await pair.ended()
     assert pair.reader.ended_with == [None]
+
+
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        peer = socket.create_connection(server.getsockname())
+        return server.accept()[0], peer
+
+
+@pytest.mark.parametrize("pair_of", [socket.socketpair, tcp_pair], ids=["before", "midway"])
+async def test_an_upgrade_that_fails_leaves_no_socket_behind(
+    monkeypatch: pytest.MonkeyPatch, pair_of: Callable[[], tuple[socket.socket, socket.socket]]
+) -> None:
+    """Before: picows refuses sockets that are not TCP's."""
+
+    def fails(_protocol: WebSocketProtocol, _head: bytes) -> None:
+        raise OSError("on our side")
+
+    monkeypatch.setattr(WebSocketProtocol, "_feed", fails)
+    connected, peer = pair_of()
+    protocol = WebSocketProtocol(Echo(), FrameLimits(1024, 1024, 1024, 1.0), SimpleNamespace(connections=set()))
+    with connected, peer:
+        with pytest.raises(OSError, match=r"not supported|on our side"):
+            protocol.take_over(SimpleNamespace(get_extra_info=lambda _name: connected), "key", None)
+        connected.close()  # as the HTTP protocol does, which is left with its own
+        peer.settimeout(5)
+        assert peer.recv(1) == b""
