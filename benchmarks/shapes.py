@@ -11,7 +11,9 @@ from benchmarks.servers import Running, Server
 P99_BOUND_US = 100_000
 _DELIVERED_SHARE = 0.97
 """Of what was due within the window; the rest is on its way, or the server has fallen behind."""
-_LADDER_STEP, _FINEST_STEP = 1.3, 1.1
+_LADDER_STEP = 1.3
+_TRIES = 2
+"""Of a step before it counts as too high: one disturbance of the machine must not end the climb."""
 
 Row = dict[str, Any]
 
@@ -95,33 +97,24 @@ GROWTH = [Traffic(f"study rooms ×{factor}, 5 Hz", 100 * factor, 8, 8, 5) for fa
 def climb(
     step: Callable[[float], Traffic], first: float, measure: Callable[[Traffic], Row], *, conflates: bool
 ) -> Iterator[Row]:
-    """Measure steps, each 1.3 times the one before, while the server keeps up, and then between the last two.
+    """Measure steps, each 1.3 times the one before, while the server keeps up, and then between the last two."""
 
-    A step counts as too high when it was so twice: one disturbance of the machine must not end the climb.
-    """
-    kept_size, factor, narrowing = first / _LADDER_STEP, _LADDER_STEP, False
-    while factor > _FINEST_STEP:
-        size = kept_size * factor
-        row = _kept_up_in(2, step(size), measure, conflates=conflates)
-        if row is not None:
-            yield {**row, "size": size}
-            kept_size = size
-        narrowing = narrowing or row is None
-        if kept_size < first:
-            return
-        if narrowing:
-            factor = sqrt(factor)
+    def kept_up_at(size: float) -> Row | None:
+        for _ in range(_TRIES):
+            try:
+                row = measure(step(size))
+            except Failed:
+                continue
+            if kept_up(row, conflates=conflates):
+                return {**row, "size": size}
+        return None
 
-
-def _kept_up_in(tries: int, traffic: Traffic, measure: Callable[[Traffic], Row], *, conflates: bool) -> Row | None:
-    for _ in range(tries):
-        try:
-            row = measure(traffic)
-        except Failed:
-            continue
-        if kept_up(row, conflates=conflates):
-            return row
-    return None
+    size = first
+    while (row := kept_up_at(size)) is not None:
+        yield row
+        size *= _LADDER_STEP
+    if size > first and (row := kept_up_at(size / sqrt(_LADDER_STEP))) is not None:
+        yield row
 
 
 def big_room_at(rate: float) -> Traffic:
