@@ -251,8 +251,7 @@ async def test_a_gateway_that_does_not_look_for_missing_chat_is_caught(tmp_path:
 
 
 @pytest.mark.timeout(180)
-async def test_a_gateway_that_does_not_announce_its_members_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("tests.faults.rounds.REST_SECONDS", 5.0)  # it never comes to rest
+async def test_a_gateway_that_does_not_announce_its_members_is_caught(tmp_path: Path):
     with running_system(tmp_path, [sys.executable, str(WITHOUT_ANNOUNCEMENT), "gateway"]) as system:
         await system.wait_healthy()
         actors = crowd(system, 1, Crowd(steady=6, mortal=0, busy=6, second_tabs=0, rooms=2))
