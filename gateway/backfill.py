@@ -277,7 +277,8 @@ class Backfill:
         behind: list[tuple[Room, int]] = []
         for hosted in by_shard.values():
             lasts = await self._stream.lasts(room.id for room in hosted)
-            behind += [(room, lasts[room.id]) for room in hosted if not room.history.passed(lasts.get(room.id, 0))]
+            stored = [(room, lasts.get(room.id, 0)) for room in hosted]
+            behind += [(room, last) for room, last in stored if not room.history.passed(last)]
         if behind:
             await asyncio.sleep(_IN_FLIGHT_SECONDS)
         for room, last in behind:

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import nats
@@ -65,6 +65,8 @@ class Site:
     nats: NatsServer
     gateway: ServiceProcess
     others: list[ServiceProcess]
+    _read: dict[str, int] = field(default_factory=dict)
+    """How much of each process's log has been looked at."""
 
     @property
     def target(self) -> Target:
@@ -98,10 +100,14 @@ class Site:
         ]
 
     def complaints(self) -> list[str]:
-        """Of all processes: that one has ended, and what was logged as an error."""
+        """Of all processes: that one has ended, and what was logged as an error since this was last asked."""
         processes = [self.gateway, *self.others]
         ended = [f"{process.name} ended" for process in (self.nats, *processes) if not process.running]
-        lines = [line for process in processes for line in process.output().splitlines()]
+        lines: list[str] = []
+        for process in processes:
+            logged = process.output().split("\n")[:-1]
+            lines += logged[self._read.get(process.name, 0) :]
+            self._read[process.name] = len(logged)
         return ended + [line for line in lines if "Traceback" in line or _level(line) in {"error", "critical"}]
 
 

@@ -1,0 +1,68 @@
+"""Making sure that a room has heard all of its chat, while it is only being put right."""
+
+import asyncio
+from contextlib import suppress
+from uuid import uuid4
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from gateway import backfill
+from gateway.backfill import Backfill
+from gateway.chat_stream import ChatStream
+from gateway.fanout import Recipient
+from gateway.history import History, Stored
+from gateway.metrics import GatewayMetrics
+from gateway.room import Room
+from gateway.rooms import Rooms
+from gateway.wheel import Wheel
+from services.bus import Bus
+from services.provisioner.streams import ensure, specifications
+from services.settings import StorageSettings
+from services.tasks import Tasks
+from shared.ids import GatewayId, RoomId
+from shared.presence import Place
+from tests.support.waiting import eventually
+
+
+class Surroundings:
+    gateway_id = GatewayId("test")
+    history_kept = 10
+    chat_is_sure = True
+
+    def newest(self, history: History) -> list[Stored]:
+        return history.newest(self.history_kept)
+
+    def epoch(self, presence_epoch: str) -> str:
+        return presence_epoch
+
+    def connection_is_missing(self, recipient: Recipient) -> None:
+        """Nobody is in these rooms."""
+
+    def connection_is_present(self, place: Place) -> None:
+        """Nobody is in these rooms."""
+
+    def chat_is_missing(self, room: Room) -> None:
+        """Nothing is said in these rooms."""
+
+    def chat_is_deleted(self, room: Room, sequence: int) -> None:
+        """Nothing is said in these rooms."""
+
+
+async def test_a_room_where_nothing_was_said_is_compared_while_it_has_no_position_yet(
+    bus: Bus, tasks: Tasks, storage: StorageSettings, monkeypatch: pytest.MonkeyPatch
+):
+    await ensure(bus, specifications(storage))
+    stream = ChatStream(bus)
+    await stream.start()
+    metrics = GatewayMetrics(CollectorRegistry())
+    rooms = Rooms(bus, Wheel(0.05), metrics, Surroundings())
+    comparing = Backfill(rooms, stream, tasks, metrics, at_most=10)
+    monkeypatch.setattr(backfill, "_COMPARE_SECONDS", 0.0)
+    async with rooms.hold(RoomId(str(uuid4()))) as room:
+        running = asyncio.ensure_future(comparing.run())
+        await eventually(lambda: running.done() or room.history.position is not None, "the room has a position")
+        assert not running.done()
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
