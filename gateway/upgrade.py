@@ -10,9 +10,9 @@ from base64 import b64decode
 from binascii import Error as Base64Error
 from dataclasses import dataclass, field
 from typing import Any, Protocol
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
-from httptools import parse_url
+from httptools import HttpParserInvalidURLError, parse_url
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from gateway.credentials import SUBPROTOCOL, combined, offered_subprotocols
@@ -213,11 +213,12 @@ class HttpProtocol(HttpToolsProtocol):
         if self._answering or self.transport.get_write_buffer_size() > 0:
             return Refused(400, ErrorCode.BAD_HANDSHAKE, "an upgrade must wait for the answers to earlier requests")
         try:
-            target = urlsplit(self.url.decode("latin-1"))
-            query = dict(parse_qsl(target.query, keep_blank_values=True))
-        except ValueError:
+            # Not `urlsplit`: it remembers the last 128 that it was given, with their tokens.
+            target = parse_url(self.url)
+            query = dict(parse_qsl((target.query or b"").decode("ascii"), keep_blank_values=True))
+        except (HttpParserInvalidURLError, ValueError):
             return Refused(400, ErrorCode.BAD_HANDSHAKE, "the request target cannot be read")
-        return self._edge.admit(Handshake(target.path, headers, self._peer, query))
+        return self._edge.admit(Handshake((target.path or b"").decode("ascii"), headers, self._peer, query))
 
     def _count_head(self, size: int) -> None:
         self._head_bytes += size

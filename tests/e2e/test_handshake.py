@@ -101,6 +101,21 @@ async def test_a_head_that_comes_in_small_pieces_is_welcome(stack: EmbeddedStack
     assert b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in answer  # RFC 6455 section 1.3
 
 
+async def test_a_whole_url_as_target_is_welcome(stack: EmbeddedStack):
+    """RFC 9112 section 3.2.2, for proxies that send it."""
+    host, port = stack.gateways[0].removeprefix("ws://").removesuffix("/ws").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(
+        b"GET http://localhost/ws?username=Ada HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+        b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+    writer.close()
+    await writer.wait_closed()
+
+    assert answer.startswith(b"HTTP/1.1 101 ")
+
+
 async def test_a_socket_that_sends_nothing_or_half_a_head_is_ended(strict: ServiceProcess):
     for beginning in (b"", b"GET /ws HTTP/1.1\r\nHost: localhost\r\nX-Slow: "):
         assert await read_response(beginning, strict.url) == b""
@@ -126,7 +141,7 @@ async def test_a_socket_that_sends_nothing_or_half_a_head_is_ended(strict: Servi
         (b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", b"426", b"upgrade_required"),
         (b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", b"404", b"not_found"),
         (b"nonsense\r\n\r\n", b"400", b"Invalid"),
-        (b"GET //[ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        (b"GET http://[ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
          b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", b"400", b"bad_handshake"),
     ],
     ids=["old version", "bad key", "another path", "another origin", "no upgrade", "no such page", "not HTTP",
