@@ -125,7 +125,10 @@ class Backfill:
         if position is None:
             await self._begin(room)
             return
+        stream = self._stream.terms.created
         target = max(await self._stream.last(room.id) or 0, room.history.awaited)
+        if self._stream.terms.created != stream:
+            return  # what was found is of either stream; the room is to be put right again anyway
         if target <= position:
             room.take_missed([], position)
             return
@@ -137,31 +140,34 @@ class Backfill:
             room.forget_chat()
             await self._begin(room)
             return
-        if room.history.position is not None:  # else the stream was replaced meanwhile
+        if self._stream.terms.created == stream:
             taken = room.take_missed(missed, target)
             if taken:
                 self._metrics.backfill_messages.observe(taken)
 
     async def _begin(self, room: Room) -> None:
         """Raises BusError."""
+        stream = self._stream.terms.created
         if room in self._replaced and await self._begin_from_the_start(room):
             return
-        newest = await self._newest(room)
-        if newest:
-            room.begin_chat(newest[0].sequence - 1, newest)
-            return
-        # A position in an empty room is one of the whole stream, as of before it was found empty.
-        empty_up_to = (await self._stream.learn()).last
-        newest = await self._newest(room)
-        room.begin_chat(newest[0].sequence - 1 if newest else empty_up_to, newest)
+        newest, empty_up_to = await self._newest(room), 0
+        if not newest:
+            # A position in an empty room is one of the whole stream, as of before it was found empty.
+            empty_up_to = (await self._stream.learn()).last
+            newest = await self._newest(room)
+        if self._stream.terms.created == stream:
+            room.begin_chat(newest[0].sequence - 1 if newest else empty_up_to, newest)
 
     async def _begin_from_the_start(self, room: Room) -> bool:
         """False when that is too much, or nothing. Raises BusError."""
+        stream = self._stream.terms.created
         try:
             last = await self._stream.last(room.id)
             everything = await self._stream.behind(room.id, 0, up_to=last or 0, at_most=self._at_most)
         except Trimmed:
             everything = []
+        if self._stream.terms.created != stream:
+            return True
         self._replaced.discard(room)
         if everything:
             room.begin_chat(0, everything)
@@ -181,8 +187,11 @@ class Backfill:
             return True
         # Nothing of the room may lie between: a position in an empty room is one of the whole stream.
         empty_up_to = (await self._stream.learn()).last
+        stream = self._stream.terms.created
         last = await self._stream.last(room.id)
         position = room.history.position
+        if self._stream.terms.created != stream:
+            return False
         if position is not None and (last or 0) <= position and sequence <= empty_up_to:
             room.take_missed([], empty_up_to)
         return room.history.passed(sequence)
@@ -200,6 +209,10 @@ class Backfill:
         for room in self._rooms:
             room.forget_chat()
             self.catch_up(room)
+        lost, self._acknowledged = self._acknowledged, defaultdict(list)
+        for messages in lost.values():
+            for message in messages:
+                message.unknown()
 
     def acknowledged(self, room_id: RoomId, sequence: int, unknown: Callable[[], None]) -> None:
         """A message was stored: it should be heard soon. `unknown` is called when members are not told of it."""
@@ -220,13 +233,14 @@ class Backfill:
                     await self._doubtful.wait()
             except TimeoutError:
                 pass
+            compare = time.monotonic() >= compare_at
             try:
                 async with asyncio.timeout(_ANSWER_SECONDS):
-                    await self._tick(compare=time.monotonic() >= compare_at)
+                    await self._tick(compare=compare)
             except (BusError, TimeoutError) as error:
                 log.info("chat not compared", error=str(error) or "no answer in time")
                 await asyncio.sleep(_RETRY_SECONDS)
-            if time.monotonic() >= compare_at:
+            if compare:
                 compare_at = time.monotonic() + _jittered(_COMPARE_SECONDS)
 
     async def _tick(self, *, compare: bool) -> None:

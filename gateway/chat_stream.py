@@ -9,6 +9,7 @@ import json
 from base64 import b64decode
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -87,7 +88,9 @@ class ChatStream:
         self.terms = Terms("", 0, 0, 0, 0, 0)
         """As last learned."""
         self._sure = asyncio.Event()
-        self._learning: asyncio.Task[Terms] | None = None
+        self._learning: asyncio.Future[Terms] | None = None
+        """The question under way, shared by all who want to know."""
+        self._asking: set[asyncio.Task[dict[str, Any]]] = set()
 
     def on_replaced(self, callback: Callable[[], None]) -> None:
         """To be called when the stream turns out to be another one than before."""
@@ -107,8 +110,11 @@ class ChatStream:
                 return
 
     def doubt(self) -> None:
-        """NATS is away: it may come back with another stream."""
+        """NATS is away: it may come back with another stream, and does not answer what it was asked before."""
         self._sure.clear()
+        learning, self._learning = self._learning, None
+        if learning is not None:
+            learning.set_exception(BusUnavailable("NATS has gone away"))
 
     @property
     def sure(self) -> bool:
@@ -122,16 +128,28 @@ class ChatStream:
     async def learn(self) -> Terms:
         """The terms as they are now, asked once for all who want to know. Raises BusError."""
         if self._learning is None:
-            self._learning = asyncio.create_task(self._ask_terms(), name="chat terms")
+            learning = self._learning = asyncio.get_running_loop().create_future()
             # Whoever asked may have given up; then nobody else looks at how it ended.
-            self._learning.add_done_callback(lambda task: task.cancelled() or task.exception())
+            learning.add_done_callback(lambda done: done.cancelled() or done.exception())
+            task = asyncio.create_task(self._bus.api(f"STREAM.INFO.{subjects.CHAT_STREAM}"), name="chat terms")
+            self._asking.add(task)
+            task.add_done_callback(partial(self._answered, learning))
         return await asyncio.shield(self._learning)
 
-    async def _ask_terms(self) -> Terms:
-        try:
-            info = await self._bus.api(f"STREAM.INFO.{subjects.CHAT_STREAM}")
-        finally:
-            self._learning = None
+    def _answered(self, learning: "asyncio.Future[Terms]", task: "asyncio.Task[dict[str, Any]]") -> None:
+        self._asking.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if self._learning is not learning:
+            return
+        self._learning = None
+        if task.cancelled():
+            learning.cancel()
+        elif error is not None:
+            learning.set_exception(error)
+        else:
+            learning.set_result(self._take(task.result()))
+
+    def _take(self, info: dict[str, Any]) -> Terms:
         config, state = info["config"], info["state"]
         before, self.terms = (
             self.terms,

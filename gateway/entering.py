@@ -44,7 +44,7 @@ class Entering:
         """
         with_roster = not room.consistent
         barrier = _BARRIER_SECONDS
-        first: int | None = None
+        first, first_epoch = 0, ""
         told = 0
         while True:
             elsewhere = room.roster_under_way if with_roster else None
@@ -53,12 +53,13 @@ class Entering:
             )
             told += differences
             if reply.epoch != room.epoch:
-                first, with_roster = None, True
+                with_roster = True
                 if elsewhere is not None:
                     await asyncio.wait([elsewhere])
                 if reply.epoch != room.epoch:
                     continue
-            first = first or reply.sequence
+            if reply.epoch != first_epoch:
+                first, first_epoch = reply.sequence, reply.epoch
             try:
                 async with asyncio.timeout(barrier):
                     await room.heard(first)

@@ -292,9 +292,11 @@ class Room:
             return
         still_waiting = []
         for sequence, future in self._waiting:
+            if future.done():  # whoever waited has given up
+                continue
             if sequence > self._hearing.last:
                 still_waiting.append((sequence, future))
-            elif not future.done():
+            else:
                 future.set_result(None)
         self._waiting = still_waiting
 

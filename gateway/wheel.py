@@ -93,15 +93,30 @@ class Wheel:
                 # One that joined the turn of another gateway since it asked may have asked anew.
                 if NEVER < room.turn_at <= position:
                     self._turn(room, now)
+                elif self._is_for_later(room.turn_at, position):
+                    self._put(self._turning, room, position)
             for room in delivering:
                 # One that has had its answers has delivered, and may have asked anew.
                 if NEVER < room.deliver_at <= position:
                     room.deliver_at = NEVER
                     room.deliver()
+                elif self._is_for_later(room.deliver_at, position):
+                    self._put(self._delivering, room, position)
         self._position = reached
         self._armed = self._count > 0
         if self._armed:
             self._schedule()
+
+    @staticmethod
+    def _is_for_later(at: int, position: int) -> bool:
+        """Its slot is another round of the ring away: it asked while we were late, and is here for the first time."""
+        return at > position and at % _RING == position % _RING
+
+    def _put(self, ring: list[list[Turning]], room: Turning, position: int) -> None:
+        slot = ring[position % _RING]
+        if all(room is not other for other in slot):
+            slot.append(room)
+            self._count += 1
 
     def _take(self, ring: list[list[Turning]], position: int) -> list[Turning]:
         rooms, ring[position % _RING] = ring[position % _RING], []

@@ -8,6 +8,7 @@ import nats.aio.client
 import nats.errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
+from nats.protocol.command import unsub_cmd
 
 Handler = Callable[[Msg], None]
 
@@ -46,6 +47,10 @@ class NatsClient(nats.aio.client.Client):
     def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
         self._handlers.pop(sid, None)
         super()._remove_sub(sid, max_msgs)
+        if self.is_reconnecting:
+            # Its subscription may wait here for the next server, which nats-py would never ask to end it again.
+            self._pending.append(unsub_cmd(sid, 0))
+            self._pending_data_size += len(self._pending[-1])
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         handler = self._handlers.get(sid)

@@ -20,6 +20,7 @@ from services.bus import Bus
 from services.provisioner.streams import ensure, specifications
 from services.settings import StorageSettings
 from services.tasks import Tasks
+from shared import subjects
 from shared.ids import GatewayId, RoomId
 from shared.presence import Place
 from tests.support.waiting import eventually
@@ -47,6 +48,56 @@ class Surroundings:
 
     def chat_is_deleted(self, room: Room, sequence: int) -> None:
         """Nothing is said in these rooms."""
+
+
+class ReplacedMeanwhile(ChatStream):
+    """Another stream takes the place of this one while the last message of a room is asked for, once."""
+
+    def __init__(self, bus: Bus, storage: StorageSettings) -> None:
+        super().__init__(bus)
+        self._storage_bus = bus
+        self._storage = storage
+        self.about_to_be = False
+
+    async def last(self, room: RoomId) -> int | None:
+        if self.about_to_be:
+            self.about_to_be = False
+            await self._storage_bus.api(f"STREAM.DELETE.{subjects.CHAT_STREAM}")
+            await ensure(self._storage_bus, specifications(self._storage))
+            await self.learn()
+        return await super().last(room)
+
+
+async def say(bus: Bus, room: RoomId, count: int) -> int:
+    """How many messages are in the stream then."""
+    for _ in range(count):
+        stored = await bus.store(subjects.chat(room), b'{"type":"Chat"', {}, timeout_seconds=5)
+    return stored.sequence
+
+
+async def test_a_room_takes_no_position_of_a_stream_that_is_not_there_any_more(
+    bus: Bus, tasks: Tasks, storage: StorageSettings
+):
+    await ensure(bus, specifications(storage))
+    stream = ReplacedMeanwhile(bus, storage)
+    await stream.start()
+    metrics = GatewayMetrics(CollectorRegistry())
+    rooms = Rooms(bus, Wheel(0.05), metrics, Surroundings())
+    filling = Backfill(rooms, stream, tasks, metrics, at_most=100)
+    stream.on_replaced(filling.replaced)
+    unknown: list[int] = []
+    async with rooms.hold(RoomId(str(uuid4()))) as room:
+        before = await say(bus, room.id, 30)
+        await filling.catch_up(room)
+        assert room.history.position == before
+        filling.acknowledged(room.id, before + 1, lambda: unknown.append(before + 1))
+        stream.about_to_be = True
+        await filling.catch_up(room)
+        after = await say(bus, room.id, 2)
+        await filling.catch_up(room)
+        assert after < before
+        assert room.history.position == after
+    assert unknown == [before + 1]
 
 
 async def test_a_room_where_nothing_was_said_is_compared_while_it_has_no_position_yet(

@@ -189,6 +189,28 @@ async def test_a_frozen_server_with_a_full_socket_is_left_for_another_and_nothin
     assert took < 5
 
 
+async def test_who_gives_up_a_subscription_while_nats_is_away_has_none_when_it_is_back(tmp_path: Path):
+    outage = Outage(tmp_path)
+    outage.begin()
+    bus = await outage.bus()
+    outage.server.stop()
+    await eventually(lambda: not bus.connected, "the loss is noticed")
+    for _ in range(3):
+        subscription = await bus.subscribe("given.up", lambda _: None)
+        await subscription.unsubscribe()
+    await bus.subscribe("kept", lambda _: None)
+    outage.begin()
+    await eventually(lambda: bus.connected, "NATS is back")
+    await bus.flush()
+    details = outage.server.monitor("connz?subs=1")["connections"]
+    await bus.close()
+    outage.server.stop()
+
+    subjects = [subject for connection in details for subject in connection.get("subscriptions_list", [])]
+    assert "kept" in subjects
+    assert "given.up" not in subjects
+
+
 async def test_requests_while_nats_is_away_are_refused_and_leave_nothing_behind(tmp_path: Path):
     outage = Outage(tmp_path)
     outage.begin()

@@ -4,6 +4,8 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
+import pytest
+
 from gateway.wheel import NEVER, Wheel
 from tests.support.waiting import eventually
 
@@ -116,6 +118,20 @@ async def test_a_room_that_has_delivered_by_itself_is_not_asked_to_once_more():
     wheel.ask_delivery(other)
     await other.next()
     assert not room.deliveries
+
+
+@pytest.mark.parametrize("held_up_ticks", [0.8, 1.1, 1.4, 2.0, 3.0])
+async def test_who_asks_after_the_loop_was_held_up_and_before_the_wheel_turns_is_not_forgotten(held_up_ticks: float):
+    wheel = Wheel(TICK_SECONDS)
+    room, later = await busy(wheel), Room()
+    wheel.ask(room)
+    time.sleep(held_up_ticks * TICK_SECONDS)  # noqa: ASYNC251 - the loop is held up on purpose
+    wheel.join(room)
+    wheel.ask(room)
+    wheel.ask_delivery(later)
+    await eventually(lambda: room.turn_at == NEVER, "it had its turn")
+    await eventually(lambda: later.deliveries, "it was delivered")
+    assert len(room.turns) == 3
 
 
 async def test_nobody_is_forgotten_when_the_loop_is_later_than_the_wheel_is_long():
