@@ -7,6 +7,7 @@ import jwt
 from gateway.credentials import Unauthorized
 from gateway.key_ring import PUBLIC_KEY_ALGORITHMS, KeyRing
 from gateway.settings import GatewaySettings
+from shared.messages import TOKEN_MAX_CHARS
 
 _SYMMETRIC = "HS256"
 _REASON_MAX_CHARS = 200
@@ -29,6 +30,9 @@ class Tokens:
         A token for another audience is not for us, and one that has an audience where none is set is neither (RFC 7519
         section 4.1.3).
         """
+        if len(token) > TOKEN_MAX_CHARS:
+            # Taking it apart costs time before anything of it is checked.
+            raise Unauthorized(f"the access token is longer than {TOKEN_MAX_CHARS} characters")
         try:
             header = jwt.get_unverified_header(token)
             algorithm = header.get("alg")

@@ -106,6 +106,7 @@ WELCOME = {
 }
 
 REFUSED = {
+    "longer than a token may be": sealed(filling="x" * 8192),
     # who it is for, and when
     "expired": signed(RSA, "RS256", exp=in_seconds(-60)),
     "not yet valid": signed(RSA, "RS256", nbf=in_seconds(DAY)),
