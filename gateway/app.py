@@ -66,7 +66,8 @@ def build_app(*, with_page: bool, routers: Iterable[APIRouter]) -> FastAPI:
     @app.exception_handler(StarletteHTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
         headers = {"Allow": _methods(request)} if error.status_code == _METHOD_NOT_ALLOWED else {}
-        return _error(error.status_code, ErrorCode.NOT_FOUND, str(error.detail), **headers)
+        code = ErrorCode.INVALID_REQUEST if error.status_code == _BAD_REQUEST else ErrorCode.NOT_FOUND
+        return _error(error.status_code, code, str(error.detail), **headers)
 
     @app.exception_handler(HttpRefusal)
     async def refused_by_us(_request: Request, refusal: HttpRefusal) -> Response:

@@ -84,7 +84,7 @@ class Membership:
                     deadline = asyncio.get_running_loop().time() + self._join_deadline_seconds
                     async with asyncio.timeout_at(deadline):
                         await self._leaves.told(connection.id, room_id)
-                        if not connection.open:
+                        if not _is_staying(connection):
                             return
                         self._check_welcome(connection, room_id)
                         asked = True
@@ -95,7 +95,7 @@ class Membership:
                 async with asyncio.timeout_at(deadline):
                     resumption = await self._prepare(connection, room, join, deadline)
                 self._check_welcome(connection, room_id)
-                if connection.open:
+                if _is_staying(connection):
                     self._admit(connection, room, resumption)
                     result, entered = "joined", True
         except Barred:
@@ -117,7 +117,7 @@ class Membership:
         finally:
             if asked and not entered and connection.room is None:
                 # Whoever was there before keeps the place for the grace period, and may try again.
-                self._leaves.tell(connection.place(room_id), lost=result != "banned")
+                self._leaves.tell(connection.place(room_id), lost=result != "banned" and not connection.expelled)
                 connection.end_stay()
             self._metrics.join_duration.labels(result=result).observe(time.perf_counter() - began)
 
@@ -142,3 +142,8 @@ class Membership:
             self._rooms.stay(room)
         room.admit(connection, resumption)
         connection.joined(room)
+
+
+def _is_staying(connection: Connection) -> bool:
+    """It is open, and nobody has begun to close it."""
+    return connection.open and connection.closing_since is None

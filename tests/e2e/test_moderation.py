@@ -1,7 +1,9 @@
 """What a backend or a moderator orders holds on every gateway, for as long as it should."""
 
+import asyncio
 import json
 import os
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
@@ -11,6 +13,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.hostile.stranger import Stranger, Target, message, request
 from tests.support.backend import KEY, OLD_KEY, SETTINGS, Json, ask, handshake_refusal, token
 from tests.support.client import clients
 from tests.support.processes import EmbeddedStack, embedded_stack, running
@@ -111,6 +114,38 @@ async def test_who_is_disconnected_is_told_not_to_come_back_unasked_and_leaves_a
         assert (await other.expect("UserLeft"))["user_id"] == user
         assert (await ask(there, "POST", f"/users/{user}/disconnect")).status == 204
     assert await handshake_refusal(here, user) is None
+
+
+async def test_who_is_disconnected_while_a_join_is_under_way_does_not_stay_and_says_nothing(
+    moderated: EmbeddedStack, room: str
+):
+    gateway, user = moderated.gateways[0], str(uuid4())
+    replica = moderated.of("presence")[0]["pid"]
+
+    def joins() -> float:
+        metrics = http_get(f"{moderated.of('gateway')[0]['admin_url']}/metrics")[1]
+        counts = re.findall(r"^studyroom_gateway_join_duration_seconds_count\S* (\S+)$", metrics, re.MULTILINE)
+        return sum(map(float, counts))
+
+    async with clients(gateway) as (other,):
+        await other.join(room)
+        before = joins()
+        # One that does not answer the close either.
+        async with Stranger.upgraded(Target.of(gateway), path=f"/ws?access_token={token(user)}") as stranger:
+            os.kill(replica, signal.SIGSTOP)
+            try:
+                await stranger.send(message("JoinRoom", {"room_id": room}))
+                await stranger.send(message("Chat", {"content": "too late"}) + message("Ping"))
+                await stranger.expect("Pong")
+                assert (await ask(gateway, "POST", f"/users/{user}/disconnect")).status == 204
+            finally:
+                os.kill(replica, signal.SIGCONT)
+            await eventually(lambda: joins() > before, "the join has ended")
+            assert (await other.expect("UserLeft"))["user_id"] == user
+            await other.chat("still here")
+            await other.expect("Chat")
+            assert [said["payload"]["content"] for said in other.log if said["type"] == "Chat"] == ["still here"]
+            assert await members(gateway, room) == {other.user}
 
 
 async def test_a_ban_closes_and_refuses_on_every_gateway_and_after_a_restart_until_it_is_lifted(
@@ -300,6 +335,22 @@ async def test_a_ban_that_makes_no_sense_is_told_what_is_wrong(moderated: Embedd
     assert answer.refusal == (400, "invalid_request")
     assert about in answer.body["message"]
     assert (await ask(moderated.gateways[0], "PUT", "/bans/me", HOUR)).refusal == (400, "invalid_request")
+
+
+@pytest.mark.parametrize("body", [b'{"seconds": 5, "reason": "\xff"}', b"[" * 20_000, b"{", b""])
+async def test_a_body_that_is_no_json_is_told_so(moderated: EmbeddedStack, body: bytes):
+    host, port = moderated.gateways[0].removeprefix("ws://").removesuffix("/ws").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = request(
+        f"/api/v1/bans/{uuid4()}", f"Authorization: Bearer {KEY}", "Content-Type: application/json",
+        f"Content-Length: {len(body)}", "Connection: close", method="PUT",
+    )  # fmt: skip
+    writer.write(head + body)
+    answer = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    await writer.wait_closed()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "invalid_request"
 
 
 def test_the_description_has_every_request_and_what_it_needs(moderated: EmbeddedStack):

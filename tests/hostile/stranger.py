@@ -16,7 +16,7 @@ from tests.support.frames import frame_bytes
 TEXT, BINARY, CONTINUATION, CLOSE, PING = 1, 2, 0, 8, 9
 _DEADLINE_SECONDS = 15.0
 _HEAD = (
-    "GET {path} HTTP/1.1\r\nHost: a.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n"
 )
 
@@ -67,6 +67,10 @@ class Stranger:
     async def upgrade(self, *, path: str = "/ws", more: str = "") -> str:
         """The head of the answer. `more`: header lines."""
         await self.send(_HEAD.format(path=path, more=more).encode("latin-1"))
+        return await self.head()
+
+    async def head(self) -> str:
+        """Of an answer."""
         async with asyncio.timeout(_DEADLINE_SECONDS):
             return (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
 
@@ -84,6 +88,12 @@ class Stranger:
             async with asyncio.timeout(deadline_seconds):
                 while await self.send(data):
                     await asyncio.sleep(0)
+
+    @asynccontextmanager
+    async def sending(self, data: bytes) -> AsyncIterator[None]:
+        """Over and over again, for as long as the block goes on."""
+        async with _meanwhile(self.send_until_ended(data)):
+            yield
 
     async def flood(self, data: bytes) -> str:
         """Send over and over again, read meanwhile. How it ended."""
@@ -179,4 +189,4 @@ async def flooded(target: Target, flood: bytes, *, first: bytes = b"") -> Answer
 
 def request(path: str, *more: str, method: str = "GET") -> bytes:
     """The head of a request, with header lines; nothing is checked."""
-    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: a.example", *more, "", ""]).encode("latin-1")
+    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: localhost", *more, "", ""]).encode("latin-1")
