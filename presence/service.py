@@ -43,6 +43,7 @@ _REPLY_MAX_BYTES = 900_000
 """Well under NATS's default limit of one message, 1 MiB."""
 
 _RECALL_SECONDS = (0.0, 2.0)
+_RETRY_SECONDS = 0.2
 
 Reply = RosterReply | LeaveReply | CompareReply | RoomsReply
 Answer = Callable[[bytes], Awaitable[Reply]]
@@ -104,9 +105,20 @@ class Presence:
         ):
             await self._listen(kind, self._accept(answer), queue=subjects.PRESENCE_QUEUE)
         await self._listen(subjects.presence_cursors, self._take_cursors)
-        await self._bus.flush()
+        await self._subscribed()
         self._started = True
         self._recall()
+
+    async def _subscribed(self) -> None:
+        """Returns when NATS knows of all subscriptions."""
+        while True:
+            try:
+                await self._bus.flush()
+            except BusError as error:
+                log.info("waiting for NATS", error=str(error))
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                return
 
     async def _listen(self, kind: Callable[[int], str], handler: Handler, *, queue: str = "") -> None:
         for subject in subjects.of_shards(kind, self._store.shards):

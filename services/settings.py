@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, FilePath, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -68,7 +69,7 @@ class NatsSettings(Settings):
 
     url: CommaSeparated = Field(("nats://127.0.0.1:4222",), description="One or more servers, separated by commas.")
     user: str | None = Field(None, description="User name, with STUDYROOM_NATS_PASSWORD.")
-    password: SecretStr | None = Field(None, description="Password of that user.")
+    password: SecretStr | None = Field(None, validate_default=True, description="Password of that user.")
     tls_ca_file: FilePath | None = Field(
         None, description="Path of the CA certificates that servers must have theirs from; with it TLS is required."
     )
@@ -91,8 +92,15 @@ class NatsSettings(Settings):
         if not value:
             raise ValueError("at least one server is needed")
         for url in value:
-            if not url.startswith(("nats://", "tls://")):
-                raise ValueError("servers start with nats:// or tls://")
+            if not _is_server(url):
+                raise ValueError("servers are nats://host:port or tls://host:port; what is special in a URL is escaped")
+        return value
+
+    @field_validator("password")
+    @classmethod
+    def _user_and_password(cls, value: SecretStr | None, others: ValidationInfo) -> SecretStr | None:
+        if (value is None) != (others.data.get("user") is None):
+            raise ValueError("STUDYROOM_NATS_USER and STUDYROOM_NATS_PASSWORD go together")
         return value
 
     @field_validator("tls_key_file")
@@ -103,6 +111,19 @@ class NatsSettings(Settings):
         if value is not None and others.data.get("tls_ca_file") is None:
             raise ValueError("needs STUDYROOM_NATS_TLS_CA_FILE")
         return value
+
+
+def _is_server(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    return (
+        parts.scheme in {"nats", "tls"}
+        and bool(parts.hostname)
+        and parts.path + parts.query + parts.fragment in {"", "/"}
+    )
 
 
 class StorageSettings(Settings):

@@ -9,9 +9,11 @@ import random
 import secrets
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import IO
 from urllib.error import URLError
@@ -305,9 +307,26 @@ def free_ports(count: int) -> int:
     while True:
         first = random.choice(_PORTS)  # noqa: S311 - any will do
         ports = range(first, first + count)
-        if _handed_out.isdisjoint(ports) and all(map(_is_free, ports)):
+        if _handed_out.isdisjoint(ports) and all(_is_ours(port) and _is_free(port) for port in ports):
             _handed_out.update(ports)
             return first
+
+
+def _is_ours(port: int) -> bool:
+    """No other process of this user that looks for ports has taken it, and none will until this one ends."""
+    locks = _port_locks()
+    try:
+        fcntl.lockf(locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    return True
+
+
+@cache
+def _port_locks() -> int:
+    """A file of which each byte stands for a port. To be opened once: closing it gives back all locks."""
+    path = Path(tempfile.gettempdir()) / f"studyroom-ports-{os.getuid()}"
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
 def _is_free(port: int) -> bool:

@@ -23,7 +23,7 @@ def canonical_uuid(text: str) -> str:
     """
     if _SPELLING.fullmatch(text) is None:
         raise ValueError(f"not a UUID: {text[:64]!r}")
-    return str(UUID(text))
+    return str(UUID(text.lower()))
 
 
 _Canonical = (AfterValidator(canonical_uuid), WithJsonSchema({"type": "string", "format": "uuid"}))

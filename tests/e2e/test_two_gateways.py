@@ -229,6 +229,7 @@ async def test_a_roster_larger_than_a_message_of_nats_reaches_the_joiner(stack: 
     profile = Profile(username="Ann", avatar_url="https://" + "a" * 1990)
     users = {str(uuid4()) for _ in range(600)}
     async with connected(stack.nats_url) as bus, clients(stack.gateways[0], max_size=None) as (ann,):
+        turns = asyncio.Semaphore(32)
 
         async def join(user: str) -> None:
             request = JoinRequest(
@@ -236,7 +237,8 @@ async def test_a_roster_larger_than_a_message_of_nats_reaches_the_joiner(stack: 
                 gateway=new_gateway_id(), profile=profile, with_roster=False,
             )  # fmt: skip
             subject = subjects.presence_join(subjects.shard_of(RoomId(room)))
-            reply = RosterReply.decode((await bus.request(subject, request.encode(), timeout=5)).data)
+            async with turns:
+                reply = RosterReply.decode((await bus.request(subject, request.encode(), timeout=5)).data)
             assert reply.outcome is Outcome.OK
 
         await asyncio.gather(*(join(user) for user in users))

@@ -1,5 +1,6 @@
 """Asking presence and the streams directly, as a gateway would."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +15,7 @@ from services.settings import StorageSettings
 from shared import subjects
 from shared.chat import deleted_by
 from shared.ids import RoomId
-from shared.presence import RosterReply, RosterRequest
+from shared.presence import Outcome, RosterReply, RosterRequest
 from tests.support.chat import Stored
 
 ATTEMPTS = 30
@@ -39,12 +40,18 @@ async def roster(connection: Nats, room: str) -> RosterReply:
 
 
 async def users_in(connection: Nats, room: str) -> set[str]:
-    """As the first replica to answer says; one that is frozen is passed over."""
+    """As the first replica to answer says; one that is frozen, or has to read the bucket first, is passed over."""
     for _ in range(ATTEMPTS):
         try:
-            return {member.user for member in (await roster(connection, room)).members or []}
+            reply = await roster(connection, room)
         except nats.errors.TimeoutError:
             continue
+        except nats.errors.NoRespondersError:
+            await asyncio.sleep(ATTEMPT_SECONDS)
+            continue
+        if reply.outcome is Outcome.OK:
+            return {member.user for member in reply.members or []}
+        await asyncio.sleep(ATTEMPT_SECONDS)
     raise AssertionError("no replica of presence answers")
 
 

@@ -21,7 +21,15 @@ CANONICAL = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 @pytest.mark.parametrize(
     "spelling",
-    [ROOM, ROOM.upper(), ROOM.title(), f"{{{ROOM}}}", f"urn:uuid:{ROOM}", ROOM.replace("-", "")],
+    [
+        ROOM,
+        ROOM.upper(),
+        ROOM.title(),
+        f"{{{ROOM}}}",
+        f"urn:uuid:{ROOM}",
+        f"URN:UUID:{ROOM}".upper(),
+        ROOM.replace("-", ""),
+    ],
 )
 def test_every_spelling_of_a_uuid_becomes_the_canonical_one(spelling: str):
     assert canonical_uuid(spelling) == ROOM

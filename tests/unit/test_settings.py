@@ -116,9 +116,10 @@ def test_bad_settings_end_the_process_with_status_2(
     assert all(f"  {variable}: " in printed for variable in BAD)
 
 
-def test_a_secret_never_shows_in_an_error(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("url", ["http://user:hunter2@nats", "nats://user:hunter2/@nats:4222", "nats://u:hunter2#@n"])
+def test_a_secret_never_shows_in_an_error(monkeypatch: pytest.MonkeyPatch, url: str):
     monkeypatch.setenv("STUDYROOM_GATEWAY_JWT_SECRET", "hunter2")
-    monkeypatch.setenv("STUDYROOM_NATS_URL", "http://user:hunter2@nats")
+    monkeypatch.setenv("STUDYROOM_NATS_URL", url)
     with pytest.raises(BadSettings) as caught:
         load(CLASSES)
     chain = caught.value.__cause__, caught.value.__context__
@@ -127,6 +128,7 @@ def test_a_secret_never_shows_in_an_error(monkeypatch: pytest.MonkeyPatch):
 
 def test_a_secret_never_shows_when_settings_are_printed(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("STUDYROOM_GATEWAY_JWT_SECRET", "hunter2" * 6)
+    monkeypatch.setenv("STUDYROOM_NATS_USER", "ada")
     monkeypatch.setenv("STUDYROOM_NATS_PASSWORD", "hunter2")
     assert "hunter2" not in f"{load(CLASSES)!r}"
 
@@ -142,7 +144,32 @@ def test_an_address_of_keys_names_no_user(monkeypatch: pytest.MonkeyPatch, url: 
     assert list(problems()) == ["STUDYROOM_GATEWAY_JWKS_URL"]
 
 
-@pytest.mark.parametrize("url", [",", " , ", "nats://a,http://b"])
+@pytest.mark.parametrize("only", ["USER", "PASSWORD"])
+def test_a_user_of_nats_has_a_password_and_the_other_way_round(monkeypatch: pytest.MonkeyPatch, only: str):
+    monkeypatch.setenv(f"STUDYROOM_NATS_{only}", "ada")
+    assert list(problems()) == ["STUDYROOM_NATS_PASSWORD"]
+
+
+@pytest.mark.parametrize("url", ["nats://a,nats://b:4222/", "tls://ada:pass%2Fword@a:1", "nats://[::1]:4222"])
+def test_servers_are_named_by_host_and_port(monkeypatch: pytest.MonkeyPatch, url: str):
+    monkeypatch.setenv("STUDYROOM_NATS_URL", url)
+    assert len(NatsSettings().addresses) == len(url.split(","))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        ",",
+        " , ",
+        "nats://a,http://b",
+        "nats://",
+        "nats://:4222",
+        "nats://a:99999",
+        "nats://a:b",
+        "nats://a/b",
+        "nats://a?b",
+    ],
+)
 def test_every_server_must_be_one_of_nats(monkeypatch: pytest.MonkeyPatch, url: str):
     monkeypatch.setenv("STUDYROOM_NATS_URL", url)
     assert list(problems()) == ["STUDYROOM_NATS_URL"]
