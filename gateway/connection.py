@@ -68,6 +68,7 @@ class Connection:
         "_username",
         "active_beat",
         "address",
+        "expelled",
         "expires_at",
         "id",
         "lagging_since",
@@ -99,6 +100,7 @@ class Connection:
         self.expires_at = identity.expires_at
         """Unix seconds until which the token is good."""
         self.open = False
+        self.expelled = False
         self.room: Room | None = None
         """The room that delivers to this connection."""
         self._motion: Motion | None = None
@@ -108,7 +110,7 @@ class Connection:
         self._update_prefix = b""
         self._messages_left = hub.limits.messages_burst
         self._bytes_left = hub.limits.bytes_burst
-        self._excess: bytes | None = None
+        self._excess: str | None = None
         """The newest cursor that was more than the client may send; for the next refill."""
         self.silent_beats = 0
         """Heartbeats since anything was heard of the client."""
@@ -180,7 +182,7 @@ class Connection:
                 traffic.cursor_shortcuts += 1
                 self._motion.move_cursor(self.user, text_frame(update), time.time_ns() // 1000)
                 return
-        message = self._decode(payload)
+        message = self._decode(str(payload, "utf-8"))
         if message is not None:
             self._receive(message)
 
@@ -257,7 +259,7 @@ class Connection:
                 self._receive(message)
 
     def _received_too_much(self, payload: bytes) -> None:
-        """Of cursors only the newest matters; anything else is refused, and who does not stop is closed."""
+        """Of cursors only the newest matters; anything else is refused, floods closed. Raises UnicodeDecodeError."""
         limits = self._hub.limits
         self._hub.metrics.rate_limited.inc()
         if self._messages_left < -limits.messages_flood or self._bytes_left < -limits.bytes_flood:
@@ -265,19 +267,19 @@ class Connection:
         elif payload.startswith(_CURSOR_MOVE):
             if self._excess is not None:
                 self._traffic.conflated[Kind.CURSOR] += 1
-            self._excess = payload
+            self._excess = str(payload, "utf-8")
         else:
-            message = self._decode(payload)
+            message = self._decode(str(payload, "utf-8"))
             if message is not None:
                 self._refuse(ErrorCode.RATE_LIMITED, f"more than {limits}", message)
 
     # --- what the client says -----------------------------------------------------------------------------
 
-    def _decode(self, payload: bytes) -> ClientMessage | None:
+    def _decode(self, text: str) -> ClientMessage | None:
         """The message; None when the client was told what is wrong with it."""
         received = self._traffic.messages_received
         try:
-            message = decode_client_message(str(payload, "utf-8"))
+            message = decode_client_message(text)
         except InvalidMessage as invalid:
             received["invalid"] += 1
             self.send_error(invalid.code, str(invalid))
@@ -351,6 +353,7 @@ class Connection:
 
     def expel(self, code: CloseCode, reason: str) -> None:
         """Close the connection; the others are told at once, whatever the client does."""
+        self.expelled = True
         self._leave(lost=False)
         self.close(code, reason)
 

@@ -10,9 +10,12 @@ from gateway.connection import Connection
 from gateway.framing import PING_FRAME
 from gateway.metrics import GatewayMetrics
 from gateway.settings import GatewaySettings
-from gateway.upgrade import AwaitedRequests
+from gateway.sockets import AwaitedRequests, UnreadAnswers
+from services import logs
 from services.memory import Tide, give_back
 from shared.close_codes import CloseCode
+
+log = logs.get(__name__)
 
 SWEEP_SECONDS = 1.0
 _WORTH_GIVING_BACK = 1000
@@ -21,13 +24,14 @@ _WORTH_GIVING_BACK = 1000
 
 class Heartbeat:
     """Pings the silent, closes the dead, the slow, the idle and those whose token has expired, ends sockets that do not
-    finish closing or their request."""
+    finish closing or their request or to read its answer."""
 
     def __init__(
         self,
         settings: GatewaySettings,
         connections: Callable[[], Iterable[Connection]],
         awaited: AwaitedRequests,
+        unread: UnreadAnswers,
         metrics: GatewayMetrics,
     ) -> None:
         self._ping_beats = max(1, round(settings.ping_interval_seconds / SWEEP_SECONDS))
@@ -39,6 +43,7 @@ class Heartbeat:
         self._leeway_seconds = settings.jwt_leeway_seconds
         self._connections = connections
         self._awaited = awaited
+        self._unread = unread
         self._metrics = metrics
         self._tide = Tide(at_least=_WORTH_GIVING_BACK)
         self.beat = 0
@@ -48,11 +53,17 @@ class Heartbeat:
             await asyncio.sleep(SWEEP_SECONDS)
             self.beat += 1
             self._metrics.late_heads.inc(self._awaited.abort_late())
+            self._metrics.unread_answers.inc(self._unread.abort_late())
             now = time.monotonic()
             expired_by = time.time() - self._leeway_seconds
             connections = list(self._connections())
             for connection in connections:
-                self._check(connection, now, expired_by)
+                try:
+                    self._check(connection, now, expired_by)
+                except Exception:
+                    # The others must not miss their beat.
+                    log.exception("a connection could not be seen to")
+                    connection.close(CloseCode.INTERNAL_ERROR, "an error on our side")
             self._bound_unread([connection for connection in connections if connection.lagging])
             if self._tide.ebbed(len(connections)):
                 await asyncio.to_thread(give_back)

@@ -89,6 +89,11 @@ class GatewayMetrics:
             "Connections asked to go elsewhere since this gateway has far more than the others.",
             registry=registry,
         )
+        self.unread_answers = Counter(
+            "studyroom_gateway_unread_answers",
+            "Sockets ended since the client did not read the answer to a plain request.",
+            registry=registry,
+        )
         self.late_heads = Counter(
             "studyroom_gateway_late_request_heads",
             "Sockets ended since no complete request head came, or not the body that it announced.",

@@ -41,8 +41,9 @@ from gateway.room import Room
 from gateway.rooms import Rooms
 from gateway.settings import GatewaySettings
 from gateway.shedding import Shedding
+from gateway.sockets import AwaitedRequests, UnreadAnswers
 from gateway.under_way import UnderWay
-from gateway.upgrade import AwaitedRequests, Handshake, HttpProtocol, Refused
+from gateway.upgrade import Handshake, HttpProtocol, Refused
 from gateway.websocket import FrameLimits, WebSocketProtocol, use_fast_transports
 from gateway.wheel import Wheel
 from services import logs
@@ -62,6 +63,8 @@ log = logs.get(__name__)
 _DIGEST_SECONDS = 1.0
 _STREAM_RETRY_SECONDS = 0.1
 _STOP_GRACE_SECONDS = 1.0
+_ANSWER_READ_SECONDS = 60.0
+"""In which a client has to have read the answer to a plain request; the largest has 3 MB."""
 _HISTORY_KEPT_MIN = 64
 """A resume that is being read must reach what is remembered, however busy the room is."""
 
@@ -142,7 +145,8 @@ class Gateway:
             renew_lease=self._lease.renew,
         )
         self._awaited = AwaitedRequests(own.handshake_seconds)
-        self._heartbeat = Heartbeat(own, self._connections.values, self._awaited, self.metrics)
+        self._unread = UnreadAnswers(_ANSWER_READ_SECONDS, max_bytes=own.write_buffers_max_bytes)
+        self._heartbeat = Heartbeat(own, self._connections.values, self._awaited, self._unread, self.metrics)
         self._pace = Pace(own.turn_ms / 1000, lambda: self.metrics.traffic.received)
         self._drain = Drain(own, lambda: list(self._connections.values()))
         self._crowd = Crowd()
@@ -197,7 +201,7 @@ class Gateway:
                 ),
             ),
             listener,
-            http=functools.partial(HttpProtocol, self, limits, self._awaited),
+            http=functools.partial(HttpProtocol, self, limits, self._awaited, self._unread),
             websocket=WebSocketProtocol,
         )
         self._bus.on_reconnected(self._on_reconnected)

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 HIGH_WATER_BYTES, LOW_WATER_BYTES = 65_536, 16_384
 _PARTS_PER_WRITE = 256
+_READ_MAX_BYTES = 16_384
+"""At once: a reader makes its buffer larger whenever it is filled, and keeps that."""
 
 
 class Reader(Protocol):
@@ -82,7 +84,8 @@ class SocketTransport:
         """Once in each turn of the loop: there is another one while there is more, and others have theirs between."""
         reader = self._reader
         try:
-            size = self._socket.recv_into(reader.get_buffer(-1))
+            buffer = reader.get_buffer(-1)
+            size = self._socket.recv_into(buffer, min(len(buffer), _READ_MAX_BYTES))
         except BlockingIOError:
             return
         except OSError as error:

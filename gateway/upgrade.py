@@ -5,7 +5,6 @@ uvicorn parses the head and answers plain HTTP. An upgrade is decided here, befo
 
 import asyncio
 import json
-import time
 from base64 import b64decode
 from binascii import Error as Base64Error
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from httptools import HttpParserInvalidURLError, parse_url
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from gateway.credentials import SUBPROTOCOL, combined, offered_subprotocols
+from gateway.sockets import AwaitedRequests, UnreadAnswers
 from gateway.websocket import Client, FrameLimits, WebSocketProtocol
 from services import logs
 from shared.errors import ErrorCode
@@ -25,6 +25,8 @@ log = logs.get(__name__)
 _REFUSAL_LINGER_SECONDS = 1.0
 _READ_MAX_BYTES = 256 * 1024
 """What a transport reads at once: a request head may come together with so much of what follows."""
+_PIPELINE_MAX = 32
+"""Requests that wait for the answer to an earlier one of the same socket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +69,19 @@ class Edge(Protocol):
 class HttpProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol with bounds on the request in time and size, a check of its head, and our upgrade."""
 
-    def __init__(self, edge: Edge, limits: FrameLimits, awaited: "AwaitedRequests", **uvicorn_arguments: Any) -> None:
+    def __init__(
+        self,
+        edge: Edge,
+        limits: FrameLimits,
+        awaited: AwaitedRequests,
+        unread: UnreadAnswers,
+        **uvicorn_arguments: Any,
+    ) -> None:
         super().__init__(**uvicorn_arguments)
         self._edge = edge
         self._limits = limits
         self._awaited = awaited
+        self._unread = unread
         self._head_bytes = 0
         self._unparsed_bytes = 0
         self._body_bytes = 0
@@ -80,30 +90,46 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
         super().connection_made(transport)
+        transport.set_write_buffer_limits(0)
         self._awaited.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._awaited.discard(self)
+        self._unread.discard(self)
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """With the first byte that the client leaves unread."""
+        super().pause_writing()
+        self._unread.add(self)
+
+    def resume_writing(self) -> None:
+        self._unread.discard(self)
+        super().resume_writing()
 
     def on_message_begin(self) -> None:
         self._head_bytes = self._body_bytes = 0
         if not self._refused:
             self._awaited.add(self)
-        super().on_message_begin()
+            super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
-        self._count_head(len(url))
-        super().on_url(url)
+        if not self._refused:
+            self._count_head(len(url))
+            super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._count_head(len(name) + len(value))
-        super().on_header(name, value)
+        if not self._refused:
+            self._count_head(len(name) + len(value))
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._awaited.discard(self)
         self._unparsed_bytes = 0
         if self._refused:
+            return
+        if len(self.pipeline) >= _PIPELINE_MAX:
+            self._refuse_request(Refused(429, ErrorCode.RATE_LIMITED, "too many requests at once"), midway=True)
             return
         if not (self.parser.should_upgrade() and self._should_upgrade()):
             refused = self._check_head()
@@ -133,6 +159,9 @@ class HttpProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._refused or self.transport.is_closing():
             return
+        if not self._answering:
+            # Also what begins no request, such as an empty line, is to be followed by one.
+            self._awaited.add(self)
         if self in self._awaited:
             # The parser hands over whole header lines only, and a line may never end.
             self._unparsed_bytes += len(data)
@@ -140,6 +169,12 @@ class HttpProtocol(HttpToolsProtocol):
                 self._refuse_head()
                 return
         super().data_received(data)
+
+    def timeout_keep_alive_handler(self) -> None:
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            super().timeout_keep_alive_handler()
 
     def handle_websocket_upgrade(self) -> None:
         self._awaited.discard(self)
@@ -208,7 +243,9 @@ class HttpProtocol(HttpToolsProtocol):
         return self.client[0] if self.client is not None else None
 
     def _decide(self, headers: dict[str, str]) -> Client | Refused:
-        if (problem := _handshake_problem(self.parser.get_method(), headers)) is not None:
+        if (
+            problem := _handshake_problem(self.parser.get_method(), self.parser.get_http_version(), headers)
+        ) is not None:
             return problem
         if self._answering or self.transport.get_write_buffer_size() > 0:
             return Refused(400, ErrorCode.BAD_HANDSHAKE, "an upgrade must wait for the answers to earlier requests")
@@ -247,10 +284,10 @@ _PHRASES = {
 _KEY_BYTES = 16
 
 
-def _handshake_problem(method: bytes, headers: dict[str, str]) -> Refused | None:
+def _handshake_problem(method: bytes, http_version: str, headers: dict[str, str]) -> Refused | None:
     """What RFC 6455 section 4.2.1 asks of an upgrade request, as far as the HTTP parser has not checked it."""
-    if method != b"GET":
-        return Refused(400, ErrorCode.BAD_HANDSHAKE, "the method must be GET")
+    if method != b"GET" or http_version != "1.1" or "host" not in headers:
+        return Refused(400, ErrorCode.BAD_HANDSHAKE, "it must be a GET of HTTP/1.1, and name the host")
     if headers.get("sec-websocket-version") != "13":
         return Refused(
             426,
@@ -265,34 +302,3 @@ def _handshake_problem(method: bytes, headers: dict[str, str]) -> Refused | None
     if len(key) != _KEY_BYTES:
         return Refused(400, ErrorCode.BAD_HANDSHAKE, "Sec-WebSocket-Key must be 16 bytes in base64")
     return None
-
-
-class AwaitedRequests:
-    """Connections that owe a request, or what is left of one, oldest first. One sweep serves them all."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._since: dict[HttpProtocol, float] = {}
-
-    def __contains__(self, protocol: HttpProtocol) -> bool:
-        return protocol in self._since
-
-    def add(self, protocol: HttpProtocol) -> None:
-        """Counts from the first call until `discard`."""
-        self._since.setdefault(protocol, time.monotonic())
-
-    def discard(self, protocol: HttpProtocol) -> None:
-        self._since.pop(protocol, None)
-
-    def abort_late(self) -> int:
-        """End those that took too long; how many they were."""
-        deadline = time.monotonic() - self._seconds
-        late = []
-        for protocol, since in self._since.items():
-            if since > deadline:
-                break
-            late.append(protocol)
-        for protocol in late:
-            self.discard(protocol)
-            protocol.transport.abort()
-        return len(late)

@@ -110,6 +110,7 @@ GATEWAY = Dashboard("gateway", "Studyroom gateway", (
               ((rate("studyroom_gateway_connections_accepted_total"), "accepted"),
                (rate("studyroom_gateway_handshakes_refused_total", "code"), "{{code}}"),
                (rate("studyroom_gateway_late_request_heads_total"), "request head too late"),
+               (rate("studyroom_gateway_unread_answers_total"), "HTTP: answer not read"),
                (rate("studyroom_gateway_requests_refused_total", "code"), "HTTP: {{code}}"))),
         Panel("Disconnects", "short", "Per second, by close code. 1001 and 1006 are tabs closed and networks lost.",
               ((rate("studyroom_gateway_disconnects_total", "code"), "{{code}}"),)),

@@ -122,6 +122,26 @@ async def test_a_socket_that_sends_nothing_or_half_a_head_is_ended(strict: Servi
     assert strict.metric("studyroom_gateway_late_request_heads_total") >= 2
 
 
+async def test_a_line_after_an_answer_that_begins_no_request_is_to_be_followed_by_one(strict: ServiceProcess):
+    host, port = strict.url.removeprefix("ws://").removesuffix("/ws").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    answer = await asyncio.wait_for(reader.readuntil(b"}"), 10)
+    writer.write(b"\r\n")
+    more = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert more == b""
+
+
+async def test_who_sends_requests_without_waiting_for_answers_is_ended(stack: EmbeddedStack):
+    answer = await read_response(b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1000, stack.gateways[0])
+    assert answer.count(b"HTTP/1.1 404 ") < 100
+
+
 # --- refusals ---
 
 
@@ -138,14 +158,18 @@ async def test_a_socket_that_sends_nothing_or_half_a_head_is_ended(strict: Servi
         (b"GET /ws HTTP/1.1\r\nHost: localhost\r\nOrigin: https://evil.example\r\nUpgrade: websocket\r\n"
          b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
          b"403", b"origin_not_allowed"),
+        (b"GET /ws HTTP/1.0\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", b"400", b"bad_handshake"),
+        (b"GET /ws HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", b"400", b"bad_handshake"),
         (b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", b"426", b"upgrade_required"),
         (b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", b"404", b"not_found"),
         (b"nonsense\r\n\r\n", b"400", b"Invalid"),
         (b"GET http://[ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
          b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", b"400", b"bad_handshake"),
     ],
-    ids=["old version", "bad key", "another path", "another origin", "no upgrade", "no such page", "not HTTP",
-         "unreadable target"],
+    ids=["old version", "bad key", "another path", "another origin", "HTTP/1.0", "no host", "no upgrade",
+         "no such page", "not HTTP", "unreadable target"],
 )  # fmt: skip
 async def test_a_wrong_request_is_refused_and_says_why(stack: EmbeddedStack, head: bytes, status: bytes, code: bytes):
     answer = await read_response(head, stack.gateways[0])

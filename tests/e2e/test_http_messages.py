@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from tests.support.backend import KEY, OLD_KEY, SETTINGS
 from tests.support.client import clients
 from tests.support.presence import chat_history, connected
 from tests.support.processes import EmbeddedStack, NatsServer, embedded_stack, running, service
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, http_get
 
 KEYS = SETTINGS["STUDYROOM_GATEWAY_API_KEYS"]
 
@@ -193,3 +194,27 @@ async def test_while_nats_does_not_answer_the_outcome_is_unknown_and_sending_aga
         await eventually(settled, "the message is stored")
         _, body, _ = await asyncio.to_thread(get, url)
         assert [line["id"] for line in body["messages"]] == [message["id"]]
+
+
+async def test_who_does_not_read_the_answers_is_ended_before_they_fill_the_memory(
+    keyed: EmbeddedStack, room: str, tmp_path: Path
+):
+    gateway = service(
+        "gateway", tmp_path, keyed.nats_url, STUDYROOM_GATEWAY_API_KEYS=KEYS,
+        STUDYROOM_GATEWAY_REQUESTS_PER_SECOND="0", STUDYROOM_GATEWAY_WRITE_BUFFERS_MAX_BYTES=str(1024 * 1024),
+        STUDYROOM_GATEWAY_CHAT_MAX_CHARS="12000", STUDYROOM_GATEWAY_BODY_MAX_BYTES="200000",
+    )  # fmt: skip
+    with running(gateway):
+        address = messages_of(gateway.url, room)
+        for _ in range(200):
+            assert (await asyncio.to_thread(post, address, new_message("\N{GRINNING FACE}" * 12_000)))[0] == 201
+        host, port = gateway.url.removeprefix("ws://").removesuffix("/ws").split(":")
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.connect((host, int(port)))
+            page = f"GET /api/v1/rooms/{room}/messages?limit=200 HTTP/1.1\r\nHost: {host}\r\n\r\n"
+            deaf.sendall(page.encode() * 20)
+            await eventually(lambda: gateway.metric("studyroom_gateway_unread_answers_total") == 1, "it is ended", 30)
+        status, body = await asyncio.to_thread(http_get, f"{address}?limit=5")
+        assert status == 200
+        assert len(json.loads(body)["messages"]) == 5

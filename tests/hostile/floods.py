@@ -115,6 +115,29 @@ async def http_flood(target: Target, seconds: float) -> Answers:
 # --- too slow ----------------------------------------------------------------------------------------------
 
 
+async def pipelined_requests(target: Target, seconds: float) -> Answers:
+    """Requests that do not wait for the answers to those before them."""
+
+    async def one() -> Answers:
+        async with Stranger.connected(target) as stranger, stranger.sending(request("/nowhere") * _PLENTY):
+            return await stranger.statuses()
+
+    return await again_and_again(seconds, one)
+
+
+async def empty_lines(target: Target, seconds: float) -> Answers:
+    """A request that is answered, and then lines that begin none."""
+
+    async def one() -> Answers:
+        async with Stranger.connected(target) as stranger:
+            await stranger.send(request("/health"))
+            await stranger.head()
+            await stranger.send(b"\r\n")
+            return await stranger.statuses()
+
+    return await again_and_again(seconds, one, at_once=10)
+
+
 async def half_open_requests(target: Target, seconds: float) -> Answers:
     """Heads and bodies that never end, a byte now and then."""
     beginnings = cycle(

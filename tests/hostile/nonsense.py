@@ -37,6 +37,20 @@ async def invalid_utf8(target: Target, seconds: float) -> Answers:
     return await again_and_again(seconds, lambda: flooded(target, b"", first=fragments))
 
 
+async def broken_cursors(target: Target, seconds: float) -> Answers:
+    """More cursors than allowed, of which only the newest would be looked at, and that one is no text."""
+
+    async def one() -> Answers:
+        async with Stranger.upgraded(target) as stranger:
+            await stranger.send(message("JoinRoom", {"room_id": str(uuid4())}))
+            await stranger.expect("JoinedRoom")
+            await stranger.send(message("CursorMove", {"x": 1, "y": 2}) * 400)
+            await stranger.send(frame_bytes(TEXT, b'{"type":"CursorMove"\xff'))
+            return Counter([await stranger.outcome()])
+
+    return await again_and_again(seconds, one)
+
+
 async def compressed_frames(target: Target, seconds: float) -> Answers:
     """Compression is asked for, and used though it was not agreed to."""
 

@@ -21,6 +21,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield running
 
 
+@pytest.fixture(autouse=True)
+def no_process_complains(site: Site) -> Iterator[None]:
+    yield
+    assert site.complaints() == []
+
+
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
 async def test_an_attack_is_answered_and_costs_the_others_nothing(site: Site, attack: Attack, room: str):
     async with Recorder.listening(site) as heard, Neighbours.talking(site.gateway.url, room) as neighbours:
@@ -42,4 +48,3 @@ async def test_an_attack_is_answered_and_costs_the_others_nothing(site: Site, at
             pytest.fail(f"left behind: {left}")
     assert heard.subjects
     assert heard.strange == []
-    assert site.complaints() == []

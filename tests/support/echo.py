@@ -14,7 +14,8 @@ from picows import WSFrame, WSMsgType, WSTransport
 from gateway import websocket
 from gateway.app import build_app
 from gateway.framing import Opcode, encode_frame, text_frame
-from gateway.upgrade import AwaitedRequests, Handshake, HttpProtocol, RequestHead
+from gateway.sockets import AwaitedRequests, UnreadAnswers
+from gateway.upgrade import Handshake, HttpProtocol, RequestHead
 from gateway.websocket import ClientSocket, FrameLimits, WebSocketProtocol, use_fast_transports
 from services.http import HttpServer, listen
 from shared.errors import ErrorCode
@@ -77,7 +78,13 @@ async def serve(port: int, limits: FrameLimits) -> HttpServer:
     server = HttpServer(
         build_app(with_page=False, routers=[]),
         listen("127.0.0.1", port),
-        http=functools.partial(HttpProtocol, Edge(), limits, AwaitedRequests(limits.handshake_seconds)),
+        http=functools.partial(
+            HttpProtocol,
+            Edge(),
+            limits,
+            AwaitedRequests(limits.handshake_seconds),
+            UnreadAnswers(60, max_bytes=1 << 30),
+        ),
         websocket=WebSocketProtocol,
     )
     await server.start()

@@ -94,6 +94,23 @@ async def test_what_is_written_arrives_in_order_though_the_peer_reads_late(pair:
     assert pair.reader.ended_with == [None]
 
 
+async def test_no_read_is_so_large_that_a_reader_keeps_a_large_buffer_for_it() -> None:
+    made = Pair()
+    sizes: list[int] = []
+    made.reader._buffer = memoryview(bytearray(1_000_000))
+    heard, made.reader.buffer_updated = made.reader.buffer_updated, sizes.append  # type: ignore[method-assign,assignment]
+    made.peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1_000_000)
+    sent = made.peer.send(bytes(500_000))
+    made.transport.resume_reading()
+    await eventually(lambda: sum(sizes) == sent, "all of it is read")
+    made.reader.buffer_updated = heard  # type: ignore[method-assign]
+    made.transport.abort()
+    await made.ended()
+    made.peer.close()
+    assert sent > 4 * 16_384
+    assert max(sizes) <= 16_384
+
+
 async def test_the_reader_is_told_once_when_too_much_is_unwritten_and_once_when_that_is_over(pair: Pair) -> None:
     part = bytes(1000)
     while pair.transport.get_write_buffer_size() <= HIGH_WATER_BYTES:

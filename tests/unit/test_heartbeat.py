@@ -1,0 +1,59 @@
+"""The sweep over all connections goes on whatever is wrong with one of them."""
+
+import asyncio
+import math
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from gateway import heartbeat
+from gateway.heartbeat import Heartbeat
+from gateway.metrics import GatewayMetrics
+from gateway.settings import GatewaySettings
+from gateway.sockets import AwaitedRequests, UnreadAnswers
+from shared.close_codes import CloseCode
+from tests.support.waiting import eventually
+
+
+class Connection:
+    """As far as a heartbeat looks at one."""
+
+    closing_since = lagging_since = None
+    lagging = False
+    expires_at = math.inf
+    active_beat = 1_000_000
+    silent_beats = 0
+
+    def __init__(self, broken: bool) -> None:
+        self._broken = broken
+        self.refills = 0
+        self.closed_with: list[CloseCode] = []
+
+    def refill(self, _beat: int) -> None:
+        if self._broken:
+            raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+        self.refills += 1
+
+    def close(self, code: CloseCode, _reason: str) -> None:
+        self.closed_with.append(code)
+
+
+async def test_one_connection_that_cannot_be_seen_to_is_closed_and_the_others_keep_their_beat(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(heartbeat, "SWEEP_SECONDS", 0.01)
+    connections: Any = [Connection(broken=False), Connection(broken=True), Connection(broken=False)]
+    beating = Heartbeat(
+        GatewaySettings(),
+        lambda: connections,
+        AwaitedRequests(10),
+        UnreadAnswers(10, max_bytes=1000),
+        GatewayMetrics(CollectorRegistry()),
+    )
+    running = asyncio.ensure_future(beating.run())
+    await eventually(lambda: running.done() or connections[2].refills >= 2, "the last one is seen to again")
+    assert not running.done()
+    running.cancel()
+    assert connections[1].closed_with[0] == CloseCode.INTERNAL_ERROR
+    assert connections[0].closed_with == connections[2].closed_with == []

@@ -1,0 +1,74 @@
+"""Who leaves answers unread: ended after a while, and at once whoever leaves most when it is too much together."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from gateway.sockets import UnreadAnswers
+
+FOR_EVER = 3600.0
+
+
+@dataclass
+class Transport:
+    unread: int
+    aborted: bool = False
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def get_write_buffer_size(self) -> int:
+        return self.unread
+
+
+@dataclass(eq=False)
+class Client:
+    transport: Transport = field(default_factory=lambda: Transport(0))
+
+    @classmethod
+    def leaving(cls, unread: int) -> "Client":
+        return cls(Transport(unread))
+
+
+async def test_whoever_leaves_most_is_ended_when_all_leave_too_much():
+    unread = UnreadAnswers(FOR_EVER, max_bytes=100)
+    clients = [Client.leaving(size) for size in (30, 50, 20)]
+    for client in clients:
+        unread.add(client)
+    await asyncio.sleep(0)
+    assert not any(client.transport.aborted for client in clients)
+    unread.add(Client.leaving(1))
+    await asyncio.sleep(0)
+    assert [client.transport.aborted for client in clients] == [False, True, False]
+    assert [unread.abort_late(), unread.abort_late()] == [1, 0]
+
+
+async def test_what_was_read_meanwhile_does_not_count():
+    unread = UnreadAnswers(FOR_EVER, max_bytes=100)
+    first, second = Client.leaving(90), Client.leaving(90)
+    unread.add(first)
+    first.transport.unread = 5
+    unread.add(second)
+    await asyncio.sleep(0)
+    assert not first.transport.aborted
+    assert not second.transport.aborted
+
+
+async def test_who_has_read_everything_or_is_gone_does_not_count():
+    unread = UnreadAnswers(FOR_EVER, max_bytes=100)
+    for _ in range(10):
+        client = Client.leaving(90)
+        unread.add(client)
+        unread.discard(client)
+        unread.discard(client)
+    assert unread.abort_late() == 0
+
+
+async def test_who_does_not_read_in_time_is_ended():
+    unread = UnreadAnswers(0.0, max_bytes=100)
+    late, done = Client.leaving(1), Client.leaving(1)
+    unread.add(late)
+    unread.add(done)
+    unread.discard(done)
+    assert unread.abort_late() == 1
+    assert late.transport.aborted
+    assert not done.transport.aborted
