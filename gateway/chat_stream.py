@@ -147,7 +147,10 @@ class ChatStream:
         elif error is not None:
             learning.set_exception(error)
         else:
-            learning.set_result(self._take(task.result()))
+            try:
+                learning.set_result(self._take(task.result()))
+            except Exception as failure:  # noqa: BLE001 - for those who asked
+                learning.set_exception(failure)
 
     def _take(self, info: dict[str, Any]) -> Terms:
         config, state = info["config"], info["state"]

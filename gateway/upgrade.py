@@ -154,6 +154,9 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._awaited.discard(self)
         if not self._refused:
+            if not self._answering:
+                # Answered before its body had come, which has ended uvicorn's timer: the next request is owed.
+                self._awaited.add(self)
             super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:

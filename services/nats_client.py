@@ -8,7 +8,6 @@ import nats.aio.client
 import nats.errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
-from nats.protocol.command import unsub_cmd
 
 Handler = Callable[[Msg], None]
 
@@ -41,16 +40,13 @@ class NatsClient(nats.aio.client.Client):
         subscription = Subscription(self, self._sid, subject, queue)
         self._handlers[self._sid] = handler
         self._subs[self._sid] = subscription
-        await self._send_subscribe(subscription)
+        if self.is_connected:  # else it is sent with all others when NATS is back, and this one could not be taken back
+            await self._send_subscribe(subscription)
         return subscription
 
     def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
         self._handlers.pop(sid, None)
         super()._remove_sub(sid, max_msgs)
-        if self.is_reconnecting:
-            # Its subscription may wait here for the next server, which nats-py would never ask to end it again.
-            self._pending.append(unsub_cmd(sid, 0))
-            self._pending_data_size += len(self._pending[-1])
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         handler = self._handlers.get(sid)
@@ -91,6 +87,13 @@ class NatsClient(nats.aio.client.Client):
             self._pending = []
             self._pending_data_size = 0
         await super()._process_op_err(e)
+
+    async def _close(self, status: int, do_cbs: bool = True) -> None:
+        """nats-py would write what waits to the connection that was lost, and fail."""
+        if not self.is_connected:
+            self._pending = []
+            self._pending_data_size = 0
+        await super()._close(status, do_cbs)
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         """nats-py would go on in the clear with a server, or somebody in between, that says it wants no TLS."""

@@ -317,7 +317,7 @@ def _is_ours(port: int) -> bool:
     locks = _port_locks()
     try:
         fcntl.lockf(locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
-    except OSError:
+    except (BlockingIOError, PermissionError):
         return False
     return True
 

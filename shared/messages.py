@@ -14,7 +14,7 @@ from shared.ids import ConnectionIdField, MessageIdField, RoomIdField, UserIdFie
 ELEMENT_ID_MAX_CHARS = 256
 USERNAME_MAX_CHARS = 100
 AVATAR_URL_MAX_CHARS = 2000
-TOKEN_MAX_CHARS = 8_192
+TOKEN_MAX_CHARS = 16_384
 
 
 def _is_none(value: object) -> bool:

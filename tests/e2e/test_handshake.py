@@ -122,12 +122,15 @@ async def test_a_socket_that_sends_nothing_or_half_a_head_is_ended(strict: Servi
     assert strict.metric("studyroom_gateway_late_request_heads_total") >= 2
 
 
-async def test_a_line_after_an_answer_that_begins_no_request_is_to_be_followed_by_one(strict: ServiceProcess):
+@pytest.mark.parametrize(("field", "rest"), [(b"", b"\r\n"), (b"Content-Length: 1\r\n", b"x")])
+async def test_what_comes_after_an_answer_and_begins_no_request_is_to_be_followed_by_one(
+    strict: ServiceProcess, field: bytes, rest: bytes
+):
     host, port = strict.url.removeprefix("ws://").removesuffix("/ws").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n" + field + b"\r\n")
     answer = await asyncio.wait_for(reader.readuntil(b"}"), 10)
-    writer.write(b"\r\n")
+    writer.write(rest)
     more = await asyncio.wait_for(reader.read(), 10)
     writer.close()
     with suppress(ConnectionError):

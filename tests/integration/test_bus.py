@@ -211,6 +211,19 @@ async def test_who_gives_up_a_subscription_while_nats_is_away_has_none_when_it_i
     assert "given.up" not in subjects
 
 
+async def test_a_connection_closes_while_nats_is_away_whatever_was_given_up_meanwhile(tmp_path: Path):
+    outage = Outage(tmp_path)
+    outage.begin()
+    bus = await outage.bus()
+    subscription = await bus.subscribe("news", lambda _: None)
+    outage.server.stop()
+    await eventually(lambda: not bus.connected, "the loss is noticed")
+    await subscription.unsubscribe()
+    await (await bus.subscribe("more.news", lambda _: None)).unsubscribe()
+    await bus.close()
+    assert bus._client.is_closed
+
+
 async def test_requests_while_nats_is_away_are_refused_and_leave_nothing_behind(tmp_path: Path):
     outage = Outage(tmp_path)
     outage.begin()

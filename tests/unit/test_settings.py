@@ -150,7 +150,7 @@ def test_a_user_of_nats_has_a_password_and_the_other_way_round(monkeypatch: pyte
     assert list(problems()) == ["STUDYROOM_NATS_PASSWORD"]
 
 
-@pytest.mark.parametrize("url", ["nats://a,nats://b:4222/", "tls://ada:pass%2Fword@a:1", "nats://[::1]:4222"])
+@pytest.mark.parametrize("url", ["nats://a,nats://b:4222/", "tls://ada:password@a:1", "nats://[::1]:4222"])
 def test_servers_are_named_by_host_and_port(monkeypatch: pytest.MonkeyPatch, url: str):
     monkeypatch.setenv("STUDYROOM_NATS_URL", url)
     assert len(NatsSettings().addresses) == len(url.split(","))

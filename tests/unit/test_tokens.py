@@ -103,10 +103,11 @@ WELCOME = {
     "valid from within the leeway on": signed(EC, "ES256", nbf=in_seconds(5), iat=in_seconds(5)),
     "for all rooms": sealed(rooms="*"),
     "for no room": sealed(rooms=[]),
+    "for as many rooms as can be kept": sealed(rooms=[new_user_id() for _ in range(256)]),
 }
 
 REFUSED = {
-    "longer than a token may be": sealed(filling="x" * 8192),
+    "longer than a token may be": sealed(filling="x" * 16_384),
     # who it is for, and when
     "expired": signed(RSA, "RS256", exp=in_seconds(-60)),
     "not yet valid": signed(RSA, "RS256", nbf=in_seconds(DAY)),
