@@ -35,7 +35,8 @@ _STALE_SECONDS = 0.05
 """Before a replica is asked again after one that was behind."""
 _EXPIRED_QUESTIONS = 20
 _END, _NOT_FOUND = "204", "404"
-_GUESSES_MAX = 12
+_GUESSES_MAX = 64
+"""Halving what all messages there will ever be lie between takes no more."""
 _SURPLUS = 4
 """Times as many messages as asked for may be read when looking for the newest."""
 
@@ -253,19 +254,20 @@ class ChatStream:
                     if not patience:
                         break
                 await asyncio.sleep(_STALE_SECONDS)
-        if not complete and not await self._untrimmed(room, position):
+        erased = sum(stored.deletes > 0 for stored in found)
+        if not complete and not await self._untrimmed(room, position, erased):
             raise Trimmed
         return found
 
-    async def _untrimmed(self, room: RoomId, position: int) -> bool:
-        """Nothing of the room behind the position has been removed."""
+    async def _untrimmed(self, room: RoomId, position: int, erased: int) -> bool:
+        """Nothing of the room behind the position has been removed but the `erased`, which had a place each."""
         batch = await self._batch(room, 1, 1)
         if batch.messages and batch.messages[0][1].sequence <= position:
             return True
         count = len(batch.messages) + batch.pending
         terms = await self.learn()
         limit = terms.max_messages_per_room
-        return terms.first <= position + 1 and (limit <= 0 or count < limit)
+        return terms.first <= position + 1 and (limit <= 0 or count + erased < limit)
 
     async def newest(self, room: RoomId, count: int, *, before: int | None = None) -> Page:
         """The newest messages of the room, or the newest of those before a sequence.
@@ -276,20 +278,25 @@ class ChatStream:
             last = await self.last(room)
             if last is None:
                 return Page([], older=False)
-            page = await self._newest(room, count, before)
+            if before is not None and before > last:
+                before = None
+            page = await self._newest(room, count, before, last)
             newest = page.messages[-1].sequence if page.messages else 0
-            if newest >= last or (before is not None and before <= last):
+            if newest >= last or before is not None:
                 return page
             await asyncio.sleep(_STALE_SECONDS)
 
-    async def _newest(self, room: RoomId, count: int, before: int | None) -> Page:
-        """NATS reads forward only, so where they begin has to be found: it tells how many lie behind a place."""
+    async def _newest(self, room: RoomId, count: int, before: int | None, last: int) -> Page:
+        """`before`: None, or not beyond the `last` of the room.
+
+        NATS reads forward only, so where they begin has to be found: it tells how many lie behind a place.
+        """
         first = await self._batch(room, 1, count)
         lines = [stored for _, stored in first.messages]
         if not first.pending or (before is not None and lines[-1].sequence >= before):
             return Page([stored for stored in lines if before is None or stored.sequence < before], older=False)
         oldest = lines[0].sequence
-        end = before or (await self.learn()).last + 1
+        end = before or last + 1
         newer = await self._how_many(room, end) if before is not None else 0
         total = len(lines) + first.pending - newer
         start = oldest if total <= count else await self._place(room, oldest, end, total, count, newer)
@@ -297,10 +304,10 @@ class ChatStream:
         while True:
             batch = await self._batch(room, start, _BATCH_MAX)
             found += [stored for _, stored in batch.messages if before is None or stored.sequence < before]
+            found = found[-count:]
             if not batch.pending or (before is not None and batch.messages[-1][1].sequence >= before):
                 break
             start = batch.messages[-1][1].sequence + 1
-        found = found[-count:]
         return Page(found, older=bool(found) and found[0].sequence > oldest)
 
     async def _place(self, room: RoomId, low: int, end: int, total: int, count: int, newer: int) -> int:

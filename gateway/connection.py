@@ -202,8 +202,10 @@ class Connection:
         """Write encoded frames; close who leaves too much of them unread."""
         self._traffic.sent_bytes += len(frames)
         self.socket.write(frames)
-        if self.lagging_since is not None and self.socket.buffered_bytes > self._hub.limits.write_buffer_max_bytes:
-            self.close_slow("too much was left unread")
+        if self.lagging_since is not None:
+            self._hub.more_unread(len(frames))
+            if self.socket.buffered_bytes > self._hub.limits.write_buffer_max_bytes:
+                self.close_slow("too much was left unread")
 
     def congested(self) -> None:
         """The client reads more slowly than it is written to: from now on only what is essential."""
@@ -216,10 +218,6 @@ class Connection:
         self.lagging_since = None
         if self.room is not None:
             self.room.catch_up(self)
-
-    @property
-    def unread_bytes(self) -> int:
-        return self.socket.buffered_bytes
 
     def close_slow(self, reason: str) -> None:
         """With a code that invites to come back and resume."""

@@ -6,7 +6,7 @@ from gateway.connection import Connection
 from gateway.metrics import GatewayMetrics
 from gateway.presence_client import PresenceClient
 from gateway.room import Room
-from shared.ids import GatewayId, RoomId
+from shared.ids import GatewayId, RoomId, StayId
 from shared.presence import JoinRequest, RosterReply
 from shared.subjects import shard_of
 
@@ -15,6 +15,10 @@ _BARRIER_SECONDS = 0.1
 _BARRIER_MAX_SECONDS = 1.6
 _CONFIRMED_TIMES = 2
 """The first time may be too early for a write that is on its way."""
+
+
+class StayEnded(Exception):
+    """The connection has left the room meanwhile."""
 
 
 class Entering:
@@ -37,16 +41,20 @@ class Entering:
             again=again,
         )
 
-    async def enter(self, connection: Connection, room: Room, *, again: bool = False) -> int:
+    async def enter(
+        self, connection: Connection, room: Room, *, again: bool = False, only: StayId | None = None
+    ) -> int:
         """Returns when presence has the connection and the room's roster here is consistent and contains it.
 
-        How many changes the members here were told of.
+        How many changes the members here were told of. Raises StayEnded when `only` is not its stay any more.
         """
         with_roster = not room.consistent
         barrier = _BARRIER_SECONDS
         first, first_epoch = 0, ""
         told = 0
         while True:
+            if only is not None and connection.stay != only:
+                raise StayEnded
             elsewhere = room.roster_under_way if with_roster else None
             reply, differences = await self._ask(
                 connection, room, with_roster=with_roster and elsewhere is None, again=again

@@ -225,8 +225,9 @@ class Fanout:
                 sent_bytes += len(frames) - len(everything)
         self._metrics.traffic.sent_bytes += sent_bytes
         self._metrics.count_flush(batch.items, len(recipients) - len(special), not_sent)
+        joined: _Joined = {}
         for recipient in special:
-            self._write_special(recipient, special[recipient], batch)
+            self._write_special(recipient, special[recipient], batch, joined)
         ended = time.perf_counter()
         self._rest_until = ended + rest_seconds(ended - began)
 
@@ -237,18 +238,27 @@ class Fanout:
         newcomers, self._newcomers = self._newcomers, {}
         return {**dict.fromkeys(self._lagging, 0), **newcomers}
 
-    def _write_special(self, recipient: Recipient, since: int, batch: Batch) -> None:
+    def _write_special(self, recipient: Recipient, since: int, batch: Batch, joined: "_Joined") -> None:
+        """`joined`: what others were written in this flush, so that those who are due the same share it."""
         if recipient not in self._recipients:
             return
         typists = self._lagging.get(recipient)
-        items = batch.select(recipient.user, since=since, essential_only=typists is not None)
+        due = since, typists is not None, recipient.user if recipient.user in batch.own else None
+        if due not in joined:
+            items = batch.select(recipient.user, since=since, essential_only=typists is not None)
+            joined[due] = items, b"".join([item.frame for item in items])
+        items, frames = joined[due]
         if typists is not None:
             typists.update(user for user, own in batch.own.items() if any(_is_typing(batch.items[i]) for i in own))
             skipped = sum(item.kind in EPHEMERAL for item in batch.items)
             self._metrics.dropped.labels(lane="ephemeral", reason="slow_consumer").inc(skipped)
         if items:
-            recipient.deliver(b"".join([item.frame for item in items]))
+            recipient.deliver(frames)
             self._metrics.count_sent(items, 1)
+
+
+_Joined = dict[tuple[int, bool, UserId | None], tuple[list[Item], bytes]]
+"""Frames by the place they begin at, whether only essential ones are due, and the author who does not get its own."""
 
 
 def _is_typing(item: Item) -> bool:

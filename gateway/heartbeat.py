@@ -18,6 +18,8 @@ from shared.close_codes import CloseCode
 log = logs.get(__name__)
 
 SWEEP_SECONDS = 1.0
+_LOOKS = 4
+"""Times that what is unread is counted before it can have grown from nothing to what is allowed."""
 _WORTH_GIVING_BACK = 1000
 """Connections; when half of so many or more have gone, the memory they had is given back."""
 
@@ -46,6 +48,8 @@ class Heartbeat:
         self._unread = unread
         self._metrics = metrics
         self._tide = Tide(at_least=_WORTH_GIVING_BACK)
+        self._more_unread_bytes = 0
+        """Written to who reads too slowly since all they leave unread was last counted."""
         self.beat = 0
 
     async def run(self) -> None:
@@ -64,7 +68,7 @@ class Heartbeat:
                     # The others must not miss their beat.
                     log.exception("a connection could not be seen to")
                     connection.close(CloseCode.INTERNAL_ERROR, "an error on our side")
-            self._bound_unread([connection for connection in connections if connection.lagging])
+            self._bound_unread()
             if self._tide.ebbed(len(connections)):
                 await asyncio.to_thread(give_back)
 
@@ -88,9 +92,17 @@ class Heartbeat:
         elif silent == self._ping_beats:
             connection.socket.write(PING_FRAME)
 
-    def _bound_unread(self, lagging: list[Connection]) -> None:
+    def more_unread(self, size: int) -> None:
+        """So many bytes more were written to who reads too slowly: where that is much, it is not left for a beat."""
+        if self._more_unread_bytes < self._unread_max_bytes // _LOOKS <= self._more_unread_bytes + size:
+            asyncio.get_running_loop().call_soon(self._bound_unread)
+        self._more_unread_bytes += size
+
+    def _bound_unread(self) -> None:
         """What all leave unread together is bounded; those who leave most go first."""
-        unread = sorted(((connection.unread_bytes, connection) for connection in lagging), key=itemgetter(0))
+        self._more_unread_bytes = 0
+        lagging = [connection for connection in self._connections() if connection.lagging]
+        unread = sorted(((connection.socket.buffered_bytes, connection) for connection in lagging), key=itemgetter(0))
         total = sum(size for size, _ in unread)
         while total > self._unread_max_bytes:
             size, connection = unread.pop()

@@ -15,9 +15,11 @@ from gateway.http_access import (
     BY_KEY,
     BY_TOKEN,
     HTTP_BAD_REQUEST,
+    HTTP_NOT_FOUND,
     HTTP_UNAVAILABLE,
     REFUSALS,
     Access,
+    ErrorBody,
     HttpRefusal,
     RoomPath,
     parse_room,
@@ -90,7 +92,7 @@ def messages_router(
     @router.post(
         "/{room_id}/messages",
         status_code=_CREATED,
-        responses={_REPEATED: {"model": ChatPayload}},
+        responses={_REPEATED: {"model": ChatPayload}, HTTP_NOT_FOUND: {"model": ErrorBody}},
         dependencies=[BY_KEY],
     )
     async def post(room_id: RoomPath, message: NewMessage, request: Request, response: Response) -> ChatPayload:
@@ -112,7 +114,8 @@ def messages_router(
             log.warning("chat of a backend not acknowledged", error=str(error) or "no answer in time")
             raise _unavailable("not known to be stored: send it again with the same id") from error
         if stored is None:
-            raise _unavailable("it was stored before, and is gone already")
+            why = "it was stored before, and has been deleted or has expired since: it is not to be sent again"
+            raise HttpRefusal(HTTP_NOT_FOUND, ErrorCode.NOT_FOUND, why)
         response.status_code = _REPEATED
         return _payload(stored.ready)
 

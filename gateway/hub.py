@@ -28,6 +28,9 @@ class Hub(Protocol):
     def chat_retry_seconds(self) -> int:
         """For so long a chat message that is sent again is recognised."""
 
+    def more_unread(self, size: int) -> None:
+        """So many bytes were written to a client that reads too slowly."""
+
     def join(self, connection: "Connection", join: JoinRoomPayload) -> None: ...
     def leave(self, connection: "Connection", room: "Room", *, lost: bool) -> None: ...
     def chat(self, connection: "Connection", room: RoomId, content: str, message: MessageId) -> None: ...

@@ -5,7 +5,7 @@ import random
 from collections.abc import Iterator, Mapping
 
 from gateway.connection import Connection
-from gateway.entering import Entering
+from gateway.entering import Entering, StayEnded
 from gateway.leaves import Leaves
 from gateway.metrics import GatewayMetrics
 from gateway.presence_client import PresenceClient, PresenceRefused
@@ -161,9 +161,11 @@ class Reannouncement:
             place = connection.place(room.id)
             try:
                 async with asyncio.timeout(_ANSWER_SECONDS), self._restore_slots:
-                    self._metrics.resync_differences.inc(await self._entering.enter(connection, room, again=True))
+                    self._metrics.resync_differences.inc(
+                        await self._entering.enter(connection, room, again=True, only=place.connection)
+                    )
                 return
-            except TimeoutError:
+            except (TimeoutError, StayEnded):
                 continue
             except PresenceRefused as error:
                 log.error("a member could not be put back", error=str(error))
@@ -175,7 +177,7 @@ class Reannouncement:
     def _withdraw_if_gone(self, place: Place, connection: Connection) -> None:
         """It may have left while it was being put back: undo a join that may have been written."""
         if not connection.holds_or_will(place):
-            self._leaves.tell(place, lost=not connection.open)
+            self._leaves.tell(place, lost=not connection.open and not connection.expelled)
 
     def is_present(self, place: Place) -> None:
         """Presence has this. If nobody is there, a join was carried out after it was given up, or after its leave."""

@@ -316,6 +316,9 @@ class Gateway:
     def beat(self) -> int:
         return self._heartbeat.beat
 
+    def more_unread(self, size: int) -> None:
+        self._heartbeat.more_unread(size)
+
     def register(self, connection: Connection) -> None:
         self._connections[connection.id] = connection
         self._crowd.add(connection.user, connection.address)
@@ -338,7 +341,9 @@ class Gateway:
         def known(stored: Stored) -> None:
             # `Chat` names no room: it must not turn up in another one. What was not heard yet comes to all members.
             here = connection.room
-            if here is not None and here.id == room and here.history.passed(stored.sequence):
+            if here is None or here.id != room or not here.history.passed(stored.sequence):
+                return
+            if stored in here.history.without_deleted([stored, *here.history.behind(stored.sequence)]):
                 here.fanout.flush()  # what came before it is not to come behind it
                 connection.send_ready(stored.ready)
 

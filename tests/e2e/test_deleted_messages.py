@@ -171,3 +171,13 @@ async def test_only_a_moderator_of_the_room_may(moderated: EmbeddedStack, room: 
     assert (await ask(gateway, "GET", f"/rooms/{room}/messages")).body["messages"] == [message]
     moderator = token(role="moderator", rooms=[room])
     assert (await ask(gateway, "DELETE", path(room, message), bearer=moderator)).status == 204
+
+
+async def test_a_backend_that_repeats_what_was_deleted_is_told_to_stop(moderated: EmbeddedStack, room: str):
+    gateway, messages = moderated.gateways[0], f"/rooms/{room}/messages"
+    body = {"user_id": str(uuid4()), "username": "Tutor", "content": "too much", "id": str(uuid4())}
+    said = await ask(gateway, "POST", messages, body)
+    assert said.status == 201
+    assert (await ask(gateway, "POST", messages, body)).status == 200
+    assert (await ask(gateway, "DELETE", path(room, said.body))).status == 204
+    assert (await ask(gateway, "POST", messages, body)).refusal == (404, "not_found")

@@ -65,13 +65,19 @@ def chats(client: Client) -> list[str]:
     return [line["content"] for line in client.told("Chat")]
 
 
-async def congest(deaf: Client, talker: Client, process: ServiceProcess) -> list[str]:
+async def say_too_much(deaf: Client, talker: Client) -> list[str]:
     """Say so much that what the deaf client leaves unread piles up in the gateway. What was said."""
     deaf.socket.transport.pause_reading()
     said = [f"{number:05d}".ljust(CHAT_CHARS, ".") for number in range(3000)]
     for content in said:
         await talker.chat(content)
     await eventually(lambda: len(chats(talker)) == len(said), "all is stored", 60)
+    return said
+
+
+async def congest(deaf: Client, talker: Client, process: ServiceProcess) -> list[str]:
+    """The same, until the deaf client is known to go without cursors."""
+    said = await say_too_much(deaf, talker)
     await move(talker, 0)
     await eventually(lambda: process.metric(SKIPPED) > 0, "the deaf client goes without cursors")
     return said
@@ -108,7 +114,7 @@ async def test_who_stays_slow_is_closed_with_4000_and_the_others_go_on(own_nats:
     ):
         for client in (deaf, talker, witness):
             await client.join(room)
-        said = await congest(deaf, talker, process)
+        said = await say_too_much(deaf, talker)
         left = await witness.expect("UserLeft", 30)
         assert left["user_id"] == deaf.user
         assert chats(witness) == said
@@ -123,7 +129,7 @@ async def test_all_clients_together_may_leave_only_so_much_unread(own_nats: Nats
     ):
         for client in (deaf, talker, witness):
             await client.join(room)
-        await congest(deaf, talker, process)
+        await say_too_much(deaf, talker)
         assert (await witness.expect("UserLeft", 30))["user_id"] == deaf.user
 
 

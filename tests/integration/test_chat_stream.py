@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -12,7 +13,8 @@ from services.bus import Bus
 from services.provisioner.streams import ensure, specifications
 from services.settings import StorageSettings
 from shared import subjects
-from shared.ids import RoomId
+from shared.chat import encode_tombstone
+from shared.ids import MessageId, RoomId
 
 TIMEOUT_SECONDS = 10.0
 KEPT = 400
@@ -87,6 +89,30 @@ async def test_pages_lead_from_the_newest_to_the_oldest_message(bus: Bus, stream
     assert (await stream.newest(room, 3, before=sequences[0])).messages == []
 
 
+class Counting(ChatStream):
+    questions = messages = 0
+
+    async def _get(self, request: dict[str, Any]) -> Any:
+        batch = await super()._get(request)
+        self.questions += 1
+        self.messages += len(batch.messages)
+        return batch
+
+
+@pytest.mark.parametrize("before", [None, 2**63 - 1])
+async def test_few_messages_are_read_for_the_newest_few_however_long_ago_they_were_said(
+    bus: Bus, stream: ChatStream, before: int | None
+):
+    room, others = new_room(), [new_room() for _ in range(10)]
+    sequences = (await say(bus, [room] * 300))[room]
+    await say(bus, others * 200)
+    counting = Counting(bus)
+    await counting.start()
+    assert numbers((await counting.newest(room, 2, before=before)).messages) == sequences[-2:]
+    assert counting.messages < 50
+    assert counting.questions < 50
+
+
 async def test_a_room_without_messages_has_none(stream: ChatStream):
     room = new_room()
     assert await stream.last(room) is None
@@ -124,6 +150,18 @@ async def test_what_was_removed_behind_a_position_is_noticed(bus: Bus, stream: C
         with pytest.raises(Trimmed):
             await behind(stream, room, position, sequences[-1])
     assert await behind(stream, room, kept[0], sequences[-1]) == kept[1:]
+
+
+async def test_what_was_removed_is_noticed_though_something_was_erased_since(bus: Bus, stream: ChatStream):
+    room, empty = new_room(), (await stream.learn()).last
+    sequences = (await say(bus, [room] * (KEPT + 1)))[room]
+    tombstone = encode_tombstone(MessageId(str(uuid4())), sequences[50])
+    stored = await bus.store(subjects.chat(room), tombstone, {}, timeout_seconds=5)
+    await stream.erase(sequences[50])
+    for position in (empty, sequences[0], sequences[1] - 1):
+        with pytest.raises(Trimmed):
+            await behind(stream, room, position, stored.sequence)
+    assert len(await behind(stream, room, sequences[2], stored.sequence)) == KEPT - 2
 
 
 async def test_a_position_in_an_empty_room_is_one_of_the_whole_stream(bus: Bus, stream: ChatStream):

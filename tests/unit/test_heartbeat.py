@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -57,3 +58,36 @@ async def test_one_connection_that_cannot_be_seen_to_is_closed_and_the_others_ke
     running.cancel()
     assert connections[1].closed_with[0] == CloseCode.INTERNAL_ERROR
     assert connections[0].closed_with == connections[2].closed_with == []
+
+
+class Slow(Connection):
+    lagging = True
+
+    def __init__(self, unread: int) -> None:
+        super().__init__(broken=False)
+        self.socket = SimpleNamespace(buffered_bytes=unread)
+
+    def close_slow(self, _reason: str) -> None:
+        self.closed_with.append(CloseCode.SLOW_CONSUMER)
+
+    def abort(self) -> None:
+        self.socket.buffered_bytes = 0
+
+
+async def test_when_much_more_is_left_unread_who_leaves_most_is_closed_before_the_next_beat():
+    settings = GatewaySettings(write_buffers_max_bytes=1024 * 1024)
+    connections: Any = [Slow(300_000), Slow(600_000), Slow(200_000)]
+    beating = Heartbeat(
+        settings,
+        lambda: connections,
+        AwaitedRequests(10),
+        UnreadAnswers(10, max_bytes=1000),
+        GatewayMetrics(CollectorRegistry()),
+    )
+    beating.more_unread(200_000)
+    await asyncio.sleep(0)
+    assert not any(connection.closed_with for connection in connections)
+    beating.more_unread(100_000)
+    beating.more_unread(100_000)
+    await asyncio.sleep(0)
+    assert [bool(connection.closed_with) for connection in connections] == [False, True, False]
