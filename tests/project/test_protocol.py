@@ -19,12 +19,15 @@ from gateway.http_rooms import PAGE_MAX, RoomsBody, RosterBody
 from gateway.http_routers import routers
 from gateway.identity import ROOMS_MAX
 from gateway.motion import _OWN_TYPING_SECONDS
+from gateway.service import _ANSWER_READ_SECONDS
 from gateway.settings import GatewaySettings
+from gateway.upgrade import _PIPELINE_MAX
 from presence.settings import PresenceSettings
 from services.settings import Settings, StorageSettings
 from shared.close_codes import CloseCode, Reconnect, reconnect_rule
 from shared.errors import ErrorCode
 from shared.messages import (
+    TOKEN_MAX_CHARS,
     ClientMessage,
     ServerMessage,
     decode_client_message,
@@ -200,6 +203,9 @@ FIXED = {
     "life of a guest token since the last connection": _LIFE_SECONDS / 86_400,
     "rooms of an HTTP page": PAGE_MAX,
     "messages of an HTTP page": MESSAGES_PAGE_MAX,
+    "time for reading an HTTP answer": _ANSWER_READ_SECONDS,
+    "HTTP requests of a socket that wait for the answer to another": _PIPELINE_MAX,
+    "length of an access token": TOKEN_MAX_CHARS,
 }
 NO_LIMIT = {0, -1}
 
