@@ -59,6 +59,8 @@ Cursor = tuple[bytes, int]
 """A framed `CursorUpdate`, and when its gateway read it from its author (Unix microseconds)."""
 Newest = Callable[[UserId, set[UserId]], list[Item]]
 """What a user has missed who got no notices for a while, and none of the typing of these users."""
+_Joined = dict[tuple[int, bool, UserId | None], tuple[list[Item], bytes]]
+"""Frames by the place they begin at, whether only essential ones are due, and the author who does not get its own."""
 
 
 class Fanout:
@@ -238,7 +240,7 @@ class Fanout:
         newcomers, self._newcomers = self._newcomers, {}
         return {**dict.fromkeys(self._lagging, 0), **newcomers}
 
-    def _write_special(self, recipient: Recipient, since: int, batch: Batch, joined: "_Joined") -> None:
+    def _write_special(self, recipient: Recipient, since: int, batch: Batch, joined: _Joined) -> None:
         """`joined`: what others were written in this flush, so that those who are due the same share it."""
         if recipient not in self._recipients:
             return
@@ -255,10 +257,6 @@ class Fanout:
         if items:
             recipient.deliver(frames)
             self._metrics.count_sent(items, 1)
-
-
-_Joined = dict[tuple[int, bool, UserId | None], tuple[list[Item], bytes]]
-"""Frames by the place they begin at, whether only essential ones are due, and the author who does not get its own."""
 
 
 def _is_typing(item: Item) -> bool:

@@ -64,7 +64,7 @@ _DIGEST_SECONDS = 1.0
 _STREAM_RETRY_SECONDS = 0.1
 _STOP_GRACE_SECONDS = 1.0
 _ANSWER_READ_SECONDS = 60.0
-"""In which a client has to have read the answer to a plain request; the largest has 3 MB."""
+"""In which a client has to have read the answer to a plain request; the largest has some 5 MB."""
 _HISTORY_KEPT_MIN = 64
 """A resume that is being read must reach what is remembered, however busy the room is."""
 

@@ -93,7 +93,10 @@ class NatsSettings(Settings):
             raise ValueError("at least one server is needed")
         for url in value:
             if not _is_server(url):
-                raise ValueError("servers are nats://host:port; other passwords go into STUDYROOM_NATS_PASSWORD")
+                raise ValueError(
+                    "servers are nats://host:port or tls://host:port; "
+                    "a password with / ? or # in it goes into STUDYROOM_NATS_PASSWORD"
+                )
         return value
 
     @field_validator("password")

@@ -1,7 +1,7 @@
 """Who leaves answers unread: ended after a while, and at once whoever leaves most when it is too much together."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from gateway.sockets import UnreadAnswers
 
@@ -22,7 +22,7 @@ class Transport:
 
 @dataclass(eq=False)
 class Client:
-    transport: Transport = field(default_factory=lambda: Transport(0))
+    transport: Transport
 
     @classmethod
     def leaving(cls, unread: int) -> "Client":
