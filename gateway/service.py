@@ -50,8 +50,8 @@ from services import logs
 from services.api_keys import ApiKeys
 from services.bus import Message
 from services.http import HttpServer
-from services.process import Chassis, Service, ServiceSpec
 from services.settings import Settings
+from services.spec import Chassis
 from shared import subjects
 from shared.errors import ErrorCode
 from shared.ids import ConnectionId, MessageId, RoomId, new_gateway_id
@@ -367,21 +367,3 @@ class Gateway:
 
 def _short(text: str) -> str:
     return blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-def _build(chassis: Chassis, settings: dict[type[Settings], Any]) -> Service:
-    return Gateway(chassis, settings)
-
-
-def _public_address(settings: dict[type[Settings], Any]) -> tuple[str, int]:
-    own: GatewaySettings = settings[GatewaySettings]
-    return own.host, own.port
-
-
-SPEC = ServiceSpec(
-    name="gateway",
-    settings=(GatewaySettings,),
-    build=_build,
-    bus_without_echo=True,
-    public_address=_public_address,
-)

@@ -15,8 +15,8 @@ from presence.settings import PresenceSettings, parse_shards
 from presence.store import Store
 from services import logs
 from services.bus import BusError, Handler, Message, Subscription
-from services.process import Chassis, Service, ServiceSpec
 from services.settings import Settings, StorageSettings
+from services.spec import Chassis
 from shared import subjects
 from shared.ephemeral import MalformedBatch, decode_digest
 from shared.ids import GatewayId
@@ -210,10 +210,3 @@ def _handler(kind: type[Request], work: Callable[[Request], Awaitable[Reply]]) -
         return await work(kind.decode(data))
 
     return answer
-
-
-def _build(chassis: Chassis, settings: dict[type[Settings], Any]) -> Service:
-    return Presence(chassis, settings)
-
-
-SPEC = ServiceSpec(name="presence", settings=(PresenceSettings, StorageSettings), build=_build)

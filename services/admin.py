@@ -10,9 +10,11 @@ with one that is frozen. One that drains, or has lost NATS, still serves whom it
 
 from collections.abc import Callable
 
-from fastapi import FastAPI, Response
-from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 HTTP_NOT_FOUND, HTTP_UNAVAILABLE = 404, 503
 
@@ -20,26 +22,22 @@ Reasons = Callable[[], list[str]]
 """Why the process is not ready; empty when it is."""
 
 
-def build_app(registry: CollectorRegistry, not_ready: Reasons) -> FastAPI:
-    app = FastAPI(title="studyroom admin", docs_url=None, redoc_url=None, openapi_url=None)
+def build_app(registry: CollectorRegistry, not_ready: Reasons) -> Starlette:
+    """In Starlette alone: FastAPI, which has nothing to add here, is a third of what a small service loads to start."""
 
-    @app.get("/healthz")
-    async def healthz() -> dict[str, str]:
-        return {"status": "alive"}
+    async def healthz(_: Request) -> Response:
+        return JSONResponse({"status": "alive"})
 
-    @app.get("/readyz")
-    async def readyz() -> Response:
+    async def readyz(_: Request) -> Response:
         return _readiness(not_ready(), HTTP_UNAVAILABLE)
 
-    @app.get("/balancez")
-    async def balancez() -> Response:
+    async def balancez(_: Request) -> Response:
         return _readiness(not_ready(), HTTP_NOT_FOUND)
 
-    @app.get("/metrics")
-    async def metrics() -> Response:
+    async def metrics(_: Request) -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
-    return app
+    return Starlette(routes=[Route(f"/{answer.__name__}", answer) for answer in (healthz, readyz, balancez, metrics)])
 
 
 def _readiness(reasons: list[str], otherwise: int) -> Response:

@@ -13,30 +13,11 @@ from typing import Any
 import uvicorn
 
 from services import logs
+from services.listening import BACKLOG
 
 log = logs.get(__name__)
 
-_BACKLOG = 4096
 _STARTED_POLL_SECONDS = 0.005
-
-
-class AddressUnavailable(Exception):
-    """The port is in use, or the address is not of this machine."""
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A bound socket. Raises AddressUnavailable."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise AddressUnavailable(f"cannot listen on {host}:{port}: {error.strerror}") from error
-    listener.setblocking(False)
-    return listener
 
 
 class _Server(uvicorn.Server):
@@ -67,7 +48,7 @@ class HttpServer:
             access_log=False,
             server_header=False,
             proxy_headers=False,  # who is believed what is for the app to say
-            backlog=_BACKLOG,
+            backlog=BACKLOG,
             timeout_keep_alive=65,
         )
         self._server = _Server(self._config)

@@ -11,19 +11,20 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any
 
 import uvloop
 from prometheus_client import CollectorRegistry
 
 from services import admin, logs
 from services.bus import Bus
-from services.http import AddressUnavailable, HttpServer, listen
+from services.http import HttpServer
+from services.listening import AddressUnavailable, listen
 from services.metrics import BusMetrics, ProcessMetrics
 from services.settings import NatsSettings, ProcessSettings, Settings, load_or_exit
+from services.spec import Chassis, ServiceSpec
 from services.tasks import Tasks
 
 EXIT_FAILED = 1
@@ -37,49 +38,6 @@ class Phase(Enum):
     STARTING = "starting"
     READY = "ready"
     DRAINING = "draining"
-
-
-@dataclass
-class Chassis:
-    """What a service is given to stand on."""
-
-    name: str
-    settings: ProcessSettings
-    bus: Bus
-    tasks: Tasks
-    registry: CollectorRegistry
-    public_listener: socket.socket | None = None
-    """What workers of one service share."""
-
-    def listen(self, host: str, port: int) -> socket.socket:
-        """The service's public port: one of its own, or the one it shares. Raises AddressUnavailable."""
-        return self.public_listener or listen(host, port)
-
-
-class Service(Protocol):
-    async def start(self) -> None:
-        """Returns when it can serve. Raises AddressUnavailable when it cannot have its port."""
-
-    def not_ready(self) -> list[str]:
-        """Why it cannot serve right now; empty when it can."""
-
-    async def drain(self) -> None:
-        """Finish what was begun, take nothing new. Cancelled at the deadline."""
-
-    async def stop(self) -> None:
-        """Let go of everything, quickly."""
-
-
-@dataclass(frozen=True)
-class ServiceSpec:
-    """An entry of the `studyroom.services` entry points: how to run one kind of service."""
-
-    name: str
-    settings: Sequence[type[Settings]]
-    build: Callable[[Chassis, dict[type[Settings], Any]], Service]
-    bus_without_echo: bool = False
-    public_address: Callable[[dict[type[Settings], Any]], tuple[str, int]] | None = None
-    """Host and port that several processes of it may share. It listens there through `Chassis.listen`."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +89,7 @@ class _Process:
         bus_metrics.watch(self._bus)
         listener = worker.listener if worker is not None else None
         chassis = Chassis(spec.name, self._settings, self._bus, self._tasks, registry, listener)
-        self._service = spec.build(chassis, settings)
+        self._service = spec.load()(chassis, settings)
         self._registry = registry
 
     async def live(self) -> int:

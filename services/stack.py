@@ -19,7 +19,7 @@ from typing import IO
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
-from services.http import AddressUnavailable, listen
+from services.listening import AddressUnavailable, listen
 from services.nats_server import NatsServerOptions, command
 
 _READY_POLL_SECONDS = 0.05

@@ -20,9 +20,10 @@ from typing import Any, NoReturn
 import structlog
 
 from services import logs
-from services.http import AddressUnavailable, listen
-from services.process import EXIT_FAILED, ServiceSpec, Worker, load_settings, run_process, say_why
+from services.listening import AddressUnavailable, listen
+from services.process import EXIT_FAILED, Worker, load_settings, run_process, say_why
 from services.settings import EXIT_BAD_SETTINGS, BadSettings, ProcessSettings, Settings
+from services.spec import ServiceSpec
 
 _RESTART_WAIT_SECONDS = (0.1, 5.0)
 """First and longest wait before a worker that ended is started again; doubled in between. Who lived longer than the

@@ -7,9 +7,9 @@ from prometheus_client import Counter, Gauge
 
 from services import logs
 from services.bus import BusError
-from services.process import Chassis, Service, ServiceSpec
 from services.provisioner.streams import WrongStorage, ensure, specifications
 from services.settings import Settings, StorageSettings
+from services.spec import Chassis
 
 _INTERVAL_SECONDS = 5.0
 _RETRY_SECONDS = 0.25
@@ -78,10 +78,3 @@ class Provisioner:
 
     async def _on_reconnected(self) -> None:
         self._again.set()
-
-
-def _build(chassis: Chassis, settings: dict[type[Settings], Any]) -> Service:
-    return Provisioner(chassis, settings)
-
-
-SPEC = ServiceSpec(name="provisioner", settings=(StorageSettings,), build=_build)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from services.process import ServiceSpec
+from services.spec import ServiceSpec
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ["shared", "services", "gateway", "presence"]
@@ -38,6 +38,7 @@ def test_a_service_is_found_by_its_entry_point(service: str):
     spec = entry.load()
     assert isinstance(spec, ServiceSpec)
     assert spec.name == service
+    assert spec.load().__module__ == spec.service.partition(":")[0]
 
 
 def test_the_page_in_the_readme_is_the_one_that_is_tried():

@@ -17,7 +17,8 @@ from gateway.framing import Opcode, encode_frame, text_frame
 from gateway.sockets import AwaitedRequests, UnreadAnswers
 from gateway.upgrade import Handshake, HttpProtocol, RequestHead
 from gateway.websocket import ClientSocket, FrameLimits, WebSocketProtocol, use_fast_transports
-from services.http import HttpServer, listen
+from services.http import HttpServer
+from services.listening import listen
 from shared.errors import ErrorCode
 
 

@@ -1,0 +1,24 @@
+"""Ports of this machine."""
+
+import socket
+
+BACKLOG = 4096
+
+
+class AddressUnavailable(Exception):
+    """The port is in use, or the address is not of this machine."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket. Raises AddressUnavailable."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise AddressUnavailable(f"cannot listen on {host}:{port}: {error.strerror}") from error
+    listener.setblocking(False)
+    return listener
