@@ -66,7 +66,7 @@ up: install page-if-possible ## Run the whole system here; ARGS="--gateways 2" p
 
 .PHONY: test
 test: install web-install page-if-possible ## Run all tests, two at a time; ARGS="-k name" passes options on
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --no-loadscope-reorder $(ARGS)
 
 .PHONY: test-quick
 test-quick: install ## Only the tests that start no process

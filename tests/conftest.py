@@ -1,19 +1,33 @@
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from tests.support.compose import Project, need
 from tests.support.processes import EmbeddedStack, NatsServer, embedded_stack, nats_server, running
+from tests.support.turns import turn
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What runs in one process when `make test` runs two: a folder, and all that shares the containers."""
-    for item in items:
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        in_containers = item.path.name in {"test_compose.py", "test_containers.py"}
-        item.add_marker(pytest.mark.xdist_group("containers" if in_containers else folder))
+class _ByFile(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
+    """What runs in one process when `make test` runs two: a file, and all that shares the containers."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "containers" if Path(file).name in {"test_compose.py", "test_containers.py"} else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return _ByFile(config, log)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # waiting for one's turn is not part of a test's time
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Nothing else runs beside a test that is marked so."""
+    with turn(alone=item.get_closest_marker("alone") is not None):
+        return (yield)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.client import Client, clients
-from tests.support.processes import EmbeddedStack, NatsServer, ServiceProcess, running, service
+from tests.support.processes import EmbeddedStack, NatsServer, ServiceProcess, all_running, service
 from tests.support.waiting import eventually
 
 SKIPPED = 'studyroom_gateway_dropped_total{lane="ephemeral",reason="slow_consumer"}'
@@ -22,22 +22,16 @@ async def gateway(nats: NatsServer, directory: Path, **settings: str) -> AsyncIt
     """A system with one gateway that has these settings, and no bound on what a client may say."""
     generous = {"MESSAGES_PER_SECOND": "100000", "BYTES_PER_SECOND": "100000000", "WRITE_BUFFER_MAX_BYTES": "67108864"}
     environment = {f"STUDYROOM_GATEWAY_{name}": value for name, value in {**generous, **settings}.items()}
-    with (
-        running(service("provisioner", directory, nats.url)),
-        running(service("presence", directory, nats.url)),
-        running(service("gateway", directory, nats.url, **environment)) as process,
-    ):
+    process = service("gateway", directory, nats.url, **environment)
+    with all_running(*(service(name, directory, nats.url) for name in ("provisioner", "presence")), process):
         yield process
 
 
 @pytest.fixture
 def limits(own_nats: NatsServer, tmp_path: Path) -> Iterator[ServiceProcess]:
     """A gateway whose clients may send 20 messages a second."""
-    with (
-        running(service("provisioner", tmp_path, own_nats.url)),
-        running(service("presence", tmp_path, own_nats.url)),
-        running(service("gateway", tmp_path, own_nats.url, STUDYROOM_GATEWAY_MESSAGES_PER_SECOND="20")) as process,
-    ):
+    process = service("gateway", tmp_path, own_nats.url, STUDYROOM_GATEWAY_MESSAGES_PER_SECOND="20")
+    with all_running(*(service(name, tmp_path, own_nats.url) for name in ("provisioner", "presence")), process):
         yield process
 
 

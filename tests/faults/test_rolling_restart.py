@@ -26,6 +26,7 @@ def system(own_nats: NatsServer, tmp_path: Path) -> Iterator[System]:
     yield from running(own_nats, tmp_path, GRACE_SECONDS)
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(300)
 async def test_a_rolling_restart_makes_nobody_leave_and_loses_and_doubles_no_chat(system: System):
     rooms = [str(uuid4()) for _ in range(ROOMS)]
