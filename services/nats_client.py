@@ -49,6 +49,8 @@ class NatsClient(nats.aio.client.Client):
         super()._remove_sub(sid, max_msgs)
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        # A server that talks is not frozen: its answer to a ping may wait behind all of this.
+        self._pings_outstanding = 0
         handler = self._handlers.get(sid)
         if handler is None:
             await super()._process_msg(sid, subject, reply, data, headers)

@@ -189,6 +189,34 @@ async def test_a_frozen_server_with_a_full_socket_is_left_for_another_and_nothin
     assert took < 5
 
 
+async def test_a_server_that_goes_on_talking_is_not_taken_for_frozen_by_who_is_behind_it(tmp_path: Path):
+    """Its answer to a ping waits behind all that it said before."""
+    outage = Outage(tmp_path)
+    outage.begin()
+    settings = NatsSettings(url=(outage.server.url,), ping_interval_seconds=0.1)
+    slow, sender = Bus(settings, BusMetrics(CollectorRegistry()), name="test"), await outage.bus()
+    await slow.connect()
+    losses: list[None] = []
+    slow.on_disconnected(lambda: losses.append(None))
+    seen: list[bytes] = []
+
+    def work(message: Message) -> None:
+        seen.append(message.data)
+        time.sleep(0.01)  # this takes so long
+
+    await slow.subscribe("news", work)
+    await slow.flush()
+    for _ in range(200):
+        sender.publish("news", bytes(10_000))
+    await eventually(lambda: len(seen) == 200 or losses, "all is heard")
+    heard, lost = len(seen), len(losses)
+    await slow.close()
+    await sender.close()
+    outage.server.stop()
+
+    assert (heard, lost) == (200, 0)
+
+
 async def test_who_gives_up_a_subscription_while_nats_is_away_has_none_when_it_is_back(tmp_path: Path):
     outage = Outage(tmp_path)
     outage.begin()
