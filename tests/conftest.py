@@ -6,17 +6,16 @@ from uuid import uuid4
 import pytest
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
-from tests.support.compose import Project, need
 from tests.support.processes import EmbeddedStack, NatsServer, embedded_stack, nats_server, running
 from tests.support.turns import turn
 
 
 class _ByFile(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
-    """What runs in one process when `make test` runs two: a file, and all that shares the containers."""
+    """What runs in one process when `make test` runs two: a file, and the folder of all that shares the containers."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        return "containers" if Path(file).name in {"test_compose.py", "test_containers.py"} else file
+        file = Path(nodeid.partition("::")[0])
+        return str(file.parent if file.parent.name == "containers" else file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
@@ -48,17 +47,3 @@ def own_nats(tmp_path: Path) -> Iterator[NatsServer]:
     """A nats-server for one test alone."""
     with running(nats_server(tmp_path)) as server:
         yield server
-
-
-@pytest.fixture(scope="session")
-def project() -> Iterator[Project]:
-    """The whole system in containers. Tests share it, and leave it as they found it."""
-    need("docker", "info")
-    need("docker", "compose", "version")
-    running = Project.new()
-    try:
-        running.build()
-        running.up()
-        yield running
-    finally:
-        running.down()

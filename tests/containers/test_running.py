@@ -1,0 +1,130 @@
+"""The system of `docker-compose.yml` in containers, as it says.
+
+Grafana is left out: its dashboards are tested query by query (tests/project/test_monitoring.py), its rendering is not.
+"""
+
+import json
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+import websockets
+from playwright.async_api import BrowserContext, Page
+
+from monitoring.dashboards import OVERVIEW
+from tests.support.browser import chromium, needs_chromium
+from tests.support.client import clients
+from tests.support.compose import BUILD_SECONDS, NATS, OURS, RUN_HERE, SERVICES, Project
+from tests.support.waiting import http_get, wait_until
+
+pytestmark = [pytest.mark.container, pytest.mark.timeout(BUILD_SECONDS + 200)]
+
+
+async def enter(context: BrowserContext, project: Project, room: str) -> Page:
+    """A page with an open WebSocket, `socket`, that is in the room; `heard` is all it was told."""
+    page = await context.new_page()
+    await page.goto(f"{project.http}/health")
+    await page.evaluate(
+        """room => {
+            window.heard = [];
+            window.socket = new WebSocket(`ws://${location.host}/ws?username=Ada`);
+            socket.onmessage = event => heard.push(JSON.parse(event.data));
+            socket.onopen = () => socket.send(JSON.stringify({type: 'JoinRoom', payload: {room_id: room}}));
+        }""",
+        room,
+    )
+    await page.wait_for_function("heard.some(one => one.type === 'JoinedRoom')")
+    return page
+
+
+def test_all_containers_become_healthy(project: Project):
+    for name in RUN_HERE:
+        states = project.states(name)
+        assert len(states) == SERVICES[name].get("deploy", {}).get("replicas", 1)
+        assert {(state["State"], state["Health"]) for state in states} == {("running", "healthy")}
+
+
+def test_services_run_as_nobody_in_particular_and_can_write_nothing(project: Project):
+    look = "import os; print(os.getuid(), os.access('/', os.W_OK), os.access('/opt/studyroom', os.W_OK))"
+    for name in OURS:
+        assert project.compose("exec", "-T", name, "python", "-c", look).split() == ["10001", "False", "False"]
+
+
+def test_the_image_has_the_program_and_nothing_to_build_with(project: Project):
+    look = (
+        "import os, importlib.util as found\n"
+        "print([name for name in os.listdir('/opt/studyroom/bin') if not name.startswith('python')])\n"
+        "print([name for name in ('pip', 'setuptools', 'hatchling') if found.find_spec(name)])"
+    )
+    there = project.compose("exec", "-T", "gateway", "python", "-c", look)
+    assert there.split() == ["['studyroom']", "[]"]
+
+
+def test_prometheus_finds_every_container_by_the_name_of_its_service(project: Project):
+    def scraped() -> bool:
+        targets: list[dict[str, Any]] = json.loads(http_get(f"{project.prometheus}/api/v1/targets")[1])["data"][
+            "activeTargets"
+        ]
+        jobs = sorted(target["labels"]["job"] for target in targets if target["health"] == "up")
+        return jobs == sorted([*OURS, "gateway", "presence", "haproxy", "prometheus"])
+
+    wait_until(scraped, "all containers are scraped", 60)
+
+
+def test_the_doctor_finds_nothing_wrong(project: Project):
+    """As `docs/operations.md` says to run it."""
+    become = ("-e", "STUDYROOM_NATS_USER=doctor", "-e", "STUDYROOM_NATS_PASSWORD=doctor-of-this-machine")
+    report = project.compose("run", "--rm", "--no-deps", "-T", *become, "provisioner", "doctor")
+    assert report.splitlines()[-1] == "All is well."
+    assert [line.split()[0] for line in report.splitlines()[1:4]] == list(NATS)
+
+
+async def test_two_people_meet_through_the_load_balancer_on_two_gateways(project: Project, room: str):
+    async with clients(project.websocket, project.websocket, username="Ada") as (ada, ben):
+        await ada.join(room)
+        await ben.join(room)
+        await ada.chat("Hello, containers!")
+        assert (await ben.expect("Chat"))["content"] == "Hello, containers!"
+        await ben.send("CursorMove", {"x": 1.0, "y": 2.0})
+        assert (await ada.expect("CursorUpdate"))["user_id"] == ben.user
+        assert [project.connections(gateway) for gateway in project.containers("gateway")] == [1, 1]
+
+
+async def test_a_client_behind_the_load_balancer_is_who_came_to_it_and_not_who_it_says(project: Project):
+    forged = [{"X-Forwarded-For": f"203.0.113.{number}"} for number in range(4)]
+    async with AsyncExitStack() as opened:
+        for headers in forged:
+            await opened.enter_async_context(clients(project.websocket, additional_headers=headers))
+        most = "studyroom_gateway_address_connections"
+        assert [project.metric(gateway, most) for gateway in project.containers("gateway")] == [2, 2]
+        outputs = project.compose("logs", "--no-color", "gateway")
+    assert "X-Forwarded-For is not believed" not in outputs
+
+
+async def test_a_name_that_was_made_to_point_here_opens_nothing(project: Project):
+    port = int(project.environment["STUDYROOM_PORT"])
+    with pytest.raises(websockets.InvalidStatus) as caught:
+        await websockets.connect("ws://evil.example/ws", host="127.0.0.1", port=port, proxy=None)
+    assert caught.value.response.status_code == 421
+
+
+@pytest.mark.browser
+@needs_chromium
+async def test_two_browsers_meet_through_the_load_balancer_on_two_gateways(project: Project, room: str):
+    async with chromium() as browser:
+        ada, ben = [await enter(await browser.new_context(), project, room) for _ in range(2)]
+        assert [project.connections(gateway) for gateway in project.containers("gateway")] == [1, 1]
+        await ada.evaluate("socket.send(JSON.stringify({type: 'Chat', payload: {content: 'Hello, Ben!'}}))")
+        for page in (ada, ben):
+            await page.wait_for_function("heard.some(one => one.payload?.content === 'Hello, Ben!')")
+
+
+def test_the_load_balancer_tells_how_many_sessions_each_gateway_has(project: Project):
+    (query,) = [
+        expression
+        for row in OVERVIEW.rows
+        for panel in row.panels
+        for expression, _ in panel.queries
+        if "haproxy_" in expression
+    ]
+    wait_until(lambda: project.query(query.removesuffix(" > 0")), "HAProxy is scraped", 30)
