@@ -17,6 +17,9 @@ from shared.subjects import shard_of
 
 log = logs.get(__name__)
 
+AT_ONCE = 128
+"""More than joins (docs/decisions/0010), since those that went to a frozen replica keep theirs for seconds."""
+
 
 class Leaves:
     def __init__(self, presence: PresenceClient, under_way: UnderWay) -> None:
@@ -24,6 +27,7 @@ class Leaves:
         self._under_way = under_way
         self._untold = Counter[Place]()
         """Leaves that presence may not have been told of yet."""
+        self._turns = asyncio.Semaphore(AT_ONCE)
         self._last: dict[tuple[ConnectionId, RoomId], asyncio.Task[None]] = {}
 
     def __contains__(self, place: Place) -> bool:
@@ -56,9 +60,10 @@ class Leaves:
         task.add_done_callback(ended)
 
     async def _leave(self, place: Place, *, lost: bool) -> None:
-        """Asks until presence answers."""
+        """Asks until presence answers. When thousands are lost at once the others wait, and are asked for once."""
         request = LeaveRequest.model_construct(room=place.room, user=place.user, connection=place.connection, lost=lost)
         try:
-            await self._presence.leave(request)
+            async with self._turns:
+                await self._presence.leave(request)
         except PresenceRefused as error:
             log.error("a leave was refused", error=str(error), room=place.room)

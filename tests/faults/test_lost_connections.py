@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +12,9 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from nats.aio.msg import Msg
 
+from gateway.leaves import AT_ONCE
 from shared.presence import LEASE_SECONDS
 from tests.support.client import Client, clients
 from tests.support.presence import connected, users_in
@@ -137,6 +140,38 @@ async def test_without_a_grace_period_who_is_lost_is_gone_at_once_and_makes_room
         joined = await cem.join(room)
 
     assert {user["user_id"] for user in joined["users"]} == {ann.user, cem.user}
+
+
+async def test_when_many_are_lost_at_once_presence_is_asked_for_some_at_a_time_and_in_the_end_for_all(system: System):
+    """All at once would each be answered late, asked for again for that, and be answered later still."""
+    many = [await Client.connect(system.gateways[0].url) for _ in range(AT_ONCE + 40)]
+    rooms = [str(uuid4()) for _ in many]
+    for client, place in zip(many, rooms, strict=True):
+        await client.join(place)
+    asked = Counter[str]()
+
+    async def ask(message: Msg) -> None:
+        asked[message.reply] += 1
+
+    async with connected(system.nats.url) as bus:
+        await bus.subscribe("presence.*.leave", cb=ask)
+        await bus.flush()
+        for replica in system.presence:
+            replica.signal(signal.SIGSTOP)
+        try:
+            await asyncio.gather(*(client.drop() for client in many))
+            await eventually(lambda: min(asked.values(), default=0) >= 3, "leaves are asked for again and again")
+            at_once = len(asked)
+        finally:
+            for replica in system.presence:
+                replica.signal(signal.SIGCONT)
+
+        async def all_have_left() -> bool:
+            return not any([await users_in(bus, place) for place in rooms])
+
+        await eventually(all_have_left, "nobody is there any more", 30)
+
+    assert at_once == AT_ONCE
 
 
 async def test_the_members_of_a_killed_gateway_are_gone_in_time_and_the_others_stay(system: System, room: str):
