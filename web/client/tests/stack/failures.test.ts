@@ -77,12 +77,13 @@ test("a gateway that stops is left when it says, and not before", async ({
   const closes = record(ann, "close")
   const stopped = gateways().find(({ name }) => name === balancer.newest)
   process.kill(stopped?.pid ?? 0, "SIGTERM")
-  await until(ann.connection, isWaiting)
-  const closedAt = performance.now()
+  const waiting = await until(ann.connection, isWaiting)
+  const [closedAt, closedOn] = [performance.now(), Date.now()]
   expect(closes).toMatchObject([
     { code: 1012, reconnects: true, reason: expect.stringMatching(/^reconnect_after_ms=\d+$/) },
   ])
   const asked = Number(closes[0]?.reason.split("=")[1])
+  expect(waiting.status === "waiting" && waiting.retryAt - closedOn).toBeLessThanOrEqual(asked)
   await until(ann.room, isJoined)
   // The first: the balancer may lead it to the gateway that stops, which takes nobody, and then there are more.
   const next = balancer.arrivals.find((arrival) => arrival > closedAt) ?? Number.NaN
