@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -17,21 +17,27 @@ SKIPPED = 'studyroom_gateway_dropped_total{lane="ephemeral",reason="slow_consume
 CHAT_CHARS = 3900
 
 
+@contextmanager
+def system(nats: NatsServer, directory: Path, **environment: str) -> Iterator[ServiceProcess]:
+    """One with one gateway, which has these variables."""
+    process = service("gateway", directory, nats.url, **environment)
+    with all_running(*(service(name, directory, nats.url) for name in ("provisioner", "presence")), process):
+        yield process
+
+
 @asynccontextmanager
 async def gateway(nats: NatsServer, directory: Path, **settings: str) -> AsyncIterator[ServiceProcess]:
     """A system with one gateway that has these settings, and no bound on what a client may say."""
     generous = {"MESSAGES_PER_SECOND": "100000", "BYTES_PER_SECOND": "100000000", "WRITE_BUFFER_MAX_BYTES": "67108864"}
     environment = {f"STUDYROOM_GATEWAY_{name}": value for name, value in {**generous, **settings}.items()}
-    process = service("gateway", directory, nats.url, **environment)
-    with all_running(*(service(name, directory, nats.url) for name in ("provisioner", "presence")), process):
+    with system(nats, directory, **environment) as process:
         yield process
 
 
 @pytest.fixture
 def limits(own_nats: NatsServer, tmp_path: Path) -> Iterator[ServiceProcess]:
     """A gateway whose clients may send 20 messages a second."""
-    process = service("gateway", tmp_path, own_nats.url, STUDYROOM_GATEWAY_MESSAGES_PER_SECOND="20")
-    with all_running(*(service(name, tmp_path, own_nats.url) for name in ("provisioner", "presence")), process):
+    with system(own_nats, tmp_path, STUDYROOM_GATEWAY_MESSAGES_PER_SECOND="20") as process:
         yield process
 
 

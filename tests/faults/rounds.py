@@ -57,7 +57,7 @@ class Round:
     chat_seen: int = 0
 
 
-async def play(system: System, actors: list[Actor], faults: list[Fault], rest_seconds: float = REST_SECONDS) -> Round:
+async def play(system: System, actors: list[Actor], faults: list[Fault]) -> Round:
     """Raises AssertionError when the system does not become healthy or an actor finds no place."""
     outcome = Round(faults)
     await asyncio.gather(*(actor.settle() for actor in actors))
@@ -75,7 +75,7 @@ async def play(system: System, actors: list[Actor], faults: list[Fault], rest_se
         resting.set()
         await asyncio.gather(*working)
     await asyncio.gather(*(actor.settle() for actor in actors))
-    outcome.violations += await _rest(system, actors, rest_seconds)
+    outcome.violations += await _rest(system, actors)
     rested = time.monotonic()
     outcome.convergence_seconds = rested - healthy
     for name, count in _counts(actors).items():
@@ -97,9 +97,9 @@ def _counts(actors: list[Actor]) -> dict[str, int]:
     }
 
 
-async def _rest(system: System, actors: list[Actor], rest_seconds: float) -> list[str]:
+async def _rest(system: System, actors: list[Actor]) -> list[str]:
     """What still differs from the truth when the time for it is over; nothing, usually much earlier."""
-    deadline = time.monotonic() + rest_seconds
+    deadline = time.monotonic() + REST_SECONDS
     while True:
         differences = _clients_differ(actors)
         if not differences:

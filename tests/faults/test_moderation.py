@@ -17,7 +17,7 @@ from tests.faults.test_lost_connections import GUARD_SECONDS, System
 from tests.support.backend import SETTINGS, ask, handshake_refusal, token
 from tests.support.client import Client, clients
 from tests.support.presence import connected, users_in
-from tests.support.processes import NatsServer, service
+from tests.support.processes import NatsServer, all_running, service
 from tests.support.proxy import Link, Network
 from tests.support.waiting import eventually
 
@@ -53,16 +53,8 @@ def system(own_nats: NatsServer, link: Link, tmp_path: Path) -> Iterator[System]
         [service("gateway", tmp_path, address, **settings) for address in addresses],
         [service("provisioner", tmp_path, own_nats.url)],
     )
-    everything = [*system.others, *system.presence, *system.gateways]
-    for process in everything:
-        process.start()
-    try:
-        for process in everything:
-            process.wait_ready()
+    with all_running(*system.others, *system.presence, *system.gateways):
         yield system
-    finally:
-        for process in reversed(everything):
-            process.stop()
 
 
 @contextmanager
