@@ -43,9 +43,10 @@ def own_stack(tmp_path: Path) -> Iterator[EmbeddedStack]:
 
 @pytest.fixture
 def patient_stack(tmp_path: Path) -> Iterator[EmbeddedStack]:
-    """Keeps places for as long as a gateway takes to start again: here nothing leads its clients to another one."""
+    """Keeps places for as long as a gateway takes to start again, and its clients to try again after that: here nothing
+    leads them to another one."""
     stack = embedded_stack(tmp_path, presence=1)
-    stack.environment["STUDYROOM_PRESENCE_GRACE_SECONDS"] = "20"
+    stack.environment["STUDYROOM_PRESENCE_GRACE_SECONDS"] = "60"
     with running(stack):
         yield stack
 
@@ -188,7 +189,7 @@ async def test_a_gateway_that_goes_away_while_people_chat_costs_no_message_and_n
             for person in people:
                 said.append(f"message {len(said)}")
                 await person.say(said[-1])
-            await asyncio.sleep(0.1)  # a pace, not a wait
+            await asyncio.sleep(0.3)  # a pace, not a wait
 
     chatting = asyncio.create_task(chat())
     await eventually(lambda: len(said) >= 6, "some chat")

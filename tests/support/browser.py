@@ -37,7 +37,8 @@ _ARGUMENTS = [
 LAPTOP: ViewportSize = {"width": 1200, "height": 760}
 PHONE: ViewportSize = {"width": 390, "height": 844}
 WEBSOCKET = re.compile(r"/ws\b")
-RECONNECTED_MS = 20_000
+RECONNECTED_MS = 45_000
+"""A gateway starts again within some seconds; the client may have come just before, and then waits up to 20 s."""
 _CURSOR_TOLERANCE_PX = 2.0
 
 needs_chromium = pytest.mark.skipif(
