@@ -55,7 +55,7 @@ with_chromium = [
 ]
 """The marks of a module whose tests use the page."""
 
-expect.set_options(timeout=10_000)
+expect.set_options(timeout=20_000)
 
 
 @asynccontextmanager
