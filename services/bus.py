@@ -174,7 +174,7 @@ class Bus:
                 # nats-py writes the ping of a flush past what its own writer still holds: let that go first.
                 while self._client.pending_data_size and self.connected:
                     await asyncio.sleep(_FLUSH_POLL_SECONDS)
-                await self._client.flush(timeout_seconds)  # type: ignore[arg-type] # floats work
+                await self._client.flush(timeout_seconds)
 
     async def close(self) -> None:
         """Send what is waiting, if NATS is there, and close. Safe to call twice."""

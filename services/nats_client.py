@@ -1,8 +1,8 @@
 """nats-py's client, where it does what we cannot use. Beside `services.bus` the only module that knows it."""
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar, cast
 
 import nats.aio.client
 import nats.errors
@@ -10,6 +10,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 Handler = Callable[[Msg], None]
+Result = TypeVar("Result")
 
 
 class TlsRefused(nats.errors.Error):
@@ -26,6 +27,8 @@ class NatsClient(nats.aio.client.Client):
     subscription, and its coroutines for each publish, cost more than what is done with a message here. What is not
     handled yet waits in the socket, so it is bounded; a process that falls far behind is cut off by NATS, connects
     again, and asks for what it has missed. Nothing is dropped here.
+
+    Who is cancelled stops, whatever it waits for.
     """
 
     def __init__(self) -> None:
@@ -83,22 +86,55 @@ class NatsClient(nats.aio.client.Client):
 
     async def _process_op_err(self, e: Exception) -> None:
         if not self.is_closed and not self.is_reconnecting:
-            writer = getattr(self._transport, "_io_writer", None)
-            if writer is not None:
-                writer.transport.abort()
+            self._hang_up()
             self._pending = []
             self._pending_data_size = 0
         await super()._process_op_err(e)
 
+    async def request(self, *args: Any, **options: Any) -> Msg:
+        return await _heeding_cancellation(super().request(*args, **options))
+
+    async def flush(self, *args: Any) -> None:
+        await _heeding_cancellation(super().flush(*args))
+
+    async def _connect_to_server(self, *args: Any) -> None:
+        await _heeding_cancellation(super()._connect_to_server(*args))
+
+    async def _process_connect_init(self) -> None:
+        await _heeding_cancellation(super()._process_connect_init())
+
     async def _close(self, status: int, do_cbs: bool = True) -> None:
-        """nats-py would write what waits to the connection that was lost, and fail."""
+        """nats-py would write what waits to the connection that was lost, and fail, as it does before the first one."""
+        if self._flush_queue is None:
+            return
         if not self.is_connected:
             self._pending = []
             self._pending_data_size = 0
-        await super()._close(status, do_cbs)
+        try:
+            await _heeding_cancellation(super()._close(status, do_cbs))
+        except asyncio.CancelledError:
+            self._hang_up()
+            raise
+
+    def _hang_up(self) -> None:
+        writer = getattr(self._transport, "_io_writer", None)
+        if writer is not None:
+            writer.transport.abort()
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         """nats-py would go on in the clear with a server, or somebody in between, that says it wants no TLS."""
         if initial_connection and "tls" in self.options and not info.get("tls_required"):
             raise TlsRefused("nats: the server does not offer TLS")
         await super()._process_info(info, initial_connection)
+
+
+async def _heeding_cancellation(work: Awaitable[Result]) -> Result:
+    """Before Python 3.12 a cancellation that comes together with what `asyncio.wait_for` waits for is lost
+    (python/cpython#86296), and nats-py's loops, which try for ever, would go on."""
+    task = cast("asyncio.Task[Any]", asyncio.current_task())
+    heeded = task.cancelling()
+    try:
+        return await work
+    finally:
+        if task.cancelling() > heeded:
+            raise asyncio.CancelledError

@@ -10,7 +10,7 @@ from services.bus import Bus, BusUnavailable, Message
 from services.metrics import BusMetrics
 from services.settings import NatsSettings
 from tests.integration.conftest import Connect
-from tests.support.processes import nats_server
+from tests.support.processes import deployed_nats_server, nats_server, running
 from tests.support.waiting import eventually
 
 
@@ -215,6 +215,27 @@ async def test_a_server_that_goes_on_talking_is_not_taken_for_frozen_by_who_is_b
     outage.server.stop()
 
     assert (heard, lost) == (200, 0)
+
+
+async def test_who_is_cancelled_while_nats_lets_nobody_in_stops_trying_whenever_that_is(tmp_path: Path):
+    settings = {"user": "operator", "password": "a wrong one"}
+    with running(deployed_nats_server(tmp_path)) as server:
+        for turns in range(60):
+            nats = NatsSettings.model_validate({"url": server.url, **settings})
+            bus = Bus(nats, BusMetrics(CollectorRegistry()), name="test")
+            connecting = asyncio.create_task(bus.connect())
+            for _ in range(turns):
+                time.sleep(0.002)  # noqa: ASYNC251 - so each turn of the loop finds what NATS has answered to the last
+                await asyncio.sleep(0)
+            connecting.cancel()
+            await asyncio.wait({connecting}, timeout=10)
+            stopped = connecting.done()
+            while not connecting.done():
+                connecting.cancel()
+                await asyncio.wait({connecting}, timeout=0.1)
+            await bus.close()
+
+            assert stopped, f"cancelled after {turns} turns"
 
 
 async def test_who_gives_up_a_subscription_while_nats_is_away_has_none_when_it_is_back(tmp_path: Path):
