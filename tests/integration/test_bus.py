@@ -218,11 +218,10 @@ async def test_a_server_that_goes_on_talking_is_not_taken_for_frozen_by_who_is_b
 
 
 async def test_who_is_cancelled_while_nats_lets_nobody_in_stops_trying_whenever_that_is(tmp_path: Path):
-    settings = {"user": "operator", "password": "a wrong one"}
     with running(deployed_nats_server(tmp_path)) as server:
+        settings = NatsSettings.model_validate({"url": server.url, "user": "operator", "password": "a wrong one"})
         for turns in range(60):
-            nats = NatsSettings.model_validate({"url": server.url, **settings})
-            bus = Bus(nats, BusMetrics(CollectorRegistry()), name="test")
+            bus = Bus(settings, BusMetrics(CollectorRegistry()), name="test")
             connecting = asyncio.create_task(bus.connect())
             for _ in range(turns):
                 time.sleep(0.002)  # noqa: ASYNC251 - so each turn of the loop finds what NATS has answered to the last
