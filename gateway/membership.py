@@ -16,7 +16,7 @@ from gateway.room import Resumption, Room
 from gateway.rooms import Rooms
 from gateway.under_way import UnderWay
 from services import logs
-from services.bus import BusError
+from services.bus import BusError, SubscriptionRefused
 from shared.errors import ErrorCode
 from shared.ids import RoomId, UserId
 from shared.messages import JoinRoomPayload
@@ -105,9 +105,7 @@ class Membership:
             result = "full"
             connection.join_failed(ErrorCode.ROOM_FULL, str(error))
         except (BusError, PresenceRefused, TimeoutError) as error:
-            why = "chat cannot be read"
-            if code is ErrorCode.PRESENCE_UNAVAILABLE:
-                why = self._presence.why_unavailable(presence_join(shard_of(room_id)))
+            why = self._why(error, code, room_id)
             log.warning("join failed", error=str(error) or why, room=room_id)
             result = "unavailable"
             connection.join_failed(code, f"the room cannot be joined now, try again: {why}")
@@ -120,6 +118,14 @@ class Membership:
                 self._leaves.tell(connection.place(room_id), lost=result != "banned" and not connection.expelled)
                 connection.end_stay()
             self._metrics.join_duration.labels(result=result).observe(time.perf_counter() - began)
+
+    def _why(self, error: Exception, code: ErrorCode, room: RoomId) -> str:
+        """A join failed: for people."""
+        if isinstance(error, SubscriptionRefused):
+            return "this gateway cannot take one more room"
+        if code is ErrorCode.PRESENCE_UNAVAILABLE:
+            return self._presence.why_unavailable(presence_join(shard_of(room)))
+        return "chat cannot be read"
 
     def _check_welcome(self, connection: Connection, room: RoomId) -> None:
         """Raises Barred."""

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Container, Iterator
+from collections.abc import AsyncIterator, Callable, Container, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from gateway.metrics import GatewayMetrics
 from gateway.room import Room, Surroundings
@@ -28,7 +29,17 @@ class _Hosted:
 
 
 class Rooms:
-    def __init__(self, bus: Bus, wheel: Wheel, metrics: GatewayMetrics, surroundings: Surroundings) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        wheel: Wheel,
+        metrics: GatewayMetrics,
+        surroundings: Surroundings,
+        *,
+        unhosted: Callable[[Room, str], None],
+    ) -> None:
+        """`unhosted` is called when NATS sends nothing of a room any more, and why: its members have to leave it."""
+        self._unhosted = unhosted
         self._bus = bus
         self._wheel = wheel
         self._metrics = metrics
@@ -56,7 +67,8 @@ class Rooms:
 
     @asynccontextmanager
     async def hold(self, room_id: RoomId) -> AsyncIterator[Room]:
-        """The room, hosted at least until the block ends. Raises BusUnavailable."""
+        """The room, hosted at least until the block ends. Raises BusUnavailable, and SubscriptionRefused when NATS does
+        not let this gateway host one more."""
         hosted = self._hosted.get(room_id)
         if hosted is None:
             room = Room(room_id, self._bus.publish, self._wheel, self._metrics, self._surroundings)
@@ -66,10 +78,19 @@ class Rooms:
             async with hosted.subscribing:
                 if hosted.subscription is None:
                     events = subjects.room_events(room_id)
-                    hosted.subscription = await self._bus.subscribe(events, hosted.room.receive)
+                    hosted.subscription = await self._bus.subscribe(
+                        events, hosted.room.receive, refused=partial(self._refused, hosted)
+                    )
             yield hosted.room
         finally:
             await self._let_go(hosted)
+
+    def _refused(self, hosted: _Hosted, reason: str) -> None:
+        if hosted.subscription is not None:
+            hosted.subscription.forget()
+            hosted.subscription = None
+        hosted.room.doubt()
+        self._unhosted(hosted.room, reason)
 
     def stay(self, room: Room) -> None:
         """Host the room on for one more member, until `leave`."""

@@ -63,6 +63,8 @@ log = logs.get(__name__)
 _DIGEST_SECONDS = 1.0
 _STREAM_RETRY_SECONDS = 0.1
 _STOP_GRACE_SECONDS = 1.0
+_NATS_GONE_SECONDS = 3.0
+"""A gateway that drains does not wait for NATS for longer. What it could not say, the end of its lease says."""
 _ANSWER_READ_SECONDS = 60.0
 """In which a client has to have read the answer to a plain request; the largest has some 5 MB."""
 _HISTORY_KEPT_MIN = 64
@@ -86,7 +88,9 @@ class Gateway:
         self.authenticator = Authenticator(own, self._keys.ring if self._keys is not None else None)
         self.history_kept = max(own.history_on_join, _HISTORY_KEPT_MIN)
         self.gateway_id = new_gateway_id()
-        self._rooms = Rooms(chassis.bus, Wheel(own.cursor_tick_ms / 1000), self.metrics, self)
+        self._rooms = Rooms(
+            chassis.bus, Wheel(own.cursor_tick_ms / 1000), self.metrics, self, unhosted=self._cannot_host
+        )
         self._stream = ChatStream(chassis.bus)
         self._backfill = Backfill(
             self._rooms, self._stream, chassis.tasks, self.metrics, at_most=own.resume_max_messages
@@ -236,6 +240,13 @@ class Gateway:
             self._server.stop_listening()
         await self._chat.settled()
         await self._drain.close_all()
+        finishing = self._tasks.spawn("finish", self._finish())
+        gone = self._tasks.spawn("NATS is gone", self._bus.gone(_NATS_GONE_SECONDS))
+        await asyncio.wait((finishing, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not finishing.done():
+            log.warning("NATS is away: presence removes this gateway's members when its lease has ended")
+
+    async def _finish(self) -> None:
         await self._chat.settled()
         await self._under_way.settled()
         await self._lease.give_up()
@@ -243,6 +254,14 @@ class Gateway:
     async def stop(self) -> None:
         if self._server is not None:
             await self._server.stop(_STOP_GRACE_SECONDS)
+
+    def _cannot_host(self, room: Room, reason: str) -> None:
+        connections = [connection for connection in self._connections.values() if connection.room is room]
+        log.error(
+            "NATS sends nothing of a room any more: its members are to go", error=reason, members=len(connections)
+        )
+        for connection in connections:
+            self._drain.ask_to_leave(connection)
 
     async def _on_reconnected(self) -> None:
         self._backfill.doubt()

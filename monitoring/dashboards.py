@@ -220,6 +220,7 @@ NATS = Dashboard("nats", "Studyroom NATS", (
                (rate("gnatsd_varz_jetstream_stats_api_errors", "server_id"), "errors {{server_id}}"))),
         Panel("Errors of clients", "short", "Of our processes, by kind.",
               ((or_zero(rate("studyroom_nats_errors_total", "kind")), "{{kind}}"),
+               (or_zero(rate("studyroom_nats_server_errors_total", "reason")), "NATS said: {{reason}}"),
                (rate("studyroom_provisioner_failures_total"), "provisioner passes that failed"))),
     )),
     Row("USE", (

@@ -17,9 +17,10 @@ from typing import Any, Protocol
 import nats.errors
 from nats.aio.subscription import Subscription as NatsSubscription
 
-from services import logs
+from services import logs, nats_client
+from services.attempts import Attempts
 from services.metrics import BusMetrics
-from services.nats_client import NatsClient
+from services.nats_client import NatsClient, Refused, ServerError
 from services.settings import NatsSettings
 from services.tls import tls_context
 
@@ -27,7 +28,8 @@ log = logs.get(__name__)
 
 API_TIMEOUT_SECONDS = 5.0
 _FIRST_RECONNECT_WAIT_SECONDS = 0.1
-_FLUSH_POLL_SECONDS = 0.001
+_GONE_POLL_SECONDS = 0.1
+_SAY_AGAIN_SECONDS = 30.0
 _CLOSE_SECONDS = 2.0
 _FLUSHER_QUEUE_SIZE = 1_000_000
 """A full queue makes nats-py's subscribe and its pings wait, and swallows cancellation; so it is never full."""
@@ -41,6 +43,10 @@ class BusError(Exception):
 
 class BusUnavailable(BusError):
     """Not connected, nobody answers, or no answer came in time. What was asked may have happened or not."""
+
+
+class SubscriptionRefused(BusUnavailable):
+    """NATS does not accept one more subscription of this process, or not this one. Everything else goes on."""
 
 
 class Conflict(BusError):
@@ -78,7 +84,8 @@ class Acknowledgement:
 
 
 class Subscription:
-    def __init__(self, vendor: NatsSubscription) -> None:
+    def __init__(self, client: NatsClient, vendor: NatsSubscription) -> None:
+        self._client = client
         self._vendor = vendor
 
     async def unsubscribe(self) -> None:
@@ -87,6 +94,10 @@ class Subscription:
         except nats.errors.Error:
             # The connection is closed or draining: there is nothing left to unsubscribe from.
             return
+
+    def forget(self) -> None:
+        """NATS has refused it, so there is nothing to unsubscribe from."""
+        self._client._remove_sub(self._vendor._id)  # noqa: SLF001 - nats-py offers nothing that does not ask NATS
 
     async def drain(self) -> None:
         """Take no more messages and wait until those already received are handled."""
@@ -112,13 +123,18 @@ class Bus:
         self._metrics = metrics
         self._name = name
         self._no_echo = no_echo
-        self._client = NatsClient()
+        self._client = NatsClient(self._next_wait)
         self._reconnected: list[Callable[[], Awaitable[None]]] = []
         self._disconnected: list[Callable[[], None]] = []
-        self._attempts = 0
+        self._attempts = Attempts(settings.reconnect_max_wait_seconds)
+        self._lost_at = float("-inf")
         self._closing = False
+        self._said: dict[str, float] = {}
+        """Errors of the server, and when they were logged."""
+        self._why = ""
+        """What the server said last before the connection was lost, or instead of making one."""
         self.closed_for_good = asyncio.Event()
-        """Set when the client gave up although we never asked it to; the process must end."""
+        """Set when the client gave up although we never asked it to (not known to happen): the process must end."""
 
     # --- connection ---------------------------------------------------------------------------------------
 
@@ -147,14 +163,28 @@ class Bus:
             reconnected_cb=self._on_reconnected,
             closed_cb=self._on_closed,
         )
+        self._why = ""
+        self._attempts.connected(asyncio.get_running_loop().time())
 
     @property
     def connected(self) -> bool:
         return self._client.is_connected
 
     @property
+    def problems(self) -> list[str]:
+        """Why this process cannot do its work by NATS now, for people; empty when it can."""
+        if not self.connected:
+            return [f"not connected to NATS: {self._why}" if self._why else "not connected to NATS"]
+        return [f"NATS refuses a subscription: {reason}" for reason in self._client.refused.values()]
+
+    @property
     def pending_bytes(self) -> int:
         return self._client.pending_data_size
+
+    @property
+    def max_payload_bytes(self) -> int:
+        """The longest message that NATS takes, headers and all. The next connection may have another limit."""
+        return self._client.max_payload
 
     @property
     def subscriptions(self) -> int:
@@ -166,14 +196,19 @@ class Bus:
     def on_reconnected(self, callback: Callable[[], Awaitable[None]]) -> None:
         self._reconnected.append(callback)
 
+    async def gone(self, for_seconds: float) -> None:
+        """Returns when there has been no connection for so long, or there will never be one again."""
+        now = asyncio.get_running_loop().time
+        while self.connected or now() - self._lost_at < for_seconds:
+            if self.closed_for_good.is_set():
+                return
+            await asyncio.sleep(_GONE_POLL_SECONDS)
+
     async def flush(self, timeout_seconds: float = API_TIMEOUT_SECONDS) -> None:
         """Returns when NATS has processed everything published before. Raises BusUnavailable."""
         self._check_connected()
         with _translated():
             async with asyncio.timeout(timeout_seconds):
-                # nats-py writes the ping of a flush past what its own writer still holds: let that go first.
-                while self._client.pending_data_size and self.connected:
-                    await asyncio.sleep(_FLUSH_POLL_SECONDS)
                 await self._client.flush(timeout_seconds)
 
     async def close(self) -> None:
@@ -196,11 +231,10 @@ class Bus:
             raise BusUnavailable("not connected to NATS")
 
     def _choose_server(self, servers: list[Any], _info: dict[str, Any]) -> tuple[Any, float]:
-        """Full jitter, applied after the cap."""
-        cap = self._settings.reconnect_max_wait_seconds
-        wait = min(cap, _FIRST_RECONNECT_WAIT_SECONDS * 2 ** min(self._attempts, 16))
-        self._attempts += 1
-        return random.choice(servers), random.uniform(0, wait)  # noqa: S311 - jitter
+        return random.choice(servers), self._next_wait()  # noqa: S311 - jitter
+
+    def _next_wait(self) -> float:
+        return self._attempts.wait_seconds(asyncio.get_running_loop().time())
 
     async def _on_error(self, error: Exception) -> None:
         kind = type(error).__name__
@@ -209,19 +243,31 @@ class Bus:
         if "permissions violation" in str(error).lower():
             self._metrics.refusals.inc()
             log.error("NATS does not allow this", error=str(error))
+        elif isinstance(error, ServerError):
+            self._server_said(str(error))
         elif expected:
             log.debug("bus error", kind=kind, error=str(error))
         else:
             log.error("message handler failed", exc_info=error)
 
+    def _server_said(self, text: str) -> None:
+        self._why = text
+        self._metrics.count_server_error(text)
+        now = asyncio.get_running_loop().time()
+        if now - self._said.get(text, float("-inf")) > _SAY_AGAIN_SECONDS:
+            self._said[text] = now
+            log.warning("NATS sent an error", error=text)
+
     async def _on_disconnected(self) -> None:
+        self._lost_at = asyncio.get_running_loop().time()
         if not self._closing:
-            log.warning("disconnected from NATS")
+            log.warning("disconnected from NATS", error=self._why or None)
         for callback in self._disconnected:
             callback()
 
     async def _on_reconnected(self) -> None:
-        self._attempts = 0
+        self._attempts.connected(asyncio.get_running_loop().time())
+        self._why = ""
         self._metrics.reconnects.inc()
         log.info("reconnected to NATS")
         for callback in self._reconnected:
@@ -260,11 +306,18 @@ class Bus:
         with _translated():
             return await self._client.request(subject, payload, timeout=timeout_seconds)
 
-    async def subscribe(self, subject: str, handler: Handler, *, queue: str = "") -> Subscription:
-        """`handler` is called in the order of arrival and must not block. Survives reconnects."""
+    async def subscribe(
+        self, subject: str, handler: Handler, *, queue: str = "", refused: Refused | None = None
+    ) -> Subscription:
+        """Returns when NATS has the subscription, or at once while it is away. Raises SubscriptionRefused.
+
+        `handler` is called in the order of arrival and must not block. Survives reconnects; if NATS refuses it then, or
+        withdraws it, `refused` is called with the reason, and the subscription should be given up. Without `refused` it
+        is tried again, and this process has a problem until that works.
+        """
         with _translated():
-            vendor = await self._client.handle(subject, queue, handler)
-        return Subscription(vendor)
+            vendor = await self._client.handle(subject, queue, handler, refused)
+        return Subscription(self._client, vendor)
 
     def new_inbox(self) -> str:
         return self._client.new_inbox()
@@ -324,5 +377,7 @@ _HTTP_UNAVAILABLE = 503
 def _translated() -> Iterator[None]:
     try:
         yield
+    except nats_client.SubscriptionRefused as error:
+        raise SubscriptionRefused(f"NATS refuses a subscription: {error}") from error
     except (TimeoutError, nats.errors.Error, OSError) as error:
         raise BusUnavailable(str(error) or type(error).__name__) from error

@@ -79,6 +79,22 @@ class PlainHistogram:
         return buckets, self._sum / divisor
 
 
+_SERVER_ERRORS = frozenset(
+    {
+        "account authentication expired",
+        "authentication timeout",
+        "authorization violation",
+        "maximum account active connections exceeded",
+        "maximum connections exceeded",
+        "maximum payload violation",
+        "maximum subscriptions exceeded",
+        "server shutdown",
+        "user authentication expired",
+        "user authentication revoked",
+    }
+)
+
+
 class BusState(Protocol):
     @property
     def connected(self) -> bool: ...
@@ -101,12 +117,22 @@ class BusMetrics:
             "Subjects that this service's user of NATS may not use, and tried to.",
             registry=registry,
         )
+        self.server_errors = Counter(
+            "studyroom_nats_server_errors",
+            "Errors that NATS sent, by their text where it is known.",
+            ["reason"],
+            registry=registry,
+        )
         self.unsent = Counter(
             "studyroom_nats_unsent",
             "Messages not published since NATS was away.",
             registry=registry,
         )
         self._registry = registry
+
+    def count_server_error(self, text: str) -> None:
+        """`text`: in lower case."""
+        self.server_errors.labels(reason=text if text in _SERVER_ERRORS else "other").inc()
 
     def watch(self, bus: BusState) -> None:
         self._registry.register(_BusStateCollector(bus))

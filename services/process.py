@@ -157,9 +157,7 @@ class _Process:
 
     def _not_ready(self) -> list[str]:
         reasons = [] if self._phase is Phase.READY else [self._phase.value]
-        if not self._bus.connected:
-            reasons.append("not connected to NATS")
-        return reasons + self._service.not_ready()
+        return reasons + self._bus.problems + self._service.not_ready()
 
     def _catch_signals(self) -> asyncio.Event:
         stop, signalled = asyncio.Event(), asyncio.Event()

@@ -253,3 +253,15 @@ def test_the_schema_command_prints_json_schema():
     run = subprocess.run([sys.executable, "-m", "services.cli", "schema"], capture_output=True, check=True, timeout=30)
 
     assert json.loads(run.stdout)["$defs"]["ClientMessage"]
+
+
+async def test_a_gateway_told_to_stop_while_nats_is_away_does_not_wait_for_it(
+    services: dict[str, ServiceProcess], own_nats: NatsServer, room: str
+):
+    client = await Client.connect(services["gateway"].url)
+    await client.join(room)
+    await asyncio.to_thread(own_nats.stop)
+    services["gateway"].signal(signal.SIGTERM)
+    assert await client.ended() == 1012
+    status = await asyncio.to_thread(services["gateway"].wait, STOP_DEADLINE_SECONDS - 5)
+    assert status == 0

@@ -82,7 +82,7 @@ async def test_a_room_takes_no_position_of_a_stream_that_is_not_there_any_more(
     stream = ReplacedMeanwhile(bus, storage)
     await stream.start()
     metrics = GatewayMetrics(CollectorRegistry())
-    rooms = Rooms(bus, Wheel(0.05), metrics, Surroundings())
+    rooms = Rooms(bus, Wheel(0.05), metrics, Surroundings(), unhosted=lambda _room, _reason: None)
     filling = Backfill(rooms, stream, tasks, metrics, at_most=100)
     stream.on_replaced(filling.replaced)
     unknown: list[int] = []
@@ -107,7 +107,7 @@ async def test_a_room_where_nothing_was_said_is_compared_while_it_has_no_positio
     stream = ChatStream(bus)
     await stream.start()
     metrics = GatewayMetrics(CollectorRegistry())
-    rooms = Rooms(bus, Wheel(0.05), metrics, Surroundings())
+    rooms = Rooms(bus, Wheel(0.05), metrics, Surroundings(), unhosted=lambda _room, _reason: None)
     comparing = Backfill(rooms, stream, tasks, metrics, at_most=10)
     monkeypatch.setattr(backfill, "_COMPARE_SECONDS", 0.0)
     async with rooms.hold(RoomId(str(uuid4()))) as room:
