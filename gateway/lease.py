@@ -9,11 +9,10 @@ from services.bus import Bus, BusError
 from shared import subjects
 from shared.headers import TTL, purge
 from shared.ids import GatewayId
-from shared.presence import LEASE_SECONDS
+from shared.presence import LEASE_SECONDS, RENEWAL_SECONDS
 
 log = logs.get(__name__)
 
-_RENEW_SECONDS = 2.0
 _RETRY_SECONDS = 0.25
 _STORE_TIMEOUT_SECONDS = 1.5
 _FAREWELL_TTL_SECONDS = 3600
@@ -26,24 +25,25 @@ class Lease:
         self._key = subjects.gateway_key(gateway)
         self._lapsed = lapsed
         self._renewed_at: float | None = None
+        """When the last renewal that NATS took was asked for."""
         self._given_up = False
 
     async def keep(self) -> None:
         """Renew for ever."""
         while True:
             renewed = await self.renew()
-            await asyncio.sleep(_RENEW_SECONDS if renewed else _RETRY_SECONDS)
+            await asyncio.sleep(RENEWAL_SECONDS if renewed else _RETRY_SECONDS)
 
     async def renew(self) -> bool:
         """False when NATS did not take it."""
         if self._given_up:
             return False
+        now = time.monotonic()
         try:
             await self._bus.store(self._key, b"{}", {TTL: str(LEASE_SECONDS)}, timeout_seconds=_STORE_TIMEOUT_SECONDS)
         except BusError as error:
             log.warning("lease not renewed", error=str(error))
             return False
-        now = time.monotonic()
         last, self._renewed_at = self._renewed_at, now
         if last is not None and now - last > LEASE_SECONDS:
             self._lapsed()

@@ -35,6 +35,10 @@ class Graces:
     def __len__(self) -> int:
         return len(self._kept)
 
+    def keeps_of(self, gateway: GatewayId) -> bool:
+        """Places are kept for members of this dead gateway."""
+        return gateway in self._ghosts
+
     def forget(self) -> None:
         """The stream was replaced: what was kept in it is unknown."""
         self._kept.clear()

@@ -1,12 +1,14 @@
 """Which gateways are alive, and the removal of those that are not.
 
-A gateway's lease is a key with a TTL that it renews. A lease that is missing is acted upon only when it stays missing
-for the guard time, counted anew whenever this replica has had to read the leases again: NATS being away, or coming
-back, must never look like the death of all gateways.
+A gateway renews its lease every second. One that has not for `LOST_SECONDS` is dead, if NATS would have taken its
+renewals: while a gateway is overdue each replica writes to the same stream itself, four times a second, and follows its
+own writes as it follows the leases. A write of ours that comes back proves that NATS takes writes, and that every
+renewal before it has been read here. So NATS being away, slow, or without a leader, and a replica that was frozen or
+reads late, never look like the death of a gateway.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -14,67 +16,108 @@ from presence.watch import Watch
 from services import logs
 from services.bus import Bus, BusError, Message
 from shared import subjects
-from shared.headers import is_removal
-from shared.ids import GatewayId
-from shared.presence import LEASE_SECONDS
+from shared.headers import TTL, is_removal
+from shared.ids import GatewayId, new_gateway_id
+from shared.presence import LEASE_SECONDS, LOST_SECONDS
 
 log = logs.get(__name__)
 
 _SWEEP_SECONDS = 0.25
 _OVERSLEPT_SECONDS = 1.0
 _RETRY_SECONDS = 0.2
+_OVERDUE_SECONDS = 2.5
+"""Without a renewal for so long a gateway is overdue. One of an older version renews every two seconds."""
+_PROOF_SECONDS = 1.5
+"""A write of ours that took longer to come back, or was so long after the one before, proves nothing."""
 _BURIED_SECONDS = 600.0
 """A dead gateway is forgotten after this, also when another replica has seen its last member go."""
 
 
 @dataclass(slots=True)
 class Leases:
-    """Pure: who is alive, and since when those who are not have been missed. Times are monotonic seconds."""
+    """Pure: who is alive, since when the others have been silent, and whether that is their fault.
+
+    Times are monotonic seconds.
+    """
 
     guard_seconds: float
     _alive: set[GatewayId] = field(default_factory=set)
-    _missed_since: dict[GatewayId, float] = field(default_factory=dict)
+    _heard: dict[GatewayId, float] = field(default_factory=dict)
+    """The last renewal of each, or when it began to be missed."""
+    _proven: tuple[float, float] | None = None
+    """From when to when NATS is known to have taken writes without a break."""
     _buried: dict[GatewayId, float] = field(default_factory=dict)
-    """Those that were dead, and when their lease had ended."""
+    """Those that were dead, and when they were heard of last."""
 
     def __len__(self) -> int:
         return len(self._alive)
 
     def reset(self) -> None:
-        """Nothing is known, and nobody is missed."""
+        """Nothing is known: everyone is counted anew."""
         self._alive.clear()
-        self._missed_since.clear()
+        self._heard.clear()
+        self._proven = None
 
-    def renewed(self, gateway: GatewayId) -> None:
+    def renewed(self, gateway: GatewayId, now: float) -> None:
         self._alive.add(gateway)
-        self._missed_since.pop(gateway, None)
+        self._heard[gateway] = now
         self._buried.pop(gateway, None)
 
     def ended(self, gateway: GatewayId, now: float) -> None:
+        """The lease has expired or was given up. The silence counts from the last renewal all the same."""
         self._alive.discard(gateway)
-        self._missed_since.setdefault(gateway, now)
+        self._heard.setdefault(gateway, now)
 
-    def is_alive(self, gateway: GatewayId) -> bool:
-        return gateway in self._alive
+    def unproven(self) -> None:
+        """NATS may not have taken renewals: the guard begins anew."""
+        self._proven = None
 
-    def miss_nobody(self) -> None:
-        """Time has passed that must not count: the guard begins anew for everyone who is missed."""
-        self._missed_since.clear()
+    def proven(self, written: float, now: float) -> None:
+        """A write of this replica has come back, and so has every renewal that was committed before it."""
+        if now - written > _PROOF_SECONDS:
+            self._proven = None
+        elif self._proven is None or written - self._proven[1] > _PROOF_SECONDS:
+            self._proven = written, written
+        else:
+            self._proven = self._proven[0], max(self._proven[1], written)
 
-    def dead(self, present: Iterable[GatewayId], now: float) -> list[GatewayId]:
-        """Of the gateways that have members present, those that have been missed for longer than the guard."""
-        missed = [gateway for gateway in present if gateway not in self._alive]
-        self._missed_since = {gateway: self._missed_since.get(gateway, now) for gateway in missed}
-        dead = [gateway for gateway in missed if now - self._missed_since[gateway] >= self.guard_seconds]
-        self._buried = {gateway: end for gateway, end in self._buried.items() if now - end < _BURIED_SECONDS}
+    def overdue(self, present: Collection[GatewayId], now: float) -> bool:
+        """A gateway that has members present has not renewed in time; what NATS does is to be proven."""
+        self._forget_others(present, now)
+        return any(now - self._heard[gateway] >= _OVERDUE_SECONDS for gateway in present)
+
+    def dead(self, present: Collection[GatewayId], now: float) -> list[GatewayId]:
+        """Of the gateways that have members present, those that are silent for too long while NATS is well."""
+        self._forget_others(present, now)
+        dead = [gateway for gateway in present if self.is_dead(gateway, now)]
+        self._buried = {gateway: last for gateway, last in self._buried.items() if now - last < _BURIED_SECONDS}
         for gateway in dead:
-            self._buried.setdefault(gateway, self._missed_since[gateway])
+            self._buried.setdefault(gateway, self._heard[gateway])
         return dead
 
+    def is_dead(self, gateway: GatewayId, now: float) -> bool:
+        if self._proven is None:
+            return False
+        since, until = self._proven
+        if now - until > _PROOF_SECONDS or until - since < self.guard_seconds:
+            return False
+        return until - self._heard.get(gateway, until) >= LOST_SECONDS
+
+    def heard(self, gateway: GatewayId) -> float:
+        """When a gateway that has members present was last known to live."""
+        return self._heard[gateway]
+
+    def _forget_others(self, present: Collection[GatewayId], now: float) -> None:
+        for gateway in present:
+            self._heard.setdefault(gateway, now)
+        if len(self._heard) > len(self._alive):
+            known = self._alive.union(present)
+            self._heard = {gateway: last for gateway, last in self._heard.items() if gateway in known}
+
     def bury(self, gateway: GatewayId, now: float) -> float | None:
-        """Nothing of a dead gateway is left. Seconds since it was last known to live, at the most."""
-        ended = self._buried.pop(gateway, None)
-        return now - ended + LEASE_SECONDS if ended is not None else None
+        """Nothing of a dead gateway is left. Seconds since its last sign of life."""
+        last = self._buried.pop(gateway, None)
+        return now - last if last is not None else None
 
 
 class LeaseKeeper:
@@ -85,16 +128,22 @@ class LeaseKeeper:
         bus: Bus,
         leases: Leases,
         *,
-        present: Callable[[], list[GatewayId]],
-        drop: Callable[[GatewayId, Callable[[], bool]], Awaitable[int]],
+        present: Callable[[], list[GatewayId] | None],
+        drop: Callable[[GatewayId, float, Callable[[], bool]], Awaitable[int]],
         expired: Callable[[], None],
     ) -> None:
+        """`present`: gateways that have members; None when that is not known now.
+
+        `drop(gateway, when it was heard of last, whether it is still dead)` returns how many members that touched.
+        """
         self._bus = bus
         self._leases = leases
         self._present = present
         self._drop = drop
         self._expired = expired
-        self._watch = Watch(bus, subjects.GATEWAYS_STREAM, [subjects.GATEWAY_KEYS])
+        self._dropping: set[GatewayId] = set()
+        self._proof = subjects.lease_proof_key(new_gateway_id())
+        self._watch = Watch(bus, subjects.GATEWAYS_STREAM, [subjects.LEASE_KEYS, self._proof])
 
     async def keep(self) -> None:
         """Never returns."""
@@ -110,37 +159,55 @@ class LeaseKeeper:
 
     async def _sweep_until_broken(self) -> None:
         loop = asyncio.get_running_loop()
-        while not self._watch.broken.is_set():
-            before = loop.time()
-            await asyncio.sleep(_SWEEP_SECONDS)
-            if not self._bus.connected:
-                return
-            self._watch.check_silence()
-            if loop.time() - before > _OVERSLEPT_SECONDS:
-                # We were frozen: what came meanwhile has not been read yet.
-                self._leases.miss_nobody()
-                continue
-            dead = self._leases.dead(self._present(), loop.time())
-            await asyncio.gather(*(self._drop_dead(gateway) for gateway in dead))
+        async with asyncio.TaskGroup() as drops:
+            while not self._watch.broken.is_set():
+                before = loop.time()
+                await asyncio.sleep(_SWEEP_SECONDS)
+                if not self._bus.connected:
+                    return
+                self._watch.check_silence()
+                if loop.time() - before > _OVERSLEPT_SECONDS:
+                    # We were frozen: what came meanwhile has not been read yet.
+                    self._leases.unproven()
+                for gateway in self._sweep(loop.time()):
+                    drops.create_task(self._drop_dead(gateway))
+
+    def _sweep(self, now: float) -> list[GatewayId]:
+        """Have NATS prove that it is well, if that matters now; the gateways that are to be dropped."""
+        present = self._present()
+        if present is None:
+            return []
+        if self._leases.overdue(present, now):
+            self._bus.publish(self._proof, repr(now).encode(), headers={TTL: str(LEASE_SECONDS)})
+        return [gateway for gateway in self._leases.dead(present, now) if gateway not in self._dropping]
 
     async def _drop_dead(self, gateway: GatewayId) -> None:
+        self._dropping.add(gateway)
         try:
-            members = await self._drop(gateway, partial(self._still_dead, gateway))
+            members = await self._drop(gateway, self._leases.heard(gateway), partial(self._still_dead, gateway))
         except (BusError, TimeoutError) as error:
             # NATS does not take our writes, so it has not taken the gateway's renewals either.
-            self._leases.miss_nobody()
+            self._leases.unproven()
             log.warning("a dead gateway could not be dropped yet", gateway=gateway, error=str(error))
-            return
-        if members:
-            self._expired()
-            log.warning("a gateway is dead, its members are dropped", gateway=gateway, members=members)
+        else:
+            if members:
+                self._expired()
+                log.warning("a gateway is dead, its members are dropped", gateway=gateway, members=members)
+        finally:
+            self._dropping.discard(gateway)
 
     def _still_dead(self, gateway: GatewayId) -> bool:
-        return not (self._leases.is_alive(gateway) or self._watch.broken.is_set()) and self._bus.connected
+        now = asyncio.get_running_loop().time()
+        return self._leases.is_dead(gateway, now) and not self._watch.broken.is_set() and self._bus.connected
 
     def _apply(self, message: Message, _sequence: int, _pending: int) -> None:
+        now = asyncio.get_running_loop().time()
+        if message.subject == self._proof:
+            if not is_removal(message.headers or {}):
+                self._leases.proven(float(message.data), now)
+            return
         gateway = subjects.parse_gateway_key(message.subject)
         if is_removal(message.headers or {}):
-            self._leases.ended(gateway, asyncio.get_running_loop().time())
+            self._leases.ended(gateway, now)
         else:
-            self._leases.renewed(gateway)
+            self._leases.renewed(gateway, now)

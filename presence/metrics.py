@@ -9,7 +9,7 @@ from presence.grace import GraceOutcome
 from presence.roster import Mirror
 from shared.presence import Outcome
 
-_GHOST_BUCKETS = (6, 8, 10, 12, 14, 16, 18, 20, 25, 30, 60)
+_GHOST_BUCKETS = (7, 7.5, 8, 9, 10, 12, 14, 16, 20, 25, 30, 60)
 
 
 class PresenceMetrics:

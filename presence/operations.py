@@ -90,11 +90,11 @@ class Operations:
         """Leaving what one is not in is no error."""
         self._check_ready()
         gone = {request.connection}
-        cause = "lost" if request.lost else "client"
-        if not await self._remove(request.room, request.user, gone, lost=request.lost, cause=cause):
+        cause, grace_seconds = ("lost", self._grace_seconds) if request.lost else ("client", 0)
+        if not await self._remove(request.room, request.user, gone, grace_seconds, cause=cause):
             # The join may have been written by another replica a moment ago.
             await self._store.catch_up(request.room, request.user)
-            await self._remove(request.room, request.user, gone, lost=request.lost, cause=cause)
+            await self._remove(request.room, request.user, gone, grace_seconds, cause=cause)
         return LeaveReply(outcome=Outcome.OK)
 
     async def complete(self, request: CompleteRequest) -> LeaveReply:
@@ -114,37 +114,48 @@ class Operations:
                 return self._store.mirror.last_sequence(room, user) <= request.revision
 
             if stale:
-                await self._remove(room, user, stale, lost=True, cause="not_announced", wanted=counted)
+                await self._remove(room, user, stale, self._grace_seconds, cause="not_announced", wanted=counted)
         return LeaveReply(outcome=Outcome.OK)
 
-    async def drop_gateway(self, gateway: GatewayId, still_dead: Callable[[], bool]) -> int:
+    async def drop_gateway(self, gateway: GatewayId, heard: float, still_dead: Callable[[], bool]) -> int:
         """Drop all connections of a dead gateway, as lost, for as long as it is dead; how many members that touched.
 
-        Every replica does, each in an order of its own so that they seldom meet.
+        `heard`: its last sign of life (the loop's time). The grace period of its members counts from then, or from
+        when they were last written if that was later: some have been on another gateway since.
+        Members who would leave come first. Every replica drops, each in an order of its own so that they seldom meet.
         Raises TimeoutError when one member takes too long; the others are dropped all the same.
         """
         self._check_ready()
+        now = asyncio.get_running_loop().time()
         slots = asyncio.Semaphore(_DROPPED_AT_ONCE)
 
         async def drop(room: RoomId, user: UserId) -> bool:
             async with slots:
-                entry = self._store.mirror.entry(room, user)
+                mirror = self._store.mirror
+                entry = mirror.entry(room, user)
                 if entry is None:
                     return False
+                written = self._store.ages.written(mirror.last_sequence(room, user), now)
+                grace_seconds = int(max(0.0, self._grace_seconds - (now - max(heard, written))))
                 gone = entry.connections_of(gateway)
                 async with asyncio.timeout(_DROP_SECONDS):
                     return await self._remove(
-                        room, user, gone, lost=True, cause="lease_expired", wanted=still_dead, dead=gateway
+                        room, user, gone, grace_seconds, cause="lease_expired", wanted=still_dead, dead=gateway
                     )
+
+        def would_stay(place: tuple[RoomId, UserId]) -> bool:
+            entry = self._store.mirror.entry(*place)
+            return entry is None or any(other != gateway for other in entry.connections.values())
 
         places = self._store.mirror.places_of(gateway)
         random.shuffle(places)
+        places.sort(key=would_stay)
         outcomes = await asyncio.gather(*(drop(room, user) for room, user in places), return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
         dropped = sum(outcome is True for outcome in outcomes)
-        if dropped and not self._grace_seconds:
+        if dropped and not self._graces.keeps_of(gateway):
             self._graces.ghosts_gone(gateway)
         return dropped
 
@@ -166,14 +177,15 @@ class Operations:
         room: RoomId,
         user: UserId,
         gone: set[StayId],
+        grace_seconds: int,
         *,
-        lost: bool,
         cause: str,
         wanted: Callable[[], bool] = lambda: True,
         dead: GatewayId | None = None,
     ) -> bool:
         """Take connections out of an entry; the last one takes the entry with it, or begins the grace period.
 
+        `grace_seconds`: 0 for none.
         `wanted` is asked before every attempt: a conflict may mean that they are meant to be there after all.
         `dead`: the gateway whose death is the cause.
         False when nothing was taken out.
@@ -191,8 +203,8 @@ class Operations:
             try:
                 if remaining:
                     stored = await self._store.put(room, user, left, expected=expected)
-                elif lost and self._grace_seconds:
-                    stored = await self._store.put(room, user, left, expected=expected, ttl_seconds=self._grace_seconds)
+                elif grace_seconds:
+                    stored = await self._store.put(room, user, left, expected=expected, ttl_seconds=grace_seconds)
                     self._keep_place(room, user, stored.sequence, dead)
                 else:
                     stored = await self._store.purge(room, user, expected=expected)

@@ -81,7 +81,7 @@ class Presence:
         self._lease_keeper = LeaseKeeper(
             chassis.bus,
             self._leases,
-            present=lambda: self._store.mirror.gateways() if self._store.ready else [],
+            present=lambda: self._store.mirror.gateways() if self._store.ready else None,
             drop=self._operations.drop_gateway,
             expired=self._metrics.lease_expirations.inc,
         )

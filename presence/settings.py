@@ -20,9 +20,9 @@ class PresenceSettings(Settings):
         5, ge=0, description="How long a lost connection keeps its user's place in the room; 0 for not at all."
     )
     guard_seconds: float = Field(
-        5.0,
+        4.0,
         ge=1,
-        description="A gateway whose lease has ended is given up only after this, counted while NATS is well.",
+        description="A silent gateway is given up only when NATS has taken writes for this long without a break.",
     )
     room_capacity: int = Field(2000, ge=1, description="Members of one room, users not connections; more are refused.")
     request_deadline_seconds: float = Field(

@@ -5,8 +5,9 @@ from collections.abc import Callable, Collection
 
 from pydantic import ValidationError
 
+from presence.ages import Ages
 from presence.roster import Mirror
-from presence.watch import HEARTBEAT_SECONDS, Watch
+from presence.watch import Watch
 from services import logs
 from services.bus import Acknowledgement, ApiError, Bus, BusError, BusUnavailable, Message
 from shared import subjects
@@ -19,6 +20,7 @@ log = logs.get(__name__)
 WRITE_TIMEOUT_SECONDS = 2.0
 _LOAD_SECONDS = 60.0
 _REBUILD_RETRY_SECONDS = 0.2
+_LOOK_SECONDS = 0.25
 _NO_MESSAGE_FOUND = 10037
 
 
@@ -49,6 +51,7 @@ class Store:
         self._ready = asyncio.Event()
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self.mirror = Mirror()
+        self.ages = Ages()
         self.epoch = ""
         """Identity of the stream the mirror was read from: its creation time."""
 
@@ -173,6 +176,7 @@ class Store:
         if epoch == self.epoch:
             fresh.inherit_cursors(self.mirror)
         else:
+            self.ages.forget()
             self._give_up_waiting()
         self.mirror, self.epoch = fresh, epoch
         self._ready.set()
@@ -190,9 +194,11 @@ class Store:
             raise BusUnavailable("the watch broke while it was read")
 
     async def _wait_for_doubt(self) -> None:
+        loop = asyncio.get_running_loop()
         while not self._watch.broken.is_set():
+            self.ages.sample(self.mirror.applied, loop.time())
             try:
-                async with asyncio.timeout(HEARTBEAT_SECONDS):
+                async with asyncio.timeout(_LOOK_SECONDS):
                     await self._watch.broken.wait()
             except TimeoutError:
                 self._watch.check_silence()

@@ -9,8 +9,13 @@ from pydantic import BaseModel, ConfigDict
 from shared.ids import GatewayId, RoomId, RoomIdField, StayId, UserId, UserIdField
 from shared.messages import CursorPosition
 
+RENEWAL_SECONDS = 1.0
+"""A gateway renews its lease so often."""
 LEASE_SECONDS = 6
-"""TTL of the key that says that a gateway is alive."""
+"""TTL of the lease, the key that says that a gateway is alive."""
+LOST_SECONDS = 7.0
+"""A gateway that has not renewed its lease for so long is given up, if NATS was well meanwhile. More than the lease, so
+that a gateway knows that it may have been given up before it is."""
 
 
 class _Part(BaseModel):

@@ -78,6 +78,7 @@ GATEWAY_LOADS = "gateways.load"
 
 PRESENCE_KEYS = f"$KV.{PRESENCE_BUCKET}.>"
 GATEWAY_KEYS = f"$KV.{GATEWAYS_BUCKET}.>"
+LEASE_KEYS = f"$KV.{GATEWAYS_BUCKET}.*"
 MODERATION_KEYS = f"$KV.{MODERATION_BUCKET}.>"
 CHAT_SUBJECTS = "chat.*.*"
 
@@ -110,6 +111,11 @@ def parse_gateway_key(subject: str) -> GatewayId:
 
 def gateway_key(gateway: GatewayId) -> str:
     return f"$KV.{GATEWAYS_BUCKET}.{gateway}"
+
+
+def lease_proof_key(replica: str) -> str:
+    """A presence replica writes it beside the leases to see whether NATS takes writes; no gateway may."""
+    return f"$KV.{GATEWAYS_BUCKET}.presence.{replica}"
 
 
 def moderation_key(kind: str, user: UserId, room: RoomId | None) -> str:

@@ -178,7 +178,7 @@ async def _consumers(bus: Bus, stream: str) -> tuple[Consumer, ...]:
 
 
 async def _leases(bus: Bus, seen: Observation) -> None:
-    request = json.dumps({"multi_last": [subjects.GATEWAY_KEYS]}).encode()
+    request = json.dumps({"multi_last": [subjects.LEASE_KEYS]}).encode()
     answers = await _answers(bus, _LEASES, request, lambda message: STATUS in (message.headers or {}))
     for message in answers:
         headers = message.headers or {}

@@ -20,7 +20,7 @@ from nats.aio.client import Client as Nats
 
 from services.stack import free_port
 from shared import subjects
-from shared.presence import LEASE_SECONDS
+from shared.presence import LOST_SECONDS, RENEWAL_SECONDS
 from tests.support.accounts import options_of, user_of
 from tests.support.processes import ClusterNode, NatsServer, ServiceProcess, clustered_nats_server, service
 from tests.support.proxy import Link, Network
@@ -30,9 +30,9 @@ from tests.support.waiting import eventually, http_get
 NODES, GATEWAYS, REPLICAS = 3, 3, 2
 GUARD_SECONDS = 3
 GRACE_SECONDS = 2
-GIVEN_UP_SECONDS = LEASE_SECONDS + GUARD_SECONDS
+GIVEN_UP_SECONDS = LOST_SECONDS - RENEWAL_SECONDS
 """A gateway that was cut off for longer may be given up."""
-GONE_SECONDS = GIVEN_UP_SECONDS + GRACE_SECONDS + 2
+GONE_SECONDS = LOST_SECONDS + 1 + GRACE_SECONDS
 """The members of a dead gateway are gone by then, counted while NATS is well."""
 
 

@@ -24,6 +24,7 @@ OTHER = GatewayId("16fd2706-8baf-433b-82eb-8c7fada847da")
 
 PRESENCE_KEY = subjects.presence_key(ROOM, USER)
 LEASE = subjects.gateway_key(OTHER)
+PROOF = subjects.lease_proof_key(OTHER)
 CHAT = subjects.chat(ROOM)
 CHAT_EVENT = subjects.room_events(ROOM).replace(">", "chat")
 CHANGE_EVENT = subjects.room_events(ROOM).replace(">", f"presence.{USER}")
@@ -43,7 +44,7 @@ MAY_NOT_PUBLISH = {
         PRESENCE_KEY,  # who is where is presence's to write
         CHAT_EVENT, CHANGE_EVENT,  # what clients see is what was committed
         "_INBOX.gateway.anyone", "_INBOX.presence.anyone",  # answers are not gateways' to give
-        "presence.recall",
+        "presence.recall", PROOF,
         "$JS.API.STREAM.MSG.GET.KV_presence",
         "$JS.API.CONSUMER.CREATE.CHAT.spy", "$JS.API.CONSUMER.CREATE.KV_presence.spy",
         "$JS.API.CONSUMER.CREATE.KV_moderation.spy",  # it could deliver what was never committed

@@ -189,7 +189,10 @@ async def test_replicas_drop_the_members_of_a_dead_gateway_together_and_no_other
     await asyncio.gather(*(replicas[0].join(own_room, user, gateway=gateway) for user in dead))
     await replicas[1].join(own_room, alive)
     await replicas[1].store.catch_up(own_room, alive)
-    dropped = await asyncio.gather(*(replica.operations.drop_gateway(gateway, lambda: True) for replica in replicas))
+    heard = asyncio.get_running_loop().time()
+    dropped = await asyncio.gather(
+        *(replica.operations.drop_gateway(gateway, heard, lambda: True) for replica in replicas)
+    )
 
     async def only_one_is_left() -> bool:
         return [await replica.users(own_room) for replica in replicas] == [[alive]] * 2

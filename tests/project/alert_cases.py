@@ -123,11 +123,11 @@ CASES = {
     "GhostsStay": Case(
         {
             "studyroom_presence_ghost_seconds_count": _ONCE,
-            'studyroom_presence_ghost_seconds_bucket{le="30.0"}': _NEVER,
+            'studyroom_presence_ghost_seconds_bucket{le="16.0"}': _NEVER,
         },
         {
             "studyroom_presence_ghost_seconds_count": _ONCE,
-            'studyroom_presence_ghost_seconds_bucket{le="30.0"}': _ONCE,
+            'studyroom_presence_ghost_seconds_bucket{le="16.0"}': _ONCE,
         },
     ),
     "PresenceRefusesRequests": counter(
