@@ -7,7 +7,8 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import HTTPException, RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
-from starlette.routing import Match, Route
+from starlette.routing import Match
+from starlette.types import Receive, Scope, Send
 
 from gateway.http_access import ErrorBody, HttpRefusal
 from gateway.page import add_page
@@ -16,7 +17,8 @@ from shared.errors import ErrorCode
 WEBSOCKET_PATH = "/ws"
 HEALTH_PATH = "/health"
 API_PREFIX = "/api/"
-_BAD_REQUEST, _METHOD_NOT_ALLOWED, _UPGRADE_REQUIRED = 400, 405, 426
+_BAD_REQUEST, _NOT_FOUND, _METHOD_NOT_ALLOWED, _UPGRADE_REQUIRED = 400, 404, 405, 426
+_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 _REFUSED_AT_THE_DOOR: dict[int | str, dict[str, Any]] = {
     413: {"model": ErrorBody, "description": "Content Too Large"},
     421: {"model": ErrorBody, "description": "Misdirected Request"},
@@ -36,9 +38,21 @@ class _App(FastAPI):
             document["components"]["schemas"].pop(unused, None)
         return document
 
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """HEAD is GET, of which the server sends the head alone (RFC 9110 section 9.3.2)."""
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
+        await super().__call__(scope, receive, send)
+
 
 def build_app(*, with_page: bool, routers: Iterable[APIRouter]) -> FastAPI:
-    app = _App(title="studyroom gateway", docs_url=None, redoc_url=None, responses=_REFUSED_AT_THE_DOOR)
+    app = _App(
+        title="studyroom gateway",
+        docs_url=None,
+        redoc_url=None,
+        responses=_REFUSED_AT_THE_DOOR,
+        redirect_slashes=False,  # to wherever `Host` says
+    )
     for router in routers:
         app.include_router(router)
 
@@ -67,7 +81,11 @@ def build_app(*, with_page: bool, routers: Iterable[APIRouter]) -> FastAPI:
     async def refused(request: Request, error: HTTPException) -> Response:
         headers = {"Allow": _methods(request)} if error.status_code == _METHOD_NOT_ALLOWED else {}
         code = ErrorCode.INVALID_REQUEST if error.status_code == _BAD_REQUEST else ErrorCode.NOT_FOUND
-        return _error(error.status_code, code, str(error.detail), **headers)
+        why = str(error.detail)
+        if error.status_code == _NOT_FOUND and "sec-websocket-key" in request.headers:
+            why = f"WebSockets are at {WEBSOCKET_PATH}"
+            headers["Connection"] = "close"  # nothing else is going to be asked on it
+        return _error(error.status_code, code, why, **headers)
 
     @app.exception_handler(HttpRefusal)
     async def refused_by_us(_request: Request, refusal: HttpRefusal) -> Response:
@@ -82,10 +100,14 @@ def build_app(*, with_page: bool, routers: Iterable[APIRouter]) -> FastAPI:
 
 
 def _methods(request: Request) -> str:
-    """All that an address takes (RFC 9110 section 10.2.1); each of our routes has one."""
-    routes = [route for route in request.app.routes if isinstance(route, Route)]
-    matching = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
-    return ", ".join(sorted({method for route in matching for method in route.methods or ()}))
+    """All that an address takes (RFC 9110 section 10.2.1)."""
+
+    def takes(method: str) -> bool:
+        scope = {**request.scope, "method": method}
+        return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+
+    taken = {method for method in _METHODS if takes(method)}
+    return ", ".join(sorted(taken | ({"HEAD"} if "GET" in taken else set())))
 
 
 def _error(status: int, code: ErrorCode, message: str, **headers: str) -> JSONResponse:

@@ -6,33 +6,24 @@
     4. a cookie, where the settings name one
 
 What somebody gave for this request comes before what a browser sends by itself. Only the first that is there counts: a
-bad token is not saved by a good one behind it.
+bad token is not saved by a good one behind it. `Authorization` of another scheme (`Basic` of a proxy, say) is no access
+token, good or bad.
 """
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
+
+from gateway.header_fields import elements
 
 SUBPROTOCOL = "studyroom"
 _TOKEN_AS_SUBPROTOCOL = "access_token."  # noqa: S105 - a prefix
-_BEARER = "bearer "
+_BEARER = re.compile(r"bearer(?:[ \t]+|$)", re.IGNORECASE)
+_BARE_TOKEN = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
+_BEARER_BEHIND = re.compile(r",[ \t]*bearer(?:[ \t]|$)", re.IGNORECASE)
 
 
 class Unauthorized(Exception):
     """No acceptable token. `str()` says why, without the token."""
-
-
-def combined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """By name in lower case; of repeated headers all values in one, as RFC 9110 section 5.2 has it (cookies: RFC 6265).
-
-    So a second `Authorization`, `Origin` or `Host` does not hide the first: together they are no valid value.
-    """
-    result: dict[str, str] = {}
-    for name, value in headers:
-        key = name.lower()
-        if key in result:
-            result[key] += ("; " if key == "cookie" else ", ") + value
-        else:
-            result[key] = value
-    return result
 
 
 def access_token(query: Mapping[str, str], headers: Mapping[str, str], *, cookie: str | None) -> str | None:
@@ -51,16 +42,19 @@ def access_token(query: Mapping[str, str], headers: Mapping[str, str], *, cookie
 
 
 def offered_subprotocols(headers: Mapping[str, str]) -> list[str]:
-    return [offer for part in headers.get("sec-websocket-protocol", "").split(",") if (offer := part.strip())]
+    return elements(headers, "sec-websocket-protocol")
 
 
 def _in_authorization(headers: Mapping[str, str]) -> str | None:
-    authorization = headers.get("authorization")
-    if authorization is None:
-        return None
-    if not authorization.lower().startswith(_BEARER):
-        raise Unauthorized("only bearer tokens are accepted in Authorization")
-    return authorization[len(_BEARER) :].strip()
+    authorization = headers.get("authorization", "")
+    if (scheme := _BEARER.match(authorization)) is not None:
+        return authorization[scheme.end() :]
+    if _BEARER_BEHIND.search(authorization) is not None:
+        # Two lines: somebody gave a token, and somebody else something before it.
+        raise Unauthorized("an access token in Authorization must be the only value there")
+    if _BARE_TOKEN.fullmatch(authorization) is not None:
+        raise Unauthorized("an access token in Authorization needs the scheme Bearer before it")
+    return None
 
 
 def _in_subprotocols(headers: Mapping[str, str]) -> str | None:

@@ -10,6 +10,7 @@ from gateway.app import API_PREFIX, HEALTH_PATH, WEBSOCKET_PATH
 from gateway.credentials import Unauthorized
 from gateway.crowd import Crowd
 from gateway.drain import Drain
+from gateway.handshake import Handshake, Refused, RequestHead
 from gateway.hosts import host_of
 from gateway.identity import Authenticator, Identity
 from gateway.key_ring import KeysUnavailable
@@ -17,7 +18,6 @@ from gateway.metrics import GatewayMetrics
 from gateway.origins import is_allowed
 from gateway.rates import EachSecond, TokenBucket
 from gateway.settings import GatewaySettings
-from gateway.upgrade import Handshake, Refused, RequestHead
 from services import logs
 from shared.errors import ErrorCode
 from shared.ids import UserId
@@ -61,6 +61,9 @@ class Door:
         if not self._hosts:
             log.warning("requests by any name are answered", setting="STUDYROOM_GATEWAY_HOSTS")
 
+    def has_websocket(self, path: str) -> bool:
+        return path == WEBSOCKET_PATH
+
     def check(self, head: RequestHead) -> Refused | None:
         """A plain request; None when it may go on to the app."""
         if head.path == HEALTH_PATH:  # asked by address, by those who know no name
@@ -102,8 +105,6 @@ class Door:
         return Refused(429, ErrorCode.RATE_LIMITED, why, (("Retry-After", "1"),))
 
     def _unwelcome(self, handshake: Handshake) -> Refused | None:
-        if handshake.path != WEBSOCKET_PATH:
-            return Refused(404, ErrorCode.NOT_FOUND, f"WebSockets are at {WEBSOCKET_PATH}")
         headers = handshake.headers
         if not is_allowed(headers.get("origin"), headers.get("host", ""), self._origins):
             return Refused(403, ErrorCode.ORIGIN_NOT_ALLOWED, "pages of this origin may not connect here")

@@ -8,7 +8,8 @@ from fastapi import Path, Request, Response, Security
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 
-from gateway.credentials import Unauthorized, combined
+from gateway.credentials import Unauthorized
+from gateway.header_fields import combined
 from gateway.identity import Authenticator, Identity
 from gateway.key_ring import KeysUnavailable
 from services.api_keys import ApiKeys

@@ -60,7 +60,7 @@ def add_page(app: FastAPI, directory: Path = DIRECTORY) -> None:
         return PlainTextResponse(NOT_BUILT, status_code=_NOT_FOUND)
 
     for path in files:
-        app.add_api_route(path, page, methods=["GET", "HEAD"], include_in_schema=False)
+        app.add_api_route(path, page, include_in_schema=False)
     if not files:
         app.add_api_route("/", no_page, include_in_schema=False)
 

@@ -21,6 +21,7 @@ from gateway.drain import Drain
 from gateway.enforcement import Enforcement
 from gateway.entering import Entering
 from gateway.fanout import Recipient
+from gateway.handshake import Handshake, Refused
 from gateway.heartbeat import Heartbeat
 from gateway.history import History, Stored
 from gateway.http_access import Access
@@ -43,7 +44,7 @@ from gateway.settings import GatewaySettings
 from gateway.shedding import Shedding
 from gateway.sockets import AwaitedRequests, UnreadAnswers
 from gateway.under_way import UnderWay
-from gateway.upgrade import Handshake, HttpProtocol, Refused
+from gateway.upgrade import HttpProtocol
 from gateway.websocket import FrameLimits, WebSocketProtocol, use_fast_transports
 from gateway.wheel import Wheel
 from services import logs
@@ -155,7 +156,8 @@ class Gateway:
         self._drain = Drain(own, lambda: list(self._connections.values()))
         self._crowd = Crowd()
         self._door = Door(own, self.authenticator, self._drain, self._crowd, self._moderation.ban_of, self.metrics)
-        self.check, self.request_refused = self._door.check, self._door.request_refused
+        self.has_websocket, self.check = self._door.has_websocket, self._door.check
+        self.request_refused = self._door.request_refused
         self._shedding = Shedding(chassis.bus, self.gateway_id, own, self._drain, self.metrics)
         self._server: HttpServer | None = None
         self.metrics.watch(

@@ -1,20 +1,31 @@
 """Request heads and upgrades: uvicorn's HTTP protocol with bounds, and the decision about a handshake.
 
-uvicorn parses the head and answers plain HTTP. An upgrade is decided here, before the WebSocket adapter sees it.
+uvicorn answers plain HTTP. An upgrade is decided here, before the WebSocket adapter sees it.
+
+llhttp, the parser, takes any upgrade that is offered for one that will be made: it stops behind the head and leaves
+the body out. Most offers are not taken (every POST of Java's `HttpClient` offers `h2c`), and then RFC 9110 section 7.8
+wants the request answered as if nothing had been offered. So the head is parsed again without its `Upgrade`, by a new
+parser, which reads on from there: the body by its length or its chunks, and then the next request.
 """
 
 import asyncio
-import json
-from base64 import b64decode
-from binascii import Error as Base64Error
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote
 
-from httptools import HttpParserInvalidURLError, parse_url
+from httptools import (
+    HttpParserCallbackError,
+    HttpParserError,
+    HttpParserInvalidURLError,
+    HttpParserUpgrade,
+    HttpRequestParser,
+    parse_url,
+)
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from gateway.credentials import SUBPROTOCOL, combined, offered_subprotocols
+from gateway.credentials import SUBPROTOCOL, offered_subprotocols
+from gateway.handshake import Handshake, Refused, RequestHead, handshake_problem
+from gateway.header_fields import combined, elements
 from gateway.sockets import AwaitedRequests, UnreadAnswers
 from gateway.websocket import Client, FrameLimits, WebSocketProtocol
 from services import logs
@@ -30,33 +41,16 @@ _PIPELINE_MAX = 32
 
 
 @dataclass(frozen=True, slots=True)
-class RequestHead:
+class _Target:
     path: str
-    headers: dict[str, str] = field(repr=False)
-    """Names in lower case, repeated ones combined."""
-    peer: str | None
-    """The address of the other end of the socket: the client's, or a proxy's."""
-
-
-@dataclass(frozen=True, slots=True)
-class Handshake(RequestHead):
-    """An upgrade request that is well formed; whether it is welcome is for the edge to say."""
-
-    query: dict[str, str] = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The answer to a handshake that is not accepted."""
-
-    status: int
-    code: ErrorCode
-    message: str
-    headers: tuple[tuple[str, str], ...] = ()
+    query: str = field(repr=False)
 
 
 class Edge(Protocol):
     """What the adapter asks the gateway."""
+
+    def has_websocket(self, path: str) -> bool:
+        """Elsewhere the offer of one is not taken."""
 
     def admit(self, handshake: Handshake) -> Client | Refused: ...
     def check(self, head: RequestHead) -> Refused | None:
@@ -85,6 +79,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._unparsed_bytes = 0
         self._body_bytes = 0
+        self._in_head = False
         self._refused = False
         """What still comes is not looked at."""
 
@@ -109,6 +104,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._head_bytes = self._body_bytes = 0
+        self._in_head = True
         if not self._refused:
             self._awaited.add(self)
             super().on_message_begin()
@@ -121,21 +117,22 @@ class HttpProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._refused:
             self._count_head(len(name) + len(value))
-            super().on_header(name, value)
+            if self._in_head:  # what comes behind the body has no say any more
+                super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._awaited.discard(self)
         self._unparsed_bytes = 0
-        if self._refused:
+        self._in_head = False
+        if self._refused or self.parser.should_upgrade():  # decided when the parser has stopped
             return
         if len(self.pipeline) >= _PIPELINE_MAX:
             self._refuse_request(Refused(429, ErrorCode.RATE_LIMITED, "too many requests at once"), midway=True)
             return
-        if not (self.parser.should_upgrade() and self._should_upgrade()):
-            refused = self._check_head()
-            if refused is not None:
-                self._refuse_request(refused, midway=self._answering)
-                return
+        refused = self._check_head()
+        if refused is not None:
+            self._refuse_request(refused, midway=self._answering)
+            return
         self._awaited.add(self)  # for the body
         super().on_headers_complete()
 
@@ -145,15 +142,13 @@ class HttpProtocol(HttpToolsProtocol):
         self._unparsed_bytes = 0
         self._body_bytes += len(body)
         if self._body_bytes > self._limits.body_max_bytes:
-            self.cycle.disconnected = True  # the app waits for the rest, and is told that none will come
-            self.cycle.message_event.set()
-            self._refuse_request(self._body_too_large(), midway=bool(self.pipeline) or self.cycle.response_started)
+            self._refuse_body(self._body_too_large())
             return
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._awaited.discard(self)
-        if not self._refused:
+        if not self._refused and not self.parser.should_upgrade():
             if not self._answering:
                 # Answered before its body had come, which has ended uvicorn's timer: the next request is owed.
                 self._awaited.add(self)
@@ -171,7 +166,52 @@ class HttpProtocol(HttpToolsProtocol):
             if self._unparsed_bytes > self._limits.headers_max_bytes + _READ_MAX_BYTES:
                 self._refuse_head()
                 return
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._parse(memoryview(data))
+        except HttpParserCallbackError:
+            log.exception("a request failed on our side")
+            self.transport.abort()
+        except HttpParserError:
+            if not self._refused:
+                self._refuse_nonsense()
+
+    def _parse(self, data: memoryview) -> None:
+        """Raises HttpParserError."""
+        while not self._refused and not self.transport.is_closing():
+            try:
+                self.parser.feed_data(data)
+                return
+            except HttpParserUpgrade as stopped:
+                data = data[stopped.args[0] :]
+            self._decide_upgrade(data)
+
+    def _decide_upgrade(self, rest: memoryview) -> None:
+        """`rest`: what came behind the head. Raises HttpParserError."""
+        if self._refused:
+            return
+        if self._is_handshake():
+            self._handshake(bytes(rest))
+        elif self.parser.get_method() == b"CONNECT":
+            refused = Refused(501, ErrorCode.INVALID_REQUEST, "CONNECT is for proxies, and this is none")
+            self._refuse_request(refused, midway=self._answering)
+        else:
+            self._parse_without_upgrade()
+
+    def _is_handshake(self) -> bool:
+        offered = [offer.lower() for offer in elements(self._combined_headers(), "upgrade")]
+        if self.parser.get_method() != b"GET" or "websocket" not in offered:
+            return False
+        target = self._target()
+        return target is None or self._edge.has_websocket(target.path)
+
+    def _parse_without_upgrade(self) -> None:
+        """As if the request had not offered it. Raises HttpParserError."""
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        lines += [b"%b: %b" % (name, value) for name, value in self.headers if name != b"upgrade"]
+        self.parser = HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+        self.parser.feed_data(b"\r\n".join(lines) + b"\r\n\r\n")
 
     def timeout_keep_alive_handler(self) -> None:
         if self.transport.get_write_buffer_size():
@@ -179,10 +219,9 @@ class HttpProtocol(HttpToolsProtocol):
         else:
             super().timeout_keep_alive_handler()
 
-    def handle_websocket_upgrade(self) -> None:
+    def _handshake(self, rest: bytes) -> None:
+        """`rest`: what came behind the head."""
         self._awaited.discard(self)
-        if self._refused or self.transport.is_closing():
-            return
         headers = self._combined_headers()
         decision = self._decide(headers)
         if isinstance(decision, Refused):
@@ -192,7 +231,7 @@ class HttpProtocol(HttpToolsProtocol):
         protocol = WebSocketProtocol(decision, self._limits, self.server_state)
         try:
             subprotocol = SUBPROTOCOL if SUBPROTOCOL in offered_subprotocols(headers) else None
-            protocol.take_over(self.transport, headers["sec-websocket-key"], subprotocol)
+            protocol.take_over(self.transport, headers["sec-websocket-key"], subprotocol, rest)
         except Exception:
             log.exception("an upgrade failed on our side")
             self.connections.discard(protocol)
@@ -204,11 +243,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _write_refusal(self, refused: Refused) -> None:
         self._refused = True
-        body = json.dumps({"code": refused.code, "message": refused.message}).encode()
-        head = [f"HTTP/1.1 {refused.status} {_PHRASES.get(refused.status, 'Refused')}"]
-        head += [f"{name}: {value}" for name, value in refused.headers]
-        head += ["Content-Type: application/json", f"Content-Length: {len(body)}", "Connection: close"]
-        self.transport.write("\r\n".join(head).encode("latin-1") + b"\r\n\r\n" + body)
+        self.transport.write(refused.encode())
 
     def _refuse_request(self, refused: Refused, *, midway: bool) -> None:
         """`midway`: an answer is being written, and another one cannot come between."""
@@ -221,13 +256,40 @@ class HttpProtocol(HttpToolsProtocol):
         # A socket that is closed on a client that is still sending takes the answer with it.
         self.loop.call_later(_REFUSAL_LINGER_SECONDS, self.transport.close)
 
+    def _refuse_body(self, refused: Refused) -> None:
+        """Of a request that the app has begun to answer: it is told that no more comes."""
+        self.cycle.disconnected = True
+        self.cycle.message_event.set()
+        self._refuse_request(refused, midway=bool(self.pipeline) or self.cycle.response_started)
+
+    def _refuse_nonsense(self) -> None:
+        """uvicorn would write a line of log for each."""
+        refused = Refused(400, ErrorCode.INVALID_REQUEST, "Invalid HTTP request: it is not understood as HTTP/1.1")
+        self._awaited.discard(self)
+        if self._answering and self.cycle.more_body:
+            self._refuse_body(refused)
+        else:
+            self._refuse_request(refused, midway=self._answering)
+
     def _check_head(self) -> Refused | None:
+        target = self._target()
+        if target is None:
+            return Refused(400, ErrorCode.INVALID_REQUEST, "the request target cannot be read")
         headers = self._combined_headers()
-        path = unquote(parse_url(self.url).path.decode("ascii"))  # as uvicorn does, so it is the path that the app sees
-        refused = self._edge.check(RequestHead(path, headers, self._peer))
+        refused = self._edge.check(RequestHead(target.path, headers, self._peer))
         if refused is None and int(headers.get("content-length", "0")) > self._limits.body_max_bytes:
             return self._body_too_large()
         return refused
+
+    def _target(self) -> _Target | None:
+        """None when it cannot be read, or names no path."""
+        try:
+            # Not `urlsplit`: it remembers the last 128 that it was given, with their tokens.
+            parts = parse_url(self.url)
+            # Unquoted as uvicorn does, so it is the path that the app sees.
+            return _Target(unquote(parts.path.decode("ascii")), (parts.query or b"").decode("ascii"))
+        except (HttpParserInvalidURLError, UnicodeDecodeError, AttributeError):
+            return None
 
     def _body_too_large(self) -> Refused:
         return Refused(413, ErrorCode.BODY_TOO_LARGE, f"request body over {self._limits.body_max_bytes} bytes")
@@ -247,18 +309,19 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _decide(self, headers: dict[str, str]) -> Client | Refused:
         if (
-            problem := _handshake_problem(self.parser.get_method(), self.parser.get_http_version(), headers)
+            problem := handshake_problem(self.parser.get_method(), self.parser.get_http_version(), headers)
         ) is not None:
             return problem
         if self._answering or self.transport.get_write_buffer_size() > 0:
             return Refused(400, ErrorCode.BAD_HANDSHAKE, "an upgrade must wait for the answers to earlier requests")
-        try:
-            # Not `urlsplit`: it remembers the last 128 that it was given, with their tokens.
-            target = parse_url(self.url)
-            query = dict(parse_qsl((target.query or b"").decode("ascii"), keep_blank_values=True))
-        except (HttpParserInvalidURLError, ValueError):
+        target = self._target()
+        if target is None:
             return Refused(400, ErrorCode.BAD_HANDSHAKE, "the request target cannot be read")
-        return self._edge.admit(Handshake((target.path or b"").decode("ascii"), headers, self._peer, query))
+        try:
+            query = dict(parse_qsl(target.query, keep_blank_values=True))
+        except ValueError:
+            return Refused(400, ErrorCode.BAD_HANDSHAKE, "the query cannot be read")
+        return self._edge.admit(Handshake(target.path, headers, self._peer, query))
 
     def _count_head(self, size: int) -> None:
         self._head_bytes += size
@@ -270,38 +333,3 @@ class HttpProtocol(HttpToolsProtocol):
         limit = self._limits.headers_max_bytes
         self._edge.request_refused(ErrorCode.HEADERS_TOO_LARGE)
         self.refuse(Refused(431, ErrorCode.HEADERS_TOO_LARGE, f"request head over {limit} bytes"))
-
-
-_PHRASES = {
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not Found",
-    413: "Content Too Large",
-    421: "Misdirected Request",
-    426: "Upgrade Required",
-    429: "Too Many Requests",
-    431: "Request Header Fields Too Large",
-    503: "Service Unavailable",
-}
-_KEY_BYTES = 16
-
-
-def _handshake_problem(method: bytes, http_version: str, headers: dict[str, str]) -> Refused | None:
-    """What RFC 6455 section 4.2.1 asks of an upgrade request, as far as the HTTP parser has not checked it."""
-    if method != b"GET" or http_version != "1.1" or "host" not in headers:
-        return Refused(400, ErrorCode.BAD_HANDSHAKE, "it must be a GET of HTTP/1.1, and name the host")
-    if headers.get("sec-websocket-version") != "13":
-        return Refused(
-            426,
-            ErrorCode.UPGRADE_REQUIRED,
-            "only version 13 is spoken here",
-            (("Sec-WebSocket-Version", "13"),),
-        )
-    try:
-        key = b64decode(headers.get("sec-websocket-key", ""), validate=True)
-    except (Base64Error, ValueError):
-        key = b""
-    if len(key) != _KEY_BYTES:
-        return Refused(400, ErrorCode.BAD_HANDSHAKE, "Sec-WebSocket-Key must be 16 bytes in base64")
-    return None

@@ -296,10 +296,11 @@ class WebSocketProtocol(WSProtocol):  # type: ignore[misc] # picows ships no stu
         self._server_state.connections.discard(self)
         super().connection_lost(exc)
 
-    def take_over(self, http: Any, key: str, subprotocol: str | None) -> None:
+    def take_over(self, http: Any, key: str, subprotocol: str | None, rest: bytes = b"") -> None:
         """Answer the upgrade and own the socket of the transport `http` from now on. That has written everything.
 
         `key`: the request's `Sec-WebSocket-Key`. `subprotocol`: of those that were offered the one that is spoken.
+        `rest`: what the client has sent without waiting for the answer.
 
         picows parses a request head too. It gets a short one, made of what was checked before, so its own limits on
         size and spelling do not matter.
@@ -319,6 +320,7 @@ class WebSocketProtocol(WSProtocol):  # type: ignore[misc] # picows ships no stu
             connected.close()
             raise
         http.close()
+        self._feed(rest)
         transport.resume_reading()
 
     def _feed(self, data: bytes) -> None:

@@ -37,7 +37,9 @@ def build_app(registry: CollectorRegistry, not_ready: Reasons) -> Starlette:
     async def metrics(_: Request) -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
-    return Starlette(routes=[Route(f"/{answer.__name__}", answer) for answer in (healthz, readyz, balancez, metrics)])
+    app = Starlette(routes=[Route(f"/{answer.__name__}", answer) for answer in (healthz, readyz, balancez, metrics)])
+    app.router.redirect_slashes = False  # to wherever `Host` says
+    return app
 
 
 def _readiness(reasons: list[str], otherwise: int) -> Response:

@@ -16,12 +16,14 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 
-from gateway.credentials import Unauthorized, access_token, combined
+from gateway.credentials import Unauthorized, access_token
 from gateway.crowd import Crowd
 from gateway.cursor_move import cursor_update, update_prefix
 from gateway.door import Admitted, Door
 from gateway.drain import Drain
 from gateway.framing import Assembler, Opcode, Violation, close_payload, parse_close
+from gateway.handshake import Handshake, Refused
+from gateway.header_fields import combined
 from gateway.hosts import host_of
 from gateway.identity import Authenticator
 from gateway.key_ring import BadKeys, KeyRing, KeysUnavailable, read_keys
@@ -29,7 +31,6 @@ from gateway.metrics import GatewayMetrics
 from gateway.notices import encode_cursor
 from gateway.origins import is_allowed
 from gateway.settings import GatewaySettings
-from gateway.upgrade import Handshake, Refused
 from shared import presence, subjects
 from shared.chat import encode_stored, with_sequence
 from shared.close_codes import CloseCode, parse_reconnect_hint, reconnect_rule

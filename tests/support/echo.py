@@ -14,8 +14,9 @@ from picows import WSFrame, WSMsgType, WSTransport
 from gateway import websocket
 from gateway.app import build_app
 from gateway.framing import Opcode, encode_frame, text_frame
+from gateway.handshake import Handshake, RequestHead
 from gateway.sockets import AwaitedRequests, UnreadAnswers
-from gateway.upgrade import Handshake, HttpProtocol, RequestHead
+from gateway.upgrade import HttpProtocol
 from gateway.websocket import ClientSocket, FrameLimits, WebSocketProtocol, use_fast_transports
 from services.http import HttpServer
 from services.listening import listen
@@ -66,6 +67,9 @@ class BinaryToo(ClientSocket):
 
 
 class Edge:
+    def has_websocket(self, path: str) -> bool:
+        return path.startswith("/")
+
     def admit(self, handshake: Handshake) -> Echo:
         assert handshake.path
         return Echo()

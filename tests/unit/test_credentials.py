@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.credentials import Unauthorized, access_token, combined, offered_subprotocols
+from gateway.credentials import Unauthorized, access_token, offered_subprotocols
+from gateway.header_fields import combined
 
 COOKIE = "__Host-session"
 PLACES = {
@@ -39,15 +40,34 @@ def test_who_gives_no_token_has_none():
     assert found({"username": "Ann"}, {"cookie": "theme=dark", "sec-websocket-protocol": "studyroom"}) is None
 
 
-@pytest.mark.parametrize("header", ["", "Bearer", "Basic YTpi", "Token x", "access_token"])
-def test_another_scheme_in_the_header_is_refused_whatever_comes_behind_it(header: str):
-    with pytest.raises(Unauthorized, match="bearer"):
+@pytest.mark.parametrize(
+    "header", ["", "Basic YTpi", "Negotiate", 'Digest username="a, b", realm="Bearer"', "Bearers x"]
+)
+def test_another_scheme_in_the_header_is_no_token_and_the_next_place_counts(header: str):
+    """A proxy that asks for a password of its own hands on what the browser gave it."""
+    assert found({"access_token": "good"}, {"authorization": header}) == "good"
+    assert found({}, {"authorization": header}) is None
+
+
+@pytest.mark.parametrize("header", ["Bearer", "Bearer bad", "bearer\tbad", "Bearer good, Basic YTpi"])
+def test_a_bearer_token_counts_alone_however_bad_it_is(header: str):
+    assert found({"access_token": "good"}, {"authorization": header}) not in {None, "good"}
+
+
+@pytest.mark.parametrize("header", ["Basic YTpi, Bearer good", "Basic YTpi,bearer good"])
+def test_a_bearer_token_behind_another_scheme_is_refused(header: str):
+    with pytest.raises(Unauthorized, match="only value"):
         found({"access_token": "good"}, {"authorization": header})
+
+
+def test_a_token_without_its_scheme_is_refused_and_not_taken_for_a_guest():
+    with pytest.raises(Unauthorized, match="needs the scheme Bearer"):
+        found({}, {"authorization": "eyJhbGciOi.eyJzdWIiOi.c2lnbmF0-_"})
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
 def test_the_scheme_may_be_spelled_in_any_case(scheme: str):
-    assert found({}, {"authorization": f"{scheme}  abc "}) == "abc"
+    assert found({}, {"authorization": f"{scheme}  abc"}) == "abc"
 
 
 @pytest.mark.parametrize(

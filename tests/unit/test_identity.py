@@ -83,10 +83,17 @@ def test_a_bad_token_in_the_header_is_not_saved_by_a_good_one_in_the_query():
         authenticator().identify({"access_token": token()}, {"authorization": "Bearer nonsense"})
 
 
-@pytest.mark.parametrize("header", ["", "Bearer", "Basic YTpi", "Token x"])
-def test_another_scheme_is_refused(header: str):
+def test_a_bearer_without_a_token_is_no_guest():
     with pytest.raises(Unauthorized):
-        authenticator(guests=True).identify({}, {"authorization": header})
+        authenticator(guests=True).identify({}, {"authorization": "Bearer"})
+
+
+@pytest.mark.parametrize("header", ["", "Basic YTpi", "Negotiate"])
+def test_another_scheme_is_no_token_and_hides_none(header: str):
+    assert authenticator(guests=True).identify({}, {"authorization": header}).is_guest
+    assert not authenticator().identify({"access_token": token()}, {"authorization": header}).is_guest
+    with pytest.raises(Unauthorized, match="an access token is needed"):
+        authenticator().identify({}, {"authorization": header})
 
 
 def test_an_expired_token_is_refused():

@@ -21,11 +21,11 @@ from gateway.crowd import Crowd
 from gateway.door import Admitted, Door
 from gateway.drain import Drain
 from gateway.guests import Guests
+from gateway.handshake import Handshake, Refused
 from gateway.identity import FOR_EVER, Authenticator, Identity, user_id_of
 from gateway.key_ring import KeyRing, read_keys
 from gateway.metrics import GatewayMetrics
 from gateway.settings import GatewaySettings
-from gateway.upgrade import Handshake, Refused
 from shared.ids import RoomId, UserId, new_user_id
 from tests.support.issuer import (
     AUDIENCE,
