@@ -157,21 +157,40 @@ def clustered_nats_server(directory: Path, node: ClusterNode, *, with_accounts: 
     )
 
 
-def deployed_nats_server(directory: Path, *, tls: str = "") -> NatsServer:
+def deployed_nats_server(directory: Path, *, tls: str = "", store: Path | None = None) -> NatsServer:
     """One nats-server with the configuration of production, not yet started: alone, and on ports of its own."""
-    home = directory / "nats"
+    return _deployed("nats", directory, store or directory / "store", cluster="", tls=tls)
+
+
+def deployed_nats_cluster(directory: Path, stores: list[Path]) -> list[NatsServer]:
+    """A server for each store directory, with the configuration of production, not yet started."""
+    ports = [free_port() for _ in stores]
+    routes = json.dumps(
+        [f"nats://route:{accounts.PASSWORDS['NATS_ROUTE_PASSWORD']}@127.0.0.1:{port}" for port in ports]
+    )
+    deployed = (accounts.DEPLOYED / "cluster.conf").read_text()
+    made = []
+    for index, (port, store) in enumerate(zip(ports, stores, strict=True)):
+        cluster = deployed.replace("port: 6222", f'listen: "127.0.0.1:{port}"').replace("$NATS_ROUTES", routes)
+        made.append(_deployed(f"nats-{index}", directory, store, cluster=cluster, tls=""))
+    return made
+
+
+def _deployed(name: str, directory: Path, store: Path, *, cluster: str, tls: str) -> NatsServer:
+    home = directory / name
     shutil.copytree(accounts.DEPLOYED, home)
-    (home / "cluster.conf").write_text("")
+    (home / "cluster.conf").write_text(cluster)
     (home / "tls.conf").write_text(tls)
+    (home / "routes-tls.conf").write_text("")
     port, monitor = free_port(), free_port()
     return NatsServer(
-        name="nats",
+        name=name,
         command=[
             program(), "--config", str(home / "nats.conf"), "--addr", "127.0.0.1", "--port", str(port),
             "--http_port", str(monitor),
         ],
-        log=directory / "nats.log",
-        environment={**accounts.PASSWORDS, "NATS_NAME": "nats", "NATS_STORE_DIR": str(directory / "store")},
+        log=directory / f"{name}.log",
+        environment={**accounts.PASSWORDS, "NATS_NAME": name, "NATS_STORE_DIR": str(store)},
         url=f"nats://127.0.0.1:{port}",
         monitor_url=f"http://127.0.0.1:{monitor}",
     )  # fmt: skip

@@ -1,0 +1,167 @@
+"""What it costs to have chat on disk before it is acknowledged: `python -m benchmarks.durability`.
+
+One nats-server, or a cluster of three, is started for each value of `sync_interval`. Messages as gateways send them are
+published at a steady rate, and each is timed until it is acknowledged. CPU is that of all servers together.
+
+This machine's disk may be faster than yours. With `--fsync-ms 2` each fsync takes that much longer (by strace, which is
+needed then, and takes CPU of its own: look at latencies only).
+"""
+
+import argparse
+import asyncio
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from prometheus_client import CollectorRegistry
+
+from services.bus import Bus, Message, parse_acknowledgement
+from services.metrics import BusMetrics
+from services.provisioner.streams import specifications
+from services.settings import NatsSettings, StorageSettings
+from services.stack import free_port
+from shared import subjects
+from shared.headers import MESSAGE_ID
+from shared.ids import RoomId
+from tests.support.processes import ClusterNode, NatsServer, clustered_nats_server
+from tests.support.waiting import eventually
+
+SYNC = ("2m", "10s", "1s", "100ms", "always")
+RATES = (100, 2_000)
+_ROOMS = 50
+_CONTENT = b'{"type":"Chat","payload":{"content":"' + b"x" * 200 + b'"}}'
+_TICK_SECONDS = 0.005
+_LAST_ANSWER_SECONDS = 30.0
+_START_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Measured:
+    published: int
+    acknowledged: int
+    seconds: float
+    """Until the last one was acknowledged."""
+    latencies_ms: list[float]
+    cpu_seconds: float
+
+    def row(self) -> str:
+        ordered = sorted(self.latencies_ms)
+        p99 = ordered[int(0.99 * (len(ordered) - 1))]
+        rate = self.acknowledged / self.seconds
+        cpu = self.cpu_seconds / self.acknowledged * 1e6
+        return f"{rate:.0f}/s | {statistics.median(ordered):.1f} | {p99:.1f} | {ordered[-1]:.0f} | {cpu:.0f}"
+
+
+def servers(directory: Path, count: int, sync: str, fsync_ms: float) -> list[NatsServer]:
+    """Not yet started."""
+    ports = [free_port() for _ in range(count)]
+    made = [
+        clustered_nats_server(directory, ClusterNode(f"n{index}", port, tuple(ports) if count > 1 else ()))
+        for index, port in enumerate(ports)
+    ]
+    for server in made:
+        config = Path(server.command[-1])
+        text = config.read_text().replace("jetstream {", f"jetstream {{ sync_interval: {sync}, ")
+        config.write_text(text if count > 1 else text[: text.index("cluster {")])
+        if fsync_ms:
+            delay = f"inject=fsync,fdatasync:delay_exit={int(fsync_ms * 1000)}"
+            server.command[:0] = ["strace", "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", delay]
+    return made
+
+
+def cpu_seconds(pids: list[int]) -> float:
+    ticks = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+async def measure(urls: tuple[str, ...], pids: list[int], rate: int, seconds: float) -> Measured:
+    bus = Bus(NatsSettings(url=urls), BusMetrics(CollectorRegistry()), name="bench")
+    await bus.connect()
+    try:
+        spec = next(
+            one for one in specifications(StorageSettings(replicas=len(urls))) if one.name == subjects.CHAT_STREAM
+        )
+
+        async def made() -> bool:
+            return "config" in await bus.api(f"STREAM.CREATE.{spec.name}", spec.config, timeout_seconds=_START_SECONDS)
+
+        await eventually(made, "the stream is there", _START_SECONDS)
+        rooms = [RoomId(str(uuid4())) for _ in range(_ROOMS)]
+        began: dict[str, float] = {}
+        latencies: list[float] = []
+        inbox = bus.new_inbox()
+
+        def on_reply(message: Message) -> None:
+            parse_acknowledgement(message)
+            latencies.append((time.monotonic() - began.pop(message.subject)) * 1000)
+
+        await bus.subscribe(f"{inbox}.*", on_reply)
+        await bus.flush()
+        cpu = cpu_seconds(pids)
+        start = time.monotonic()
+        published = 0
+        while (elapsed := time.monotonic() - start) < seconds:
+            while published < elapsed * rate:
+                reply = f"{inbox}.{published}"
+                began[reply] = time.monotonic()
+                bus.publish(
+                    subjects.chat(rooms[published % _ROOMS]), _CONTENT, reply=reply, headers={MESSAGE_ID: uuid4().hex}
+                )
+                published += 1
+            await asyncio.sleep(_TICK_SECONDS)
+
+        async def answered() -> bool:
+            return not began
+
+        await eventually(answered, "everything is acknowledged", _LAST_ANSWER_SECONDS)
+        taken = time.monotonic() - start
+        return Measured(published, len(latencies), taken, latencies, cpu_seconds(pids) - cpu)
+    finally:
+        await bus.close()
+
+
+def measure_one(count: int, sync: str, rate: int, seconds: float, fsync_ms: float) -> Measured:
+    with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
+        made = servers(Path(directory), count, sync, fsync_ms)
+        for server in made:
+            server.start()
+            stack.callback(server.stop)
+        for server in made:
+            server.wait_ready()
+        return asyncio.run(
+            measure(tuple(server.url for server in made), [server.pid for server in made], rate, seconds)
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.durability", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=10.0, help="for each cell")
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--fsync-ms", type=float, default=0.0, help="how much longer each fsync is to take")
+    parser.add_argument("--sync", choices=SYNC, action="append", help="only these")
+    parser.add_argument("--servers", type=int, choices=(1, 3), action="append", help="only these")
+    arguments = parser.parse_args()
+    if arguments.fsync_ms and shutil.which("strace") is None:
+        sys.exit("strace is needed to make fsync slower")
+    print("| servers | asked for | sync_interval | acknowledged | p50 ms | p99 ms | max ms | CPU µs a message |")
+    print("| --- | --- | --- | --- | ---: | ---: | ---: | ---: |", flush=True)
+    for count in arguments.servers or (1, 3):
+        for rate in RATES:
+            for sync in arguments.sync or SYNC:
+                for _ in range(arguments.repeats):
+                    measured = measure_one(count, sync, rate, arguments.seconds, arguments.fsync_ms)
+                    print(f"| {count} | {rate:,}/s | `{sync}` | {measured.row()} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
