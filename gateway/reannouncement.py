@@ -61,7 +61,7 @@ class Reannouncement:
         Raises PresenceRefused, or TimeoutError when nobody serves the shard.
         """
         async with asyncio.timeout(_ANSWER_SECONDS):
-            bound = await self._presence.compare(shard, _NOTHING)
+            bound = await self._presence.compare(shard, self._newest_known(shard))
             # What was received before a reconnect has been handled by now: what is heard from here on is proof.
             for room in self._rooms.in_shard(shard):
                 room.doubt()
@@ -70,6 +70,13 @@ class Reannouncement:
         spread_seconds = _SPREAD_SECONDS if len(self._rooms) > _SPREAD_FROM_ROOMS else 0.0
         rooms = self._rooms.in_shard(shard)
         await asyncio.gather(*(self._announce_room(room, random.uniform(0, spread_seconds)) for room in rooms))  # noqa: S311
+
+    def _newest_known(self, shard: int) -> CompareRequest:
+        """The room of the shard of which the newest change was heard: presence looks whether the stream has got it."""
+        newest = max(self._rooms.in_shard(shard), key=lambda room: room.state.revision, default=None)
+        if newest is None:
+            return _NOTHING
+        return CompareRequest.model_construct(epoch=newest.epoch, rooms={newest.id: newest.state})
 
     @property
     def unconfirmed(self) -> list[int]:

@@ -162,6 +162,8 @@ class Operations:
     async def compare(self, request: CompareRequest) -> CompareReply:
         """Which rooms have changed since, or have not and differ all the same. A replica that is behind cannot tell."""
         self._check_ready()
+        if request.epoch == self._store.epoch:
+            await self._store.check_reached(max((known.revision for known in request.rooms.values()), default=0))
         mirror, epoch = self._store.mirror, self._store.epoch
         newer, wrong = {}, []
         for room, known in request.rooms.items():

@@ -127,5 +127,11 @@ def _metadata(reply: str) -> tuple[int, int, int]:
     return int(tokens[7]), int(tokens[8]), int(tokens[10])
 
 
+def committed_ns(reply: str) -> int:
+    """When a change that was delivered with this reply subject was committed, Unix nanoseconds."""
+    tokens = reply.split(".")
+    return int(tokens[7] if len(tokens) == _SHORT_ACK_TOKENS else tokens[9])
+
+
 _SHORT_ACK_TOKENS = 9
 _CONTROL = "100"

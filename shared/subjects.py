@@ -77,6 +77,8 @@ GATEWAY_LOADS = "gateways.load"
 # --- the state ---------------------------------------------------------------------------------------------
 
 PRESENCE_KEYS = f"$KV.{PRESENCE_BUCKET}.>"
+PRESENCE_INCARNATION = f"$KV.{PRESENCE_BUCKET}.incarnation"
+"""Key of the record that tells apart presence streams with the same creation time (`shared.incarnation`)."""
 GATEWAY_KEYS = f"$KV.{GATEWAYS_BUCKET}.>"
 LEASE_KEYS = f"$KV.{GATEWAYS_BUCKET}.*"
 MODERATION_KEYS = f"$KV.{MODERATION_BUCKET}.>"

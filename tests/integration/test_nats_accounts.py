@@ -41,7 +41,7 @@ ERASING = "$JS.API.STREAM.MSG.DELETE.CHAT"
 
 MAY_NOT_PUBLISH = {
     "gateway": [
-        PRESENCE_KEY,  # who is where is presence's to write
+        PRESENCE_KEY, subjects.PRESENCE_INCARNATION,  # who is where is presence's to write
         CHAT_EVENT, CHANGE_EVENT,  # what clients see is what was committed
         "_INBOX.gateway.anyone", "_INBOX.presence.anyone",  # answers are not gateways' to give
         "presence.recall", PROOF,
@@ -60,10 +60,12 @@ MAY_NOT_PUBLISH = {
         *CONFIGURING, *DESTROYING,
     ],
     "provisioner": [
-        BAN, CHAT, PRESENCE_KEY, LEASE, CHAT_EVENT, "presence.7.join", "$JS.API.STREAM.CREATE.OTHER", *DESTROYING,
+        BAN, CHAT, PRESENCE_KEY, subjects.PRESENCE_INCARNATION, LEASE, CHAT_EVENT, "presence.7.join",
+        "$JS.API.STREAM.CREATE.OTHER", *DESTROYING,
     ],
     "doctor": [
-        BAN, CHAT, PRESENCE_KEY, LEASE, CHAT_EVENT, "presence.7.join", "presence.7.leave", *CONFIGURING, *DESTROYING,
+        BAN, CHAT, PRESENCE_KEY, subjects.PRESENCE_INCARNATION, LEASE, CHAT_EVENT, "presence.7.join",
+        "presence.7.leave", *CONFIGURING, *DESTROYING,
     ],
 }  # fmt: skip
 MAY_NOT_SUBSCRIBE = {

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -91,6 +92,27 @@ class NatsServer(Process):
 
     def wait_ready(self) -> None:
         wait_until(lambda: http_get(f"{self.monitor_url}/healthz")[0] == 200, f"{self.name} is healthy", 30)
+
+    @property
+    def store(self) -> Path:
+        return self.log.parent / "store"
+
+    def copy_store(self) -> Path:
+        """What the disk has now, for `go_back`."""
+        copy = Path(tempfile.mkdtemp(dir=self.log.parent)) / "store"
+        self.signal(signal.SIGSTOP)
+        shutil.copytree(self.store, copy)
+        self.signal(signal.SIGCONT)
+        return copy
+
+    def go_back(self, copy: Path) -> None:
+        """Die, and start with what the disk had earlier, as after a power cut or on a restored volume."""
+        self.signal(signal.SIGKILL)
+        self.wait()
+        shutil.rmtree(self.store)
+        shutil.copytree(copy, self.store)
+        self.start()
+        self.wait_ready()
 
     def monitor(self, path: str) -> dict[str, Any]:
         """A page of the monitoring port; empty when the server does not answer."""
