@@ -71,6 +71,7 @@ class Connection:
         "expelled",
         "expires_at",
         "id",
+        "keep_seconds",
         "lagging_since",
         "open",
         "room",
@@ -101,6 +102,8 @@ class Connection:
         """Unix seconds until which the token is good."""
         self.open = False
         self.expelled = False
+        self.keep_seconds = 0
+        """How long presence is to keep the place at least; more than 0 when the client was asked to come back."""
         self.room: Room | None = None
         """The room that delivers to this connection."""
         self._motion: Motion | None = None

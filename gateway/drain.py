@@ -1,6 +1,7 @@
 """Leaving without being noticed: paced closes that ask clients to come back, somewhere else."""
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Callable
@@ -46,6 +47,7 @@ class Drain:
     def ask_to_leave(self, connection: Connection) -> None:
         """Close it with the request to come back, after a random time, to whichever gateway it then gets."""
         wait_ms = random.randint(0, self._settings.reconnect_spread_ms)  # noqa: S311 - jitter
+        connection.keep_seconds = math.ceil(wait_ms / 1000) + self._settings.reconnect_allowance_seconds
         connection.close(CloseCode.SERVICE_RESTART, reconnect_hint(wait_ms))
 
     async def _wait_closed(self, deadline: float) -> None:

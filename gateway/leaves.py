@@ -44,11 +44,13 @@ class Leaves:
         if last is not None:
             await asyncio.shield(last)
 
-    def tell(self, place: Place, *, lost: bool) -> None:
-        """`lost`: its user keeps the place for the grace period."""
+    def tell(self, place: Place, *, lost: bool, keep_seconds: int = 0) -> None:
+        """`lost`: its user keeps the place for the grace period, and for `keep_seconds` at least."""
         self._untold[place] += 1
         key = connection_of(place.connection), place.room
-        task = self._last[key] = self._under_way.begin("leave", self._leave(place, lost=lost))
+        task = self._last[key] = self._under_way.begin(
+            "leave", self._leave(place, lost=lost, keep_seconds=keep_seconds)
+        )
 
         def ended(_task: asyncio.Task[None]) -> None:
             self._untold[place] -= 1
@@ -59,9 +61,11 @@ class Leaves:
 
         task.add_done_callback(ended)
 
-    async def _leave(self, place: Place, *, lost: bool) -> None:
+    async def _leave(self, place: Place, *, lost: bool, keep_seconds: int) -> None:
         """Asks until presence answers. When thousands are lost at once the others wait, and are asked for once."""
-        request = LeaveRequest.model_construct(room=place.room, user=place.user, connection=place.connection, lost=lost)
+        request = LeaveRequest.model_construct(
+            room=place.room, user=place.user, connection=place.connection, lost=lost, keep_seconds=keep_seconds
+        )
         try:
             async with self._turns:
                 await self._presence.leave(request)

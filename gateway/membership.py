@@ -71,7 +71,7 @@ class Membership:
         """
         room.dismiss(connection)
         self._under_way.begin("let go", self._rooms.leave(room))
-        self._leaves.tell(connection.place(room.id), lost=lost)
+        self._leaves.tell(connection.place(room.id), lost=lost, keep_seconds=connection.keep_seconds)
 
     async def _join(self, connection: Connection, join: JoinRoomPayload) -> None:
         began = time.perf_counter()
@@ -115,7 +115,8 @@ class Membership:
         finally:
             if asked and not entered and connection.room is None:
                 # Whoever was there before keeps the place for the grace period, and may try again.
-                self._leaves.tell(connection.place(room_id), lost=result != "banned" and not connection.expelled)
+                lost = result != "banned" and not connection.expelled
+                self._leaves.tell(connection.place(room_id), lost=lost, keep_seconds=connection.keep_seconds)
                 connection.end_stay()
             self._metrics.join_duration.labels(result=result).observe(time.perf_counter() - began)
 

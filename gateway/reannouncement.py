@@ -184,7 +184,8 @@ class Reannouncement:
     def _withdraw_if_gone(self, place: Place, connection: Connection) -> None:
         """It may have left while it was being put back: undo a join that may have been written."""
         if not connection.holds_or_will(place):
-            self._leaves.tell(place, lost=not connection.open and not connection.expelled)
+            lost = not connection.open and not connection.expelled
+            self._leaves.tell(place, lost=lost, keep_seconds=connection.keep_seconds)
 
     def is_present(self, place: Place) -> None:
         """Presence has this. If nobody is there, a join was carried out after it was given up, or after its leave."""

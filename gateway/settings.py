@@ -216,7 +216,14 @@ class GatewaySettings(Settings):
         2.0, ge=0, description="Closing all connections is spread over this, when there are many."
     )
     reconnect_spread_ms: int = Field(
-        2000, ge=0, description="Drained clients are asked to wait a random time up to this."
+        2000,
+        ge=0,
+        description="Drained clients are asked to wait a random time up to this; their places are kept for longer.",
+    )
+    reconnect_allowance_seconds: int = Field(
+        15,
+        ge=5,
+        description="How long after that wait the place of a drained client is kept: everybody comes back at once.",
     )
 
     @field_validator("jwks_url")

@@ -90,7 +90,9 @@ class Operations:
         """Leaving what one is not in is no error."""
         self._check_ready()
         gone = {request.connection}
-        cause, grace_seconds = ("lost", self._grace_seconds) if request.lost else ("client", 0)
+        cause, grace_seconds = "client", 0
+        if request.lost:
+            cause, grace_seconds = "lost", max(self._grace_seconds, request.keep_seconds)
         if not await self._remove(request.room, request.user, gone, grace_seconds, cause=cause):
             # The join may have been written by another replica a moment ago.
             await self._store.catch_up(request.room, request.user)

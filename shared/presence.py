@@ -4,7 +4,7 @@ from enum import StrEnum
 from hashlib import blake2b
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from shared.ids import GatewayId, RoomId, RoomIdField, StayId, UserId, UserIdField
 from shared.messages import CursorPosition
@@ -80,6 +80,8 @@ class LeaveRequest(Place):
 
     lost: bool = False
     """The connection was lost rather than left: its user keeps the place for the grace period."""
+    keep_seconds: int = Field(0, ge=0)
+    """At least so long, if it was lost: the gateway has asked the client to come back, and not at once."""
 
 
 class RosterRequest(_Part):

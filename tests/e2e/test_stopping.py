@@ -18,6 +18,11 @@ from tests.support.processes import NatsServer, ServiceProcess, all_running, emb
 from tests.support.waiting import http_get, wait_until
 
 STOP_DEADLINE_SECONDS = 15
+GATEWAY = {
+    "STUDYROOM_GATEWAY_CLOSE_TIMEOUT_SECONDS": "2",
+    "STUDYROOM_GATEWAY_RECONNECT_SPREAD_MS": "500",
+    "STUDYROOM_GATEWAY_RECONNECT_ALLOWANCE_SECONDS": "5",
+}
 
 
 @pytest.fixture
@@ -25,7 +30,7 @@ def services(own_nats: NatsServer, tmp_path: Path) -> Iterator[dict[str, Service
     processes = {
         name: service(
             name, tmp_path, own_nats.url, STUDYROOM_STOP_DEADLINE_SECONDS=str(STOP_DEADLINE_SECONDS),
-            **({"STUDYROOM_GATEWAY_CLOSE_TIMEOUT_SECONDS": "2"} if name == "gateway" else {}),
+            **(GATEWAY if name == "gateway" else {}),
         )
         for name in ("provisioner", "presence", "gateway")
     }  # fmt: skip

@@ -15,6 +15,7 @@ import pytest
 from nats.aio.msg import Msg
 
 from gateway.leaves import AT_ONCE
+from shared.close_codes import parse_reconnect_hint
 from shared.presence import LOST_SECONDS, RENEWAL_SECONDS
 from tests.support.client import Client, clients
 from tests.support.presence import connected, users_in
@@ -153,6 +154,28 @@ async def test_without_a_grace_period_who_is_lost_is_gone_at_once_and_makes_room
         joined = await cem.join(room)
 
     assert {user["user_id"] for user in joined["users"]} == {ann.user, cem.user}
+
+
+async def test_who_is_asked_to_come_back_keeps_the_place_for_longer_than_asked_to_wait_whatever_the_grace(
+    impatient_system: System, room: str
+):
+    first, second = impatient_system.gateways
+    async with clients(first.url, second.url) as (ann, bob):
+        await ann.join(room)
+        await bob.join(room)
+        second.signal(signal.SIGTERM)
+        await bob.ended()
+        wait_ms = parse_reconnect_hint(bob.close_reason)
+        assert wait_ms is not None
+        await asyncio.to_thread(second.wait)
+        await asyncio.to_thread(time.sleep, wait_ms / 1000 + 2)  # the promise is about this time
+        again = await Client.connect(first.url, token=token_of(bob.user))
+        joined = await again.join(room)
+        await ann.settle()
+        await again.close()
+
+    assert {user["user_id"] for user in joined["users"]} == {ann.user, bob.user}
+    assert "UserLeft" not in ann.types()
 
 
 async def test_when_many_are_lost_at_once_presence_is_asked_for_some_at_a_time_and_in_the_end_for_all(system: System):
