@@ -14,10 +14,10 @@ from gateway.chat_stream import ChatStream
 from gateway.history import Stored
 from gateway.metrics import GatewayMetrics
 from services import logs
-from services.bus import Bus, BusError, Message, parse_acknowledgement
+from services.bus import Bus, BusError, Message, headers_bytes, parse_acknowledgement
 from services.tasks import Tasks
 from shared import subjects
-from shared.chat import encode_stored
+from shared.chat import CHAT_AROUND_BYTES, CHAT_CHAR_MAX_BYTES, encode_stored
 from shared.headers import INGRESS, MESSAGE_ID
 from shared.ids import MessageId, RoomId, UserId
 
@@ -25,6 +25,11 @@ log = logs.get(__name__)
 
 _SWEEP_SECONDS = 0.25
 _SETTLE_POLL_SECONDS = 0.01
+
+
+class ChatTooLong(Exception):
+    """A message is longer than NATS takes. It was not sent."""
+
 
 Unknown = Callable[[MessageId], None]
 """Called once when a message has no acknowledgement: its outcome is unknown."""
@@ -70,6 +75,14 @@ class ChatPublisher:
         await self._bus.subscribe(f"{self._inbox}.*", self._on_reply)
         self._tasks.supervise("chat deadlines", self._sweep)
 
+    def problems(self, max_chars: int) -> list[str]:
+        """Why a message of so many characters, which may be sent, may not be stored."""
+        needed, most = CHAT_CHAR_MAX_BYTES * max_chars + CHAT_AROUND_BYTES, self._bus.max_payload_bytes
+        if not self._bus.connected or needed <= most:
+            return []
+        what = f"chat of STUDYROOM_GATEWAY_CHAT_MAX_CHARS={max_chars} characters may take {needed} bytes"
+        return [f"{what}, NATS takes {most} (max_payload)"]
+
     async def settled(self) -> None:
         """Returns when all that was published before is acknowledged or given up; bounded by the chat deadline."""
         newest = self._count
@@ -87,19 +100,24 @@ class ChatPublisher:
         unknown: Unknown,
         known: Known,
     ) -> None:
-        """Messages of one caller are stored in the order of the calls."""
+        """Messages of one caller are stored in the order of the calls. Raises ChatTooLong."""
+        now = time.time()
+        encoded = encode_stored(user, username, content, int(now), message)
+        headers = {
+            MESSAGE_ID: subjects.chat_deduplication_id(room, user, message),
+            INGRESS: str(int(now * 1_000_000)),
+        }
+        size = len(encoded) + headers_bytes(headers)
+        if size > self._bus.max_payload_bytes:
+            raise ChatTooLong(f"{size} bytes, the most is {self._bus.max_payload_bytes} now")
         self._count += 1
         token = str(self._count)
-        now = time.time()
         self._pending[token] = _Pending(room, message, time.monotonic(), unknown, known)
         self._bus.publish(
             subjects.chat(room),
-            encode_stored(user, username, content, int(now), message),
+            encoded,
             reply=f"{self._inbox}.{token}",
-            headers={
-                MESSAGE_ID: subjects.chat_deduplication_id(room, user, message),
-                INGRESS: str(int(now * 1_000_000)),
-            },
+            headers=headers,
             failed=lambda: self._give_up(token),
         )
 

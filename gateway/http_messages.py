@@ -25,7 +25,7 @@ from gateway.http_access import (
     parse_room,
 )
 from services import logs
-from services.bus import API_TIMEOUT_SECONDS, Acknowledgement, Bus, BusError
+from services.bus import API_TIMEOUT_SECONDS, Acknowledgement, Bus, BusError, TooLong
 from shared import subjects
 from shared.chat import encode_stored, with_sequence
 from shared.errors import ErrorCode
@@ -110,6 +110,8 @@ def messages_router(
                 if not acknowledged.duplicate:
                     return _payload(with_sequence(encoded, acknowledged.sequence))
                 stored = await stream.message(acknowledged.sequence)
+        except TooLong as error:
+            raise HttpRefusal(HTTP_BAD_REQUEST, ErrorCode.CHAT_TOO_LONG, str(error)) from error
         except (BusError, TimeoutError) as error:
             log.warning("chat of a backend not acknowledged", error=str(error) or "no answer in time")
             raise _unavailable("not known to be stored: send it again with the same id") from error

@@ -93,11 +93,24 @@ class PresenceClient:
 
     async def complete(self, request: CompleteRequest) -> LeaveReply:
         """Raises PresenceRefused."""
-        return await self._ask(subjects.presence_complete(request.shard), request.encode(), LeaveReply)
+        for part in request.split(self._bus.max_payload_bytes):
+            reply = await self._ask(subjects.presence_complete(request.shard), part.encode(), LeaveReply)
+        return reply
 
     async def compare(self, shard: int, request: CompareRequest) -> CompareReply:
-        """Raises PresenceRefused."""
-        return await self._ask(subjects.presence_compare(shard), request.encode(), CompareReply)
+        """In several questions where one would be too long: the answer is that of the first, with what is `newer` or
+        `wrong` by any. Raises PresenceRefused.
+        """
+        answers = [
+            await self._ask(subjects.presence_compare(shard), part.encode(), CompareReply)
+            for part in request.split(self._bus.max_payload_bytes)
+        ]
+        if len(answers) == 1:
+            return answers[0]
+        newer = {room: revision for answer in answers for room, revision in answer.newer.items()}
+        wrong = [room for answer in answers for room in answer.wrong]
+        other = next((answer for answer in answers if answer.epoch != request.epoch), answers[0])
+        return other.model_copy(update={"newer": newer, "wrong": wrong})
 
     async def rooms(self, request: RoomsRequest) -> RoomsReply:
         """Raises PresenceRefused."""
@@ -160,6 +173,8 @@ class PresenceClient:
             return None
         if reply.outcome is Outcome.FULL:
             raise RoomFull("the room has as many members as it may have")
+        if reply.outcome is Outcome.TOO_LONG:
+            raise PresenceRefused("the user has as many connections in this room as fit")
         if reply.outcome is Outcome.INVALID:
             raise PresenceRefused("presence does not understand this gateway")
         return reply

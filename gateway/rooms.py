@@ -12,11 +12,8 @@ from gateway.room import Room, Surroundings
 from gateway.wheel import Wheel
 from services.bus import Bus, Subscription
 from shared import subjects
-from shared.ephemeral import encode_digest
+from shared.ephemeral import encode_digest, split_batch, split_digest
 from shared.ids import RoomId, UserId
-
-_DIGEST_LINES_MAX = 400
-"""Lines per digest message: a line is under 2 KB (an element id of 256 escaped characters), a message under 1 MB."""
 
 
 @dataclass(slots=True)
@@ -71,7 +68,7 @@ class Rooms:
         not let this gateway host one more."""
         hosted = self._hosted.get(room_id)
         if hosted is None:
-            room = Room(room_id, self._bus.publish, self._wheel, self._metrics, self._surroundings)
+            room = Room(room_id, self._publish_batch, self._wheel, self._metrics, self._surroundings)
             hosted = self._hosted[room_id] = _Hosted(room)
         hosted.users += 1
         try:
@@ -113,14 +110,20 @@ class Rooms:
                 room.motion.recall_cursors()
 
     def publish_cursor_digests(self) -> None:
-        """Tell presence the cursors that moved since the last call, one message per shard."""
+        """Tell presence the cursors that moved since the last call, shard by shard."""
         by_shard: dict[int, list[tuple[RoomId, UserId, bytes]]] = defaultdict(list)
         for room in self:
             moved = room.motion.take_moved()
             if moved:
                 by_shard[subjects.shard_of(room.id)] += [(room.id, user, cursor) for user, cursor in moved]
         for shard, lines in by_shard.items():
-            for start in range(0, len(lines), _DIGEST_LINES_MAX):
-                self._bus.publish(
-                    subjects.presence_cursors(shard), encode_digest(lines[start : start + _DIGEST_LINES_MAX])
-                )
+            for part in split_digest(encode_digest(lines), self._bus.max_payload_bytes):
+                self._bus.publish(subjects.presence_cursors(shard), part)
+
+    def _publish_batch(self, subject: str, batch: bytes) -> None:
+        """Notices of one room to the other gateways that host it."""
+        if len(batch) <= self._bus.max_payload_bytes:
+            self._bus.publish(subject, batch)
+            return
+        for part in split_batch(batch, self._bus.max_payload_bytes):
+            self._bus.publish(subject, part)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from gateway.app import build_app
 from gateway.audit import Audit
 from gateway.backfill import Backfill
-from gateway.chat import ChatPublisher
+from gateway.chat import ChatPublisher, ChatTooLong
 from gateway.chat_stream import ChatStream
 from gateway.connection import Connection
 from gateway.crowd import Crowd
@@ -230,9 +230,11 @@ class Gateway:
         log.info("listening", host=self._settings.host, port=self._server.port)
 
     def not_ready(self) -> list[str]:
+        reasons = []
         if self._keys is not None and not self._keys.ring.keys:
-            return ["the keys of access tokens are not known yet"]
-        return []
+            reasons.append("the keys of access tokens are not known yet")
+        reasons += self._chat.problems(self._settings.chat_max_chars)
+        return reasons
 
     async def drain(self) -> None:
         """Serve on until load balancers have noticed; then close everyone, and finish what they had begun."""
@@ -375,15 +377,18 @@ class Gateway:
                 about=message,
             )
 
-        self._chat.publish(
-            room,
-            connection.user,
-            connection.profile.username,
-            content,
-            message,
-            unknown=unknown,
-            known=known,
-        )
+        try:
+            self._chat.publish(
+                room,
+                connection.user,
+                connection.profile.username,
+                content,
+                message,
+                unknown=unknown,
+                known=known,
+            )
+        except ChatTooLong as error:
+            connection.send_error(ErrorCode.CHAT_TOO_LONG, str(error), about=message)
 
 
 def _short(text: str) -> str:

@@ -110,7 +110,7 @@ class Operations:
             entry = mirror.entry(room, user)
             if entry is None or mirror.last_sequence(room, user) > request.revision:
                 continue
-            stale = entry.connections_of(request.gateway) - request.connections
+            stale = request.missing(entry.connections_of(request.gateway))
 
             def counted(room: RoomId = room, user: UserId = user) -> bool:
                 return self._store.mirror.last_sequence(room, user) <= request.revision

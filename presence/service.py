@@ -14,7 +14,7 @@ from presence.operations import Operations
 from presence.settings import PresenceSettings, parse_shards
 from presence.store import Store
 from services import logs
-from services.bus import BusError, Handler, Message, Subscription
+from services.bus import BusError, Handler, Message, Subscription, TooLong
 from services.settings import Settings, StorageSettings
 from services.spec import Chassis
 from shared import subjects
@@ -34,13 +34,14 @@ from shared.presence import (
     RoomsRequest,
     RosterReply,
     RosterRequest,
+    cut_rooms,
     split_roster,
 )
 
 log = logs.get(__name__)
 
-_REPLY_MAX_BYTES = 900_000
-"""Well under NATS's default limit of one message, 1 MiB."""
+_REPLY_SPARE_BYTES = 1024
+"""Of a message, for what is around the members of a roster."""
 
 _RECALL_SECONDS = (0.0, 2.0)
 _RETRY_SECONDS = 0.2
@@ -154,12 +155,21 @@ class Presence:
             reply = await self._answer(answer, message)
         if reply.outcome is not Outcome.OK:
             self._metrics.refused.labels(outcome=reply.outcome.value).inc()
+        for part in self._fitting(reply):
+            self._bus.publish(message.reply, part)
+
+    def _fitting(self, reply: Reply) -> list[bytes]:
+        """The reply in messages that NATS takes."""
+        max_bytes = self._bus.max_payload_bytes
         encoded = reply.encode()
-        if len(encoded) <= _REPLY_MAX_BYTES or not isinstance(reply, RosterReply):
-            self._bus.publish(message.reply, encoded)
-            return
-        for part in split_roster(reply, uuid4().hex, _REPLY_MAX_BYTES):
-            self._bus.publish(message.reply, part.encode())
+        if len(encoded) <= max_bytes:
+            return [encoded]
+        if isinstance(reply, RosterReply):
+            parts = split_roster(reply, uuid4().hex, max_bytes - _REPLY_SPARE_BYTES)
+            return [part.encode() for part in parts]
+        if isinstance(reply, RoomsReply):
+            return [cut_rooms(reply, max_bytes).encode()]
+        return [encoded]  # it is as long as its question
 
     async def _answer(self, answer: Answer, message: Message) -> Reply:
         try:
@@ -168,6 +178,9 @@ class Presence:
         except ValidationError as error:
             log.error("a request is not ours", subject=message.subject, error=str(error))
             return LeaveReply(outcome=Outcome.INVALID)
+        except TooLong as error:
+            log.warning("a request needs more than NATS takes", subject=message.subject, error=str(error))
+            return LeaveReply(outcome=Outcome.TOO_LONG)
         except (BusError, TimeoutError) as error:
             log.warning("request not carried out", subject=message.subject, error=str(error) or "deadline")
             return LeaveReply(outcome=Outcome.UNAVAILABLE)

@@ -11,76 +11,40 @@ import json
 import random
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import nats.errors
 from nats.aio.subscription import Subscription as NatsSubscription
 
 from services import logs, nats_client
 from services.attempts import Attempts
+from services.bus_errors import ApiError, BusError, BusUnavailable, Conflict, SubscriptionRefused, TooLong
+from services.bus_messages import Acknowledgement, Message, headers_bytes, parse_acknowledgement
 from services.metrics import BusMetrics
 from services.nats_client import NatsClient, Refused, ServerError
 from services.settings import NatsSettings
 from services.tls import tls_context
 
+__all__ = [
+    "Acknowledgement", "ApiError", "Bus", "BusError", "BusUnavailable", "Conflict", "Message", "SubscriptionRefused",
+    "TooLong", "headers_bytes", "parse_acknowledgement",
+]  # fmt: skip
+
 log = logs.get(__name__)
 
 API_TIMEOUT_SECONDS = 5.0
+MAX_PAYLOAD_LEAST_BYTES = 16_000
+"""Of NATS, without which nothing of ours is sure to fit: a question about 256 rooms has 13 KB."""
 _FIRST_RECONNECT_WAIT_SECONDS = 0.1
 _GONE_POLL_SECONDS = 0.1
 _SAY_AGAIN_SECONDS = 30.0
 _CLOSE_SECONDS = 2.0
 _FLUSHER_QUEUE_SIZE = 1_000_000
 """A full queue makes nats-py's subscribe and its pings wait, and swallows cancellation; so it is never full."""
-_WRONG_LAST_SEQUENCE = (10071, 10164)
-"""JetStream: the expected last sequence (of the subject) is not the last."""
-
-
-class BusError(Exception):
-    """Anything that went wrong between this process and NATS."""
-
-
-class BusUnavailable(BusError):
-    """Not connected, nobody answers, or no answer came in time. What was asked may have happened or not."""
-
-
-class SubscriptionRefused(BusUnavailable):
-    """NATS does not accept one more subscription of this process, or not this one. Everything else goes on."""
-
-
-class Conflict(BusError):
-    """A compare-and-set found another sequence than expected."""
-
-
-class ApiError(BusError):
-    """JetStream refused. `code` is its error code."""
-
-    def __init__(self, code: int, description: str) -> None:
-        super().__init__(f"{description} ({code})")
-        self.code = code
-
-
-class Message(Protocol):
-    """What handlers receive."""
-
-    subject: str
-    reply: str
-    data: bytes
-    headers: dict[str, str] | None
 
 
 Handler = Callable[[Message], None]
 Failed = Callable[[], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Acknowledgement:
-    """JetStream has stored a message."""
-
-    sequence: int
-    duplicate: bool = False
-    """True when it was known already: `sequence` is then that of the first copy."""
 
 
 class Subscription:
@@ -175,7 +139,13 @@ class Bus:
         """Why this process cannot do its work by NATS now, for people; empty when it can."""
         if not self.connected:
             return [f"not connected to NATS: {self._why}" if self._why else "not connected to NATS"]
-        return [f"NATS refuses a subscription: {reason}" for reason in self._client.refused.values()]
+        reasons = [f"NATS refuses a subscription: {reason}" for reason in self._client.refused.values()]
+        if self.max_payload_bytes < MAX_PAYLOAD_LEAST_BYTES:
+            reasons.append(
+                f"NATS takes messages of {self.max_payload_bytes} bytes at most (max_payload), "
+                f"at least {MAX_PAYLOAD_LEAST_BYTES} are needed"
+            )
+        return reasons
 
     @property
     def pending_bytes(self) -> int:
@@ -295,14 +265,21 @@ class Bus:
         """
         try:
             self._client.publish_soon(subject, payload, reply, headers)
-        except nats.errors.Error:
+        except nats.errors.Error as error:
             self._metrics.unsent.inc()
+            if isinstance(error, nats.errors.MaxPayloadError):
+                log.error("a message is too long for NATS", subject=subject, limit_bytes=self.max_payload_bytes)
             if failed is not None:
                 asyncio.get_running_loop().call_soon(failed)
 
+    def _check_length(self, size: int) -> None:
+        if size > self.max_payload_bytes:
+            raise TooLong(f"{size} bytes are more than NATS takes in a message ({self.max_payload_bytes})")
+
     async def request(self, subject: str, payload: bytes, *, timeout_seconds: float) -> Message:
-        """Raises BusUnavailable when nobody answers in time."""
+        """Raises BusUnavailable when nobody answers in time, or TooLong."""
         self._check_connected()
+        self._check_length(len(payload))
         with _translated():
             return await self._client.request(subject, payload, timeout=timeout_seconds)
 
@@ -327,8 +304,9 @@ class Bus:
     async def store(
         self, subject: str, payload: bytes, headers: Mapping[str, str], *, timeout_seconds: float
     ) -> Acknowledgement:
-        """Publish into a stream and wait for the commit. Raises Conflict, ApiError or BusUnavailable."""
+        """Publish into a stream and wait for the commit. Raises Conflict, ApiError, BusUnavailable or TooLong."""
         self._check_connected()
+        self._check_length(len(payload) + headers_bytes(headers))
         with _translated():
             reply = await self._client.request(subject, payload, timeout=timeout_seconds, headers=dict(headers))
         return parse_acknowledgement(reply)
@@ -352,25 +330,6 @@ class Bus:
         if error := answer.get("error"):
             raise ApiError(error.get("err_code", 0), error.get("description", "refused"))
         return answer
-
-
-def parse_acknowledgement(reply: Message) -> Acknowledgement:
-    """The answer of JetStream to a published message. Raises Conflict, ApiError or BusUnavailable."""
-    if not reply.data:
-        # A status without a body: no responders, so no stream listens on this subject now.
-        raise BusUnavailable("no stream took the message")
-    answer = json.loads(reply.data)
-    if error := answer.get("error"):
-        code = error.get("err_code", 0)
-        if code in _WRONG_LAST_SEQUENCE:
-            raise Conflict(error.get("description", ""))
-        if error.get("code") == _HTTP_UNAVAILABLE:
-            raise BusUnavailable(error.get("description", "unavailable"))
-        raise ApiError(code, error.get("description", "refused"))
-    return Acknowledgement(sequence=answer["seq"], duplicate=bool(answer.get("duplicate")))
-
-
-_HTTP_UNAVAILABLE = 503
 
 
 @contextmanager

@@ -253,14 +253,16 @@ class NatsClient(nats.aio.client.Client):
         """
         if not self.is_connected:
             raise nats.errors.OutboundBufferLimitError
-        if len(payload) > self._max_payload:
-            raise nats.errors.MaxPayloadError
         if headers is None:
-            line = f"PUB {subject} {reply} {len(payload)}\r\n".encode()
+            size = len(payload)
+            line = f"PUB {subject} {reply} {size}\r\n".encode()
         else:
             head = "".join(["NATS/1.0\r\n", *(f"{name}: {value}\r\n" for name, value in headers.items()), "\r\n"])
             size = len(head.encode())
             line = f"HPUB {subject} {reply} {size} {size + len(payload)}\r\n{head}".encode()
+            size += len(payload)
+        if size > self._max_payload:
+            raise nats.errors.MaxPayloadError
         self._put(b"%b%b\r\n" % (line, payload))
         if self._flush_queue is not None and self._flush_queue.empty():
             self._flush_queue.put_nowait(asyncio.get_running_loop().create_future())

@@ -12,6 +12,10 @@ import re
 from shared.ids import MessageId, UserId
 from shared.messages import Chat, ChatDeleted, ChatDeletedPayload, ChatPayload, encode
 
+CHAT_CHAR_MAX_BYTES = 6
+"""What one character of a message may take as JSON: a control character is written as `\\u0001`."""
+CHAT_AROUND_BYTES = 1500
+"""What is around the content at most: headers, and a name of 100 such characters."""
 _SEQ_ZERO = b',"seq":0}}'
 _TOMBSTONE = b'{"type":"ChatDeleted"'
 _DELETED = re.compile(rb'"deleted_seq":(\d+)')

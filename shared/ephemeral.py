@@ -42,6 +42,32 @@ def decode_batch(data: bytes) -> tuple[int, list[tuple[UserId, bytes]]]:
         raise MalformedBatch("no user id") from error
 
 
+def split_batch(batch: bytes, max_bytes: int) -> list[bytes]:
+    """An encoded batch as several of at most `max_bytes`, or of one notice where that alone is longer."""
+    if len(batch) <= max_bytes:
+        return [batch]
+    stamp, _, notices = batch.partition(b"\n")
+    return [stamp + b"\n" + lines for lines in _split_lines(notices, max_bytes - len(stamp) - 1)]
+
+
+def split_digest(digest: bytes, max_bytes: int) -> list[bytes]:
+    """The same of an encoded digest."""
+    return _split_lines(digest, max_bytes)
+
+
+def _split_lines(data: bytes, max_bytes: int) -> list[bytes]:
+    parts = []
+    while len(data) > max_bytes:
+        end = data.rfind(b"\n", 0, max_bytes + 1)
+        if end < 0:
+            end = data.find(b"\n")
+        if end < 0:
+            break
+        parts.append(data[:end])
+        data = data[end + 1 :]
+    return [*parts, data]
+
+
 def encode_digest(cursors: Iterable[tuple[RoomId, UserId, bytes]]) -> bytes:
     return b"\n".join(room.encode("ascii") + user.encode("ascii") + cursor for room, user, cursor in cursors)
 

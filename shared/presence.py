@@ -2,12 +2,16 @@
 
 from enum import StrEnum
 from hashlib import blake2b
+from itertools import islice
+from math import ceil
 from typing import Self
+from zlib import crc32
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.ids import GatewayId, RoomId, RoomIdField, StayId, UserId, UserIdField
 from shared.messages import CursorPosition
+from shared.subjects import shard_of
 
 RENEWAL_SECONDS = 1.0
 """A gateway renews its lease so often."""
@@ -54,6 +58,8 @@ class Outcome(StrEnum):
     """The replica cannot tell now (its mirror is being rebuilt, or NATS does not answer). Ask again."""
     FULL = "full"
     """The room has as many members as it may have."""
+    TOO_LONG = "too_long"
+    """What is to be stored is longer than NATS takes: the user has too many connections in the room."""
     INVALID = "invalid"
     """The request is not what this replica understands. Asking again will not help."""
 
@@ -148,7 +154,49 @@ class CompleteRequest(_Part):
     shard: int
     epoch: str
     revision: int
-    connections: set[StayId]
+    connections: set[StayId] | None
+    """All of them. None where they are too many for one message: then it is about one part, and names `some`."""
+    part: int = 0
+    parts: int = 1
+    """A connection is of the part that its CRC-32, modulo their number, gives."""
+    some: set[StayId] = set()
+    """All connections of this part."""
+
+    def missing(self, held: set[StayId]) -> set[StayId]:
+        """Of the gateway's connections that presence holds: those that it says, by this request, not to have."""
+        if self.connections is not None:
+            return held - self.connections
+        return {stay for stay in held if _part_of(stay, self.parts) == self.part} - self.some
+
+    def split(self, max_bytes: int) -> "list[CompleteRequest]":
+        """Requests that together say the same, each of `max_bytes` at most. They may go to different replicas."""
+        connections = self.connections or set()
+        at_once = max(_STAYS_LEAST, (max_bytes - _COMPLETE_BYTES) // _STAY_BYTES)
+        parts = ceil(len(connections) / at_once)
+        if parts <= 1:
+            return [self]
+        while True:
+            some = list[set[StayId]](set() for _ in range(parts))
+            for stay in connections:
+                some[_part_of(stay, parts)].add(stay)
+            if max(map(len, some)) <= at_once:
+                break
+            parts += 1
+        return [
+            self.model_copy(update={"connections": None, "part": part, "parts": parts, "some": its})
+            for part, its in enumerate(some)
+        ]
+
+
+_COMPLETE_BYTES = 300
+"""Of a request without connections."""
+_STAY_BYTES = 60
+"""Of one of them: an id, a number of up to 20 digits, quotes and a comma."""
+_STAYS_LEAST = 64
+
+
+def _part_of(stay: StayId, parts: int) -> int:
+    return crc32(stay.encode()) % parts
 
 
 class RoomState(_Part):
@@ -165,6 +213,22 @@ class CompareRequest(_Part):
 
     epoch: str
     rooms: dict[RoomIdField, RoomState]
+
+    def split(self, max_bytes: int) -> "list[CompareRequest]":
+        """Requests about some of the rooms each; neither they nor their answers are longer than `max_bytes`."""
+        at_once = max(1, (max_bytes - _COMPARE_BYTES) // _COMPARED_ROOM_BYTES)
+        if len(self.rooms) <= at_once:
+            return [self]
+        rooms = iter(self.rooms.items())
+        return [
+            CompareRequest.model_construct(epoch=self.epoch, rooms=dict(some))
+            for some in iter(lambda: list(islice(rooms, at_once)), [])
+        ]
+
+
+_COMPARE_BYTES = 300
+_COMPARED_ROOM_BYTES = 120
+"""A room's id, a revision and a digest of 20 digits each, and their names."""
 
 
 class CompareReply(_Part):
@@ -197,6 +261,19 @@ class RoomsReply(_Part):
     rooms: list[RoomSummary] = []
     next_shard: int | None = None
     """Where to go on, behind the last room if it is of that shard; None at the end."""
+
+
+def cut_rooms(reply: RoomsReply, max_bytes: int) -> RoomsReply:
+    """The reply, or its first rooms and where to go on, so that it encodes to `max_bytes` at most."""
+    most = max(1, (max_bytes - _ROOMS_BYTES) // _SUMMARY_BYTES)
+    if len(reply.rooms) <= most:
+        return reply
+    return reply.model_copy(update={"rooms": reply.rooms[:most], "next_shard": shard_of(reply.rooms[most - 1].room)})
+
+
+_ROOMS_BYTES = 100
+_SUMMARY_BYTES = 80
+"""A room's id, and a number of members of ten digits."""
 
 
 class RecallRequest(_Part):

@@ -1,0 +1,51 @@
+"""What comes and goes on the bus: received messages, their length, and JetStream's acknowledgements."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from services.bus_errors import ApiError, BusUnavailable, Conflict
+
+_WRONG_LAST_SEQUENCE = (10071, 10164)
+"""JetStream: the expected last sequence (of the subject) is not the last."""
+_HTTP_UNAVAILABLE = 503
+
+
+class Message(Protocol):
+    """What handlers receive."""
+
+    subject: str
+    reply: str
+    data: bytes
+    headers: dict[str, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """JetStream has stored a message."""
+
+    sequence: int
+    duplicate: bool = False
+    """True when it was known already: `sequence` is then that of the first copy."""
+
+
+def headers_bytes(headers: Mapping[str, str]) -> int:
+    """What these take of the length of a message."""
+    return len("NATS/1.0\r\n\r\n") + sum(len(name) + len(value.encode()) + 4 for name, value in headers.items())
+
+
+def parse_acknowledgement(reply: Message) -> Acknowledgement:
+    """The answer of JetStream to a published message. Raises Conflict, ApiError or BusUnavailable."""
+    if not reply.data:
+        # A status without a body: no responders, so no stream listens on this subject now.
+        raise BusUnavailable("no stream took the message")
+    answer = json.loads(reply.data)
+    if error := answer.get("error"):
+        code = error.get("err_code", 0)
+        if code in _WRONG_LAST_SEQUENCE:
+            raise Conflict(error.get("description", ""))
+        if error.get("code") == _HTTP_UNAVAILABLE:
+            raise BusUnavailable(error.get("description", "unavailable"))
+        raise ApiError(code, error.get("description", "refused"))
+    return Acknowledgement(sequence=answer["seq"], duplicate=bool(answer.get("duplicate")))
