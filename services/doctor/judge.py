@@ -6,11 +6,16 @@ from typing import Any
 from services.doctor.look import Observation
 from services.provisioner.streams import StreamSpec, differences
 from shared import subjects
+from shared.presence import LEASE_SECONDS, RENEWAL_SECONDS
 
 PENDING_MAX_BYTES = 1024 * 1024
 """A client that has not read so much is too slow."""
 LAG_MAX = 1000
 """Changes a consumer, or a copy, may be behind: more is not only on its way."""
+FULL = 0.8
+"""The share of a store beyond which somebody should do something."""
+LEASE_LATE_SECONDS = 3.0
+"""A renewal, and the end of a lease, may be so late on a busy machine."""
 SERVICES = ("gateway", "presence", "provisioner")
 
 
@@ -19,6 +24,7 @@ def problems(seen: Observation, wanted: list[StreamSpec]) -> list[str]:
     return [
         *(f"{asked} did not answer: {why}" for asked, why in sorted(seen.failures.items())),
         *_of_servers(seen, wanted),
+        *_of_stores(seen),
         *_of_services(seen),
         *(line for spec in wanted for line in _of_stream(spec, seen)),
         *_of_consumers(seen),
@@ -38,6 +44,17 @@ def _of_servers(seen: Observation, wanted: list[StreamSpec]) -> Iterator[str]:
         yield f"NATS servers are of different versions: {', '.join(sorted(versions))}"
 
 
+def _of_stores(seen: Observation) -> Iterator[str]:
+    for server in seen.servers:
+        store = server.store
+        if store is None:
+            continue
+        if store.used > FULL * store.limit:
+            yield f"the storage of {server.name} is {_full(store.used, store.limit)}"
+        if not store.sync_always:
+            yield f"{server.name} acknowledges before it has synced: a power cut loses what people have seen"
+
+
 def _of_services(seen: Observation) -> Iterator[str]:
     if not seen.servers:
         return
@@ -48,6 +65,8 @@ def _of_services(seen: Observation) -> Iterator[str]:
         for one in connections:
             if one.pending_bytes > PENDING_MAX_BYTES:
                 yield f"{service} at {one.address} reads too slowly: {one.pending_bytes:,} bytes wait for it"
+    for address in seen.silent:
+        yield f"the presence replica at {address} is connected and answers nothing"
     if seen.unserved:
         yield f"no presence replica answers for shards {_ranges(seen.unserved)}"
 
@@ -60,6 +79,9 @@ def _of_stream(spec: StreamSpec, seen: Observation) -> Iterator[str]:
         return
     for key, value in differences(spec.config, stream.config).items():
         yield f"stream {spec.name}: {key} is {_short(stream.config.get(key))} and should be {_short(value)}"
+    limit = int(stream.config.get("max_bytes", 0))
+    if stream.config.get("discard") == "new" and limit > 0 and stream.bytes > FULL * limit:
+        yield f"stream {spec.name} is {_full(stream.bytes, limit)}, and then refuses more"
     if stream.clustered and not stream.leader:
         yield f"stream {spec.name} has no leader"
     for copy in stream.copies:
@@ -92,6 +114,18 @@ def _of_leases(seen: Observation) -> Iterator[str]:
         yield f"{leases} leases and {gateways} connected gateways: one has died, or has just lost its connection"
     elif leases < gateways:
         yield f"{gateways} connected gateways and {leases} leases: one cannot renew its own"
+    for gateway, age in seen.lease_ages().items():
+        if age > LEASE_SECONDS + LEASE_LATE_SECONDS:
+            yield (
+                f"the lease of gateway {gateway} is {age:.0f} s old and should have ended after {LEASE_SECONDS} s: "
+                "this NATS does not remove what has a lifetime, so the dead stay in their rooms"
+            )
+        elif age > RENEWAL_SECONDS + LEASE_LATE_SECONDS:
+            yield f"gateway {gateway} has not renewed its lease for {age:.0f} s: it is dead, frozen or cut off"
+
+
+def _full(used: int, limit: int) -> str:
+    return f"{used / limit:.0%} full ({used:,} of {limit:,} bytes)"
 
 
 def _ranges(numbers: list[int]) -> str:

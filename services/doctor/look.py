@@ -4,7 +4,8 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -15,11 +16,16 @@ from shared.headers import STATUS, SUBJECT, TIME, is_removal
 from shared.presence import Outcome, RoomsReply, RoomsRequest
 
 _CONNECTIONS = "$SYS.REQ.ACCOUNT.PING.CONNZ"
+_STORAGE = "$SYS.REQ.SERVER.PING.JSZ"
+"""Answered in the system account only, unless that exports it (deploy/nats/accounts.conf)."""
 _LEASES = f"$JS.API.DIRECT.GET.{subjects.GATEWAYS_STREAM}"
 _SILENCE_SECONDS = 0.5
 """After the last answer of a server: there are no more."""
 _ANSWER_SECONDS = 2.0
+_SHARD_SECONDS = 1.0
 _CONNECTIONS_MAX = 4096
+_ASKED_AGAIN = 32
+"""Questions about a shard whose first got no answer. NATS deals them among the replicas: one that answers gets some."""
 _END = "204"
 
 Seen = TypeVar("Seen")
@@ -36,6 +42,22 @@ class Connection:
     subscriptions: int
     pending_bytes: int
     """What it has not read yet."""
+    received: int = 0
+    """Messages that it has sent to NATS."""
+    delivered: int = 0
+    """Messages that NATS has sent to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """What a server keeps on its disk, in bytes."""
+
+    used: int
+    reserved: int
+    """Promised to streams, used or not."""
+    limit: int
+    sync_always: bool
+    """Messages are on the disk before they are acknowledged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +65,8 @@ class Server:
     name: str
     version: str
     connections: tuple[Connection, ...]
+    store: Store | None = None
+    """None where servers tell it to nobody but their system account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +108,25 @@ class Observation:
 
     servers: list[Server] = field(default_factory=list)
     streams: list[Stream] = field(default_factory=list)
+    now: str = ""
+    """When the leases were read, by the clock of the servers, RFC 3339."""
     leases: dict[str, str] = field(default_factory=dict)
-    """By gateway, when it was renewed last."""
+    """By gateway, when it was renewed last, RFC 3339 by the clock of the servers."""
+    silent: list[str] = field(default_factory=list)
+    """Addresses of presence replicas that were asked and answered nothing."""
     unserved: list[int] = field(default_factory=list)
     """Shards for which no presence replica answers."""
     failures: dict[str, str] = field(default_factory=dict)
     """By what was asked and did not answer, why: of that nothing is known."""
+
+    def lease_ages(self) -> dict[str, float]:
+        """By gateway, seconds since it renewed its lease."""
+        if not self.now:
+            return {}
+        now = datetime.fromisoformat(self.now)
+        return {
+            gateway: (now - datetime.fromisoformat(renewed)).total_seconds() for gateway, renewed in self.leases.items()
+        }
 
     def connected(self, service: str) -> list[Connection]:
         name = f"studyroom-{service}"
@@ -99,13 +136,31 @@ class Observation:
 async def look(bus: Bus) -> Observation:
     """Everything that a connected bus can tell. What fails is noted, not raised."""
     seen = Observation()
-    await asyncio.gather(
+    before, *_ = await asyncio.gather(
         _noting(seen, "servers", _servers(bus, seen)),
         _streams(bus, seen),
         _noting(seen, "leases", _leases(bus, seen)),
-        _shards(bus, seen),
     )
+    seen.servers = before or []
+    await _shards(bus, seen)
+    # Which replicas took part is seen by what passed between NATS and each of them meanwhile.
+    after = await _noting(seen, "servers", _servers(bus, seen)) if seen.servers else None
+    if after is not None:
+        seen.silent = _silent(seen, after)
+        seen.servers = await _with_stores(bus, after)
     return seen
+
+
+def _silent(seen: Observation, after: list[Server]) -> list[str]:
+    before = {one.address: one for one in seen.connected("presence")}
+    return [
+        one.address
+        for server in after
+        for one in server.connections
+        if one.address in before
+        and one.delivered > before[one.address].delivered
+        and one.received == before[one.address].received
+    ]
 
 
 async def _noting(seen: Observation, asked: str, answer: Awaitable[Seen]) -> Seen | None:
@@ -117,12 +172,11 @@ async def _noting(seen: Observation, asked: str, answer: Awaitable[Seen]) -> See
         return None
 
 
-async def _servers(bus: Bus, seen: Observation) -> None:
+async def _servers(bus: Bus, seen: Observation) -> list[Server]:
     request = json.dumps({"auth": True, "limit": _CONNECTIONS_MAX}).encode()
-    for message in await _answers(bus, _CONNECTIONS, request, lambda _: False):
-        if not message.data:
-            continue
-        answer = json.loads(message.data)
+    servers = []
+    for answer in await _told(bus, _CONNECTIONS, request):
+        seen.now = seen.now or answer["server"]["time"]
         connections = tuple(
             Connection(
                 name=one.get("name", ""),
@@ -131,13 +185,36 @@ async def _servers(bus: Bus, seen: Observation) -> None:
                 uptime=one["uptime"],
                 subscriptions=one["subscriptions"],
                 pending_bytes=one["pending_bytes"],
+                received=one["in_msgs"],
+                delivered=one["out_msgs"],
             )
             for one in answer["data"].get("connections") or []
         )
-        seen.servers.append(Server(answer["server"]["name"], answer["server"]["ver"], connections))
-    seen.servers.sort(key=lambda server: server.name)
-    if not seen.servers:
+        servers.append(Server(answer["server"]["name"], answer["server"]["ver"], connections))
+    if not servers:
         raise BusUnavailable("none tells who is connected")
+    return sorted(servers, key=lambda server: server.name)
+
+
+async def _with_stores(bus: Bus, servers: list[Server]) -> list[Server]:
+    stores = {}
+    for answer in await _told(bus, _STORAGE, b""):
+        data = answer["data"]
+        if config := data.get("config"):
+            stores[answer["server"]["name"]] = Store(
+                data["storage"], data["reserved_storage"], config["max_storage"], bool(config.get("sync_always"))
+            )
+    return [replace(server, store=stores.get(server.name)) for server in servers]
+
+
+async def _told(bus: Bus, subject: str, request: bytes) -> list[dict[str, Any]]:
+    """What every server answers, as pages of its monitoring."""
+    return [json.loads(message.data) for message in await _answers(bus, subject, request, _is_status) if message.data]
+
+
+def _is_status(message: Message) -> bool:
+    """The end of an answer, or that nobody listens."""
+    return STATUS in (message.headers or {})
 
 
 async def _streams(bus: Bus, seen: Observation) -> None:
@@ -179,7 +256,7 @@ async def _consumers(bus: Bus, stream: str) -> tuple[Consumer, ...]:
 
 async def _leases(bus: Bus, seen: Observation) -> None:
     request = json.dumps({"multi_last": [subjects.LEASE_KEYS]}).encode()
-    answers = await _answers(bus, _LEASES, request, lambda message: STATUS in (message.headers or {}))
+    answers = await _answers(bus, _LEASES, request, _is_status)
     for message in answers:
         headers = message.headers or {}
         # The subject stands in a status, too: of who did not answer.
@@ -196,9 +273,16 @@ async def _shards(bus: Bus, seen: Observation) -> None:
 
 
 async def _is_served(bus: Bus, shard: int) -> bool:
+    """Whether any replica answers: one that does not may have been asked first."""
+    return await _answers_for(bus, shard) or any(
+        await asyncio.gather(*(_answers_for(bus, shard) for _ in range(_ASKED_AGAIN)))
+    )
+
+
+async def _answers_for(bus: Bus, shard: int) -> bool:
     request = RoomsRequest(shard=shard, limit=1).encode()
     with suppress(BusError, ValidationError):
-        answer = await bus.request(subjects.presence_rooms(shard), request, timeout_seconds=_ANSWER_SECONDS)
+        answer = await bus.request(subjects.presence_rooms(shard), request, timeout_seconds=_SHARD_SECONDS)
         return RoomsReply.decode(answer.data).outcome is Outcome.OK
     return False
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from services.doctor.judge import SERVICES
-from services.doctor.look import Observation, Stream
+from services.doctor.look import Observation, Store, Stream
 from shared.subjects import SHARDS
 
 _LEASES_SHOWN = 6
@@ -22,24 +22,35 @@ def as_text(seen: Observation, problems: list[str]) -> str:
 
 
 def _servers(seen: Observation) -> Iterator[str]:
-    rows: list[tuple[str, ...]] = [("server", "version", "connections", *SERVICES, "others")]
+    rows: list[tuple[str, ...]] = [("server", "version", "connections", *SERVICES, "others", "storage")]
     for server in seen.servers:
         names = [connection.name.removeprefix("studyroom-") for connection in server.connections]
         counts = [names.count(service) for service in SERVICES]
-        cells = (server.name, server.version, len(names), *counts, len(names) - sum(counts))
+        cells = (server.name, server.version, len(names), *counts, len(names) - sum(counts), _store(server.store))
         rows.append(tuple(map(str, cells)))
     yield from _table(rows)
 
 
 def _streams(seen: Observation) -> Iterator[str]:
-    rows = [("stream", "leader", "copies", "messages", "bytes", "last", "consumers", "lag")]
+    rows = [("stream", "leader", "copies", "messages", "bytes", "full", "last", "consumers", "lag")]
     for stream in seen.streams:
         lag = max((consumer.pending for consumer in stream.consumers), default=0)
         rows.append((
             stream.name, stream.leader or "-", _copies(stream), f"{stream.messages:,}", f"{stream.bytes:,}",
-            f"{stream.last_sequence:,}", str(len(stream.consumers)), f"{lag:,}",
+            _full(stream), f"{stream.last_sequence:,}", str(len(stream.consumers)), f"{lag:,}",
         ))  # fmt: skip
     yield from _table(rows)
+
+
+def _full(stream: Stream) -> str:
+    limit = int(stream.config.get("max_bytes", 0))
+    return f"{stream.bytes / limit:.0%}" if limit > 0 else "-"
+
+
+def _store(store: Store | None) -> str:
+    if store is None:
+        return "not told"
+    return f"{store.used:,} of {store.limit:,} ({store.used / store.limit:.0%})" if store.limit else f"{store.used:,}"
 
 
 def _copies(stream: Stream) -> str:
@@ -49,8 +60,9 @@ def _copies(stream: Stream) -> str:
 
 def _leases(seen: Observation) -> Iterator[str]:
     yield f"gateways with a lease: {len(seen.leases)}"
+    ages = seen.lease_ages()
     for gateway, renewed in sorted(seen.leases.items())[:_LEASES_SHOWN]:
-        yield f"  {gateway}  renewed {renewed}"
+        yield f"  {gateway}  renewed {renewed}" + (f", {ages[gateway]:.1f} s ago" if gateway in ages else "")
     if len(seen.leases) > _LEASES_SHOWN:
         yield f"  and {len(seen.leases) - _LEASES_SHOWN} more"
     yield f"shards that presence answers for: {SHARDS - len(seen.unserved)} of {SHARDS}"

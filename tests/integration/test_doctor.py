@@ -71,16 +71,25 @@ def problems(server: NatsServer, **environment: str) -> list[str]:
 
 
 async def test_it_finds_nothing_where_all_is_well_and_every_fault_where_it_is_not(
-    server: NatsServer, system: dict[str, ServiceProcess]
+    server: NatsServer, system: dict[str, ServiceProcess], tmp_path: Path
 ):
     status, screen = doctor(server)
     assert (status, screen.splitlines()[-1]) == (0, "All is well.")
     assert "KV_presence" in screen
+    assert "of 8,000,000,000 (0%)" in screen
     assert "shards that presence answers for: 64 of 64" in screen
 
     # Settings that are not those of the provisioner.
     (problem,) = problems(server, STUDYROOM_STORAGE_CHAT_MAX_MESSAGES_PER_ROOM="7")
     assert problem == "stream CHAT: max_msgs_per_subject is 10000 and should be 7"
+
+    # A replica that is stopped is named, and is not taken for shards that nobody serves while another one answers.
+    with running(service("presence", tmp_path, server.url, **user_of("presence"))):
+        system["presence"].signal(signal.SIGSTOP)
+        (problem,) = problems(server)
+        system["presence"].signal(signal.SIGCONT)
+    assert problem.startswith("the presence replica at ")
+    assert problem.endswith(" is connected and answers nothing")
 
     # A gateway that dies keeps its lease for some seconds.
     system["gateway"].signal(signal.SIGKILL)
@@ -99,6 +108,24 @@ async def test_it_finds_nothing_where_all_is_well_and_every_fault_where_it_is_no
     found = problems(server)
     assert "no provisioner is connected" in found
     assert "stream CHAT does not exist" in found
+
+
+async def test_it_says_that_storage_is_nearly_full_and_what_is_not_on_disk_when_it_is_acknowledged(
+    server: NatsServer, tmp_path: Path
+):
+    server.stop()
+    config = tmp_path / "nats" / "nats.conf"
+    small = config.read_text().replace("8G", "1M").replace("sync_interval: always", "sync_interval: 1m")
+    config.write_text(small)
+    with running(server):
+        operator = await nats.connect(server.url, **options_of("operator"))
+        await operator.jetstream().add_stream(name="other", subjects=["other"])
+        for _ in range(9):
+            await operator.jetstream().publish("other", bytes(100_000))
+        await operator.close()
+        found = problems(server)
+    assert any(line.startswith("the storage of nats is 90% full") for line in found)
+    assert any(line.startswith("nats acknowledges before it has synced") for line in found)
 
 
 def test_it_says_when_nats_is_away_or_does_not_let_it_in(server: NatsServer):

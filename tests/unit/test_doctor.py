@@ -5,12 +5,15 @@ from typing import Any
 import pytest
 
 from services.doctor.judge import LAG_MAX, PENDING_MAX_BYTES, SERVICES, problems
-from services.doctor.look import Connection, Consumer, Copy, Observation, Server, Stream
+from services.doctor.look import Connection, Consumer, Copy, Observation, Server, Store, Stream
 from services.doctor.report import as_json, as_text
 from services.provisioner.streams import specifications
 from services.settings import StorageSettings
 
 WANTED = specifications(StorageSettings(replicas=3))
+
+
+GATEWAY = "16fd2706-8baf-433b-82eb-8c7fada847da"
 
 
 def connection(service: str, **changes: Any) -> Connection:
@@ -27,11 +30,16 @@ def stream(name: str, config: dict[str, Any]) -> Stream:
 def seen() -> Observation:
     """All is well."""
     connections = tuple(connection(service) for service in SERVICES)
-    servers = [Server("nats-1", "2.15.1", connections), *(Server(f"nats-{index}", "2.15.1", ()) for index in (2, 3))]
+    store = Store(used=10**9, reserved=6 * 10**9, limit=8 * 10**9, sync_always=True)
+    servers = [
+        Server("nats-1", "2.15.1", connections, store),
+        *(Server(f"nats-{index}", "2.15.1", (), store) for index in (2, 3)),
+    ]
     return Observation(
         servers=servers,
         streams=[stream(spec.name, dict(spec.config)) for spec in WANTED],
-        leases={"16fd2706-8baf-433b-82eb-8c7fada847da": "2026-01-31T12:00:00Z"},
+        now="2026-01-31T12:00:01.5Z",
+        leases={GATEWAY: "2026-01-31T12:00:00.123456789Z"},
     )
 
 
@@ -72,6 +80,59 @@ def test_a_client_that_reads_too_slowly(seen: Observation):
 def test_shards_that_nobody_serves(seen: Observation):
     seen.unserved = [0, 1, 2, 7, 63]
     assert problems(seen, WANTED) == ["no presence replica answers for shards 0-2, 7, 63"]
+
+
+def test_a_replica_that_is_connected_and_answers_nothing(seen: Observation):
+    seen.silent = ["10.0.0.1:1"]
+    assert problems(seen, WANTED) == ["the presence replica at 10.0.0.1:1 is connected and answers nothing"]
+
+
+def test_a_server_whose_storage_is_nearly_full(seen: Observation):
+    full = Store(used=7 * 10**9, reserved=0, limit=8 * 10**9, sync_always=True)
+    seen.servers[1] = replace(seen.servers[1], store=full)
+    assert problems(seen, WANTED) == ["the storage of nats-2 is 88% full (7,000,000,000 of 8,000,000,000 bytes)"]
+    assert "7,000,000,000 of 8,000,000,000 (88%)" in as_text(seen, [])
+
+
+def test_a_server_that_acknowledges_what_is_not_on_its_disk(seen: Observation):
+    seen.servers[1] = replace(seen.servers[1], store=Store(0, 0, 10**9, sync_always=False))
+    (problem,) = problems(seen, WANTED)
+    assert problem.startswith("nats-2 acknowledges before it has synced")
+
+
+def test_a_server_that_tells_nothing_of_its_storage_is_not_judged_by_it(seen: Observation):
+    seen.servers = [replace(server, store=None) for server in seen.servers]
+    assert problems(seen, WANTED) == []
+    assert "not told" in as_text(seen, [])
+
+
+@pytest.mark.parametrize(
+    ("discard", "said"), [("new", ["stream CHAT is 90% full (900 of 1,000 bytes), and then refuses more"]), ("old", [])]
+)
+def test_a_stream_that_is_nearly_full_when_it_refuses_what_is_too_much(
+    seen: Observation, discard: str, said: list[str]
+):
+    wanted = [
+        replace(spec, config={**spec.config, "max_bytes": 1000, "discard": discard}) if spec.name == "CHAT" else spec
+        for spec in WANTED
+    ]
+    chat = next(spec for spec in wanted if spec.name == "CHAT")
+    change(seen, config=dict(chat.config), bytes=900)
+    assert problems(seen, wanted) == said
+
+
+@pytest.mark.parametrize(
+    ("now", "problem"),
+    [
+        ("2026-01-31T12:00:05.2Z", "has not renewed its lease for 5 s: it is dead, frozen or cut off"),
+        ("2026-01-31T12:01:00.2Z", "is 60 s old and should have ended after 6 s"),
+    ],
+)
+def test_a_lease_that_is_older_than_it_should_be(seen: Observation, now: str, problem: str):
+    seen.now = now
+    (found,) = problems(seen, WANTED)
+    assert GATEWAY in found
+    assert problem in found
 
 
 def test_a_stream_that_is_missing(seen: Observation):
