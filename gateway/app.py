@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from gateway.http_access import ErrorBody, HttpRefusal
 from gateway.page import add_page
 from shared.errors import ErrorCode
+from shared.text import NO_CHARACTER
 
 WEBSOCKET_PATH = "/ws"
 HEALTH_PATH = "/health"
@@ -94,7 +95,8 @@ def build_app(*, with_page: bool, routers: Iterable[APIRouter]) -> FastAPI:
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
-        return _error(_BAD_REQUEST, ErrorCode.INVALID_REQUEST, f"{first['loc'][-1]}: {first['msg']}")
+        why = NO_CHARACTER if first["type"] == "string_unicode" else first["msg"]
+        return _error(_BAD_REQUEST, ErrorCode.INVALID_REQUEST, f"{first['loc'][-1]}: {why}")
 
     return app
 

@@ -283,7 +283,7 @@ class Connection:
             message = decode_client_message(text)
         except InvalidMessage as invalid:
             received["invalid"] += 1
-            self.send_error(invalid.code, str(invalid))
+            self.send_error(invalid.code, str(invalid), about=invalid.about)
             return None
         received[message.type] += 1
         return message

@@ -27,6 +27,7 @@ from gateway.moderation import Moderation
 from shared.errors import ErrorCode
 from shared.ids import RoomId, UserId
 from shared.moderation import Kind, Order, Target
+from shared.text import ONE_LINE
 
 PAGE_MAX = 1000
 _SECONDS_MAX = 10 * 365 * 86_400
@@ -35,7 +36,7 @@ _UNKNOWN: dict[int | str, dict[str, object]] = {HTTP_NOT_FOUND: {"model": ErrorB
 
 class NewBan(BaseModel):
     seconds: int = Field(ge=1, le=_SECONDS_MAX)
-    reason: str | None = Field(default=None, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
+    reason: str | None = Field(default=None, max_length=200, pattern=ONE_LINE)
 
 
 class BanBody(BaseModel):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, JsonValue
 
 from gateway.audit import Audit
 from gateway.chat_stream import ChatStream
@@ -24,6 +24,7 @@ from gateway.http_access import (
     RoomPath,
     parse_room,
 )
+from gateway.names import presentable
 from services import logs
 from services.bus import API_TIMEOUT_SECONDS, Acknowledgement, Bus, BusError, TooLong
 from shared import subjects
@@ -32,11 +33,13 @@ from shared.errors import ErrorCode
 from shared.headers import INGRESS, MESSAGE_ID
 from shared.ids import MessageIdField, RoomId, UserIdField, new_message_id
 from shared.messages import USERNAME_MAX_CHARS, Chat, ChatPayload
+from shared.text import SEEN, UnicodeText, is_blank
 
 log = logs.get(__name__)
 
 PAGE_MAX = 200
 _CREATED, _REPEATED = 201, 200
+_TO_BE_SEEN: dict[str, JsonValue] = {"minLength": 1, "pattern": SEEN}
 
 
 class MessagesBody(BaseModel):
@@ -46,10 +49,20 @@ class MessagesBody(BaseModel):
     before: int | None = Field(description="To be sent as `before` for the page before this one; null on the first.")
 
 
+def _shown(name: str) -> str:
+    """As a name in an access token. Raises ValueError."""
+    shown = presentable(name)
+    if not shown:
+        raise ValueError("a name needs something that can be seen")
+    return shown
+
+
 class NewMessage(BaseModel):
     user_id: UserIdField
-    username: str = Field(min_length=1, max_length=USERNAME_MAX_CHARS)
-    content: str = Field(json_schema_extra={"minLength": 1, "pattern": r"\S"})
+    username: Annotated[UnicodeText, AfterValidator(_shown)] = Field(
+        max_length=USERNAME_MAX_CHARS, json_schema_extra=_TO_BE_SEEN
+    )
+    content: UnicodeText = Field(json_schema_extra=_TO_BE_SEEN)
     id: MessageIdField = Field(
         default_factory=new_message_id, description="Chosen by the sender; sending again stores nothing twice."
     )
@@ -138,8 +151,8 @@ def _check_content(content: str, max_chars: int) -> None:
     if len(content) > max_chars:
         why = f"{len(content)} characters, the most is {max_chars}"
         raise HttpRefusal(HTTP_BAD_REQUEST, ErrorCode.CHAT_TOO_LONG, why)
-    if not content.strip():
-        raise HttpRefusal(HTTP_BAD_REQUEST, ErrorCode.CHAT_EMPTY, "chat needs content")
+    if is_blank(content):
+        raise HttpRefusal(HTTP_BAD_REQUEST, ErrorCode.CHAT_EMPTY, "chat needs content that can be seen")
 
 
 def _payload(ready: bytes) -> ChatPayload:

@@ -8,16 +8,15 @@ from uuid import UUID, uuid5
 from gateway.credentials import Unauthorized, access_token
 from gateway.guests import Guests
 from gateway.key_ring import KeyRing
+from gateway.names import presentable
 from gateway.settings import GatewaySettings
 from gateway.tokens import Tokens
 from shared.ids import RoomId, UserId, canonical_uuid
-from shared.messages import AVATAR_URL_MAX_CHARS, USERNAME_MAX_CHARS
+from shared.messages import AVATAR_URL_MAX_CHARS
+from shared.text import is_blank, meddles
 
 _SUBJECTS = UUID("0d0f4f0e-6a35-5d7e-9a0e-2f6f4e6a7c11")
 """UUIDv5 namespace of subjects that are no UUIDs; fixed for ever, since user ids derive from it."""
-
-_JOINERS = "\u200c\u200d"
-"""Zero-width, and part of names in Persian, Hindi and of emoji."""
 
 GUEST_NAME = "User"
 ROOMS_MAX = 256
@@ -74,7 +73,7 @@ class Authenticator:
         if self._guests is None:
             raise Unauthorized("an access token is needed")
         user = self._guests.recognise(query.get("guest_token"))
-        name = _shown(query.get("username", "")) or GUEST_NAME
+        name = presentable(query.get("username", "")) or GUEST_NAME
         return Identity(user, name, guests=self._guests)
 
     def renew(self, user: UserId, token: str) -> Identity:
@@ -127,17 +126,11 @@ def _rooms(claims: dict[str, Any]) -> frozenset[RoomId] | None:
 
 def _username(claims: dict[str, Any]) -> str:
     name = claims.get("name")
-    return _shown(name if isinstance(name, str) else "") or GUEST_NAME
+    return presentable(name if isinstance(name, str) else "") or GUEST_NAME
 
 
 def _avatar_url(claims: dict[str, Any]) -> str | None:
     avatar = claims.get("avatar_url")
-    shown = isinstance(avatar, str) and avatar.isprintable() and 0 < len(avatar) <= AVATAR_URL_MAX_CHARS
-    return avatar if shown else None
-
-
-def _shown(name: str) -> str:
-    """A name on one line, of bounded length."""
-    line = " ".join("".join(char if char.isprintable() or char in _JOINERS else " " for char in name).split())
-    shown = line[:USERNAME_MAX_CHARS].strip()
-    return shown if shown.strip(_JOINERS) else ""
+    if not isinstance(avatar, str) or len(avatar) > AVATAR_URL_MAX_CHARS:
+        return None
+    return None if is_blank(avatar) or meddles(avatar) else avatar

@@ -21,6 +21,7 @@ from shared.messages import (
     Ping,
     Typing,
 )
+from shared.text import is_blank
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +130,8 @@ class Session:
                 f"{len(content)} characters, the most is {self._chat_max_chars}",
                 message,
             )
-        if not content.strip():
-            return Refusal(ErrorCode.CHAT_EMPTY, "chat needs content", message)
+        if is_blank(content):
+            return Refusal(ErrorCode.CHAT_EMPTY, "chat needs content that can be seen", message)
         return message
 
     @staticmethod

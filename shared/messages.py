@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
 from shared.errors import ErrorCode
-from shared.ids import ConnectionIdField, MessageIdField, RoomIdField, UserIdField
+from shared.ids import ConnectionIdField, MessageId, MessageIdField, RoomIdField, UserIdField
+from shared.lenient import chat_id, half_a_character, read_leniently
+from shared.text import NO_CHARACTER
 
 ELEMENT_ID_MAX_CHARS = 256
 USERNAME_MAX_CHARS = 100
@@ -290,6 +292,12 @@ ServerMessage = (
 
 # --- encoding and decoding ---------------------------------------------------------------------------------
 
+_TYPES = ("JoinRoom", "LeaveRoom", "Chat", "CursorMove", "Typing", "Ping", "Authenticate")
+_FIELDS = frozenset(
+    field
+    for payload in (JoinRoomPayload, ChatSendPayload, CursorPosition, TypingPayload, AuthenticatePayload)
+    for field in payload.model_fields
+)
 _UNION = ConfigDict(hide_input_in_errors=True)
 _client_messages: TypeAdapter[ClientMessage] = TypeAdapter(
     Annotated[ClientMessage, Field(discriminator="type")], config=_UNION
@@ -303,11 +311,13 @@ class InvalidMessage(ValueError):
     """What a client sent is not a message of this protocol.
 
     `code` is stable; `str()` names what is wrong, in English; of what was sent it repeats a bad id at the most.
+    `about` is the id of the chat message that it would have been, where it has one.
     """
 
-    def __init__(self, code: ErrorCode, message: str) -> None:
+    def __init__(self, code: ErrorCode, message: str, about: MessageId | None = None) -> None:
         super().__init__(message)
         self.code = code
+        self.about = about
 
 
 def decode_client_message(text: str) -> ClientMessage:
@@ -315,7 +325,7 @@ def decode_client_message(text: str) -> ClientMessage:
     try:
         return _client_messages.validate_json(text)
     except ValidationError as error:
-        raise _explain(error) from None
+        raise _explain(error, text) from None
 
 
 def decode_server_message(text: str | bytes) -> ServerMessage:
@@ -333,22 +343,26 @@ def encode_part(part: UserPresence) -> bytes:
     return part.__pydantic_serializer__.to_json(part)
 
 
-def _explain(error: ValidationError) -> InvalidMessage:
+def _explain(error: ValidationError, text: str) -> InvalidMessage:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    sent = read_leniently(text)
+    half = half_a_character(sent, _TYPES, _FIELDS) if first["type"] == "json_invalid" else None
+    about = chat_id(sent)
+    if half is not None:
+        return InvalidMessage(ErrorCode.INVALID_MESSAGE, f"{half}: {NO_CHARACTER}", about)
     match first["type"]:
         case "json_invalid":
-            return InvalidMessage(ErrorCode.INVALID_JSON, first["msg"])
+            return InvalidMessage(ErrorCode.INVALID_JSON, first["msg"], about)
         case "string_unicode":
-            return InvalidMessage(ErrorCode.INVALID_JSON, "not Unicode text")
+            return InvalidMessage(ErrorCode.INVALID_JSON, "not Unicode text", about)
         case "union_tag_invalid" | "union_tag_not_found" | "model_attributes_type" | "dict_type" | "model_type":
             if len(first["loc"]) == 0:
-                known = "JoinRoom, LeaveRoom, Chat, CursorMove, Typing, Ping, Authenticate"
-                return InvalidMessage(ErrorCode.UNKNOWN_TYPE, f'"type" must be one of {known}')
+                return InvalidMessage(ErrorCode.UNKNOWN_TYPE, f'"type" must be one of {", ".join(_TYPES)}')
         case _:
             pass
     message_type, *path = (str(part) for part in first["loc"])
     field = ".".join(path) or "message"
-    return InvalidMessage(ErrorCode.INVALID_MESSAGE, f"{message_type}: {field}: {first['msg']}")
+    return InvalidMessage(ErrorCode.INVALID_MESSAGE, f"{message_type}: {field}: {first['msg']}", about)
 
 
 def json_schema() -> dict[str, Any]:

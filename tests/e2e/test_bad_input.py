@@ -48,9 +48,33 @@ async def test_a_bad_message_is_answered_and_the_connection_stays_usable(stack: 
 
 
 @pytest.mark.parametrize(
-    ("content", "code"), [("", "chat_empty"), (" \n\t", "chat_empty"), ("x" * 4001, "chat_too_long")]
+    ("content", "code"),
+    [
+        ("", "chat_empty"),
+        (" \n\t", "chat_empty"),
+        *((char, "chat_empty") for char in "\u200b\u2060\u3164\u2800\ufe0f"),
+        ("x" * 4001, "chat_too_long"),
+        ("\ud83d", "invalid_message"),
+        (5, "invalid_message"),
+        (None, "invalid_message"),
+    ],
+    ids=[
+        "nothing",
+        "spaces",
+        "U+200B",
+        "U+2060",
+        "U+3164",
+        "U+2800",
+        "U+FE0F",
+        "too long",
+        "half a pair",
+        "a number",
+        "null",
+    ],
 )
-async def test_chat_needs_content_of_bounded_length(stack: EmbeddedStack, room: str, content: str, code: str):
+async def test_chat_needs_content_of_bounded_length_and_is_refused_by_its_id(
+    stack: EmbeddedStack, room: str, content: str, code: str
+):
     message_id = "00000000-0000-4000-8000-000000000001"
     async with clients(stack.gateways[0]) as (ann,):
         await ann.join(room)

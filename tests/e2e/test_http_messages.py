@@ -146,6 +146,12 @@ async def test_a_message_of_the_backend_reaches_members_and_is_stored_once_howev
         ({"id": "1"}, "invalid_request", "id"),
         ({"username": ""}, "invalid_request", "username"),
         ({"username": "x" * 101}, "invalid_request", "username"),
+        ({"content": "\u200b\u2800\ufe0f"}, "chat_empty", "content"),
+        ({"username": "\u3164\u2060"}, "invalid_request", "username"),
+        ({"content": "\ud83d"}, "invalid_request", "content: Value error, half of a surrogate pair"),
+        ({"username": "Ann \ude00"}, "invalid_request", "username: half of a surrogate pair"),
+        ({"id": "\ud800"}, "invalid_request", "id"),
+        ({"user_id": "\ud800"}, "invalid_request", "user_id"),
     ],
 )
 def test_a_bad_message_is_told_what_is_wrong(
@@ -161,6 +167,11 @@ def test_a_body_larger_than_any_message_is_refused_whoever_sends_it(keyed: Embed
     status, body, _ = post(messages_of(keyed.gateways[0], room), new_message("x" * 65_450), key)
     assert (status, body["code"]) == (413, "body_too_large")
     assert "65536" in body["message"]
+
+
+def test_a_name_is_shown_as_one_in_a_token_would_be(keyed: EmbeddedStack, room: str):
+    status, body, _ = post(messages_of(keyed.gateways[0], room), new_message(username=" Ann\u202e\n\U0001fa77 "))
+    assert (status, body["username"]) == (201, "Ann \U0001fa77")
 
 
 def test_a_message_without_an_id_gets_one(keyed: EmbeddedStack, room: str):

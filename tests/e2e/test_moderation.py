@@ -328,6 +328,8 @@ async def test_the_log_says_who_did_what_to_whom_and_how_it_ended(moderated: Emb
         ({"seconds": 10**9}, "seconds"),
         ({"seconds": 1, "reason": "x" * 201}, "reason"),
         ({"seconds": 1, "reason": "two\nlines"}, "reason"),
+        ({"seconds": 1, "reason": "two\u2028lines"}, "reason"),
+        ({"seconds": 1, "reason": "half \ud800"}, "reason: half of a surrogate pair"),
     ],
 )
 async def test_a_ban_that_makes_no_sense_is_told_what_is_wrong(moderated: EmbeddedStack, body: Json, about: str):

@@ -133,6 +133,7 @@ def client_messages(data: bytes) -> None:
         message = decode_client_message(text)
     except InvalidMessage as invalid:
         assert 0 < len(str(invalid).encode()) < 1024
+        assert invalid.about is None or (_CANONICAL.fullmatch(invalid.about) and '"Chat"' in text)
         return
     assert decode_client_message(encode(message).decode()) == message
     if isinstance(message, JoinRoom):

@@ -132,8 +132,6 @@ def test_a_room_may_be_spelled_in_any_way_and_becomes_canonical(spelling: str):
         '{"type":"Ping"}{"type":"Ping"}',
         '{"type":"Ping",}',
         '\ufeff{"type":"Ping"}',
-        '{"type":"Chat","payload":{"content":"\\ud800"}}',
-        '{"type":"Chat","payload":{"content":"\\udc00\\ud800"}}',
         '{"type":"Chat","payload":{"content":"a\nb"}}',
         "[" * 100_000,
         '{"type":"Ping","payload":' + '{"a":' * 50_000,
@@ -224,6 +222,71 @@ def test_a_sequence_that_no_stream_can_reach_is_refused():
 @pytest.mark.parametrize("text", ["\ud800", '{"type":"\udfff"}', '{"type":"Chat","payload":{"content":"\ud800"}}'])
 def test_text_that_is_no_unicode_is_refused(text: str):
     assert invalid(text).code is ErrorCode.INVALID_JSON
+
+
+HALVES = [r"\ud800", r"x\udfffx", r"\ud83d", r"\ude00\ud83d", r"\uD83D\\uDE00"]
+
+
+@pytest.mark.parametrize("half", HALVES)
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ('{"type":"Chat","payload":{"content":"HALF"}}', "Chat: payload.content:"),
+        ('{"type":"Chat","payload":{"content":"x","id":"HALF"}}', "Chat: payload.id:"),
+        ('{"type":"CursorMove","payload":{"x":0,"y":0,"element_id":"HALF"}}', "CursorMove: payload.element_id:"),
+        ('{"type":"JoinRoom","payload":{"room_id":"HALF"}}', "JoinRoom: payload.room_id:"),
+        ('{"type":"Authenticate","payload":{"token":"HALF"}}', "Authenticate: payload.token:"),
+        ('{"type":"Typing","payload":{"is_typing":true,"HALF":1}}', "message:"),
+        ('{"type":"HALF"}', "message:"),
+        ('[["HALF"]]', "message:"),
+    ],
+)
+def test_half_of_a_surrogate_pair_is_refused_and_named(text: str, field: str, half: str):
+    error = invalid(text.replace("HALF", half))
+    assert error.code is ErrorCode.INVALID_MESSAGE
+    assert str(error).startswith(field)
+    assert "surrogate" in str(error)
+
+
+def test_a_whole_surrogate_pair_is_a_character():
+    decoded = decode_client_message(r'{"type":"Chat","payload":{"content":"\ud83d\ude00"}}')
+    assert "\U0001f600".encode() in encode(decoded)
+
+
+ID = "1e57ab1e-2222-4333-8444-555566667777"
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        r'"content":"\ud800",',
+        '"content":5,',
+        '"content":null,',
+        "",
+        '"content":{"id":1},',
+        r'"content":"x","\udfff":1,',
+    ],
+)
+def test_what_is_refused_of_a_chat_message_has_its_id(rest: str):
+    for spelling in (ID, ID.upper(), f"urn:uuid:{ID}"):
+        assert invalid(f'{{"type":"Chat","payload":{{{rest}"id":"{spelling}"}}}}').about == ID
+    assert invalid(f'{{"payload":{{"id":"{ID}",{rest}"z":[{"[" * 300}]{"]" * 300}}},"type":"Chat"}}').about == ID
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'{{"type":"Chat","payload":{{"content":"x","id":"{ID}"}}',
+        f'{{"type":"Chat","payload":{{"id":"{ID}!"}}}}',
+        f'{{"type":"Chat","payload":{{"id":["{ID}"]}}}}',
+        f'{{"type":"Chat","payload":[{{"id":"{ID}"}}]}}',
+        f'{{"type":"Typing","payload":{{"id":"{ID}"}}}}',
+        f'{{"type":"Shout","payload":{{"id":"{ID}"}}}}',
+        "[" * 100_000,
+    ],
+)
+def test_what_is_no_chat_message_with_an_id_has_none(text: str):
+    assert invalid(text).about is None
 
 
 REFUSALS = {ErrorCode.INVALID_JSON, ErrorCode.UNKNOWN_TYPE, ErrorCode.INVALID_MESSAGE}

@@ -164,6 +164,7 @@ def test_a_refused_message_is_not_carried_out_later():
     [
         ("", ErrorCode.CHAT_EMPTY),
         (" \n\t\u2003", ErrorCode.CHAT_EMPTY),
+        ("\u200b\u3164\ufe0f", ErrorCode.CHAT_EMPTY),
         ("x" * 11, ErrorCode.CHAT_TOO_LONG),
         (" " * 11, ErrorCode.CHAT_TOO_LONG),
     ],
