@@ -1,5 +1,8 @@
 import { NEVER } from "./core/never.js"
 
+/** Timers count in 32 bits: one that is set to more than 24.8 days rings at once. */
+const LONGEST_MS = 2 ** 31 - 1
+
 /** One timer, set to a time of the clock; setting it again takes the place of the time before. It may ring early. */
 export class Alarm {
   #timer: ReturnType<typeof setTimeout> | undefined
@@ -21,6 +24,6 @@ export class Alarm {
       this.#at = NEVER
       this.#ring()
     }
-    this.#timer = setTimeout(ring, at - this.#now())
+    this.#timer = setTimeout(ring, Math.min(at - this.#now(), LONGEST_MS))
   }
 }

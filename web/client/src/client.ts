@@ -4,6 +4,7 @@ import { address } from "./address.js"
 import { Alarm } from "./alarm.js"
 import { steadyClock } from "./clock.js"
 import { Connection } from "./connection.js"
+import { isBlank } from "./core/blank.js"
 import { NORMAL } from "./core/close-codes.js"
 import { Entry } from "./core/entry.js"
 import { NEVER } from "./core/never.js"
@@ -121,7 +122,7 @@ export class StudyroomClient implements Client {
     })
 
   readonly sendChat = (content: string): ChatMessage => {
-    if (content.trim() === "") throw new TypeError("a chat message needs content")
+    if (isBlank(content)) throw new TypeError("a chat message needs content")
     if (this.#entry.wanted === null) throw new Error("no room is wanted: join one first")
     const message: ChatMessage = {
       id: newId(),

@@ -1,4 +1,5 @@
 export { StudyroomClient } from "./client.js"
+export { isBlank } from "./core/blank.js"
 export { newId } from "./new-id.js"
 export type * from "./protocol.js"
 export type * from "./types.js"

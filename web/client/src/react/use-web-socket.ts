@@ -1,5 +1,6 @@
 import { useEffect, useSyncExternalStore } from "react"
 import { StudyroomClient } from "../client.js"
+import { isBlank } from "../core/blank.js"
 import type { ClientMessage, Pong, ServerMessage } from "../protocol.js"
 import { hold } from "./holds.js"
 import { useKept } from "./use-kept.js"
@@ -84,7 +85,7 @@ class Session {
   readonly sendChat = (content: string): void => {
     const { status } = this.client.room.get()
     // Otherwise the server says what is wrong.
-    if (content.trim() !== "" && status !== "none") this.client.sendChat(content)
+    if (!isBlank(content) && status !== "none") this.client.sendChat(content)
     else this.send("Chat", { content })
   }
 }

@@ -1,3 +1,4 @@
+import { isBlank } from "@studyroom/client"
 import { useClient } from "@studyroom/client/react"
 import { type KeyboardEvent, type Ref, useEffect, useImperativeHandle, useRef, useState } from "react"
 import { Send } from "../icons"
@@ -43,14 +44,13 @@ export function Composer({ handle, onSent }: Props) {
 
   const change = (value: string) => {
     setText(value)
-    typing(value.trim() !== "")
+    typing(!isBlank(value))
   }
 
   const send = () => {
-    const content = text.trim()
-    if (!content) return
+    if (isBlank(text)) return
     typing(false)
-    client.sendChat(content)
+    client.sendChat(text.trim())
     setText("")
     onSent()
     field.current?.focus()
@@ -82,7 +82,7 @@ export function Composer({ handle, onSent }: Props) {
         onKeyDown={press}
       />
       {left < LEFT_SHOWN && <output className="dim">{left} left</output>}
-      <button type="submit" className="primary icon" aria-label="Send" disabled={!text.trim()}>
+      <button type="submit" className="primary icon" aria-label="Send" disabled={isBlank(text)}>
         <Send />
       </button>
     </form>
