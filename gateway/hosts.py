@@ -19,3 +19,12 @@ def host_of(header: str) -> str | None:
     """The name in a `Host` header, as settings spell it; None when there is none."""
     name = _PORT.sub("", header.strip().lower()).removesuffix(".")
     return name if is_host(name) else None
+
+
+def in_ascii(name: str) -> str | None:
+    """A name with other letters as browsers send it; None where that is not sure: Python has the rules of 2003."""
+    try:
+        spelled = name.encode("idna")
+        return spelled.decode("ascii") if spelled.decode("idna") == name.lower() else None
+    except UnicodeError:
+        return None

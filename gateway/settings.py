@@ -7,9 +7,9 @@ from pydantic_settings import SettingsConfigDict
 
 from gateway.addresses import parse_network
 from gateway.guests import GUEST_AUDIENCE
-from gateway.hosts import is_host
+from gateway.hosts import in_ascii, is_host
 from gateway.limits import JOIN_COST, Limits
-from gateway.origins import ANY, LOCAL_HOSTS, is_origin
+from gateway.origins import ANY, LOCAL_HOSTS, problem_of
 from services.api_keys import check_entries
 from services.settings import CommaSeparated, Settings
 
@@ -68,7 +68,8 @@ class GatewaySettings(Settings):
     origins: CommaSeparated = Field(
         (),
         description="Web pages that may connect beside the gateway's own (and those of this machine to this machine): "
-        "origins such as https://app.example.org, separated by commas; * for all.",
+        "origins such as https://app.example.org, https://*.example.org (all subdomains) or, of apps, "
+        "capacitor://localhost, separated by commas; * for all.",
     )
     hosts: CommaSeparated = Field(
         (),
@@ -259,8 +260,10 @@ class GatewaySettings(Settings):
     def _are_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for host in value:
             if not is_host(host):
+                spelled = in_ascii(host) if not host.isascii() else None
                 raise ValueError(
                     "hosts are spelled rooms.example.org, 127.0.0.1 or [::1]: in lower case, without a port"
+                    + (f"; and this one as browsers send it, {spelled}" if spelled is not None else "")
                 )
         return value
 
@@ -286,8 +289,11 @@ class GatewaySettings(Settings):
     @classmethod
     def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for origin in value:
-            if origin != ANY and not is_origin(origin):
-                raise ValueError("origins are spelled https://host or https://host:port, in lower case")
+            if origin != ANY and (problem := problem_of(origin)) is not None:
+                named = repr(origin) if "@" not in origin else "one"  # what stands before it is a secret
+                raise ValueError(
+                    f"origins are spelled https://host or https://host:port, in lower case: {named} {problem}"
+                )
         return value
 
     @property

@@ -1,6 +1,7 @@
 import pytest
 
-from gateway.origins import ANY, is_allowed, is_origin
+from gateway.origins import ANY, is_allowed, is_origin, problem_of
+from gateway.settings import GatewaySettings
 
 OTHER = "https://app.example.org"
 
@@ -62,6 +63,104 @@ def test_named_origins_may_beside_the_gateways_own():
 def test_any_origin_may_where_that_is_said():
     assert is_allowed("https://evil.example.org", "rooms.example.org", (ANY,))
     assert is_allowed("null", "rooms.example.org", (ANY,))
+
+
+APPS = [
+    "capacitor://localhost",
+    "ionic://localhost",
+    "tauri://localhost",
+    "https://tauri.localhost",
+    "app://com.example.app",
+    "file://",
+    "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+    "moz-extension://3f1e5a3e-1111-4222-8333-444455556666",
+    "vscode-webview://1a2b3c",
+]
+
+
+@pytest.mark.parametrize("origin", APPS)
+def test_an_app_may_where_it_is_named_and_nowhere_else(origin: str):
+    assert problem_of(origin) is None
+    assert is_allowed(origin, "rooms.example.org", (origin,))
+    assert not is_allowed(origin, "rooms.example.org", (OTHER, "https://*.example.org"))
+    assert not is_allowed(origin, "localhost:8080", ())
+
+
+@pytest.mark.parametrize("origin", ["https://a.example.org", "https://a.b-c.example.org", "HTTPS://A.example.org"])
+def test_all_subdomains_may_where_that_is_said(origin: str):
+    assert is_allowed(origin, "rooms.example", ("https://*.example.org",))
+    assert is_allowed(f"{origin}:8443", "rooms.example", (OTHER, "https://*.example.org:8443"))
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://example.org",
+        "https://.example.org",
+        "https://a..example.org",
+        "http://a.example.org",
+        "https://a.example.org:8443",
+        "https://a.example.org.evil.org",
+        "https://evil.org/.example.org",
+        "https://evil.org?.example.org",
+        "https://evil.org#.example.org",
+        "https://evil.org:80.example.org",
+        "https://u@a.example.org",
+        "https://evilexample.org",
+        "https://*.example.org",
+        "https://a\n.example.org",
+    ],
+)
+def test_what_is_no_subdomain_may_not(origin: str):
+    assert not is_allowed(origin, "rooms.example", ("https://*.example.org",))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a.example", "https://host"),
+        ("https:a.example", "https://host"),
+        ("null", "https://host"),
+        ("https://a.example/", "https://a.example"),
+        ("https://a.example/path?x#y", "https://a.example"),
+        ("https://u:p@a.example", "https://a.example"),
+        ("https://A.example", "https://a.example"),
+        ("https://a.example:443", "https://a.example"),
+        ("http://a.example:80", "http://a.example"),
+        ("https://a.example:", "https://a.example"),
+        ("https://a.example:08443", "no port"),
+        ("https://a.example:70000", "no port"),
+        ("https://a.example:x", "no port"),
+        ("https://", "no host"),
+        ("https://a b", "no host"),
+        ("https://a..b", "no host"),
+        ("wss://a.example", "http, https"),
+        ("data://a", "http, https"),
+        ("https://*", "https://*.example.org"),
+        ("https://app-*.example.org", "https://*.example.org"),
+        ("https://*.*.example.org", "https://*.example.org"),
+        ("*://a.example", "http, https"),
+        ("https://b\u00fccher.example", "https://xn--bcher-kva.example"),
+        ("https://*.b\u00fccher.example:8443", "https://*.xn--bcher-kva.example"),
+        ("https://stra\u00dfe.example", "xn--"),
+        ("http://127.1", "four numbers"),
+        ("http://127.0.0.01", "four numbers"),
+        ("http://[0:0:0:0:0:0:0:1]:3000", "http://[::1]"),
+        ("http://[::1", "no host"),
+        ("https://*.127.0.0.1", "no subdomains"),
+    ],
+)
+def test_what_no_page_can_be_of_is_refused_at_the_start_and_the_right_spelling_told(text: str, told: str):
+    assert told in (problem_of(text) or "")
+    assert not is_origin(text)
+    with pytest.raises(ValueError, match="origins") as refused:
+        GatewaySettings(origins=text)
+    assert told in str(refused.value)
+
+
+def test_origins_of_all_kinds_are_taken_at_the_start():
+    named = ("https://a.example", "https://*.example.org", "https://xn--bcher-kva.example", *APPS)
+    assert GatewaySettings(origins=",".join(named)).origins == named
 
 
 @pytest.mark.parametrize("text", ["https://a.example", "http://a.example:8080", "http://[::1]:1"])
