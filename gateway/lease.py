@@ -15,7 +15,7 @@ log = logs.get(__name__)
 
 _RETRY_SECONDS = 0.25
 _STORE_TIMEOUT_SECONDS = 1.5
-_FAREWELL_TTL_SECONDS = 3600
+_FAREWELL_TTL_SECONDS = 600
 
 
 class Lease:

@@ -46,7 +46,7 @@ class PresenceMetrics:
         )
         self.rebuilds = Counter(
             "studyroom_presence_mirror_rebuilds",
-            "Times the mirror was built from the stream.",
+            "Times the mirror was built from the stream, or brought up to date after its watch was lost.",
             registry=registry,
         )
         self.lease_expirations = Counter(

@@ -3,17 +3,17 @@
 import asyncio
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass, field
-
-from pydantic import ValidationError
+from datetime import datetime
 
 from presence.ages import Ages
+from presence.leader import Leader
+from presence.reading import Change, Reading
 from presence.roster import Mirror
-from presence.watch import Watch, committed_ns
+from presence.watch import Watch
 from services import logs
-from services.bus import Acknowledgement, ApiError, Bus, BusError, BusUnavailable, Conflict, Message
+from services.bus import Acknowledgement, Bus, BusError, BusUnavailable, Conflict, Message
 from shared import subjects
-from shared.headers import EXPECTED_SEQUENCE, TTL, is_removal, purge
+from shared.headers import EXPECTED_SEQUENCE, TTL, purge
 from shared.ids import RoomId, UserId
 from shared.incarnation import Identity, Record, encode_record, rfc3339
 from shared.presence import Entry
@@ -21,55 +21,16 @@ from shared.presence import Entry
 log = logs.get(__name__)
 
 WRITE_TIMEOUT_SECONDS = 2.0
-_LOAD_SECONDS = 60.0
+_STALLED_SECONDS = 10.0
+"""A build to which nothing comes for so long is begun anew."""
+_LITTLE_PENDING = 1000
+"""With fewer changes to come a watch is at most a moment behind."""
 _REBUILD_RETRY_SECONDS = 0.2
 _LOOK_SECONDS = 0.25
-_NO_MESSAGE_FOUND = 10037
 _LOOKED_AT_SECONDS = 5.0
 """How often the stream is asked whether it is shorter than it was."""
 _CONFIRMED_SECONDS = 0.3
 """A stream that seems to be shorter is asked again after this, before everything known of it is given up."""
-
-
-Change = Callable[[RoomId, UserId, int, Entry | None], None]
-"""Room, user, stream sequence, and the entry or None for a removal."""
-
-
-@dataclass(slots=True)
-class _Reading:
-    """What one watch has delivered."""
-
-    known: int
-    """Sequence of the newest change that was delivered by the watch before."""
-    known_ns: int
-    """The latest commit of all that was, Unix nanoseconds."""
-    mirror: Mirror = field(default_factory=Mirror)
-    record: Record | None = None
-    newest: int = 0
-    newest_ns: int = 0
-    rewritten: bool = False
-    """A change has a sequence that another one had before: it was committed later than all up to there."""
-
-    def keep_known(self) -> None:
-        """The stream is the one of the watch before."""
-        self.newest, self.newest_ns = max(self.newest, self.known), max(self.newest_ns, self.known_ns)
-
-    def take(self, message: Message, sequence: int, on_change: Change) -> Record | None:
-        """Take a change in. The record, when it is one about the stream."""
-        committed = committed_ns(message.reply)
-        self.newest, self.newest_ns = sequence, max(self.newest_ns, committed)
-        self.rewritten = self.rewritten or (sequence <= self.known and committed > self.known_ns)
-        removed = is_removal(message.headers or {})
-        if message.subject == subjects.PRESENCE_INCARNATION:
-            self.record = Record.decode(b"" if removed else message.data, sequence, rfc3339(committed))
-            return self.record
-        room, user, entry = _read(message, sequence, removed=removed)
-        if entry is None:
-            self.mirror.remove(room, user, sequence)
-        else:
-            self.mirror.put(room, user, entry, sequence)
-        on_change(room, user, sequence, entry)
-        return None
 
 
 class Store:
@@ -94,14 +55,17 @@ class Store:
             *subjects.of_shards(subjects.presence_keys_of_shard, self.shards),
             subjects.PRESENCE_INCARNATION,
         ]
+        self._leader = Leader(bus)
         self._watch = Watch(bus, subjects.PRESENCE_STREAM, self._keys)
         self._ready = asyncio.Event()
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
-        self._read = _Reading(0, 0)
+        self._read = Reading(0, 0)
         self._identity = Identity()
         """Of the stream that the mirror was read from."""
         self._reached = 0
         """A gateway has heard a change of that stream with this sequence."""
+        self._caught_up: datetime | None = None
+        """When the mirror had everything, by NATS's clock; None when what it has is not to be relied on."""
         self.ages = Ages()
 
     @property
@@ -116,6 +80,11 @@ class Store:
     @property
     def ready(self) -> bool:
         return self._ready.is_set() and self._bus.connected
+
+    @property
+    def resumable(self) -> bool:
+        """If the watch is lost now, what was missed can be read without reading everything, for a while."""
+        return self._caught_up is not None
 
     async def wait_ready(self) -> None:
         await self._ready.wait()
@@ -152,26 +121,7 @@ class Store:
 
     async def last_sequence(self, room: RoomId, user: UserId) -> int:
         """The key's last sequence as the stream's leader knows it; 0 when there is none. Raises BusError."""
-        return await self._last_sequence(subjects.presence_key(room, user))
-
-    async def _is_behind(self) -> bool:
-        """The leader has changes of our shards, of which the watch knows none."""
-        return any([await self._last_sequence(keys) for keys in self._keys])
-
-    async def _last_sequence(self, key: str) -> int:
-        """`key`: a subject, wildcards allowed."""
-        try:
-            answer = await self._bus.api(
-                f"STREAM.MSG.GET.{subjects.PRESENCE_STREAM}",
-                {"last_by_subj": key},
-                timeout_seconds=WRITE_TIMEOUT_SECONDS,
-            )
-        except ApiError as error:
-            if error.code == _NO_MESSAGE_FOUND:
-                return 0
-            raise
-        sequence: int = answer["message"]["seq"]
-        return sequence
+        return await self._leader.last_sequence(subjects.presence_key(room, user))
 
     async def catch_up(self, room: RoomId, user: UserId) -> None:
         """Make the mirror's view of one key at least as new as the leader's now. Raises BusError."""
@@ -190,6 +140,7 @@ class Store:
 
     def _invalidate(self, reason: str) -> None:
         """Answer no requests until the mirror has been rebuilt."""
+        self._caught_up = None
         self._ready.clear()
         self._watch.doubt(reason)
 
@@ -201,17 +152,11 @@ class Store:
         if revision <= max(self.mirror.applied, self._reached):
             return
         epoch = self.epoch
-        last = await self._stream_last()
+        last = await self._leader.last()
         if last < revision and epoch == self.epoch:
             self._reached = revision
             self._invalidate("the stream is shorter than a gateway knows it")
             raise BusUnavailable("the presence stream has lost its newest changes")
-
-    async def _stream_last(self) -> int:
-        """The stream's last sequence as its leader knows it. Raises BusError."""
-        state = (await self._bus.api(f"STREAM.INFO.{subjects.PRESENCE_STREAM}"))["state"]
-        last: int = state["last_seq"]
-        return last
 
     # --- the mirror ---------------------------------------------------------------------------------------
 
@@ -227,26 +172,81 @@ class Store:
         await future
 
     async def keep(self) -> None:
-        """Build the mirror, and build it again after any doubt; never returns."""
+        """Build the mirror, and bring it up to date or build it again whenever the watch is lost; never returns."""
         while True:
             self._ready.clear()
             try:
-                await self._build()
+                resumed = await self._may_resume()
+                await (self._resume() if resumed else self._build())
             except BusError as error:
                 log.info("presence mirror not built, trying again", error=str(error))
                 await asyncio.sleep(_REBUILD_RETRY_SECONDS)
                 continue
-            log.info("presence mirror built", members=self.mirror.member_count, applied=self.mirror.applied)
+            members, applied = self.mirror.member_count, self.mirror.applied
+            log.info("presence mirror built", members=members, applied=applied, resumed=resumed)
             await self._wait_for_doubt()
+
+    async def _may_resume(self) -> bool:
+        """What the mirror has is true of this stream, and every removal since has left a trace that is still there.
+
+        Raises BusError.
+        """
+        caught_up, read = self._caught_up, self._read
+        if caught_up is None or not read.committed_ns:
+            return False
+        info = await self._leader.info()
+        marker_seconds = min(self._marker_ttl_seconds, info["config"].get("subject_delete_marker_ttl", 0) / 1e9)
+        away_seconds = (datetime.fromisoformat(info["ts"]) - caught_up).total_seconds()
+        if info["created"] != self._identity.created or not 0 <= away_seconds <= marker_seconds / 2:
+            return False
+        if info["state"]["messages"] < self.mirror.member_count:
+            return False
+        # The newest change that was read is there, so nothing was lost up to it, and nothing else is in its place.
+        committed = await self._leader.committed(read.newest)
+        if committed is None:
+            return False
+        return datetime.fromisoformat(committed) == datetime.fromisoformat(rfc3339(read.committed_ns))
+
+    async def _resume(self) -> None:
+        """Read what has changed since the watch was lost. Raises BusError; then the mirror has what was read of it."""
+        reading, applied = self._read, self.mirror.applied
+        reading.rewritten = False
+        loaded = asyncio.Event()
+
+        def apply(message: Message, sequence: int, pending: int) -> None:
+            if sequence <= applied:
+                reading.rewritten = True
+            record = reading.take(message, sequence, pending, self._on_change)
+            if record is not None:
+                self._follow(record)
+            if pending == 0 and not loaded.is_set():
+                loaded.set()
+            self._wake()
+
+        created, waiting_changes, _, last = await self._watch.start(apply, after=reading.newest)
+        if created != self._identity.created:
+            self._caught_up = None
+            raise BusUnavailable("the presence stream is another one")
+        if waiting_changes:
+            await self._until_loaded(loaded, reading)
+        elif await self._leader.has_newer(self._keys, reading.newest):
+            raise BusUnavailable("the consumer's server is behind the leader")
+        else:
+            self.mirror.catch_up(last)
+        self._caught_up = None  # unless what follows says that it is the same stream, it is to be read anew
+        await self._check_identity(self._identity, max(last, reading.newest), rewritten=reading.rewritten)
+        self._ready.set()
+        self._wake()
+        self._on_rebuilt()
 
     async def _build(self) -> None:
         """A fresh watch into a fresh mirror: whatever the old one had and this one has not is gone."""
-        reading = _Reading(self._read.newest, self._read.newest_ns)
+        reading = Reading(self._read.newest, self._read.newest_ns)
         fresh = reading.mirror
         loaded = asyncio.Event()
 
         def apply(message: Message, sequence: int, pending: int) -> None:
-            record = reading.take(message, sequence, self._on_change)
+            record = reading.take(message, sequence, pending, self._on_change)
             if record is not None and self._read is reading:
                 self._follow(record)
             if pending == 0 and not loaded.is_set():
@@ -255,8 +255,8 @@ class Store:
 
         created, waiting_changes, messages, last = await self._watch.start(apply)
         if waiting_changes:
-            await self._until_loaded(loaded)
-        elif messages and await self._is_behind():
+            await self._until_loaded(loaded, reading)
+        elif messages and await self._leader.has_newer(self._keys, 0):
             raise BusUnavailable("the consumer's server is behind the leader")
         else:
             fresh.catch_up(last)
@@ -293,7 +293,7 @@ class Store:
         reached = max(self.mirror.applied, self._reached)
         if last < reached and not (lacking or rewritten):
             await asyncio.sleep(_CONFIRMED_SECONDS)
-            last = await self._stream_last()
+            last = await self._leader.last()
         if not (lacking or rewritten or last < reached):
             return
         log.error("the presence stream has lost its newest changes", last=last, known=reached)
@@ -319,10 +319,14 @@ class Store:
             self._give_up_waiting()
             self._on_rebuilt()
 
-    async def _until_loaded(self, loaded: asyncio.Event) -> None:
+    async def _until_loaded(self, loaded: asyncio.Event, reading: Reading) -> None:
+        """Takes as long as it needs, if changes keep coming. Raises BusUnavailable."""
         waiting = [asyncio.create_task(loaded.wait()), asyncio.create_task(self._watch.broken.wait())]
+        before = -1
         try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED, timeout=_LOAD_SECONDS)
+            while before != reading.newest and not any(task.done() for task in waiting):
+                before = reading.newest
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED, timeout=_STALLED_SECONDS)
         finally:
             for task in waiting:
                 task.cancel()
@@ -331,7 +335,7 @@ class Store:
 
     async def _wait_for_doubt(self) -> None:
         loop = asyncio.get_running_loop()
-        look_at = loop.time() + _LOOKED_AT_SECONDS
+        look_at = loop.time()
         while not self._watch.broken.is_set():
             self.ages.sample(self.mirror.applied, loop.time())
             try:
@@ -346,12 +350,14 @@ class Store:
     async def _look_at_stream(self) -> None:
         applied = self.mirror.applied
         try:
-            last = await self._stream_last()
+            info = await self._leader.info()
         except BusError as error:
             log.info("the presence stream was not looked at", error=str(error))
             return
-        if last < applied:
+        if info["state"]["last_seq"] < applied:
             self._invalidate("the stream is shorter than it was")
+        elif self._read.pending < _LITTLE_PENDING and not self._watch.broken.is_set():
+            self._caught_up = datetime.fromisoformat(info["ts"])
 
     def _give_up_waiting(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -370,14 +376,3 @@ class Store:
             elif not future.done():
                 future.set_result(None)
         self._waiting = still_waiting
-
-
-def _read(message: Message, sequence: int, *, removed: bool) -> tuple[RoomId, UserId, Entry | None]:
-    room, user = subjects.parse_presence_key(message.subject)
-    if removed:
-        return room, user, None
-    try:
-        return room, user, Entry.decode(message.data)
-    except ValidationError:
-        log.error("an entry in the presence bucket is not ours", subject=message.subject, sequence=sequence)
-        return room, user, None

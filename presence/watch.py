@@ -16,6 +16,8 @@ log = logs.get(__name__)
 HEARTBEAT_SECONDS = 1.0
 _SILENCE_SECONDS = 3 * HEARTBEAT_SECONDS
 _CONSUMER_IDLE_SECONDS = 10
+_CREATE_SECONDS = 60.0
+"""NATS looks at every key before it answers."""
 _SECOND_NS = 1_000_000_000
 
 Apply = Callable[[Message, int, int], None]
@@ -38,9 +40,10 @@ class Watch:
         """Set when a change may have been missed since the last start."""
         bus.on_reconnected(self._on_reconnected)
 
-    async def start(self, apply: Apply) -> tuple[str, int, int, int]:
+    async def start(self, apply: Apply, *, after: int | None = None) -> tuple[str, int, int, int]:
         """Epoch of the stream, changes that will come at once, and the stream's number of messages and last sequence.
 
+        `after`: only what is newer than this sequence is read, instead of the newest of every key.
         Raises BusError.
         """
         self.broken.clear()
@@ -66,6 +69,9 @@ class Watch:
             apply(message, stream_sequence, pending)
 
         self._subscription = await self._bus.subscribe(inbox, receive)
+        from_where: dict[str, str | int] = {"deliver_policy": "last_per_subject"}
+        if after is not None:
+            from_where = {"deliver_policy": "by_start_sequence", "opt_start_seq": after + 1}
         state = await self._bus.api(f"STREAM.INFO.{self._stream}")
         name = inbox.rsplit(".", 1)[1]
         created = await self._bus.api(
@@ -75,7 +81,7 @@ class Watch:
                 "config": {
                     "name": name,
                     "deliver_subject": inbox,
-                    "deliver_policy": "last_per_subject",
+                    **from_where,
                     "ack_policy": "none",
                     "replay_policy": "instant",
                     "filter_subjects": self._keys,
@@ -87,6 +93,7 @@ class Watch:
                     "max_deliver": 1,
                 },
             },
+            timeout_seconds=_CREATE_SECONDS,
         )
         # Changes between the two calls are counted by the consumer, so `last` may be too low but never too high.
         to_come = created["num_pending"] + created["delivered"]["consumer_seq"]

@@ -145,9 +145,9 @@ class StorageSettings(Settings):
         120, ge=1, description="How long a retried chat message is recognised by its id."
     )
     presence_marker_ttl_seconds: int = Field(
-        3600,
+        600,
         ge=60,
-        description="How long the trace of a removed member is kept for watchers that were cut off.",
+        description="How long the trace of a removed member is kept; a replica cut off for half of it reads all anew.",
     )
 
     @field_validator("chat_duplicate_window_seconds")

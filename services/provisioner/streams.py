@@ -15,6 +15,7 @@ from shared import subjects
 log = logs.get(__name__)
 
 _SECOND_NS = 1_000_000_000
+_MODERATION_MARKER_SECONDS = 3600
 _STREAM_NOT_FOUND = 10059
 _STREAM_NAME_IN_USE = 10058
 
@@ -74,6 +75,7 @@ def specifications(settings: StorageSettings) -> list[StreamSpec]:
                 "name": subjects.MODERATION_STREAM,
                 "description": "bans, and orders to leave",
                 "subjects": [subjects.MODERATION_KEYS],
+                "subject_delete_marker_ttl": _MODERATION_MARKER_SECONDS * _SECOND_NS,
                 "republish": {"src": subjects.MODERATION_KEYS, "dest": subjects.MODERATION_EVENTS},
             }
         ),

@@ -1,6 +1,7 @@
 """Presence against the real stream: writes, the mirror, and what happens when two replicas write at once."""
 
 import asyncio
+from contextlib import suppress
 from uuid import uuid4
 
 import pytest
@@ -9,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from presence.grace import Graces
 from presence.metrics import PresenceMetrics
 from presence.operations import Operations
+from presence.reading import Reading
 from presence.store import Store
 from services.bus import Bus, BusUnavailable, Message
 from services.provisioner.streams import ensure, specifications
@@ -43,7 +45,14 @@ def new_stay() -> StayId:
 
 class Replica:
     def __init__(self, bus: Bus, tasks: Tasks) -> None:
-        self.store = Store(bus, shards=range(subjects.SHARDS), marker_ttl_seconds=3600)
+        self.changes: list[tuple[RoomId, UserId, int, Entry | None]] = []
+        """As they are read."""
+        self.store = Store(
+            bus,
+            shards=range(subjects.SHARDS),
+            marker_ttl_seconds=3600,
+            on_change=lambda *change: self.changes.append(change),
+        )
         self.operations = Operations(
             self.store,
             PresenceMetrics(CollectorRegistry()),
@@ -243,10 +252,7 @@ async def test_the_mirror_is_built_again_when_the_stream_was_replaced(bus: Bus, 
 async def test_a_change_that_the_watch_missed_is_noticed_and_read_again(
     bus: Bus, replicas: list[Replica], own_room: RoomId
 ):
-    """Deleting the consumer behind the replica's back: nothing more arrives, not even heartbeats."""
-    consumers = (await bus.api(f"CONSUMER.NAMES.{subjects.PRESENCE_STREAM}"))["consumers"]
-    for consumer in consumers:
-        await bus.api(f"CONSUMER.DELETE.{subjects.PRESENCE_STREAM}.{consumer}")
+    await lose_watches(bus)
     user = new_user_id()
 
     async def known() -> bool:
@@ -257,6 +263,77 @@ async def test_a_change_that_the_watch_missed_is_noticed_and_read_again(
             return False
 
     await eventually(known, "both replicas know", 15)
+
+
+async def lose_watches(bus: Bus) -> None:
+    """Delete the consumers behind the replicas' backs: nothing more arrives, not even heartbeats."""
+    for consumer in (await bus.api(f"CONSUMER.NAMES.{subjects.PRESENCE_STREAM}"))["consumers"]:
+        await bus.api(f"CONSUMER.DELETE.{subjects.PRESENCE_STREAM}.{consumer}")
+
+
+async def test_a_replica_that_lost_its_watch_reads_what_it_missed_and_nothing_again(
+    bus: Bus, replicas: list[Replica], own_room: RoomId
+):
+    gone, new, staying = new_user_id(), new_user_id(), [new_user_id() for _ in range(50)]
+    connection = await replicas[0].join(own_room, gone)
+    for user in staying:
+        await replicas[0].join(own_room, user)
+    await eventually(lambda: all(replica.store.resumable for replica in replicas), "both could resume")
+    before = [len(replica.changes) for replica in replicas]
+    await lose_watches(bus)
+    with suppress(BusUnavailable, TimeoutError):
+        async with asyncio.timeout(0.5):  # written, but not read here
+            await replicas[0].leave(own_room, gone, connection)
+    with suppress(BusUnavailable, TimeoutError):
+        async with asyncio.timeout(0.5):
+            await replicas[1].join(own_room, new)
+
+    async def all_know() -> bool:
+        try:
+            return all([set(await replica.users(own_room)) == {new, *staying} for replica in replicas])
+        except BusUnavailable:
+            return False
+
+    await eventually(all_know, "both replicas know what they missed", 15)
+    read = [[change[1] for change in replica.changes[count:]] for replica, count in zip(replicas, before, strict=True)]
+    assert read == [[gone, new], [gone, new]]
+
+
+async def test_a_build_may_take_as_long_as_changes_keep_coming_and_is_given_up_when_none_do(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("presence.store._STALLED_SECONDS", 0.2)
+    store = Store(bus, shards=[0], marker_ttl_seconds=600)
+    reading, loaded = Reading(0, 0), asyncio.Event()
+    began = asyncio.get_running_loop().time()
+    reads = asyncio.create_task(store._until_loaded(loaded, reading))
+    while asyncio.get_running_loop().time() < began + 1:
+        await asyncio.sleep(0.05)
+        reading.newest += 1
+    assert not reads.done()
+    with pytest.raises(BusUnavailable):
+        await reads
+
+
+async def test_a_stream_in_which_the_newest_known_change_is_another_one_is_read_from_the_beginning(
+    bus: Bus, replicas: list[Replica], own_room: RoomId
+):
+    """As when a restored stream has grown past what was known of it, or an operator has removed members."""
+    users = [new_user_id() for _ in range(3)]
+    for user in users:
+        await replicas[0].join(own_room, user)
+    await eventually(lambda: all(replica.store.resumable for replica in replicas), "both could resume")
+    await lose_watches(bus)
+    for user in users[1:]:
+        await bus.api(f"STREAM.PURGE.{subjects.PRESENCE_STREAM}", {"filter": subjects.presence_key(own_room, user)})
+
+    async def all_know() -> bool:
+        try:
+            return all([await replica.users(own_room) == users[:1] for replica in replicas])
+        except BusUnavailable:
+            return False
+
+    await eventually(all_know, "what has no marker is gone", 15)
 
 
 async def test_a_full_room_takes_no_more_users_but_every_tab_of_its_own(replicas: list[Replica], own_room: RoomId):

@@ -1,0 +1,51 @@
+"""What the leader of the presence stream knows, which any copy may be behind."""
+
+from collections.abc import Collection
+from typing import Any
+
+from services.bus import ApiError, Bus
+from shared import subjects
+
+_ANSWER_SECONDS = 2.0
+_NO_MESSAGE_FOUND = 10037
+
+
+class Leader:
+    """All raise BusError."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    async def info(self) -> dict[str, Any]:
+        return await self._bus.api(f"STREAM.INFO.{subjects.PRESENCE_STREAM}")
+
+    async def last(self) -> int:
+        """The stream's last sequence."""
+        last: int = (await self.info())["state"]["last_seq"]
+        return last
+
+    async def last_sequence(self, key: str) -> int:
+        """`key`: a subject, wildcards allowed; 0 when there is none."""
+        message = await self._message({"last_by_subj": key})
+        return message["seq"] if message is not None else 0
+
+    async def has_newer(self, keys: Collection[str], sequence: int) -> bool:
+        """There are changes of these keys that are newer."""
+        return any([await self.last_sequence(key) > sequence for key in keys])
+
+    async def committed(self, sequence: int) -> str | None:
+        """When the message with this sequence was committed (RFC 3339); None when there is none."""
+        message = await self._message({"seq": sequence})
+        return message["time"] if message is not None else None
+
+    async def _message(self, which: dict[str, Any]) -> dict[str, Any] | None:
+        try:
+            answer = await self._bus.api(
+                f"STREAM.MSG.GET.{subjects.PRESENCE_STREAM}", which, timeout_seconds=_ANSWER_SECONDS
+            )
+        except ApiError as error:
+            if error.code == _NO_MESSAGE_FOUND:
+                return None
+            raise
+        message: dict[str, Any] = answer["message"]
+        return message
