@@ -16,7 +16,7 @@ from gateway.identity import Authenticator, Identity
 from gateway.key_ring import KeysUnavailable
 from gateway.metrics import GatewayMetrics
 from gateway.origins import is_allowed
-from gateway.rates import EachSecond, TokenBucket
+from gateway.rates import EachSecond, TokenBucket, TokenBuckets
 from gateway.settings import GatewaySettings
 from services import logs
 from shared.errors import ErrorCode
@@ -51,6 +51,7 @@ class Door:
         self._origins = frozenset(settings.origins)
         self._proxies = tuple(parse_network(network) for network in settings.trusted_proxies)
         self._handshakes = TokenBucket(settings.handshakes_per_second)
+        self._handshakes_of_address = TokenBuckets(settings.handshakes_per_second_of_address)
         self._requests = EachSecond(settings.requests_per_second)
         self._authenticator = authenticator
         self._drain = drain
@@ -74,13 +75,13 @@ class Door:
         """A plain request never came to the app, whoever decided that."""
         self._metrics.requests_refused.labels(code=code).inc()
 
-    def decide(self, handshake: Handshake, *, connections: int) -> Admitted | Refused:
-        """`connections`: how many there are."""
+    def decide(self, handshake: Handshake, *, connections: int, connections_max: int = 0) -> Admitted | Refused:
+        """`connections`: how many there are, and may be (0 for no limit)."""
         address = self._address(handshake)
         decision = (
             self._misdirected(handshake.headers)
             or self._unwelcome(handshake)
-            or self._too_many(address, connections)
+            or self._too_many(address, full=0 < connections_max <= connections)
             or self._identify(handshake, address)
         )
         if isinstance(decision, Refused):
@@ -112,14 +113,28 @@ class Door:
             return Refused(503, ErrorCode.DRAINING, "this gateway is about to stop", (("Retry-After", "1"),))
         return None
 
-    def _too_many(self, address: bytes, connections: int) -> Refused | None:
+    def counted_as(self, peer: str | None) -> bytes | None:
+        """What a socket counts for, before it has said anything; None for a proxy's, which may be anybody's."""
+        address = parse_address(peer or "")
+        if address is not None and is_of(address, self._proxies):
+            return None
+        return counted_as(address)
+
+    def _too_many(self, address: bytes, *, full: bool) -> Refused | None:
+        """Before a token is looked at: checking one is most of the work of a handshake."""
         own = self._settings
-        if 0 < own.connections_max <= connections:
+        now = time.monotonic()
+        bucket = self._handshakes_of_address.of(address, now) if own.handshakes_per_second_of_address else None
+        if bucket is not None and not bucket.has(now):
+            return _for_now(429, ErrorCode.TOO_MANY_OF_ADDRESS, "too many handshakes of this address")
+        if full:
             return _for_now(503, ErrorCode.TOO_MANY_CONNECTIONS, "this gateway is full, try again later")
         if 0 < own.address_connections_max <= self._crowd.of_address(address):
             return _for_now(429, ErrorCode.TOO_MANY_OF_ADDRESS, "too many connections of this address")
-        if own.handshakes_per_second and not self._handshakes.take(time.monotonic()):
+        if own.handshakes_per_second and not self._handshakes.take(now):
             return _for_now(503, ErrorCode.TOO_MANY_HANDSHAKES, "too many at once, try again a little later")
+        if bucket is not None:
+            bucket.take(now)
         return None
 
     def _identify(self, handshake: Handshake, address: bytes) -> Admitted | Refused:

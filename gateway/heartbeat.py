@@ -10,7 +10,7 @@ from gateway.connection import Connection
 from gateway.framing import PING_FRAME
 from gateway.metrics import GatewayMetrics
 from gateway.settings import GatewaySettings
-from gateway.sockets import AwaitedRequests, UnreadAnswers
+from gateway.sockets import AwaitedRequests, PlainSockets, UnreadAnswers
 from services import logs
 from services.memory import Tide, give_back
 from shared.close_codes import CloseCode
@@ -34,6 +34,7 @@ class Heartbeat:
         connections: Callable[[], Iterable[Connection]],
         awaited: AwaitedRequests,
         unread: UnreadAnswers,
+        plain: PlainSockets,
         metrics: GatewayMetrics,
     ) -> None:
         self._ping_beats = max(1, round(settings.ping_interval_seconds / SWEEP_SECONDS))
@@ -46,6 +47,7 @@ class Heartbeat:
         self._connections = connections
         self._awaited = awaited
         self._unread = unread
+        self._plain = plain
         self._metrics = metrics
         self._tide = Tide(at_least=_WORTH_GIVING_BACK)
         self._more_unread_bytes = 0
@@ -58,6 +60,7 @@ class Heartbeat:
             self.beat += 1
             self._metrics.late_heads.inc(self._awaited.abort_late())
             self._metrics.unread_answers.inc(self._unread.abort_late())
+            self._metrics.idle_sockets.inc(self._plain.take_ended())
             now = time.monotonic()
             expired_by = time.time() - self._leeway_seconds
             connections = list(self._connections())

@@ -94,6 +94,11 @@ class GatewayMetrics:
             "Sockets ended since the client did not read the answer to a plain request.",
             registry=registry,
         )
+        self.idle_sockets = Counter(
+            "studyroom_gateway_idle_sockets_ended",
+            "Sockets of plain HTTP ended while idle, since their address had too many or descriptors were short.",
+            registry=registry,
+        )
         self.late_heads = Counter(
             "studyroom_gateway_late_request_heads",
             "Sockets ended since no complete request head came, or not the body that it announced.",

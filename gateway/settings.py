@@ -15,6 +15,8 @@ from services.settings import CommaSeparated, Settings
 
 SECRET_MIN_BYTES = 32
 """RFC 7518 section 3.2: a key of at least the size of the hash."""
+_ADDRESS_SHARE, _ADDRESS_HANDSHAKES_MIN = 2, 5
+"""Of all handshakes one address may have this part, unless told otherwise: others have as much, whatever it does."""
 
 
 class GatewaySettings(Settings):
@@ -104,13 +106,21 @@ class GatewaySettings(Settings):
     connections_max: int = Field(
         0,
         ge=0,
-        description="WebSockets at once; more are refused with 503 `too_many_connections`. 0 for no limit.",
+        description="WebSockets at once; more are refused with 503 `too_many_connections`. 0, or more than the limit "
+        "of file descriptors allows, for as many as that allows.",
     )
     address_connections_max: int = Field(
         2000,
         ge=0,
         description="The same for one address (of IPv6, one /64); more are refused with 429 `too_many_of_address`. A "
         "whole school or company is one address, so this is far more than a person needs. 0 for no limit.",
+    )
+    address_sockets_max: int = Field(
+        1000,
+        ge=0,
+        description="Sockets of one address that are no WebSockets, or not yet; beyond it the oldest that waits for a "
+        "request is ended. Never more than a quarter of what the limit of file descriptors allows. Those of "
+        "STUDYROOM_GATEWAY_TRUSTED_PROXIES are not counted. 0 for that quarter alone.",
     )
     user_connections_max: int = Field(
         100,
@@ -123,6 +133,12 @@ class GatewaySettings(Settings):
         ge=0,
         description="WebSockets that are let in or whose token is bad, all together; twice as many for a moment. More "
         "are refused with 503 `too_many_handshakes`, so that those who are in do not suffer. 0 for no limit.",
+    )
+    address_handshakes_per_second: int | None = Field(
+        None,
+        ge=0,
+        description="The same of one address, whether a token is good or not: 429 `too_many_of_address`. A whole "
+        "school is one address, and comes back together. Half of the above unless set; 0 for no limit.",
     )
     requests_per_second: int = Field(
         100,
@@ -295,6 +311,15 @@ class GatewaySettings(Settings):
                     f"origins are spelled https://host or https://host:port, in lower case: {named} {problem}"
                 )
         return value
+
+    @property
+    def handshakes_per_second_of_address(self) -> int:
+        """0 for no limit."""
+        if self.address_handshakes_per_second is not None:
+            return self.address_handshakes_per_second
+        if not self.handshakes_per_second:
+            return 0
+        return max(self.handshakes_per_second // _ADDRESS_SHARE, _ADDRESS_HANDSHAKES_MIN)
 
     @property
     def limits(self) -> Limits:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 
@@ -15,6 +16,66 @@ class Waiting(Protocol):
 
     @property
     def transport(self) -> Transport: ...
+
+
+class Plain(Waiting, Protocol):
+    """A socket that is no WebSocket, or not yet one."""
+
+    @property
+    def peer(self) -> str | None:
+        """The address of its other end."""
+
+    @property
+    def busy(self) -> bool:
+        """A request is being answered."""
+
+
+class PlainSockets:
+    """All sockets of plain HTTP. An address that has too many makes room with its own: the oldest that is idle goes."""
+
+    def __init__(self, of_address: int, counted_as: Callable[[str | None], bytes | None]) -> None:
+        """`of_address`: how many one may have. `counted_as`: the address of a peer; None when it has no limit."""
+        self._of_address = of_address
+        self._counted_as = counted_as
+        self._all: dict[Plain, bytes | None] = {}
+        self._by_address: dict[bytes, dict[Plain, None]] = {}
+        """Oldest first, as above."""
+        self._ended = 0
+
+    def add(self, plain: Plain) -> None:
+        """May end it at once: when all others of its address are busy."""
+        address = self._counted_as(plain.peer)
+        self._all[plain] = address
+        if address is None:
+            return
+        own = self._by_address.setdefault(address, {})
+        own[plain] = None
+        if len(own) > self._of_address:
+            self._end_oldest(own)
+
+    def discard(self, plain: Plain) -> None:
+        address = self._all.pop(plain, None)
+        if address is not None:
+            own = self._by_address[address]
+            del own[plain]
+            if not own:
+                del self._by_address[address]
+
+    def make_room(self) -> None:
+        """Descriptors are short: end the oldest that is idle."""
+        self._end_oldest(self._all)
+
+    def take_ended(self) -> int:
+        """How many have been ended since the last call."""
+        ended, self._ended = self._ended, 0
+        return ended
+
+    def _end_oldest(self, plains: Iterable[Plain]) -> None:
+        idle = next((plain for plain in plains if not plain.busy), None)
+        if idle is not None:
+            self.discard(idle)
+            self._ended += 1
+            idle.transport.abort()
 
 
 class _Deadlines:

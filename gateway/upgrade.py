@@ -26,8 +26,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from gateway.credentials import SUBPROTOCOL, offered_subprotocols
 from gateway.handshake import Handshake, Refused, RequestHead, handshake_problem
 from gateway.header_fields import combined, elements
-from gateway.sockets import AwaitedRequests, UnreadAnswers
-from gateway.websocket import Client, FrameLimits, WebSocketProtocol
+from gateway.sockets import AwaitedRequests, PlainSockets, UnreadAnswers
+from gateway.websocket import Client, FrameLimits, NoDescriptor, WebSocketProtocol
 from services import logs
 from shared.errors import ErrorCode
 
@@ -69,6 +69,7 @@ class HttpProtocol(HttpToolsProtocol):
         limits: FrameLimits,
         awaited: AwaitedRequests,
         unread: UnreadAnswers,
+        plain: PlainSockets,
         **uvicorn_arguments: Any,
     ) -> None:
         super().__init__(**uvicorn_arguments)
@@ -76,6 +77,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._limits = limits
         self._awaited = awaited
         self._unread = unread
+        self._plain = plain
         self._head_bytes = 0
         self._unparsed_bytes = 0
         self._body_bytes = 0
@@ -87,10 +89,12 @@ class HttpProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         transport.set_write_buffer_limits(0)
         self._awaited.add(self)
+        self._plain.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._awaited.discard(self)
         self._unread.discard(self)
+        self._plain.discard(self)
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -232,6 +236,9 @@ class HttpProtocol(HttpToolsProtocol):
         try:
             subprotocol = SUBPROTOCOL if SUBPROTOCOL in offered_subprotocols(headers) else None
             protocol.take_over(self.transport, headers["sec-websocket-key"], subprotocol, rest)
+        except NoDescriptor:
+            retry = ("Retry-After", "1")
+            self.refuse(Refused(503, ErrorCode.TOO_MANY_CONNECTIONS, "this gateway is full, try again later", (retry,)))
         except Exception:
             log.exception("an upgrade failed on our side")
             self.connections.discard(protocol)
@@ -276,7 +283,7 @@ class HttpProtocol(HttpToolsProtocol):
         if target is None:
             return Refused(400, ErrorCode.INVALID_REQUEST, "the request target cannot be read")
         headers = self._combined_headers()
-        refused = self._edge.check(RequestHead(target.path, headers, self._peer))
+        refused = self._edge.check(RequestHead(target.path, headers, self.peer))
         if refused is None and int(headers.get("content-length", "0")) > self._limits.body_max_bytes:
             return self._body_too_large()
         return refused
@@ -304,7 +311,11 @@ class HttpProtocol(HttpToolsProtocol):
         return earlier is not None and not earlier.response_complete
 
     @property
-    def _peer(self) -> str | None:
+    def busy(self) -> bool:
+        return self._answering or bool(self.pipeline)
+
+    @property
+    def peer(self) -> str | None:
         return self.client[0] if self.client is not None else None
 
     def _decide(self, headers: dict[str, str]) -> Client | Refused:
@@ -321,7 +332,7 @@ class HttpProtocol(HttpToolsProtocol):
             query = dict(parse_qsl(target.query, keep_blank_values=True))
         except ValueError:
             return Refused(400, ErrorCode.BAD_HANDSHAKE, "the query cannot be read")
-        return self._edge.admit(Handshake(target.path, headers, self._peer, query))
+        return self._edge.admit(Handshake(target.path, headers, self.peer, query))
 
     def _count_head(self, size: int) -> None:
         self._head_bytes += size

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import aiofastnet
@@ -42,7 +43,10 @@ _TEXT, _CLOSE, _PING, _PONG = WSMsgType.TEXT, WSMsgType.CLOSE, WSMsgType.PING, W
 
 def use_fast_transports() -> None:
     """Give the running event loop aiofastnet's transports. Before the first listener is made."""
-    aiofastnet.patch_loop()
+    loop = aiofastnet.patch_loop()
+    loop.connect_accepted_socket = partial(  # type: ignore[method-assign] # the one that `patch_loop` passes over
+        aiofastnet.connect_accepted_socket, loop
+    )
 
 
 class Client(Protocol):
@@ -262,6 +266,10 @@ def _write_nowhere(_frames: bytes) -> None:
     """The connection is not open (yet, or any more)."""
 
 
+class NoDescriptor(Exception):
+    """None is left for the moment in which a socket needs two."""
+
+
 class WebSocketProtocol(WSProtocol):  # type: ignore[misc] # picows ships no stubs for it
     """picows' protocol as uvicorn drives it: registered with the server, told to shut down by it."""
 
@@ -299,13 +307,18 @@ class WebSocketProtocol(WSProtocol):  # type: ignore[misc] # picows ships no stu
     def take_over(self, http: Any, key: str, subprotocol: str | None, rest: bytes = b"") -> None:
         """Answer the upgrade and own the socket of the transport `http` from now on. That has written everything.
 
+        Raises NoDescriptor, and nothing has happened.
+
         `key`: the request's `Sec-WebSocket-Key`. `subprotocol`: of those that were offered the one that is spoken.
         `rest`: what the client has sent without waiting for the answer.
 
         picows parses a request head too. It gets a short one, made of what was checked before, so its own limits on
         size and spelling do not matter.
         """
-        connected = http.get_extra_info("socket").dup()
+        try:
+            connected = http.get_extra_info("socket").dup()
+        except OSError as error:
+            raise NoDescriptor from error
         transport = SocketTransport(asyncio.get_running_loop(), connected, self)
         try:
             self.connection_made(transport)

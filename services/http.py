@@ -13,17 +13,42 @@ from typing import Any
 import uvicorn
 
 from services import logs
-from services.listening import BACKLOG
+from services.accepting import Acceptor
 
 log = logs.get(__name__)
 
 _STARTED_POLL_SECONDS = 0.005
 
 
+def _nothing() -> None:
+    """There is no room to be made."""
+
+
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, *, below: int, make_room: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._below = below
+        self._make_room = make_room
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's, but connections are accepted by us."""
+        await self.lifespan.startup()
+
+        def protocol() -> asyncio.Protocol:
+            made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg] # as uvicorn
+                config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+            )
+            return made
+
+        acceptors: list[Any] = [
+            Acceptor(listener, protocol, below=self._below, make_room=self._make_room) for listener in sockets or ()
+        ]
+        self.servers = acceptors  # all that is asked of them is to close
+        self.started = True
 
 
 class HttpServer:
@@ -34,9 +59,12 @@ class HttpServer:
         app: Callable[..., Any],
         listener: socket.socket,
         *,
+        below: int,
+        make_room: Callable[[], None] = _nothing,
         http: Any = "httptools",
         websocket: Any = "none",
     ) -> None:
+        """`below`, `make_room`: the descriptors that its sockets may have, see `Acceptor`."""
         self._listener = listener
         self.port: int = listener.getsockname()[1]
         self._config = uvicorn.Config(
@@ -48,10 +76,9 @@ class HttpServer:
             access_log=False,
             server_header=False,
             proxy_headers=False,  # who is believed what is for the app to say
-            backlog=BACKLOG,
             timeout_keep_alive=65,
         )
-        self._server = _Server(self._config)
+        self._server = _Server(self._config, below=below, make_room=make_room)
         self._serving: asyncio.Task[None] | None = None
 
     async def start(self) -> None:

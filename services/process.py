@@ -18,7 +18,7 @@ from typing import Any
 import uvloop
 from prometheus_client import CollectorRegistry
 
-from services import admin, logs
+from services import admin, descriptors, logs
 from services.bus import Bus
 from services.http import HttpServer
 from services.listening import AddressUnavailable, listen
@@ -63,6 +63,7 @@ def run(spec: ServiceSpec) -> int:
 
 def run_process(spec: ServiceSpec, settings: dict[type[Settings], Any], worker: Worker | None = None) -> int:
     """As `run`, with settings that were loaded before, and as a worker where that is given."""
+    descriptors.raise_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             return runner.run(_Process(spec, settings, worker).live())
@@ -95,9 +96,12 @@ class _Process:
     async def live(self) -> int:
         stop = self._catch_signals()
         listener = listen(self._settings.admin_host, self._settings.admin_port)
-        admin_server = HttpServer(admin.build_app(self._registry, self._not_ready), listener)
+        most = descriptors.limit()
+        admin_server = HttpServer(
+            admin.build_app(self._registry, self._not_ready), listener, below=descriptors.below_admin(most)
+        )
         await admin_server.start()
-        log.info("started", admin_port=admin_server.port)
+        log.info("started", admin_port=admin_server.port, descriptors=most)
         try:
             return await self._serve(stop)
         finally:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 import struct
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from http.client import HTTPConnection
@@ -121,6 +122,29 @@ async def test_clients_behind_a_proxy_are_counted_by_their_own_addresses(gateway
         assert await refusal(HERE, **through(gateway, "::ffff:203.0.113.1")) == (429, "too_many_of_address")
         assert gateway.metric("studyroom_gateway_address_connections") == 2
     await eventually(lambda: gateway.metric("studyroom_gateway_address_connections") == 0, "all are gone")
+
+
+async def test_one_address_with_bad_tokens_takes_nobody_elses_handshake(
+    stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory
+):
+    settings = {"STUDYROOM_GATEWAY_TRUSTED_PROXIES": "127.0.0.0/8", "STUDYROOM_GATEWAY_HANDSHAKES_PER_SECOND": "20"}
+    with running(service("gateway", tmp_path_factory.mktemp("busy"), stack.nats_url, **settings)) as busy:
+        bad = {**through(busy, "203.0.113.66"), "open_timeout": 30}
+
+        async def attack() -> Counter[int]:
+            answers: Counter[int] = Counter()
+            for _ in range(15):
+                got = await asyncio.gather(*(refusal(f"{HERE}?access_token=bad", **bad) for _ in range(8)))
+                answers.update(status for status, _ in got)
+            return answers
+
+        async def come_in() -> None:
+            for number in range(24):
+                async with clients(HERE, **through(busy, f"203.0.113.{number}")):
+                    await asyncio.sleep(0.05)  # a little less often than all may
+
+        answers, _ = await asyncio.gather(attack(), come_in())
+    assert set(answers) == {401, 429}
 
 
 async def test_a_client_that_says_it_is_somebody_else_counts_as_itself(gateway: ServiceProcess):

@@ -15,7 +15,7 @@ from gateway import websocket
 from gateway.app import build_app
 from gateway.framing import Opcode, encode_frame, text_frame
 from gateway.handshake import Handshake, RequestHead
-from gateway.sockets import AwaitedRequests, UnreadAnswers
+from gateway.sockets import AwaitedRequests, PlainSockets, UnreadAnswers
 from gateway.upgrade import HttpProtocol
 from gateway.websocket import ClientSocket, FrameLimits, WebSocketProtocol, use_fast_transports
 from services.http import HttpServer
@@ -89,7 +89,9 @@ async def serve(port: int, limits: FrameLimits) -> HttpServer:
             limits,
             AwaitedRequests(limits.handshake_seconds),
             UnreadAnswers(60, max_bytes=1 << 30),
+            PlainSockets(1000, lambda _peer: None),
         ),
+        below=1000,
         websocket=WebSocketProtocol,
     )
     await server.start()

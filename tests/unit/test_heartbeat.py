@@ -12,7 +12,7 @@ from gateway import heartbeat
 from gateway.heartbeat import Heartbeat
 from gateway.metrics import GatewayMetrics
 from gateway.settings import GatewaySettings
-from gateway.sockets import AwaitedRequests, UnreadAnswers
+from gateway.sockets import AwaitedRequests, PlainSockets, UnreadAnswers
 from shared.close_codes import CloseCode
 from tests.support.waiting import eventually
 
@@ -50,6 +50,7 @@ async def test_one_connection_that_cannot_be_seen_to_is_closed_and_the_others_ke
         lambda: connections,
         AwaitedRequests(10),
         UnreadAnswers(10, max_bytes=1000),
+        PlainSockets(10, lambda _peer: None),
         GatewayMetrics(CollectorRegistry()),
     )
     running = asyncio.ensure_future(beating.run())
@@ -82,6 +83,7 @@ async def test_when_much_more_is_left_unread_who_leaves_most_is_closed_before_th
         lambda: connections,
         AwaitedRequests(10),
         UnreadAnswers(10, max_bytes=1000),
+        PlainSockets(10, lambda _peer: None),
         GatewayMetrics(CollectorRegistry()),
     )
     beating.more_unread(200_000)

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.crowd import Crowd
-from gateway.rates import EachSecond, TokenBucket
+from gateway.rates import EachSecond, TokenBucket, TokenBuckets
 from shared.ids import UserId
 
 ANN, BEN = UserId("ann"), UserId("ben")
@@ -49,3 +49,12 @@ def test_who_left_is_forgotten():
     for user, address in ((ANN, HERE), (ANN, THERE), (BEN, HERE)):
         crowd.remove(user, address)
     assert (crowd.of_user(ANN), crowd.of_address(HERE), crowd.most_of_a_user(), crowd.most_of_an_address()) == (0,) * 4
+
+
+def test_every_key_has_a_bucket_of_its_own_until_it_is_full_again():
+    buckets = TokenBuckets(1)
+    assert [buckets.of(HERE, 100.0).take(100.0) for _ in range(3)] == [True, True, False]
+    assert buckets.of(THERE, 100.0).take(100.0)
+    for number in range(1000):
+        assert buckets.of(number, 200.0 + number).take(200.0 + number)
+    assert len(buckets) < 100

@@ -1,9 +1,9 @@
 """Who leaves answers unread: ended after a while, and at once whoever leaves most when it is too much together."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from gateway.sockets import UnreadAnswers
+from gateway.sockets import PlainSockets, UnreadAnswers
 
 FOR_EVER = 3600.0
 
@@ -72,3 +72,46 @@ async def test_who_does_not_read_in_time_is_ended():
     assert unread.abort_late() == 1
     assert late.transport.aborted
     assert not done.transport.aborted
+
+
+@dataclass(eq=False)
+class Plain:
+    peer: str | None
+    busy: bool = False
+    transport: Transport = field(default_factory=lambda: Transport(0))
+
+
+def by_name(peer: str | None) -> bytes | None:
+    return peer.encode() if peer else None
+
+
+def test_an_address_makes_room_for_its_newest_socket_with_its_oldest_idle_one():
+    sockets = PlainSockets(2, by_name)
+    busy, idle, other, newest = Plain("a", busy=True), Plain("a"), Plain("b"), Plain("a")
+    for one in (busy, idle, other, newest):
+        sockets.add(one)
+    assert [one.transport.aborted for one in (busy, idle, other, newest)] == [False, True, False, False]
+    newest.busy = True
+    sockets.add(last := Plain("a"))
+    assert last.transport.aborted
+    assert [sockets.take_ended(), sockets.take_ended()] == [2, 0]
+
+
+def test_sockets_that_are_gone_or_come_from_a_proxy_do_not_count():
+    sockets = PlainSockets(1, by_name)
+    for _ in range(3):
+        sockets.add(one := Plain("a"))
+        sockets.discard(one)
+        sockets.discard(one)
+    for _ in range(3):
+        sockets.add(Plain(None))
+    assert sockets.take_ended() == 0
+
+
+def test_when_descriptors_are_short_the_oldest_idle_socket_of_all_goes():
+    sockets = PlainSockets(10, by_name)
+    busy, proxy, newer = Plain("a", busy=True), Plain(None), Plain("b")
+    for one in (busy, proxy, newer):
+        sockets.add(one)
+    sockets.make_room()
+    assert [one.transport.aborted for one in (busy, proxy, newer)] == [False, True, False]
