@@ -13,9 +13,17 @@ class Socket(Protocol):
     def buffered_bytes(self) -> int: ...
 
     @property
+    def progress_bytes(self) -> int:
+        """Grows with what the client takes of that."""
+
+    @property
     def write(self) -> Callable[[bytes], None]:
         """Encoded frames. Does not raise, and does nothing once the socket is closing."""
 
+    def hold(self) -> None:
+        """Read nothing more until `release`: the client has to wait. What was read already still comes."""
+
+    def release(self) -> None: ...
     def close(self, code: int, reason: str = "") -> None: ...
     def abort(self) -> None: ...
 
@@ -24,10 +32,16 @@ class Nowhere:
     """The socket of a connection that has none (yet, or any more)."""
 
     closing_since = None
-    buffered_bytes = 0
+    buffered_bytes = progress_bytes = 0
 
     @staticmethod
     def write(frames: bytes) -> None:
+        pass
+
+    def hold(self) -> None:
+        pass
+
+    def release(self) -> None:
         pass
 
     def close(self, code: int, reason: str = "") -> None:

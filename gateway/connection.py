@@ -10,6 +10,7 @@ from gateway.framing import text_frame
 from gateway.hub import Hub
 from gateway.identity import FOR_EVER, Identity
 from gateway.key_ring import KeysUnavailable
+from gateway.metered import Metered
 from gateway.notices import encode_cursor
 from gateway.outbox import Kind
 from gateway.session import WAITING, Refusal, Session
@@ -51,17 +52,14 @@ _KNOWN_CODES = frozenset(CloseCode)
 """Clients may close with any of thousands of codes; metrics must not have a label for each."""
 
 
-class Connection:
+class Connection(Metered):
     __slots__ = (
         "_avatar_url",
-        "_bytes_left",
         "_excess",
         "_guest_token",
         "_hub",
-        "_messages_left",
         "_motion",
         "_removed",
-        "_session",
         "_stays",
         "_traffic",
         "_update_prefix",
@@ -72,25 +70,22 @@ class Connection:
         "expires_at",
         "id",
         "keep_seconds",
-        "lagging_since",
         "open",
         "room",
-        "silent_beats",
-        "socket",
         "user",
     )
 
     def __init__(self, hub: Hub, identity: Identity, *, address: bytes, chat_max_chars: int) -> None:
         """`address`: what it counts for."""
-        self._hub = hub
-        self._session = Session(
+        session = Session(
             chat_max_chars=chat_max_chars,
             backlog_max=_BACKLOG_MAX,
             join_parts=hub.limits.join_parts_burst,
             rooms=identity.rooms,
         )
+        super().__init__(hub.limits, session)
+        self._hub = hub
         self._traffic = hub.metrics.traffic
-        self.socket: Socket = NOWHERE
         self.id: ConnectionId = new_connection_id()
         self._stays = 0
         self._username = identity.username
@@ -111,20 +106,10 @@ class Connection:
         self._removed = False
         """However the join that is under way ends, the connection is not to stay in that room."""
         self._update_prefix = b""
-        self._messages_left = hub.limits.messages_burst
-        self._bytes_left = hub.limits.bytes_burst
-        self._excess: str | None = None
-        """The newest cursor that was more than the client may send; for the next refill."""
-        self.silent_beats = 0
-        """Heartbeats since anything was heard of the client."""
+        self._excess: str | CursorMove | None = None
+        """The newest cursor that was more than the client may send, newer than anything carried out."""
         self.active_beat = hub.beat
         """The last beat before which the client had said something, or at which it was in a room."""
-        self.lagging_since: int | None = None
-        """The beat at which the client began to read too slowly; None while it keeps up."""
-
-    @property
-    def lagging(self) -> bool:
-        return self.lagging_since is not None
 
     @property
     def stay(self) -> StayId:
@@ -176,8 +161,7 @@ class Connection:
         traffic.received_bytes += len(payload)
         self._messages_left -= 1
         self._bytes_left -= len(payload)
-        if self._messages_left < 0 or self._bytes_left < 0:
-            self._received_too_much(payload)
+        if (self._messages_left < 0 or self._bytes_left < 0) and self._is_too_much(payload):
             return
         if self._motion is not None:
             update = cursor_update(self._update_prefix, payload)
@@ -188,11 +172,6 @@ class Connection:
         message = self._decode(str(payload, "utf-8"))
         if message is not None:
             self._receive(message)
-
-    def burdened(self) -> None:
-        self._messages_left -= 1
-        if self._messages_left < -self._hub.limits.messages_flood:
-            self.close(CloseCode.FLOOD, "too many frames")
 
     def closed(self, code: int) -> None:
         self.open = False
@@ -212,7 +191,7 @@ class Connection:
 
     def congested(self) -> None:
         """The client reads more slowly than it is written to: from now on only what is essential."""
-        self.lagging_since = self._hub.beat
+        self._begin_to_lag(self._hub.beat)
         if self.room is not None:
             self.room.fanout.lag(self)
 
@@ -240,39 +219,49 @@ class Connection:
 
     # --- how much the client may send ---------------------------------------------------------------------
 
-    def refill(self, beat: int) -> None:
-        """To be called with every heartbeat: the client may send more again."""
-        limits = self._hub.limits
-        if self.room is not None:
+    def refill(self, beat: int, now: float) -> None:
+        """To be called with every heartbeat. `now`: monotonic seconds."""
+        if self.room is not None or self._is_active:
             self.active_beat = beat
-        if self._messages_left < limits.messages_burst:
-            self.active_beat = beat
-            self._messages_left = min(self._messages_left + limits.messages_per_beat, limits.messages_burst)
-        if self._bytes_left < limits.bytes_burst:
-            self._bytes_left = min(self._bytes_left + limits.bytes_per_beat, limits.bytes_burst)
-        session = self._session
-        if session.join_parts_left < limits.join_parts_burst:
-            session.join_parts_left = min(limits.join_parts_burst, session.join_parts_left + limits.join_parts_per_beat)
+        self._refill_with_beat(now)
         if self._excess is not None:
-            excess, self._excess = self._excess, None
-            message = self._decode(excess) if self._motion is not None else None
-            if message is not None:
-                self._receive(message)
+            self._use_excess()
 
-    def _received_too_much(self, payload: bytes) -> None:
-        """Of cursors only the newest matters; anything else is refused, floods closed. Raises UnicodeDecodeError."""
-        limits = self._hub.limits
+    def _is_too_much(self, payload: bytes) -> bool:
+        """The allowance is used up, as it was at the last refill. Of cursors only the newest matters; anything else is
+        refused. Raises UnicodeDecodeError."""
+        if self._is_within(len(payload)):
+            if payload.startswith(_CURSOR_MOVE):
+                self._drop_excess()
+            elif self._excess is not None:
+                self._use_excess()
+            return False
         self._hub.metrics.rate_limited.inc()
-        if self._messages_left < -limits.messages_flood or self._bytes_left < -limits.bytes_flood:
-            self.close(CloseCode.FLOOD, "too many messages")
-        elif payload.startswith(_CURSOR_MOVE):
-            if self._excess is not None:
-                self._traffic.conflated[Kind.CURSOR] += 1
+        if payload.startswith(_CURSOR_MOVE):
+            self._drop_excess()
             self._excess = str(payload, "utf-8")
-        else:
-            message = self._decode(str(payload, "utf-8"))
-            if message is not None:
-                self._refuse(ErrorCode.RATE_LIMITED, f"more than {limits}", message)
+            return True
+        message = self._decode(str(payload, "utf-8"))
+        if isinstance(message, CursorMove):
+            self._drop_excess()
+            self._excess = message
+        elif message is not None:
+            self._refuse(ErrorCode.RATE_LIMITED, f"more than {self._hub.limits}", message)
+        return True
+
+    def _drop_excess(self) -> None:
+        """There is a newer cursor."""
+        if self._excess is not None:
+            self._excess = None
+            self._traffic.conflated[Kind.CURSOR] += 1
+
+    def _use_excess(self) -> None:
+        excess, self._excess = self._excess, None
+        if self._motion is None and self._session.joining is None:
+            return
+        message = self._decode(excess) if isinstance(excess, str) else excess
+        if message is not None:
+            self._receive(message)
 
     # --- what the client says -----------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gateway.addresses import client_address, counted_as, is_of, parse_address, parse_network
 from gateway.app import API_PREFIX, HEALTH_PATH, WEBSOCKET_PATH
+from gateway.capacity import capacity
 from gateway.credentials import Unauthorized
 from gateway.crowd import Crowd
 from gateway.drain import Drain
@@ -18,7 +19,7 @@ from gateway.metrics import GatewayMetrics
 from gateway.origins import is_allowed
 from gateway.rates import EachSecond, TokenBucket, TokenBuckets
 from gateway.settings import GatewaySettings
-from services import logs
+from services import descriptors, logs
 from shared.errors import ErrorCode
 from shared.ids import UserId
 
@@ -59,6 +60,19 @@ class Door:
         self._ban_of = ban_of
         self._metrics = metrics
         self._stranger_was_told = False
+        self.descriptors = descriptors.below_public(descriptors.limit())
+        """The number below which sockets of clients stay."""
+        self.capacity = capacity(
+            self.descriptors,
+            connections_max=settings.connections_max,
+            address_sockets_max=settings.address_sockets_max,
+        )
+        if self.capacity.connections < settings.connections_max:
+            log.warning(
+                "there are descriptors for fewer connections than are allowed: raise the limit of open files",
+                connections_max=self.capacity.connections,
+                setting="STUDYROOM_GATEWAY_CONNECTIONS_MAX",
+            )
         if not self._hosts:
             log.warning("requests by any name are answered", setting="STUDYROOM_GATEWAY_HOSTS")
 
@@ -75,13 +89,13 @@ class Door:
         """A plain request never came to the app, whoever decided that."""
         self._metrics.requests_refused.labels(code=code).inc()
 
-    def decide(self, handshake: Handshake, *, connections: int, connections_max: int = 0) -> Admitted | Refused:
-        """`connections`: how many there are, and may be (0 for no limit)."""
+    def decide(self, handshake: Handshake, *, connections: int) -> Admitted | Refused:
+        """`connections`: how many there are."""
         address = self._address(handshake)
         decision = (
             self._misdirected(handshake.headers)
             or self._unwelcome(handshake)
-            or self._too_many(address, full=0 < connections_max <= connections)
+            or self._too_many(address, full=connections >= self.capacity.connections)
             or self._identify(handshake, address)
         )
         if isinstance(decision, Refused):

@@ -39,6 +39,7 @@ class Heartbeat:
     ) -> None:
         self._ping_beats = max(1, round(settings.ping_interval_seconds / SWEEP_SECONDS))
         self._timeout_beats = max(2, round(settings.ping_timeout_seconds / SWEEP_SECONDS))
+        self._flood_beats = max(1, round(settings.flood_seconds / SWEEP_SECONDS))
         self._slow_beats = max(1, round(settings.slow_seconds / SWEEP_SECONDS))
         self._idle_beats = max(1, round(settings.idle_seconds / SWEEP_SECONDS)) if settings.idle_seconds else math.inf
         self._unread_max_bytes = settings.write_buffers_max_bytes
@@ -55,13 +56,18 @@ class Heartbeat:
         self.beat = 0
 
     async def run(self) -> None:
+        last, excused = time.monotonic(), False
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             self.beat += 1
-            self._metrics.late_heads.inc(self._awaited.abort_late())
-            self._metrics.unread_answers.inc(self._unread.abort_late())
-            self._metrics.idle_sockets.inc(self._plain.take_ended())
             now = time.monotonic()
+            # What came while we stood still is not read yet: it is looked at with the next beat whether it was late.
+            excused = not excused and now - last > 2 * SWEEP_SECONDS
+            last = now
+            if not excused:
+                self._metrics.late_heads.inc(self._awaited.abort_late())
+                self._metrics.unread_answers.inc(self._unread.abort_late())
+            self._metrics.idle_sockets.inc(self._plain.take_ended())
             expired_by = time.time() - self._leeway_seconds
             connections = list(self._connections())
             for connection in connections:
@@ -78,14 +84,18 @@ class Heartbeat:
     def _check(self, connection: Connection, now: float, expired_by: float) -> None:
         """`expired_by`: tokens that were good until then are not good any more (Unix seconds); `now`: monotonic."""
         closing_since = connection.closing_since
-        connection.silent_beats += 1
+        connection.silent_beats = (
+            0 if connection.held else connection.silent_beats + 1
+        )  # held: it is we who do not listen
         silent = connection.silent_beats
-        connection.refill(self.beat)
+        connection.refill(self.beat, now)
         if closing_since is not None:
             if now - closing_since > self._close_timeout_seconds:
                 connection.abort()
-        elif connection.lagging_since is not None and self.beat - connection.lagging_since >= self._slow_beats:
-            connection.close_slow("too slow for too long")
+        elif connection.held_beats >= self._flood_beats:
+            connection.close(CloseCode.FLOOD, "far too much was sent for too long")
+        elif connection.lagging_since is not None and connection.beats_without_reading(self.beat) > self._slow_beats:
+            connection.close_slow("nothing was read for too long")
         elif connection.expires_at <= expired_by:
             connection.close(CloseCode.TOKEN_EXPIRED, "the access token has expired")
         elif self.beat - connection.active_beat >= self._idle_beats:

@@ -11,7 +11,6 @@ from pydantic import ValidationError
 from gateway.app import build_app
 from gateway.audit import Audit
 from gateway.backfill import Backfill
-from gateway.capacity import capacity
 from gateway.chat import ChatPublisher, ChatTooLong
 from gateway.chat_stream import ChatStream
 from gateway.connection import Connection
@@ -48,7 +47,7 @@ from gateway.under_way import UnderWay
 from gateway.upgrade import HttpProtocol
 from gateway.websocket import FrameLimits, WebSocketProtocol, use_fast_transports
 from gateway.wheel import Wheel
-from services import descriptors, logs
+from services import logs
 from services.api_keys import ApiKeys
 from services.bus import Message
 from services.http import HttpServer
@@ -150,17 +149,13 @@ class Gateway:
             chassis.tasks,
             renew_lease=self._lease.renew,
         )
-        self._descriptors = descriptors.below_public(descriptors.limit())
-        self._capacity = capacity(
-            self._descriptors, connections_max=own.connections_max, address_sockets_max=own.address_sockets_max
-        )
         self._awaited = AwaitedRequests(own.handshake_seconds)
         self._unread = UnreadAnswers(_ANSWER_READ_SECONDS, max_bytes=own.write_buffers_max_bytes)
         self._pace = Pace(own.turn_ms / 1000, lambda: self.metrics.traffic.received)
         self._drain = Drain(own, lambda: list(self._connections.values()))
         self._crowd = Crowd()
         self._door = Door(own, self.authenticator, self._drain, self._crowd, self._moderation.ban_of, self.metrics)
-        self._plain = PlainSockets(self._capacity.of_address, self._door.counted_as)
+        self._plain = PlainSockets(self._door.capacity.of_address, self._door.counted_as)
         self._heartbeat = Heartbeat(
             own, self._connections.values, self._awaited, self._unread, self._plain, self.metrics
         )
@@ -193,10 +188,7 @@ class Gateway:
         while not await self._lease.renew():
             await asyncio.sleep(_STREAM_RETRY_SECONDS)
         limits = FrameLimits(
-            message_max_bytes=self._settings.message_max_bytes,
-            headers_max_bytes=self._settings.headers_max_bytes,
-            body_max_bytes=self._settings.body_max_bytes,
-            handshake_seconds=self._settings.handshake_seconds,
+            own.message_max_bytes, own.headers_max_bytes, own.body_max_bytes, handshake_seconds=own.handshake_seconds
         )
         self._server = HttpServer(
             build_app(
@@ -215,7 +207,7 @@ class Gateway:
                 ),
             ),
             listener,
-            below=self._descriptors,
+            below=self._door.descriptors,
             make_room=self._plain.make_room,
             http=functools.partial(HttpProtocol, self, limits, self._awaited, self._unread, self._plain),
             websocket=WebSocketProtocol,
@@ -237,15 +229,8 @@ class Gateway:
         if self._keys is not None:
             self._tasks.supervise("keys", self._keys.run)
         await self._server.start()
-        log.info(
-            "listening", host=self._settings.host, port=self._server.port, connections_max=self._capacity.connections
-        )
-        if self._capacity.connections < own.connections_max:
-            log.warning(
-                "there are descriptors for fewer connections than are allowed: raise the limit of open files",
-                connections_max=self._capacity.connections,
-                setting="STUDYROOM_GATEWAY_CONNECTIONS_MAX",
-            )
+        most = self._door.capacity.connections
+        log.info("listening", host=own.host, port=self._server.port, connections_max=most)
 
     def not_ready(self) -> list[str]:
         reasons = []
@@ -345,9 +330,7 @@ class Gateway:
     # --- the edge -----------------------------------------------------------------------------------------
 
     def admit(self, handshake: Handshake) -> Connection | Refused:
-        decision = self._door.decide(
-            handshake, connections=len(self._connections), connections_max=self._capacity.connections
-        )
+        decision = self._door.decide(handshake, connections=len(self._connections))
         if isinstance(decision, Refused):
             return decision
         chat_max_chars = self._settings.chat_max_chars

@@ -44,7 +44,7 @@ class Session:
     __slots__ = ("_backlog", "_backlog_max", "_chat_max_chars", "join_parts_left", "joining", "room", "rooms")
 
     def __init__(
-        self, *, chat_max_chars: int, backlog_max: int, join_parts: int, rooms: frozenset[RoomId] | None = None
+        self, *, chat_max_chars: int, backlog_max: int, join_parts: float, rooms: frozenset[RoomId] | None = None
     ) -> None:
         self.rooms = rooms
         """Those that may be joined; None for all."""

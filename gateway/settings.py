@@ -16,7 +16,7 @@ from services.settings import CommaSeparated, Settings
 SECRET_MIN_BYTES = 32
 """RFC 7518 section 3.2: a key of at least the size of the hash."""
 _ADDRESS_SHARE, _ADDRESS_HANDSHAKES_MIN = 2, 5
-"""Of all handshakes one address may have this part, unless told otherwise: others have as much, whatever it does."""
+"""Of all handshakes one address may have this part at the most: others have as much, whatever it does."""
 
 
 class GatewaySettings(Settings):
@@ -134,11 +134,12 @@ class GatewaySettings(Settings):
         description="WebSockets that are let in or whose token is bad, all together; twice as many for a moment. More "
         "are refused with 503 `too_many_handshakes`, so that those who are in do not suffer. 0 for no limit.",
     )
-    address_handshakes_per_second: int | None = Field(
-        None,
+    address_handshakes_per_second: int = Field(
+        500,
         ge=0,
         description="The same of one address, whether a token is good or not: 429 `too_many_of_address`. A whole "
-        "school is one address, and comes back together. Half of the above unless set; 0 for no limit.",
+        "school is one address, and comes back together. Half of the above at the most. 0 for no limit, as with none "
+        "above.",
     )
     requests_per_second: int = Field(
         100,
@@ -156,13 +157,18 @@ class GatewaySettings(Settings):
     messages_per_second: int = Field(
         100,
         ge=1,
-        description="What one client may send; twice as much for a moment. Who sends ten times more is closed (4500). "
-        "Fragments, pings and pongs count as well.",
+        description="What one client may send; twice as much for a moment. Fragments, pings and pongs have as much for "
+        "themselves. A client that goes on sending more than five times as much is read more slowly.",
     )
     bytes_per_second: int = Field(
         131_072, ge=1024, description="The same in bytes of message text; one message of the full size always passes."
     )
 
+    flood_seconds: float = Field(
+        10.0,
+        gt=0,
+        description="A client that has to be read more slowly for this long without a break is closed (4500).",
+    )
     joins_per_minute: int = Field(
         60,
         ge=1,
@@ -171,8 +177,8 @@ class GatewaySettings(Settings):
     idle_seconds: float = Field(
         600.0,
         ge=0,
-        description="A client that is in no room and says nothing, not even `Ping`, for this long is closed (4003). 0 "
-        "for never.",
+        description="A client that is in no room and says nothing, not even `Ping`, for this long is closed (4003). "
+        "Pings and pongs of WebSocket itself are nothing said. 0 for never.",
     )
 
     ping_interval_seconds: float = Field(20.0, gt=0, description="A silent client is pinged this often.")
@@ -195,7 +201,7 @@ class GatewaySettings(Settings):
         description="Under load messages are read together that come within this time; 0 reads each at once.",
     )
     slow_seconds: float = Field(
-        15.0, gt=0, description="A client that has read too slowly for this long without a break is closed (4000)."
+        15.0, gt=0, description="A client that leaves much unread and reads nothing for this long is closed (4000)."
     )
     write_buffers_max_bytes: int = Field(
         256 * 1024 * 1024,
@@ -315,20 +321,16 @@ class GatewaySettings(Settings):
     @property
     def handshakes_per_second_of_address(self) -> int:
         """0 for no limit."""
-        if self.address_handshakes_per_second is not None:
-            return self.address_handshakes_per_second
-        if not self.handshakes_per_second:
-            return 0
-        return max(self.handshakes_per_second // _ADDRESS_SHARE, _ADDRESS_HANDSHAKES_MIN)
+        share = max(self.handshakes_per_second // _ADDRESS_SHARE, _ADDRESS_HANDSHAKES_MIN)
+        return min(self.address_handshakes_per_second, share) if self.handshakes_per_second else 0
 
     @property
     def limits(self) -> Limits:
-        """Heartbeats come once a second: what a client may send in a second is what each gives it."""
         return Limits(
-            messages_per_beat=self.messages_per_second,
-            bytes_per_beat=self.bytes_per_second,
+            messages_per_second=self.messages_per_second,
+            bytes_per_second=self.bytes_per_second,
             bytes_burst=max(2 * self.bytes_per_second, self.message_max_bytes),
             write_buffer_max_bytes=self.write_buffer_max_bytes,
-            join_parts_per_beat=self.joins_per_minute,
+            join_parts_per_second=self.joins_per_minute,
             join_parts_burst=self.joins_per_minute * JOIN_COST,
         )

@@ -5,7 +5,10 @@ its socket, and a list of what could not be written while there is such.
 """
 
 import asyncio
+import fcntl
 import socket
+import struct
+import termios
 from collections import deque
 from itertools import islice
 from typing import Any, Protocol
@@ -14,6 +17,9 @@ HIGH_WATER_BYTES, LOW_WATER_BYTES = 65_536, 16_384
 _PARTS_PER_WRITE = 256
 _READ_MAX_BYTES = 16_384
 """At once: a reader makes its buffer larger whenever it is filled, and keeps that."""
+
+_NO_MORE: deque[bytes | memoryview] = deque()
+"""The backlog of a transport that has ended: so `write` has to look at nothing else while it has not."""
 
 
 class Reader(Protocol):
@@ -39,6 +45,7 @@ class SocketTransport:
         "_reader",
         "_reading",
         "_socket",
+        "_taken_bytes",
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, connected: socket.socket, reader: Reader) -> None:
@@ -49,6 +56,8 @@ class SocketTransport:
         self._backlog: deque[bytes | memoryview] | None = None
         """What the socket did not take yet."""
         self._backlog_bytes = 0
+        self._taken_bytes = 0
+        """All that the socket ever took of a backlog."""
         self._reading = False
         self._paused = False
         """The backlog went over its high-water mark, and not under the low one since."""
@@ -67,6 +76,19 @@ class SocketTransport:
 
     def get_write_buffer_size(self) -> int:
         return self._backlog_bytes
+
+    def get_progress_bytes(self) -> int:
+        """Grows with what the other end takes, while there is a backlog; it may be below 0.
+
+        Not only with what the socket takes: that wakes us when a third of its buffer is free, which may be a megabyte.
+        """
+        if self._ended:
+            return self._taken_bytes
+        try:
+            (unacknowledged,) = struct.unpack("i", fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4)))
+        except OSError:  # the system does not say
+            unacknowledged = 0
+        return self._taken_bytes - int(unacknowledged)
 
     # --- reading ------------------------------------------------------------------------------------------
 
@@ -99,7 +121,7 @@ class SocketTransport:
     # --- writing ------------------------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
-        """Now, as far as the socket takes it. `data` is not copied and must not change."""
+        """Now, as far as the socket takes it; nothing after the end. `data` is not copied and must not change."""
         if self._backlog is None:
             try:
                 sent = self._socket.send(data)
@@ -113,6 +135,8 @@ class SocketTransport:
             self._backlog = deque((memoryview(data)[sent:],))
             self._backlog_bytes = len(data) - sent
             self._loop.add_writer(self._socket, self._writable)
+        elif self._ended:
+            return
         else:
             self._backlog.append(data)
             self._backlog_bytes += len(data)
@@ -122,7 +146,7 @@ class SocketTransport:
 
     def _writable(self) -> None:
         backlog = self._backlog
-        if backlog is None:
+        if backlog is None or self._ended:
             return
         try:
             sent = self._socket.sendmsg(islice(backlog, _PARTS_PER_WRITE))
@@ -132,6 +156,7 @@ class SocketTransport:
             self._end(error)
             return
         self._backlog_bytes -= sent
+        self._taken_bytes += sent
         while backlog and sent >= len(backlog[0]):
             sent -= len(backlog.popleft())
         if backlog:
@@ -169,7 +194,7 @@ class SocketTransport:
         self._ended = self._closing = True
         if self._backlog is not None:
             self._loop.remove_writer(self._socket)
-            self._backlog = None
+        self._backlog = _NO_MORE
         self._backlog_bytes = 0
         self._loop.call_soon(self._tell_end, error)
 

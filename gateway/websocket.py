@@ -108,6 +108,22 @@ class ClientSocket(WSListener):
         size: int = self._transport.underlying_transport.get_write_buffer_size()
         return size
 
+    @property
+    def progress_bytes(self) -> int:
+        if self._transport is None:
+            return 0
+        transport: Any = self._transport.underlying_transport
+        progress: int = transport.get_progress_bytes()
+        return progress
+
+    def hold(self) -> None:
+        if self._transport is not None and self.closing_since is None:
+            self._transport.underlying_transport.pause_reading()
+
+    def release(self) -> None:
+        if self._transport is not None and self.closing_since is None:
+            self._transport.underlying_transport.resume_reading()
+
     def _begin_closing(self) -> None:
         self.write = _write_nowhere
         self.closing_since = self.closing_since or time.monotonic()
@@ -117,6 +133,7 @@ class ClientSocket(WSListener):
         if self._transport is None or self.closing_since is not None:
             return
         self._transport.send_close(code, close_payload(code, reason)[2:])  # type: ignore[arg-type] # plain ints work
+        self.release()  # to read the answer
         self._begin_closing()
         if code == CloseCode.FLOOD:
             # Whatever else comes is not even read, not the answer either.

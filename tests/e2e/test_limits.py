@@ -35,6 +35,7 @@ def gateway(stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> I
         STUDYROOM_GATEWAY_USER_CONNECTIONS_MAX="2",
         STUDYROOM_GATEWAY_JOINS_PER_MINUTE="12",
         STUDYROOM_GATEWAY_IDLE_SECONDS="2",
+        STUDYROOM_GATEWAY_PING_INTERVAL_SECONDS="1",
         STUDYROOM_GATEWAY_REQUESTS_PER_SECOND="5",
         STUDYROOM_GATEWAY_BODY_MAX_BYTES=str(BODY_MAX_BYTES),
         STUDYROOM_GATEWAY_HANDSHAKE_SECONDS="2",
@@ -148,6 +149,8 @@ async def test_who_is_in_no_room_and_says_nothing_is_closed_and_may_come_back(ga
         await member.join(room)
         while silent.close_code is None:
             await talker.settle()
+            with suppress(websockets.ConnectionClosed):
+                await silent.socket.ping()  # as its library does, and answers the gateway's
             await asyncio.sleep(0.3)
         assert silent.close_code == 4003
         await member.settle()

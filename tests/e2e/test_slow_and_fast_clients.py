@@ -2,19 +2,26 @@
 
 import asyncio
 import json
+import signal
+import socket
+import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+import websockets
 
 from tests.support.client import Client, clients
+from tests.support.frames import frame_bytes
 from tests.support.processes import EmbeddedStack, NatsServer, ServiceProcess, all_running, service
 from tests.support.waiting import eventually
 
 SKIPPED = 'studyroom_gateway_dropped_total{lane="ephemeral",reason="slow_consumer"}'
 CHAT_CHARS = 3900
+PING = 9
 
 
 @contextmanager
@@ -37,7 +44,8 @@ async def gateway(nats: NatsServer, directory: Path, **settings: str) -> AsyncIt
 @pytest.fixture
 def limits(own_nats: NatsServer, tmp_path: Path) -> Iterator[ServiceProcess]:
     """A gateway whose clients may send 20 messages a second."""
-    with system(own_nats, tmp_path, STUDYROOM_GATEWAY_MESSAGES_PER_SECOND="20") as process:
+    settings = {"STUDYROOM_GATEWAY_MESSAGES_PER_SECOND": "20", "STUDYROOM_GATEWAY_FLOOD_SECONDS": "4"}
+    with system(own_nats, tmp_path, **settings) as process:
         yield process
 
 
@@ -129,6 +137,32 @@ async def test_who_stays_slow_is_closed_with_4000_and_the_others_go_on(own_nats:
         assert process.metric(closed) == 1
 
 
+async def test_who_reads_slowly_but_steadily_is_not_closed(own_nats: NatsServer, tmp_path: Path, room: str):
+    async with gateway(own_nats, tmp_path, SLOW_SECONDS="1", CLOSE_TIMEOUT_SECONDS="1") as process:
+        small = socket.socket()
+        small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1_000_000)  # what the kernel keeps does not count
+        address = urlsplit(process.url)
+        small.connect((address.hostname, address.port))
+        async with clients(process.url) as (talker,), clients(process.url, sock=small) as (slow,):
+            for client in (talker, slow):
+                await client.join(room)
+
+            async def read_a_little() -> None:
+                while True:
+                    slow.socket.transport.pause_reading()
+                    await asyncio.sleep(0.3)  # so slowly
+                    slow.socket.transport.resume_reading()
+                    for _ in range(3):  # turns of the loop, in which it reads once or twice
+                        await asyncio.sleep(0)
+
+            reading = asyncio.create_task(read_a_little())
+            said = await congest(slow, talker, process)
+            await asyncio.sleep(3)  # far longer than without any progress
+            reading.cancel()
+            slow.socket.transport.resume_reading()
+            await eventually(partial(has_heard, slow, len(said)), "it gets everything in the end")
+
+
 async def test_all_clients_together_may_leave_only_so_much_unread(own_nats: NatsServer, tmp_path: Path, room: str):
     async with (
         gateway(own_nats, tmp_path, WRITE_BUFFERS_MAX_BYTES="1048576", CLOSE_TIMEOUT_SECONDS="1") as process,
@@ -173,12 +207,23 @@ async def test_more_than_a_client_may_send_is_refused_by_name_and_it_may_go_on_l
                 await asyncio.sleep(0.2)  # it asks less often than it may
 
 
-async def test_of_too_many_cursors_the_newest_still_arrives_and_nothing_is_refused(limits: ServiceProcess, room: str):
+SPELLINGS = {
+    "as JSON.stringify": '{"type":"CursorMove","payload":{"x":%d,"y":0,"element_id":null}}',
+    "as json.dumps": '{"type": "CursorMove", "payload": {"x": %d, "y": 0}}',
+    "the other way round": '{ "payload" : {"element_id":null,"y":0.0,"x":%d.0}, "type" : "CursorMove" }',
+    "with escapes": r'{"\u0074ype":"\u0043ursorMove","payload":{"x":%d,"y":0}}',
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
+async def test_of_too_many_cursors_the_newest_still_arrives_and_nothing_is_refused(
+    limits: ServiceProcess, room: str, spelling: str
+):
     async with clients(limits.url, limits.url) as (ann, bob):
         await ann.join(room)
         await bob.join(room)
         for number in range(150):
-            await move(ann, number)
+            await ann.socket.send(spelling % number)
         await eventually(lambda: cursors(bob)[-1:] == [149], "the newest arrives")
         assert ann.told("Error") == []
         assert limits.metric("studyroom_gateway_rate_limited_total") >= 100
@@ -186,9 +231,52 @@ async def test_of_too_many_cursors_the_newest_still_arrives_and_nothing_is_refus
 
 async def test_a_flood_is_closed_with_4500(limits: ServiceProcess):
     async with clients(limits.url) as (ann,):
-        for _ in range(400):
-            await ann.socket.send(json.dumps({"type": "Ping"}))
+        with suppress(websockets.ConnectionClosed):
+            while True:
+                await ann.socket.send(json.dumps({"type": "Ping"}))
+                await asyncio.sleep(0)  # and it reads what it is told
         assert await ann.ended() == 4500
+
+
+async def test_what_a_stalled_network_held_back_is_no_flood(limits: ServiceProcess, room: str):
+    async with clients(limits.url, limits.url) as (ann, bob):
+        for client in (ann, bob):
+            await client.join(room)
+        for number in range(300):  # as many as it may send in 15 s
+            await move(ann, number)
+        await eventually(lambda: sees(bob, 299), "the newest arrives")
+        await ann.settle()
+        await ann.chat("here again")
+        await eventually(lambda: chats(bob) == ["here again"], "everything goes on")
+
+
+async def test_what_a_gateway_that_stood_still_did_not_read_is_not_too_much(limits: ServiceProcess, room: str):
+    async with clients(limits.url) as (ann,):
+        await ann.join(room)
+        limits.signal(signal.SIGSTOP)
+        try:
+            for number in range(80):
+                await ann.chat(f"{number}")
+                await asyncio.sleep(0.055)  # as often as one may
+        finally:
+            limits.signal(signal.SIGCONT)
+        await eventually(lambda: len(chats(ann)) + len(ann.told("Error")) == 80, "every message is answered", 30)
+        assert chats(ann) == [f"{number}" for number in range(80)]
+
+
+async def test_a_client_that_sends_far_too_much_is_read_more_slowly_and_not_taken_for_dead(
+    own_nats: NatsServer, tmp_path: Path
+):
+    settings = {"MESSAGES_PER_SECOND": "5", "FLOOD_SECONDS": "60", "PING_INTERVAL_SECONDS": "1"}
+    settings |= {"PING_TIMEOUT_SECONDS": "2"}
+    async with gateway(own_nats, tmp_path, **settings) as process, clients(process.url) as (ann,):
+        ann.socket.transport.write(frame_bytes(PING, b"") * 130)  # at once: as many as it may send in 26 s
+        await asyncio.sleep(0.5)  # they are read by themselves
+        await ann.send("Ping")
+        began = time.monotonic()
+        await ann.expect("Pong")
+        assert time.monotonic() - began > 1
+        assert ann.close_code is None
 
 
 async def test_who_joins_on_another_gateway_sees_where_the_cursors_are(stack: EmbeddedStack, room: str):

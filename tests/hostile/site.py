@@ -28,6 +28,7 @@ _SETTINGS = {
     "STUDYROOM_GATEWAY_PING_INTERVAL_SECONDS": "1",
     "STUDYROOM_GATEWAY_PING_TIMEOUT_SECONDS": "4",
     "STUDYROOM_GATEWAY_SLOW_SECONDS": "2",
+    "STUDYROOM_GATEWAY_FLOOD_SECONDS": "1",
     "STUDYROOM_PRESENCE_GRACE_SECONDS": "1",
 }
 """Less patience than by default, so that an attack is over soon; and no limits that would end it at the door."""

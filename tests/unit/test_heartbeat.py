@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,14 +25,15 @@ class Connection:
     lagging = False
     expires_at = math.inf
     active_beat = 1_000_000
-    silent_beats = 0
+    silent_beats = held_beats = 0
+    held = False
 
     def __init__(self, broken: bool) -> None:
         self._broken = broken
         self.refills = 0
         self.closed_with: list[CloseCode] = []
 
-    def refill(self, _beat: int) -> None:
+    def refill(self, _beat: int, _now: float) -> None:
         if self._broken:
             raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
         self.refills += 1
@@ -93,3 +95,36 @@ async def test_when_much_more_is_left_unread_who_leaves_most_is_closed_before_th
     beating.more_unread(100_000)
     await asyncio.sleep(0)
     assert [bool(connection.closed_with) for connection in connections] == [False, True, False]
+
+
+class Waiting:
+    """A socket that owes a request."""
+
+    def __init__(self, aborted: list[bool]) -> None:
+        self.transport = SimpleNamespace(abort=lambda: aborted.append(True))
+
+
+async def test_what_came_while_the_process_stood_still_is_not_late_before_it_could_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(heartbeat, "SWEEP_SECONDS", 0.05)
+    aborted: list[bool] = []
+    awaited = AwaitedRequests(0.1)
+    beating = Heartbeat(
+        GatewaySettings(),
+        list,
+        awaited,
+        UnreadAnswers(10, max_bytes=1000),
+        PlainSockets(10, lambda _peer: None),
+        GatewayMetrics(CollectorRegistry()),
+    )
+    running = asyncio.ensure_future(beating.run())
+    await asyncio.sleep(0)
+    waiting: Any = Waiting(aborted)
+    awaited.add(waiting)
+    time.sleep(0.3)  # noqa: ASYNC251 - the loop stands still
+    while beating.beat == 0:
+        await asyncio.sleep(0)
+    assert aborted == []
+    await eventually(lambda: aborted, "it is late all the same, when it does not come then")
+    running.cancel()

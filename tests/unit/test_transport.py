@@ -198,6 +198,31 @@ async def test_abort_ends_at_once_and_leaves_the_rest_unwritten(pair: Pair) -> N
     assert b"".join(parts).startswith(heard)
 
 
+async def test_nothing_is_written_after_an_abort(pair: Pair) -> None:
+    pair.transport.write(b"before")
+    pair.transport.abort()
+    pair.transport.write(b"after")
+    assert pair.transport.get_write_buffer_size() == 0
+    assert await pair.read_all() == b"before"
+
+
+async def test_what_the_peer_takes_of_a_backlog_is_counted(pair: Pair) -> None:
+    parts = list(numbered(2000))
+    for part in parts:
+        pair.transport.write(part)
+    unwritten = pair.transport.get_write_buffer_size()
+    before = pair.transport.get_progress_bytes()
+    await asyncio.sleep(0.02)
+    assert pair.transport.get_progress_bytes() == before
+    heard = 0
+    while pair.transport.get_progress_bytes() < before + 1000:
+        heard += len(await asyncio.get_running_loop().sock_recv(pair.peer, 1000))
+    assert heard < 50_000
+    pair.transport.close()
+    await pair.read_all()
+    assert pair.transport.get_progress_bytes() == unwritten
+
+
 async def test_what_the_reader_holds_is_given_back_at_the_end_without_the_collector(pair: Pair) -> None:
     reader = weakref.ref(pair.reader)
     gc.disable()

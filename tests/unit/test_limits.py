@@ -1,0 +1,45 @@
+"""What a client may send, by the time that has passed."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.limits import PATIENCE_SECONDS, calmed, refilled
+
+RATE, BURST = 100, 200
+
+
+@pytest.mark.parametrize(
+    ("left", "elapsed", "expected"),
+    [(0, 1, 100), (0, 0.01, 1), (-20, 1, 80), (150, 1, 200), (200, 1, 200), (50, -1, 50), (0, 0, 0)],
+)
+def test_an_allowance_grows_with_the_time_up_to_its_burst(left: float, elapsed: float, expected: float):
+    assert refilled(left, elapsed, per_second=RATE, burst=BURST) == pytest.approx(expected)
+
+
+def test_a_process_that_stood_still_allows_what_was_sent_meanwhile_and_takes_the_rest_back():
+    left = refilled(150, 22.0, per_second=RATE, burst=BURST)
+    assert left == 2200
+    left = refilled(left - 1320, 1.0, per_second=RATE, burst=BURST)
+    assert left == 780
+    for _ in range(10):
+        left = refilled(left, 1.0, per_second=RATE, burst=BURST)
+    assert left == BURST
+
+
+@given(steps=st.lists(st.tuples(st.floats(min_value=0, max_value=30), st.integers(min_value=0, max_value=500))))
+def test_nobody_ever_gets_more_than_the_rate_and_one_burst(steps: list[tuple[float, int]]):
+    left, time_passed, carried_out = float(BURST), 0.0, 0
+    for elapsed, wanted in steps:
+        time_passed += elapsed
+        left = refilled(left, elapsed, per_second=RATE, burst=BURST)
+        taken = min(wanted, max(0, int(left)))
+        left -= taken
+        carried_out += taken
+    assert carried_out <= BURST + RATE * time_passed + 1e-6
+
+
+def test_patience_comes_back_and_has_an_end():
+    assert calmed(-2.0, 1.0) == 2.0
+    assert calmed(9.0, 1.0) == calmed(-40.0, 100.0) == PATIENCE_SECONDS
+    assert calmed(1.0, -5.0) == 1.0
