@@ -22,7 +22,7 @@ from shared.ids import RoomId
 
 log = logs.get(__name__)
 
-_DIRECT_GET = f"$JS.API.DIRECT.GET.{subjects.CHAT_STREAM}"
+_DIRECT_GET = f"DIRECT.GET.{subjects.CHAT_STREAM}"
 _NO_MESSAGE = 10037
 _SECOND_NS = 1_000_000_000
 _BATCH_SECONDS = 2.0
@@ -346,7 +346,7 @@ class ChatStream:
         batch = self._waiting[token] = _Batch(asyncio.get_running_loop().create_future())
         try:
             self._bus.publish(
-                _DIRECT_GET,
+                self._bus.jetstream(_DIRECT_GET),
                 json.dumps(request).encode(),
                 reply=f"{self._inbox}.{token}",
                 failed=lambda: _fail(batch, "not connected to NATS"),

@@ -21,7 +21,7 @@ from services.attempts import Attempts
 from services.bus_errors import ApiError, BusError, BusUnavailable, Conflict, SubscriptionRefused, TooLong
 from services.bus_messages import Acknowledgement, Message, headers_bytes, parse_acknowledgement
 from services.metrics import BusMetrics
-from services.nats_client import NatsClient, Refused, ServerError
+from services.nats_client import CredentialsFile, CredentialsUnusable, NatsClient, Refused, ServerError
 from services.settings import NatsSettings
 from services.tls import tls_context
 
@@ -94,9 +94,9 @@ class Bus:
         self._lost_at = float("-inf")
         self._closing = False
         self._said: dict[str, float] = {}
-        """Errors of the server, and when they were logged."""
+        """Why there was no connection, and when that was logged."""
         self._why = ""
-        """What the server said last before the connection was lost, or instead of making one."""
+        """Of late, for people."""
         self.closed_for_good = asyncio.Event()
         """Set when the client gave up although we never asked it to (not known to happen): the process must end."""
 
@@ -106,6 +106,7 @@ class Bus:
         """Returns when connected, however long that takes."""
         settings = self._settings
         password = settings.password.get_secret_value() if settings.password else None
+        credentials = CredentialsFile(settings.credentials_file) if settings.credentials_file else None
         await self._client.connect(
             servers=list(settings.url),
             name=f"studyroom-{self._name}",
@@ -113,6 +114,8 @@ class Bus:
             no_echo=self._no_echo,
             user=settings.user,
             password=password,
+            signature_cb=credentials.sign if credentials else None,
+            user_jwt_cb=credentials.jwt if credentials else None,
             tls=tls_context(settings),
             connect_timeout=settings.connect_timeout_seconds,  # type: ignore[arg-type] # floats work
             ping_interval=settings.ping_interval_seconds,  # type: ignore[arg-type]
@@ -214,19 +217,21 @@ class Bus:
             self._metrics.refusals.inc()
             log.error("NATS does not allow this", error=str(error))
         elif isinstance(error, ServerError):
-            self._server_said(str(error))
+            self._metrics.count_server_error(str(error))
+            self._take_reason("NATS sent an error", str(error))
+        elif isinstance(error, CredentialsUnusable):
+            self._take_reason("no credentials for NATS", str(error))
         elif expected:
             log.debug("bus error", kind=kind, error=str(error))
         else:
             log.error("message handler failed", exc_info=error)
 
-    def _server_said(self, text: str) -> None:
+    def _take_reason(self, event: str, text: str) -> None:
         self._why = text
-        self._metrics.count_server_error(text)
         now = asyncio.get_running_loop().time()
         if now - self._said.get(text, float("-inf")) > _SAY_AGAIN_SECONDS:
             self._said[text] = now
-            log.warning("NATS sent an error", error=text)
+            log.warning(event, error=text)
 
     async def _on_disconnected(self) -> None:
         self._lost_at = asyncio.get_running_loop().time()
@@ -301,6 +306,11 @@ class Bus:
 
     # --- JetStream ----------------------------------------------------------------------------------------
 
+    def jetstream(self, verb: str) -> str:
+        """The subject of a call of the JetStream API."""
+        domain = self._settings.jetstream_domain
+        return f"$JS.API.{verb}" if domain is None else f"$JS.{domain}.API.{verb}"
+
     async def store(
         self, subject: str, payload: bytes, headers: Mapping[str, str], *, timeout_seconds: float
     ) -> Acknowledgement:
@@ -325,7 +335,7 @@ class Bus:
         self._check_connected()
         payload = json.dumps(request).encode() if request is not None else b""
         with _translated():
-            reply = await self._client.request(f"$JS.API.{verb}", payload, timeout=timeout_seconds)
+            reply = await self._client.request(self.jetstream(verb), payload, timeout=timeout_seconds)
         answer: dict[str, Any] = json.loads(reply.data)
         if error := answer.get("error"):
             raise ApiError(error.get("err_code", 0), error.get("description", "refused"))

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import nats.aio.client
@@ -34,8 +35,34 @@ class ServerError(nats.errors.Error):
     """NATS sent an error, after which it ends the connection, or may. Its text, in lower case, is the argument."""
 
 
+class CredentialsUnusable(nats.errors.Error):
+    """The credentials file cannot be used now. The argument says why, and nothing of what is in it."""
+
+
 class SubscriptionRefused(nats.errors.Error):
     """NATS does not accept a subscription; the connection and the others stay. The reason is the argument."""
+
+
+class CredentialsFile:
+    """By which a connection becomes its user. It is read for every connection."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._jwt = b""
+
+    def sign(self, nonce: str) -> bytes:
+        """nats-py asks for this first. Raises CredentialsUnusable."""
+        from services.nats_credentials import BadCredentials, Credentials
+
+        try:
+            credentials = Credentials.read(self._path)
+        except BadCredentials as error:
+            raise CredentialsUnusable(str(error)) from error
+        self._jwt = credentials.jwt.encode()
+        return credentials.sign(nonce)
+
+    def jwt(self) -> bytes:
+        return self._jwt
 
 
 @dataclass(slots=True)

@@ -70,6 +70,16 @@ class NatsSettings(Settings):
     url: CommaSeparated = Field(("nats://127.0.0.1:4222",), description="One or more servers, separated by commas.")
     user: str | None = Field(None, description="User name, with STUDYROOM_NATS_PASSWORD.")
     password: SecretStr | None = Field(None, validate_default=True, description="Password of that user.")
+    credentials_file: FilePath | None = Field(
+        None,
+        description="Path of a credentials file (`nsc generate creds`), in place of user and password, for a NATS with "
+        "operator, accounts and JWTs. It is read again for every connection, so it may be replaced.",
+    )
+    jetstream_domain: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_-]+$",
+        description="Domain of JetStream, if NATS has one and it is not that of the server.",
+    )
     tls_ca_file: FilePath | None = Field(
         None, description="Path of the CA certificates that servers must have theirs from; with it TLS is required."
     )
@@ -104,6 +114,18 @@ class NatsSettings(Settings):
     def _user_and_password(cls, value: SecretStr | None, others: ValidationInfo) -> SecretStr | None:
         if (value is None) != (others.data.get("user") is None):
             raise ValueError("STUDYROOM_NATS_USER and STUDYROOM_NATS_PASSWORD go together")
+        return value
+
+    @field_validator("credentials_file")
+    @classmethod
+    def _readable_credentials(cls, value: Path | None, others: ValidationInfo) -> Path | None:
+        if value is None:
+            return value
+        if others.data.get("user") is not None or others.data.get("password") is not None:
+            raise ValueError("takes the place of STUDYROOM_NATS_USER and STUDYROOM_NATS_PASSWORD")
+        from services.nats_credentials import Credentials
+
+        Credentials.read(value)
         return value
 
     @field_validator("tls_key_file")

@@ -18,7 +18,7 @@ from shared.presence import Outcome, RoomsReply, RoomsRequest
 _CONNECTIONS = "$SYS.REQ.ACCOUNT.PING.CONNZ"
 _STORAGE = "$SYS.REQ.SERVER.PING.JSZ"
 """Answered in the system account only, unless that exports it (deploy/nats/accounts.conf)."""
-_LEASES = f"$JS.API.DIRECT.GET.{subjects.GATEWAYS_STREAM}"
+_LEASES = f"DIRECT.GET.{subjects.GATEWAYS_STREAM}"
 _SILENCE_SECONDS = 0.5
 """After the last answer of a server: there are no more."""
 _ANSWER_SECONDS = 2.0
@@ -256,7 +256,7 @@ async def _consumers(bus: Bus, stream: str) -> tuple[Consumer, ...]:
 
 async def _leases(bus: Bus, seen: Observation) -> None:
     request = json.dumps({"multi_last": [subjects.LEASE_KEYS]}).encode()
-    answers = await _answers(bus, _LEASES, request, _is_status)
+    answers = await _answers(bus, bus.jetstream(_LEASES), request, _is_status)
     for message in answers:
         headers = message.headers or {}
         # The subject stands in a status, too: of who did not answer.

@@ -10,12 +10,13 @@ from tests.support.waiting import wait_until
 
 
 class Configured:
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, domain: str = "") -> None:
         """It keeps its port and its storage for as long as the object lives."""
         self.port, monitor = free_port(), free_port()
         self._file = directory / "nats.conf"
         self._fixed = f'listen: "127.0.0.1:{self.port}"\nhttp: "127.0.0.1:{monitor}"\n'
-        self._fixed += f'jetstream {{ store_dir: "{directory}/store" }}\n'
+        in_domain = f", domain: {domain}" if domain else ""
+        self._fixed += f'jetstream {{ store_dir: "{directory}/store"{in_domain} }}\n'
         self.server = NatsServer(
             name="nats",
             command=[program(), "--config", str(self._file)],

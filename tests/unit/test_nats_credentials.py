@@ -1,0 +1,71 @@
+from base64 import b64decode
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from services.nats_credentials import BadCredentials, Credentials
+from services.settings import BadSettings, NatsSettings, load
+from tests.support.operator import Nkey, creds
+
+JWT = "eyJ0eXAiOiJKV1QifQ.eyJzdWIiOiJVIn0.c2lnbmF0dXJl"
+USER, ACCOUNT = 20 << 3, 0
+
+
+def file(directory: Path, text: str) -> Path:
+    path = directory / "gateway.creds"
+    path.write_text(text)
+    return path
+
+
+def test_a_credentials_file_has_the_jwt_and_signs_as_its_user(tmp_path: Path):
+    user = Nkey(USER)
+    credentials = Credentials.read(file(tmp_path, creds(JWT, user.seed)))
+    assert credentials.jwt == JWT
+    key = Ed25519PublicKey.from_public_bytes(user.key.public_key().public_bytes_raw())
+    key.verify(b64decode(credentials.sign("a nonce")), b"a nonce")
+    assert user.seed.startswith("SU")
+    assert user.public.startswith("U")
+    assert JWT not in repr(credentials)
+
+
+GOOD = Nkey(USER).seed
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "has no section NATS USER JWT"),
+        (creds(JWT, GOOD).partition("\n\n")[0], "has no section USER NKEY SEED"),
+        (creds("not-a-jwt", GOOD), "what is marked as a JWT is none"),
+        (creds(JWT, GOOD[:-1]), "the seed is damaged"),
+        (creds(JWT, GOOD[:20] + ("A" if GOOD[20] != "A" else "B") + GOOD[21:]), "the seed is damaged"),
+        (creds(JWT, "SU!!"), "the seed is damaged"),
+        (creds(JWT, Nkey(ACCOUNT).seed), "the seed is not that of a user"),
+    ],
+)
+def test_a_bad_file_is_named_with_what_is_wrong_and_nothing_of_what_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, why: str
+):
+    path = file(tmp_path, text)
+    with pytest.raises(BadCredentials, match=why) as raised:
+        Credentials.read(path)
+    monkeypatch.setenv("STUDYROOM_NATS_CREDENTIALS_FILE", str(path))
+    with pytest.raises(BadSettings) as refused:
+        load([NatsSettings])
+    for said in (str(raised.value), str(refused.value)):
+        assert str(path) in said
+        assert why in said
+        assert GOOD[2:12] not in said
+        assert JWT not in said
+    assert list(refused.value.problems) == ["STUDYROOM_NATS_CREDENTIALS_FILE"]
+
+
+def test_a_credentials_file_takes_the_place_of_user_and_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("STUDYROOM_NATS_CREDENTIALS_FILE", str(file(tmp_path, creds(JWT, GOOD))))
+    monkeypatch.setenv("STUDYROOM_NATS_USER", "gateway")
+    monkeypatch.setenv("STUDYROOM_NATS_PASSWORD", "secret")
+    monkeypatch.setenv("STUDYROOM_NATS_JETSTREAM_DOMAIN", "a.b")
+    with pytest.raises(BadSettings) as refused:
+        load([NatsSettings])
+    assert set(refused.value.problems) == {"STUDYROOM_NATS_CREDENTIALS_FILE", "STUDYROOM_NATS_JETSTREAM_DOMAIN"}
