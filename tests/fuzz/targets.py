@@ -23,13 +23,13 @@ from gateway.door import Admitted, Door
 from gateway.drain import Drain
 from gateway.framing import Assembler, Opcode, Violation, close_payload, parse_close
 from gateway.handshake import Handshake, Refused
-from gateway.header_fields import combined
+from gateway.header_fields import combined, elements
 from gateway.hosts import host_of
 from gateway.identity import Authenticator
 from gateway.key_ring import BadKeys, KeyRing, KeysUnavailable, read_keys
 from gateway.metrics import GatewayMetrics
 from gateway.notices import encode_cursor
-from gateway.origins import is_allowed
+from gateway.origins import is_allowed, problem_of
 from gateway.settings import GatewaySettings
 from shared import presence, subjects
 from shared.chat import encode_stored, with_sequence
@@ -52,6 +52,7 @@ from shared.messages import (
     decode_server_message,
     encode,
 )
+from tests.fuzz import requests
 
 SECRET = "a secret for tests, long enough for HS256"
 USER = UserId("0b9d7c4e-9d5a-4b52-8c1e-2f6a3f1f7a01")
@@ -251,7 +252,10 @@ def handshakes(data: bytes) -> None:
     headers = combined((name.strip(), value.strip()) for name, _, value in pairs)
     with suppress(Unauthorized):
         access_token({"access_token": query}, headers, cookie="session")
-    is_allowed(headers.get("origin"), headers.get("host", ""), {"https://a.example"})
+    origin = headers.get("origin", "")
+    is_allowed(origin, headers.get("host", ""), {"https://a.example", "https://*.b.example"})
+    assert problem_of(origin) is not None or is_allowed(origin, "", {origin.lower()}) or "*" in origin
+    assert all(element and element == element.strip(" \t") for element in elements(headers, "connection"))
     host_of(headers.get("host", ""))
     parameters = dict(part.split("=", 1) for part in query.split("&") if "=" in part)
     _check(_DOOR.decide(Handshake("/ws", headers, _PROXY, parameters), connections=0))
@@ -380,6 +384,19 @@ TARGETS = {
             b"access_token=a.b.c\nhost: a.example\norigin: https://a.example",
             b"username=Ada\nAuthorization: Bearer a.b.c\nCookie: session=a; session=b",
             b"\nSec-WebSocket-Protocol: studyroom, access_token.a.b.c",
+            b"\nOrigin: https://x.b.example\nConnection: a,\nConnection: Upgrade ,,",
+        ),
+    ),
+    "requests": Target(
+        requests.run,
+        (
+            b"GET /a HTTP/1.1\r\nHost: a\r\n\r\nHEAD /b?c HTTP/1.0\r\n\r\n",
+            b"POST /a HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 5\r\n\r\n"
+            b"GET /GET /b HTTP/1.1\r\n\r\n",
+            b"PUT /a HTTP/1.1\r\nUpgrade: x\r\nConnection: a,upgrade\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"3\r\nabc\r\n0\r\nX: y\r\n\r\nGET /b HTTP/1.1\r\n\r\n",
+            b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\nGET /b HTTP/1.1\r\n\r\n",
         ),
     ),
     "tokens": Target(
