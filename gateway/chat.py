@@ -1,7 +1,7 @@
 """Chat on its way into the stream: published without waiting, acknowledged later.
 
-The author sees its message when the stream's republished copy comes back, like everyone else. Here only what went
-wrong is told: no acknowledgement in time, or a refusal, means that the outcome is unknown.
+The author sees its message when the stream's republished copy comes back, like everyone else. Here only failures are
+reported: without an acknowledgement in time the outcome is unknown, and a full stream has not stored the message.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from gateway.chat_stream import ChatStream
 from gateway.history import Stored
 from gateway.metrics import GatewayMetrics
 from services import logs
-from services.bus import Bus, BusError, Message, headers_bytes, parse_acknowledgement
+from services.bus import Bus, BusError, Message, StorageFull, headers_bytes, parse_acknowledgement
 from services.tasks import Tasks
 from shared import subjects
 from shared.chat import CHAT_AROUND_BYTES, CHAT_CHAR_MAX_BYTES, encode_stored
@@ -33,6 +33,8 @@ class ChatTooLong(Exception):
 
 Unknown = Callable[[MessageId], None]
 """Called once when a message has no acknowledgement: its outcome is unknown."""
+Full = Callable[[MessageId], None]
+"""Called once when a message was not stored, for want of room."""
 Acknowledged = Callable[[RoomId, int, Callable[[], None]], None]
 """Room and sequence of a stored message, and what is to be called when it will not be heard here."""
 Known = Callable[[Stored], None]
@@ -45,6 +47,7 @@ class _Pending:
     message: MessageId
     published: float
     unknown: Unknown
+    full: Full
     known: Known
 
 
@@ -98,6 +101,7 @@ class ChatPublisher:
         message: MessageId,
         *,
         unknown: Unknown,
+        full: Full,
         known: Known,
     ) -> None:
         """Messages of one caller are stored in the order of the calls. Raises ChatTooLong."""
@@ -112,7 +116,7 @@ class ChatPublisher:
             raise ChatTooLong(f"{size} bytes, the most is {self._bus.max_payload_bytes} now")
         self._count += 1
         token = str(self._count)
-        self._pending[token] = _Pending(room, message, time.monotonic(), unknown, known)
+        self._pending[token] = _Pending(room, message, time.monotonic(), unknown, full, known)
         self._bus.publish(
             subjects.chat(room),
             encoded,
@@ -127,6 +131,10 @@ class ChatPublisher:
             return
         try:
             stored = parse_acknowledgement(message)
+        except StorageFull:
+            del self._pending[token]
+            pending.full(pending.message)
+            return
         except BusError as error:
             log.warning("chat not acknowledged", error=str(error))
             self._give_up(token)

@@ -9,7 +9,7 @@ import random
 
 from gateway.chat_stream import ChatStream, NotInRoom
 from services import logs
-from services.bus import API_TIMEOUT_SECONDS, Bus, BusError
+from services.bus import API_TIMEOUT_SECONDS, Bus, BusError, StorageFull
 from services.tasks import Tasks
 from shared import subjects
 from shared.chat import encode_tombstone
@@ -43,13 +43,22 @@ class Deletions:
         said = Chat.model_validate_json(stored.ready).payload
         if message is not None and message != said.id:
             raise NotInRoom(f"message {sequence} has another id")
+        try:
+            await self._entomb(room, sequence, said.id)
+        except StorageFull:
+            # A tombstone is smaller than any message, so it fits into the room that its message gives back.
+            await self._stream.erase(sequence)
+            await self._entomb(room, sequence, said.id)
+        else:
+            await self._stream.erase(sequence)
+
+    async def _entomb(self, room: RoomId, sequence: int, message: MessageId) -> None:
         await self._bus.store(
             subjects.chat(room),
-            encode_tombstone(said.id, sequence),
+            encode_tombstone(message, sequence),
             {MESSAGE_ID: subjects.deletion_deduplication_id(room, sequence)},
             timeout_seconds=API_TIMEOUT_SECONDS,
         )
-        await self._stream.erase(sequence)
 
     def came_upon(self, room: RoomId, sequence: int) -> None:
         """There is a tombstone of this message."""

@@ -16,7 +16,7 @@ from services.api_keys import ApiKeys
 from shared.errors import ErrorCode
 from shared.ids import RoomId, UserId, canonical_uuid
 
-HTTP_BAD_REQUEST, HTTP_NOT_FOUND, HTTP_UNAVAILABLE = 400, 404, 503
+HTTP_BAD_REQUEST, HTTP_NOT_FOUND, HTTP_UNAVAILABLE, HTTP_INSUFFICIENT_STORAGE = 400, 404, 503, 507
 _HTTP_UNAUTHORIZED, _HTTP_FORBIDDEN = 401, 403
 
 

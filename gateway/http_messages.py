@@ -15,6 +15,7 @@ from gateway.http_access import (
     BY_KEY,
     BY_TOKEN,
     HTTP_BAD_REQUEST,
+    HTTP_INSUFFICIENT_STORAGE,
     HTTP_NOT_FOUND,
     HTTP_UNAVAILABLE,
     REFUSALS,
@@ -26,7 +27,7 @@ from gateway.http_access import (
 )
 from gateway.names import presentable
 from services import logs
-from services.bus import API_TIMEOUT_SECONDS, Acknowledgement, Bus, BusError, TooLong
+from services.bus import API_TIMEOUT_SECONDS, Acknowledgement, Bus, BusError, StorageFull, TooLong
 from shared import subjects
 from shared.chat import encode_stored, with_sequence
 from shared.errors import ErrorCode
@@ -105,7 +106,11 @@ def messages_router(
     @router.post(
         "/{room_id}/messages",
         status_code=_CREATED,
-        responses={_REPEATED: {"model": ChatPayload}, HTTP_NOT_FOUND: {"model": ErrorBody}},
+        responses={
+            _REPEATED: {"model": ChatPayload},
+            HTTP_NOT_FOUND: {"model": ErrorBody},
+            HTTP_INSUFFICIENT_STORAGE: {"model": ErrorBody},
+        },
         dependencies=[BY_KEY],
     )
     async def post(room_id: RoomPath, message: NewMessage, request: Request, response: Response) -> ChatPayload:
@@ -125,6 +130,9 @@ def messages_router(
                 stored = await stream.message(acknowledged.sequence)
         except TooLong as error:
             raise HttpRefusal(HTTP_BAD_REQUEST, ErrorCode.CHAT_TOO_LONG, str(error)) from error
+        except StorageFull as error:
+            why = "the storage of chat is full: the message is not stored"
+            raise HttpRefusal(HTTP_INSUFFICIENT_STORAGE, ErrorCode.CHAT_STORAGE_FULL, why) from error
         except (BusError, TimeoutError) as error:
             log.warning("chat of a backend not acknowledged", error=str(error) or "no answer in time")
             raise _unavailable("not known to be stored: send it again with the same id") from error

@@ -380,6 +380,11 @@ class Gateway:
                 about=message,
             )
 
+        def full(message: MessageId) -> None:
+            connection.send_error(
+                ErrorCode.CHAT_STORAGE_FULL, "the storage of chat is full: the message is not stored", about=message
+            )
+
         try:
             self._chat.publish(
                 room,
@@ -388,6 +393,7 @@ class Gateway:
                 content,
                 message,
                 unknown=unknown,
+                full=full,
                 known=known,
             )
         except ChatTooLong as error:

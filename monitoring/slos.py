@@ -39,7 +39,7 @@ _ASKED = (
 )
 # With `or vector(0)`: a code has no sample before it is sent the first time.
 _FAILED = (
-    '(sum(rate(studyroom_gateway_errors_sent_total{code=~"presence_unavailable|chat_unavailable|internal"}[{w}]))'
+    '(sum(rate(studyroom_gateway_errors_sent_total{code=~"presence_unavailable|chat_unavailable|chat_storage_full|internal"}[{w}]))'
     " or vector(0))"
     ' + (sum(rate(studyroom_gateway_handshakes_refused_total{code=~"too_many_connections|too_many_handshakes"}[{w}]))'
     " or vector(0))"

@@ -18,16 +18,17 @@ from nats.aio.subscription import Subscription as NatsSubscription
 
 from services import logs, nats_client
 from services.attempts import Attempts
-from services.bus_errors import ApiError, BusError, BusUnavailable, Conflict, SubscriptionRefused, TooLong
+from services.bus_errors import ApiError, BusError, BusUnavailable, Conflict, StorageFull, SubscriptionRefused, TooLong
 from services.bus_messages import Acknowledgement, Message, headers_bytes, parse_acknowledgement
 from services.metrics import BusMetrics
 from services.nats_client import CredentialsFile, CredentialsUnusable, NatsClient, Refused, ServerError
+from services.nats_version import NEEDED, is_too_old
 from services.settings import NatsSettings
 from services.tls import tls_context
 
 __all__ = [
-    "Acknowledgement", "ApiError", "Bus", "BusError", "BusUnavailable", "Conflict", "Message", "SubscriptionRefused",
-    "TooLong", "headers_bytes", "parse_acknowledgement",
+    "Acknowledgement", "ApiError", "Bus", "BusError", "BusUnavailable", "Conflict", "Message", "StorageFull",
+    "SubscriptionRefused", "TooLong", "headers_bytes", "parse_acknowledgement",
 ]  # fmt: skip
 
 log = logs.get(__name__)
@@ -143,12 +144,25 @@ class Bus:
         if not self.connected:
             return [f"not connected to NATS: {self._why}" if self._why else "not connected to NATS"]
         reasons = [f"NATS refuses a subscription: {reason}" for reason in self._client.refused.values()]
+        if is_too_old(self.server_version):
+            reasons.append(f"nats-server {self.server_version} is too old: {NEEDED}")
         if self.max_payload_bytes < MAX_PAYLOAD_LEAST_BYTES:
             reasons.append(
                 f"NATS takes messages of {self.max_payload_bytes} bytes at most (max_payload), "
                 f"at least {MAX_PAYLOAD_LEAST_BYTES} are needed"
             )
         return reasons
+
+    @property
+    def server_version(self) -> str:
+        """Of the server that this is connected to, or was; empty before."""
+        version: str = self._client._server_info.get("version", "")  # noqa: SLF001 - its parsed form loses the spelling
+        return version
+
+    @property
+    def clustered(self) -> bool:
+        """Whether that server is one of a cluster."""
+        return bool(self._client._server_info.get("cluster"))  # noqa: SLF001
 
     @property
     def pending_bytes(self) -> int:
@@ -314,7 +328,10 @@ class Bus:
     async def store(
         self, subject: str, payload: bytes, headers: Mapping[str, str], *, timeout_seconds: float
     ) -> Acknowledgement:
-        """Publish into a stream and wait for the commit. Raises Conflict, ApiError, BusUnavailable or TooLong."""
+        """Publish into a stream and wait for the commit.
+
+        Raises Conflict, StorageFull, ApiError, BusUnavailable or TooLong.
+        """
         self._check_connected()
         self._check_length(len(payload) + headers_bytes(headers))
         with _translated():

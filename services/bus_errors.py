@@ -17,6 +17,10 @@ class TooLong(BusError):
     """A message is longer than NATS takes here (`max_payload`). It was not sent, and sending it again will not help."""
 
 
+class StorageFull(BusError):
+    """JetStream had no room for a message and did not store it. What an earlier attempt did is not known by this."""
+
+
 class Conflict(BusError):
     """A compare-and-set found another sequence than expected."""
 

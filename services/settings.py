@@ -160,8 +160,22 @@ class StorageSettings(Settings):
     kind: Literal["file", "memory"] = Field("file", description="Where streams live; cannot change later.")
     chat_max_messages_per_room: int = Field(10_000, ge=1, description="Older messages of a room are dropped.")
     chat_max_age_seconds: int = Field(30 * 86_400, ge=0, description="Older messages are dropped; 0 keeps them.")
+    size_bytes: int = Field(
+        0,
+        ge=0,
+        description="What the streams together may take on each server; 0: what the account may store, or the smallest "
+        "max_file_store of the servers.",
+    )
+    create: Literal["new", "missing", "never"] = Field(
+        "new",
+        description="Which streams the provisioner makes. new: those that are missing where nothing shows that there "
+        "was chat before; missing: all that are missing; never: none.",
+    )
     chat_max_bytes: int = Field(
-        -1, ge=-1, description="Size of all chat together, beyond which the oldest goes; -1 for no limit."
+        0, ge=-1, description="Size of all chat together; 0: three quarters of the store, -1: no limit."
+    )
+    chat_when_full: Literal["refuse", "drop_oldest"] = Field(
+        "refuse", description="Whether chat is refused beyond that size, or the oldest of all chat goes."
     )
     chat_duplicate_window_seconds: int = Field(
         120, ge=1, description="How long a retried chat message is recognised by its id."

@@ -33,6 +33,8 @@ class ErrorCode(StrEnum):
     """The join could not be completed in time; the connection is in no room, try again."""
     CHAT_UNAVAILABLE = "chat_unavailable"
     """The outcome of this chat message is unknown; send it again with the same `id`."""
+    CHAT_STORAGE_FULL = "chat_storage_full"
+    """This chat message was not stored: there is no room for more chat. Tell its author."""
     INTERNAL = "internal"
     """Our fault; the connection is usable."""
 

@@ -80,6 +80,8 @@ class Client:
                         await self.send_chat(payload["id"])
                     elif "id" not in payload:
                         await self.send("JoinRoom", room_id=self.room, **self.position)
+                else:
+                    self.unstored.pop(payload.get("id"), None)  # such as chat_storage_full: the author has been told
 
     async def say(self, content):
         id = str(uuid4())

@@ -7,12 +7,14 @@ from prometheus_client import Counter, Gauge
 
 from services import logs
 from services.bus import BusError
-from services.provisioner.streams import WrongStorage, ensure, specifications
+from services.provisioner.keeper import Keeper, NotAllowed
+from services.provisioner.streams import WrongStorage
 from services.settings import Settings, StorageSettings
 from services.spec import Chassis
 
 _INTERVAL_SECONDS = 5.0
 _RETRY_SECONDS = 0.25
+_RETRY_MAX_SECONDS = 2.0
 
 log = logs.get(__name__)
 
@@ -21,7 +23,7 @@ class Provisioner:
     def __init__(self, chassis: Chassis, settings: dict[type[Settings], Any]) -> None:
         self._bus = chassis.bus
         self._tasks = chassis.tasks
-        self._specs = specifications(settings[StorageSettings])
+        self._keeper = Keeper(chassis.bus, settings[StorageSettings])
         self._again = asyncio.Event()
         self._problem: str | None = "streams are not made yet"
         self._provisioned = Gauge(
@@ -37,8 +39,10 @@ class Provisioner:
 
     async def start(self) -> None:
         self._bus.on_reconnected(self._on_reconnected)
+        wait = _RETRY_SECONDS
         while not await self._pass():
-            await asyncio.sleep(_RETRY_SECONDS)
+            await asyncio.sleep(wait)
+            wait = min(wait * 1.5, _RETRY_MAX_SECONDS)
         self._tasks.supervise("provision", self._keep)
 
     def not_ready(self) -> list[str]:
@@ -63,8 +67,8 @@ class Provisioner:
     async def _pass(self) -> bool:
         problem: str | None = None
         try:
-            await ensure(self._bus, self._specs)
-        except WrongStorage as error:
+            await self._keeper.ensure()
+        except (WrongStorage, NotAllowed) as error:
             problem = str(error)
         except BusError as error:
             problem = f"NATS: {error}"
@@ -77,4 +81,5 @@ class Provisioner:
         return problem is None
 
     async def _on_reconnected(self) -> None:
+        self._keeper.look_again()
         self._again.set()

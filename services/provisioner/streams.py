@@ -1,27 +1,43 @@
-"""What the streams and buckets look like, and the idempotent way to make them so.
+"""What the streams and buckets look like, and the idempotent way to make one so.
 
-Many processes may run `ensure` at once and settings may differ from last time: creating what exists with the same
+Many processes may do it at once and settings may differ from last time: creating what exists with the same
 configuration is no error in JetStream, and another configuration is updated in place.
 """
 
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from services import logs
 from services.bus import ApiError, Bus
+from services.provisioner.sizes import Sizes
 from services.settings import StorageSettings
 from shared import subjects
 
 log = logs.get(__name__)
 
+STREAM_NOT_FOUND = 10059
 _SECOND_NS = 1_000_000_000
 _MODERATION_MARKER_SECONDS = 3600
-_STREAM_NOT_FOUND = 10059
 _STREAM_NAME_IN_USE = 10058
+_NO_SUITABLE_PEERS = 10005
+_NO_ROOM = (10023, 10028, 10047, 10053, 10122)
+_CLAIM = "studyroom.provisioner"
+STREAMS_MADE = "studyroom.streams"
+"""In the metadata of each stream, the names of all that were made with it: one that is missing later is known to be."""
 
 
 class WrongStorage(Exception):
-    """A stream exists with a configuration that cannot be changed into ours."""
+    """A stream is not as configured, and cannot be made so."""
+
+
+class NotTaken(WrongStorage):
+    """NATS has acknowledged a configuration and made another one."""
+
+
+class NoRoom(Exception):
+    """NATS cannot set so much room aside for a stream."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +52,32 @@ class StreamSpec:
         return name
 
 
-def specifications(settings: StorageSettings) -> list[StreamSpec]:
-    common = {"retention": "limits", "storage": settings.kind, "num_replicas": settings.replicas}
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Who configures: of several provisioners that disagree, the one that started last has its way."""
+
+    started_ns: int
+
+    def yields_to(self, metadata: dict[str, str]) -> bool:
+        """Whether a stream was configured by one that started later."""
+        return metadata.get(_CLAIM, "").isdecimal() and int(metadata[_CLAIM]) > self.started_ns
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        return {_CLAIM: str(self.started_ns)}
+
+
+def specifications(settings: StorageSettings, sizes: Sizes | None = None) -> list[StreamSpec]:
+    """`sizes`: `max_bytes` of each stream. Without, a stream keeps what it has, unless the settings say."""
+    sizes = dict(sizes or {})
+    if settings.chat_max_bytes:
+        sizes[subjects.CHAT_STREAM] = settings.chat_max_bytes
+    common = {
+        "retention": "limits",
+        "storage": settings.kind,
+        "num_replicas": settings.replicas,
+        "metadata": {STREAMS_MADE: " ".join(sorted(subjects.STREAMS))},
+    }
     bucket = {
         **common,
         "max_msgs_per_subject": 1,
@@ -48,95 +88,131 @@ def specifications(settings: StorageSettings) -> list[StreamSpec]:
         "allow_msg_ttl": True,
         "subject_delete_marker_ttl": settings.presence_marker_ttl_seconds * _SECOND_NS,
     }
+    chat = {
+        **common,
+        "name": subjects.CHAT_STREAM,
+        "description": "chat of all rooms",
+        "subjects": [subjects.CHAT_SUBJECTS],
+        "discard": "old" if settings.chat_when_full == "drop_oldest" else "new",
+        "max_msgs_per_subject": settings.chat_max_messages_per_room,
+        "max_age": settings.chat_max_age_seconds * _SECOND_NS,
+        "duplicate_window": settings.chat_duplicate_window_seconds * _SECOND_NS,
+        "allow_direct": True,
+        "republish": {"src": subjects.CHAT_SUBJECTS, "dest": subjects.CHAT_REPUBLISH_TARGET},
+    }
+    members = {
+        **bucket,
+        "name": subjects.PRESENCE_STREAM,
+        "description": "members of rooms; written by presence only",
+        "subjects": [subjects.PRESENCE_KEYS],
+        "republish": {"src": subjects.PRESENCE_REPUBLISH_SOURCE, "dest": subjects.PRESENCE_REPUBLISH_TARGET},
+    }
+    leases = {
+        **bucket,
+        "name": subjects.GATEWAYS_STREAM,
+        "description": "leases of gateways",
+        "subjects": [subjects.GATEWAY_KEYS],
+    }
+    moderation = {
+        **bucket,
+        "name": subjects.MODERATION_STREAM,
+        "description": "bans, and orders to leave",
+        "subjects": [subjects.MODERATION_KEYS],
+        "subject_delete_marker_ttl": _MODERATION_MARKER_SECONDS * _SECOND_NS,
+        "republish": {"src": subjects.MODERATION_KEYS, "dest": subjects.MODERATION_EVENTS},
+    }
     return [
-        StreamSpec(
-            {
-                **bucket,
-                "name": subjects.PRESENCE_STREAM,
-                "description": "members of rooms; written by presence only",
-                "subjects": [subjects.PRESENCE_KEYS],
-                "republish": {
-                    "src": subjects.PRESENCE_REPUBLISH_SOURCE,
-                    "dest": subjects.PRESENCE_REPUBLISH_TARGET,
-                },
-            }
-        ),
-        StreamSpec(
-            {
-                **bucket,
-                "name": subjects.GATEWAYS_STREAM,
-                "description": "leases of gateways",
-                "subjects": [subjects.GATEWAY_KEYS],
-            }
-        ),
-        StreamSpec(
-            {
-                **bucket,
-                "name": subjects.MODERATION_STREAM,
-                "description": "bans, and orders to leave",
-                "subjects": [subjects.MODERATION_KEYS],
-                "subject_delete_marker_ttl": _MODERATION_MARKER_SECONDS * _SECOND_NS,
-                "republish": {"src": subjects.MODERATION_KEYS, "dest": subjects.MODERATION_EVENTS},
-            }
-        ),
-        StreamSpec(
-            {
-                **common,
-                "name": subjects.CHAT_STREAM,
-                "description": "chat of all rooms",
-                "subjects": [subjects.CHAT_SUBJECTS],
-                "discard": "old",
-                "max_msgs_per_subject": settings.chat_max_messages_per_room,
-                "max_age": settings.chat_max_age_seconds * _SECOND_NS,
-                "max_bytes": settings.chat_max_bytes,
-                "duplicate_window": settings.chat_duplicate_window_seconds * _SECOND_NS,
-                "allow_direct": True,
-                "republish": {"src": subjects.CHAT_SUBJECTS, "dest": subjects.CHAT_REPUBLISH_TARGET},
-            }
-        ),
+        StreamSpec({**config, **({"max_bytes": sizes[config["name"]]} if config["name"] in sizes else {})})
+        for config in (members, leases, moderation, chat)
     ]
 
 
-async def ensure(bus: Bus, specs: list[StreamSpec]) -> None:
-    """Make every stream exist as specified. Raises WrongStorage, ApiError or BusUnavailable."""
-    for spec in specs:
-        await _ensure_one(bus, spec)
-
-
-async def _ensure_one(bus: Bus, spec: StreamSpec) -> None:
+async def find(bus: Bus, name: str) -> dict[str, Any] | None:
+    """What NATS tells of a stream; None when there is none. Raises ApiError or BusUnavailable."""
     try:
-        actual = (await bus.api(f"STREAM.INFO.{spec.name}"))["config"]
+        return await bus.api(f"STREAM.INFO.{name}")
     except ApiError as error:
-        if error.code != _STREAM_NOT_FOUND:
-            raise
+        if error.code == STREAM_NOT_FOUND:
+            return None
+        raise
+
+
+async def ensure(bus: Bus, specs: list[StreamSpec]) -> None:
+    """Make every stream exist as specified. Raises WrongStorage, NoRoom, ApiError or BusUnavailable."""
+    claim = Claim(time.time_ns())
+    for spec in specs:
+        with suppress(Superseded):
+            await ensure_one(bus, spec, await find(bus, spec.name), claim)
+
+
+async def ensure_one(bus: Bus, spec: StreamSpec, found: dict[str, Any] | None, claim: Claim) -> None:
+    """Make one stream as specified, and make sure that it is. `found`: what `find` returned.
+
+    Raises as `ensure`, and Superseded.
+    """
+    if found is None:
         try:
-            await bus.api(f"STREAM.CREATE.{spec.name}", spec.config)
-        except ApiError as conflict:
-            if conflict.code != _STREAM_NAME_IN_USE:
-                raise
-            # Another process with other settings was faster; the next pass updates.
-            actual = (await bus.api(f"STREAM.INFO.{spec.name}"))["config"]
+            made = await bus.api(f"STREAM.CREATE.{spec.name}", spec.config)
+        except ApiError as error:
+            if error.code != _STREAM_NAME_IN_USE:
+                raise _explained(spec, "made", error) from error
+            # Another process with other settings was faster.
+            found = await bus.api(f"STREAM.INFO.{spec.name}")
         else:
             log.info("stream created", stream=spec.name)
+            _check_taken(bus, spec, made["config"])
             return
-    if changes := differences(spec.config, actual):
-        await _update(bus, spec, actual, changes)
+    actual = found["config"]
+    changes = differences(spec.config, actual)
+    if changes and claim.yields_to(actual.get("metadata") or {}):
+        raise Superseded(spec.name, changes)
+    if changes:
+        await _update(bus, spec, actual, changes, claim)
 
 
-async def _update(bus: Bus, spec: StreamSpec, actual: dict[str, Any], changes: dict[str, Any]) -> None:
+class Superseded(Exception):
+    """A stream is configured otherwise, by a provisioner that started later."""
+
+    def __init__(self, stream: str, changes: dict[str, Any]) -> None:
+        super().__init__(f"stream {stream} is configured by another provisioner, started later ({sorted(changes)})")
+
+
+async def _update(bus: Bus, spec: StreamSpec, actual: dict[str, Any], changes: dict[str, Any], claim: Claim) -> None:
     if "storage" in changes:
         raise WrongStorage(
             f"stream {spec.name} is in {actual['storage']} storage and cannot be moved to {spec.config['storage']}: "
             "set STUDYROOM_STORAGE_KIND back, or delete the stream"
         )
+    metadata = {**(actual.get("metadata") or {}), **spec.config["metadata"], **claim.metadata}
     try:
-        await bus.api(f"STREAM.UPDATE.{spec.name}", {**actual, **spec.config})
+        made = await bus.api(f"STREAM.UPDATE.{spec.name}", {**actual, **spec.config, "metadata": metadata})
     except ApiError as error:
-        raise WrongStorage(f"stream {spec.name} cannot be changed ({sorted(changes)}): {error}") from error
+        raise _explained(spec, f"changed ({sorted(changes)})", error) from error
     log.info("stream updated", stream=spec.name, changes=changes)
+    if not differences(claim.metadata, made["config"].get("metadata") or {}):  # else another was faster
+        _check_taken(bus, spec, made["config"])
+
+
+def _check_taken(bus: Bus, spec: StreamSpec, made: dict[str, Any]) -> None:
+    """An older server accepts what it does not know, and ignores it."""
+    if ignored := differences(spec.config, made):
+        raise NotTaken(f"nats-server {bus.server_version} did not take {sorted(ignored)} of stream {spec.name}")
+
+
+def _explained(spec: StreamSpec, what: str, error: ApiError) -> Exception:
+    no_room = error.code in _NO_ROOM or (error.code == _NO_SUITABLE_PEERS and "storage" in str(error))
+    text = f"stream {spec.name} cannot be {what}: {error}"
+    return NoRoom(f"{text}; it asks for {spec.config.get('max_bytes', -1)} bytes") if no_room else WrongStorage(text)
 
 
 def differences(wanted: dict[str, Any], actual: dict[str, Any]) -> dict[str, Any]:
-    """Keys whose value differs, with the wanted value. NATS leaves out keys that are zero."""
-    zero = {type(None): None, bool: False, int: 0, str: ""}
-    return {key: value for key, value in wanted.items() if actual.get(key, zero.get(type(value))) != value}
+    """Keys whose value differs, with the wanted value. NATS leaves out keys that are zero, and adds some of its own."""
+    return {key: value for key, value in wanted.items() if not _is_same(value, actual.get(key))}
+
+
+def _is_same(wanted: Any, actual: Any) -> bool:
+    if isinstance(wanted, dict):
+        return isinstance(actual, dict) and not differences(wanted, actual)
+    if actual is None:
+        return wanted is None or (isinstance(wanted, bool | int | str) and not wanted)
+    return bool(wanted == actual)

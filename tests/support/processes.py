@@ -133,6 +133,29 @@ def nats_server(directory: Path) -> NatsServer:
     )
 
 
+def configured_nats_server(directory: Path, config: str = "", *, jetstream: str = "") -> NatsServer:
+    """One nats-server with JetStream, not yet started. `config`, `jetstream`: more of its configuration."""
+    port, monitor = free_port(), free_port()
+    directory.mkdir(parents=True, exist_ok=True)
+    file = directory / "nats.conf"
+    file.write_text(
+        f"""
+        server_name: alone
+        listen: "127.0.0.1:{port}"
+        http: "127.0.0.1:{monitor}"
+        jetstream {{ store_dir: "{directory}/store", {jetstream} }}
+        {config}
+        """
+    )
+    return NatsServer(
+        name="nats",
+        command=[program(), "--config", str(file)],
+        log=directory / "nats.log",
+        url=f"nats://127.0.0.1:{port}",
+        monitor_url=f"http://127.0.0.1:{monitor}",
+    )
+
+
 @dataclass(frozen=True)
 class ClusterNode:
     """Where one server of a cluster is to listen, and where it finds the others' cluster ports."""
@@ -144,8 +167,13 @@ class ClusterNode:
     """Tell the others an address at which nobody listens, so that they know no way but the configured ones."""
 
 
-def clustered_nats_server(directory: Path, node: ClusterNode, *, with_accounts: bool = False) -> NatsServer:
-    """One server of a JetStream cluster on loopback, not yet started. `with_accounts`: it asks who is who."""
+def clustered_nats_server(
+    directory: Path, node: ClusterNode, *, with_accounts: bool = False, jetstream: str = ""
+) -> NatsServer:
+    """One server of a JetStream cluster on loopback, not yet started. `with_accounts`: it asks who is who.
+
+    `jetstream`: more of the configuration of its store.
+    """
     port, monitor = free_port(), free_port()
     home = directory / node.name
     home.mkdir(parents=True, exist_ok=True)
@@ -158,7 +186,7 @@ def clustered_nats_server(directory: Path, node: ClusterNode, *, with_accounts: 
         server_name: {node.name}
         listen: "127.0.0.1:{port}"
         http: "127.0.0.1:{monitor}"
-        jetstream {{ store_dir: "{home}/store" }}
+        jetstream {{ store_dir: "{home}/store", {jetstream} }}
         {'include "accounts.conf"' if with_accounts else ""}
         cluster {{
           name: studyroom
@@ -212,10 +240,23 @@ def _deployed(name: str, directory: Path, store: Path, *, cluster: str, tls: str
             "--http_port", str(monitor),
         ],
         log=directory / f"{name}.log",
-        environment={**accounts.PASSWORDS, "NATS_NAME": name, "NATS_STORE_DIR": str(store)},
+        environment={
+            **accounts.PASSWORDS, "NATS_NAME": name, "NATS_STORE_DIR": str(store), "NATS_MAX_FILE_STORE": "1G",
+        },
         url=f"nats://127.0.0.1:{port}",
         monitor_url=f"http://127.0.0.1:{monitor}",
     )  # fmt: skip
+
+
+def nats_cluster(directory: Path, *, with_accounts: bool = False, jetstream: str = "") -> list[NatsServer]:
+    """Three servers, n0 to n2, not yet started. As `clustered_nats_server`."""
+    ports = tuple(free_port() for _ in range(3))
+    return [
+        clustered_nats_server(
+            directory, ClusterNode(f"n{index}", port, ports), with_accounts=with_accounts, jetstream=jetstream
+        )
+        for index, port in enumerate(ports)
+    ]
 
 
 @dataclass

@@ -34,6 +34,7 @@ export type ErrorCode =
   | "removed"
   | "presence_unavailable"
   | "chat_unavailable"
+  | "chat_storage_full"
   | "internal"
   | "invalid_request"
   | "unauthorized"

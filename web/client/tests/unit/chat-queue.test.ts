@@ -66,6 +66,17 @@ test("a message whose outcome is unknown goes again with its id, before later on
   expect(queue.poll(5750).send?.id).toBe("a")
 })
 
+test("a message for which the server has no room has failed at once, and may be retried with its id", () => {
+  const queue = openQueueOf("a", "b")
+  queue.poll(0)
+  const full = { code: "chat_storage_full" as const, message: "the storage of chat is full" }
+  expect(queue.refused("a", full, 100)).toMatchObject({ id: "a", state: "failed", error: full })
+  expect(queue.poll(100).send?.id).toBe("b")
+  queue.stored("b")
+  queue.retry("a", "another", 200)
+  expect(queue.poll(200).send?.id).toBe("a")
+})
+
 test("the wait grows while the server keeps refusing, and is short again after a message was stored", () => {
   const queue = openQueueOf("a", "b")
   const wait = (id: string, at: number) => {

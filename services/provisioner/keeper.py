@@ -1,0 +1,201 @@
+"""Keeps the streams as configured: which may be made, how large each is, and when to leave them alone."""
+
+import asyncio
+import time
+from typing import Any
+
+from services import logs
+from services.bus import Bus
+from services.nats_version import NEEDED
+from services.provisioner import sizes
+from services.provisioner.streams import (
+    STREAMS_MADE,
+    Claim,
+    NoRoom,
+    NotTaken,
+    StreamSpec,
+    Superseded,
+    WrongStorage,
+    ensure_one,
+    find,
+    specifications,
+)
+from services.provisioner.survey import Survey, survey
+from services.settings import StorageSettings
+from shared import subjects
+
+log = logs.get(__name__)
+
+_SURVEY_SECONDS = 60.0
+_USAGE_SECONDS = 4.0
+"""Servers of a cluster tell each other every 1.5 s how much an account uses."""
+_USAGE_POLL_SECONDS = 0.25
+_ORDER = (subjects.CHAT_STREAM, subjects.MODERATION_STREAM)
+"""Streams whose content nobody can put back, made before all others: where one of these is missing and one that comes
+after it is there, it has been lost. The first is also the largest: the one that may not fit."""
+
+Found = dict[str, dict[str, Any] | None]
+
+
+class NotAllowed(Exception):
+    """A stream is missing, and it is for an operator to say whether it is made."""
+
+
+class Keeper:
+    def __init__(self, bus: Bus, settings: StorageSettings) -> None:
+        self._bus = bus
+        self._settings = settings
+        self._survey: Survey | None = None
+        self._surveyed_at = 0.0
+        self._claim: Claim | None = None
+        self._without_effect: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {}
+        self._superseded: set[str] = set()
+        self._fits: dict[int, int] = {}
+        """By what there should be in all, what there is."""
+        self._expected: str | None = None
+        """Why data is expected where there is none. Remembered: a server that finds it has no use for it erases it."""
+
+    def look_again(self) -> None:
+        """NATS may be another one than before."""
+        self._survey = None
+        self._without_effect.clear()
+
+    async def ensure(self) -> None:
+        """Make every stream exist as configured. Raises WrongStorage, NotAllowed or BusError."""
+        found: Found = {name: await find(self._bus, name) for name in subjects.STREAMS}
+        missing = [name for name, info in found.items() if info is None]
+        seen = await self._look(fresh=bool(missing))
+        if seen.too_old:
+            servers = ", ".join(f"{server.name} is {server.version}" for server in seen.too_old)
+            raise WrongStorage(f"nats-server {NEEDED}: {servers}")
+        if missing:
+            await self._check_may_create(missing, found, seen)
+        self._expected = None
+        await self._fit(found, seen)
+
+    async def _look(self, *, fresh: bool) -> Survey:
+        now = time.monotonic()
+        if fresh or self._survey is None or now - self._surveyed_at > _SURVEY_SECONDS:
+            self._survey, self._surveyed_at = await survey(self._bus), now
+            if self._claim is None:
+                self._claim = Claim(self._survey.time_ns or time.time_ns())
+        return self._survey
+
+    # --- what may be made ---------------------------------------------------------------------------------
+
+    async def _check_may_create(self, missing: list[str], found: Found, seen: Survey) -> None:
+        match self._settings.create:
+            case "never":
+                raise NotAllowed(f"{', '.join(missing)} missing, and STUDYROOM_STORAGE_CREATE is never")
+            case "missing":
+                return
+        if silent := seen.silent:
+            raise NotAllowed(f"{', '.join(missing)} missing, and {silent} do not say what they have stored")
+        found_on_disk = _on_disk(missing, seen) or await self._unseen_usage(found, seen)
+        if found_on_disk and [name for name in missing if await find(self._bus, name)]:
+            raise NotAllowed("another provisioner is making the streams")
+        self._expected = self._expected or found_on_disk
+        if why := self._expected or _made_before(missing, found):
+            raise NotAllowed(
+                f"{', '.join(missing)} missing although there was data before: {why}. Restore it, or set "
+                'STUDYROOM_STORAGE_CREATE=missing to begin without (docs/operations.md, "Storage that is missing")'
+            )
+
+    async def _unseen_usage(self, found: Found, seen: Survey) -> str | None:
+        """Where servers do not tell what is on their disks, the account's usage does, after a while."""
+        told = any(server.max_file_bytes is not None for server in seen.servers)
+        if told or not self._bus.clustered or any(found.values()):
+            return None
+        deadline = time.monotonic() + _USAGE_SECONDS
+        while time.monotonic() < deadline:
+            account = await self._bus.api("INFO")
+            used = account.get("storage", 0) + account.get("memory", 0)
+            if used and not account.get("streams"):
+                return f"{used} bytes are stored in streams that the cluster does not know{_ERASED_SOON}"
+            await asyncio.sleep(_USAGE_POLL_SECONDS)
+        return None
+
+    # --- how they are made --------------------------------------------------------------------------------
+
+    async def _fit(self, found: Found, seen: Survey) -> None:
+        """As large as the store allows. NATS sets the room aside, and refuses where others have it already."""
+        settings = self._settings
+        limit, stream_max = sizes.account_bytes(seen.account, kind=settings.kind, replicas=settings.replicas)
+        told = [size for size in (limit, seen.server_bytes(settings.kind)) if size is not None]
+        whole = settings.size_bytes or min(told, default=sizes.ASSUMED_BYTES)
+        total = self._fits.get(whole, whole)
+        made: set[str] = set()
+        while True:
+            shares = sizes.divide(total, stream_max_bytes=stream_max)
+            fitted = {
+                name: shares[name]
+                if name in made
+                else _fitted(shares[name], found[name], told=bool(told or settings.size_bytes))
+                for name in shares
+            }
+            try:
+                await self._ensure_all(specifications(settings, fitted), found, made)
+            except NoRoom as error:
+                total //= 2
+                if settings.size_bytes or total < sizes.SMALLEST_BYTES:
+                    raise WrongStorage(f"{error}; {_HOW_TO_MAKE_ROOM}") from error
+                log.warning("there is less room than told, trying with less", problem=str(error), total_bytes=total)
+            else:
+                self._fits[whole] = total
+                return
+
+    async def _ensure_all(self, specs: list[StreamSpec], found: Found, made: set[str]) -> None:
+        claim = self._claim or Claim(time.time_ns())
+        for spec in sorted(specs, key=lambda spec: _ORDER.index(spec.name) if spec.name in _ORDER else len(_ORDER)):
+            info = found[spec.name] if spec.name not in made else await find(self._bus, spec.name)
+            if info is None:
+                made.add(spec.name)
+            await self._ensure_one(spec, info, claim)
+
+    async def _ensure_one(self, spec: StreamSpec, info: dict[str, Any] | None, claim: Claim) -> None:
+        actual = info["config"] if info else {}
+        if info and (known := self._without_effect.get(spec.name)) and known[:2] == (spec.config, actual):
+            raise WrongStorage(known[2])
+        try:
+            await ensure_one(self._bus, spec, info, claim)
+        except Superseded as other:
+            if spec.name not in self._superseded:
+                log.warning("leaving a stream to another provisioner", problem=str(other))
+            self._superseded.add(spec.name)
+        except NotTaken as error:
+            # Asked again it would do the same.
+            after = await find(self._bus, spec.name)
+            self._without_effect[spec.name] = (spec.config, after["config"] if after else {}, str(error))
+            raise
+        else:
+            self._superseded.discard(spec.name)
+
+
+_HOW_TO_MAKE_ROOM = "give NATS a larger store, or streams a smaller part of it (STUDYROOM_STORAGE_SIZE_BYTES)"
+
+
+def _fitted(share: int, info: dict[str, Any] | None, *, told: bool) -> int:
+    if info is None:
+        return share
+    return sizes.fitted(share, has=info["config"].get("max_bytes", -1), state_bytes=info["state"]["bytes"], told=told)
+
+
+_ERASED_SOON = ", and erases 30 s after it has started: stop NATS and keep a copy"
+
+
+def _on_disk(missing: list[str], seen: Survey) -> str | None:
+    for server in seen.servers:
+        for name, messages in server.messages:
+            if messages and name in missing:
+                return f"{server.name} has {messages} messages of {name} that the cluster does not know{_ERASED_SOON}"
+    return None
+
+
+def _made_before(missing: list[str], found: Found) -> str | None:
+    """A stream that is there names those that were made with it."""
+    for place, lost in enumerate(_ORDER):
+        later = [(name, info) for name, info in found.items() if info and name not in _ORDER[: place + 1]]
+        for name, info in later:
+            if lost in missing and lost in (info["config"].get("metadata") or {}).get(STREAMS_MADE, "").split():
+                return f"{name} was made after {lost}"
+    return None

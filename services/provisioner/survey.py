@@ -1,0 +1,140 @@
+"""What NATS offers and what it holds: its servers, their versions and stores, and the limits of the account.
+
+How much a server tells depends on who asks. `deploy/nats/accounts.conf` lets the provisioner ask all servers about
+their JetStream; elsewhere (another account, a managed NATS) every server still tells its version.
+"""
+
+import asyncio
+import json
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from services.bus import Bus, BusError, Message
+from services.nats_version import is_too_old
+from shared import subjects
+
+_STORES = "$SYS.REQ.SERVER.PING.JSZ"
+_VERSIONS = "$SYS.REQ.ACCOUNT.PING.STATZ"
+_WHO_AM_I = "$SYS.REQ.USER.INFO"
+_ANSWER_SECONDS = 1.0
+_SILENCE_SECONDS = 0.3
+"""After the last answer of a server: there are no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    name: str
+    version: str
+    max_file_bytes: int | None = None
+    """What its store may take; None when it does not tell."""
+    max_memory_bytes: int | None = None
+    messages: tuple[tuple[str, int], ...] = ()
+    """Of our streams on its disk, whether the cluster knows of them or not: name, and number of messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    servers: tuple[Server, ...]
+    account: dict[str, Any]
+    """The answer to `$JS.API.INFO`."""
+    time_ns: int
+    """Unix time as NATS tells it; 0 when it does not."""
+    cluster_size: int = 0
+    """0 when it is not known."""
+
+    @property
+    def silent(self) -> str:
+        """How many servers of the cluster have not answered; empty when all have, or nobody knows."""
+        answered = len(self.servers)
+        return f"{self.cluster_size - answered} of {self.cluster_size} servers" if answered < self.cluster_size else ""
+
+    @property
+    def too_old(self) -> list[Server]:
+        return [server for server in self.servers if is_too_old(server.version)]
+
+    def server_bytes(self, kind: str) -> int | None:
+        """Of the server with the smallest store."""
+        told = [server.max_memory_bytes if kind == "memory" else server.max_file_bytes for server in self.servers]
+        return min((size for size in told if size is not None and size > 0), default=None)
+
+
+async def survey(bus: Bus) -> Survey:
+    """Raises BusError."""
+    account = await bus.api("INFO")
+    name = await _account_name(bus)
+    stores = await _answers(bus, _STORES, {"account": name, "streams": True} if name else {})
+    versions = stores or await _answers(bus, _VERSIONS, {"include_unused": True})
+    servers = [_server(answer) for answer in versions if answer["server"].get("jetstream", True)]
+    if not servers:
+        servers = [Server("the server that we are connected to", bus.server_version)]
+    told = [answer["server"].get("time", "") for answer in versions]
+    return Survey(
+        servers=tuple(sorted(servers, key=lambda server: server.name)),
+        account=account,
+        time_ns=_unix_ns(max(told, default="")),
+        cluster_size=max(map(_cluster_size, stores), default=0),
+    )
+
+
+async def _account_name(bus: Bus) -> str:
+    try:
+        answer = await bus.request(_WHO_AM_I, b"", timeout_seconds=_ANSWER_SECONDS)
+        name: str = json.loads(answer.data)["data"]["account"]
+    except (BusError, ValueError, KeyError):
+        return ""
+    return name
+
+
+def _server(answer: dict[str, Any]) -> Server:
+    about, data = answer["server"], answer.get("data") or {}
+    config = data.get("config") or {}
+    details = [stream for account in data.get("account_details") or [] for stream in account.get("stream_detail") or []]
+    return Server(
+        name=about["name"],
+        version=about["ver"],
+        max_file_bytes=config.get("max_storage"),
+        max_memory_bytes=config.get("max_memory"),
+        messages=tuple(
+            (stream["name"], stream["state"]["messages"]) for stream in details if stream["name"] in subjects.STREAMS
+        ),
+    )
+
+
+def _unix_ns(time: str) -> int:
+    try:
+        return int(datetime.fromisoformat(time).timestamp() * 1e9)
+    except ValueError:
+        return 0
+
+
+async def _answers(bus: Bus, subject: str, request: dict[str, Any]) -> list[dict[str, Any]]:
+    """Of every server; none when nobody may be asked."""
+    received: asyncio.Queue[Message] = asyncio.Queue()
+    inbox = bus.new_inbox()
+    subscription = await bus.subscribe(inbox, received.put_nowait)
+    bus.publish(subject, json.dumps(request).encode(), reply=inbox)
+    found: list[dict[str, Any]] = []
+    patience = _ANSWER_SECONDS
+    with suppress(TimeoutError):
+        while len(found) < _expected(bus, found):
+            async with asyncio.timeout(patience):
+                message = await received.get()
+            if not message.data:
+                break  # there are no responders
+            found.append(json.loads(message.data))
+            patience = _SILENCE_SECONDS
+    await subscription.unsubscribe()
+    return found
+
+
+def _expected(bus: Bus, found: list[dict[str, Any]]) -> float:
+    if not bus.clustered:
+        return 1
+    return max(map(_cluster_size, found), default=0) or float("inf")
+
+
+def _cluster_size(answer: dict[str, Any]) -> int:
+    size: int = ((answer.get("data") or {}).get("meta_cluster") or {}).get("cluster_size", 0)
+    return size

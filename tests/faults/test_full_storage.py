@@ -1,0 +1,151 @@
+"""A store that is full of chat: chat is refused, or the oldest goes; nothing else stops."""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from nats.aio.client import Client as Nats
+
+from shared import subjects
+from shared.chat import encode_stored
+from shared.ids import MessageId, RoomId, UserId
+from tests.support.backend import SETTINGS, Answer, ask
+from tests.support.client import clients
+from tests.support.presence import connected
+from tests.support.processes import (
+    NatsServer,
+    ServiceProcess,
+    all_running,
+    configured_nats_server,
+    nats_cluster,
+    service,
+)
+from tests.support.waiting import eventually, http_get
+
+STORE = "max_file_store: 16M"
+FILLING = "x" * 60_000
+
+
+@dataclass
+class Small:
+    """A system whose store is soon full."""
+
+    directory: Path
+    servers: list[NatsServer]
+    gateways: list[ServiceProcess]
+    provisioner: ServiceProcess
+    settings: dict[str, str]
+    services: list[ServiceProcess] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return ",".join(server.url for server in self.servers)
+
+
+@pytest.fixture(scope="module", params=[1, 3])
+def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
+    directory = tmp_path_factory.mktemp(f"small-{request.param}")
+    servers = [configured_nats_server(directory, jetstream=STORE)]
+    if request.param > 1:
+        servers = nats_cluster(directory, jetstream=STORE)
+    settings: dict[str, str] = {**SETTINGS, "STUDYROOM_STORAGE_REPLICAS": str(request.param)}
+    url = ",".join(server.url for server in servers)
+    names = ("provisioner", "presence", "gateway", "gateway")
+    provisioner, *others = (service(name, directory, url, **settings) for name in names)
+    with ExitStack() as stack:
+        stack.enter_context(all_running(*servers))
+        stack.enter_context(all_running(provisioner, *others))
+        yield Small(directory, servers, others[1:], provisioner, settings, [provisioner, *others])
+
+
+@pytest.fixture
+async def nats(small: Small) -> AsyncIterator[Nats]:
+    async with connected(small.servers[0].url) as connection:
+        yield connection
+
+
+async def info(nats: Nats, stream: str) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads((await nats.request(f"$JS.API.STREAM.INFO.{stream}", timeout=5)).data)
+    return answer
+
+
+async def fill(nats: Nats, room: str) -> int:
+    """Say more than fits. Returns the sequence of the first message."""
+    first = 0
+    for size in (60_000, 1_000, 1):
+        while True:
+            line = encode_stored(UserId(str(uuid4())), "Ada", FILLING[:size], 1_700_000_000, MessageId(str(uuid4())))
+            answer = json.loads((await nats.request(subjects.chat(RoomId(room)), line, timeout=5)).data)
+            if "error" in answer:
+                break
+            first = first or answer["seq"]
+    return first
+
+
+def new_message() -> dict[str, str]:
+    return {"user_id": str(uuid4()), "username": "Tutor", "content": "hello", "id": str(uuid4())}
+
+
+async def post(gateway: ServiceProcess, room: str) -> Answer:
+    return await ask(gateway.url, "POST", f"/rooms/{room}/messages", new_message())
+
+
+async def test_a_full_store_refuses_chat_and_nothing_else(small: Small, nats: Nats, room: str):
+    here, there = small.gateways
+    async with clients(here.url, there.url, there.url) as (ann, ben, cy):
+        await ann.join(room)
+        await ben.join(room)
+        first = await fill(nats, room)
+
+        message = str(uuid4())
+        await ann.chat("is anybody there?", id=message)
+        assert await ann.error() == "chat_storage_full"
+        assert ann.log[-1]["payload"]["id"] == message
+        assert (await post(there, room)).refusal == (507, "chat_storage_full")
+
+        await ann.send("CursorMove", {"x": 1.0, "y": 2.0})
+        await cy.join(room)
+        assert (await ann.expect("UserJoined"))["user"]["user_id"] == cy.user
+        await ben.leave()
+        assert (await ann.expect("UserLeft"))["user_id"] == ben.user
+        assert (await ask(there.url, "PUT", f"/bans/{uuid4()}", {"seconds": 60})).status == 200
+        leases = (await info(nats, subjects.GATEWAYS_STREAM))["state"]["last_seq"]
+
+        async def renewed() -> bool:
+            return bool((await info(nats, subjects.GATEWAYS_STREAM))["state"]["last_seq"] >= leases + 2)
+
+        await eventually(renewed, "the leases are renewed")
+        for process in small.services:
+            assert http_get(f"{process.admin_url}/readyz")[0] == 200
+
+        assert (await ask(here.url, "DELETE", f"/rooms/{room}/messages/{first}")).status == 204
+        assert (await ann.expect("ChatDeleted"))["deleted_seq"] == first
+        await ann.chat("is anybody there?", id=message)
+        assert (await ann.expect("Chat"))["id"] == message
+
+
+async def test_where_the_oldest_may_go_chat_goes_on_in_a_full_store(small: Small, nats: Nats, room: str):
+    await fill(nats, room)
+    oldest = (await info(nats, subjects.CHAT_STREAM))["state"]["first_seq"]
+    small.provisioner.stop()
+    dropping = service(
+        "provisioner", small.directory, small.url, **small.settings, STUDYROOM_STORAGE_CHAT_WHEN_FULL="drop_oldest"
+    )
+    small.services[0] = dropping
+    with all_running(dropping):
+
+        async def changed() -> bool:
+            return bool((await info(nats, subjects.CHAT_STREAM))["config"]["discard"] == "old")
+
+        await eventually(changed, "the provisioner has changed the stream")
+        async with clients(small.gateways[0].url) as (ann,):
+            await ann.join(room)
+            for number in range(3):
+                await ann.chat(str(number) + "x" * 3_000)
+                await ann.expect("Chat")
+        assert (await info(nats, subjects.CHAT_STREAM))["state"]["first_seq"] > oldest
