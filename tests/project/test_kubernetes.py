@@ -385,7 +385,10 @@ def test_nats_accepts_its_configuration_and_listens_at_the_ports_of_the_manifest
     checked = subprocess.run(
         [program(), "-t", "-c", tmp_path / "nats.conf"],
         check=False, capture_output=True, text=True,
-        env={**PASSWORDS, "NATS_NAME": "nats-0", "NATS_STORE_DIR": "/data", "NATS_ROUTES": routes},
+        env={
+            **PASSWORDS, "NATS_NAME": "nats-0", "NATS_STORE_DIR": "/data", "NATS_MAX_FILE_STORE": "8Gi",
+            "NATS_ROUTES": routes,
+        },
     )  # fmt: skip
     assert checked.returncode == 0, checked.stdout + checked.stderr
     text = "".join(nats_files(manifests).values())
@@ -395,10 +398,12 @@ def test_nats_accepts_its_configuration_and_listens_at_the_ports_of_the_manifest
     assert ("cluster {" in text) is clustered
 
 
-def test_the_store_is_smaller_than_its_volume(manifests: list[Manifest]):
-    (size,) = re.findall(r"max_file_store: (\d+)G", nats_files(manifests)["nats.conf"])
+def test_the_store_is_four_fifths_of_its_volume(manifests: list[Manifest]):
+    assert "max_file_store: $NATS_MAX_FILE_STORE\n" in nats_files(manifests)["nats.conf"]
+    size = int(environment(manifests, "nats")["NATS_MAX_FILE_STORE"]["value"].removesuffix("Gi"))
     (claim,) = workload(manifests, "nats")["spec"]["volumeClaimTemplates"]
-    assert int(size) < int(claim["spec"]["resources"]["requests"]["storage"].removesuffix("Gi"))
+    volume = int(claim["spec"]["resources"]["requests"]["storage"].removesuffix("Gi"))
+    assert size / volume == pytest.approx(0.8)
 
 
 # --- safety ------------------------------------------------------------------------------------------------
