@@ -241,4 +241,4 @@ async def test_every_server_of_a_cluster_has_to_be_new_enough(tmp_path: Path, ol
         async def named() -> bool:
             return "n2 is 2.10" in await why()
 
-        await eventually(named, "the old one is named")
+        await eventually(named, "the old one is named", 60)

@@ -241,7 +241,7 @@ def _deployed(name: str, directory: Path, store: Path, *, cluster: str, tls: str
         ],
         log=directory / f"{name}.log",
         environment={
-            **accounts.PASSWORDS, "NATS_NAME": name, "NATS_STORE_DIR": str(store), "NATS_MAX_FILE_STORE": "1G",
+            **accounts.PASSWORDS, "NATS_NAME": name, "NATS_STORE_DIR": str(store), "NATS_MAX_FILE_STORE": "8G",
         },
         url=f"nats://127.0.0.1:{port}",
         monitor_url=f"http://127.0.0.1:{monitor}",
