@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any
@@ -373,17 +374,8 @@ class Gateway:
                 here.fanout.flush()  # what came before it is not to come behind it
                 connection.send_ready(stored.ready)
 
-        def unknown(message: MessageId) -> None:
-            connection.send_error(
-                ErrorCode.CHAT_UNAVAILABLE,
-                "not known to be stored: send it again with the same id",
-                about=message,
-            )
-
-        def full(message: MessageId) -> None:
-            connection.send_error(
-                ErrorCode.CHAT_STORAGE_FULL, "the storage of chat is full: the message is not stored", about=message
-            )
+        def refused(code: ErrorCode, why: str) -> Callable[[MessageId], None]:
+            return lambda message: connection.send_error(code, why, about=message)
 
         try:
             self._chat.publish(
@@ -392,8 +384,8 @@ class Gateway:
                 connection.profile.username,
                 content,
                 message,
-                unknown=unknown,
-                full=full,
+                unknown=refused(ErrorCode.CHAT_UNAVAILABLE, "not known to be stored: send it again with the same id"),
+                full=refused(ErrorCode.CHAT_STORAGE_FULL, "the storage of chat is full: the message is not stored"),
                 known=known,
             )
         except ChatTooLong as error:
