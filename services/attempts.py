@@ -1,6 +1,7 @@
-"""How long to wait before the next attempt to connect. Times are monotonic seconds."""
+"""Which server to connect to next, and how long to wait before. Times are monotonic seconds."""
 
 import random
+from collections.abc import Sequence
 
 _FIRST_WAIT_SECONDS = 0.1
 _STEADY_SECONDS = 5.0
@@ -12,6 +13,21 @@ class Attempts:
         self._longest = longest_wait_seconds
         self._failed = 0
         self._connected_at: float | None = None
+        self._tried: list[str] = []
+        """Servers, the one that was tried last at the end."""
+
+    def tried(self, server: str) -> None:
+        if server in self._tried:
+            self._tried.remove(server)
+        self._tried.append(server)
+
+    def next_server(self, servers: Sequence[str]) -> str:
+        """The one that was tried longest ago: one that does not answer costs one attempt, and not several in a row."""
+        self._tried = [server for server in self._tried if server in servers]
+        untried = [server for server in servers if server not in self._tried]
+        chosen = random.choice(untried) if untried else self._tried[0]  # noqa: S311 - to spread clients
+        self.tried(chosen)
+        return chosen
 
     def connected(self, now: float) -> None:
         self._connected_at = now

@@ -8,7 +8,6 @@ server is noticed within three pings, nothing is kept for later while disconnect
 
 import asyncio
 import json
-import random
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -133,6 +132,8 @@ class Bus:
         )
         self._why = ""
         self._attempts.connected(asyncio.get_running_loop().time())
+        if self._client.connected_url is not None:
+            self._attempts.tried(self._client.connected_url.netloc)
 
     @property
     def connected(self) -> bool:
@@ -218,7 +219,8 @@ class Bus:
             raise BusUnavailable("not connected to NATS")
 
     def _choose_server(self, servers: list[Any], _info: dict[str, Any]) -> tuple[Any, float]:
-        return random.choice(servers), self._next_wait()  # noqa: S311 - jitter
+        by_name = {server.uri.netloc: server for server in servers}
+        return by_name[self._attempts.next_server(list(by_name))], self._next_wait()
 
     def _next_wait(self) -> float:
         return self._attempts.wait_seconds(asyncio.get_running_loop().time())

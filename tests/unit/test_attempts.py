@@ -26,3 +26,19 @@ def test_a_connection_that_ended_at_once_was_a_failed_attempt():
         return last
 
     assert max(waits_after_short_connections() for _ in range(20)) > 1.0
+
+
+def test_a_server_that_was_lost_or_does_not_answer_is_tried_again_only_after_all_others():
+    attempts = Attempts(2.0)
+    attempts.tried("a")
+    first = [attempts.next_server(["a", "b", "c"]) for _ in range(3)]
+    assert first[2] == "a"
+    assert [attempts.next_server(["a", "b", "c"]) for _ in range(3)] == first
+
+
+def test_servers_that_are_no_longer_there_are_not_chosen_and_new_ones_come_first():
+    attempts = Attempts(2.0)
+    attempts.tried("a")
+    attempts.tried("b")
+    assert attempts.next_server(["b", "c"]) == "c"
+    assert attempts.next_server(["b", "c"]) == "b"
