@@ -17,7 +17,7 @@ from services import logs
 from services.bus import Bus, BusError, Message, StorageFull, headers_bytes, parse_acknowledgement
 from services.tasks import Tasks
 from shared import subjects
-from shared.chat import CHAT_AROUND_BYTES, CHAT_CHAR_MAX_BYTES, encode_stored
+from shared.chat import CHAT_AROUND_BYTES, CHAT_CHAR_MAX_BYTES, encode_stored, encode_tombstone
 from shared.headers import INGRESS, MESSAGE_ID
 from shared.ids import MessageId, RoomId, UserId
 
@@ -49,6 +49,11 @@ class _Pending:
     unknown: Unknown
     full: Full
     known: Known
+
+
+def deletion_of(message: MessageId, sequence: int) -> Stored:
+    """For the author of a message that is not stored any more, and who does not know."""
+    return Stored.of(sequence, encode_tombstone(message, sequence), "")
 
 
 class ChatPublisher:
@@ -148,16 +153,18 @@ class ChatPublisher:
             self._acknowledged(pending.room, stored.sequence, lambda: pending.unknown(pending.message))
 
     async def _answer_repeated(self, sequence: int, pending: _Pending) -> None:
-        """The stream does not announce a message twice, so its author is told what is stored."""
+        """The stream does not announce a message twice, so its author is told what is stored.
+
+        One that is not stored any more was deleted or purged: told to send it again its author would do so until the
+        stream has forgotten it, and store it anew.
+        """
         try:
             stored = await self._stream.message(sequence)
         except BusError as error:
             log.warning("a repeated chat could not be read back", error=str(error))
-            stored = None
-        if stored is None:
             pending.unknown(pending.message)
         else:
-            pending.known(stored)
+            pending.known(stored or deletion_of(pending.message, sequence))
 
     def _give_up(self, token: str) -> None:
         pending = self._pending.pop(token, None)

@@ -26,6 +26,8 @@ _OWN_TYPING_SECONDS = 10.0
 _REMOTE_TYPING_SECONDS = 15.0
 """Longer, so that the gateway of who types speaks first."""
 _IS_TYPING = b"true}}"
+_REPEATED_AFTER_BEATS = 2
+"""Beats are seconds. By then the servers of NATS know of a new subscription."""
 
 Publish = Callable[[str, bytes], None]
 Due = dict[UserId, tuple[bytes, int]]
@@ -69,6 +71,10 @@ class Motion:
         self._knows_members = False
         self._moved: set[UserId] = set()
         """Own members whose cursor presence has to be told."""
+        self._repeat_in = 0
+        """Beats until the other gateways are told all cursors of own members again; 0 for not."""
+        self._ask_in = 0
+        """Beats until they are asked for those of theirs; 0 for not."""
         self._answers = 0
         """Batches of other gateways since the last delivery."""
         self.turn_at = self.deliver_at = NEVER
@@ -162,7 +168,36 @@ class Motion:
     # --- other gateways -----------------------------------------------------------------------------------
 
     def brief_neighbours(self) -> None:
-        """A gateway has begun to host the room: it is told how it stands with the members here."""
+        """A gateway has begun to host the room: it is told how it stands with the members here.
+
+        And again a little later, since our server may not know yet that it listens.
+        """
+        self._repeat_in = _REPEATED_AFTER_BEATS
+        self._send_all()
+
+    def beat(self) -> None:
+        """To be called every second."""
+        self._expire_typing()
+        if self._repeat_in:
+            self._repeat_in -= 1
+            if not self._repeat_in:
+                self._send_all()
+        if self._ask_in:
+            self._ask_in -= 1
+            if not self._ask_in and self._neighbours:
+                self._tell_neighbours(_CURSOR, 0, [])
+
+    def doubt(self) -> None:
+        """Notices may have been lost, in both directions: nothing is kept for who cannot be reached.
+
+        Soon we tell the others our cursors, and ask them for theirs with an empty batch.
+        """
+        self.recall_cursors()
+        self._repeat_in = self._ask_in = _REPEATED_AFTER_BEATS
+
+    def _send_all(self) -> None:
+        if not self._neighbours:
+            return
         cursors = list(self._newest_cursors(self._fanout.users))
         typing = [(user, encode_typing(user, is_typing=True)) for user in self._fanout.users if user in self._typing]
         for kind, notices in ((_CURSOR, cursors), (_TYPING, typing)):
@@ -179,10 +214,14 @@ class Motion:
         except MalformedBatch as error:
             log.error("a batch of notices is not ours", kind=kind, error=str(error))
             return
+        if not notices:
+            self._repeat_in = self._repeat_in or 1
         for user, ready in notices:
             if self._knows_members and user not in self._members:
                 self._metrics.dropped.labels(lane="ephemeral", reason="not_in_roster").inc()
             elif kind is _CURSOR:
+                if not ingress_us and self._is_known(user, ready):
+                    continue  # repeated, and was not missed
                 self._new_cursors[user] = (text_frame(ready), ingress_us)
             else:
                 self._note_typing(user, is_typing=ready.endswith(_IS_TYPING), expires_seconds=_REMOTE_TYPING_SECONDS)
@@ -194,6 +233,10 @@ class Motion:
         self._wheel.join(self)
         if self._new_cursors:
             self._deliver_when_answered()
+
+    def _is_known(self, user: UserId, ready: bytes) -> bool:
+        known = self._new_cursors.get(user) or self._cursors.get(user)
+        return known is not None and payload_of(known[0]) == ready
 
     # --- what is known ------------------------------------------------------------------------------------
 
@@ -227,7 +270,7 @@ class Motion:
         ]
         return cursors + typing
 
-    def expire_typing(self) -> None:
+    def _expire_typing(self) -> None:
         """Whoever has not said for a while that they are still typing has stopped."""
         now = time.monotonic()
         for user in [user for user, expires in self._typing.items() if expires <= now]:

@@ -175,6 +175,7 @@ class Room:
     def doubt(self) -> None:
         """Changes may have been missed. The roster stays until a new one is loaded."""
         self._hearing.doubt()
+        self.motion.doubt()
         self.roster_under_way = None
 
     @contextmanager

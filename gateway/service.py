@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from gateway.app import build_app
 from gateway.audit import Audit
 from gateway.backfill import Backfill
-from gateway.chat import ChatPublisher, ChatTooLong
+from gateway.chat import ChatPublisher, ChatTooLong, deletion_of
 from gateway.chat_stream import ChatStream
 from gateway.connection import Connection
 from gateway.crowd import Crowd
@@ -324,7 +324,7 @@ class Gateway:
             await asyncio.sleep(_DIGEST_SECONDS)
             self._rooms.publish_cursor_digests()
             for room in self._rooms:
-                room.motion.expire_typing()
+                room.motion.beat()
                 if room.unsettled:
                     self._resync.suspect(room.id)
 
@@ -370,9 +370,10 @@ class Gateway:
             here = connection.room
             if here is None or here.id != room or not here.history.passed(stored.sequence):
                 return
-            if stored in here.history.without_deleted([stored, *here.history.behind(stored.sequence)]):
-                here.fanout.flush()  # what came before it is not to come behind it
-                connection.send_ready(stored.ready)
+            if stored not in here.history.without_deleted([stored, *here.history.behind(stored.sequence)]):
+                stored = deletion_of(message, stored.sequence)
+            here.fanout.flush()  # what came before it is not to come behind it
+            connection.send_ready(stored.ready)
 
         def refused(code: ErrorCode, why: str) -> Callable[[MessageId], None]:
             return lambda message: connection.send_error(code, why, about=message)

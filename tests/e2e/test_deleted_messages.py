@@ -181,3 +181,21 @@ async def test_a_backend_that_repeats_what_was_deleted_is_told_to_stop(moderated
     assert (await ask(gateway, "POST", messages, body)).status == 200
     assert (await ask(gateway, "DELETE", path(room, said.body))).status == 204
     assert (await ask(gateway, "POST", messages, body)).refusal == (404, "not_found")
+
+
+async def test_an_author_who_repeats_what_was_deleted_is_told_that_it_is_deleted(moderated: EmbeddedStack, room: str):
+    async with clients(*moderated.gateways) as (ann, bob):
+        await ann.join(room)
+        await bob.join(room)
+        message = str(uuid4())
+        await ann.chat("bad", id=message)
+        bad = await ann.expect("Chat")
+        assert (await ask(moderated.gateways[0], "DELETE", path(room, bad))).status == 204
+        assert (await ann.expect("ChatDeleted"))["id"] == message
+        # Its answer was lost with a connection, say: the author is somebody who has not been told.
+        await ann.chat("bad", id=message)
+        again = await ann.expect("ChatDeleted")
+        await bob.settle()
+
+    assert again == deletion(bad, bad["seq"])
+    assert len(bob.told("Chat")) == 1

@@ -164,6 +164,24 @@ async def test_cursors_are_asked_for_again_after_presence_was_restarted_and_go_w
     assert positions == {ann.user: 0.0, bob.user: None, late.user: None}
 
 
+async def test_cursors_that_moved_while_nats_was_away_are_told_when_it_is_back(system: System, room: str):
+    first, second = system.gateways
+    async with clients(first.url, second.url) as (ann, bob):
+        await ann.join(room)
+        await bob.join(room)
+        await ann.expect("UserJoined")
+        system.nats.signal(signal.SIGKILL)
+        system.nats.wait()
+        for x, client in enumerate((ann, bob)):
+            await client.send("CursorMove", {"x": x, "y": 2.5})
+            await client.settle()
+        system.nats.start()
+        system.nats.wait_ready()
+        seen = [await ann.expect("CursorUpdate"), await bob.expect("CursorUpdate")]
+
+    assert [(cursor["user_id"], cursor["x"]) for cursor in seen] == [(bob.user, 1.0), (ann.user, 0.0)]
+
+
 def is_told(client: Client, users: set[str]) -> bool:
     return told(client) == users
 
