@@ -3,18 +3,26 @@
 import asyncio
 import random
 import time
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
-from websockets.exceptions import InvalidHandshake, InvalidMessage, WebSocketException
+from websockets.exceptions import InvalidHandshake, InvalidMessage, InvalidStatus, WebSocketException
 
+from tests.faults.backend_requests import Answer, ask
+from tests.faults.members import Membership, Place, avatar_of
+from tests.faults.refusals import Refusal
+from tests.faults.stored import Posted
 from tests.faults.system import System
 from tests.support.chat import Asked, ends_join
 from tests.support.client import Client
 from tests.support.tokens import token_of
 
 _RETRY_SECONDS = (0.1, 1.0)
+_STOPPING = 1012
+_DELETED, _REFUSED, _NOT_FOUND = 204, 400, 404
 _SETTLE_SECONDS = 30.0
 _SAY_AGAIN_SECONDS = 1.0
 _RESENT_FOR_SECONDS = 90.0
@@ -31,12 +39,37 @@ class Session:
     closed: float | None = None
     clean: bool = False
     """The client ended it, or left its room before."""
+    by_client: bool = False
     asked: list[Asked] = field(default_factory=list)
     repeated: set[str] = field(default_factory=set)
     """Ids of chat that was sent here and had been sent before."""
     room: str | None = None
     epoch: str = ""
     """As told."""
+    name: str = ""
+    """As its token has it."""
+    memberships: list[Membership] = field(default_factory=list)
+    """In the order in which they were asked for."""
+    said: dict[str, float] = field(default_factory=dict)
+    """When each message was sent for the first time, by its id."""
+    joining: deque[tuple[Membership, float]] = field(default_factory=deque)
+    """What each join that is not answered yet is for, and when it was sent."""
+    answered: list[float] = field(default_factory=list)
+    """When each join was sent that was answered by `JoinedRoom`."""
+
+    @property
+    def closed_by_gateway(self) -> tuple[float, int] | None:
+        """When, and with which code."""
+        client = self.client
+        if self.by_client or client.close_code is None or client.closed_at is None:
+            return None
+        return client.closed_at, client.close_code
+
+    def end_membership(self, at: float, *, clean: bool) -> None:
+        """Where it was, it is no more."""
+        last = self.memberships[-1] if self.memberships else None
+        if last is not None and last.ended is None:
+            last.ended, last.clean = at, clean
 
 
 @dataclass
@@ -61,6 +94,8 @@ class Departure:
     gateway: int
     dropped: bool
     """By the client itself."""
+    asked_to_wait: bool = False
+    """The gateway stopped, and keeps the place until its clients have had time to come back."""
 
 
 @dataclass
@@ -78,8 +113,9 @@ class Actor:
     away: bool = False
     sessions: list[Session] = field(default_factory=list)
     departures: list[Departure] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    """Handshakes that a gateway answered with a refusal."""
     operations: int = 0
-    refused: int = 0
     said: int = 0
     acknowledged: int = 0
     repeated: int = 0
@@ -149,11 +185,11 @@ class Actor:
     async def _act(self) -> None:
         assert self.session is not None
         self.operations += 1
-        steady = {"chat": 5, "move": 10, "type": 1}
+        steady = {"chat": 5, "move": 10, "type": 1, "post": 1, "delete": 1}
         busy = {"join": 12, "leave": 4, "chat": 8, "move": 8, "type": 1, "close": 2, "drop": 2}
         acts = steady if self.steady else busy
         act = self.dice.choices(list(acts), list(acts.values()))[0]
-        if act in {"chat", "move", "type", "leave"} and self.wanted is None:
+        if act not in {"join", "close", "drop"} and self.wanted is None:
             return
         match act:
             case "join":
@@ -161,13 +197,18 @@ class Actor:
             case "leave":
                 self.wanted = None
                 self._unanswered.clear()
+                self.session.end_membership(time.monotonic(), clean=True)
                 await self._send("LeaveRoom")
             case "chat":
                 await self._say()
             case "move":
-                await self._send("CursorMove", {"x": self.dice.random(), "y": self.dice.random()})
+                await self._move()
             case "type":
                 await self._send("Typing", {"is_typing": self.dice.random() < 0.5})
+            case "post":
+                await self._post()
+            case "delete":
+                await self._delete()
             case "close" | "drop":
                 await self._close(self.session, clean=act == "close")
 
@@ -184,7 +225,22 @@ class Actor:
             since, epoch, known = self._known[room]
             asked, payload = Asked(room, since, epoch, known), {"since": since, "epoch": epoch}
         self.session.asked.append(asked)
+        self._note_join(self.session, room)
         await self._send("JoinRoom", {"room_id": room, **payload})
+
+    def _note_join(self, session: Session, room: str) -> None:
+        last = session.memberships[-1] if session.memberships else None
+        if last is None or last.ended is not None or last.room != room:
+            session.end_membership(time.monotonic(), clean=True)
+            last = Membership(self.user, room, session.gateway, asked=time.monotonic())
+            session.memberships.append(last)
+        session.joining.append((last, time.monotonic()))
+
+    async def _move(self) -> None:
+        assert self.session is not None
+        x, y = self.dice.random(), self.dice.random()
+        self.session.memberships[-1].moved = Place(x, y)
+        await self._send("CursorMove", {"x": x, "y": y})
 
     async def _say(self) -> None:
         assert self.wanted is not None
@@ -192,7 +248,45 @@ class Actor:
         message = str(UUID(int=self.dice.getrandbits(128)))
         content = f"{self.wanted} says {self.user} {self.said}"
         self._unanswered[message] = Unanswered(self.wanted, content, time.monotonic())
+        assert self.session is not None
+        self.session.said[message] = time.monotonic()
         await self._send("Chat", {"content": content, "id": message})
+
+    async def _post(self) -> None:
+        """A backend says something in this user's name."""
+        session, room = self.session, self.wanted
+        assert session is not None
+        assert room is not None
+        self.said += 1
+        message = str(UUID(int=self.dice.getrandbits(128)))
+        post = {"user_id": self.user, "username": session.name, "content": f"{room} says {self.user}", "id": message}
+        session.said[message] = time.monotonic()
+        answer = await self._ask(session.gateway, "POST", f"/rooms/{room}/messages", post)
+        if answer is not None and answer.status in {200, 201}:
+            self.acknowledged += 1
+            self.system.posted[message] = Posted(room, message, time.monotonic())
+
+    async def _delete(self) -> None:
+        """A backend deletes the last message that this client has seen of somebody else."""
+        session = self.session
+        assert session is not None
+        seen = next((message["payload"] for message in reversed(session.client.log) if message["type"] == "Chat"), None)
+        if seen is None or session.room != self.wanted or seen["content"].split(" ", 1)[0] != session.room:
+            return
+        message = seen["id"]
+        self.system.deleted.add(message)
+        path = f"/rooms/{session.room}/messages/{seen['seq']}?id={message}"
+        answer = await self._ask(session.gateway, "DELETE", path)
+        if answer is not None and answer.status == _DELETED:
+            self.system.erased[message] = Posted(session.room or "", message, time.monotonic())
+
+    async def _ask(self, gateway: int, method: str, path: str, body: dict[str, Any] | None = None) -> Answer | None:
+        answer = await ask(self.system.gateways[gateway].url, method, path, body)
+        if answer is not None and answer.status >= _REFUSED and answer.status != _NOT_FOUND:
+            detail = f"{method} was answered with {answer.status} {answer.body.get('code')}"
+            what = f"http {answer.status}"
+            self.refusals.append(Refusal(self.user, gateway, time.monotonic(), what, detail=detail))
+        return answer
 
     async def _say_again(self) -> None:
         """What was not answered, once it is where that was said and has read what it missed."""
@@ -231,6 +325,9 @@ class Actor:
             match message["type"]:
                 case "JoinedRoom":
                     self._joins -= 1
+                    joined, asked = session.joining.popleft()
+                    joined.entered = joined.entered or at
+                    session.answered.append(asked)
                     session.room, session.epoch = payload["room_id"], payload["epoch"]
                     self.recovered += payload.get("recovered") is True
                     self.not_recovered += payload.get("recovered") is False
@@ -244,9 +341,16 @@ class Actor:
                     self._know(session, payload["seq"], at)
                     if self._unanswered.pop(payload["id"], None) is not None:
                         self.acknowledged += 1
+                case "ChatDeleted":
+                    self._know(session, payload["seq"], at)
+                    # It may have been deleted before it came back.
+                    self._unanswered.pop(payload["id"], None)
                 case "Error" if ends_join(message):
                     self._joins -= 1
-                    self.refused += 1
+                    joined, _ = session.joining.popleft()
+                    if joined.entered is None and joined.ended is None:
+                        # It may have been written all the same: then its place is kept like a lost one.
+                        joined.ended = at
                     refused = True
                 case "Error" if payload.get("id") in self._unanswered:
                     self._unanswered[payload["id"]].sent = False
@@ -269,15 +373,21 @@ class Actor:
 
     async def _connect(self) -> None:
         gateway = self.dice.randrange(len(self.system.gateways))
-        token = token_of(self.user)
+        name = f"{self.user[:8]} {self.dice.randrange(1000)}"
+        token = token_of(self.user, name=name, avatar_url=avatar_of(name))
         try:
             client = await asyncio.wait_for(Client.connect(self.system.gateways[gateway].url, token=token), 4)
+        except InvalidStatus as refused:
+            what = f"status {refused.response.status_code}"
+            self.refusals.append(Refusal(self.user, gateway, time.monotonic(), what))
+            await asyncio.sleep(self.dice.uniform(*_RETRY_SECONDS))
+            return
         except (OSError, TimeoutError, InvalidHandshake, InvalidMessage, WebSocketException):
             await asyncio.sleep(self.dice.uniform(*_RETRY_SECONDS))
             return
         if self.sessions:
             self._take_in(self.sessions[-1])
-        self.sessions.append(Session(client, gateway, time.monotonic()))
+        self.sessions.append(Session(client, gateway, time.monotonic(), name=name))
         self._joins = self._read_to = self._history = 0
         for unanswered in self._unanswered.values():
             unanswered.sent = False
@@ -289,13 +399,18 @@ class Actor:
     def _lost(self, session: Session) -> None:
         self._take_in(session)
         session.closed = time.monotonic()
+        session.end_membership(session.client.closed_at or session.closed, clean=False)
         if self.mortal and self.wanted is not None:
-            self.departures.append(Departure(self.user, self.wanted, session.closed, session.gateway, dropped=False))
+            asked_to_wait = session.client.close_code == _STOPPING
+            self.departures.append(
+                Departure(self.user, self.wanted, session.closed, session.gateway, False, asked_to_wait)
+            )
             self.wanted, self.away = None, True
             self._unanswered.clear()
 
     async def _close(self, session: Session, *, clean: bool) -> None:
-        session.clean = clean
+        session.clean, session.by_client = clean, True
+        session.end_membership(time.monotonic(), clean=clean)
         if clean:
             self.wanted = None
             self._unanswered.clear()

@@ -1,7 +1,8 @@
 """What must hold in the recorded histories of clients. Pure: it looks at what was recorded, and judges."""
 
 import math
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -178,31 +179,89 @@ def at_rest(told: dict[str, Roster], truth: dict[str, Roster], rooms: dict[str, 
 # --- chat --------------------------------------------------------------------------------------------------
 
 
-def chat_violations(
-    records: Iterable[Record], stored: Stored, epoch: str, losses: Iterable[float], settling_seconds: float
-) -> list[str]:
-    """Everyone saw every message once and in one order, and nobody was told without need that something is gone.
+@dataclass(frozen=True)
+class Purge:
+    """Chat of a room that was purged or trimmed: everything up to a position. `at`: when that was done."""
 
-    `epoch`: what `stored` is of. `losses`: when NATS lost its storage; positions from before it, or within
-    `settling_seconds` after it, are void.
+    room: str
+    up_to: int
+    at: float
+    all_of_it: bool
+
+
+@dataclass(frozen=True)
+class Erasures:
+    """What is not stored any more. `losses`: when NATS lost its storage, or the newest part of it.
+
+    Positions from before a loss, or within `settling_seconds` after it, are void. `deleted`: ids of messages.
     """
-    records = list(records)
+
+    losses: tuple[float, ...] = ()
+    settling_seconds: float = 30.0
+    purges: tuple[Purge, ...] = ()
+    deleted: frozenset[str] = frozenset()
+
+    def of(self, known: Mapping[Position, Mapping[int, Collection[str]]]) -> dict[Position, set[int]]:
+        """The positions of what may be missing, for each place."""
+        found: dict[Position, set[int]] = defaultdict(set)
+        for place, lines in known.items():
+            up_to = max((purge.up_to for purge in self.purges if purge.room == place[0]), default=0)
+            gone = {seq for seq, ids in lines.items() if seq <= up_to or not self.deleted.isdisjoint(ids)}
+            if gone:
+                found[place] = gone
+        return found
+
+    def reset(self, room: str, at: float) -> bool:
+        """Whether members of the room may be told at this moment that chat is gone."""
+        times = [*self.losses, *(purge.at for purge in self.purges_of(room))]
+        return any(time <= at <= time + self.settling_seconds for time in times)
+
+    def refused(self, asked: Asked, epoch: str, at: float) -> bool:
+        """Whether a resume may be answered in this epoch with not being recovered."""
+        if asked.epoch == epoch:
+            return any((asked.since or 0) < purge.up_to for purge in self.purges_of(asked.room))
+        return any(asked.known < loss + self.settling_seconds and at >= loss for loss in self.losses)
+
+    def purges_of(self, room: str) -> list[Purge]:
+        return [purge for purge in self.purges if purge.room == room]
+
+
+def known_chat(
+    records: Iterable[Record], stored: Stored, epoch: str
+) -> tuple[list[View], dict[Position, dict[int, set[str]]]]:
+    """What clients saw, and every message that is stored or was seen. `epoch`: what `stored` is of."""
     found = [view for record in records for view in _views(record)]
     known = existing(found)
     for room, lines in stored.items():
         for sequence, message in lines.items():
             known[room, epoch][sequence].add(message)
-    violations = order_violations(found) + identity_violations(known) + hole_violations(found, known)
-    violations += deletion_violations(found) + _not_stored(found, stored, epoch)
+    return found, known
+
+
+def chat_violations(records: Iterable[Record], stored: Stored, epoch: str, erasures: Erasures) -> list[str]:
+    """Everyone saw every message once and in one order, and nobody was told without need that something is gone.
+
+    `epoch`: what `stored` is of.
+    """
+    records = list(records)
+    found, known = known_chat(records, stored, epoch)
+    erased = erasures.of(known)
+    first = min((sequence for lines in stored.values() for sequence in lines), default=0)
+    violations = order_violations(found) + identity_violations(known) + hole_violations(found, known, erased)
+    violations += deletion_violations(found) + _not_stored(found, stored, epoch, erased)
     for record in records:
-        violations += _wrong_answers(record, list(losses), settling_seconds)
+        violations += _wrong_answers(record, erasures, first)
     return violations
 
 
-def _not_stored(found: Iterable[View], stored: Stored, epoch: str) -> list[str]:
+def _not_stored(
+    found: Iterable[View], stored: Stored, epoch: str, erased: Mapping[Position, Collection[int]]
+) -> list[str]:
     """What anyone has seen is in the stream, unless it was deleted."""
     found = list(found)
     gone = deleted(found)
+    for place, sequences in erased.items():
+        gone[place].update(sequences)
     seen: set[tuple[Position, int]] = {(view.at, sequence) for view in found for sequence, _ in view.lines}
     return [
         f"{sequence} in {room} was seen and is not stored"
@@ -211,29 +270,32 @@ def _not_stored(found: Iterable[View], stored: Stored, epoch: str) -> list[str]:
     ]
 
 
-def _wrong_answers(record: Record, losses: list[float], settling_seconds: float) -> list[str]:
+def _wrong_answers(record: Record, erasures: Erasures, first: int) -> list[str]:
+    """`first`: the first position that is stored. What a gateway cannot prove of older ones it does not claim."""
     violations = []
     for view in _views(record):
         told = record.times[view.begins]
         # So long after a loss the streams are made anew, and with each of them positions are void.
-        if view.is_reset and not any(loss <= told <= loss + settling_seconds for loss in losses):
+        if view.is_reset and not erasures.reset(view.room, told):
             violations.append(f"a client was told that chat is gone in {view.room}, and none was")
         same = view.asked.epoch == view.epoch
         if view.recovered and not same:
             violations.append(f"a position of epoch {view.asked.epoch} was recovered in {view.epoch}")
-        excused = any(view.asked.known < loss + settling_seconds and told >= loss for loss in losses)
-        if view.recovered is False and (same or not excused):
+        too_old = same and (view.asked.since or 0) + 1 < first
+        if view.recovered is False and not too_old and not erasures.refused(view.asked, view.epoch, told):
             violations.append(f"behind {view.asked.since} in {view.room} nothing was gone, and it was not recovered")
     return violations
 
 
-def untold_losses(records: Iterable[Record], losses: Iterable[float]) -> list[str]:
-    """Whoever is in a room at rest has a position from after the last loss: the others are void."""
+def untold_losses(records: Iterable[Record], losses: Iterable[float], purges: Iterable[Purge] = ()) -> list[str]:
+    """Whoever is in a room at rest has a position from after the last loss, or purge of it: the others are void."""
     last = max(losses, default=-math.inf)
+    purges = list(purges)
     violations = []
     for record in records:
         for view in _views(record)[-1:]:
-            if view.room == record.room and record.times[view.begins] < last:
+            gone = max([last, *(purge.at for purge in purges if purge.room == view.room and purge.all_of_it)])
+            if view.room == record.room and record.times[view.begins] < gone:
                 violations += [f"{record.user} was not told that the chat of {view.room} was lost"]
     return violations
 

@@ -10,22 +10,28 @@ from itertools import combinations
 import nats
 
 from shared import subjects
-from tests.faults.system import GATEWAYS, GIVEN_UP_SECONDS, NODES, REPLICAS, System
-from tests.support.processes import NatsServer, Process
+from tests.faults import stores
+from tests.faults.refusals import GATEWAY, NATS, PRESENCE
+from tests.faults.system import GATEWAYS, GIVEN_UP_SECONDS, NODES, REPLICAS, SHARD_GROUPS, System
+from tests.support.processes import NatsServer, Process, ServiceProcess
+from tests.support.proxy import Link
 
 SHORT_SECONDS = (2.0, GIVEN_UP_SECONDS - 3.0)
 LONG_SECONDS = (GIVEN_UP_SECONDS + 2.0, GIVEN_UP_SECONDS + 5.0)
+_BRIEF = (0.5, 2.0)
+_STEP_SECONDS = 3600
 Mend = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True)
 class Fault:
-    """`gateways`: those that are cut off, frozen or dead through it; the others must not notice."""
+    """`takes`: what does not work meanwhile. `gateways`: those that are cut off, frozen or dead; the rest is well."""
 
     name: str
     target: int
     delay_seconds: float
     seconds: float
+    takes: frozenset[str] = frozenset()
     gateways: frozenset[int] = frozenset()
     ends_gateway: bool = False
 
@@ -36,7 +42,7 @@ class Fault:
 async def inject(fault: Fault, system: System) -> None:
     """The fault, from its beginning to its end."""
     await asyncio.sleep(fault.delay_seconds)
-    mend = await _FAULTS[fault.name](system, fault.target)
+    mend = await _KINDS[fault.name].strike(system, fault.target)
     try:
         await asyncio.sleep(fault.seconds)
     finally:
@@ -46,14 +52,11 @@ async def inject(fault: Fault, system: System) -> None:
 # --- processes ---------------------------------------------------------------------------------------------
 
 
-async def _kill(process: Process) -> Mend:
-    if process.running:
-        process.signal(signal.SIGKILL)
-        await asyncio.to_thread(process.wait)
+async def _kill(system: System, process: Process) -> Mend:
+    await system.end(process)
 
     async def mend() -> None:
-        if not process.running:
-            process.start()
+        system.begin(process)
 
     return mend
 
@@ -70,7 +73,7 @@ async def _freeze(process: Process) -> Mend:
 
 
 async def _kill_gateway(system: System, target: int) -> Mend:
-    return await _kill(system.gateways[target])
+    return await _kill(system, system.gateways[target])
 
 
 async def _freeze_gateway(system: System, target: int) -> Mend:
@@ -78,7 +81,7 @@ async def _freeze_gateway(system: System, target: int) -> Mend:
 
 
 async def _kill_replica(system: System, target: int) -> Mend:
-    return await _kill(system.presence[target])
+    return await _kill(system, system.presence[target])
 
 
 async def _freeze_replica(system: System, target: int) -> Mend:
@@ -86,11 +89,65 @@ async def _freeze_replica(system: System, target: int) -> Mend:
 
 
 async def _kill_all_presence(system: System, _target: int) -> Mend:
-    mends = [await _kill(replica) for replica in system.presence]
+    return await _kill_all(system, system.presence)
+
+
+async def _kill_shard_group(system: System, target: int) -> Mend:
+    return await _kill_all(system, system.replicas_of(target))
+
+
+async def _kill_all(system: System, processes: list[ServiceProcess]) -> Mend:
+    mends = [await _kill(system, process) for process in processes]
 
     async def mend() -> None:
         for one in mends:
             await one()
+
+    return mend
+
+
+async def _earlier_gateway(system: System, target: int) -> Mend:
+    return await _downgrade(system, system.gateways[target])
+
+
+async def _earlier_presence(system: System, target: int) -> Mend:
+    return await _downgrade(system, system.presence[target])
+
+
+async def _earlier_provisioner(system: System, _target: int) -> Mend:
+    return await _downgrade(system, system.provisioner)
+
+
+async def _downgrade(system: System, process: ServiceProcess) -> Mend:
+    """As in a rolling upgrade: the version before runs beside the others, and is replaced."""
+    present = process.environment
+    await asyncio.to_thread(process.stop)
+    process.environment = {**present, **system.earlier.environment}
+    process.start()
+    await asyncio.to_thread(process.wait_ready)
+
+    async def mend() -> None:
+        await asyncio.to_thread(process.stop)
+        process.environment = present
+        process.start()
+
+    return mend
+
+
+async def _move_clock_of_gateway(system: System, target: int) -> Mend:
+    return _move_clock(system, f"gateway-{target}")
+
+
+async def _move_clock_of_replica(system: System, target: int) -> Mend:
+    return _move_clock(system, f"presence-{target}")
+
+
+def _move_clock(system: System, name: str) -> Mend:
+    """An hour forward, and in the end back again."""
+    system.clocks.move(name, _STEP_SECONDS)
+
+    async def mend() -> None:
+        system.clocks.move(name, 0)
 
     return mend
 
@@ -106,7 +163,7 @@ async def _leader(system: System, stream: str = subjects.PRESENCE_STREAM) -> Nat
 
 
 async def _kill_node_of_gateway(system: System, target: int) -> Mend:
-    return await _kill(system.node_of(target))
+    return await _kill(system, system.node_of(target))
 
 
 async def _freeze_node_of_gateway(system: System, target: int) -> Mend:
@@ -114,11 +171,11 @@ async def _freeze_node_of_gateway(system: System, target: int) -> Mend:
 
 
 async def _kill_node_of_replica(system: System, target: int) -> Mend:
-    return await _kill(await asyncio.to_thread(system.node_of_presence, target))
+    return await _kill(system, await asyncio.to_thread(system.node_of_presence, target))
 
 
 async def _kill_chat_leader(system: System, _target: int) -> Mend:
-    return await _kill(await _leader(system, subjects.CHAT_STREAM))
+    return await _kill(system, await _leader(system, subjects.CHAT_STREAM))
 
 
 async def _freeze_chat_leader(system: System, _target: int) -> Mend:
@@ -126,7 +183,7 @@ async def _freeze_chat_leader(system: System, _target: int) -> Mend:
 
 
 async def _kill_leader(system: System, _target: int) -> Mend:
-    return await _kill(await _leader(system))
+    return await _kill(system, await _leader(system))
 
 
 async def _freeze_leader(system: System, _target: int) -> Mend:
@@ -134,13 +191,14 @@ async def _freeze_leader(system: System, _target: int) -> Mend:
 
 
 async def _stop_all_nats(system: System, *, lose_storage: bool) -> Mend:
-    mends = [await _kill(node) for node in system.nodes]
+    for node in system.nodes:
+        await system.hold(node)
     if lose_storage:
         system.lose_storage()
 
     async def mend() -> None:
-        for one in mends:
-            await one()
+        for node in system.nodes:
+            system.release(node)
 
     return mend
 
@@ -153,15 +211,56 @@ async def _restart_nats_empty(system: System, _target: int) -> Mend:
     return await _stop_all_nats(system, lose_storage=True)
 
 
+async def _reload(system: System, _target: int) -> Mend:
+    """Somebody changes the passwords' file and the users' rights, and lets all servers read it."""
+    for node in system.nodes:
+        accounts = node.log.parent / "accounts.conf"
+        text = accounts.read_text()
+        # Another right for everybody: NATS sets its users up anew.
+        changed = text.replace('"room.*.*.cursor"', '"room.*.*.cursor", "reloaded.*"', 1)
+        accounts.write_text(changed if changed != text else text)
+        if node.running:
+            node.signal(signal.SIGHUP)
+
+    async def mend() -> None:
+        for node in system.nodes:
+            accounts = node.log.parent / "accounts.conf"
+            accounts.write_text(accounts.read_text().replace(', "reloaded.*"', ""))
+            if node.running:
+                node.signal(signal.SIGHUP)
+
+    return mend
+
+
 # --- the network -------------------------------------------------------------------------------------------
 
 
 async def _cut_gateway(system: System, target: int) -> Mend:
-    for link in system.ways[target]:
-        link.cut()
+    return _cut(system.ways[target])
+
+
+async def _deafen_gateway(system: System, target: int) -> Mend:
+    return _cut(system.ways[target], there=False)
+
+
+async def _mute_gateway(system: System, target: int) -> Mend:
+    return _cut(system.ways[target], back=False)
+
+
+async def _cut_replica(system: System, target: int) -> Mend:
+    return _cut(system.presence_ways[target])
+
+
+async def _cut_all_presence(system: System, _target: int) -> Mend:
+    return _cut([link for links in system.presence_ways for link in links])
+
+
+def _cut(links: list[Link], *, there: bool = True, back: bool = True) -> Mend:
+    for link in links:
+        link.cut(there=there, back=back)
 
     async def mend() -> None:
-        for link in system.ways[target]:
+        for link in links:
             link.heal()
 
     return mend
@@ -191,49 +290,95 @@ async def _nothing() -> None:
     """There is nothing to mend."""
 
 
-_FAULTS: dict[str, Callable[[System, int], Awaitable[Mend]]] = {
-    "kill a gateway": _kill_gateway,
-    "freeze a gateway": _freeze_gateway,
-    "freeze a gateway for long": _freeze_gateway,
-    "kill a presence replica": _kill_replica,
-    "freeze a presence replica": _freeze_replica,
-    "kill all of presence": _kill_all_presence,
-    "kill the NATS node of a gateway": _kill_node_of_gateway,
-    "freeze the NATS node of a gateway": _freeze_node_of_gateway,
-    "kill the NATS node of a presence replica": _kill_node_of_replica,
-    "kill the leader of the chat stream": _kill_chat_leader,
-    "freeze the leader of the chat stream": _freeze_chat_leader,
-    "kill the leader of the presence stream": _kill_leader,
-    "freeze the leader of the presence stream": _freeze_leader,
-    "cut a gateway off": _cut_gateway,
-    "cut a gateway off for long": _cut_gateway,
-    "cut the routes of two nodes": _cut_routes,
-    "reset the routes of two nodes": _reset_routes,
-    "restart NATS": _restart_nats,
-    "restart NATS without its storage": _restart_nats_empty,
+def _no_disks(system: System) -> str:
+    return system.disks.why_not
+
+
+def _no_clocks(system: System) -> str:
+    return system.clocks.why_not
+
+
+def _no_history(system: System) -> str:
+    return system.earlier.why_not
+
+
+def why_not(name: str, system: System) -> str:
+    """Why this fault cannot be played here; empty where it can."""
+    return _KINDS[name].why_not(system)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of fault: what it does, what it takes, how many targets there are, and how long it lasts.
+
+    `why_not`: why it cannot be played here; empty where it can.
+    """
+
+    strike: Callable[[System, int], Awaitable[Mend]]
+    takes: str = ""
+    """Empty: clients must be refused nothing."""
+    targets: int = 1
+    seconds: tuple[float, float] = SHORT_SECONDS
+    ends_gateway: bool = False
+    why_not: Callable[[System], str] = lambda _system: ""
+
+    @property
+    def on_gateway(self) -> bool:
+        return self.takes == GATEWAY
+
+
+_KINDS: dict[str, Kind] = {
+    "kill a gateway": Kind(_kill_gateway, GATEWAY, GATEWAYS, ends_gateway=True),
+    "freeze a gateway": Kind(_freeze_gateway, GATEWAY, GATEWAYS),
+    "freeze a gateway for long": Kind(_freeze_gateway, GATEWAY, GATEWAYS, LONG_SECONDS),
+    "kill a presence replica": Kind(_kill_replica, targets=REPLICAS),
+    "freeze a presence replica": Kind(_freeze_replica, targets=REPLICAS),
+    "kill all of presence": Kind(_kill_all_presence, PRESENCE, seconds=(10.0, 10.0)),
+    "kill the NATS node of a gateway": Kind(_kill_node_of_gateway, NATS, GATEWAYS),
+    "freeze the NATS node of a gateway": Kind(_freeze_node_of_gateway, NATS, GATEWAYS),
+    "kill the NATS node of a presence replica": Kind(_kill_node_of_replica, NATS, REPLICAS),
+    "kill the leader of the chat stream": Kind(_kill_chat_leader, NATS),
+    "freeze the leader of the chat stream": Kind(_freeze_chat_leader, NATS),
+    "kill the leader of the presence stream": Kind(_kill_leader, NATS),
+    "freeze the leader of the presence stream": Kind(_freeze_leader, NATS),
+    "cut a gateway off": Kind(_cut_gateway, GATEWAY, GATEWAYS),
+    "cut a gateway off for long": Kind(_cut_gateway, GATEWAY, GATEWAYS, LONG_SECONDS),
+    "cut the routes of two nodes": Kind(_cut_routes, NATS, NODES),
+    "reset the routes of two nodes": Kind(_reset_routes, NATS, NODES, (0.0, 0.0)),
+    "restart NATS": Kind(_restart_nats, NATS, seconds=(1.0, 3.0)),
+    "restart NATS without its storage": Kind(_restart_nats_empty, NATS, seconds=(1.0, 3.0)),
+    "restore an older store of one NATS server": Kind(stores.restore_one, NATS, NODES),
+    "restore older stores of all NATS servers": Kind(stores.restore_all, NATS),
+    "tear the newest writes of one NATS server": Kind(stores.tear_one, NATS, NODES),
+    "fill the disk of one NATS server": Kind(stores.fill_one, NATS, NODES, why_not=_no_disks),
+    "fill the disks of all NATS servers": Kind(stores.fill_all, NATS, why_not=_no_disks),
+    "purge the chat of a room": Kind(stores.purge_room, seconds=_BRIEF),
+    "trim the chat of a room": Kind(stores.trim_room, seconds=_BRIEF),
+    "reload the configuration of NATS": Kind(_reload, NATS),
+    "kill a shard group": Kind(_kill_shard_group, PRESENCE, len(SHARD_GROUPS)),
+    "cut a presence replica off": Kind(_cut_replica, targets=REPLICAS),
+    "cut all of presence off": Kind(_cut_all_presence, PRESENCE),
+    "let a gateway hear nothing": Kind(_deafen_gateway, GATEWAY, GATEWAYS),
+    "let nobody hear a gateway": Kind(_mute_gateway, GATEWAY, GATEWAYS),
+    "move the clock of a gateway": Kind(_move_clock_of_gateway, targets=GATEWAYS, why_not=_no_clocks),
+    "move the clock of a presence replica": Kind(_move_clock_of_replica, targets=REPLICAS, why_not=_no_clocks),
+    "run an earlier gateway": Kind(_earlier_gateway, GATEWAY, GATEWAYS, ends_gateway=True, why_not=_no_history),
+    "run an earlier presence replica": Kind(_earlier_presence, targets=REPLICAS, why_not=_no_history),
+    "run an earlier provisioner": Kind(_earlier_provisioner, why_not=_no_history),
 }
-NAMES = tuple(_FAULTS)
-_ON_GATEWAY = {"kill a gateway", "freeze a gateway", "freeze a gateway for long", "cut a gateway off",
-               "cut a gateway off for long"}  # fmt: skip
-_SECONDS = {
-    "kill all of presence": (10.0, 10.0),
-    "restart NATS": (1.0, 3.0),
-    "restart NATS without its storage": (1.0, 3.0),
-    "reset the routes of two nodes": (0.0, 0.0),
-}
+NAMES = tuple(_KINDS)
 
 
 def draw(name: str, dice: random.Random, *, delay_seconds: tuple[float, float] = (0.0, 0.0)) -> Fault:
     """A fault of this name with a random target and length."""
-    targets = {"presence replica": REPLICAS, "routes": NODES}
-    count = next((number for word, number in targets.items() if word in name), GATEWAYS)
-    target = dice.randrange(count)
-    usual = LONG_SECONDS if name.endswith("for long") else SHORT_SECONDS
+    kind = _KINDS[name]
+    target = dice.randrange(kind.targets)
     return Fault(
         name=name,
         target=target,
         delay_seconds=dice.uniform(*delay_seconds),
-        seconds=dice.uniform(*_SECONDS.get(name, usual)),
-        gateways=frozenset({target} if name in _ON_GATEWAY else ()),
-        ends_gateway=name == "kill a gateway",
+        seconds=dice.uniform(*kind.seconds),
+        takes=frozenset({kind.takes} - {""}),
+        gateways=frozenset({target} if kind.on_gateway else ()),
+        ends_gateway=kind.ends_gateway,
     )

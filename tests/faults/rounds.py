@@ -1,6 +1,7 @@
 """One round: everyone works, faults happen and are mended, everyone rests, and the histories are judged."""
 
 import asyncio
+import math
 import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from shared.presence import Outcome, RosterReply, RosterRequest
 from shared.subjects import presence_roster, shard_of
 from tests.faults.actors import Actor
 from tests.faults.checker import (
+    Erasures,
     Ghost,
     Record,
     Roster,
@@ -21,18 +23,51 @@ from tests.faults.checker import (
     chat_violations,
     false_leaves,
     ghosts,
+    known_chat,
     spelled,
     untold_losses,
 )
+from tests.faults.copies import Copy, NotRead, copy_of
+from tests.faults.members import (
+    LAG_SECONDS,
+    Key,
+    Looks,
+    Membership,
+    Place,
+    Troubles,
+    Visit,
+    avatar_of,
+    cursors_differ,
+    incomplete_rosters,
+    looks_differ,
+    movements,
+    shown,
+    told,
+    visits,
+)
 from tests.faults.nemesis import Fault, inject
-from tests.faults.system import GIVEN_UP_SECONDS, GONE_SECONDS, System
-from tests.support.chat import Position, Stored, views
-from tests.support.presence import stored_chat
+from tests.faults.refusals import GATEWAY, NATS, PRESENCE, Damage, refusals_in, wrong_refusals
+from tests.faults.stored import (
+    Newcomer,
+    by_place,
+    contents_differ,
+    lost_posts,
+    newcomers,
+    positions,
+    positions_beyond,
+    replicas_differ,
+    shown_after_deletion,
+)
+from tests.faults.system import GIVEN_UP_SECONDS, GONE_SECONDS, GRACE_SECONDS, System
+from tests.support.chat import Position, deleted, views
 from tests.support.roster import stays
 
 REST_SECONDS = 30.0
 """Everyone knows the truth this long after the last fault was mended and NATS is well."""
 _RECOVERY_SECONDS = 2.0
+_TOLERATED = 2
+_GRACE_MARGIN_SECONDS = 0.3
+"""Whoever is back this much before the grace period is over has certainly come back in time."""
 _WORK_SECONDS = 1.5
 _SETTLING_SECONDS = 30.0
 """After NATS has lost its storage the epoch may change more than once, as both streams are made anew."""
@@ -55,10 +90,19 @@ class Round:
     recovered: int = 0
     not_recovered: int = 0
     chat_seen: int = 0
+    judged: Counter[str] = field(default_factory=Counter)
+    """How often there was something for a rule to judge."""
+    refusals: Counter[str] = field(default_factory=Counter)
+    """By code."""
 
 
-async def play(system: System, actors: list[Actor], faults: list[Fault]) -> Round:
-    """Raises AssertionError when the system does not become healthy or an actor finds no place."""
+async def play(
+    system: System, actors: list[Actor], faults: list[Fault], *, rest_seconds: float = REST_SECONDS
+) -> Round:
+    """`rest_seconds`: how long everyone has to come to rest.
+
+    Raises AssertionError when the system does not become healthy or an actor finds no place.
+    """
     outcome = Round(faults)
     await asyncio.gather(*(actor.settle() for actor in actors))
     began = time.monotonic()
@@ -67,6 +111,7 @@ async def play(system: System, actors: list[Actor], faults: list[Fault]) -> Roun
     working = [asyncio.create_task(actor.work(resting)) for actor in actors]
     try:
         await asyncio.sleep(_WORK_SECONDS)
+        struck = time.monotonic()
         await asyncio.gather(*(inject(fault, system) for fault in faults))
         await system.wait_healthy()
         healthy = time.monotonic()
@@ -75,14 +120,16 @@ async def play(system: System, actors: list[Actor], faults: list[Fault]) -> Roun
         resting.set()
         await asyncio.gather(*working)
     await asyncio.gather(*(actor.settle() for actor in actors))
-    outcome.violations += await _rest(system, actors)
+    outcome.violations += await _rest(system, actors, rest_seconds)
     rested = time.monotonic()
     outcome.convergence_seconds = rested - healthy
     for name, count in _counts(actors).items():
         setattr(outcome, name, count - before[name])
     _judge(outcome, actors, began, healthy, rested)
-    stored = await stored_chat_of(system)
-    _judge_chat(outcome, actors, began, stored, system.losses)
+    damage = _damage(faults, struck, healthy)
+    _judge_movements(outcome, system, actors, began, damage)
+    _judge_refusals(outcome, actors, began, damage)
+    _judge_chat(outcome, actors, began, system, await copies_of(system))
     return outcome
 
 
@@ -97,15 +144,17 @@ def _counts(actors: list[Actor]) -> dict[str, int]:
     }
 
 
-async def _rest(system: System, actors: list[Actor]) -> list[str]:
+async def _rest(system: System, actors: list[Actor], rest_seconds: float) -> list[str]:
     """What still differs from the truth when the time for it is over; nothing, usually much earlier."""
-    deadline = time.monotonic() + REST_SECONDS
+    deadline = time.monotonic() + rest_seconds
     while True:
         differences = _clients_differ(actors)
         if not differences:
             differences = await _replicas_differ(system, actors)
         if not differences:
-            differences = chat_at_rest(_ends(actors), await stored_chat_of(system), _epoch(actors))
+            differences = _shown_differently(actors)
+        if not differences:
+            differences = await _chat_differs(system, actors)
         if not differences or time.monotonic() > deadline:
             return differences
         await asyncio.sleep(0.1)
@@ -156,15 +205,75 @@ async def _replicas_differ(system: System, actors: list[Actor]) -> list[str]:
     return at_rest(told, truth, rooms)
 
 
+def _shown_differently(actors: list[Actor]) -> list[str]:
+    """Names, avatars and cursors, as the clients know them."""
+    looks, cursors = {}, {}
+    for index, actor in enumerate(actors):
+        if actor.session is not None and actor.room is not None:
+            name = f"{actor.user} (tab {index}, gateway {actor.session.gateway})"
+            its_looks, its_cursors = shown(actor.session.client.log)
+            looks[name] = actor.room, its_looks
+            cursors[name] = actor.room, actor.user, its_cursors
+    return looks_differ(looks, _true_looks(actors)) + cursors_differ(cursors, _true_cursors(actors))
+
+
+def _true_looks(actors: list[Actor]) -> dict[Key, set[Looks]]:
+    """Those of the newest connection; of somebody with two tabs, any that either has had: the last to join counts."""
+    found: dict[Key, set[Looks]] = defaultdict(set)
+    tabs: dict[str, list[Actor]] = defaultdict(list)
+    for actor in actors:
+        tabs[actor.user].append(actor)
+    for actor in actors:
+        if actor.session is not None and actor.room is not None:
+            several = [one for tab in tabs[actor.user] for one in tab.sessions]
+            sessions = several if len(tabs[actor.user]) > 1 else [actor.session]
+            found[actor.room, actor.user] |= {Looks(one.name, avatar_of(one.name)) for one in sessions}
+    return found
+
+
+def _true_cursors(actors: list[Actor]) -> dict[Key, set[Place]]:
+    """Of those who have moved since they came in; of two tabs, either may have been the last."""
+    found: dict[Key, set[Place]] = defaultdict(set)
+    unknown = set()
+    for actor in actors:
+        if actor.session is not None and actor.room is not None:
+            moved = actor.session.memberships[-1].moved
+            if moved is None:
+                unknown.add((actor.room, actor.user))
+            else:
+                found[actor.room, actor.user].add(moved)
+    return {key: places for key, places in found.items() if key not in unknown}
+
+
 # --- chat ----------------------------------------------------------------------------------------------
 
 
-async def stored_chat_of(system: System) -> Stored:
-    connection = await system.connect()
+async def _chat_differs(system: System, actors: list[Actor]) -> list[str]:
     try:
-        return await stored_chat(connection)
-    finally:
-        await connection.close()
+        copies = await copies_of(system)
+    except NotRead as error:
+        return [f"stored chat cannot be read: {error}"]
+    differences = replicas_differ({name: copy.stored for name, copy in copies.items()})
+    stored = next(iter(copies.values())).stored
+    differences += chat_at_rest(_ends(actors), stored, _epoch(actors))
+    records = [record for actor in actors for record in _records(actor, math.inf)]
+    differences += untold_losses(records, system.losses, system.purges)
+    voids = (*system.losses, *system.setbacks)
+    purged = {purge.room for purge in system.purges}
+    differences += lost_posts(system.posted.values(), stored, system.deleted, voids, purged)
+    at_rest = [views(one.log, one.asked, one.repeated)[-1] for one in records if one.room is not None]
+    return differences + shown_after_deletion(system.erased.values(), at_rest, stored, voids, purged)
+
+
+def _erasures(system: System) -> Erasures:
+    losses = (*system.losses, *system.setbacks)
+    return Erasures(losses, _SETTLING_SECONDS, tuple(system.purges), frozenset(system.deleted))
+
+
+async def copies_of(system: System) -> dict[str, Copy]:
+    """By the name of the server. Raises NotRead."""
+    copies = await asyncio.gather(*(copy_of(node) for node in system.nodes))
+    return {node.name: copy for node, copy in zip(system.nodes, copies, strict=True)}
 
 
 def _ends(actors: list[Actor]) -> dict[str, tuple[Position, int]]:
@@ -200,10 +309,94 @@ def _judge(outcome: Round, actors: list[Actor], began: float, healthy: float, re
     outcome.ghost_seconds, outcome.killed_ghost_seconds = verdict.ghost_seconds, verdict.killed_ghost_seconds
 
 
-def _judge_chat(outcome: Round, actors: list[Actor], began: float, stored: Stored, losses: list[float]) -> None:
+def _judge_movements(outcome: Round, system: System, actors: list[Actor], began: float, damage: Damage) -> None:
+    every = [one for actor in actors for session in actor.sessions for one in session.memberships]
+    mine = [one for one in every if one.ended is None or one.ended >= began]
+    faults = outcome.faults
+    late_seconds = damage.until - began if damage.takes else LAG_SECONDS
+    of = visits(mine, GRACE_SECONDS - _GRACE_MARGIN_SECONDS, late_seconds)
+    troubles = Troubles(
+        began,
+        damage.until,
+        len(faults),
+        frozenset(gateway for fault in faults for gateway in fault.gateways),
+        _excused(faults),
+        bool({NATS, PRESENCE} & damage.takes) or any("presence" in fault.name for fault in faults),
+        tuple(loss for loss in (*system.losses, *system.setbacks) if loss >= began),
+    )
+    news = [
+        one
+        for actor in actors
+        for session in actor.sessions
+        for one in told(actor.user, session.gateway, session.client.log, session.client.times, session.answered)
+        if one.at >= began
+    ]
+    found = movements(news, of, GONE_SECONDS, troubles)
+    outcome.violations += found.violations + incomplete_rosters(news, of, troubles, _SETTLING_SECONDS)
+    outcome.judged["members whose coming and going somebody was told of"] += found.judged
+    outcome.judged["lost connections that were back within the grace period"] += _kept_places(mine, of)
+
+
+def _kept_places(mine: list[Membership], of: dict[Key, list[Visit]]) -> int:
+    lost = Counter((one.user, one.room) for one in mine if one.ended is not None and not one.clean and one.entered)
+    gone = Counter(key for key, its in of.items() for visit in its if visit.until is not None and not visit.clean)
+    return sum((lost - gone).values())
+
+
+def _damage(faults: list[Fault], struck: float, healthy: float) -> Damage:
+    gateways = frozenset(gateway for fault in faults for gateway in fault.gateways)
+    takes = frozenset[str]().union(*(fault.takes for fault in faults))
+    return Damage(struck, healthy, takes | ({GATEWAY} if gateways else set()), gateways)
+
+
+def _judge_refusals(outcome: Round, actors: list[Actor], began: float, damage: Damage) -> None:
+    found = [
+        refusal
+        for actor in actors
+        for session in actor.sessions
+        if session.closed is None or session.closed >= began
+        for refusal in refusals_in(
+            actor.user, session.gateway, session.client.log, session.client.times, asked=session.asked,
+            closed=session.closed_by_gateway,
+        )
+    ]  # fmt: skip
+    found = [refusal for refusal in found if refusal.at >= began]
+    found += [refusal for actor in actors for refusal in actor.refusals if refusal.at >= began]
+    outcome.refusals.update(refusal.what for refusal in found)
+    outcome.violations += wrong_refusals(found, damage, tolerated=_TOLERATED)
+
+
+def _judge_newcomers(
+    outcome: Round, records: list[Record], began: float, known: dict[Position, set[int]], gone: dict[Position, set[int]]
+) -> None:
+    found = []
+    for record in records:
+        its = views(record.log, record.asked, record.repeated)
+        for index, view in enumerate(its):
+            complete = record.room == view.room and index == len(its) - 1
+            if record.times[view.begins] >= began:
+                found.append(Newcomer(view, complete))
+    verdict = newcomers(found, known, gone)
+    outcome.violations += verdict.violations
+    outcome.judged["histories that joiners were given"] += verdict.judged
+
+
+def _judge_chat(outcome: Round, actors: list[Actor], began: float, system: System, copies: dict[str, Copy]) -> None:
     records = [record for actor in actors for record in _records(actor, began)]
-    outcome.violations += chat_violations(records, stored, _epoch(actors), losses, _SETTLING_SECONDS)
-    outcome.violations += untold_losses(records, losses)
+    epoch = _epoch(actors)
+    copy = next(iter(copies.values()))
+    erasures = _erasures(system)
+    outcome.violations += chat_violations(records, copy.stored, epoch, erasures)
+    found, known = known_chat(records, copy.stored, epoch)
+    gone = deleted(found)
+    for place, sequences in erasures.of(known).items():
+        gone[place].update(sequences)
+    _judge_newcomers(outcome, records, began, by_place(known), gone)
+    sent = {message: at for actor in actors for session in actor.sessions for message, at in session.said.items()}
+    told_of = [one for record in records for one in positions(record.user, record.log, record.times)]
+    outcome.violations += positions_beyond(told_of, sent, known, epoch, copy.last)
+    outcome.violations += contents_differ(record.log for record in records)
+    outcome.judged["positions that clients were told"] += len(told_of)
     outcome.chat_seen = sum(
         message["type"] == "Chat" and at >= began
         for record in records
@@ -240,7 +433,7 @@ def _ghosts(faults: list[Fault], actors: list[Actor], began: float, healthy: flo
     # While NATS and presence are there, only a gateway that comes back may bring a member back for a moment: requests
     # that were on their way when it was cut off are carried out then.
     returns = {gateway for fault in faults for gateway in fault.gateways if not fault.ends_gateway}
-    well = not any(_takes_nats_or_presence(fault) for fault in faults)
+    well = not any({NATS, PRESENCE} & fault.takes for fault in faults)
     tabs = [actor.user for actor in actors]
     return [
         Ghost(
@@ -252,7 +445,7 @@ def _ghosts(faults: list[Fault], actors: list[Actor], began: float, healthy: flo
         )
         for actor in actors
         for lost in actor.departures
-        if lost.at >= began and tabs.count(actor.user) == 1
+        if lost.at >= began and tabs.count(actor.user) == 1 and not lost.asked_to_wait
     ]
 
 
@@ -263,19 +456,11 @@ def _excused(faults: list[Fault]) -> frozenset[int]:
         spans = sorted(
             (fault.delay_seconds, fault.delay_seconds + fault.seconds + _RECOVERY_SECONDS)
             for fault in faults
-            if gateway in fault.gateways or _takes_nats(fault)
+            if gateway in fault.gateways or NATS in fault.takes
         )
         if _longest(spans) > GIVEN_UP_SECONDS:
             excused.add(gateway)
     return frozenset(excused)
-
-
-def _takes_nats(fault: Fault) -> bool:
-    return any(word in fault.name for word in ("NATS", "routes", "leader"))
-
-
-def _takes_nats_or_presence(fault: Fault) -> bool:
-    return _takes_nats(fault) or fault.name == "kill all of presence"
 
 
 def _longest(spans: list[tuple[float, float]]) -> float:

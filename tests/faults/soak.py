@@ -15,7 +15,7 @@ import click
 
 from tests.faults.actors import Actor, crowd
 from tests.faults.leaks import Base, leaks
-from tests.faults.nemesis import NAMES, Fault, draw
+from tests.faults.nemesis import NAMES, Fault, draw, why_not
 from tests.faults.rounds import Round, play
 from tests.faults.system import GONE_SECONDS, System, running_system
 
@@ -33,8 +33,12 @@ def main(minutes: float, seed: int | None, only: tuple[str, ...]) -> None:
     seed = random.randrange(10**6) if seed is None else seed
     directory = Path(tempfile.mkdtemp(prefix="studyroom-soak-"))
     print(f"seed {seed}, logs in {directory}", flush=True)
-    soak = Soak(directory, random.Random(seed), only or NAMES)
     with running_system(directory) as system:
+        names = [name for name in only or NAMES if not why_not(name, system)]
+        soak = Soak(directory, random.Random(seed), tuple(names))
+        for name in NAMES:
+            if reason := why_not(name, system):
+                print(f"not played: {name}: {reason}", flush=True)
         asyncio.run(soak.run(system, seed, minutes * 60))
     soak.print_table()
     sys.exit(1 if soak.violations else 0)
@@ -106,11 +110,12 @@ class Soak:
                         "gateway": session.gateway,
                         "opened": session.opened,
                         "closed": session.closed,
+                        "memberships": list(map(asdict, session.memberships)),
                         "log": list(zip(client.times, client.log, strict=True)),
                     }
                     file.write(json.dumps(record) + "\n")
-            file.write(json.dumps([asdict(fault) | {"gateways": list(fault.gateways)} for fault in
-                                   self._rounds[-1].faults]) + "\n")  # fmt: skip
+            faults = [asdict(fault) for fault in self._rounds[-1].faults]
+            file.write(json.dumps(faults, default=sorted) + "\n")
 
     def print_table(self) -> None:
         injected = Counter(fault.name for outcome in self._rounds for fault in outcome.faults)
@@ -130,12 +135,13 @@ class Soak:
             ("ghosts of a killed gateway, median and worst", f"{_seconds(killed)} ({GONE_SECONDS} allowed)"),
             ("ghosts under all faults, median and worst", _seconds(every_ghost)),
             *self._chat_rows(),
+            *self._judged_rows(),
             ("leaks", str(self._leaks)),
             ("violations", str(self.violations)),
         ]
         print()
         for name, value in rows:
-            print(f"{name:<48}{value}")
+            print(f"{name:<68}{value}")
 
     def _chat_rows(self) -> list[tuple[str, str]]:
         rounds = self._rounds
@@ -148,6 +154,12 @@ class Soak:
             ("resumes that were not: the storage was lost", sum(outcome.not_recovered for outcome in rounds)),
         ]
         return [(name, str(count)) for name, count in rows]
+
+    def _judged_rows(self) -> list[tuple[str, str]]:
+        judged = sum((outcome.judged for outcome in self._rounds), Counter[str]())
+        refusals = sum((outcome.refusals for outcome in self._rounds), Counter[str]())
+        rows = [(f"judged: {what}", str(count)) for what, count in sorted(judged.items())]
+        return rows + [(f"refused: {what}", str(count)) for what, count in sorted(refusals.items())]
 
 
 def _seconds(values: list[float]) -> str:

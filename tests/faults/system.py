@@ -8,6 +8,7 @@ import json
 import shutil
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -21,13 +22,21 @@ from nats.aio.client import Client as Nats
 from services.stack import free_port
 from shared import subjects
 from shared.presence import LOST_SECONDS, RENEWAL_SECONDS
+from tests.faults.checker import Purge
+from tests.faults.clocks import Clocks
+from tests.faults.disks import Disks
+from tests.faults.earlier import earlier_version
+from tests.faults.stored import Posted
+from tests.support import backend
 from tests.support.accounts import options_of, user_of
-from tests.support.processes import ClusterNode, NatsServer, ServiceProcess, clustered_nats_server, service
+from tests.support.processes import ClusterNode, NatsServer, Process, ServiceProcess, clustered_nats_server, service
 from tests.support.proxy import Link, Network
-from tests.support.tokens import SECRET
 from tests.support.waiting import eventually, http_get
 
-NODES, GATEWAYS, REPLICAS = 3, 3, 2
+NODES, GATEWAYS = 3, 3
+SHARD_GROUPS = ("0-31", "32-63")
+REPLICAS_OF_GROUP = 2
+REPLICAS = len(SHARD_GROUPS) * REPLICAS_OF_GROUP
 GUARD_SECONDS = 3
 GRACE_SECONDS = 2
 GIVEN_UP_SECONDS = LOST_SECONDS - RENEWAL_SECONDS
@@ -39,8 +48,23 @@ GONE_SECONDS = LOST_SECONDS + 1 + GRACE_SECONDS
 class System:
     def __init__(self, directory: Path, network: Network, gateway_command: list[str] | None = None) -> None:
         """`gateway_command`: what to run instead of the gateway."""
+        self.directory = directory
         self.losses: list[float] = []
         """When NATS lost its storage (monotonic seconds)."""
+        self.setbacks: list[float] = []
+        """When it lost the newest part of it."""
+        self.purges: list[Purge] = []
+        self._held = Counter[Path]()
+        """How many faults keep a process from running, by its log."""
+        self.deleted: set[str] = set()
+        """Ids of messages that were deleted, or may have been."""
+        self.erased: dict[str, Posted] = {}
+        """Those of them of which that was acknowledged."""
+        self.posted: dict[str, Posted] = {}
+        """What a backend said and was told to be stored, by its id."""
+        self.disks = Disks()
+        self.clocks = Clocks(directory)
+        self.earlier = earlier_version(directory)
         cluster_ports = [free_port() for _ in range(NODES)]
         self.routes = {(one, other): network.link(cluster_ports[other]) for one, other in permutations(range(NODES), 2)}
         """By the node that dials and the one that is dialled."""
@@ -62,28 +86,65 @@ class System:
             "STUDYROOM_PRESENCE_GRACE_SECONDS": str(GRACE_SECONDS),
             "STUDYROOM_PRESENCE_GUARD_SECONDS": str(GUARD_SECONDS),
             "STUDYROOM_STORAGE_REPLICAS": str(NODES),
-            "STUDYROOM_GATEWAY_JWT_SECRET": SECRET,
+            **backend.SETTINGS,
         }
         self.provisioner = service("provisioner", directory, everywhere, **settings, **user_of("provisioner"))
+
+        def links() -> list[Link]:
+            return [network.link(int(node.url.rsplit(":", 1)[1])) for node in self.nodes]
+
+        self.presence_ways: list[list[Link]] = [links() for _ in range(REPLICAS)]
+        """For each replica its links to the nodes."""
         self.presence = [
-            service("presence", directory, everywhere, **settings, **user_of("presence")) for _ in range(REPLICAS)
+            service(
+                "presence",
+                directory,
+                _through(ways),
+                **settings,
+                **user_of("presence"),
+                **self.clocks.environment(f"presence-{number}"),
+                STUDYROOM_PRESENCE_SHARDS=SHARD_GROUPS[number // REPLICAS_OF_GROUP],
+            )
+            for number, ways in enumerate(self.presence_ways)
         ]
-        self.ways: list[list[Link]] = [
-            [network.link(int(node.url.rsplit(":", 1)[1])) for node in self.nodes] for _ in range(GATEWAYS)
-        ]
+        self.ways: list[list[Link]] = [links() for _ in range(GATEWAYS)]
         """For each gateway its links to the nodes."""
         self.gateways = [
             service(
                 "gateway",
                 directory,
-                ",".join(f"nats://127.0.0.1:{link.port}" for link in ways),
+                _through(ways),
                 **settings,
                 **user_of("gateway"),
+                **self.clocks.environment(f"gateway-{number}"),
             )
-            for ways in self.ways
+            for number, ways in enumerate(self.ways)
         ]
         for gateway in self.gateways:
             gateway.command = gateway_command or gateway.command
+
+    # --- processes that faults end and begin ---
+
+    async def end(self, process: Process) -> None:
+        """Kill it, if it runs."""
+        if process.running:
+            process.signal(signal.SIGKILL)
+            await asyncio.to_thread(process.wait)
+
+    def begin(self, process: Process) -> None:
+        """Start it, unless it runs or somebody holds it."""
+        if not process.running and not self._held[process.log]:
+            process.start()
+
+    async def hold(self, process: Process) -> None:
+        """Kill it, and see to it that nobody starts it: its disk is about to change."""
+        self._held[process.log] += 1
+        await self.end(process)
+
+    def release(self, process: Process) -> None:
+        """Whoever holds it last lets it start."""
+        self._held[process.log] -= 1
+        self.begin(process)
 
     @property
     def services(self) -> list[ServiceProcess]:
@@ -91,6 +152,7 @@ class System:
 
     def start(self) -> None:
         for node in self.nodes:
+            self.disks.mount(self.store_of(node))
             node.start()
         for node in self.nodes:
             node.wait_ready()
@@ -102,6 +164,13 @@ class System:
     def stop(self) -> None:
         for process in reversed([*self.nodes, *self.services]):
             process.stop()
+
+    def store_of(self, node: NatsServer) -> Path:
+        return node.log.parent / "store"
+
+    def replicas_of(self, group: int) -> list[ServiceProcess]:
+        """Those that serve a group of shards."""
+        return self.presence[group * REPLICAS_OF_GROUP : (group + 1) * REPLICAS_OF_GROUP]
 
     def node_of(self, gateway: int) -> NatsServer:
         """The node that a gateway is connected to; any, when it is connected to none."""
@@ -164,7 +233,16 @@ class System:
         """Of nodes that are not running."""
         self.losses.append(time.monotonic())
         for node in self.nodes:
-            shutil.rmtree(node.log.parent / "store", ignore_errors=True)
+            self.clear_store(node)
+
+    def clear_store(self, node: NatsServer) -> None:
+        """Of a node that is not running. What it may be mounted on stays."""
+        for part in self.store_of(node).iterdir():
+            shutil.rmtree(part) if part.is_dir() else part.unlink()
+
+
+def _through(links: list[Link]) -> str:
+    return ",".join(f"nats://127.0.0.1:{link.port}" for link in links)
 
 
 def _serves_presence(node: NatsServer) -> bool:
@@ -200,3 +278,4 @@ def running_system(directory: Path, gateway_command: list[str] | None = None) ->
                 process.signal(signal.SIGCONT)
         system.stop()
         network.close()
+        system.disks.close()

@@ -2,8 +2,11 @@
 
 import asyncio
 import random
+import re
 import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import pytest
 
 from tests.faults.actors import Crowd, crowd
 from tests.faults.checker import (
+    Erasures,
     Ghost,
     Record,
     Tenure,
@@ -22,14 +26,16 @@ from tests.faults.checker import (
     spelled,
     untold_losses,
 )
-from tests.faults.nemesis import draw
+from tests.faults.nemesis import Fault, draw
 from tests.faults.rounds import play
-from tests.faults.system import running_system
+from tests.faults.system import GATEWAYS, REPLICAS, System, running_system
 from tests.support.chat import Asked
+from tests.support.processes import ServiceProcess
 
 ADA, BEN, STRANGER, ROOM, ELSEWHERE = "ada", "ben", "stranger", "room", "elsewhere"
 GROUPS = {ADA: 0, BEN: 0, ROOM: 0, STRANGER: 1, ELSEWHERE: 1}
 WITHOUT_GAP_CHECK = Path(__file__).parent / "without_gap_check.py"
+BROKEN = Path(__file__).parent / "broken.py"
 WITHOUT_ANNOUNCEMENT = Path(__file__).parent / "without_announcement.py"
 
 
@@ -147,7 +153,7 @@ def heard(*log: dict[str, Any], asked: Asked | None = None, again: str = "") -> 
 def judged(
     *log: dict[str, Any], asked: Asked | None = None, again: str = "", losses: tuple[float, ...] = ()
 ) -> list[str]:
-    return chat_violations([heard(*log, asked=asked, again=again)], STORED, "e", losses, 30.0)
+    return chat_violations([heard(*log, asked=asked, again=again)], STORED, "e", Erasures(losses))
 
 
 def since(sequence: int, epoch: str = "e") -> Asked:
@@ -234,28 +240,98 @@ def test_a_client_that_is_behind_at_rest_is_a_violation():
     assert chat_at_rest({"a client": ((ROOM, "before"), 9)}, STORED, "e")
 
 
-@pytest.mark.timeout(180)
-async def test_a_gateway_that_does_not_look_for_missing_chat_is_caught(tmp_path: Path):
-    with running_system(tmp_path, [sys.executable, str(WITHOUT_GAP_CHECK), "gateway"]) as system:
+# --- whole systems that are broken -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    with running_system(tmp_path_factory.mktemp("broken")) as running:
+        yield running
+
+
+SEEDS = count(1)
+
+
+async def restart(processes: Iterable[ServiceProcess], *commands: list[str]) -> None:
+    for process in processes:
+        await asyncio.to_thread(process.stop)
+    for process, command in zip(processes, commands, strict=True):
+        process.command = command
+        process.start()
+    for process in processes:
+        await asyncio.to_thread(process.wait_ready)
+
+
+async def play_with_gateways(system: System, commands: list[list[str]], size: Crowd, faults: list[Fault]) -> list[str]:
+    """What the checker says of one round with these gateways, and replicas of presence, if any are given."""
+    processes = [*system.gateways, *system.presence][: len(commands)]
+    usual = [process.command for process in processes]
+    await restart(processes, *commands)
+    try:
         await system.wait_healthy()
-        actors = crowd(system, 1, Crowd(steady=8, mortal=0, busy=4, second_tabs=0, rooms=2))
-        violations: list[str] = []
-        for seed in range(5):
-            # Nobody need say anything in a room just while a gateway of its members hears nothing.
-            violations = (await play(system, actors, [draw("cut a gateway off", random.Random(seed))])).violations
-            if violations:
-                break
-        await asyncio.gather(*(actor.end() for actor in actors))
+        actors = crowd(system, next(SEEDS), size)
+        try:
+            return (await play(system, actors, faults, rest_seconds=6.0)).violations
+        finally:
+            await asyncio.gather(*(actor.end() for actor in actors))
+    finally:
+        await restart(processes, *usual)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.timeout(180)
+async def test_a_gateway_that_does_not_look_for_missing_chat_is_caught(system: System):
+    size = Crowd(steady=8, mortal=0, busy=4, second_tabs=0, rooms=2)
+    violations: list[str] = []
+    for seed in range(5):
+        # Nobody need say anything in a room just while a gateway of its members hears nothing.
+        fault = draw("cut a gateway off", random.Random(seed))
+        violations = await play_with_gateways(
+            system, [[sys.executable, str(WITHOUT_GAP_CHECK), "gateway"]] * GATEWAYS, size, [fault]
+        )
+        if any("are missing between" in violation for violation in violations):
+            break
     print(f"{len(violations)} violations, the first: {violations[0] if violations else None}")
     assert violations
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.timeout(180)
-async def test_a_gateway_that_does_not_announce_its_members_is_caught(tmp_path: Path):
-    with running_system(tmp_path, [sys.executable, str(WITHOUT_ANNOUNCEMENT), "gateway"]) as system:
-        await system.wait_healthy()
-        actors = crowd(system, 1, Crowd(steady=6, mortal=0, busy=6, second_tabs=0, rooms=2))
-        outcome = await play(system, actors, [draw("restart NATS without its storage", random.Random(1))])
-        await asyncio.gather(*(actor.end() for actor in actors))
-    print(f"{len(outcome.violations)} violations, the first: {outcome.violations[0] if outcome.violations else None}")
-    assert outcome.violations
+async def test_a_gateway_that_does_not_announce_its_members_is_caught(system: System):
+    size = Crowd(steady=6, mortal=0, busy=6, second_tabs=0, rooms=2)
+    fault = draw("restart NATS without its storage", random.Random(1))
+    violations = await play_with_gateways(
+        system, [[sys.executable, str(WITHOUT_ANNOUNCEMENT), "gateway"]] * GATEWAYS, size, [fault]
+    )
+    print(f"{len(violations)} violations, the first: {violations[0] if violations else None}")
+    assert violations
+
+
+CAUGHT = {
+    "short_history": "are stored before",
+    "positions_ahead": "was told position",
+    "leaves_twice": "times that",
+    "old_names": "is shown",
+    "lost_cursors": "sees the cursor of",
+    "refused_joins": "was refused, presence_unavailable",
+    "no_grace": "who went 0 times|got a roster without",
+}
+"""What the rules say that catch a defect."""
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(
+    "defects",
+    [("short_history", "leaves_twice", "old_names"), ("positions_ahead", "lost_cursors", "refused_joins", "no_grace")],
+)
+async def test_services_that_break_one_promise_each_are_caught_by_the_rules_of_those(
+    system: System, defects: tuple[str, ...]
+):
+    size = Crowd(steady=8, mortal=0, busy=16, second_tabs=0, rooms=2, groups=1)
+    commands = [[sys.executable, str(BROKEN), defect, "gateway"] for defect in defects[:GATEWAYS]]
+    commands += [[sys.executable, str(BROKEN), defect, "presence"] for defect in defects[GATEWAYS:]] * REPLICAS
+    violations = await play_with_gateways(system, commands, size, [])
+    assert [
+        defect for defect in defects if not any(re.search(CAUGHT[defect], violation) for violation in violations)
+    ] == []

@@ -1,7 +1,7 @@
 """What one client was told of the chat of its rooms, and the rules that must hold for it."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,10 @@ class View:
     """It began without being asked for: what came before may have a hole."""
     begins: int = 0
     """Where in the log."""
+    history: int = 0
+    """How many messages of the past were announced."""
+    last_seq: int | None = None
+    """The position behind them, as told."""
     lines: list[tuple[int, str]] = field(default_factory=list)
     """`seq` and `id`, in the order of arrival."""
     deleted: list[int] = field(default_factory=list)
@@ -74,11 +78,13 @@ def views(log: Iterable[dict[str, Any]], asked: Iterable[Asked], repeated: Itera
             request, history = next(requests), payload["history"]
             start = request.since if payload.get("recovered") else payload["last_seq"]
             recovered = payload.get("recovered")
-            found.append(View(request, payload["room_id"], payload["epoch"], start, recovered, begins=index))
+            place = payload["room_id"], payload["epoch"]
+            found.append(View(request, *place, start, recovered, begins=index, history=history,
+                              last_seq=payload["last_seq"]))  # fmt: skip
         elif message["type"] == "ChatReset":
             history = 0
             room, epoch, start = payload["room_id"], payload["epoch"], payload["last_seq"]
-            found.append(View(Asked(room), room, epoch, start, None, is_reset=True, begins=index))
+            found.append(View(Asked(room), room, epoch, start, None, is_reset=True, begins=index, last_seq=start))
         elif message["type"] == "Chat":
             view, line = found[-1], (payload["seq"], payload["id"])
             if history > 0 and not view.lines and not view.recovered:
@@ -150,11 +156,20 @@ def identity_violations(known: dict[Position, dict[int, set[str]]]) -> list[str]
     return violations
 
 
-def hole_violations(found: Iterable[View], known: dict[Position, dict[int, set[str]]]) -> list[str]:
-    """Between the start and the end of a view nothing is missing that anyone has seen and was not deleted."""
+def hole_violations(
+    found: Iterable[View],
+    known: dict[Position, dict[int, set[str]]],
+    erased: Mapping[Position, Collection[int]] | None = None,
+) -> list[str]:
+    """Between the start and the end of a view nothing is missing that anyone has seen and was not deleted.
+
+    `erased`: what may be missing besides.
+    """
     violations = []
     found = list(found)
     gone = deleted(found)
+    for place, sequences in (erased or {}).items():
+        gone[place].update(sequences)
     for view in found:
         if view.start is None and not view.lines:
             continue

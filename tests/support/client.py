@@ -26,6 +26,8 @@ class Client:
         """When each message of `log` came (monotonic seconds)."""
         self.close_code: int | None = None
         self.close_reason = ""
+        self.closed_at: float | None = None
+        """Monotonic seconds."""
         self._arrived = asyncio.Event()
         self._read_to = 0
         self._reader = asyncio.create_task(self._read())
@@ -128,6 +130,7 @@ class Client:
                 self._arrived.set()
         self.close_code = self.socket.close_code or 1006
         self.close_reason = self.socket.close_reason or ""
+        self.closed_at = time.monotonic()
         self._arrived.set()
 
 

@@ -92,13 +92,17 @@ def delay_proxies(targets: dict[int, Delay]) -> Iterator[dict[int, int]]:
 
 
 class Link:
-    """A proxy to one port that can be cut: then nothing passes and nobody notices, as when packets vanish."""
+    """A proxy to one port that can be cut: then nothing passes and nobody notices, as when packets vanish.
+
+    It can be cut in one direction alone, there (to the port) or back.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, target_port: int) -> None:
         self._loop = loop
         self._target_port = target_port
-        self._passable = asyncio.Event()
-        self._passable.set()
+        self._there, self._back = asyncio.Event(), asyncio.Event()
+        self._there.set()
+        self._back.set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -117,12 +121,14 @@ class Link:
     def in_use(self) -> bool:
         return bool(self._writers)
 
-    def cut(self) -> None:
-        self._loop.call_soon_threadsafe(self._passable.clear)
+    def cut(self, *, there: bool = True, back: bool = True) -> None:
+        for way in [self._there] * there + [self._back] * back:
+            self._loop.call_soon_threadsafe(way.clear)
 
     def heal(self) -> None:
         """What was held back passes now."""
-        self._loop.call_soon_threadsafe(self._passable.set)
+        for way in (self._there, self._back):
+            self._loop.call_soon_threadsafe(way.set)
 
     def reset(self) -> None:
         """Every connection ends with a reset, once; what was under way is lost."""
@@ -134,7 +140,7 @@ class Link:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
-        await self._passable.wait()
+        await self._there.wait()
         try:
             there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
         except OSError:
@@ -142,18 +148,18 @@ class Link:
             writer.transport.abort()
             return
         self._writers.add(there_writer)
-        for source, sink in ((reader, there_writer), (there_reader, writer)):
-            task = asyncio.create_task(self._pump(source, sink))
+        for source, sink, passable in ((reader, there_writer, self._there), (there_reader, writer, self._back)):
+            task = asyncio.create_task(self._pump(source, sink, passable))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, passable: asyncio.Event) -> None:
         with suppress(OSError):
             while data := await source.read(_CHUNK_BYTES):
-                await self._passable.wait()
+                await passable.wait()
                 sink.write(data)
                 await sink.drain()
-        await self._passable.wait()
+        await passable.wait()
         self._writers.discard(sink)
         sink.close()
 

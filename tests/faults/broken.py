@@ -1,0 +1,120 @@
+"""Services with one defect each, to show that the checker can fail: `python broken.py <defect> gateway`.
+
+Each breaks one promise, and the rule of that promise has to catch it.
+"""
+
+import random
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import gateway.room
+from gateway.connection import Connection
+from gateway.history import History, Stored
+from gateway.membership import Membership
+from gateway.motion import Motion
+from gateway.notices import encode_joined_room
+from gateway.outbox import Kind
+from gateway.presence_client import PresenceRefused
+from gateway.room import Room
+from gateway.roster import Change, Notice, Roster
+from presence.operations import Operations
+from services.cli import main
+from shared.ids import RoomId, UserId
+from shared.messages import JoinedRoomPayload
+from shared.presence import LeaveReply, LeaveRequest, Profile
+
+_AHEAD = 1000
+
+
+def _replace(owner: object, name: str, function: Callable[..., Any]) -> None:
+    setattr(owner, name, function)
+
+
+def short_history() -> None:
+    """A newcomer gets one message, whatever is stored."""
+    newest = History.newest
+
+    def one(history: History, count: int, *, not_before: str = "") -> list[Stored]:
+        return newest(history, count, not_before=not_before)[-1:]
+
+    _replace(History, "newest", one)
+
+
+def positions_ahead() -> None:
+    """Positions are told that the stream has not reached."""
+
+    def ahead(payload: JoinedRoomPayload, users: bytes) -> bytes:
+        return encode_joined_room(payload.model_copy(update={"last_seq": (payload.last_seq or 0) + _AHEAD}), users)
+
+    _replace(gateway.room, "encode_joined_room", ahead)
+
+
+def leaves_twice() -> None:
+    """Who leaves is announced again, and leaves again."""
+    announce = Room._announce
+
+    def again(room: Room, notice: Notice) -> None:
+        announce(room, notice)
+        if notice.change is Change.LEFT:
+            announce(room, Notice(Change.JOINED, notice.user, notice.profile))
+            announce(room, notice)
+
+    _replace(Room, "_announce", again)
+
+
+def old_names() -> None:
+    """Nobody is told of another name."""
+    put = Roster.put
+
+    def quietly(roster: Roster, user: UserId, profile: Profile, revision: int) -> Notice | None:
+        notice = put(roster, user, profile, revision)
+        return notice if notice is None or notice.change is not Change.UPDATED else None
+
+    _replace(Roster, "put", quietly)
+
+
+def lost_cursors() -> None:
+    """Other gateways are not told of cursors."""
+    send = Motion._send
+
+    def without_cursors(motion: Motion, kind: Kind, due: dict[UserId, tuple[bytes, int]]) -> None:
+        if kind is not Kind.CURSOR:
+            send(motion, kind, due)
+
+    _replace(Motion, "_send", without_cursors)
+    _replace(Motion, "_send_all", lambda _motion: None)
+
+
+def refused_joins() -> None:
+    """One join in five is refused, though nothing is broken."""
+    check = Membership._check_welcome
+
+    def moody(membership: Membership, connection: Connection, room: RoomId) -> None:
+        if random.random() < 0.2:
+            raise PresenceRefused("not today")
+        check(membership, connection, room)
+
+    _replace(Membership, "_check_welcome", moody)
+
+
+def no_grace() -> None:
+    """Presence lets go at once who has lost the connection."""
+    leave = Operations.leave
+
+    async def at_once(operations: Operations, request: LeaveRequest) -> LeaveReply:
+        return await leave(operations, request.model_copy(update={"lost": False}))
+
+    _replace(Operations, "leave", at_once)
+
+
+DEFECTS: dict[str, Callable[[], None]] = {
+    defect.__name__: defect
+    for defect in (
+        short_history, positions_ahead, leaves_twice, old_names, lost_cursors, refused_joins, no_grace,
+    )
+}  # fmt: skip
+
+if __name__ == "__main__":
+    DEFECTS[sys.argv.pop(1)]()
+    main()

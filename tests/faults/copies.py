@@ -1,0 +1,75 @@
+"""The stored chat as each NATS server has it: no server is asked for what another one knows."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import nats
+import nats.errors
+from nats.aio.client import Client as Nats
+
+from shared import subjects
+from shared.chat import deleted_by
+from tests.support.accounts import options_of
+from tests.support.chat import Stored
+from tests.support.processes import NatsServer
+
+_BATCH = 1000
+_DEADLINE_SECONDS = 3.0
+
+
+class NotRead(Exception):
+    """A server does not answer, or not now."""
+
+
+@dataclass(frozen=True)
+class Copy:
+    stored: Stored
+    """Without tombstones and what they deleted."""
+    last: int
+    """The newest position."""
+
+
+async def copy_of(node: NatsServer) -> Copy:
+    """Raises NotRead. A server answers direct reads of its clients from its own copy, when that is up to date."""
+    try:
+        connection = await nats.connect(node.url, connect_timeout=2, allow_reconnect=False, **options_of("operator"))
+    except (OSError, nats.errors.Error, TimeoutError) as error:
+        raise NotRead(f"{node.name}: {error!r}") from error
+    try:
+        return await _read(connection)
+    except (nats.errors.Error, TimeoutError) as error:
+        raise NotRead(f"{node.name}: {error!r}") from error
+    finally:
+        await connection.close()
+
+
+async def _read(connection: Nats) -> Copy:
+    """Raises NotRead or an error of NATS."""
+    inbox = connection.new_inbox()
+    answers = await connection.subscribe(inbox)
+    stored: Stored = {}
+    last, behind = 0, 0
+    while True:
+        question: dict[str, Any] = {"seq": behind + 1, "batch": _BATCH, "next_by_subj": subjects.CHAT_SUBJECTS}
+        await connection.publish(
+            f"$JS.API.DIRECT.GET.{subjects.CHAT_STREAM}", json.dumps(question).encode(), reply=inbox
+        )
+        count = 0
+        while True:
+            message = await answers.next_msg(timeout=_DEADLINE_SECONDS)
+            headers = message.headers or {}
+            if "Nats-Sequence" not in headers:
+                break
+            count += 1
+            behind = int(headers["Nats-Sequence"])
+            if not deleted_by(message.data):
+                line = json.loads(message.data + b"}}")
+                room = headers["Nats-Subject"].rsplit(".", 1)[1]
+                stored.setdefault(room, {})[behind] = line["payload"]["id"]
+        status = headers.get("Status", "503")
+        if status not in {"204", "404"}:
+            raise NotRead(f"direct reads are answered with {dict(headers)}")
+        last = max(last, int(headers.get("Nats-Last-Sequence", 0)), behind)
+        if not count or headers.get("Nats-Num-Pending") == "0":
+            return Copy(stored, last)

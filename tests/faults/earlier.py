@@ -1,0 +1,53 @@
+"""An earlier version of the project, to be run beside the present one: what a rolling upgrade makes of it."""
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+COMMIT = "6dabea65e2b5be687ba83c77fab48b0aa80e7055"
+"""The one to upgrade from."""
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """`why_not`: why it cannot be run; empty where it can."""
+
+    directory: Path
+    why_not: str = ""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """With it the same Python runs the earlier code: its packages, not those of the working directory."""
+        return {"PYTHONPATH": str(self.directory), "PYTHONSAFEPATH": "1"}
+
+
+def earlier_version(directory: Path) -> Earlier:
+    """Its files, in a directory that is made. It needs the history of the repository, and the same dependencies."""
+    place = directory / "earlier"
+    place.mkdir(parents=True)
+    archive = _git("archive", COMMIT)
+    if isinstance(archive, str):
+        return Earlier(place, f"commit {COMMIT[:7]} is not in this repository: {archive}")
+    subprocess.run(["tar", "-x", "-C", str(place)], input=archive, check=True)
+    if others := _locked(place) - _locked(ROOT):
+        return Earlier(place, f"commit {COMMIT[:7]} needs other dependencies than are installed: {sorted(others)}")
+    return Earlier(place)
+
+
+def _locked(project: Path) -> set[str]:
+    """The dependencies with their versions."""
+    lines = (project / "requirements" / "runtime.txt").read_text().splitlines()
+    return {line.split()[0] for line in lines if "==" in line and not line.startswith((" ", "#"))}
+
+
+def _git(*arguments: str) -> bytes | str:
+    """What it writes, or why it does not."""
+    try:
+        # Nothing of a hook or a caller's environment may lead it elsewhere.
+        clean = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, check=False, env=clean)
+    except OSError as error:
+        return str(error)
+    return done.stdout if done.returncode == 0 else done.stderr.decode(errors="replace").strip()
