@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from gateway.chat_stream import ChatStream, Trimmed
+from gateway.chat_stream import ChatStream, Known, Trimmed
 from gateway.history import Stored
 from gateway.metrics import GatewayMetrics
 from gateway.room import Room
@@ -66,6 +66,8 @@ class Backfill:
         self._replaced: set[Room] = set()
         """Rooms that had members when the stream was replaced: all that is in the new one is new to them."""
         self._doubtful = asyncio.Event()
+        self._suspected = False
+        """The stream may have lost messages."""
 
     # --- one room -----------------------------------------------------------------------------------------
 
@@ -125,9 +127,9 @@ class Backfill:
         if position is None:
             await self._begin(room)
             return
-        stream = self._stream.terms.created
+        stream = self._stream.terms.epoch
         target = max(await self._stream.last(room.id) or 0, room.history.awaited)
-        if self._stream.terms.created != stream:
+        if self._stream.terms.epoch != stream:
             return  # what was found is of either stream; the room is to be put right again anyway
         if target <= position:
             room.take_missed([], position)
@@ -140,14 +142,14 @@ class Backfill:
             room.forget_chat()
             await self._begin(room)
             return
-        if self._stream.terms.created == stream:
+        if self._stream.terms.epoch == stream:
             taken = room.take_missed(missed, target)
             if taken:
                 self._metrics.backfill_messages.observe(taken)
 
     async def _begin(self, room: Room) -> None:
         """Raises BusError."""
-        stream = self._stream.terms.created
+        stream = self._stream.terms.epoch
         if room in self._replaced and await self._begin_from_the_start(room):
             return
         newest, empty_up_to = await self._newest(room), 0
@@ -155,18 +157,18 @@ class Backfill:
             # A position in an empty room is one of the whole stream, as of before it was found empty.
             empty_up_to = (await self._stream.learn()).last
             newest = await self._newest(room)
-        if self._stream.terms.created == stream:
+        if self._stream.terms.epoch == stream:
             room.begin_chat(newest[0].sequence - 1 if newest else empty_up_to, newest)
 
     async def _begin_from_the_start(self, room: Room) -> bool:
         """False when that is too much, or nothing. Raises BusError."""
-        stream = self._stream.terms.created
+        stream = self._stream.terms.epoch
         try:
             last = await self._stream.last(room.id)
             everything = await self._stream.behind(room.id, 0, up_to=last or 0, at_most=self._at_most)
         except Trimmed:
             everything = []
-        if self._stream.terms.created != stream:
+        if self._stream.terms.epoch != stream:
             return True
         self._replaced.discard(room)
         if everything:
@@ -187,10 +189,10 @@ class Backfill:
             return True
         # Nothing of the room may lie between: a position in an empty room is one of the whole stream.
         empty_up_to = (await self._stream.learn()).last
-        stream = self._stream.terms.created
+        stream = self._stream.terms.epoch
         last = await self._stream.last(room.id)
         position = room.history.position
-        if self._stream.terms.created != stream:
+        if self._stream.terms.epoch != stream:
             return False
         if position is not None and (last or 0) <= position and sequence <= empty_up_to:
             room.take_missed([], empty_up_to)
@@ -201,6 +203,21 @@ class Backfill:
     def doubt(self) -> None:
         """Messages may have been missed in any room, or the stream may be another one."""
         self._doubtful.set()
+
+    def disconnected(self) -> None:
+        """NATS is away: it may come back with another stream, or with less in it."""
+        self._tell_what_is_known()
+        self._stream.doubt()
+
+    def suspect(self) -> None:
+        """The stream may be another one, or have lost messages: it is looked at soon."""
+        self._suspected = True
+
+    def _tell_what_is_known(self) -> None:
+        for room in self._rooms:
+            newest = room.history.newest_stored
+            reached = room.history.position or 0
+            self._stream.know(Known(reached, newest.sequence, newest.time) if newest else Known(reached))
 
     def replaced(self) -> None:
         """The stream is another one."""
@@ -255,8 +272,11 @@ class Backfill:
         self._check_acknowledged(now)
         due = {room for at, room in self._checks if at <= now and self._is_hosted(room)}
         self._checks = [(at, room) for at, room in self._checks if at > now]
-        if compare:
+        if compare or self._suspected:
+            self._suspected = False
+            self._tell_what_is_known()
             await self._stream.learn()
+        if compare:
             due = set(self._rooms)
             self._replaced &= due
         if due:

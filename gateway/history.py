@@ -10,6 +10,7 @@ A tombstone is a message like any other, and what it deletes is not delivered, r
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum
 from itertools import takewhile
 from typing import NamedTuple, Self
@@ -133,6 +134,16 @@ class History:
         self.reach = 0
         self._tail.clear()
         self._waiting.clear()
+
+    @property
+    def newest_stored(self) -> Stored | None:
+        """The newest message that is remembered; None for none."""
+        return self._tail[-1] if self._tail else None
+
+    def is_rewritten(self, repeated: Stored) -> bool:
+        """A message has a sequence that was passed before, and was committed later than what is remembered."""
+        newest = self.newest_stored
+        return newest is not None and datetime.fromisoformat(repeated.time) > datetime.fromisoformat(newest.time)
 
     @property
     def awaited(self) -> int:

@@ -35,10 +35,16 @@ _TRACES_SECONDS = 30.0
 
 
 class Moderation:
-    def __init__(self, bus: Bus, carry_out: Callable[[Target], None]) -> None:
-        """`carry_out` is called once for each order, also for those of a time when this gateway was cut off."""
+    def __init__(
+        self, bus: Bus, carry_out: Callable[[Target], None], *, chat_incarnation: Callable[[], None] = lambda: None
+    ) -> None:
+        """`carry_out` is called once for each order, also for those of a time when this gateway was cut off.
+
+        `chat_incarnation` is called when a gateway has found that the stream of chat is shorter than it was.
+        """
         self._bus = bus
         self._carry_out = carry_out
+        self._chat_incarnation = chat_incarnation
         self._orders = Orders()
         self._created = ""
         """When the bucket was made: its identity."""
@@ -119,6 +125,8 @@ class Moderation:
     # --- the mirror ---------------------------------------------------------------------------------------
 
     def _on_event(self, message: Message) -> None:
+        if message.subject == subjects.CHAT_INCARNATION_EVENT:
+            self._chat_incarnation()
         headers = message.headers or {}
         change = _change(message.subject, int(headers[SEQUENCE]), message.data, removed=is_removal(headers))
         if change is None:
@@ -206,7 +214,9 @@ class Moderation:
 
 
 def _change(subject: str, sequence: int, data: bytes, *, removed: bool) -> Change | None:
-    """None for what is not ours."""
+    """None for what is not ours, and for the record about the stream of chat, which is in the same bucket."""
+    if subject in {subjects.CHAT_INCARNATION, subjects.CHAT_INCARNATION_EVENT}:
+        return None
     try:
         return Change(sequence, target_of(subject), None if removed else Order.decode(data))
     except ValueError as error:

@@ -72,6 +72,9 @@ class Surroundings(Protocol):
     def chat_is_missing(self, room: "Room") -> None:
         """A message was not heard, or comes too early to be judged."""
 
+    def chat_is_rewritten(self) -> None:
+        """A new message has an old sequence: the stream has lost others."""
+
     def chat_is_deleted(self, room: "Room", sequence: int) -> None:
         """There is a tombstone of this message, which may be stored all the same."""
 
@@ -321,6 +324,8 @@ class Room:
             self._surroundings.chat_is_missing(self)
         else:
             self._metrics.chat_repeats.inc()
+            if self.history.is_rewritten(stored):
+                self._surroundings.chat_is_rewritten()
 
     def begin_chat(self, reach: int, newest: list[Stored]) -> None:
         """Take the newest messages, which are all behind `reach`; members who came before that are shown them."""

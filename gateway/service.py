@@ -106,7 +106,11 @@ class Gateway:
             deadline_seconds=own.chat_deadline_seconds,
             acknowledged=self._backfill.acknowledged,
         )
-        self._moderation = Moderation(chassis.bus, Enforcement(self._connections.values).carry_out)
+        self._moderation = Moderation(
+            chassis.bus,
+            Enforcement(self._connections.values).carry_out,
+            chat_incarnation=self._backfill.suspect,
+        )
         self._deletions = Deletions(chassis.bus, self._stream, chassis.tasks)
         resumes = Resumes(
             self._stream,
@@ -215,7 +219,7 @@ class Gateway:
         )
         self._bus.on_reconnected(self._on_reconnected)
         self._bus.on_disconnected(self._rooms.doubt_all)
-        self._bus.on_disconnected(self._stream.doubt)
+        self._bus.on_disconnected(self._backfill.disconnected)
         self._tasks.supervise("moderation", self._moderation.run)
         self._tasks.supervise("lease", self._lease.keep)
         self._tasks.supervise("resync", self._resync.run)
@@ -287,7 +291,7 @@ class Gateway:
     # --- what rooms ask ---
 
     def epoch(self, presence_epoch: str) -> str:
-        return _short(f"{presence_epoch} {self._stream.terms.created}")
+        return _short(f"{presence_epoch} {self._stream.terms.epoch}")
 
     def newest(self, history: History) -> list[Stored]:
         """What the stream would not have any more is not shown."""
@@ -306,6 +310,9 @@ class Gateway:
 
     def chat_is_missing(self, room: Room) -> None:
         self._backfill.gap(room)
+
+    def chat_is_rewritten(self) -> None:
+        self._backfill.suspect()
 
     def chat_is_deleted(self, room: Room, sequence: int) -> None:
         self._deletions.came_upon(room.id, sequence)

@@ -83,6 +83,9 @@ GATEWAY_KEYS = f"$KV.{GATEWAYS_BUCKET}.>"
 LEASE_KEYS = f"$KV.{GATEWAYS_BUCKET}.*"
 MODERATION_KEYS = f"$KV.{MODERATION_BUCKET}.>"
 CHAT_SUBJECTS = "chat.*.*"
+CHAT_INCARNATION = f"$KV.{MODERATION_BUCKET}.incarnation.chat"
+"""Key of the record that tells apart chat streams with the same creation time; in the bucket that gateways write."""
+CHAT_INCARNATION_EVENT = f"{MODERATION_BUCKET}.incarnation.chat"
 
 
 def presence_key(room: RoomId, user: UserId) -> str:

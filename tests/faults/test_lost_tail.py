@@ -14,6 +14,7 @@ import pytest
 from shared import subjects
 from shared.ids import RoomId, new_connection_id, new_gateway_id, new_user_id, stay_id
 from shared.presence import Entry, Profile
+from tests.faults.test_lost_chat import say
 from tests.faults.test_lost_connections import GUARD_SECONDS, System
 from tests.support.backend import SETTINGS, token
 from tests.support.client import Client, clients
@@ -46,6 +47,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         yield system
 
 
+KEPT, GONE, NEW = 5, 20, 10
 LOST = 50_000
 """Changes in the lost tail: more than the system writes while it recovers."""
 
@@ -80,6 +82,41 @@ async def test_a_member_whose_last_leave_was_lost_is_seen_when_it_joins_again(sy
             assert await users_in(bus, room) == {ann.user, cem.user}
 
 
+async def test_members_see_what_is_said_after_the_tail_was_lost_and_newcomers_nothing_that_is_gone(
+    system: System, room: str
+):
+    first, second = system.gateways
+    async with clients(first.url, token=token()) as (ann,), clients(second.url, token=token()) as (bob,):
+        before = [await client.join(room) for client in (ann, bob)]
+        for number in range(KEPT):
+            await ann.chat(f"kept {number}")
+        await eventually(partial(_has_heard, bob, KEPT), "they are stored")
+        copy = await asyncio.to_thread(system.nats.copy_store)
+        for number in range(GONE):
+            await ann.chat(f"gone {number}")
+        for client in (ann, bob):
+            await eventually(partial(_has_heard, client, KEPT + GONE), "everybody has seen them")
+        since = bob.told("Chat")[-1]["seq"]
+        await asyncio.to_thread(system.nats.go_back, copy)
+        for number in range(NEW):
+            await say(ann, f"new {number}")
+        stored = [*(f"kept {number}" for number in range(KEPT)), *(f"new {number}" for number in range(NEW))]
+        for client in (ann, bob):
+            await eventually(lambda: _since_reset(client) == stored, "members see what is stored", NOTICED_SECONDS)  # noqa: B023
+        async with clients(first.url, second.url, second.url) as newcomers:
+            joined = [await newcomer.join(room) for newcomer in newcomers[:2]]
+            for newcomer in newcomers[:2]:
+                await newcomer.settle()
+                assert _texts(newcomer) == stored
+            await newcomers[2].send("JoinRoom", {"room_id": room, "since": since, "epoch": before[1]["epoch"]})
+            resumed = await newcomers[2].expect("JoinedRoom")
+
+    assert resumed["recovered"] is False
+    epochs = {joined[0]["epoch"], joined[1]["epoch"], ann.told("ChatReset")[-1]["epoch"], resumed["epoch"]}
+    assert len(epochs) == 1
+    assert epochs.isdisjoint(answer["epoch"] for answer in before)
+
+
 async def _change_other_rooms(url: str) -> None:
     entry = Entry(profile=Profile(username="Dan"), connections={stay_id(new_connection_id(), 0): new_gateway_id()})
     key = subjects.presence_key(RoomId(str(uuid4())), new_user_id())
@@ -95,3 +132,20 @@ async def _joins(client: Client, room: str) -> bool:
         answer = await client.next()
         if answer["type"] in {"JoinedRoom", "Error"}:
             return bool(answer["type"] == "JoinedRoom")
+
+
+def _texts(client: Client) -> list[str]:
+    return [line["content"] for line in client.told("Chat")]
+
+
+def _has_heard(client: Client, count: int) -> bool:
+    return len(client.told("Chat")) >= count
+
+
+def _since_reset(client: Client) -> list[str] | None:
+    """What members were shown since they were told to begin anew; None before."""
+    types = client.types()
+    if "ChatReset" not in types:
+        return None
+    begin = len(types) - types[::-1].index("ChatReset")
+    return [message["payload"]["content"] for message in client.log[begin:] if message["type"] == "Chat"]

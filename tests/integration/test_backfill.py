@@ -46,6 +46,9 @@ class Surroundings:
     def chat_is_missing(self, room: Room) -> None:
         """Nothing is said in these rooms."""
 
+    def chat_is_rewritten(self) -> None:
+        """Nothing is said in these rooms."""
+
     def chat_is_deleted(self, room: Room, sequence: int) -> None:
         """Nothing is said in these rooms."""
 

@@ -1,0 +1,156 @@
+"""The stream of chat comes back shorter than it was, with the same creation time: it begins a new epoch for all."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from uuid import uuid4
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from gateway.backfill import Backfill
+from gateway.chat_stream import ChatStream, Known
+from gateway.metrics import GatewayMetrics
+from gateway.rooms import Rooms
+from gateway.wheel import Wheel
+from services.bus import Bus, BusError
+from services.metrics import BusMetrics
+from services.provisioner.streams import ensure, specifications
+from services.settings import NatsSettings, StorageSettings
+from services.tasks import Tasks
+from shared import subjects
+from shared.ids import RoomId
+from tests.integration.test_backfill import Surroundings, say
+from tests.support.processes import NatsServer, nats_server, running
+from tests.support.waiting import eventually
+
+KEPT, LOST = 5, 20
+
+
+@pytest.fixture(scope="module")
+def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    with running(nats_server(tmp_path_factory.mktemp("nats"))) as server:
+        yield server
+
+
+@pytest.fixture
+async def bus(nats: NatsServer) -> AsyncIterator[Bus]:
+    bus = Bus(NatsSettings(url=(nats.url,)), BusMetrics(CollectorRegistry()), name="test")
+    await bus.connect()
+    await ensure(bus, specifications(StorageSettings()))
+    yield bus
+    await bus.close()
+
+
+@pytest.fixture
+def own_room() -> RoomId:
+    return RoomId(str(uuid4()))
+
+
+async def started(bus: Bus) -> ChatStream:
+    stream = ChatStream(bus)
+    await stream.start()
+    return stream
+
+
+async def epoch_of(stream: ChatStream) -> str:
+    async def learned() -> str:
+        try:
+            return (await stream.learn()).epoch
+        except BusError:
+            return ""
+
+    epoch: str = await eventually(learned, "NATS answers")
+    return epoch
+
+
+async def go_back(nats: NatsServer, bus: Bus, room: RoomId) -> None:
+    """KEPT messages of the room are stored, and LOST ones are no more."""
+    await say(bus, room, KEPT)
+    copy = await asyncio.to_thread(nats.copy_store)
+    await say(bus, room, LOST)
+    await asyncio.to_thread(nats.go_back, copy)
+    await eventually(lambda: bus.connected, "NATS is back")
+
+
+async def test_a_gateway_that_knew_the_tail_begins_an_epoch_that_all_follow(
+    nats: NatsServer, bus: Bus, own_room: RoomId
+):
+    remembers, other = await started(bus), await started(bus)
+    replaced: list[str] = []
+    other.on_replaced(lambda: replaced.append("other"))
+    before = remembers.terms.epoch
+    await say(bus, own_room, KEPT)
+    copy = await asyncio.to_thread(nats.copy_store)
+    last = await say(bus, own_room, LOST)
+    remembers.know(Known(last))
+    await asyncio.to_thread(nats.go_back, copy)
+
+    after = await epoch_of(remembers)
+    assert after != before
+    assert await epoch_of(other) == after
+    assert replaced == ["other"]
+    assert (await started(bus)).terms.epoch == after
+    assert await epoch_of(remembers) == after
+
+    await asyncio.to_thread(nats.go_back, copy)  # and the record of that epoch is lost as well
+    assert await epoch_of(remembers) not in {before, after, ""}
+    assert await epoch_of(other) == remembers.terms.epoch
+
+
+async def test_two_that_notice_at_once_begin_one_epoch(nats: NatsServer, bus: Bus, own_room: RoomId):
+    both = [await started(bus) for _ in range(2)]
+    for stream in both:
+        stream.know(Known(10**6))
+    epochs = await asyncio.gather(*(epoch_of(stream) for stream in both))
+    assert epochs[0] == epochs[1] == await epoch_of(both[0])
+
+
+async def test_a_stream_that_has_regrown_past_what_was_known_is_found_to_be_another_one(
+    nats: NatsServer, bus: Bus, own_room: RoomId
+):
+    await say(bus, own_room, KEPT)
+    copy = await asyncio.to_thread(nats.copy_store)
+    await say(bus, own_room, LOST)
+    away = await started(bus)
+    before = away.terms.epoch
+    await asyncio.to_thread(nats.go_back, copy)
+    await eventually(lambda: bus.connected, "NATS is back")
+    await say(bus, own_room, 2 * LOST)
+    assert await epoch_of(away) != before
+
+
+async def test_growing_trimming_and_purging_are_no_reason_for_another_epoch(bus: Bus, own_room: RoomId):
+    stream = await started(bus)
+    before = stream.terms.epoch
+    for request in ({"filter": subjects.chat(own_room), "keep": 1}, {"filter": subjects.chat(own_room)}, {}):
+        last = await say(bus, own_room, KEPT)
+        assert await epoch_of(stream) == before
+        await bus.api(f"STREAM.PURGE.{subjects.CHAT_STREAM}", request)
+        stream.know(Known(last))
+        assert await epoch_of(stream) == before
+
+
+async def test_authors_of_acknowledged_messages_that_are_gone_are_told(
+    nats: NatsServer, bus: Bus, tasks: Tasks, own_room: RoomId
+):
+    stream = await started(bus)
+    metrics = GatewayMetrics(CollectorRegistry())
+    rooms = Rooms(bus, Wheel(0.05), metrics, Surroundings(), unhosted=lambda _room, _reason: None)
+    filling = Backfill(rooms, stream, tasks, metrics, at_most=100)
+    stream.on_replaced(filling.replaced)
+    bus.on_disconnected(filling.disconnected)
+    unknown: list[int] = []
+    async with rooms.hold(own_room) as room:
+        await say(bus, own_room, KEPT)
+        copy = await asyncio.to_thread(nats.copy_store)
+        last = await say(bus, own_room, LOST)
+        await filling.catch_up(room)
+        assert room.history.passed(last)
+        filling.acknowledged(own_room, last + 1, lambda: unknown.append(last + 1))
+        await asyncio.to_thread(nats.go_back, copy)
+        await epoch_of(stream)
+        await filling.ready(room)
+        assert len(room.history.newest(100)) == KEPT
+        after = await say(bus, own_room, 1)
+        await eventually(lambda: room.history.position == after, "what is said afterwards arrives")
+    assert unknown == [last + 1]
