@@ -11,13 +11,14 @@ import time
 from base64 import b64decode
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from gateway.orders import Change, Orders
 from services import logs
 from services.bus import ApiError, Bus, BusError, Message
 from shared import subjects
-from shared.headers import SEQUENCE, TTL, is_removal, purge
+from shared.headers import SEQUENCE, TIME, TTL, is_removal, purge
 from shared.ids import RoomId, UserId
 from shared.moderation import Order, Target, target_of
 
@@ -50,6 +51,8 @@ class Moderation:
         """When the bucket was made: its identity."""
         self._known_at = 0.0
         """When all that was stored was known here (monotonic seconds)."""
+        self._shorter = False
+        """The bucket seems to have lost changes that are known here."""
         self._loading = False
         self._early: list[Change] = []
         """Heard while the bucket was being read."""
@@ -92,8 +95,11 @@ class Moderation:
 
     async def bans(self) -> dict[tuple[UserId, RoomId | None], Order]:
         """All, as the leader knows them now. Raises BusError; bound it with a timeout."""
-        created, last = await self._state()
-        await self._reached(last, created)
+        position = self._orders.position
+        state = await self._state()
+        if state.is_behind(self._created, position):
+            self._suspect()
+        await self._reached(state.last, state.created)
         return self._orders.bans()
 
     # --- orders -------------------------------------------------------------------------------------------
@@ -107,7 +113,10 @@ class Moderation:
         await self._store(target, b"", purge(_MARKER_SECONDS))
 
     async def _store(self, target: Target, data: bytes, headers: dict[str, str]) -> None:
+        position = self._orders.position
         stored = await self._bus.store(target.key, data, headers, timeout_seconds=_STORE_SECONDS)
+        if stored.sequence <= position:
+            self._suspect()
         # It holds in any case; but whoever asks this gateway next should find it so.
         with suppress(TimeoutError):
             async with asyncio.timeout(_HEARD_SECONDS):
@@ -115,7 +124,7 @@ class Moderation:
 
     async def _reached(self, sequence: int, created: str | None = None) -> None:
         """Returns when all is known up to a sequence; of the bucket that was made then, where that is known."""
-        while self._orders.position < sequence or created not in {None, self._created}:
+        while self._shorter or self._orders.position < sequence or created not in {None, self._created}:
             try:
                 async with asyncio.timeout(_IN_FLIGHT_SECONDS):
                     await self._moved.wait()
@@ -124,11 +133,18 @@ class Moderation:
 
     # --- the mirror ---------------------------------------------------------------------------------------
 
+    def _suspect(self) -> None:
+        """The bucket has less in it than was known: all of it is to be read."""
+        self._shorter = True
+        self._doubtful.set()
+
     def _on_event(self, message: Message) -> None:
         if message.subject == subjects.CHAT_INCARNATION_EVENT:
             self._chat_incarnation()
         headers = message.headers or {}
-        change = _change(message.subject, int(headers[SEQUENCE]), message.data, removed=is_removal(headers))
+        change = _change(
+            message.subject, int(headers[SEQUENCE]), message.data, headers[TIME], removed=is_removal(headers)
+        )
         if change is None:
             self._doubtful.set()
         elif self._loading:
@@ -138,14 +154,16 @@ class Moderation:
 
     def _hear(self, change: Change) -> None:
         if change.sequence <= self._orders.position:
+            if self._orders.is_rewritten(change):
+                self._suspect()
             return
         if change.sequence > self._orders.position + 1:
             self._doubtful.set()
             return
         self._take([change], change.sequence)
 
-    def _take(self, changes: list[Change], up_to: int) -> None:
-        due = self._orders.take(changes, up_to)
+    def _take(self, changes: list[Change], up_to: int, *, shorter: bool = False) -> None:
+        due = self._orders.take(changes, up_to, shorter=shorter)
         self._moved.set()
         self._moved = asyncio.Event()
         for target in due:
@@ -157,17 +175,29 @@ class Moderation:
         self._early.clear()
         try:
             now = time.monotonic()
-            created, last = await self._state()
-            everything = created != self._created or now - self._known_at > _TRACES_SECONDS
+            state = await self._state()
+            replaced = state.created != self._created
+            shorter = not replaced and (self._shorter or await self._is_shorter(state))
+            everything = replaced or shorter or now - self._known_at > _TRACES_SECONDS
             changes, up_to = await self._read(1 if everything else self._orders.position + 1)
         finally:
             self._loading = False
+        if shorter:
+            log.error("the bucket of moderation has lost its newest changes", last=state.last)
         if everything:
-            self._orders.forget(replaced=created != self._created)
-        self._created, self._known_at = created, now
-        self._take(changes, max(last, up_to))
+            self._orders.forget(replaced=replaced)
+        self._created, self._known_at, self._shorter = state.created, now, False
+        self._take(changes, max(state.last, up_to), shorter=shorter)
         for change in self._early:
             self._hear(change)
+
+    async def _is_shorter(self, state: "_State") -> bool:
+        """Raises BusError."""
+        sequence, committed = self._orders.newest
+        if state.last < self._orders.position or not sequence:
+            return state.last < self._orders.position
+        found = await self._message({"seq": sequence})
+        return found is not None and datetime.fromisoformat(found["time"]) > committed
 
     async def _read(self, sequence: int) -> tuple[list[Change], int]:
         """All that is stored from a sequence on, and up to where. Raises BusError."""
@@ -181,7 +211,16 @@ class Moderation:
 
     async def _message_from(self, sequence: int) -> tuple[int, Change | None] | None:
         """The first message at this sequence or behind it, as the leader knows it. Raises BusError."""
-        request = {"seq": sequence, "next_by_subj": subjects.MODERATION_KEYS}
+        message = await self._message({"seq": sequence, "next_by_subj": subjects.MODERATION_KEYS})
+        if message is None:
+            return None
+        data, headers = b64decode(message.get("data", "")), b64decode(message.get("hdrs", "")).decode()
+        removed = is_removal(dict(line.partition(":")[::2] for line in headers.splitlines() if ":" in line))
+        change = _change(message["subject"], message["seq"], data, message["time"], removed=removed)
+        return message["seq"], change
+
+    async def _message(self, request: dict[str, Any]) -> dict[str, Any] | None:
+        """As the leader has it; None for none. Raises BusError."""
         try:
             answer = await self._bus.api(f"STREAM.MSG.GET.{subjects.MODERATION_STREAM}", request)
         except ApiError as error:
@@ -189,22 +228,22 @@ class Moderation:
                 return None
             raise
         message: dict[str, Any] = answer["message"]
-        data, headers = b64decode(message.get("data", "")), b64decode(message.get("hdrs", "")).decode()
-        removed = is_removal(dict(line.partition(":")[::2] for line in headers.splitlines() if ":" in line))
-        return message["seq"], _change(message["subject"], message["seq"], data, removed=removed)
+        return message
 
-    async def _state(self) -> tuple[str, int]:
-        """When the bucket was made, and its last sequence, as the leader knows it. Raises BusError."""
+    async def _state(self) -> "_State":
+        """As the leader knows it. Raises BusError."""
         info = await self._bus.api(f"STREAM.INFO.{subjects.MODERATION_STREAM}")
-        return info["created"], info["state"]["last_seq"]
+        return _State(info["created"], info["state"]["last_seq"])
 
     async def _is_behind(self) -> bool:
-        """Raises BusError."""
-        now = time.monotonic()
-        created, last = await self._state()
-        if created == self._created and last > self._orders.position:
+        """What is known here is not what is stored. Raises BusError."""
+        now, position = time.monotonic(), self._orders.position
+        state = await self._state()
+        if state.is_behind(self._created, position):
+            return True
+        if state.created == self._created and state.last > self._orders.position:
             await asyncio.sleep(_IN_FLIGHT_SECONDS)
-        if created != self._created or last > self._orders.position:
+        if state.created != self._created or state.last > self._orders.position:
             return True
         self._known_at = now
         return False
@@ -213,12 +252,23 @@ class Moderation:
         self._doubtful.set()
 
 
-def _change(subject: str, sequence: int, data: bytes, *, removed: bool) -> Change | None:
+class _State(NamedTuple):
+    created: str
+    """When the bucket was made: its identity, as long as it does not lose what was known of it."""
+    last: int
+
+    def is_behind(self, created: str, position: int) -> bool:
+        """The bucket that was created then has less in it than was known before its state was asked for."""
+        return self.created == created and self.last < position
+
+
+def _change(subject: str, sequence: int, data: bytes, time: str, *, removed: bool) -> Change | None:
     """None for what is not ours, and for the record about the stream of chat, which is in the same bucket."""
     if subject in {subjects.CHAT_INCARNATION, subjects.CHAT_INCARNATION_EVENT}:
         return None
     try:
-        return Change(sequence, target_of(subject), None if removed else Order.decode(data))
+        order = None if removed else Order.decode(data)
+        return Change(sequence, target_of(subject), order, datetime.fromisoformat(time))
     except ValueError as error:
         log.error("an order of a moderator is not ours", subject=subject, error=str(error))
         return None

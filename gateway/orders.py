@@ -2,9 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from shared.ids import RoomId, UserId
 from shared.moderation import Kind, Order, Target
+
+NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +17,7 @@ class Change:
     sequence: int
     target: Target
     order: Order | None
+    committed: datetime = NEVER
 
 
 @dataclass(slots=True)
@@ -23,6 +27,8 @@ class Orders:
     _bans: dict[tuple[UserId, RoomId | None], Order] = field(default_factory=dict)
     _carried_out: int = 0
     """Orders up to this sequence were carried out here. It does not go back when the bucket is read again."""
+    newest: tuple[int, datetime] = (0, NEVER)
+    """Sequence of the newest change that is known, and the latest commit of all that are."""
 
     def ban_of(self, user: UserId, room: RoomId | None = None) -> Order | None:
         """From the room, or from everything."""
@@ -37,13 +43,24 @@ class Orders:
         self.position = 0
         if replaced:
             self._carried_out = 0
+            self.newest = 0, NEVER
 
-    def take(self, changes: Iterable[Change], up_to: int) -> list[Target]:
-        """All changes behind the position up to a sequence, in order. What is to be carried out because of them."""
+    def take(self, changes: Iterable[Change], up_to: int, *, shorter: bool = False) -> list[Target]:
+        """All changes behind the position up to a sequence, in order. What is to be carried out because of them.
+
+        `shorter`: the bucket has lost changes that were known. New ones have their sequences; they are told from what
+        was carried out by the time of their commit.
+        """
         due = [target for change in changes if (target := self._take(change)) is not None]
         self.position = up_to
-        self._carried_out = max(self._carried_out, up_to)
+        self._carried_out = up_to if shorter else max(self._carried_out, up_to)
+        if shorter:
+            self.newest = min(self.newest[0], up_to), self.newest[1]
         return due
+
+    def is_rewritten(self, change: Change) -> bool:
+        """The change has a sequence that another one had."""
+        return change.sequence <= self.position and change.committed > self.newest[1]
 
     def _take(self, change: Change) -> Target | None:
         target = change.target
@@ -51,6 +68,8 @@ class Orders:
             self._bans.pop((target.user, target.room), None)
             if change.order is not None:
                 self._bans[target.user, target.room] = change.order
-        if change.order is None or change.sequence <= self._carried_out:
+        known, latest = self.newest
+        self.newest = max(known, change.sequence), max(latest, change.committed)
+        if change.order is None or (change.sequence <= self._carried_out and change.committed <= latest):
             return None
         return target

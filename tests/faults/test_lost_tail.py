@@ -12,11 +12,12 @@ from uuid import uuid4
 import pytest
 
 from shared import subjects
+from shared.close_codes import CloseCode
 from shared.ids import RoomId, new_connection_id, new_gateway_id, new_user_id, stay_id
 from shared.presence import Entry, Profile
 from tests.faults.test_lost_chat import say
 from tests.faults.test_lost_connections import GUARD_SECONDS, System
-from tests.support.backend import SETTINGS, token
+from tests.support.backend import SETTINGS, ask, handshake_refusal, token
 from tests.support.client import Client, clients
 from tests.support.presence import connected, users_in
 from tests.support.processes import all_running, nats_server, service
@@ -115,6 +116,39 @@ async def test_members_see_what_is_said_after_the_tail_was_lost_and_newcomers_no
     epochs = {joined[0]["epoch"], joined[1]["epoch"], ann.told("ChatReset")[-1]["epoch"], resumed["epoch"]}
     assert len(epochs) == 1
     assert epochs.isdisjoint(answer["epoch"] for answer in before)
+
+
+async def test_bans_and_removals_hold_although_the_bucket_of_moderation_has_lost_others(system: System, room: str):
+    near, far = (gateway.url for gateway in system.gateways)
+    removed, banned, barred, early = (str(uuid4()) for _ in range(4))
+    assert (await ask(near, "PUT", f"/bans/{early}", {"seconds": 600})).status == 200
+    assert (await ask(near, "DELETE", f"/rooms/{room}/members/{removed}")).status == 204
+    copy = await asyncio.to_thread(system.nats.copy_store)
+    lost = [str(uuid4()) for _ in range(20)]
+    for user in lost:
+        assert (await ask(near, "PUT", f"/bans/{user}", {"seconds": 600})).status == 200
+    there = [await Client.connect(far, token=token(user)) for user in (removed, banned, barred)]
+    for client in there:
+        await client.join(room)
+    await asyncio.to_thread(system.nats.go_back, copy)
+    for path in (f"/bans/{banned}", f"/rooms/{room}/bans/{barred}"):
+        await eventually(partial(_accepted, near, path), "NATS is back")
+    assert await there[1].ended() == CloseCode.BANNED
+    await eventually(lambda: [error["code"] for error in there[2].told("Error")] == ["removed"], "it is removed")
+    for gateway in (near, far):
+        await eventually(partial(_agrees, gateway, {early, banned}, set(lost)), "all gateways know what is stored")
+    assert there[0].told("Error") == [], "what was carried out before is not done again"
+    for client in (there[0], there[2]):
+        await client.close()
+
+
+async def _accepted(gateway: str, path: str) -> bool:
+    return (await ask(gateway, "PUT", path, {"seconds": 600})).status == 200
+
+
+async def _agrees(gateway: str, banned: set[str], others: set[str]) -> bool:
+    refused = {user for user in banned | others if await handshake_refusal(gateway, user) is not None}
+    return refused == banned
 
 
 async def _change_other_rooms(url: str) -> None:

@@ -1,5 +1,6 @@
 """What a gateway knows of bans, and which orders it carries out: each once."""
 
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
@@ -79,6 +80,30 @@ def test_in_another_bucket_everything_is_to_be_carried_out():
 @pytest.mark.parametrize("target", [BAN, ROOM_BAN, REMOVAL, DISCONNECTION])
 def test_a_key_and_its_event_name_their_target(target: Target):
     assert target_of(target.key) == target_of(target.key.removeprefix("$KV.")) == target
+
+
+def committed(sequence: int, target: Target, second: int) -> Change:
+    return Change(sequence, target, ORDER, datetime(2026, 11, 28, 12, 0, second, tzinfo=UTC))
+
+
+def test_of_a_bucket_that_lost_its_newest_changes_only_what_is_new_is_carried_out():
+    orders = Orders()
+    orders.take([committed(1, REMOVAL, 1), committed(2, DISCONNECTION, 2), committed(9, BAN, 9)], 9)
+    new = committed(2, ROOM_BAN, 20)
+    assert orders.is_rewritten(new)
+    assert not orders.is_rewritten(committed(2, DISCONNECTION, 2))
+    orders.forget(replaced=False)
+    assert orders.take([committed(1, REMOVAL, 1), new], 2, shorter=True) == [ROOM_BAN]
+    assert orders.ban_of(USER) is None, "the lost one"
+    assert orders.take([committed(3, REMOVAL, 21)], 3) == [REMOVAL]
+
+
+def test_what_came_after_a_lost_tail_is_carried_out_whatever_the_clock_of_nats_says():
+    orders = Orders()
+    orders.take([committed(9, BAN, 9)], 9)
+    orders.forget(replaced=False)
+    orders.take([], 2, shorter=True)
+    assert orders.take([committed(3, DISCONNECTION, 5)], 3) == [DISCONNECTION]
 
 
 @pytest.mark.parametrize("subject", ["$KV.presence.7.r.u", "moderation", "moderation.ban", "moderation.praise.u"])
