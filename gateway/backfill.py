@@ -12,9 +12,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from gateway.chat_stream import ChatStream, Known, Trimmed
+from gateway.chat_stream import ChatStream, Trimmed
+from gateway.chat_terms import Known
 from gateway.history import Stored
 from gateway.metrics import GatewayMetrics
+from gateway.removals import Removals
 from gateway.room import Room
 from gateway.rooms import Rooms
 from services import logs
@@ -68,6 +70,7 @@ class Backfill:
         self._doubtful = asyncio.Event()
         self._suspected = False
         """The stream may have lost messages."""
+        self._removals = Removals(rooms, stream, self._removed)
 
     # --- one room -----------------------------------------------------------------------------------------
 
@@ -280,7 +283,9 @@ class Backfill:
             due = set(self._rooms)
             self._replaced &= due
         if due:
-            await self._compare(due)
+            shorter = await self._compare(due)
+            if compare:
+                await self._removals.look(shorter, but=self._running.keys())
 
     def _check_acknowledged(self, now: float) -> None:
         for room, stored in list(self._acknowledged.items()):
@@ -303,21 +308,30 @@ class Backfill:
         now = time.monotonic()
         self._checks += [(now + after, room) for after in _CHECKED_AFTER_SECONDS]
 
-    async def _compare(self, rooms: Iterable[Room]) -> None:
-        """Raises BusError."""
+    async def _compare(self, rooms: Iterable[Room]) -> set[Room]:
+        """Rooms whose newest message, as members have seen it, some replica does not have. Raises BusError."""
         by_shard: dict[int, list[Room]] = defaultdict(list)
         for room in rooms:
             by_shard[shard_of(room.id)].append(room)
         behind: list[tuple[Room, int]] = []
+        shorter = set[Room]()
         for hosted in by_shard.values():
             lasts = await self._stream.lasts(room.id for room in hosted)
             stored = [(room, lasts.get(room.id, 0)) for room in hosted]
             behind += [(room, last) for room, last in stored if not room.history.passed(last)]
+            shorter |= {room for room, last in stored if room.history.newest_sequence > last}
         if behind:
             await asyncio.sleep(_IN_FLIGHT_SECONDS)
         for room, last in behind:
             if not room.history.passed(last) and room not in self._running and self._is_hosted(room):
                 self._lost(room)
+        return shorter
+
+    def _removed(self, room: Room) -> None:
+        log.warning("stored chat was removed", room=room.id)
+        self._metrics.chat_losses.inc()
+        room.forget_chat()
+        self.catch_up(room)
 
     def _lost(self, room: Room) -> None:
         """A message was lost with no sign, or its room is still being put right."""

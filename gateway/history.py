@@ -17,8 +17,10 @@ from typing import NamedTuple, Self
 
 from shared.chat import deleted_by, with_sequence
 
-_WAITING_MAX = 1024
+_WAITING_MAX, _WAITING_MAX_BYTES = 1024, 256 * 1024
 """Messages kept behind a gap. Without the oldest of them there is another gap, which is filled like any other."""
+_KEPT_MAX_BYTES = 256 * 1024
+"""Of the messages that are remembered; but the newest one always is."""
 
 
 class Stored(NamedTuple):
@@ -61,7 +63,7 @@ class Verdict(Enum):
 
 @dataclass(slots=True)
 class History:
-    """`kept`: how many of the newest messages are remembered."""
+    """`kept`: how many of the newest messages are remembered, if they are not too large together."""
 
     kept: int
     position: int | None = None
@@ -71,8 +73,10 @@ class History:
     reach: int = 0
     """Every message of the room between here and `position` is remembered."""
     _tail: deque[Stored] = field(default_factory=deque)
-    _waiting: deque[tuple[int, Stored]] = field(default_factory=lambda: deque(maxlen=_WAITING_MAX))
+    _tail_bytes: int = 0
+    _waiting: deque[tuple[int, Stored]] = field(default_factory=deque)
     """With the sequence of the message before each."""
+    _waiting_bytes: int = 0
 
     @property
     def incomplete(self) -> bool:
@@ -90,7 +94,7 @@ class History:
         """
         position = self.position
         if position is None or previous > position or self._waiting or not sure:
-            self._waiting.append((previous, stored))
+            self._wait(previous, stored)
             return Verdict.BEHIND_GAP
         if stored.sequence <= position:
             return Verdict.OLD
@@ -100,6 +104,7 @@ class History:
     def begin(self, reach: int) -> None:
         """Messages up to `reach` are none of ours: those behind it are to be filled in, or heard."""
         self._tail.clear()
+        self._tail_bytes = 0
         self.position = self.reach = self.begun = reach
 
     def fill(self, fetched: Iterable[Stored], up_to: int) -> list[Stored]:
@@ -111,6 +116,7 @@ class History:
         known = {stored.sequence: (0, stored) for stored in fetched}
         known |= {stored.sequence: (previous, stored) for previous, stored in self._waiting}
         self._waiting.clear()
+        self._waiting_bytes = 0
         deleted = {stored.deletes for _, stored in known.values()}
         due = []
         for sequence, (previous, stored) in sorted(known.items()):
@@ -119,7 +125,7 @@ class History:
             if sequence > up_to:
                 self.position = max(self.position, up_to)
             if self._waiting or (sequence > up_to and previous > self.position):
-                self._waiting.append((previous, stored))
+                self._wait(previous, stored)
             elif sequence in deleted:
                 self.position = sequence
             else:
@@ -134,11 +140,31 @@ class History:
         self.reach = 0
         self._tail.clear()
         self._waiting.clear()
+        self._tail_bytes = self._waiting_bytes = 0
+
+    @property
+    def oldest_stored(self) -> Stored | None:
+        """The oldest message that is remembered; None for none."""
+        return self._tail[0] if self._tail else None
+
+    def before(self, sequence: int) -> list[Stored]:
+        """The remembered messages with a lower sequence."""
+        return list(takewhile(lambda stored: stored.sequence < sequence, self._tail))
+
+    def drop_before(self, sequence: int) -> None:
+        """Messages below this sequence are not stored any more: nobody is to be shown them."""
+        while self._tail and self._tail[0].sequence < sequence:
+            self._drop_oldest()
 
     @property
     def newest_stored(self) -> Stored | None:
         """The newest message that is remembered; None for none."""
         return self._tail[-1] if self._tail else None
+
+    @property
+    def newest_sequence(self) -> int:
+        """That of the newest message that is remembered; 0 for none."""
+        return self._tail[-1].sequence if self._tail else 0
 
     def is_rewritten(self, repeated: Stored) -> bool:
         """A message has a sequence that was passed before, and was committed later than what is remembered."""
@@ -159,12 +185,12 @@ class History:
         newer.reverse()
         return newer
 
-    def newest(self, count: int, *, not_before: str = "") -> list[Stored]:
-        """`not_before`: RFC 3339 in UTC without the Z; older messages are left out."""
+    def newest(self, count: int, *, not_before: str = "", first: int = 0) -> list[Stored]:
+        """`not_before`: RFC 3339 in UTC without the Z; older messages are left out, and those below `first`."""
         if not count:
             return []
         lines = self.without_deleted(stored for stored in self._tail if not stored.deletes)[-count:]
-        return [stored for stored in lines if stored.time.rstrip("Z") >= not_before]
+        return [stored for stored in lines if stored.sequence >= first and stored.time.rstrip("Z") >= not_before]
 
     def without_deleted(self, lines: Iterable[Stored]) -> list[Stored]:
         """Without what tombstones delete that are among them, or still wait behind a gap."""
@@ -174,7 +200,22 @@ class History:
         deleted = stored.deletes
         if deleted > self.reach:
             self._tail = deque(kept for kept in self._tail if kept.sequence != deleted)
+            self._tail_bytes = sum(len(kept.ready) for kept in self._tail)
         self._tail.append(stored)
+        self._tail_bytes += len(stored.ready)
         self.position = stored.sequence
-        if len(self._tail) > self.kept:
-            self.reach = self._tail.popleft().sequence
+        while len(self._tail) > self.kept or (self._tail_bytes > _KEPT_MAX_BYTES and len(self._tail) > 1):
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        oldest = self._tail.popleft()
+        self._tail_bytes -= len(oldest.ready)
+        self.reach = oldest.sequence
+
+    def _wait(self, previous: int, stored: Stored) -> None:
+        self._waiting.append((previous, stored))
+        self._waiting_bytes += len(stored.ready)
+        while len(self._waiting) > _WAITING_MAX or (
+            self._waiting_bytes > _WAITING_MAX_BYTES and len(self._waiting) > 1
+        ):
+            self._waiting_bytes -= len(self._waiting.popleft()[1].ready)

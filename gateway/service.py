@@ -106,11 +106,9 @@ class Gateway:
             deadline_seconds=own.chat_deadline_seconds,
             acknowledged=self._backfill.acknowledged,
         )
-        self._moderation = Moderation(
-            chassis.bus,
-            Enforcement(self._connections.values).carry_out,
-            chat_incarnation=self._backfill.suspect,
-        )
+        self.chat_is_rewritten: Callable[[], None] = self._backfill.suspect
+        enforcement = Enforcement(self._connections.values)
+        self._moderation = Moderation(chassis.bus, enforcement.carry_out, chat_incarnation=self._backfill.suspect)
         self._deletions = Deletions(chassis.bus, self._stream, chassis.tasks)
         resumes = Resumes(
             self._stream,
@@ -302,7 +300,7 @@ class Gateway:
         oldest = ""
         if terms.max_age_seconds > 0:
             oldest = (datetime.now(UTC) - timedelta(seconds=terms.max_age_seconds)).strftime("%Y-%m-%dT%H:%M:%S.%f")
-        return history.newest(count, not_before=oldest)
+        return history.newest(count, not_before=oldest, first=terms.first)
 
     @property
     def chat_is_sure(self) -> bool:
@@ -310,9 +308,6 @@ class Gateway:
 
     def chat_is_missing(self, room: Room) -> None:
         self._backfill.gap(room)
-
-    def chat_is_rewritten(self) -> None:
-        self._backfill.suspect()
 
     def chat_is_deleted(self, room: Room, sequence: int) -> None:
         self._deletions.came_upon(room.id, sequence)

@@ -5,6 +5,7 @@ whatever is written from then on counts, although its sequences are old ones.
 """
 
 import asyncio
+import json
 from collections.abc import Iterator
 from functools import partial
 from uuid import uuid4
@@ -15,7 +16,7 @@ from shared import subjects
 from shared.close_codes import CloseCode
 from shared.ids import RoomId, new_connection_id, new_gateway_id, new_user_id, stay_id
 from shared.presence import Entry, Profile
-from tests.faults.test_lost_chat import say
+from tests.faults.test_lost_chat import COMPARED_SECONDS, say
 from tests.faults.test_lost_connections import GUARD_SECONDS, System
 from tests.support.backend import SETTINGS, ask, handshake_refusal, token
 from tests.support.client import Client, clients
@@ -116,6 +117,29 @@ async def test_members_see_what_is_said_after_the_tail_was_lost_and_newcomers_no
     epochs = {joined[0]["epoch"], joined[1]["epoch"], ann.told("ChatReset")[-1]["epoch"], resumed["epoch"]}
     assert len(epochs) == 1
     assert epochs.isdisjoint(answer["epoch"] for answer in before)
+
+
+async def test_members_of_a_purged_room_are_told_on_every_gateway_and_newcomers_get_the_same_everywhere(
+    system: System, room: str
+):
+    first, second = system.gateways
+    async with clients(first.url, token=token()) as (ann,), clients(second.url, token=token()) as (bob,):
+        for client in (ann, bob):
+            await client.join(room)
+        for number in range(KEPT):
+            await ann.chat(f"purged {number}")
+        await ann.chat("kept")
+        await eventually(partial(_has_heard, bob, KEPT + 1), "they are stored")
+        async with connected(system.nats.url) as bus:
+            request = {"filter": subjects.chat(RoomId(room)), "keep": 1}
+            await bus.request(f"$JS.API.STREAM.PURGE.{subjects.CHAT_STREAM}", json.dumps(request).encode(), timeout=5)
+        for client in (ann, bob):
+            await eventually(lambda: _since_reset(client) == ["kept"], "members are told", COMPARED_SECONDS)  # noqa: B023
+        async with clients(first.url, second.url) as newcomers:
+            for newcomer in newcomers:
+                await newcomer.join(room)
+                await newcomer.settle()
+                assert _texts(newcomer) == ["kept"]
 
 
 async def test_bans_and_removals_hold_although_the_bucket_of_moderation_has_lost_others(system: System, room: str):

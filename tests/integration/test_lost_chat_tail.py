@@ -8,7 +8,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from gateway.backfill import Backfill
-from gateway.chat_stream import ChatStream, Known
+from gateway.chat_stream import ChatStream
+from gateway.chat_terms import Known
 from gateway.metrics import GatewayMetrics
 from gateway.rooms import Rooms
 from gateway.wheel import Wheel

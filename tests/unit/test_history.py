@@ -223,3 +223,37 @@ def test_whatever_is_lost_on_the_way_only_what_is_not_deleted_is_left(data: st.D
     assert numbers(only_chat(everything)) == left
     assert numbers(line for line in fetched if not line.deletes) == [number for number in left if number > position]
     assert numbers(history.newest(KEPT)) == [number for number in left if number > history.reach]
+
+
+def large(sequence: int) -> Stored:
+    return stored(sequence)._replace(ready=b"x" * 100_000)
+
+
+def test_what_is_remembered_is_bounded_by_its_size_and_the_newest_always_is():
+    history = begun()
+    for sequence in range(1, KEPT):
+        history.hear(large(sequence), sequence - 1)
+    assert numbers(history.newest(KEPT)) == [KEPT - 2, KEPT - 1]
+    assert history.reach == KEPT - 3
+    history.hear(stored(KEPT)._replace(ready=b"x" * 1_000_000), KEPT - 1)
+    assert numbers(history.newest(KEPT)) == [KEPT]
+
+
+def test_what_waits_behind_a_gap_is_bounded_by_its_size_and_what_is_left_out_is_another_gap():
+    history = begun(1)
+    for sequence in range(10, 20):
+        history.hear(large(sequence), sequence - 1)
+    assert sum(len(waiting.ready) for _, waiting in history._waiting) <= 256 * 1024
+    assert history.awaited == 18
+    fetched = [stored(sequence) for sequence in range(2, 20)]
+    assert numbers(history.fill(fetched, 19)) == list(range(2, 20))
+    assert not history.incomplete
+
+
+def test_what_is_not_stored_any_more_is_shown_to_nobody():
+    history = begun(*range(1, 6))
+    assert numbers(history.before(3)) == [1, 2]
+    assert numbers(history.newest(KEPT, first=4)) == [4, 5]
+    history.drop_before(3)
+    assert numbers(history.newest(KEPT)) == [3, 4, 5]
+    assert history.reach == 2

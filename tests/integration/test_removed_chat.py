@@ -1,0 +1,115 @@
+"""Stored chat goes away under a hosted room: by an operator's hand, which members are told, or because it is old."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from uuid import uuid4
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from gateway import backfill
+from gateway.backfill import Backfill
+from gateway.chat_stream import ChatStream
+from gateway.metrics import GatewayMetrics
+from gateway.room import Room
+from gateway.rooms import Rooms
+from gateway.wheel import Wheel
+from services.bus import Bus
+from services.provisioner.streams import ensure, specifications
+from services.settings import StorageSettings
+from services.tasks import Tasks
+from shared import subjects
+from shared.ids import RoomId
+from tests.integration.test_backfill import Surroundings, say
+from tests.support.waiting import eventually
+
+SAID = 5
+
+
+@dataclass
+class Hosted:
+    rooms: list[Room]
+    losses: Callable[[], float]
+    """How many rooms were told to begin anew."""
+
+    def remembered(self) -> list[list[int]]:
+        return [[stored.sequence for stored in room.history.newest(100)] for room in self.rooms]
+
+
+@pytest.fixture(autouse=True)
+def _compared_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backfill, "_COMPARE_SECONDS", 0.1)
+
+
+@asynccontextmanager
+async def hosted(bus: Bus, tasks: Tasks, storage: StorageSettings, count: int) -> AsyncIterator[Hosted]:
+    """Rooms in each of which SAID messages are remembered."""
+    await ensure(bus, specifications(storage))
+    stream, metrics = ChatStream(bus), GatewayMetrics(CollectorRegistry())
+    await stream.start()
+    rooms = Rooms(bus, Wheel(0.05), metrics, Surroundings(), unhosted=lambda _room, _reason: None)
+    comparing = Backfill(rooms, stream, tasks, metrics, at_most=100)
+    stream.on_replaced(comparing.replaced)
+    async with AsyncExitStack() as held:
+        found = [await held.enter_async_context(rooms.hold(RoomId(str(uuid4())))) for _ in range(count)]
+        for room in found:
+            await comparing.catch_up(room)
+            last = await say(bus, room.id, SAID)
+            await comparing.catch_up(room)
+            assert room.history.passed(last)
+        running = asyncio.create_task(comparing.run())
+        yield Hosted(found, metrics.chat_losses._value.get)
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+
+async def purge(bus: Bus, room: Room | None, **what: int) -> None:
+    request = {**what, **({"filter": subjects.chat(room.id)} if room is not None else {})}
+    await bus.api(f"STREAM.PURGE.{subjects.CHAT_STREAM}", request)
+
+
+async def test_purged_rooms_begin_anew_with_what_is_left_and_others_do_not(
+    bus: Bus, tasks: Tasks, storage: StorageSettings
+):
+    async with hosted(bus, tasks, storage, 4) as system:
+        whole, kept, older, untouched = system.rooms
+        before = system.remembered()
+        await purge(bus, whole)
+        await purge(bus, kept, keep=2)
+        await purge(bus, older, seq=before[2][3])
+        left = [[], before[1][-2:], before[2][3:], before[3]]
+        await eventually(lambda: system.remembered() == left, "what is left is remembered")
+        assert system.losses() == 3
+        assert untouched.history.begun < before[3][0]
+        last = await say(bus, whole.id, 1)
+        await eventually(lambda: whole.history.position == last, "chat goes on")
+
+        await purge(bus, None)
+        await eventually(lambda: system.remembered() == [[], [], [], []], "nothing is left")
+        assert system.losses() == 7
+
+
+async def test_the_oldest_messages_that_go_by_age_or_number_are_no_loss_and_newcomers_do_not_see_them(
+    bus: Bus, tasks: Tasks
+):
+    few = StorageSettings(chat_max_messages_per_room=3, chat_max_age_seconds=600)
+    async with hosted(bus, tasks, few, 1) as system:
+        await eventually(lambda: len(system.remembered()[0]) == 3, "three are left")
+        await ensure(bus, specifications(StorageSettings(chat_max_age_seconds=1, chat_duplicate_window_seconds=1)))
+        await eventually(lambda: system.remembered() == [[]], "all have expired")
+        assert system.losses() == 0
+    await ensure(bus, specifications(StorageSettings()))
+
+
+async def test_the_oldest_messages_that_go_for_want_of_space_are_no_loss(bus: Bus, tasks: Tasks):
+    await ensure(bus, specifications(StorageSettings()))
+    await purge(bus, None)
+    async with hosted(bus, tasks, StorageSettings(chat_max_bytes=1_000_000), 1) as system:
+        for _ in range(3):
+            await bus.store(subjects.chat(RoomId(str(uuid4()))), b"x" * 400_000, {}, timeout_seconds=5)
+        await eventually(lambda: system.remembered() == [[]], "they made room")
+        assert system.losses() == 0
+    await ensure(bus, specifications(StorageSettings()))
