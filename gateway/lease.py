@@ -49,6 +49,11 @@ class Lease:
             self._lapsed()
         return True
 
+    @property
+    def overdue(self) -> bool:
+        """NATS has not taken a renewal for longer than a lease lives: it takes no writes, or not ours."""
+        return self._renewed_at is not None and time.monotonic() - self._renewed_at > LEASE_SECONDS
+
     async def give_up(self) -> None:
         """Say that nothing of this gateway is left. Without it the lease ends by itself."""
         self._given_up = True

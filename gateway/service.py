@@ -240,6 +240,8 @@ class Gateway:
         if self._keys is not None and not self._keys.ring.keys:
             reasons.append("the keys of access tokens are not known yet")
         reasons += self._chat.problems(self._settings.chat_max_chars)
+        if self._lease.overdue:
+            reasons.append("the lease is not renewed: NATS does not take writes")
         return reasons
 
     async def drain(self) -> None:

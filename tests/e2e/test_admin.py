@@ -4,7 +4,9 @@ import asyncio
 from contextlib import ExitStack
 from pathlib import Path
 
+from shared import subjects
 from tests.support.client import clients
+from tests.support.presence import connected
 from tests.support.processes import NatsServer, ServiceProcess, running, service
 from tests.support.waiting import eventually, http_get
 
@@ -30,4 +32,20 @@ async def test_without_nats_a_gateway_is_alive_and_not_ready_and_keeps_whom_it_h
             own_nats.start()
             await asyncio.to_thread(own_nats.wait_ready)
             await eventually(lambda: statuses(gateway)["balancez"] == 200, "the gateway is ready again")
+            await client.settle()
+
+
+async def test_a_gateway_whose_lease_nats_does_not_take_says_so_and_keeps_whom_it_has(
+    own_nats: NatsServer, tmp_path: Path
+):
+    with ExitStack() as opened:
+        provisioner = opened.enter_context(running(service("provisioner", tmp_path, own_nats.url)))
+        opened.enter_context(running(service("presence", tmp_path, own_nats.url)))
+        gateway = opened.enter_context(running(service("gateway", tmp_path, own_nats.url)))
+        provisioner.stop()
+        async with clients(gateway.url) as (client,), connected(own_nats.url) as nats:
+            await nats.request(f"$JS.API.STREAM.DELETE.{subjects.GATEWAYS_STREAM}", timeout=5)
+            cut_off = {"healthz": 200, "readyz": 503, "balancez": 404}
+            await eventually(lambda: statuses(gateway) == cut_off, "the gateway says that it has no lease")
+            assert "the lease is not renewed" in http_get(f"{gateway.admin_url}/readyz")[1]
             await client.settle()
