@@ -15,6 +15,8 @@ from shared import subjects
 from shared.ephemeral import encode_digest, split_batch, split_digest
 from shared.ids import RoomId, UserId
 
+_DIGEST_SECONDS = 1.0
+
 
 @dataclass(slots=True)
 class _Hosted:
@@ -109,7 +111,17 @@ class Rooms:
             if subjects.shard_of(room.id) in shards:
                 room.motion.recall_cursors()
 
-    def publish_cursor_digests(self) -> None:
+    async def send_digests(self, suspect: Callable[[RoomId], None]) -> None:
+        """Once a second, for ever. `suspect` is called with each room whose roster may be wrong."""
+        while True:
+            await asyncio.sleep(_DIGEST_SECONDS)
+            self._publish_cursor_digests()
+            for room in self:
+                room.motion.beat()
+                if room.unsettled:
+                    suspect(room.id)
+
+    def _publish_cursor_digests(self) -> None:
         """Tell presence the cursors that moved since the last call, shard by shard."""
         by_shard: dict[int, list[tuple[RoomId, UserId, bytes]]] = defaultdict(list)
         for room in self:

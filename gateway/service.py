@@ -1,9 +1,9 @@
 """The gateway as a process: everything of this package, put together."""
 
 import asyncio
-import functools
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 
@@ -62,7 +62,6 @@ from shared.presence import Place, RecallRequest
 
 log = logs.get(__name__)
 
-_DIGEST_SECONDS = 1.0
 _STREAM_RETRY_SECONDS = 0.1
 _STOP_GRACE_SECONDS = 1.0
 _NATS_GONE_SECONDS = 3.0
@@ -212,7 +211,7 @@ class Gateway:
             listener,
             below=self._door.descriptors,
             make_room=self._plain.make_room,
-            http=functools.partial(HttpProtocol, self, limits, self._awaited, self._unread, self._plain),
+            http=partial(HttpProtocol, self, limits, self._awaited, self._unread, self._plain),
             websocket=WebSocketProtocol,
         )
         self._bus.on_reconnected(self._on_reconnected)
@@ -224,7 +223,7 @@ class Gateway:
         self._tasks.supervise("backfill", self._backfill.run)
         self._tasks.supervise("comparison", self._resync.compare_for_ever)
         self._tasks.supervise("heartbeat", self._heartbeat.run)
-        self._tasks.supervise("cursor digests", self._send_digests)
+        self._tasks.supervise("cursor digests", partial(self._rooms.send_digests, self._resync.suspect))
         self._tasks.supervise("pace", self._pace.run)
         if self._settings.shed_per_second:
             await self._shedding.start()
@@ -322,15 +321,6 @@ class Gateway:
         connection = self._connections.get(recipient.id)
         if connection is not None:
             self._reannouncement.restore(connection)
-
-    async def _send_digests(self) -> None:
-        while True:
-            await asyncio.sleep(_DIGEST_SECONDS)
-            self._rooms.publish_cursor_digests()
-            for room in self._rooms:
-                room.motion.beat()
-                if room.unsettled:
-                    self._resync.suspect(room.id)
 
     # --- the edge -----------------------------------------------------------------------------------------
 
