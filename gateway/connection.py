@@ -238,16 +238,20 @@ class Connection(Metered):
             return False
         self._hub.metrics.rate_limited.inc()
         if payload.startswith(_CURSOR_MOVE):
-            self._drop_excess()
-            self._excess = str(payload, "utf-8")
+            self._keep_excess(str(payload, "utf-8"))
             return True
         message = self._decode(str(payload, "utf-8"))
         if isinstance(message, CursorMove):
-            self._drop_excess()
-            self._excess = message
+            self._keep_excess(message)
         elif message is not None:
             self._refuse(ErrorCode.RATE_LIMITED, f"more than {self._hub.limits}", message)
         return True
+
+    def _keep_excess(self, cursor: str | CursorMove) -> None:
+        self._drop_excess()
+        self._excess = cursor
+        if self._messages_left >= 1:  # it had too many bytes: what has fewer must not overtake it
+            self._bytes_left = 0
 
     def _drop_excess(self) -> None:
         """There is a newer cursor."""

@@ -1,0 +1,69 @@
+"""Cursors beyond what a client may send, and what comes behind them."""
+
+import time
+from types import SimpleNamespace
+from typing import Any
+from uuid import uuid4
+
+from prometheus_client import CollectorRegistry
+
+from gateway.connection import Connection
+from gateway.cursor_move import update_prefix
+from gateway.identity import FOR_EVER, Identity
+from gateway.metrics import GatewayMetrics
+from gateway.settings import GatewaySettings
+from shared.ids import RoomId, UserId
+
+LARGE_BYTES = 990
+
+
+class Motion:
+    """Where the cursor has been."""
+
+    def __init__(self) -> None:
+        self.frames: list[bytes] = []
+
+    def move_cursor(self, _user: UserId, frame: bytes, _ingress_us: int) -> None:
+        self.frames.append(frame)
+
+
+def member(motion: Motion) -> Connection:
+    """Of a room; it may send two large messages at once, and many small ones."""
+    room = RoomId(str(uuid4()))
+    hub: Any = SimpleNamespace(
+        limits=GatewaySettings(bytes_per_second=1024, message_max_bytes=1024).limits,
+        metrics=GatewayMetrics(CollectorRegistry()),
+        beat=0,
+    )
+    identity = Identity(user=UserId(str(uuid4())), username="Ann", avatar_url=None, rooms=None, expires_at=FOR_EVER)
+    made: Any = Connection(hub, identity, address=b"", chat_max_chars=100)
+    made.room = SimpleNamespace(id=room, motion=motion)
+    made._session.room = room
+    made._motion = motion
+    made._update_prefix = update_prefix(identity.user)
+    connection: Connection = made
+    return connection
+
+
+def move(x: int, size: int = 0) -> bytes:
+    return b'{"type":"CursorMove","payload":{"x":%d,"y":0}}'.ljust(size) % x
+
+
+def test_a_cursor_that_was_too_large_does_not_come_behind_a_newer_one():
+    motion = Motion()
+    ann = member(motion)
+    for x in (1, 2, 3):
+        ann.received(move(x, LARGE_BYTES))
+    ann.received(move(4))
+    ann.refill(1, time.monotonic() + 1)
+    assert b'"x":4' in motion.frames[-1]
+
+
+def test_the_newest_cursor_that_was_too_much_comes_with_the_next_refill():
+    motion = Motion()
+    ann = member(motion)
+    for x in range(10):
+        ann.received(move(x, LARGE_BYTES))
+    assert b'"x":1.0' in motion.frames[-1]
+    ann.refill(1, time.monotonic() + 1)
+    assert b'"x":9.0' in motion.frames[-1]
