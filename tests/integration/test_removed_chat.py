@@ -107,7 +107,7 @@ async def test_the_oldest_messages_that_go_by_age_or_number_are_no_loss_and_newc
 async def test_the_oldest_messages_that_go_for_want_of_space_are_no_loss(bus: Bus, tasks: Tasks):
     await ensure(bus, specifications(StorageSettings()))
     await purge(bus, None)
-    async with hosted(bus, tasks, StorageSettings(chat_max_bytes=1_000_000), 1) as system:
+    async with hosted(bus, tasks, StorageSettings(chat_max_bytes=1_000_000, chat_when_full="drop_oldest"), 1) as system:
         for _ in range(3):
             await bus.store(subjects.chat(RoomId(str(uuid4()))), b"x" * 400_000, {}, timeout_seconds=5)
         await eventually(lambda: system.remembered() == [[]], "they made room")
