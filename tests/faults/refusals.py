@@ -14,6 +14,8 @@ _MARGIN_SECONDS = 2.0
 ALLOWED = {
     "presence_unavailable": {NATS, PRESENCE, GATEWAY},
     "chat_unavailable": {NATS, CHAT, GATEWAY},
+    "chat_storage_full": {NATS, CHAT},
+    "http 507": {NATS, CHAT},
     "busy": {NATS, PRESENCE, GATEWAY},
     "http 503": {NATS, CHAT, GATEWAY},
     "closed": {GATEWAY},

@@ -172,10 +172,11 @@ async def test_who_is_asked_to_come_back_keeps_the_place_for_longer_than_asked_t
         again = await Client.connect(first.url, token=token_of(bob.user))
         joined = await again.join(room)
         await ann.settle()
+        seen = ann.types()
         await again.close()
 
     assert {user["user_id"] for user in joined["users"]} == {ann.user, bob.user}
-    assert "UserLeft" not in ann.types()
+    assert "UserLeft" not in seen
 
 
 async def test_when_many_are_lost_at_once_presence_is_asked_for_some_at_a_time_and_in_the_end_for_all(system: System):
@@ -299,6 +300,7 @@ async def test_a_gateway_frozen_for_too_long_is_given_up_and_its_members_come_ba
         assert told(ann) == told(bob) == {ann.user, bob.user}
 
 
+@pytest.mark.alone  # a renewal that is late for want of CPU counts as a part of the stall
 async def test_a_gateway_or_nats_that_stalls_for_a_while_is_not_noticed(impatient_system: System, room: str):
     """Not even where no place is kept for anybody."""
     first, second = impatient_system.gateways
@@ -306,7 +308,7 @@ async def test_a_gateway_or_nats_that_stalls_for_a_while_is_not_noticed(impatien
         await ann.join(room)
         await bob.join(room)
         second.signal(signal.SIGSTOP)
-        await asyncio.to_thread(time.sleep, LOST_SECONDS - RENEWAL_SECONDS - 0.5)  # the promise is about this time
+        await asyncio.to_thread(time.sleep, LOST_SECONDS - 2 * RENEWAL_SECONDS)  # the promise is about this time
         second.signal(signal.SIGCONT)
         await bob.chat("here")
         await ann.expect("Chat")
