@@ -35,8 +35,8 @@ def short_history() -> None:
     """A newcomer gets one message, whatever is stored."""
     newest = History.newest
 
-    def one(history: History, count: int, *, not_before: str = "") -> list[Stored]:
-        return newest(history, count, not_before=not_before)[-1:]
+    def one(history: History, count: int, **bounds: Any) -> list[Stored]:
+        return newest(history, count, **bounds)[-1:]
 
     _replace(History, "newest", one)
 

@@ -319,6 +319,10 @@ CAUGHT = {
 """What the rules say that catch a defect."""
 
 
+_ROUNDS = 3
+"""In which a defect has to be caught: what people do is drawn by lot, and may not meet it in one."""
+
+
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize(
@@ -331,7 +335,13 @@ async def test_services_that_break_one_promise_each_are_caught_by_the_rules_of_t
     size = Crowd(steady=8, mortal=0, busy=16, second_tabs=0, rooms=2, groups=1)
     commands = [[sys.executable, str(BROKEN), defect, "gateway"] for defect in defects[:GATEWAYS]]
     commands += [[sys.executable, str(BROKEN), defect, "presence"] for defect in defects[GATEWAYS:]] * REPLICAS
-    violations = await play_with_gateways(system, commands, size, [])
-    assert [
-        defect for defect in defects if not any(re.search(CAUGHT[defect], violation) for violation in violations)
-    ] == []
+    violations: list[str] = []
+
+    def missed() -> list[str]:
+        return [defect for defect in defects if not any(re.search(CAUGHT[defect], one) for one in violations)]
+
+    for _ in range(_ROUNDS):
+        violations += await play_with_gateways(system, commands, size, [])
+        if not missed():
+            break
+    assert missed() == []
