@@ -224,8 +224,11 @@ class Motion:
                     continue  # repeated, and was not missed
                 self._new_cursors[user] = (text_frame(ready), ingress_us)
             else:
-                self._note_typing(user, is_typing=ready.endswith(_IS_TYPING), expires_seconds=_REMOTE_TYPING_SECONDS)
-                self._new_typing[user] = (text_frame(ready), ingress_us)
+                is_typing = ready.endswith(_IS_TYPING)
+                is_repeated = not ingress_us and is_typing and user in self._typing
+                self._note_typing(user, is_typing=is_typing, expires_seconds=_REMOTE_TYPING_SECONDS)
+                if not is_repeated:
+                    self._new_typing[user] = (text_frame(ready), ingress_us)
         if kind is _TYPING and self._knows_members:
             self.deliver()  # rare, and its member may be about to leave
             return

@@ -76,7 +76,7 @@ async def test_chat_that_nats_does_not_take_is_refused_by_its_id_and_the_gateway
         async with clients(verbose.url) as (author,):
             await author.join(room)
             identity = "6fa459ea-ee8a-4ca4-894e-db77e160355e"
-            await author.chat("\x01" * 4000, id=identity)
+            await author.chat("x" + "\x01" * 3999, id=identity)
             assert await author.error() == "chat_too_long"
             (refusal,) = author.told("Error")
             assert refusal["id"] == identity

@@ -209,7 +209,7 @@ const offences: [code: number, how: string, commit: (client: StudyroomClient) =>
     "a message that is too long",
     (client) => client.send({ type: "Chat", payload: { content: "x".repeat(70_000) } }),
   ],
-  [4500, "a flood", (client) => Array.from({ length: 1500 }, () => client.send({ type: "Ping" }))],
+  [4500, "a flood", (client) => Array.from({ length: 8000 }, () => client.send({ type: "Ping" }))],
 ]
 
 for (const [code, how, commit] of offences) {
