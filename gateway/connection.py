@@ -13,7 +13,7 @@ from gateway.key_ring import KeysUnavailable
 from gateway.metered import Metered
 from gateway.notices import encode_cursor
 from gateway.outbox import Kind
-from gateway.session import WAITING, Refusal, Session
+from gateway.session import CONFLATED, WAITING, Refusal, Session
 from shared.close_codes import FAREWELLS, CloseCode
 from shared.errors import ErrorCode
 from shared.ids import ConnectionId, MessageId, RoomId, StayId, UserId, new_connection_id, new_message_id, stay_id
@@ -66,8 +66,8 @@ class Connection(Metered):
         "_username",
         "active_beat",
         "address",
-        "expelled",
         "expires_at",
+        "gone_for_good",
         "id",
         "keep_seconds",
         "open",
@@ -96,7 +96,8 @@ class Connection(Metered):
         self.expires_at = identity.expires_at
         """Unix seconds until which the token is good."""
         self.open = False
-        self.expelled = False
+        self.gone_for_good = False
+        """The client has said goodbye, or a moderator has closed it: its user's place is not kept."""
         self.keep_seconds = 0
         """How long presence is to keep the place at least; more than 0 when the client was asked to come back."""
         self.room: Room | None = None
@@ -131,6 +132,11 @@ class Connection(Metered):
     def holds_or_will(self, place: Place) -> bool:
         rooms = {self._session.room, self._session.joining}
         return self.open and place.connection == self.stay and place.room in rooms
+
+    @property
+    def is_staying(self) -> bool:
+        """It is open, and nobody has begun to close it."""
+        return self.open and self.closing_since is None
 
     @property
     def in_or_joining(self) -> RoomId | None:
@@ -175,6 +181,7 @@ class Connection(Metered):
 
     def closed(self, code: int) -> None:
         self.open = False
+        self.gone_for_good = self.gone_for_good or code in FAREWELLS
         self.socket = NOWHERE
         self._hub.metrics.disconnects.labels(code=code if code in _KNOWN_CODES else "other").inc()
         self._hub.unregister(self)
@@ -285,6 +292,9 @@ class Connection(Metered):
         decision = self._session.receive(message)
         if decision is WAITING:
             return
+        if decision is CONFLATED:
+            self._traffic.conflated[Kind.CURSOR] += 1
+            return
         if isinstance(decision, Refusal):
             self._refuse(decision.code, decision.message, decision.about)
             return
@@ -347,7 +357,7 @@ class Connection(Metered):
 
     def expel(self, code: CloseCode, reason: str) -> None:
         """Close the connection; the others are told at once, whatever the client does."""
-        self.expelled = True
+        self.gone_for_good = True
         self._leave(lost=False)
         self.close(code, reason)
 

@@ -1,8 +1,10 @@
 """Having a connection's entry written by presence, and heard: the join barrier."""
 
 import asyncio
+from contextlib import ExitStack
 
 from gateway.connection import Connection
+from gateway.lanes import Patience
 from gateway.metrics import GatewayMetrics
 from gateway.presence_client import PresenceClient
 from gateway.room import Room
@@ -42,26 +44,24 @@ class Entering:
         )
 
     async def enter(
-        self, connection: Connection, room: Room, *, again: bool = False, only: StayId | None = None
+        self, connection: Connection, room: Room, stay: StayId, *, patience: Patience, again: bool = False
     ) -> int:
         """Returns when presence has the connection and the room's roster here is consistent and contains it.
 
-        How many changes the members here were told of. Raises StayEnded when `only` is not its stay any more.
+        `again`: it was in the room before. How many changes the members here were told of. Raises StayEnded before a
+        question is put when `stay` is over, and what `PresenceClient.join` raises.
         """
-        with_roster = not room.consistent
+        needs_roster = False
         barrier = _BARRIER_SECONDS
         first, first_epoch = 0, ""
         told = 0
         while True:
-            if only is not None and connection.stay != only:
-                raise StayEnded
-            elsewhere = room.roster_under_way if with_roster else None
-            reply, differences = await self._ask(
-                connection, room, with_roster=with_roster and elsewhere is None, again=again
-            )
+            question = _Question(self, connection, room, stay, needs_roster=needs_roster, again=again)
+            reply, differences = await question.put(self._presence, patience)
             told += differences
+            elsewhere = question.elsewhere
             if reply.epoch != room.epoch:
-                with_roster = True
+                needs_roster = True
                 if elsewhere is not None:
                     await asyncio.wait([elsewhere])
                 if reply.epoch != room.epoch:
@@ -73,21 +73,10 @@ class Entering:
                     await room.heard(first)
             except TimeoutError:
                 self._metrics.barrier_retries.inc()
-                with_roster = not room.consistent
+                needs_roster = False
                 barrier = min(2 * barrier, _BARRIER_MAX_SECONDS)
                 continue
             return told
-
-    async def _ask(
-        self, connection: Connection, room: Room, *, with_roster: bool, again: bool
-    ) -> tuple[RosterReply, int]:
-        """Have the entry written; with a roster, the room takes it, and the number is what that changed."""
-        request = self.request(connection, room.id, with_roster=with_roster, again=again)
-        if not with_roster:
-            return await self._presence.join(request), 0
-        with room.taking_roster():
-            reply = await self._presence.join(request)
-            return reply, room.load(reply)
 
     # --- what is to be confirmed --------------------------------------------------------------------------
 
@@ -100,3 +89,39 @@ class Entering:
         self._written_in[shard] -= 1
         if not self._written_in[shard]:
             del self._written_in[shard]
+
+
+class _Question:
+    """A request to join that is made when it is put: whether it needs the roster depends on what others did before."""
+
+    def __init__(
+        self, entering: Entering, connection: Connection, room: Room, stay: StayId, *, needs_roster: bool, again: bool
+    ) -> None:
+        self._entering = entering
+        self._connection = connection
+        self._room = room
+        self._stay = stay
+        self._needs_roster = needs_roster
+        self._again = again
+        self._taking = ExitStack()
+        self._takes = False
+        self.elsewhere: asyncio.Future[None] | None = None
+        """Done when somebody else has taken the roster that this needs too."""
+
+    async def put(self, presence: PresenceClient, patience: Patience) -> tuple[RosterReply, int]:
+        """Have the entry written; with a roster, the room takes it, and the number is what that changed."""
+        with self._taking:
+            reply = await presence.join(self._room.id, self._request, patience=patience, restores=self._again)
+            return reply, self._room.load(reply) if self._takes else 0
+
+    def _request(self) -> JoinRequest:
+        """Raises StayEnded."""
+        room = self._room
+        if self._connection.stay != self._stay or not self._connection.is_staying:
+            raise StayEnded
+        if self._needs_roster or not room.consistent:
+            self.elsewhere = room.roster_under_way
+            if self.elsewhere is None:
+                self._takes = True
+                self._taking.enter_context(room.taking_roster())
+        return self._entering.request(self._connection, room.id, with_roster=self._takes, again=self._again)

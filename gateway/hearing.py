@@ -56,6 +56,11 @@ class Hearing:
         if self.loaded is None:
             self._kept.append(change)
 
+    def confirm(self, revision: int) -> None:
+        """What is known was found to be the roster as of `revision`."""
+        self.loaded = max(self.loaded or 0, revision)
+        self._kept.clear()
+
     def load(self, revision: int, *, replaced: str | None = None) -> list[Heard]:
         """A roster as of `revision` was taken. Returns the changes that are to be applied to it, old ones included.
 

@@ -7,6 +7,8 @@ see both.
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from gateway.presence_client import PresenceClient, PresenceRefused
 from gateway.under_way import UnderWay
@@ -17,8 +19,8 @@ from shared.subjects import shard_of
 
 log = logs.get(__name__)
 
-AT_ONCE = 128
-"""More than joins (docs/decisions/0010), since those that went to a frozen replica keep theirs for seconds."""
+_CLEAN_KEPT = 4096
+"""A join that is carried out late, after its leave, is undone as cleanly for so many later ones."""
 
 
 class Leaves:
@@ -27,12 +29,23 @@ class Leaves:
         self._under_way = under_way
         self._untold = Counter[Place]()
         """Leaves that presence may not have been told of yet."""
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._joining: set[Place] = set()
+        self._clean: dict[StayId, None] = {}
+        """Stays that ended for good of late, oldest first."""
         self._last: dict[tuple[ConnectionId, RoomId], asyncio.Task[None]] = {}
 
     def __contains__(self, place: Place) -> bool:
-        """Whether presence may not have been told yet that nobody is there any more."""
-        return place in self._untold
+        """Whether presence will yet be told when nobody is there any more."""
+        return place in self._untold or place in self._joining
+
+    @contextmanager
+    def joining(self, place: Place) -> Iterator[None]:
+        """A join is under way: should it fail, whoever began it says so when it ends."""
+        self._joining.add(place)
+        try:
+            yield
+        finally:
+            self._joining.discard(place)
 
     def in_shard(self, shard: int) -> set[StayId]:
         """Stays that have ended, and of which presence may not have been told yet."""
@@ -45,7 +58,13 @@ class Leaves:
             await asyncio.shield(last)
 
     def tell(self, place: Place, *, lost: bool, keep_seconds: int = 0) -> None:
-        """`lost`: its user keeps the place for the grace period, and for `keep_seconds` at least."""
+        """`lost`: its user keeps the place for the grace period, and for `keep_seconds` at least, unless the same stay has
+        ended for good before."""
+        if not lost:
+            self._clean[place.connection] = None
+            if len(self._clean) > _CLEAN_KEPT:
+                del self._clean[next(iter(self._clean))]
+        lost = lost and place.connection not in self._clean
         self._untold[place] += 1
         key = connection_of(place.connection), place.room
         task = self._last[key] = self._under_way.begin(
@@ -62,12 +81,11 @@ class Leaves:
         task.add_done_callback(ended)
 
     async def _leave(self, place: Place, *, lost: bool, keep_seconds: int) -> None:
-        """Asks until presence answers. When thousands are lost at once the others wait, and are asked for once."""
+        """Asks until presence answers."""
         request = LeaveRequest.model_construct(
             room=place.room, user=place.user, connection=place.connection, lost=lost, keep_seconds=keep_seconds
         )
         try:
-            async with self._turns:
-                await self._presence.leave(request)
+            await self._presence.leave(request)
         except PresenceRefused as error:
             log.error("a leave was refused", error=str(error), room=place.room)

@@ -4,10 +4,10 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from gateway.admission import Admission
 from gateway.backfill import Backfill
 from gateway.connection import Connection
-from gateway.entering import Entering
+from gateway.entering import Entering, StayEnded
+from gateway.lanes import Patience
 from gateway.leaves import Leaves
 from gateway.metrics import GatewayMetrics
 from gateway.presence_client import PresenceClient, PresenceRefused, RoomFull
@@ -20,13 +20,13 @@ from services.bus import BusError, SubscriptionRefused
 from shared.errors import ErrorCode
 from shared.ids import RoomId, UserId
 from shared.messages import JoinRoomPayload
+from shared.presence import Place
 from shared.subjects import presence_join, shard_of
 
 log = logs.get(__name__)
 
 _HISTORY_PATIENCE = 0.6
 """Share of the join deadline after which a client that does not resume is let in without history."""
-_JOINED_AT_ONCE = 32
 
 
 class Barred(Exception):
@@ -58,11 +58,10 @@ class Membership:
         self._resumes = resumes
         self._is_banned = is_banned
         self._join_deadline_seconds = join_deadline_seconds
-        self._admission = Admission(_JOINED_AT_ONCE, patience_seconds=join_deadline_seconds)
 
     def join(self, connection: Connection, join: JoinRoomPayload) -> None:
         """Begin a join; the connection is told how it ends."""
-        self._under_way.begin("join", self._join(connection, join))
+        self._under_way.begin("join", self._begin(connection, join))
 
     def leave(self, connection: Connection, room: Room, *, lost: bool) -> None:
         """Take the connection out of its room: at once for its events, as soon as presence answers for the others.
@@ -73,31 +72,33 @@ class Membership:
         self._under_way.begin("let go", self._rooms.leave(room))
         self._leaves.tell(connection.place(room.id), lost=lost, keep_seconds=connection.keep_seconds)
 
-    async def _join(self, connection: Connection, join: JoinRoomPayload) -> None:
+    async def _begin(self, connection: Connection, join: JoinRoomPayload) -> None:
+        place = connection.place(join.room_id)
+        with self._leaves.joining(place):
+            await self._join(connection, join, place)
+
+    async def _join(self, connection: Connection, join: JoinRoomPayload, place: Place) -> None:
         began = time.perf_counter()
         room_id = join.room_id
         result, code = "failed", ErrorCode.PRESENCE_UNAVAILABLE
-        asked = entered = False
+        entered = False
+        patience = Patience(self._join_deadline_seconds)
         try:
             async with self._rooms.hold(room_id) as room:
-                async with self._admission.turn():
-                    deadline = asyncio.get_running_loop().time() + self._join_deadline_seconds
-                    async with asyncio.timeout_at(deadline):
-                        await self._leaves.told(connection.id, room_id)
-                        if not _is_staying(connection):
-                            return
-                        self._check_welcome(connection, room_id)
-                        asked = True
-                        self._backfill.host(room)
-                        await self._entering.enter(connection, room)
-                        self._admission.got_through()
+                patience.when_asked = lambda: self._backfill.host(room)
+                async with patience:
+                    await self._leaves.told(connection.id, room_id)
+                    self._check_welcome(connection, room_id)
+                    await self._entering.enter(connection, room, place.connection, patience=patience)
                 code = ErrorCode.CHAT_UNAVAILABLE
-                async with asyncio.timeout_at(deadline):
-                    resumption = await self._prepare(connection, room, join, deadline)
+                async with asyncio.timeout_at(patience.deadline):
+                    resumption = await self._prepare(connection, room, join, patience)
                 self._check_welcome(connection, room_id)
-                if _is_staying(connection):
+                if connection.is_staying:
                     self._admit(connection, room, resumption)
                     result, entered = "joined", True
+        except StayEnded:
+            log.debug("the client has gone while it joined", room=room_id)
         except Barred:
             result = "banned"
             connection.join_failed(ErrorCode.BANNED_FROM_ROOM, "you are banned from this room")
@@ -113,11 +114,12 @@ class Membership:
             connection.join_failed(ErrorCode.INTERNAL, "the join failed on our side")
             raise
         finally:
-            if asked and not entered and connection.room is None:
-                # Whoever was there before keeps the place for the grace period, and may try again.
-                lost = result != "banned" and not connection.expelled
-                self._leaves.tell(connection.place(room_id), lost=lost, keep_seconds=connection.keep_seconds)
-                connection.end_stay()
+            if patience.asked and not entered and connection.room is None:
+                # A user who was there before keeps the place for the grace period, and may try again.
+                lost = result != "banned" and not connection.gone_for_good
+                self._leaves.tell(place, lost=lost, keep_seconds=connection.keep_seconds)
+                if connection.stay == place.connection:
+                    connection.end_stay()
             self._metrics.join_duration.labels(result=result).observe(time.perf_counter() - began)
 
     def _why(self, error: Exception, code: ErrorCode, room: RoomId) -> str:
@@ -133,14 +135,17 @@ class Membership:
         if self._is_banned(connection.user, room):
             raise Barred
 
-    async def _prepare(self, connection: Connection, room: Room, join: JoinRoomPayload, deadline: float) -> Resumption:
+    async def _prepare(
+        self, connection: Connection, room: Room, join: JoinRoomPayload, patience: Patience
+    ) -> Resumption:
         """What the connection is to be told of the room's chat; it is in the roster when this returns."""
-        history_by = deadline - (1 - _HISTORY_PATIENCE) * self._join_deadline_seconds
+        history_by = patience.deadline - (1 - _HISTORY_PATIENCE) * self._join_deadline_seconds
         patience_seconds = history_by - asyncio.get_running_loop().time()
         resumption = await self._resumes.prepare(room, join, patience_seconds=patience_seconds)
         while not room.has_member(connection.user):
             # It was removed again between presence's answer and now.
-            await self._entering.enter(connection, room, again=True)
+            stay = connection.stay
+            await self._entering.enter(connection, room, stay, patience=patience, again=True)
             resumption = await self._resumes.prepare(room, join, patience_seconds=0)
         return resumption
 
@@ -149,8 +154,3 @@ class Membership:
             self._rooms.stay(room)
         room.admit(connection, resumption)
         connection.joined(room)
-
-
-def _is_staying(connection: Connection) -> bool:
-    """It is open, and nobody has begun to close it."""
-    return connection.open and connection.closing_since is None

@@ -1,14 +1,17 @@
 """Putting right what may have gone wrong: after a doubt at once, and every so often without one.
 
 Doubts about everything are a reconnect to NATS, a lease that lapsed, a presence stream that was replaced: then
-presence is told what we have, shard by shard, and every room takes its roster anew. A dropped message is a doubt about
-its room. Republished changes can also be lost with no sign at all, so what the rooms know is compared now and then.
+presence is told what we have, shard by shard, and what both have is compared. A dropped message is a doubt about
+its room. Republished changes can also be lost with no sign at all, and right after a reconnect they will be, until the
+stream's leader knows of our subscriptions again. So what the rooms know is compared soon after a doubt, and now and
+then.
+
+Each shard is put right and compared for itself: one that nobody serves holds up no other.
 """
 
 import asyncio
 import random
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable
 
 from gateway.metrics import GatewayMetrics
 from gateway.presence_client import PresenceClient, PresenceRefused
@@ -20,15 +23,19 @@ from services.bus import BusError
 from services.tasks import Tasks
 from shared.ids import RoomId
 from shared.presence import CompareRequest
-from shared.subjects import SHARDS, shard_of
+from shared.subjects import SHARDS
 
 log = logs.get(__name__)
 
 _COMPARE_SECONDS = 10.0
 _IN_FLIGHT_SECONDS = 1.0
 """A change that presence knows and we do not may be on its way; after this long it is lost."""
+_COMPARED_AFTER_SECONDS = (0.5, 2.0, 5.0)
+"""After a doubt: our subscriptions may not be known everywhere before."""
+_IN_FLIGHT_THEN_SECONDS = 0.3
 _ANSWER_SECONDS = 5.0
-_RETRY_SECONDS = 0.5
+_RETRY_SECONDS, _RETRY_MAX_SECONDS = 0.5, 5.0
+_FAILURES = (BusError, PresenceRefused, TimeoutError)
 
 
 class Resync:
@@ -49,6 +56,10 @@ class Resync:
         self._tasks = tasks
         self._renew_lease = renew_lease
         self._shards: set[int] = set()
+        """In doubt, and not begun to be put right."""
+        self._again: dict[int, asyncio.Event] = {}
+        """Of each shard that is being put right: set when it is in doubt again."""
+        self._comparing: set[int] = set()
         self._suspects: set[RoomId] = set()
         self._doubtful = asyncio.Event()
 
@@ -69,45 +80,61 @@ class Resync:
         while True:
             await self._doubtful.wait()
             self._doubtful.clear()
-            suspects, self._suspects = self._suspects, set()
-            # A shard that is announced has all its rooms refreshed.
-            suspects = {room for room in suspects if shard_of(room) not in self._shards}
             if self._shards:
-                await self._put_right()
-            await self._refresh(room for room in map(self._rooms.get, suspects) if room is not None)
+                self._metrics.resyncs.inc()
+                await self._renew_lease()
+                # A lease that had lapsed says so as it is renewed: that doubt is being put right already.
+                shards, self._shards = self._shards, set()
+                for shard in shards:
+                    self._begin(shard)
+            suspects, self._suspects = self._suspects, set()
+            for room in map(self._rooms.get, suspects):
+                if room is not None:
+                    self._reannouncement.refresh(room)
 
-    async def _put_right(self) -> None:
-        self._metrics.resyncs.inc()
-        await self._renew_lease()
-        # A lease that had lapsed says so as it is renewed: that doubt is being put right already.
-        shards, self._shards = self._shards, set()
-        failed: Collection[int] = shards
+    # --- after a doubt ---
+
+    def _begin(self, shard: int) -> None:
+        again = self._again.get(shard)
+        if again is not None:
+            again.set()
+            return
+        self._again[shard] = asyncio.Event()
+        self._tasks.spawn("resync", self._put_right(shard, self._again[shard]))
+
+    async def _put_right(self, shard: int, again: asyncio.Event) -> None:
+        """Returns when the shard has been put right, and found right for a while."""
+        pause = _RETRY_SECONDS
         try:
-            failed = await self._in_each(shards, self._reannouncement.announce)
+            while True:
+                again.clear()
+                try:
+                    await self._reannouncement.announce(shard)
+                    await self._watch(shard, again)
+                except _FAILURES as error:
+                    log.warning("a shard was not resynced, trying again", shard=shard, error=str(error) or "no answer")
+                    await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+                    pause = min(2 * pause, _RETRY_MAX_SECONDS)
+                    continue
+                if not again.is_set():
+                    return
+                pause = _RETRY_SECONDS
         finally:
-            if failed:
-                self._tasks.spawn("resync again", self._later(failed))
+            del self._again[shard]
 
-    async def _later(self, shards: Collection[int]) -> None:
-        """Shards that nobody serves are tried again; what is doubted meanwhile does not wait for them."""
-        log.warning("shards not resynced, trying again", shards=sorted(shards))
-        await asyncio.sleep(_RETRY_SECONDS)
-        self._shards.update(shards)
-        self._doubtful.set()
-
-    async def _in_each(self, shards: Collection[int], work: Callable[[int], Awaitable[None]]) -> list[int]:
-        """The shards in which it failed: one that nobody serves must not hold up the others."""
-        outcomes = await asyncio.gather(*(work(shard) for shard in shards), return_exceptions=True)
-        failed = []
-        for shard, outcome in zip(shards, outcomes, strict=True):
-            if isinstance(outcome, BusError | PresenceRefused | TimeoutError):
-                failed.append(shard)
-            elif outcome is not None:
-                raise outcome
-        return failed
-
-    async def _refresh(self, rooms: Iterable[Room]) -> None:
-        await asyncio.gather(*(self._reannouncement.refresh(room) for room in rooms))
+    async def _watch(self, shard: int, again: asyncio.Event) -> None:
+        """Compare what was put right a few times, or until it is in doubt again. Raises as `_compare`."""
+        waited = 0.0
+        for after_seconds in _COMPARED_AFTER_SECONDS:
+            try:
+                async with asyncio.timeout(after_seconds - waited):
+                    await again.wait()
+                return
+            except TimeoutError:
+                waited = after_seconds
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                await self._compare(shard, self._rooms.in_shard(shard), _IN_FLIGHT_THEN_SECONDS)
+            await self._reannouncement.tell_all(shard)
 
     # --- the comparison ---
 
@@ -115,25 +142,24 @@ class Resync:
         """Never returns."""
         while True:
             await asyncio.sleep(_COMPARE_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
-            await asyncio.gather(*(self._try_compare(shard, rooms) for shard, rooms in self._by_shard().items()))
-            failed = await self._in_each(self._reannouncement.unconfirmed, self._reannouncement.confirm)
-            if failed:
-                log.info("connections not confirmed", shards=failed)
+            by_shard = self._rooms.by_shard()
+            for shard in by_shard.keys() | set(self._reannouncement.unconfirmed):
+                if shard not in self._comparing:
+                    self._comparing.add(shard)
+                    self._tasks.spawn("comparison", self._try_compare(shard, by_shard.get(shard, [])))
 
     async def _try_compare(self, shard: int, rooms: list[Room]) -> None:
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
-                await self._compare(shard, rooms)
-        except (BusError, PresenceRefused, TimeoutError) as error:
+                await self._compare(shard, rooms, _IN_FLIGHT_SECONDS)
+            if shard in self._reannouncement.unconfirmed:
+                await self._reannouncement.confirm(shard)
+        except _FAILURES as error:
             log.info("rooms not compared", shard=shard, error=str(error) or "no answer in time")
+        finally:
+            self._comparing.discard(shard)
 
-    def _by_shard(self) -> dict[int, list[Room]]:
-        by_shard: dict[int, list[Room]] = defaultdict(list)
-        for room in self._rooms:
-            by_shard[shard_of(room.id)].append(room)
-        return by_shard
-
-    async def _compare(self, shard: int, rooms: list[Room]) -> None:
+    async def _compare(self, shard: int, rooms: list[Room], in_flight_seconds: float) -> None:
         """Raises PresenceRefused or TimeoutError."""
         for epoch in {room.epoch for room in rooms if room.epoch}:
             asked = {room.id: room for room in rooms if room.epoch == epoch}
@@ -144,11 +170,11 @@ class Resync:
                 return
             self._lost([room for room in reply.wrong if self._rooms.get(room) is asked[room]])
             if reply.newer:
-                await asyncio.sleep(_IN_FLIGHT_SECONDS)
+                await asyncio.sleep(in_flight_seconds)
                 behind = [room for room, newest in reply.newer.items() if not asked[room].knows(newest)]
                 self._lost([room for room in behind if self._rooms.get(room) is asked[room]])
         for room in rooms:
-            if len(room) and not room.consistent:
+            if len(room) and room.in_doubt:
                 # It could not be refreshed before.
                 self.suspect(room.id)
 

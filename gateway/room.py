@@ -169,6 +169,18 @@ class Room:
         return self._hearing.consistent
 
     @property
+    def in_doubt(self) -> bool:
+        """Changes may have been missed, and no roster was taken or confirmed since."""
+        return self._hearing.loaded is None
+
+    def confirm(self, revision: int) -> None:
+        """Presence has the same members, as of `revision`: nothing was missed up to there.
+
+        That is no proof for what comes behind it: newcomers still need a roster.
+        """
+        self._hearing.confirm(revision)
+
+    @property
     def state(self) -> RoomState:
         return RoomState.model_construct(revision=self._hearing.revision, digest=self._roster.digest)
 

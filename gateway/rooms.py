@@ -44,6 +44,7 @@ class Rooms:
         self._metrics = metrics
         self._surroundings = surroundings
         self._hosted: dict[RoomId, _Hosted] = {}
+        self._by_shard: dict[int, dict[RoomId, Room]] = defaultdict(dict)
 
     def __len__(self) -> int:
         return len(self._hosted)
@@ -57,7 +58,11 @@ class Rooms:
         return hosted.room if hosted is not None else None
 
     def in_shard(self, shard: int) -> list[Room]:
-        return [room for room in self if subjects.shard_of(room.id) == shard]
+        return list(self._by_shard.get(shard, {}).values())
+
+    def by_shard(self) -> dict[int, list[Room]]:
+        """Those shards that have any."""
+        return {shard: list(rooms.values()) for shard, rooms in self._by_shard.items() if rooms}
 
     def doubt_all(self) -> None:
         """Changes may have been missed in every room."""
@@ -72,6 +77,7 @@ class Rooms:
         if hosted is None:
             room = Room(room_id, self._publish_batch, self._wheel, self._metrics, self._surroundings)
             hosted = self._hosted[room_id] = _Hosted(room)
+            self._by_shard[subjects.shard_of(room_id)][room_id] = room
         hosted.users += 1
         try:
             async with hosted.subscribing:
@@ -102,6 +108,7 @@ class Rooms:
         hosted.users -= 1
         if hosted.users == 0:
             del self._hosted[hosted.room.id]
+            del self._by_shard[subjects.shard_of(hosted.room.id)][hosted.room.id]
             if hosted.subscription is not None:
                 await hosted.subscription.unsubscribe()
 

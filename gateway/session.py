@@ -4,7 +4,6 @@ Pure. A connection is in at most one room, and joining takes a while. What the c
 carried out in order once the join is decided, so that `JoinRoom` followed at once by `Chat` does what it says.
 """
 
-from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 
@@ -35,13 +34,26 @@ class Waiting(Enum):
     """The message will be carried out later."""
 
     WAITING = "waiting"
+    CONFLATED = "conflated"
+    """In the place of an older one, which will not."""
 
 
 WAITING = Waiting.WAITING
+CONFLATED = Waiting.CONFLATED
 
 
 class Session:
-    __slots__ = ("_backlog", "_backlog_max", "_chat_max_chars", "join_parts_left", "joining", "room", "rooms")
+    __slots__ = (
+        "_backlog",
+        "_backlog_max",
+        "_chat_max_chars",
+        "_move",
+        "_move_at",
+        "join_parts_left",
+        "joining",
+        "room",
+        "rooms",
+    )
 
     def __init__(
         self, *, chat_max_chars: int, backlog_max: int, join_parts: float, rooms: frozenset[RoomId] | None = None
@@ -52,7 +64,11 @@ class Session:
         self._backlog_max = backlog_max
         self.join_parts_left = join_parts
         """What may be joined before more is given (`gateway.limits`)."""
-        self._backlog: deque[ClientMessage] | None = None
+        self._backlog: list[ClientMessage] | None = None
+        self._move: CursorMove | None = None
+        """The newest cursor that waits: it does not count, for people move their mouse while they wait."""
+        self._move_at = 0
+        """How many messages of the backlog come before it."""
         self.room: RoomId | None = None
         """The room the connection is in."""
         self.joining: RoomId | None = None
@@ -109,15 +125,21 @@ class Session:
 
     def _wait(self, message: ClientMessage) -> Refusal | Waiting:
         if self._backlog is None:
-            self._backlog = deque()
+            self._backlog = []
+        if isinstance(message, CursorMove):
+            decision = WAITING if self._move is None else CONFLATED
+            self._move, self._move_at = message, len(self._backlog)
+            return decision
         if len(self._backlog) >= self._backlog_max:
             return Refusal(ErrorCode.BUSY, f"more than {self._backlog_max} messages while joining", message)
         self._backlog.append(message)
         return WAITING
 
     def _release(self) -> list[ClientMessage]:
-        waiting = list(self._backlog or ())
-        self._backlog = None
+        waiting = self._backlog or []
+        if self._move is not None:
+            waiting.insert(self._move_at, self._move)
+        self._backlog = self._move = None
         return waiting
 
     def _check_chat(self, message: ChatSend) -> ChatSend | Refusal:

@@ -18,7 +18,11 @@ class UnderWay:
         task.add_done_callback(self._begun.discard)
         return task
 
-    async def settled(self) -> None:
-        """Returns when nothing is under way, nor anything that it has begun."""
+    async def settled(self, within_seconds: float) -> int:
+        """Wait until nothing is under way, nor anything that it has begun. How much is, when time is up."""
+        deadline = asyncio.get_running_loop().time() + within_seconds
         while self._begun:
-            await asyncio.wait(self._begun)
+            left = deadline - asyncio.get_running_loop().time()
+            if left <= 0 or not (await asyncio.wait(self._begun, timeout=left))[0]:
+                return len(self._begun)
+        return 0

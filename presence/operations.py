@@ -12,6 +12,7 @@ from shared.ids import GatewayId, RoomId, StayId, UserId
 from shared.presence import (
     CompareReply,
     CompareRequest,
+    CompleteReply,
     CompleteRequest,
     Entry,
     JoinRequest,
@@ -99,25 +100,30 @@ class Operations:
             await self._remove(request.room, request.user, gone, grace_seconds, cause=cause)
         return LeaveReply(outcome=Outcome.OK)
 
-    async def complete(self, request: CompleteRequest) -> LeaveReply:
-        """Drop what this replica holds for a gateway beyond what the gateway says it has."""
+    async def complete(self, request: CompleteRequest) -> CompleteReply:
+        """Drop what this replica holds for a gateway beyond what the gateway says it has, and say what is missing."""
         self._check_ready()
         if request.epoch != self._store.epoch:
             raise BusUnavailable("the gateway counted in another epoch")
         await self._store.wait_applied(request.revision)
         mirror = self._store.mirror
+        lacking = set(request.connections if request.connections is not None else request.some)
         for room, user in mirror.places_in(request.shard, request.gateway):
             entry = mirror.entry(room, user)
-            if entry is None or mirror.last_sequence(room, user) > request.revision:
+            if entry is None:
                 continue
-            stale = request.missing(entry.connections_of(request.gateway))
+            held = entry.connections_of(request.gateway)
+            lacking -= held
+            if mirror.last_sequence(room, user) > request.revision:
+                continue
+            stale = request.missing(held)
 
             def counted(room: RoomId = room, user: UserId = user) -> bool:
                 return self._store.mirror.last_sequence(room, user) <= request.revision
 
             if stale:
                 await self._remove(room, user, stale, self._grace_seconds, cause="not_announced", wanted=counted)
-        return LeaveReply(outcome=Outcome.OK)
+        return CompleteReply(outcome=Outcome.OK, missing=lacking)
 
     async def drop_gateway(self, gateway: GatewayId, heard: float, still_dead: Callable[[], bool]) -> int:
         """Drop all connections of a dead gateway, as lost, for as long as it is dead; how many members that touched.

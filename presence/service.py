@@ -14,6 +14,7 @@ from presence.operations import Operations
 from presence.settings import PresenceSettings, parse_shards
 from presence.store import Store
 from services import logs
+from services.bulkheads import Bulkheads
 from services.bus import BusError, Handler, Message, Subscription, TooLong
 from services.settings import Settings, StorageSettings
 from services.spec import Chassis
@@ -24,6 +25,7 @@ from shared.messages import CursorPosition
 from shared.presence import (
     CompareReply,
     CompareRequest,
+    CompleteReply,
     CompleteRequest,
     JoinRequest,
     LeaveReply,
@@ -43,10 +45,12 @@ log = logs.get(__name__)
 _REPLY_SPARE_BYTES = 1024
 """Of a message, for what is around the members of a roster."""
 
+_OWN_OF_A_SHARD = 8
+"""Requests of one shard that are worked on however many of others are."""
 _RECALL_SECONDS = (0.0, 2.0)
 _RETRY_SECONDS = 0.2
 
-Reply = RosterReply | LeaveReply | CompareReply | RoomsReply
+Reply = RosterReply | LeaveReply | CompleteReply | CompareReply | RoomsReply
 Answer = Callable[[bytes], Awaitable[Reply]]
 
 
@@ -57,7 +61,7 @@ class Presence:
         self._bus = chassis.bus
         self._tasks = chassis.tasks
         self._deadline_seconds = own.request_deadline_seconds
-        self._slots = asyncio.Semaphore(own.concurrent_requests)
+        self._slots = Bulkheads(own=_OWN_OF_A_SHARD, shared=own.concurrent_requests)
         self._metrics = PresenceMetrics(chassis.registry)
         self._graces = Graces(
             ended=lambda outcome: self._metrics.grace_outcomes[outcome].inc(), ghosts_gone=self._on_ghosts_gone
@@ -173,7 +177,7 @@ class Presence:
 
     async def _answer(self, answer: Answer, message: Message) -> Reply:
         try:
-            async with asyncio.timeout(self._deadline_seconds), self._slots:
+            async with asyncio.timeout(self._deadline_seconds), self._slots.slot(_shard_of(message.subject)):
                 return await answer(message.data)
         except ValidationError as error:
             log.error("a request is not ours", subject=message.subject, error=str(error))
@@ -213,6 +217,11 @@ class Presence:
                 self._store.mirror.move_cursor(room, user, CursorPosition.model_validate_json(cursor))
         except (MalformedBatch, ValidationError) as error:
             log.error("a cursor digest is not ours", error=str(error))
+
+
+def _shard_of(subject: str) -> str:
+    """Of a request's subject: `presence.<shard>.<kind>`."""
+    return subject.split(".")[1]
 
 
 Request = TypeVar("Request", JoinRequest, LeaveRequest, RosterRequest, CompleteRequest, CompareRequest, RoomsRequest)

@@ -29,7 +29,9 @@ class PresenceSettings(Settings):
         2.0, gt=0, description="A request that cannot be carried out in this time is answered `unavailable`."
     )
     concurrent_requests: int = Field(
-        1024, ge=1, description="Requests worked on at once; more wait in the order they came."
+        1024,
+        ge=1,
+        description="Requests worked on at once, beside a few of each shard; more wait in the order they came.",
     )
 
     @field_validator("shards")

@@ -143,6 +143,12 @@ class LeaveReply(_Part):
     outcome: Outcome
 
 
+class CompleteReply(_Part):
+    outcome: Outcome
+    missing: set[StayId] | None = None
+    """Those of the gateway's connections that presence does not have; None from a replica that does not say."""
+
+
 class CompleteRequest(_Part):
     """All connections that a gateway has in rooms of a shard, told after a doubt.
 

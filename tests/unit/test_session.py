@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.limits import JOIN_COST
-from gateway.session import WAITING, Refusal, Session
+from gateway.session import CONFLATED, WAITING, Refusal, Session
 from shared.errors import ErrorCode
 from shared.ids import RoomId
 from shared.messages import (
@@ -152,6 +152,19 @@ def test_more_than_the_backlog_holds_is_refused():
     assert joining.joined() == [chat("1"), chat("2")]
 
 
+def test_of_the_mouse_moves_of_a_join_the_newest_is_kept_in_its_place_and_none_counts():
+    joining = session(backlog_max=2)
+    joining.receive(join(A))
+    moves = [CursorMove(payload=CursorPosition(x=float(x), y=0.0)) for x in range(500)]
+    decisions = [joining.receive(moves[0]), joining.receive(chat("1"))]
+    decisions += [joining.receive(move) for move in moves[1:]]
+    decisions.append(joining.receive(chat("2")))
+    assert decisions == [WAITING, WAITING, *[CONFLATED] * 499, WAITING]
+    assert joining.joined() == [chat("1"), moves[-1], chat("2")]
+    assert joining.receive(join(B)) == join(B)
+    assert joining.joined() == [], "what waited for the first join does not wait for the second"
+
+
 def test_a_refused_message_is_not_carried_out_later():
     joining = session(backlog_max=0)
     joining.receive(join(A))
@@ -191,17 +204,25 @@ class Client:
         self.asked: RoomId | None = None
         self.waiting: deque[ClientMessage] = deque()
 
+    @property
+    def counted(self) -> int:
+        return sum(not isinstance(message, CursorMove) for message in self.waiting)
+
     def say(self, message: ClientMessage, *, again: bool = False) -> None:
         if not again:
             self.said.append(message)
         decision = self.session.receive(message)
-        if decision is WAITING:
+        if decision is CONFLATED:
+            assert isinstance(message, CursorMove)
+            self.waiting.remove(message)
+            del self.said[len(self.said) - 2 - self.said[-2::-1].index(message)]
+        if decision is WAITING or decision is CONFLATED:
             assert self.asked is not None
             self.waiting.append(message)
             return
         if isinstance(decision, Refusal) and decision.code is ErrorCode.BUSY:
             assert self.asked is not None
-            assert len(self.waiting) == self.backlog_max
+            assert self.counted == self.backlog_max
             assert not again, "what waited was lost"
             self.said.pop()
             return
@@ -252,7 +273,7 @@ def test_nothing_is_lost_or_reordered_and_one_join_at_most_is_under_way(
             client.end_join(client.session.joined if succeeds else client.session.join_failed)
         assert client.session.joining == client.asked
         assert client.session.room == client.room
-        assert len(client.waiting) <= backlog_max
+        assert client.counted <= backlog_max
     assert not client.waiting
     assert client.decided == client.said
 
