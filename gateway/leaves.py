@@ -58,8 +58,8 @@ class Leaves:
             await asyncio.shield(last)
 
     def tell(self, place: Place, *, lost: bool, keep_seconds: int = 0) -> None:
-        """`lost`: its user keeps the place for the grace period, and for `keep_seconds` at least, unless the same stay has
-        ended for good before."""
+        """`lost`: its user keeps the place for the grace period, and for `keep_seconds` at least; but not when the same
+        stay has ended for good before."""
         if not lost:
             self._clean[place.connection] = None
             if len(self._clean) > _CLEAN_KEPT:

@@ -19,10 +19,9 @@ class _Compartment:
     """Slots in use, its own and shared ones."""
     waiting: list[tuple[int, int, "Place"]] = field(default_factory=list)
     """A heap by number, and by arrival among equal ones; those that gave up are skipped when they come first."""
-    opens_at: float = 0.0
-    """When the next slot is given (seconds of the event loop), while the compartment is restricted."""
     restricted: bool = False
     opening: asyncio.TimerHandle | None = None
+    """While it is restricted: until then no slot is given."""
 
 
 class Place(asyncio.Future[None]):
@@ -92,7 +91,6 @@ class Bulkheads:
         """One slot at a time, and the next one not before `until` (seconds of the event loop)."""
         restricted = self._compartments[compartment]
         restricted.restricted = True
-        restricted.opens_at = until
         if restricted.opening is not None:
             restricted.opening.cancel()
         restricted.opening = asyncio.get_running_loop().call_at(until, self._open, compartment)
