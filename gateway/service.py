@@ -261,9 +261,8 @@ class Gateway:
 
     async def _finish(self) -> None:
         await self._chat.settled()
-        unfinished = await self._under_way.settled(_FINISH_SECONDS)
-        if unfinished:
-            log.warning("presence was not told of all leaves: it takes them from the end of the lease", left=unfinished)
+        if left := await self._under_way.settled(_FINISH_SECONDS):
+            log.warning("presence was not told of all leaves: it takes them from the end of the lease", left=left)
         await self._lease.give_up()
 
     async def stop(self) -> None:
