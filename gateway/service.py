@@ -66,8 +66,7 @@ _STREAM_RETRY_SECONDS = 0.1
 _STOP_GRACE_SECONDS = 1.0
 _NATS_GONE_SECONDS = 3.0
 """A gateway that drains does not wait for NATS for longer. What it could not say, the end of its lease says."""
-_FINISH_SECONDS = 5.0
-"""For the leaves of closed connections, in a drain: a shard that nobody serves must not use up its deadline."""
+_FINISH_SECONDS = 5.0  # for leaves, in a drain: a shard that nobody serves must not use up its deadline
 _ANSWER_READ_SECONDS = 60.0
 """In which a client has to have read the answer to a plain request; the largest has some 5 MB."""
 _HISTORY_KEPT_MIN = 64
