@@ -45,11 +45,9 @@ if TYPE_CHECKING:
 
 _PONG = text_frame(encode(Pong()))
 _BACKLOG_MAX = 64
-_AUTHENTICATE_COST = 20
-"""Checking a signature is as much work as so many messages, and counts as such."""
+_AUTHENTICATE_COST = 20  # checking a signature is as much work as so many messages, and counts as such
 _CURSOR_MOVE = b'{"type":"CursorMove"'
-_KNOWN_CODES = frozenset(CloseCode)
-"""Clients may close with any of thousands of codes; metrics must not have a label for each."""
+_KNOWN_CODES = frozenset(CloseCode)  # clients may close with thousands of others: metrics have no label for those
 
 
 class Connection(Metered):
@@ -96,8 +94,7 @@ class Connection(Metered):
         self.expires_at = identity.expires_at
         """Unix seconds until which the token is good."""
         self.open = False
-        self.gone_for_good = False
-        """The client has said goodbye, or a moderator has closed it: its user's place is not kept."""
+        self.gone_for_good = False  # the client has said goodbye, or a moderator has closed it: no place is kept
         self.keep_seconds = 0
         """How long presence is to keep the place at least; more than 0 when the client was asked to come back."""
         self.room: Room | None = None

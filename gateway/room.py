@@ -174,10 +174,7 @@ class Room:
         return self._hearing.loaded is None
 
     def confirm(self, revision: int) -> None:
-        """Presence has the same members, as of `revision`: nothing was missed up to there.
-
-        That is no proof for what comes behind it: newcomers still need a roster.
-        """
+        """Presence has the same members as of `revision`. What comes behind is not proven: newcomers need a roster."""
         self._hearing.confirm(revision)
 
     @property
