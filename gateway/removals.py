@@ -49,6 +49,8 @@ class Removals:
             await asyncio.sleep(_IN_FLIGHT_SECONDS)
             await self._stream.learn()
         for room, first in lacking:
+            if not room.history.passed(await self._stream.last(room.id) or 0):
+                continue  # a tombstone may be on its way
             gone = room.history.before(first)
             if not gone or room in but or not self._is_hosted(room):
                 continue
