@@ -9,10 +9,10 @@ from gateway.cursor_move import cursor_update, update_prefix
 from gateway.framing import text_frame
 from gateway.hub import Hub
 from gateway.identity import FOR_EVER, Identity
+from gateway.items import Kind
 from gateway.key_ring import KeysUnavailable
 from gateway.metered import Metered
 from gateway.notices import encode_cursor
-from gateway.outbox import Kind
 from gateway.session import CONFLATED, WAITING, Refusal, Session
 from shared.close_codes import FAREWELLS, CloseCode
 from shared.errors import ErrorCode

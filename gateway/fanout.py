@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping
 from typing import Protocol
 
+from gateway.items import EPHEMERAL, Item, Kind
 from gateway.metrics import GatewayMetrics
-from gateway.outbox import EPHEMERAL, Batch, Item, Kind, Outbox
+from gateway.outbox import Batch, Outbox
 from shared.ids import ConnectionId, StayId, UserId
 
 _LONG_REST_FACTOR, _LONG_PERIOD_SECONDS = 8.0, 0.044

@@ -6,6 +6,8 @@ gateway's own. What tells it apart is the name itself, which the browser puts in
 
 import re
 
+LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+"""Names of this machine for itself."""
 _HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")
 _PORT = re.compile(r":[0-9]*$")
 

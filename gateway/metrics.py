@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from gateway.outbox import MESSAGE_TYPES, Item, Kind
+from gateway.items import MESSAGE_TYPES, Item, Kind
 from services.metrics import PlainHistogram
 from shared.errors import ErrorCode
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, KeysView
 
 from gateway.fanout import Fanout
 from gateway.framing import payload_of, text_frame
+from gateway.items import Item, Kind
 from gateway.metrics import GatewayMetrics
 from gateway.neighbours import Neighbours
 from gateway.notices import encode_cursor, encode_typing
-from gateway.outbox import Item, Kind
 from gateway.wheel import NEVER, Wheel
 from services import logs
 from shared import subjects

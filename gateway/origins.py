@@ -9,10 +9,9 @@ from collections.abc import Collection
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from urllib.parse import urlsplit
 
-from gateway.hosts import in_ascii, is_host
+from gateway.hosts import LOCAL_HOSTS, in_ascii, is_host
 
 ANY = "*"
-LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}
 FILES = "file://"
 """Pages that an app, or a person, has opened from the disk; some send `null` instead, which many other pages do too."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}

@@ -16,11 +16,11 @@ from gateway.fanout import Fanout, Recipient
 from gateway.framing import text_frame
 from gateway.hearing import Heard, Hearing
 from gateway.history import History, Stored, Verdict
+from gateway.items import Item, Kind
 from gateway.metrics import GatewayMetrics
 from gateway.motion import Motion, Publish
 from gateway.neighbours import Neighbours
 from gateway.notices import encode_joined_room, encode_member, encode_members, encode_notice
-from gateway.outbox import Item, Kind
 from gateway.roster import Change, Notice, Roster
 from gateway.wheel import Wheel
 from services import logs

@@ -7,9 +7,9 @@ from pydantic_settings import SettingsConfigDict
 
 from gateway.addresses import parse_network
 from gateway.guests import GUEST_AUDIENCE
-from gateway.hosts import in_ascii, is_host
+from gateway.hosts import LOCAL_HOSTS, in_ascii, is_host
 from gateway.limits import JOIN_COST, Limits
-from gateway.origins import ANY, LOCAL_HOSTS, problem_of
+from gateway.origins import ANY, problem_of
 from services.api_keys import check_entries
 from services.settings import CommaSeparated, Settings
 

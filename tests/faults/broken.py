@@ -11,10 +11,10 @@ from typing import Any
 import gateway.room
 from gateway.connection import Connection
 from gateway.history import History, Stored
+from gateway.items import Kind
 from gateway.membership import Membership
 from gateway.motion import Motion
 from gateway.notices import encode_joined_room
-from gateway.outbox import Kind
 from gateway.presence_client import PresenceRefused
 from gateway.room import Room
 from gateway.roster import Change, Notice, Roster

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from gateway.fanout import Fanout, rest_seconds
+from gateway.items import Item, Kind
 from gateway.metrics import GatewayMetrics
-from gateway.outbox import Item, Kind
 from shared.ids import ConnectionId, StayId, UserId
 
 

@@ -1,7 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.outbox import Item, Kind, Outbox
+from gateway.items import Item, Kind
+from gateway.outbox import Outbox
 from shared.ids import UserId
 
 ADA, BEN, CLEO = UserId("ada"), UserId("ben"), UserId("cleo")
