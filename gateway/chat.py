@@ -138,6 +138,7 @@ class ChatPublisher:
             stored = parse_acknowledgement(message)
         except StorageFull:
             del self._pending[token]
+            self._metrics.chat_storage_full.inc()
             pending.full(pending.message)
             return
         except BusError as error:

@@ -78,8 +78,9 @@ def messages_router(
     chat_max_chars: int,
     deadline_seconds: float,
     commits: Callable[[float], None],
+    storage_full: Callable[[], None],
 ) -> APIRouter:
-    """`commits` is told how many seconds each took to be stored."""
+    """`commits` is told how many seconds each took to be stored, `storage_full` of each for which there was no room."""
     router = APIRouter(prefix="/api/v1/rooms", responses=REFUSALS, tags=["messages"])
 
     @router.get("/{room_id}/messages", dependencies=[BY_TOKEN, BY_KEY])
@@ -131,6 +132,7 @@ def messages_router(
         except TooLong as error:
             raise HttpRefusal(HTTP_BAD_REQUEST, ErrorCode.CHAT_TOO_LONG, str(error)) from error
         except StorageFull as error:
+            storage_full()
             why = "the storage of chat is full: the message is not stored"
             raise HttpRefusal(HTTP_INSUFFICIENT_STORAGE, ErrorCode.CHAT_STORAGE_FULL, why) from error
         except (BusError, TimeoutError) as error:

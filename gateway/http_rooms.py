@@ -21,11 +21,12 @@ from gateway.http_access import (
 )
 from gateway.identity import Identity
 from gateway.presence_client import PresenceClient, PresenceRefused
+from gateway.room_listing import list_rooms
 from shared import subjects
 from shared.errors import ErrorCode
 from shared.ids import RoomId, UserId
 from shared.messages import UserPresence
-from shared.presence import Member, RoomsRequest
+from shared.presence import Member
 
 PAGE_MAX = 1000
 _PLACE = re.compile(r"(\d|[1-5]\d|6[0-3])-([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?", re.ASCII)
@@ -49,6 +50,9 @@ class RoomBody(BaseModel):
 class RoomsBody(BaseModel):
     rooms: list[RoomBody]
     next: str | None = Field(description="To be sent as `after` for the next page; null on the last.")
+    missing_shards: list[int] = Field(
+        description="Shards, of 64, whose rooms are missing on this page since nobody answers for them now; else empty."
+    )
 
 
 def rooms_router(
@@ -87,24 +91,18 @@ def rooms_router(
     ) -> RoomsBody:
         """Rooms in which somebody is, each once over all pages. What comes and goes meanwhile may be missing.
 
-        Only for those who may enter all rooms.
+        Where nobody answers for some shards, those are named, and the others are listed. Only for those who may enter
+        all rooms.
         """
         who = access.caller(request, response)
         if isinstance(who, Identity) and who.rooms is not None:
             raise room_not_allowed("the access token does not grant all rooms")
         shard, behind = _place(after)
-        found: list[RoomBody] = []
-        next_shard: int | None = shard
-        try:
-            async with asyncio.timeout(deadline_seconds):
-                while next_shard is not None and len(found) < limit:
-                    shard = next_shard
-                    reply = await presence.rooms(RoomsRequest(shard=shard, after=behind, limit=limit - len(found)))
-                    found += [RoomBody(room_id=one.room, members=one.members) for one in reply.rooms]
-                    next_shard, behind = reply.next_shard, ""
-        except (PresenceRefused, TimeoutError) as error:
-            raise _unavailable(presence, subjects.presence_rooms(shard)) from error
-        return RoomsBody(rooms=found, next=_next(next_shard, found))
+        page = await list_rooms(presence, shard=shard, after=behind, limit=limit, deadline_seconds=deadline_seconds)
+        if after is None and not page.answered:
+            raise _unavailable(presence, subjects.presence_rooms(shard))
+        found = [RoomBody(room_id=one.room, members=one.members) for one in page.rooms]
+        return RoomsBody(rooms=found, next=_next(page.next_shard, found), missing_shards=page.missing)
 
     return router
 

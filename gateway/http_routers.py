@@ -30,6 +30,7 @@ def routers(
     *,
     epoch: Callable[[str], str],
     commits: Callable[[float], None],
+    storage_full: Callable[[], None],
 ) -> list[APIRouter]:
     deadline_seconds = settings.request_deadline_seconds
     return [
@@ -42,6 +43,7 @@ def routers(
             chat_max_chars=settings.chat_max_chars,
             deadline_seconds=deadline_seconds,
             commits=commits,
+            storage_full=storage_full,
         ),
         moderation_router(access, audit, deletions, moderation, deadline_seconds=deadline_seconds),
         bans_router(access, audit, moderation, deadline_seconds=deadline_seconds),

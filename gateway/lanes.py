@@ -22,10 +22,15 @@ class Lane:
         self._slots = Bulkheads(own=own, shared=shared)
         self._answered_at: dict[int, float] = {}
         self._spacing: dict[int, float] = {}
+        self._unanswered_at: dict[int, float] = {}
 
     @property
     def waiting(self) -> int:
         return self._slots.waiting
+
+    def waiting_in(self) -> dict[int, int]:
+        """By shard, questions that wait for a slot."""
+        return {shard: count for shard, count in self._slots.waiting_in().items() if isinstance(shard, int)}
 
     def number(self) -> int:
         return self._slots.number()
@@ -39,6 +44,10 @@ class Lane:
     def answered_at(self, shard: int) -> float:
         """When the last useful answer came (seconds of the event loop); 0 before the first."""
         return self._answered_at.get(shard, 0.0)
+
+    def unanswered_at(self, shard: int) -> float:
+        """When an attempt was last given up (seconds of the event loop); 0 before the first."""
+        return self._unanswered_at.get(shard, 0.0)
 
     def answers(self, shard: int) -> bool:
         """False while nobody answers in the shard."""
@@ -54,6 +63,7 @@ class Lane:
         """An attempt of then had no useful answer."""
         if self.answered_at(shard) >= asked_at:
             return  # others were answered meanwhile
+        self._unanswered_at[shard] = asyncio.get_running_loop().time()
         spacing = self._spacing.get(shard, _FIRST_SPACING_SECONDS)
         self._spacing[shard] = min(2 * spacing, _SPACING_MAX_SECONDS)
         self._slots.restrict(shard, asked_at + spacing)

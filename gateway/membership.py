@@ -10,7 +10,7 @@ from gateway.entering import Entering, StayEnded
 from gateway.lanes import Patience
 from gateway.leaves import Leaves
 from gateway.metrics import GatewayMetrics
-from gateway.presence_client import PresenceClient, PresenceRefused, RoomFull
+from gateway.presence_client import MembersStorageFull, PresenceClient, PresenceRefused, RoomFull
 from gateway.resume import Resumes
 from gateway.room import Resumption, Room
 from gateway.rooms import Rooms
@@ -126,6 +126,8 @@ class Membership:
         """A join failed: for people."""
         if isinstance(error, SubscriptionRefused):
             return "this gateway cannot take one more room"
+        if isinstance(error, MembersStorageFull):
+            return str(error)
         if code is ErrorCode.PRESENCE_UNAVAILABLE:
             return self._presence.why_unavailable(presence_join(shard_of(room)))
         return "chat cannot be read"

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from gateway.items import MESSAGE_TYPES, Item, Kind
-from services.metrics import PlainHistogram
+from services.metrics import PlainHistogram, by_shards
 from shared.errors import ErrorCode
 
 _LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -139,6 +139,11 @@ class GatewayMetrics:
             buckets=_LATENCY_BUCKETS,
             registry=registry,
         )
+        self.chat_storage_full = Counter(
+            "studyroom_gateway_chat_storage_full",
+            "Chat messages refused since there is no room for more chat.",
+            registry=registry,
+        )
         self.duplicates = Counter(
             "studyroom_gateway_chat_duplicates",
             "Chat messages that had been stored before.",
@@ -251,6 +256,9 @@ class Gauges:
     drain_remaining: Callable[[], int]
     most_of_an_address: Callable[[], int]
     most_of_a_user: Callable[[], int]
+    waiting_questions: Callable[[], Mapping[str, Mapping[int, int]]]
+    """By kind and shard."""
+    silent_shards: Callable[[], Iterable[int]]
 
 
 class _Collector:
@@ -282,6 +290,7 @@ class _Collector:
         yield GaugeMetricFamily(
             "studyroom_gateway_user_connections", "Connections of the user who has most.", value=gauges.most_of_a_user()
         )
+        yield from _questions(gauges)
         received = traffic.messages_received.copy()
         received["CursorMove"] += traffic.cursor_shortcuts
         yield _by_type("studyroom_gateway_messages_received", "Messages from clients, by type.", received)
@@ -314,6 +323,26 @@ class _Collector:
         yield CounterMetricFamily(
             "studyroom_gateway_sent_bytes", "Bytes of frames written to clients.", value=traffic.sent_bytes
         )
+
+
+def _questions(gauges: Gauges) -> Iterable[Metric]:
+    waiting = GaugeMetricFamily(
+        "studyroom_gateway_presence_questions_waiting",
+        "Questions to presence that wait for a slot, by kind and shards.",
+        labels=["lane", "shards"],
+    )
+    for lane, by_shard in gauges.waiting_questions().items():
+        for shards, count in by_shards(by_shard).items():
+            waiting.add_metric([lane, shards], count)
+    yield waiting
+    silent = GaugeMetricFamily(
+        "studyroom_gateway_presence_shards_silent",
+        "Shards of presence that were asked of late and do not answer this gateway.",
+        labels=["shards"],
+    )
+    for shards, count in by_shards(dict.fromkeys(gauges.silent_shards(), 1)).items():
+        silent.add_metric([shards], count)
+    yield silent
 
 
 def _named(per_kind: list[int]) -> dict[str, int]:

@@ -50,6 +50,8 @@ of twenty; so, 4 s."""
 _PATIENCE_MAX = 12.0
 _UNAVAILABLE_WAIT_SECONDS = 0.05
 """Before asking again when the answer was that nobody, or not this replica, can answer now."""
+_SILENT_SECONDS = 30.0
+"""A shard in which a room is hosted is asked every ten seconds."""
 SHARED = 32
 """Questions of one kind at a time, beside one of each shard (docs/decisions/0010)."""
 
@@ -64,6 +66,10 @@ class PresenceRefused(Exception):
 
 class RoomFull(PresenceRefused):
     """The room has as many members as it may have."""
+
+
+class MembersStorageFull(PresenceRefused):
+    """The bucket of members is nearly full; later it may not be."""
 
 
 class _Question:
@@ -86,6 +92,10 @@ class _Question:
         if self.answer.done():
             return
         reply: _AnyReply | None = _decode(data, self._kind)
+        if isinstance(reply, RosterReply) and reply.storage_full:
+            self._answered()
+            self.answer.set_exception(MembersStorageFull("there is no room for more members of rooms"))
+            return
         if reply is None or reply.outcome is Outcome.UNAVAILABLE:
             if not self.useless.done():
                 self.useless.set_result(None)
@@ -136,6 +146,14 @@ class PresenceClient:
         self._leaves = Lane(own=1, shared=SHARED)
         self._reads = Lane(own=1, shared=SHARED)
         self._checks = Lane(own=2, shared=0)
+        self.lanes = {
+            "join": self._joins,
+            "restore": self._restores,
+            "leave": self._leaves,
+            "read": self._reads,
+            "check": self._checks,
+        }
+        """By kind of question."""
 
     async def start(self) -> None:
         self._inbox = self._bus.new_inbox()
@@ -198,6 +216,16 @@ class PresenceClient:
         """Raises PresenceRefused."""
         shard = request.shard
         return await self._ask(self._reads, shard, subjects.presence_rooms(shard), request.encode, RoomsReply)
+
+    def silent_shards(self) -> list[int]:
+        """Those whose last question, of late, was not answered, and no other one since."""
+        lanes, recently = self.lanes.values(), _now() - _SILENT_SECONDS
+        return [
+            shard
+            for shard in range(subjects.SHARDS)
+            if (asked := max(lane.unanswered_at(shard) for lane in lanes)) > recently
+            and asked > max(lane.answered_at(shard) for lane in lanes)
+        ]
 
     def why_unavailable(self, subject: str) -> str:
         """For people, after a request on this subject got no answer in time."""

@@ -174,6 +174,8 @@ class Gateway:
                 drain_remaining=lambda: self._drain.remaining,
                 most_of_an_address=self._crowd.most_of_an_address,
                 most_of_a_user=self._crowd.most_of_a_user,
+                waiting_questions=lambda: {kind: lane.waiting_in() for kind, lane in self._presence.lanes.items()},
+                silent_shards=self._presence.silent_shards,
             )
         )
 
@@ -207,6 +209,7 @@ class Gateway:
                     self._moderation,
                     epoch=self.epoch,
                     commits=self.metrics.commit_latency.observe,
+                    storage_full=self.metrics.chat_storage_full.inc,
                 ),
             ),
             listener,

@@ -32,6 +32,10 @@ def or_zero(expression: str) -> str:
     return f"{expression} or vector(0)"
 
 
+def _largest(what: str) -> str:
+    return f"max by (stream) (studyroom_provisioner_stream_{what})"
+
+
 def process_panels(job: str, lag: str) -> tuple[Panel, ...]:
     only = f'{{job="{job}"}}'
     return (
@@ -195,6 +199,11 @@ PRESENCE = Dashboard("presence", "Studyroom presence", (
                         f" / (sum(increase(studyroom_presence_ghost_seconds_count{_I})) > 0)"), "mean"),)),
         Panel("Grace", "short", "Places kept for lost members, by what became of them.",
               ((rate("studyroom_presence_grace_outcomes_total", "outcome"), "{{outcome}}"),)),
+        Panel("Waiting", "short", "Questions of gateways and requests here that wait for a slot, by kind and shards.",
+              (("sum by (lane, shards) (studyroom_gateway_presence_questions_waiting)", "{{lane}} {{shards}}"),
+               ("sum by (shards) (studyroom_presence_requests_waiting)", "presence {{shards}}"))),
+        Panel("Shards that do not answer", "short", "As the gateway sees it that misses most.",
+              (("max by (shards) (studyroom_gateway_presence_shards_silent)", "{{shards}}"),)),
         Panel("Retries", "short", "Writes that met another, and joins asked again since their event did not come.",
               ((rate("studyroom_presence_conflicts_total"), "conflicts"),
                (rate("studyroom_gateway_join_barrier_retries_total"), "join barrier"))),
@@ -220,7 +229,7 @@ NATS = Dashboard("nats", "Studyroom NATS", (
                (rate("gnatsd_varz_jetstream_stats_api_errors", "server_id"), "errors {{server_id}}"))),
         Panel("Errors of clients", "short", "Of our processes, by kind.",
               ((or_zero(rate("studyroom_nats_errors_total", "kind")), "{{kind}}"),
-               (or_zero(rate("studyroom_nats_server_errors_total", "reason")), "NATS said: {{reason}}"),
+               (rate("studyroom_nats_server_errors_total", "reason"), "NATS said: {{reason}}"),
                (rate("studyroom_provisioner_failures_total"), "provisioner passes that failed"))),
     )),
     Row("USE", (
@@ -243,6 +252,12 @@ NATS = Dashboard("nats", "Studyroom NATS", (
               (("max by (stream_name) (jetstream_stream_total_bytes)", "{{stream_name}}"),)),
         Panel("Writes", "short", "Per second, by stream.",
               ((f"max by (stream_name) (rate(jetstream_stream_last_seq{_I}))", "{{stream_name}}"),)),
+        Panel("Used of their size", "percentunit",
+              "A full stream refuses, or drops its oldest; joins stop at 90 % of KV_presence.",
+              ((f"{_largest('bytes')} / {_largest('max_bytes')}", "{{stream}}"),), highest=1),
+        Panel("Refused for lack of room", "short", "Chat messages and joins, per second.",
+              ((rate("studyroom_gateway_chat_storage_full_total"), "chat"),
+               (rate("studyroom_presence_requests_refused_total", where='{outcome="storage_full"}'), "joins"))),
         Panel("Consumers", "short", "One of each presence replica for members and for leases.",
               (("max by (stream_name) (jetstream_stream_consumer_count)", "{{stream_name}}"),)),
         Panel("Lag of consumers", "short", "Changes that presence replicas have not been sent yet.",

@@ -1,14 +1,18 @@
 """Metrics of presence."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from presence.grace import GraceOutcome
 from presence.roster import Mirror
+from services.metrics import by_shards
 from shared.presence import Outcome
 
+STORAGE_FULL = "storage_full"
+"""Outcome of joins for which the bucket has no room; to gateways they are unavailable."""
 _GHOST_BUCKETS = (7, 7.5, 8, 9, 10, 12, 14, 16, 20, 25, 30, 60)
 
 
@@ -39,8 +43,8 @@ class PresenceMetrics:
             ["outcome"],
             registry=registry,
         )
-        for outcome in (Outcome.UNAVAILABLE, Outcome.FULL, Outcome.INVALID):
-            self.refused.labels(outcome=outcome.value)
+        for outcome in (Outcome.UNAVAILABLE, Outcome.FULL, Outcome.INVALID, STORAGE_FULL):
+            self.refused.labels(outcome=outcome)
         self.conflicts = Counter(
             "studyroom_presence_conflicts", "Compare-and-set writes that were tried again.", registry=registry
         )
@@ -69,21 +73,39 @@ class PresenceMetrics:
         )
         self._registry = registry
 
-    def watch(self, mirror: Callable[[], Mirror], leases: Callable[[], int]) -> None:
-        self._registry.register(_StateCollector(mirror, leases))
+    def watch(self, state: "PresenceState") -> None:
+        self._registry.register(_StateCollector(state))
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceState:
+    mirror: Callable[[], Mirror]
+    leases: Callable[[], int]
+    shards: Collection[int]
+    """That are served."""
+    waiting: Callable[[], Mapping[int, int]]
+    """Requests without a slot, by shard."""
 
 
 class _StateCollector:
-    def __init__(self, mirror: Callable[[], Mirror], leases: Callable[[], int]) -> None:
-        self._mirror = mirror
-        self._leases = leases
+    def __init__(self, state: PresenceState) -> None:
+        self._state = state
 
     def collect(self) -> Iterable[Metric]:
-        mirror = self._mirror()
+        state = self._state
+        mirror = state.mirror()
         yield GaugeMetricFamily(
             "studyroom_presence_members",
             "Members of all rooms: users, not connections.",
             value=mirror.member_count,
         )
         yield GaugeMetricFamily("studyroom_presence_rooms", "Rooms with at least one member.", value=mirror.room_count)
-        yield GaugeMetricFamily("studyroom_presence_leases", "Gateways that are alive.", value=self._leases())
+        yield GaugeMetricFamily("studyroom_presence_leases", "Gateways that are alive.", value=state.leases())
+        waiting = GaugeMetricFamily(
+            "studyroom_presence_requests_waiting",
+            "Requests that are not worked on yet since many others of their shards are.",
+            labels=["shards"],
+        )
+        for shards, count in by_shards(state.waiting(), state.shards).items():
+            waiting.add_metric([shards], count)
+        yield waiting

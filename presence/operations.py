@@ -7,7 +7,7 @@ from collections.abc import Callable
 from presence.grace import Graces
 from presence.metrics import PresenceMetrics
 from presence.store import Store
-from services.bus import BusUnavailable, Conflict
+from services.bus import BusUnavailable, Conflict, StorageFull
 from shared.ids import GatewayId, RoomId, StayId, UserId
 from shared.presence import (
     CompareReply,
@@ -30,6 +30,7 @@ from shared.subjects import SHARDS
 
 _DROP_SECONDS = 5.0
 _DROPPED_AT_ONCE = 64
+_STORAGE_FULL = RosterReply(outcome=Outcome.UNAVAILABLE, storage_full=True)
 
 
 class Operations:
@@ -71,13 +72,20 @@ class Operations:
             mirror = self._store.mirror
             if not request.again and mirror.is_full(request.room, self._room_capacity, but=request.user):
                 return RosterReply(outcome=Outcome.FULL)
-            entry = with_connection(mirror.entry(request.room, request.user))
+            before = mirror.entry(request.room, request.user)
+            if not self._has_storage(request, before):
+                return _STORAGE_FULL
             expected = mirror.last_sequence(request.room, request.user)
             try:
-                stored = await self._store.put(request.room, request.user, entry, expected=expected)
+                stored = await self._store.put(request.room, request.user, with_connection(before), expected=expected)
                 break
             except Conflict:
                 await self._after_conflict(request.room, request.user)
+            except StorageFull:
+                self._store.fill.refused()
+                if request.again:
+                    raise
+                return _STORAGE_FULL
         await self._store.wait_applied(stored.sequence)
         self._metrics.joins.inc()
         return self._reply(
@@ -86,6 +94,13 @@ class Operations:
             joined=Place.model_construct(room=request.room, user=request.user, connection=request.connection),
             with_members=request.with_roster,
         )
+
+    def _has_storage(self, request: JoinRequest, before: Entry | None) -> bool:
+        """Connections that were here before are put back in any case."""
+        fill, applied = self._store.fill, self._store.mirror.applied
+        if request.again or (before is not None and request.connection in before.connections):
+            return True
+        return fill.takes_members(applied) if before is None else fill.takes_connections(applied)
 
     async def leave(self, request: LeaveRequest) -> LeaveReply:
         """Leaving what one is not in is no error."""

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from presence.grace import Graces
 from presence.leases import LeaseKeeper, Leases
-from presence.metrics import PresenceMetrics
+from presence.metrics import STORAGE_FULL, PresenceMetrics, PresenceState
 from presence.operations import Operations
 from presence.settings import PresenceSettings, parse_shards
 from presence.store import Store
@@ -73,7 +73,14 @@ class Presence:
             on_rebuilt=self._on_rebuilt,
             on_change=self._graces.changed,
         )
-        self._metrics.watch(lambda: self._store.mirror, lambda: len(self._leases))
+        self._metrics.watch(
+            PresenceState(
+                mirror=lambda: self._store.mirror,
+                leases=lambda: len(self._leases),
+                shards=self._store.shards,
+                waiting=self._waiting,
+            )
+        )
         self._operations = Operations(
             self._store,
             self._metrics,
@@ -158,7 +165,8 @@ class Presence:
         with self._metrics.request_duration.labels(request=name).time():
             reply = await self._answer(answer, message)
         if reply.outcome is not Outcome.OK:
-            self._metrics.refused.labels(outcome=reply.outcome.value).inc()
+            full = isinstance(reply, RosterReply) and reply.storage_full
+            self._metrics.refused.labels(outcome=STORAGE_FULL if full else reply.outcome.value).inc()
         for part in self._fitting(reply):
             self._bus.publish(message.reply, part)
 
@@ -188,6 +196,9 @@ class Presence:
         except (BusError, TimeoutError) as error:
             log.warning("request not carried out", subject=message.subject, error=str(error) or "deadline")
             return LeaveReply(outcome=Outcome.UNAVAILABLE)
+
+    def _waiting(self) -> dict[int, int]:
+        return {shard: count for shard, count in self._slots.waiting_in().items() if isinstance(shard, int)}
 
     def _on_rebuilt(self) -> None:
         self._metrics.rebuilds.inc()
@@ -219,9 +230,9 @@ class Presence:
             log.error("a cursor digest is not ours", error=str(error))
 
 
-def _shard_of(subject: str) -> str:
+def _shard_of(subject: str) -> int:
     """Of a request's subject: `presence.<shard>.<kind>`."""
-    return subject.split(".")[1]
+    return int(subject.split(".")[1])
 
 
 Request = TypeVar("Request", JoinRequest, LeaveRequest, RosterRequest, CompleteRequest, CompareRequest, RoomsRequest)

@@ -6,6 +6,7 @@ from contextlib import suppress
 from datetime import datetime
 
 from presence.ages import Ages
+from presence.fill import Fill
 from presence.leader import Leader
 from presence.reading import Change, Reading
 from presence.roster import Mirror
@@ -29,6 +30,8 @@ _REBUILD_RETRY_SECONDS = 0.2
 _LOOK_SECONDS = 0.25
 _LOOKED_AT_SECONDS = 5.0
 """How often the stream is asked whether it is shorter than it was."""
+_FULL_LOOKED_AT_SECONDS = 0.5
+"""The same, while it seems to be too full for joins."""
 _CONFIRMED_SECONDS = 0.3
 """A stream that seems to be shorter is asked again after this, before everything known of it is given up."""
 
@@ -67,6 +70,7 @@ class Store:
         self._caught_up: datetime | None = None
         """When the mirror had everything, by NATS's clock; None when what it has is not to be relied on."""
         self.ages = Ages()
+        self.fill = Fill()
 
     @property
     def mirror(self) -> Mirror:
@@ -112,6 +116,7 @@ class Store:
         mirror, applied = self.mirror, self.mirror.applied
         key = subjects.presence_key(room, user)
         stored = await self._bus.store(key, value, headers, timeout_seconds=WRITE_TIMEOUT_SECONDS)
+        self.fill.wrote(len(value))
         if stored.sequence <= applied:
             # Not among those that were applied before: the stream has lost them.
             if self.mirror is mirror:
@@ -335,7 +340,8 @@ class Store:
 
     async def _wait_for_doubt(self) -> None:
         loop = asyncio.get_running_loop()
-        look_at = loop.time()
+        await self._look_at_stream()
+        looked_at = loop.time()
         while not self._watch.broken.is_set():
             self.ages.sample(self.mirror.applied, loop.time())
             try:
@@ -343,9 +349,10 @@ class Store:
                     await self._watch.broken.wait()
             except TimeoutError:
                 self._watch.check_silence()
-                if loop.time() >= look_at:
+                full = not self.fill.takes_members(self.mirror.applied)
+                if loop.time() >= looked_at + (_FULL_LOOKED_AT_SECONDS if full else _LOOKED_AT_SECONDS):
                     await self._look_at_stream()
-                    look_at = loop.time() + _LOOKED_AT_SECONDS
+                    looked_at = loop.time()
 
     async def _look_at_stream(self) -> None:
         applied = self.mirror.applied
@@ -354,7 +361,14 @@ class Store:
         except BusError as error:
             log.info("the presence stream was not looked at", error=str(error))
             return
-        if info["state"]["last_seq"] < applied:
+        state = info["state"]
+        self.fill.looked(
+            size_bytes=state["bytes"],
+            max_bytes=info["config"].get("max_bytes", -1),
+            messages=state["messages"],
+            sequence=state["last_seq"],
+        )
+        if state["last_seq"] < applied:
             self._invalidate("the stream is shorter than it was")
         elif self._read.pending < _LITTLE_PENDING and not self._watch.broken.is_set():
             self._caught_up = datetime.fromisoformat(info["ts"])

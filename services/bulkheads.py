@@ -50,7 +50,14 @@ class Bulkheads:
     @property
     def waiting(self) -> int:
         """How many have no slot."""
-        return sum(not place.done() for compartment in self._compartments.values() for *_, place in compartment.waiting)
+        return sum(self.waiting_in().values())
+
+    def waiting_in(self) -> dict[Hashable, int]:
+        """The same, by compartment."""
+        return {
+            key: sum(not place.done() for *_, place in compartment.waiting)
+            for key, compartment in self._compartments.items()
+        }
 
     def queue(self, compartment: Hashable, number: int) -> Place:
         """A place that becomes a slot, maybe at once. Give it back when it is not needed any more."""

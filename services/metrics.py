@@ -2,7 +2,7 @@
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from prometheus_client import (
@@ -17,8 +17,11 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.utils import floatToGoString
 
+from shared.subjects import SHARDS
+
 _LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _LAG_SAMPLE_SECONDS = 0.1
+_SHARDS_OF_A_LABEL = 8
 
 
 class ProcessMetrics:
@@ -55,6 +58,16 @@ def _count_tasks() -> float:
         return 0.0  # asked for outside the event loop
 
 
+def by_shards(values: Mapping[int, int], served: Iterable[int] = range(SHARDS)) -> dict[str, int]:
+    """What belongs to the shards that are `served`, added up by eight: a label with few values."""
+    added: dict[str, int] = {}
+    for shard in sorted(served):
+        first = shard - shard % _SHARDS_OF_A_LABEL
+        label = f"{first}-{first + _SHARDS_OF_A_LABEL - 1}"
+        added[label] = added.get(label, 0) + values.get(shard, 0)
+    return added
+
+
 class PlainHistogram:
     """A histogram for hot paths: observing takes no lock and no label lookup. Exported by a collector."""
 
@@ -79,6 +92,7 @@ class PlainHistogram:
         return buckets, self._sum / divisor
 
 
+_OTHER_ERROR = "other"
 _SERVER_ERRORS = frozenset(
     {
         "account authentication expired",
@@ -123,6 +137,8 @@ class BusMetrics:
             ["reason"],
             registry=registry,
         )
+        for reason in (*_SERVER_ERRORS, _OTHER_ERROR):
+            self.server_errors.labels(reason=reason)
         self.unsent = Counter(
             "studyroom_nats_unsent",
             "Messages not published since NATS was away.",
@@ -132,7 +148,7 @@ class BusMetrics:
 
     def count_server_error(self, text: str) -> None:
         """`text`: in lower case."""
-        self.server_errors.labels(reason=text if text in _SERVER_ERRORS else "other").inc()
+        self.server_errors.labels(reason=text if text in _SERVER_ERRORS else _OTHER_ERROR).inc()
 
     def watch(self, bus: BusState) -> None:
         self._registry.register(_BusStateCollector(bus))

@@ -119,6 +119,8 @@ class RosterReply(_Part):
     answer: str = ""
     parts: int = 1
     """A roster that is too large for one message comes in several, with parts of the members and one `answer` id."""
+    storage_full: bool = False
+    """With `unavailable`, for a join: there is no room for more members, whichever replica is asked."""
     guard_seconds: float = 0.0
     """How long a gateway that was cut off is waited for before it is given up."""
 

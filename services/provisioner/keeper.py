@@ -45,6 +45,8 @@ class Keeper:
     def __init__(self, bus: Bus, settings: StorageSettings) -> None:
         self._bus = bus
         self._settings = settings
+        self.found: Found = {}
+        """What NATS told of each stream when they were last looked at, before anything was changed."""
         self._survey: Survey | None = None
         self._surveyed_at = 0.0
         self._claim: Claim | None = None
@@ -63,6 +65,7 @@ class Keeper:
     async def ensure(self) -> None:
         """Make every stream exist as configured. Raises WrongStorage, NotAllowed or BusError."""
         found: Found = {name: await find(self._bus, name) for name in subjects.STREAMS}
+        self.found = found
         missing = [name for name, info in found.items() if info is None]
         seen = await self._look(fresh=bool(missing))
         if seen.too_old:

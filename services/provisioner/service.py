@@ -31,6 +31,18 @@ class Provisioner:
             "1 while every stream and bucket is as configured.",
             registry=chassis.registry,
         )
+        self._stream_bytes = Gauge(
+            "studyroom_provisioner_stream_bytes",
+            "What a stream stores, in one copy.",
+            ["stream"],
+            registry=chassis.registry,
+        )
+        self._stream_max_bytes = Gauge(
+            "studyroom_provisioner_stream_max_bytes",
+            "What a stream may store, in one copy; by what it does when it is full: `refuses`, or `drops_oldest`.",
+            ["stream", "when_full"],
+            registry=chassis.registry,
+        )
         self._failures = Counter(
             "studyroom_provisioner_failures",
             "Passes that could not make the streams as configured.",
@@ -75,10 +87,24 @@ class Provisioner:
         if problem and problem != self._problem:
             log.warning("streams are not as configured", problem=problem)
         self._problem = problem
+        self._measure()
         self._provisioned.set(0 if problem else 1)
         if problem:
             self._failures.inc()
         return problem is None
+
+    def _measure(self) -> None:
+        """Streams that are not there, or have no limit, have no sample."""
+        self._stream_bytes.clear()
+        self._stream_max_bytes.clear()
+        for name, info in self._keeper.found.items():
+            if info is None:
+                continue
+            self._stream_bytes.labels(stream=name).set(info["state"]["bytes"])
+            config = info["config"]
+            if (limit := config.get("max_bytes", -1)) > 0:
+                when_full = "drops_oldest" if config.get("discard", "old") == "old" else "refuses"
+                self._stream_max_bytes.labels(stream=name, when_full=when_full).set(limit)
 
     async def _on_reconnected(self) -> None:
         self._keeper.look_again()

@@ -188,6 +188,16 @@ async def test_replicas_of_other_shards_share_the_work_and_a_shard_nobody_serves
             get, f"{base(gateway.url)}/api/v1/rooms/{high}/roster", Authorization=f"Bearer {token()}"
         )
         await cem.join(low)
+        partial = await asyncio.to_thread(get_rooms, gateway)
+        silent = gateway.metric('studyroom_gateway_presence_shards_silent{shards="32-39"}')
+        replicas[0].signal(signal.SIGSTOP)
+        nothing, reason, _ = await asyncio.to_thread(
+            get, f"{base(gateway.url)}/api/v1/rooms", Authorization=f"Bearer {token()}"
+        )
+        last, rest, _ = await asyncio.to_thread(
+            get, f"{base(gateway.url)}/api/v1/rooms?after=40-", Authorization=f"Bearer {token()}"
+        )
+        replicas[0].signal(signal.SIGCONT)
         replicas[1].start()
         replicas[1].wait_ready()
         await cem.join(high)
@@ -199,6 +209,26 @@ async def test_replicas_of_other_shards_share_the_work_and_a_shard_nobody_serves
     assert unserved in refused["message"]
     assert (status, body["code"], headers["retry-after"]) == (503, "presence_unavailable", "1")
     assert body["message"] == unserved
+    assert [room["room_id"] for room in partial["rooms"]] == [low]
+    assert (partial["missing_shards"], partial["next"]) == (list(range(32, 64)), None)
+    assert silent == 8
+    assert (nothing, reason["code"]) == (503, "presence_unavailable")
+    assert (last, rest["rooms"], rest["missing_shards"]) == (200, [], list(range(40, 64)))
+
+
+async def test_shards_behind_those_that_nobody_serves_are_listed(
+    parts: tuple[ServiceProcess, list[ServiceProcess]],
+):
+    gateway, replicas = parts
+    high = room_in(range(32, 64))
+    async with clients(gateway.url, token=token()) as (ann,):
+        await ann.join(high)
+        replicas[0].signal(signal.SIGKILL)
+        replicas[0].wait()
+        listed = await asyncio.to_thread(get_rooms, gateway)
+    assert listed == {
+        "rooms": [{"room_id": high, "members": 1}], "next": None, "missing_shards": list(range(32))
+    }  # fmt: skip
 
 
 def get_rooms(gateway: ServiceProcess) -> dict[str, Any]:

@@ -60,6 +60,8 @@ async def test_a_room_too_many_is_refused_and_everybody_else_stays(gateway: Serv
     (error,) = refused.told("Error")
     assert error["code"] == "presence_unavailable"
     assert "cannot take one more room" in error["message"]
+    counted = 'studyroom_nats_server_errors_total{reason="maximum subscriptions exceeded"}'
+    assert gateway.metric(counted) == 1
     for client in inside.values():
         await client.chat("still here")
         await client.expect("Chat")

@@ -1,4 +1,4 @@
-"""A store that is full of chat: chat is refused, or the oldest goes; nothing else stops."""
+"""Full streams: chat is refused, or its oldest goes, and nothing else stops; members are refused and others leave."""
 
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -11,11 +11,12 @@ from uuid import uuid4
 import pytest
 from nats.aio.client import Client as Nats
 
+from services.provisioner.sizes import MIB, divide
 from shared import subjects
 from shared.chat import encode_stored
 from shared.ids import MessageId, RoomId, UserId
-from tests.support.backend import SETTINGS, Answer, ask
-from tests.support.client import clients
+from tests.support.backend import SETTINGS, Answer, ask, token
+from tests.support.client import Client, clients
 from tests.support.presence import connected
 from tests.support.processes import (
     NatsServer,
@@ -27,8 +28,10 @@ from tests.support.processes import (
 )
 from tests.support.waiting import eventually, http_get
 
-STORE = "max_file_store: 16M"
+STORE = "max_file_store: 4M"
 FILLING = "x" * 60_000
+LONG = "https://example.org/" + "a" * 1900
+"""An avatar's address, so that a few members fill the bucket."""
 
 
 @dataclass
@@ -41,6 +44,9 @@ class Small:
     provisioner: ServiceProcess
     settings: dict[str, str]
     services: list[ServiceProcess] = field(default_factory=list)
+
+    def share(self, stream: str) -> int:
+        return divide(4 * MIB)[stream]
 
     @property
     def url(self) -> str:
@@ -107,6 +113,7 @@ async def test_a_full_store_refuses_chat_and_nothing_else(small: Small, nats: Na
         assert await ann.error() == "chat_storage_full"
         assert ann.log[-1]["payload"]["id"] == message
         assert (await post(there, room)).refusal == (507, "chat_storage_full")
+        assert [gateway.metric("studyroom_gateway_chat_storage_full_total") for gateway in (here, there)] == [1, 1]
 
         await ann.send("CursorMove", {"x": 1.0, "y": 2.0})
         await cy.join(room)
@@ -127,6 +134,47 @@ async def test_a_full_store_refuses_chat_and_nothing_else(small: Small, nats: Na
         assert (await ann.expect("ChatDeleted"))["deleted_seq"] == first
         await ann.chat("is anybody there?", id=message)
         assert (await ann.expect("Chat"))["id"] == message
+
+
+async def test_members_are_refused_before_the_bucket_is_full_and_leave_as_ever(small: Small, nats: Nats, room: str):
+    here, there = small.gateways
+    inside: list[Client] = []
+    async with clients(here.url) as (ann,):
+        await ann.join(room)
+        while True:
+            inside.append(await Client.connect(there.url, token=token(avatar_url=LONG)))
+            await inside[-1].send("JoinRoom", {"room_id": room})
+            answer = await inside[-1].next()
+            if answer["type"] == "Error":
+                break
+        assert answer["payload"]["code"] == "presence_unavailable"
+        assert "no room for more members" in answer["payload"]["message"]
+        state = (await info(nats, subjects.PRESENCE_STREAM))["state"]
+        assert state["bytes"] / small.share(subjects.PRESENCE_STREAM) < 0.95
+
+        leaving, *others = inside[:-1]
+        await leaving.leave()
+        while (await ann.expect("UserLeft"))["user_id"] != leaving.user:
+            continue
+        for client in others[:20]:
+            await client.leave()
+
+        async def joins_again() -> bool:
+            await inside[-1].send("JoinRoom", {"room_id": room})
+            answer = await inside[-1].next()
+            return bool(answer["type"] == "JoinedRoom")
+
+        await eventually(joins_again, "there is room for new members")
+
+        async def measured() -> bool:
+            text = small.provisioner.metrics()
+            return all(f'studyroom_provisioner_stream_bytes{{stream="{name}"}}' in text for name in subjects.STREAMS)
+
+        await eventually(measured, "the provisioner tells what streams store")
+        limit = 'studyroom_provisioner_stream_max_bytes{stream="KV_presence",when_full="refuses"}'
+        assert small.provisioner.metric(limit) == small.share(subjects.PRESENCE_STREAM)
+        for client in inside:
+            client.socket.transport.abort()
 
 
 async def test_where_the_oldest_may_go_chat_goes_on_in_a_full_store(small: Small, nats: Nats, room: str):

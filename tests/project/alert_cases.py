@@ -56,6 +56,18 @@ def deliveries(fast: int, slow: int) -> Series:
     }
 
 
+def descriptors(open_ones: int) -> Series:
+    labels = 'job="gateway",instance="a"'
+    return {f"process_open_fds{{{labels}}}": f"{open_ones}x60", f"process_max_fds{{{labels}}}": "1000x60"}
+
+
+def stream(percent: int, when_full: str, *, name: str = "KV_presence") -> Series:
+    return {
+        f'studyroom_provisioner_stream_bytes{{stream="{name}"}}': f"{percent}x60",
+        f'studyroom_provisioner_stream_max_bytes{{stream="{name}",when_full="{when_full}"}}': "100x60",
+    }
+
+
 def requests(refused: int) -> Series:
     return {
         "studyroom_gateway_connections_accepted_total": "0+100x200",
@@ -75,6 +87,7 @@ CASES = {
     "NoPresence": Case(gateway_up("1x60"), {'up{job="presence"}': "1x60"}),
     "EventLoopLag": Case(lag("gateway", 100), lag("gateway", 5)),
     "PresenceEventLoopLag": Case(lag("presence", 100), lag("presence", 5)),
+    "FewFileDescriptors": Case(descriptors(900), descriptors(800)),
     "BackgroundTaskFails": counter(
         "studyroom_gateway_task_failures_total", 'job="gateway",task="lease"', "0x25 1x40", _NEVER
     ),
@@ -114,6 +127,10 @@ CASES = {
         with_connections({'studyroom_gateway_disconnects_total{code="1006"}': "0+10x60"}),
     ),
     "ChatIsLostToMembers": counter("studyroom_gateway_chat_resets_total", 'instance="a"', "0x25 3x40", _NEVER),
+    "ChatStorageFull": counter("studyroom_gateway_chat_storage_full_total", 'instance="a"', "0x25 3x40", _NEVER),
+    "ShardsUnanswered": counter(
+        "studyroom_gateway_presence_shards_silent", 'instance="a",shards="32-39"', "0x20 8x40", "0x20 1 0x40"
+    ),
     "EventsAreLostOnTheWay": Case(
         {"studyroom_gateway_rooms_behind_total": "0+30x90", "studyroom_gateway_chat_rooms_behind_total": "0x90"},
         {"studyroom_gateway_rooms_behind_total": "0x30 5x60", "studyroom_gateway_chat_rooms_behind_total": "0x90"},
@@ -132,6 +149,9 @@ CASES = {
     ),
     "PresenceRefusesRequests": counter(
         "studyroom_presence_requests_refused_total", 'outcome="unavailable"', "0+120x60", "0+6x60"
+    ),
+    "MembersStorageFull": counter(
+        "studyroom_presence_requests_refused_total", 'outcome="storage_full"', "0x25 1x40", _NEVER
     ),
     "PresenceMirrorRebuilds": counter("studyroom_presence_mirror_rebuilds_total", 'instance="a"', "1+1x60", "1x60"),
     "LeasesDoNotMatchGateways": Case(
@@ -161,6 +181,15 @@ CASES = {
             'gnatsd_varz_jetstream_stats_storage{server_id="nats-1"}': "7x60",
             'gnatsd_varz_jetstream_config_max_storage{server_id="nats-1"}': "10x60",
         },
+    ),
+    "StreamNearlyFull": Case(
+        stream(90, "refuses"), {**stream(80, "refuses"), **stream(99, "drops_oldest", name="CHAT")}
+    ),
+    "TooManySubscriptions": counter(
+        "studyroom_nats_server_errors_total",
+        'job="gateway",reason="maximum subscriptions exceeded"',
+        "0x25 1x40",
+        _NEVER,
     ),
     "StreamsNotAsConfigured": counter("studyroom_provisioner_streams_ok", 'instance="a"', "1x10 0x50", "1x60"),
     "NotAllowedByNats": counter("studyroom_nats_refusals_total", 'job="gateway"', "0x25 3x40", _NEVER),

@@ -13,7 +13,22 @@ from tests.support.traffic import metrics_of, traffic
 SCRAPED = ("gateway", "presence", "provisioner")
 
 LABELS = {
-    *("action", "cause", "code", "kind", "lane", "outcome", "reason", "request", "result", "task", "type"),
+    *(
+        "action",
+        "cause",
+        "code",
+        "kind",
+        "lane",
+        "outcome",
+        "reason",
+        "request",
+        "result",
+        "shards",
+        "stream",
+        "task",
+        "type",
+    ),
+    "when_full",
     *("le", "generation", "implementation", "major", "minor", "patchlevel", "version"),
 }
 """Each has few values, whatever the number of rooms and users."""

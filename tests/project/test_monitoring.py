@@ -39,7 +39,6 @@ SILENT_WITHOUT_FAULT = {
     "studyroom_presence_ghost_seconds_sum",
     "studyroom_presence_task_failures_total",
     "studyroom_nats_errors_total",
-    "studyroom_nats_server_errors_total",
 }
 """Counters by kind of fault: until the first one they have no sample, and their panels show zero instead."""
 BUILT_IN = {"ALERTS"}

@@ -246,7 +246,17 @@ def http() -> FastAPI:
     """What the gateway answers, with nothing behind it."""
     nothing = cast("Any", None)
     there = routers(
-        GatewaySettings(), nothing, nothing, nothing, nothing, nothing, nothing, nothing, epoch=str, commits=nothing
+        GatewaySettings(),
+        nothing,
+        nothing,
+        nothing,
+        nothing,
+        nothing,
+        nothing,
+        nothing,
+        epoch=str,
+        storage_full=lambda: None,
+        commits=nothing,
     )
     return build_app(with_page=False, routers=there)
 
