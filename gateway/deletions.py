@@ -8,6 +8,7 @@ import asyncio
 import random
 
 from gateway.chat_stream import ChatStream, NotInRoom
+from gateway.history import Stored
 from services import logs
 from services.bus import API_TIMEOUT_SECONDS, Bus, BusError, StorageFull
 from services.tasks import Tasks
@@ -15,7 +16,7 @@ from shared import subjects
 from shared.chat import encode_tombstone
 from shared.headers import MESSAGE_ID
 from shared.ids import MessageId, RoomId
-from shared.messages import Chat
+from shared.messages import Chat, ChatDeleted
 
 log = logs.get(__name__)
 
@@ -50,7 +51,7 @@ class Deletions:
             await self._stream.erase(sequence)
             await self._entomb(room, sequence, said.id)
         else:
-            await self._stream.erase(sequence)
+            await self._erase(room, sequence, said.id)
 
     async def _entomb(self, room: RoomId, sequence: int, message: MessageId) -> None:
         await self._bus.store(
@@ -60,20 +61,30 @@ class Deletions:
             timeout_seconds=API_TIMEOUT_SECONDS,
         )
 
-    def came_upon(self, room: RoomId, sequence: int) -> None:
-        """There is a tombstone of this message."""
-        self._tasks.spawn("erase", self._see_to_it(room, sequence))
+    def came_upon(self, room: RoomId, tombstone: Stored) -> asyncio.Task[None]:
+        """The room has this tombstone. The task ends when its message is gone."""
+        return self._tasks.spawn("erase", self._see_to_it(room, tombstone))
 
-    async def _see_to_it(self, room: RoomId, sequence: int) -> None:
+    async def _see_to_it(self, room: RoomId, tombstone: Stored) -> None:
+        deleted = ChatDeleted.model_validate_json(tombstone.ready).payload
+        sequence = deleted.deleted_seq
         while True:
             await asyncio.sleep(random.uniform(*_LATER_SECONDS))  # noqa: S311 - jitter
             try:
-                if await self._stream.message_of(room, sequence) is not None:
-                    log.warning("erasing what was deleted and still stored", room=room, sequence=sequence)
-                    await self._stream.erase(sequence)
-            except NotInRoom as error:
-                log.error("a tombstone of no message of its room", room=room, error=str(error))
+                if await self._erase(room, sequence, deleted.id):
+                    log.warning("erased what was deleted and still stored", room=room, sequence=sequence)
             except BusError as error:
                 log.info("not erased, trying again", error=str(error))
                 continue
             return
+
+    async def _erase(self, room: RoomId, sequence: int, message: MessageId) -> bool:
+        """Whether the message was there. Another one with its sequence stays: the stream went back. Raises BusError."""
+        try:
+            stored = await self._stream.message_of(room, sequence)
+        except NotInRoom:
+            return False
+        if stored is None or stored.deletes or Chat.model_validate_json(stored.ready).payload.id != message:
+            return False
+        await self._stream.erase(sequence)
+        return True

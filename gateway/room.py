@@ -75,8 +75,8 @@ class Surroundings(Protocol):
     def chat_is_rewritten(self) -> None:
         """A new message has an old sequence: the stream has lost others."""
 
-    def chat_is_deleted(self, room: "Room", sequence: int) -> None:
-        """There is a tombstone of this message, which may be stored all the same."""
+    def chat_is_deleted(self, room: "Room", tombstone: Stored) -> None:
+        """What the tombstone deletes may be stored all the same."""
 
 
 class Room:
@@ -328,7 +328,7 @@ class Room:
         if verdict is Verdict.NEXT:
             self._say_stored(stored)
             if stored.deletes:
-                self._surroundings.chat_is_deleted(self, stored.deletes)
+                self._surroundings.chat_is_deleted(self, stored)
         elif verdict is Verdict.BEHIND_GAP:
             self._surroundings.chat_is_missing(self)
         else:
@@ -347,8 +347,9 @@ class Room:
     def take_missed(self, missed: list[Stored], up_to: int) -> int:
         """Take what was fetched (see `History.fill`), and say what is due now. How many messages that were."""
         due = self.history.fill(missed, up_to)
-        for sequence in {stored.deletes for stored in missed} & {stored.sequence for stored in missed}:
-            self._surroundings.chat_is_deleted(self, sequence)
+        still_stored = {stored.sequence for stored in missed}
+        for tombstone in {stored.deletes: stored for stored in missed if stored.deletes in still_stored}.values():
+            self._surroundings.chat_is_deleted(self, tombstone)
         for stored in due:
             self._say_stored(stored)
         return len(due)

@@ -315,8 +315,8 @@ class Gateway:
     def chat_is_missing(self, room: Room) -> None:
         self._backfill.gap(room)
 
-    def chat_is_deleted(self, room: Room, sequence: int) -> None:
-        self._deletions.came_upon(room.id, sequence)
+    def chat_is_deleted(self, room: Room, tombstone: Stored) -> None:
+        self._deletions.came_upon(room.id, tombstone)
 
     def connection_is_present(self, place: Place) -> None:
         self._reannouncement.is_present(place)

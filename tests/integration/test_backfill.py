@@ -49,7 +49,7 @@ class Surroundings:
     def chat_is_rewritten(self) -> None:
         """Nothing is said in these rooms."""
 
-    def chat_is_deleted(self, room: Room, sequence: int) -> None:
+    def chat_is_deleted(self, room: Room, tombstone: Stored) -> None:
         """Nothing is said in these rooms."""
 
 

@@ -10,6 +10,8 @@ from prometheus_client import CollectorRegistry
 from gateway.backfill import Backfill
 from gateway.chat_stream import ChatStream
 from gateway.chat_terms import Known
+from gateway.deletions import Deletions
+from gateway.history import Stored
 from gateway.metrics import GatewayMetrics
 from gateway.rooms import Rooms
 from gateway.wheel import Wheel
@@ -19,7 +21,8 @@ from services.provisioner.streams import ensure, specifications
 from services.settings import NatsSettings, StorageSettings
 from services.tasks import Tasks
 from shared import subjects
-from shared.ids import RoomId
+from shared.chat import encode_stored, encode_tombstone
+from shared.ids import MessageId, RoomId, new_message_id, new_user_id
 from tests.integration.test_backfill import Surroundings, say
 from tests.support.processes import NatsServer, nats_server, running
 from tests.support.waiting import eventually
@@ -129,6 +132,32 @@ async def test_growing_trimming_and_purging_are_no_reason_for_another_epoch(bus:
         await bus.api(f"STREAM.PURGE.{subjects.CHAT_STREAM}", request)
         stream.know(Known(last))
         assert await epoch_of(stream) == before
+
+
+async def test_what_was_deleted_in_the_lost_tail_takes_no_message_that_came_in_its_place(
+    nats: NatsServer, bus: Bus, tasks: Tasks, own_room: RoomId, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("gateway.deletions._LATER_SECONDS", (0.0, 0.0))
+    stream = await started(bus)
+    deletions = Deletions(bus, stream, tasks)
+    await say(bus, own_room, KEPT)
+    copy = await asyncio.to_thread(nats.copy_store)
+    first, other = new_message_id(), new_message_id()
+    deleted = await say_with_id(bus, own_room, first)
+    tombstone = Stored.of(deleted + 1, encode_tombstone(first, deleted), "")
+    await asyncio.to_thread(nats.go_back, copy)
+    await eventually(lambda: bus.connected, "NATS is back")
+    assert await say_with_id(bus, own_room, other) == deleted
+
+    await deletions.came_upon(own_room, tombstone)
+    assert await stream.message(deleted) is not None
+    await deletions.came_upon(own_room, Stored.of(deleted + 1, encode_tombstone(other, deleted), ""))
+    assert await stream.message(deleted) is None
+
+
+async def say_with_id(bus: Bus, room: RoomId, message: MessageId) -> int:
+    encoded = encode_stored(new_user_id(), "Ann", "hello", 1, message)
+    return (await bus.store(subjects.chat(room), encoded, {}, timeout_seconds=5)).sequence
 
 
 async def test_authors_of_acknowledged_messages_that_are_gone_are_told(
