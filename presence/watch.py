@@ -7,6 +7,7 @@ anew.
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from services import logs
 from services.bus import Bus, Message, Subscription
@@ -18,6 +19,8 @@ _SILENCE_SECONDS = 3 * HEARTBEAT_SECONDS
 _CONSUMER_IDLE_SECONDS = 10
 _CREATE_SECONDS = 60.0
 """NATS looks at every key before it answers."""
+_ASKED_AGAIN_SECONDS = 2.0
+"""A cluster that elects its leader drops such requests without an answer."""
 _SECOND_NS = 1_000_000_000
 
 Apply = Callable[[Message, int, int], None]
@@ -74,8 +77,8 @@ class Watch:
             from_where = {"deliver_policy": "by_start_sequence", "opt_start_seq": after + 1}
         state = await self._bus.api(f"STREAM.INFO.{self._stream}")
         name = inbox.rsplit(".", 1)[1]
-        created = await self._bus.api(
-            f"CONSUMER.CREATE.{self._stream}.{name}",
+        created = await self._create(
+            name,
             {
                 "stream_name": self._stream,
                 "config": {
@@ -93,11 +96,33 @@ class Watch:
                     "max_deliver": 1,
                 },
             },
-            timeout_seconds=_CREATE_SECONDS,
         )
         # Changes between the two calls are counted by the consumer, so `last` may be too low but never too high.
         to_come = created["num_pending"] + created["delivered"]["consumer_seq"]
         return state["created"], to_come, state["state"]["messages"], state["state"]["last_seq"]
+
+    async def _create(self, name: str, request: dict[str, Any]) -> dict[str, Any]:
+        """Ask for the consumer until NATS answers once. To ask again for one that is being made changes nothing.
+
+        Raises BusError.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _CREATE_SECONDS
+        waiting: set[asyncio.Task[dict[str, Any]]] = set()
+        try:
+            while True:
+                question = self._bus.api(
+                    f"CONSUMER.CREATE.{self._stream}.{name}", request, timeout_seconds=deadline - loop.time()
+                )
+                waiting.add(asyncio.create_task(question, name="create a consumer"))
+                answered, waiting = await asyncio.wait(
+                    waiting, timeout=_ASKED_AGAIN_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                )
+                if answered:
+                    return answered.pop().result()
+        finally:
+            for question_under_way in waiting:
+                question_under_way.cancel()
 
     def doubt(self, reason: str) -> None:
         if not self.broken.is_set():
