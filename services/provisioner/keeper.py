@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from services import logs
-from services.bus import Bus
+from services.bus import Bus, BusError
 from services.nats_version import NEEDED
 from services.provisioner import sizes
 from services.provisioner.streams import (
@@ -64,24 +64,32 @@ class Keeper:
 
     async def ensure(self) -> None:
         """Make every stream exist as configured. Raises WrongStorage, NotAllowed or BusError."""
-        found: Found = {name: await find(self._bus, name) for name in subjects.STREAMS}
+        began = time.monotonic()
+        # First: a cluster in which one server is too old may have no leader to ask about streams.
+        seen = await self._look(since=began - _SURVEY_SECONDS)
+        try:
+            found: Found = {name: await find(self._bus, name) for name in subjects.STREAMS}
+        except BusError:
+            self._survey = None  # servers may have come since
+            raise
         self.found = found
         missing = [name for name, info in found.items() if info is None]
-        seen = await self._look(fresh=bool(missing))
-        if seen.too_old:
-            servers = ", ".join(f"{server.name} is {server.version}" for server in seen.too_old)
-            raise WrongStorage(f"nats-server {NEEDED}: {servers}")
         if missing:
+            seen = await self._look(since=began)
             await self._check_may_create(missing, found, seen)
         self._expected = None
         await self._fit(found, seen)
 
-    async def _look(self, *, fresh: bool) -> Survey:
-        now = time.monotonic()
-        if fresh or self._survey is None or now - self._surveyed_at > _SURVEY_SECONDS:
+    async def _look(self, *, since: float) -> Survey:
+        """Not older than that (monotonic seconds). Raises WrongStorage where a server is too old."""
+        if self._survey is None or self._surveyed_at < since:
+            now = time.monotonic()
             self._survey, self._surveyed_at = await survey(self._bus), now
             if self._claim is None:
                 self._claim = Claim(self._survey.time_ns or time.time_ns())
+        if self._survey.too_old:
+            servers = ", ".join(f"{server.name} is {server.version}" for server in self._survey.too_old)
+            raise WrongStorage(f"nats-server {NEEDED}: {servers}")
         return self._survey
 
     # --- what may be made ---------------------------------------------------------------------------------

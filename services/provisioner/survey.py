@@ -38,7 +38,7 @@ class Server:
 class Survey:
     servers: tuple[Server, ...]
     account: dict[str, Any]
-    """The answer to `$JS.API.INFO`."""
+    """The answer to `$JS.API.INFO`; empty where a server is too old."""
     time_ns: int
     """Unix time as NATS tells it; 0 when it does not."""
     cluster_size: int = 0
@@ -61,8 +61,7 @@ class Survey:
 
 
 async def survey(bus: Bus) -> Survey:
-    """Raises BusError."""
-    account = await bus.api("INFO")
+    """Raises BusError. Servers are asked first: each answers for itself, also where JetStream has no leader."""
     name = await _account_name(bus)
     stores = await _answers(bus, _STORES, {"account": name, "streams": True} if name else {})
     versions = stores or await _answers(bus, _VERSIONS, {"include_unused": True})
@@ -72,7 +71,7 @@ async def survey(bus: Bus) -> Survey:
     told = [answer["server"].get("time", "") for answer in versions]
     return Survey(
         servers=tuple(sorted(servers, key=lambda server: server.name)),
-        account=account,
+        account={} if any(is_too_old(server.version) for server in servers) else await bus.api("INFO"),
         time_ns=_unix_ns(max(told, default="")),
         cluster_size=max(map(_cluster_size, stores), default=0),
     )
