@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from services import logs
 from services.accepting import Acceptor
@@ -18,6 +19,71 @@ from services.accepting import Acceptor
 log = logs.get(__name__)
 
 _STARTED_POLL_SECONDS = 0.005
+
+
+_REQUEST_SECONDS = 20.0
+
+
+class BoundedRequests(HttpToolsProtocol):
+    """uvicorn's, and a socket without a whole request, or whose answer is not read, ends after a while.
+
+    uvicorn has a deadline between two requests only.
+    """
+
+    def __init__(self, *args: Any, request_seconds: float = _REQUEST_SECONDS, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._request_seconds = request_seconds
+        self._due: asyncio.TimerHandle | None = None
+        self._is_in_request = False
+        """The beginning of one was read, and not its end."""
+        self._has_asked = False
+        """A whole request has come."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn
+        super().connection_made(transport)
+        self._begin()
+
+    def data_received(self, data: bytes) -> None:
+        if not self._owes():
+            self._begin()
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        self._is_in_request = True
+        super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        self._is_in_request, self._has_asked = False, True
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._begin()
+
+    def timeout_keep_alive_handler(self) -> None:
+        self.transport.abort()  # a close would wait until all is read
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._due is not None:
+            self._due.cancel()
+        super().connection_lost(exc)
+
+    def _owes(self) -> bool:
+        """The client owes us something: the rest of a request, or to read what it was answered."""
+        return self._is_in_request or self._is_answering() or self.transport.get_write_buffer_size() > 0
+
+    def _is_answering(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is not None and not cycle.response_complete
+
+    def _begin(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+        self._due = self.loop.call_later(self._request_seconds, self._end_if_late)
+
+    def _end_if_late(self) -> None:
+        if not self._has_asked or self._owes():
+            self.transport.abort()
 
 
 def _nothing() -> None:
@@ -61,7 +127,7 @@ class HttpServer:
         *,
         below: int,
         make_room: Callable[[], None] = _nothing,
-        http: Any = "httptools",
+        http: Any = BoundedRequests,
         websocket: Any = "none",
     ) -> None:
         """`below`, `make_room`: the descriptors that its sockets may have, see `Acceptor`."""
