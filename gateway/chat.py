@@ -32,13 +32,15 @@ class ChatTooLong(Exception):
 
 
 Unknown = Callable[[MessageId], None]
-"""Called once when a message has no acknowledgement: its outcome is unknown."""
+"""Called once when the outcome of a message is unknown."""
 Full = Callable[[MessageId], None]
 """Called once when a message was not stored, for want of room."""
 Acknowledged = Callable[[RoomId, int, Callable[[], None]], None]
 """Room and sequence of a stored message, and what is to be called when it will not be heard here."""
+Committed = Callable[[int], None]
+"""Called once with the sequence of a message that was stored."""
 Known = Callable[[Stored], None]
-"""Called with the stored message when it had been stored before."""
+"""Called once with the stored message when it had been stored before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,9 @@ class _Pending:
     message: MessageId
     published: float
     unknown: Unknown
+    lost: Unknown
     full: Full
+    stored: Committed
     known: Known
 
 
@@ -106,10 +110,16 @@ class ChatPublisher:
         message: MessageId,
         *,
         unknown: Unknown,
+        lost: Unknown,
         full: Full,
+        stored: Committed,
         known: Known,
     ) -> None:
-        """Messages of one caller are stored in the order of the calls. Raises ChatTooLong."""
+        """Messages of one caller are stored in the order of the calls. Raises ChatTooLong.
+
+        One of four is called: `unknown` when there is no acknowledgement in time, `full`, `stored`, and `known` when it
+        had been stored before. `lost` may be called after `stored`: members will not get the message.
+        """
         now = time.time()
         encoded = encode_stored(user, username, content, int(now), message)
         headers = {
@@ -121,7 +131,7 @@ class ChatPublisher:
             raise ChatTooLong(f"{size} bytes, the most is {self._bus.max_payload_bytes} now")
         self._count += 1
         token = str(self._count)
-        self._pending[token] = _Pending(room, message, time.monotonic(), unknown, full, known)
+        self._pending[token] = _Pending(room, message, time.monotonic(), unknown, lost, full, stored, known)
         self._bus.publish(
             subjects.chat(room),
             encoded,
@@ -151,7 +161,8 @@ class ChatPublisher:
             self._metrics.duplicates.inc()
             self._tasks.spawn("answer a repeated chat", self._answer_repeated(stored.sequence, pending))
         else:
-            self._acknowledged(pending.room, stored.sequence, lambda: pending.unknown(pending.message))
+            self._acknowledged(pending.room, stored.sequence, lambda: pending.lost(pending.message))
+            pending.stored(stored.sequence)
 
     async def _answer_repeated(self, sequence: int, pending: _Pending) -> None:
         """The stream does not announce a message twice, so its author is told what is stored.

@@ -305,14 +305,14 @@ class Connection(Metered):
                     self.room.motion.type(self.user, is_typing=typing.is_typing, ingress_us=time.time_ns() // 1000)
             case ChatSend(payload=chat):
                 if self.room is not None:
-                    self._hub.chat(self, self.room.id, chat.content, chat.id or new_message_id())
+                    self._hub.chat(self, self.room, chat.content, chat.id or new_message_id())
             case JoinRoom(payload=join):
                 if self.room is not None and self.room.id != join.room_id:
-                    self._leave(lost=False)
+                    self._leave(lost=False, at_once=False)
                 self._motion = None
                 self._hub.join(self, join)
             case LeaveRoom():
-                self._leave(lost=False)
+                self._leave(lost=False, at_once=False)
             case Ping():
                 self.deliver(_PONG)
                 self._traffic.replies_sent["Pong"] += 1
@@ -340,11 +340,11 @@ class Connection(Metered):
             self._receive(LeaveRoom())  # nothing that waits behind this is said there any more
             self.close(CloseCode.TOKEN_EXPIRED, "the newer access token does not grant the room")
 
-    def _leave(self, *, lost: bool) -> None:
+    def _leave(self, *, lost: bool, at_once: bool = True) -> None:
         if self.room is not None:
             room, self.room = self.room, None
             self._motion = None
-            self._hub.leave(self, room, lost=lost)
+            self._hub.leave(self, room, lost=lost, at_once=at_once)
             self.end_stay()
 
     def _refuse(self, code: ErrorCode, why: str, message: ClientMessage) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Protocol
 from gateway.identity import Authenticator
 from gateway.limits import Limits
 from gateway.metrics import GatewayMetrics
-from shared.ids import MessageId, RoomId
+from shared.ids import MessageId
 from shared.messages import JoinRoomPayload
 
 if TYPE_CHECKING:
@@ -32,5 +32,7 @@ class Hub(Protocol):
         """So many bytes were written to a client that reads too slowly."""
 
     def join(self, connection: "Connection", join: JoinRoomPayload) -> None: ...
-    def leave(self, connection: "Connection", room: "Room", *, lost: bool) -> None: ...
-    def chat(self, connection: "Connection", room: RoomId, content: str, message: MessageId) -> None: ...
+    def leave(self, connection: "Connection", room: "Room", *, lost: bool, at_once: bool = True) -> None:
+        """Not `at_once`: it still gets what it has said there itself, and all before it."""
+
+    def chat(self, connection: "Connection", room: "Room", content: str, message: MessageId) -> None: ...

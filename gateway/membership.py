@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from gateway.authors import Authors
 from gateway.backfill import Backfill
 from gateway.connection import Connection
 from gateway.entering import Entering, StayEnded
@@ -45,6 +46,7 @@ class Membership:
         backfill: Backfill,
         resumes: Resumes,
         *,
+        authors: Authors,
         is_banned: Callable[[UserId, RoomId], bool],
         join_deadline_seconds: float,
     ) -> None:
@@ -56,6 +58,9 @@ class Membership:
         self._metrics = metrics
         self._backfill = backfill
         self._resumes = resumes
+        self._authors = authors
+        self._finishing: dict[Connection, asyncio.Task[None]] = {}
+        """Authors that have left a room and are still sent what they said there."""
         self._is_banned = is_banned
         self._join_deadline_seconds = join_deadline_seconds
 
@@ -63,14 +68,28 @@ class Membership:
         """Begin a join; the connection is told how it ends."""
         self._under_way.begin("join", self._begin(connection, join))
 
-    def leave(self, connection: Connection, room: Room, *, lost: bool) -> None:
+    def leave(self, connection: Connection, room: Room, *, lost: bool, at_once: bool = True) -> None:
         """Take the connection out of its room: at once for its events, as soon as presence answers for the others.
 
-        `lost`: the connection was lost; its user keeps the place for the grace period.
+        `lost`: the connection was lost; its user keeps the place for the grace period. Not `at_once`: an author gets
+        the events until it has seen what it has said; its next join is answered after that.
         """
-        room.dismiss(connection)
-        self._under_way.begin("let go", self._rooms.leave(room))
+        if not at_once and self._authors.is_waiting(connection, room):
+            task = self._finishing[connection] = self._under_way.begin("finish", self._finish(connection, room))
+            task.add_done_callback(lambda _: self._finishing.pop(connection, None))
+        else:
+            self._authors.forget(connection)
+            room.dismiss(connection)
+            self._under_way.begin("let go", self._rooms.leave(room))
         self._leaves.tell(connection.place(room.id), lost=lost, keep_seconds=connection.keep_seconds)
+
+    async def _finish(self, connection: Connection, room: Room) -> None:
+        try:
+            await self._authors.finished(connection, room)
+        finally:
+            self._authors.forget(connection)
+            room.dismiss(connection)
+            await self._rooms.leave(room)
 
     async def _begin(self, connection: Connection, join: JoinRoomPayload) -> None:
         place = connection.place(join.room_id)
@@ -92,6 +111,8 @@ class Membership:
                     await self._entering.enter(connection, room, place.connection, patience=patience)
                 code = ErrorCode.CHAT_UNAVAILABLE
                 async with asyncio.timeout_at(patience.deadline):
+                    if connection in self._finishing:
+                        await asyncio.shield(self._finishing[connection])
                     resumption = await self._prepare(connection, room, join, patience)
                 self._check_welcome(connection, room_id)
                 if connection.is_staying:

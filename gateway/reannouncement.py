@@ -265,4 +265,5 @@ class Reannouncement:
 
 
 def _connections(room: Room) -> Iterator[Connection]:
-    return (recipient for recipient in room.fanout if isinstance(recipient, Connection))
+    """Those that are in the room. Authors that have left it may still be sent what they said."""
+    return (one for one in room.fanout if isinstance(one, Connection) and one.room is room)

@@ -11,8 +11,9 @@ from pydantic import ValidationError
 
 from gateway.app import build_app
 from gateway.audit import Audit
+from gateway.authors import Authors
 from gateway.backfill import Backfill
-from gateway.chat import ChatPublisher, ChatTooLong, deletion_of
+from gateway.chat import ChatPublisher
 from gateway.chat_stream import ChatStream
 from gateway.connection import Connection
 from gateway.crowd import Crowd
@@ -55,8 +56,7 @@ from services.http import HttpServer
 from services.settings import Settings
 from services.spec import Chassis
 from shared import subjects
-from shared.errors import ErrorCode
-from shared.ids import ConnectionId, MessageId, RoomId, new_gateway_id
+from shared.ids import ConnectionId, MessageId, new_gateway_id
 from shared.messages import JoinRoomPayload
 from shared.presence import Place, RecallRequest
 
@@ -106,6 +106,7 @@ class Gateway:
             deadline_seconds=own.chat_deadline_seconds,
             acknowledged=self._backfill.acknowledged,
         )
+        self._authors = Authors(self._chat)
         self.chat_is_rewritten: Callable[[], None] = self._backfill.suspect
         enforcement = Enforcement(self._connections.values)
         self._moderation = Moderation(chassis.bus, enforcement.carry_out, chat_incarnation=self._backfill.suspect)
@@ -130,6 +131,7 @@ class Gateway:
             self.metrics,
             self._backfill,
             resumes,
+            authors=self._authors,
             is_banned=lambda user, room: self._moderation.ban_of(user, room) is not None,
             join_deadline_seconds=own.join_deadline_seconds,
         )
@@ -352,6 +354,7 @@ class Gateway:
     def unregister(self, connection: Connection) -> None:
         if self._connections.pop(connection.id, None) is not None:  # it may have ended before it began
             self._crowd.remove(connection.user, connection.address)
+            self._authors.forget(connection)
 
     @property
     def chat_retry_seconds(self) -> int:
@@ -360,36 +363,11 @@ class Gateway:
     def join(self, connection: Connection, join: JoinRoomPayload) -> None:
         self._membership.join(connection, join)
 
-    def leave(self, connection: Connection, room: Room, *, lost: bool) -> None:
-        self._membership.leave(connection, room, lost=lost)
+    def leave(self, connection: Connection, room: Room, *, lost: bool, at_once: bool = True) -> None:
+        self._membership.leave(connection, room, lost=lost, at_once=at_once)
 
-    def chat(self, connection: Connection, room: RoomId, content: str, message: MessageId) -> None:
-        def known(stored: Stored) -> None:
-            # `Chat` names no room: it must not turn up in another one. What was not heard yet comes to all members.
-            here = connection.room
-            if here is None or here.id != room or not here.history.passed(stored.sequence):
-                return
-            if stored not in here.history.without_deleted([stored, *here.history.behind(stored.sequence)]):
-                stored = deletion_of(message, stored.sequence)
-            here.fanout.flush()  # what came before it is not to come behind it
-            connection.send_ready(stored.ready)
-
-        def refused(code: ErrorCode, why: str) -> Callable[[MessageId], None]:
-            return lambda message: connection.send_error(code, why, about=message)
-
-        try:
-            self._chat.publish(
-                room,
-                connection.user,
-                connection.profile.username,
-                content,
-                message,
-                unknown=refused(ErrorCode.CHAT_UNAVAILABLE, "not known to be stored: send it again with the same id"),
-                full=refused(ErrorCode.CHAT_STORAGE_FULL, "the storage of chat is full: the message is not stored"),
-                known=known,
-            )
-        except ChatTooLong as error:
-            connection.send_error(ErrorCode.CHAT_TOO_LONG, str(error), about=message)
+    def chat(self, connection: Connection, room: Room, content: str, message: MessageId) -> None:
+        self._authors.say(connection, room, content, message)
 
 
 def _short(text: str) -> str:
