@@ -164,7 +164,7 @@ class ChatTerms:
         while True:
             known, before = self._known, self._identity
             info, record, committed = await asyncio.gather(
-                self._bus.api(f"STREAM.INFO.{subjects.CHAT_STREAM}"),
+                self._bus.stream_info(subjects.CHAT_STREAM),
                 self._record(),
                 self._committed(known.sequence),
             )

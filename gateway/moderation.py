@@ -232,7 +232,7 @@ class Moderation:
 
     async def _state(self) -> "_State":
         """As the leader knows it. Raises BusError."""
-        info = await self._bus.api(f"STREAM.INFO.{subjects.MODERATION_STREAM}")
+        info = await self._bus.stream_info(subjects.MODERATION_STREAM)
         return _State(info["created"], info["state"]["last_seq"])
 
     async def _is_behind(self) -> bool:

@@ -17,7 +17,7 @@ class Leader:
         self._bus = bus
 
     async def info(self) -> dict[str, Any]:
-        return await self._bus.api(f"STREAM.INFO.{subjects.PRESENCE_STREAM}")
+        return await self._bus.stream_info(subjects.PRESENCE_STREAM)
 
     async def last(self) -> int:
         """The stream's last sequence."""

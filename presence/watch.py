@@ -75,7 +75,7 @@ class Watch:
         from_where: dict[str, str | int] = {"deliver_policy": "last_per_subject"}
         if after is not None:
             from_where = {"deliver_policy": "by_start_sequence", "opt_start_seq": after + 1}
-        state = await self._bus.api(f"STREAM.INFO.{self._stream}")
+        state = await self._bus.stream_info(self._stream)
         name = inbox.rsplit(".", 1)[1]
         created = await self._create(
             name,

@@ -360,6 +360,17 @@ class Bus:
             raise ApiError(error.get("err_code", 0), error.get("description", "refused"))
         return answer
 
+    async def stream_info(self, stream: str) -> dict[str, Any]:
+        """What the leader of the stream says of it. Raises ApiError or BusUnavailable.
+
+        While a stream has no leader, any server answers for what it has itself, which may be older.
+        """
+        info = await self.api(f"STREAM.INFO.{stream}")
+        cluster = info.get("cluster")
+        if cluster is not None and not cluster.get("leader"):
+            raise BusUnavailable(f"the stream {stream} has no leader")
+        return info
+
 
 @contextmanager
 def _translated() -> Iterator[None]:
