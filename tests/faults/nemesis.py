@@ -119,10 +119,14 @@ async def _earlier_provisioner(system: System, _target: int) -> Mend:
 
 
 async def _downgrade(system: System, process: ServiceProcess) -> Mend:
-    """As in a rolling upgrade: the version before runs beside the others, and is replaced."""
+    """As in a rolling upgrade: the version before runs beside the others, and is replaced.
+
+    It knows no streams that went back, so where there is one the present version is started again instead.
+    """
     present = process.environment
     await asyncio.to_thread(process.stop)
-    process.environment = {**present, **system.earlier.environment}
+    if not system.went_back:
+        process.environment = {**present, **system.earlier.environment}
     process.start()
     await asyncio.to_thread(process.wait_ready)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import nats
 
 from shared.ids import RoomId
-from shared.presence import Outcome, RosterReply, RosterRequest
+from shared.presence import LEASE_SECONDS, Outcome, RosterReply, RosterRequest
 from shared.subjects import presence_roster, shard_of
 from tests.faults.actors import Actor
 from tests.faults.checker import (
@@ -58,7 +58,7 @@ from tests.faults.stored import (
     replicas_differ,
     shown_after_deletion,
 )
-from tests.faults.system import GIVEN_UP_SECONDS, GONE_SECONDS, GRACE_SECONDS, System
+from tests.faults.system import GIVEN_UP_SECONDS, GONE_SECONDS, GRACE_SECONDS, GUARD_SECONDS, System
 from tests.support.chat import Position, deleted, views
 from tests.support.roster import stays
 
@@ -66,6 +66,8 @@ REST_SECONDS = 30.0
 """Everyone knows the truth this long after the last fault was mended and NATS is well."""
 _RECOVERY_SECONDS = 2.0
 _TOLERATED = 2
+_UNCONFIRMED_SECONDS = LEASE_SECONDS + GUARD_SECONDS + 3.0
+"""Members of whom a new stream knows nothing are shown for lease and guard, until the comparison after that."""
 _GRACE_MARGIN_SECONDS = 0.3
 """Whoever is back this much before the grace period is over has certainly come back in time."""
 _WORK_SECONDS = 1.5
@@ -125,7 +127,8 @@ async def play(
     outcome.convergence_seconds = rested - healthy
     for name, count in _counts(actors).items():
         setattr(outcome, name, count - before[name])
-    _judge(outcome, actors, began, healthy, rested)
+    lost_storage = any(loss >= began for loss in (*system.losses, *system.setbacks))
+    _judge(outcome, actors, began, healthy, rested, lost_storage=lost_storage)
     damage = _damage(faults, struck, healthy)
     _judge_movements(outcome, system, actors, began, damage)
     _judge_refusals(outcome, actors, began, damage)
@@ -301,7 +304,9 @@ def _epoch(actors: list[Actor]) -> str:
 # --- judgement ---------------------------------------------------------------------------------------------
 
 
-def _judge(outcome: Round, actors: list[Actor], began: float, healthy: float, rested: float) -> None:
+def _judge(
+    outcome: Round, actors: list[Actor], began: float, healthy: float, rested: float, *, lost_storage: bool
+) -> None:
     records = [record for actor in actors for record in _records(actor, began)]
     groups = {actor.user: actor.group for actor in actors}
     groups |= {room: actor.group for actor in actors for room in actor.rooms}
@@ -310,7 +315,8 @@ def _judge(outcome: Round, actors: list[Actor], began: float, healthy: float, re
     excused = _excused(outcome.faults)
     outcome.violations += false_leaves(records, _tenures(actors, began, rested, excused))
     touched = frozenset(gateway for fault in outcome.faults for gateway in fault.gateways)
-    verdict = ghosts(records, _ghosts(outcome.faults, actors, began, healthy), GONE_SECONDS, touched)
+    bound = _UNCONFIRMED_SECONDS if lost_storage else GONE_SECONDS
+    verdict = ghosts(records, _ghosts(outcome.faults, actors, began, healthy), bound, touched)
     outcome.violations += verdict.violations
     outcome.ghost_seconds, outcome.killed_ghost_seconds = verdict.ghost_seconds, verdict.killed_ghost_seconds
 

@@ -168,6 +168,11 @@ class System:
     def store_of(self, node: NatsServer) -> Path:
         return node.log.parent / "store"
 
+    @property
+    def went_back(self) -> bool:
+        """The streams that there are have lost their newest part once."""
+        return bool(self.setbacks) and (not self.losses or self.setbacks[-1] > self.losses[-1])
+
     def replicas_of(self, group: int) -> list[ServiceProcess]:
         """Those that serve a group of shards."""
         return self.presence[group * REPLICAS_OF_GROUP : (group + 1) * REPLICAS_OF_GROUP]
