@@ -232,8 +232,7 @@ class Connection(Metered):
             self._use_excess()
 
     def _is_too_much(self, payload: bytes) -> bool:
-        """The allowance is used up, as it was at the last refill. Of cursors only the newest matters; anything else is
-        refused. Raises UnicodeDecodeError."""
+        """The allowance is used up: of cursors the newest is kept, the rest is refused. Raises UnicodeDecodeError."""
         if self._is_within(len(payload)):
             if payload.startswith(_CURSOR_MOVE):
                 self._drop_excess()
@@ -267,8 +266,7 @@ class Connection(Metered):
         excess, self._excess = self._excess, None
         if self._motion is None and self._session.joining is None:
             return
-        message = self._decode(excess) if isinstance(excess, str) else excess
-        if message is not None:
+        if (message := self._decode(excess) if isinstance(excess, str) else excess) is not None:
             self._receive(message)
 
     # --- what the client says -----------------------------------------------------------------------------
@@ -324,11 +322,9 @@ class Connection(Metered):
         self._messages_left -= _AUTHENTICATE_COST
         try:
             identity = self._hub.authenticator.renew(self.user, token)
-        except Unauthorized as error:
-            self.send_error(ErrorCode.UNAUTHORIZED, str(error))
-            return
-        except KeysUnavailable as error:
-            self.send_error(ErrorCode.KEYS_UNAVAILABLE, str(error))
+        except (Unauthorized, KeysUnavailable) as error:
+            unknown = isinstance(error, KeysUnavailable)
+            self.send_error(ErrorCode.KEYS_UNAVAILABLE if unknown else ErrorCode.UNAUTHORIZED, str(error))
             return
         self.expires_at = identity.expires_at
         self._session.rooms = identity.rooms
@@ -382,8 +378,12 @@ class Connection(Metered):
         removed, self._removed = self._removed, False
         if removed and self.room is not None:
             self.remove_from(self.room.id)
-        for message in waiting:
-            self._receive(message)
+        try:
+            for message in waiting:
+                self._receive(message)
+        except Exception:
+            self.close(CloseCode.INTERNAL_ERROR, "an error on our side")  # what waited behind it is lost
+            raise
         if self.room is not None and self._session.joining is None:
             self._update_prefix = update_prefix(self.user)
             self._motion = self.room.motion

@@ -100,7 +100,7 @@ class Membership:
         began = time.perf_counter()
         room_id = join.room_id
         result, code = "failed", ErrorCode.PRESENCE_UNAVAILABLE
-        entered = False
+        entered = answered = False
         patience = Patience(self._join_deadline_seconds)
         try:
             async with self._rooms.hold(room_id) as room:
@@ -117,24 +117,25 @@ class Membership:
                 self._check_welcome(connection, room_id)
                 if connection.is_staying:
                     self._admit(connection, room, resumption)
-                    result, entered = "joined", True
+                    result, entered, answered = "joined", True, True
         except StayEnded:
             log.debug("the client has gone while it joined", room=room_id)
         except Barred:
-            result = "banned"
+            result, answered = "banned", True
             connection.join_failed(ErrorCode.BANNED_FROM_ROOM, "you are banned from this room")
         except RoomFull as error:
-            result = "full"
+            result, answered = "full", True
             connection.join_failed(ErrorCode.ROOM_FULL, str(error))
         except (BusError, PresenceRefused, TimeoutError) as error:
             why = self._why(error, code, room_id)
             log.warning("join failed", error=str(error) or why, room=room_id)
-            result = "unavailable"
+            result, answered = "unavailable", True
             connection.join_failed(code, f"the room cannot be joined now, try again: {why}")
-        except Exception:
-            connection.join_failed(ErrorCode.INTERNAL, "the join failed on our side")
-            raise
         finally:
+            if not answered and connection.is_staying:
+                # Whatever it was, an exception or a cancelled task: no client waits for an answer for ever.
+                log.error("a join ended without an outcome", room=room_id)
+                connection.join_failed(ErrorCode.INTERNAL, "the join failed on our side")
             if patience.asked and not entered and connection.room is None:
                 # A user who was there before keeps the place for the grace period, and may try again.
                 lost = result != "banned" and not connection.gone_for_good
@@ -173,7 +174,8 @@ class Membership:
         return resumption
 
     def _admit(self, connection: Connection, room: Room, resumption: Resumption) -> None:
-        if connection not in room:
-            self._rooms.stay(room)
+        newcomer = connection not in room
         room.admit(connection, resumption)
+        if newcomer:
+            self._rooms.stay(room)
         connection.joined(room)

@@ -294,6 +294,13 @@ class NatsClient(nats.aio.client.Client):
         if self._flush_queue is not None and self._flush_queue.empty():
             self._flush_queue.put_nowait(asyncio.get_running_loop().create_future())
 
+    async def _flush_pending(self, force_flush: bool = False) -> Any:
+        """nats-py writes to the connection itself when its flusher has ended. That one ends with its connection, and
+        writing to what is closed raises; what waits is sent, or dropped, when the loss has been noticed."""
+        if self.is_connected and self._flusher_task is not None and self._flusher_task.done():
+            return None
+        return await super()._flush_pending(force_flush)
+
     def _put(self, line: bytes) -> None:
         self._pending.append(line)
         self._pending_data_size += len(line)

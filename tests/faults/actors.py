@@ -25,6 +25,7 @@ _STOPPING = 1012
 _DELETED, _REFUSED, _NOT_FOUND = 204, 400, 404
 _SETTLE_SECONDS = 30.0
 _SAY_AGAIN_SECONDS = 1.0
+_REFUSALS_NAMED = 5
 _RESENT_FOR_SECONDS = 90.0
 """Safely within the time in which the stream recognises a message that is sent again."""
 
@@ -161,9 +162,16 @@ class Actor:
             if self.session is not None and self._joins == 0 and not self._unanswered:
                 return
             assert time.monotonic() < deadline, (
-                f"{self.user} could not settle in {self.wanted}: {self._joins} joins, {self._unanswered}"
+                f"{self.user} could not settle in {self.wanted}: {self._joins} joins, {self._unanswered}; "
+                f"it was refused {self._refused()}"
             )
             await asyncio.sleep(0.05)
+
+    def _refused(self) -> list[str]:
+        """What its connection was refused last: a join that is refused at once is asked for again and again."""
+        log = self.session.client.log if self.session is not None else []
+        errors = [message["payload"] for message in log if message["type"] == "Error"]
+        return [f"{error['code']}: {error['message']}" for error in errors[-_REFUSALS_NAMED:]]
 
     async def end(self) -> None:
         session = self.session

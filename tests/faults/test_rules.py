@@ -31,7 +31,7 @@ from tests.faults.stored import (
     replicas_differ,
     shown_after_deletion,
 )
-from tests.support.chat import Asked, views
+from tests.support.chat import Asked, ends_join, views
 
 ADA, BEN, ROOM, OTHER = "ada", "ben", "room", "other"
 GRACE, GONE = 2.0, 10.0
@@ -366,3 +366,11 @@ def test_chat_in_no_room_is_refused_rightly_where_a_join_failed_and_nowhere_else
     assert codes(error("presence_unavailable"), roster(), error("not_in_room")) == [
         "presence_unavailable", "not_in_room",
     ]  # fmt: skip
+
+
+def test_a_join_that_is_refused_for_its_rate_is_answered_too():
+    """Otherwise an actor whose joins are refused at once, and that asks again and again, seems to have no answer."""
+    refused = {"type": "Error", "payload": {"code": "rate_limited", "message": "too many joins"}}
+    assert ends_join(refused)
+    about_a_message = {"type": "Error", "payload": {"code": "rate_limited", "message": "too much", "id": "1"}}
+    assert not ends_join(about_a_message)

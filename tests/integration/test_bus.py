@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
+import uvloop
 from prometheus_client import CollectorRegistry
 
 from services.bus import Bus, BusUnavailable, Message
@@ -286,3 +287,33 @@ async def test_requests_while_nats_is_away_are_refused_and_leave_nothing_behind(
     await bus.close()
 
     assert left == 0
+
+
+def test_a_subscription_is_made_and_given_up_while_nobody_has_noticed_that_the_connection_is_lost(tmp_path: Path):
+    async def lose(url: str) -> None:
+        bus = Bus(NatsSettings(url=(url,)), BusMetrics(CollectorRegistry()), name="test")
+        await bus.connect()
+        client = bus._client
+        given_up = await bus.subscribe("given.up", lambda _: None)
+        assert client._flusher_task is not None
+        client._flusher_task.cancel()
+        await asyncio.sleep(0)
+        client._hang_up()
+        assert bus.connected
+
+        await given_up.unsubscribe()
+        heard: list[Message] = []
+        await bus.subscribe("made", heard.append)
+
+        await eventually(lambda: bus.connected, "NATS is there again")
+
+        async def is_heard() -> bool:
+            bus.publish("made", b"")
+            return bool(heard)
+
+        await eventually(is_heard, "the subscription is there too")
+        await bus.close()
+
+    server = nats_server(tmp_path)
+    with running(server), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(lose(server.url))

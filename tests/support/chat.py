@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-JOINS_ENDED_BY = {"presence_unavailable", "internal", "busy", "chat_unavailable"}
+JOINS_ENDED_BY = {"presence_unavailable", "internal", "busy", "chat_unavailable", "rate_limited", "room_full"}
 Position = tuple[str, str]
 """A room and an epoch: there, a `seq` names one message."""
 Stored = dict[str, dict[int, str]]
