@@ -1,4 +1,4 @@
-"""Services with one defect each, to show that the checker can fail: `python broken.py <defect> gateway`.
+"""Services with a defect, to show that the checker can fail: `python broken.py <defect>+<defect> gateway`.
 
 Each breaks one promise, and the rule of that promise has to catch it.
 """
@@ -8,9 +8,13 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import gateway.history
+import gateway.http_messages
 import gateway.room
 from gateway.connection import Connection
+from gateway.deletions import Deletions
 from gateway.history import History, Stored
+from gateway.http_messages import NewMessage
 from gateway.items import Kind
 from gateway.membership import Membership
 from gateway.motion import Motion
@@ -19,10 +23,13 @@ from gateway.presence_client import PresenceRefused
 from gateway.room import Room
 from gateway.roster import Change, Notice, Roster
 from presence.operations import Operations
+from services.bus import Acknowledgement, Bus
 from services.cli import main
-from shared.ids import RoomId, UserId
+from shared.chat import with_sequence
+from shared.ids import MessageId, RoomId, UserId
 from shared.messages import JoinedRoomPayload
 from shared.presence import LeaveReply, LeaveRequest, Profile
+from shared.subjects import CHAT_STREAM
 
 _AHEAD = 1000
 
@@ -108,13 +115,45 @@ def no_grace() -> None:
     _replace(Operations, "leave", at_once)
 
 
+def other_texts() -> None:
+    """Members here see another text than was said."""
+
+    def changed(stored: bytes, sequence: int) -> bytes:
+        return with_sequence(stored, sequence).replace(b" says ", b" said ")
+
+    _replace(gateway.history, "with_sequence", changed)
+
+
+def forgotten_posts() -> None:
+    """What a backend says is stored, and then is not any more."""
+    store = gateway.http_messages._store
+
+    async def for_a_moment(bus: Bus, room: RoomId, message: NewMessage, encoded: bytes) -> Acknowledgement:
+        acknowledged = await store(bus, room, message, encoded)
+        await bus.api(f"STREAM.MSG.DELETE.{CHAT_STREAM}", {"seq": acknowledged.sequence})
+        return acknowledged
+
+    _replace(gateway.http_messages, "_store", for_a_moment)
+
+
+def kept_deletions() -> None:
+    """A backend is told that a message is deleted, and nothing is done."""
+
+    async def nothing(_deletions: Deletions, _room: RoomId, _sequence: int, _message: MessageId | None) -> None:
+        return
+
+    _replace(Deletions, "delete", nothing)
+
+
 DEFECTS: dict[str, Callable[[], None]] = {
     defect.__name__: defect
     for defect in (
         short_history, positions_ahead, leaves_twice, old_names, lost_cursors, refused_joins, no_grace,
+        other_texts, forgotten_posts, kept_deletions,
     )
 }  # fmt: skip
 
 if __name__ == "__main__":
-    DEFECTS[sys.argv.pop(1)]()
+    for name in sys.argv.pop(1).split("+"):
+        DEFECTS[name]()
     main()
