@@ -13,6 +13,8 @@ from shared.presence import Outcome
 
 STORAGE_FULL = "storage_full"
 """Outcome of joins for which the bucket has no room; to gateways they are unavailable."""
+LATE = "late"
+"""The outcome of a request that came, or was carried out, too late to be answered."""
 _GHOST_BUCKETS = (7, 7.5, 8, 9, 10, 12, 14, 16, 20, 25, 30, 60)
 
 
@@ -39,11 +41,11 @@ class PresenceMetrics:
         )
         self.refused = Counter(
             "studyroom_presence_requests_refused",
-            "Requests not carried out, by outcome.",
+            "Requests not carried out, or too late to be answered, by outcome.",
             ["outcome"],
             registry=registry,
         )
-        for outcome in (Outcome.UNAVAILABLE, Outcome.FULL, Outcome.INVALID, STORAGE_FULL):
+        for outcome in (Outcome.UNAVAILABLE, Outcome.FULL, Outcome.INVALID, STORAGE_FULL, LATE):
             self.refused.labels(outcome=outcome)
         self.conflicts = Counter(
             "studyroom_presence_conflicts", "Compare-and-set writes that were tried again.", registry=registry

@@ -1,15 +1,17 @@
 """The presence service as a process: requests in, answers out."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 from uuid import uuid4
 
 from pydantic import ValidationError
 
+from presence.answering import Answering, Arrival, Pings
 from presence.grace import Graces
 from presence.leases import LeaseKeeper, Leases
-from presence.metrics import STORAGE_FULL, PresenceMetrics, PresenceState
+from presence.metrics import LATE, STORAGE_FULL, PresenceMetrics, PresenceState
 from presence.operations import Operations
 from presence.settings import PresenceSettings, parse_shards
 from presence.store import Store
@@ -97,6 +99,8 @@ class Presence:
             drop=self._operations.drop_gateway,
             expired=self._metrics.lease_expirations.inc,
         )
+        self._answering = Answering(time.monotonic())
+        self._pings = Pings(chassis.bus, self._answering)
         self._subscriptions: list[Subscription] = []
         self._working: set[asyncio.Task[None]] = set()
         self._started = False
@@ -106,6 +110,7 @@ class Presence:
         self._tasks.supervise("presence mirror", self._store.keep)
         await self._store.wait_ready()
         self._tasks.supervise("leases", self._lease_keeper.keep)
+        self._tasks.supervise("pings", self._pings.keep)
         operations = self._operations
         for kind, answer in (
             (subjects.presence_join, _handler(JoinRequest, operations.join)),
@@ -155,15 +160,18 @@ class Presence:
     def _accept(self, answer: Answer) -> Callable[[Message], None]:
         def accept(message: Message) -> None:
             name = message.subject.rsplit(".", 1)[1]
-            task = self._tasks.spawn(f"presence {name}", self._work(name, answer, message))
+            task = self._tasks.spawn(f"presence {name}", self._work(name, answer, message, self._answering.arrived()))
             self._working.add(task)
             task.add_done_callback(self._working.discard)
 
         return accept
 
-    async def _work(self, name: str, answer: Answer, message: Message) -> None:
+    async def _work(self, name: str, answer: Answer, message: Message, arrival: Arrival) -> None:
         with self._metrics.request_duration.labels(request=name).time():
-            reply = await self._answer(answer, message)
+            reply = await self._answer(answer, message) if self._answering.is_fresh(arrival, time.monotonic()) else None
+        if reply is None or not self._answering.takes(arrival, time.monotonic()):
+            self._metrics.refused.labels(outcome=LATE).inc()
+            return
         if reply.outcome is not Outcome.OK:
             full = isinstance(reply, RosterReply) and reply.storage_full
             self._metrics.refused.labels(outcome=STORAGE_FULL if full else reply.outcome.value).inc()

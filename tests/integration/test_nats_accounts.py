@@ -56,6 +56,7 @@ MAY_NOT_PUBLISH = {
         BAN, f"moderation.ban.{USER}", "$JS.API.STREAM.MSG.GET.KV_moderation",
         CHAT, CHAT_EVENT, CHANGE_EVENT, LEASE, subjects.room_cursor(ROOM), "gateways.load",
         "presence.7.join", "_INBOX.presence.anyone", "_INBOX.provisioner.anyone",
+        "_INBOX.gateway.anyone", "_INBOX.doctor.anyone", "_INBOX.operator.anyone",  # answers to what nobody asked
         "$JS.API.STREAM.MSG.GET.CHAT", "$JS.API.CONSUMER.CREATE.CHAT.spy",
         *CONFIGURING, *DESTROYING,
     ],

@@ -84,7 +84,10 @@ def permissions_of(service: str) -> dict[str, Any]:
         assert found is not None
         return re.findall(r'"([^"]+)"', found[1])
 
-    return {"pub": {"allow": listed("publish")}, "sub": {"allow": listed("subscribe")}}
+    rights: dict[str, Any] = {"pub": {"allow": listed("publish")}, "sub": {"allow": listed("subscribe")}}
+    if answers := re.search(r'allow_responses: \{ max: (-?\d+), expires: "(\d+)s" \}', block):
+        rights["resp"] = {"max": int(answers[1]), "ttl": int(answers[2]) * 1_000_000_000}
+    return rights
 
 
 class Operator:
