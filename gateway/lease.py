@@ -7,7 +7,7 @@ from collections.abc import Callable
 from services import logs
 from services.bus import Bus, BusError
 from shared import subjects
-from shared.headers import TTL, purge
+from shared.headers import TTL, removal
 from shared.ids import GatewayId
 from shared.presence import LEASE_SECONDS, RENEWAL_SECONDS
 
@@ -15,7 +15,6 @@ log = logs.get(__name__)
 
 _RETRY_SECONDS = 0.25
 _STORE_TIMEOUT_SECONDS = 1.5
-_FAREWELL_TTL_SECONDS = 600
 
 
 class Lease:
@@ -58,6 +57,6 @@ class Lease:
         """Say that nothing of this gateway is left. Without it the lease ends by itself."""
         self._given_up = True
         try:
-            await self._bus.store(self._key, b"", purge(_FAREWELL_TTL_SECONDS), timeout_seconds=_STORE_TIMEOUT_SECONDS)
+            await self._bus.store(self._key, b"", removal(LEASE_SECONDS), timeout_seconds=_STORE_TIMEOUT_SECONDS)
         except BusError as error:
             log.info("lease not given up", error=str(error))

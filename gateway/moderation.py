@@ -4,21 +4,24 @@ Changes are republished, which NATS does at most once; but every change has the 
 missing is seen, and now and then the leader is asked how far it is. Then what is new is read from the leader, or all of
 the bucket, where that was long ago. Meanwhile what was known holds. A consumer would be simpler, but whoever may make
 one can have it deliver to any subject (docs/decisions/0014).
+
+NATS ends bans and tells nobody: a bucket that leaves markers of what has ended takes rollups too, by which a gateway
+could empty it (docs/decisions/0011). So every gateway counts for itself, by NATS's clock.
 """
 
 import asyncio
 import time
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from gateway.orders import Change, Orders
+from gateway.orders import NEVER, Change, Orders
 from services import logs
 from services.bus import ApiError, Bus, BusError, Message
 from shared import subjects
-from shared.headers import SEQUENCE, TIME, TTL, is_removal, purge
+from shared.headers import SEQUENCE, TIME, TTL, is_removal, removal
 from shared.ids import RoomId, UserId
 from shared.moderation import Order, Target, target_of
 
@@ -29,7 +32,10 @@ _IN_FLIGHT_SECONDS = 0.3
 _RETRY_SECONDS = 0.2
 _STORE_SECONDS = 2.0
 _HEARD_SECONDS = 1.0
-_MARKER_SECONDS = 3600
+_LIFTED_SECONDS = 3600
+_LONGEST_SECONDS = 100 * 365 * 86_400
+"""Whatever is to last for longer lasts for so long."""
+_CLOCK_ACCURACY_SECONDS = 1.0
 _NO_MESSAGE = 10037
 _TRACES_SECONDS = 30.0
 """What was removed leaves a trace for longer than this (a minute, by the shortest setting)."""
@@ -49,6 +55,7 @@ class Moderation:
         self._orders = Orders()
         self._created = ""
         """When the bucket was made: its identity."""
+        self._clock = _Clock()
         self._known_at = 0.0
         """When all that was stored was known here (monotonic seconds)."""
         self._shorter = False
@@ -91,7 +98,7 @@ class Moderation:
 
     def ban_of(self, user: UserId, room: RoomId | None = None) -> Order | None:
         """From the room, or from everything."""
-        return self._orders.ban_of(user, room)
+        return self._orders.ban_of(user, room, now=self._clock.now())
 
     async def bans(self) -> dict[tuple[UserId, RoomId | None], Order]:
         """All, as the leader knows them now. Raises BusError; bound it with a timeout."""
@@ -100,7 +107,7 @@ class Moderation:
         if state.is_behind(self._created, position):
             self._suspect()
         await self._reached(state.last, state.created)
-        return self._orders.bans()
+        return self._orders.bans(now=self._clock.now())
 
     # --- orders -------------------------------------------------------------------------------------------
 
@@ -110,7 +117,7 @@ class Moderation:
 
     async def lift(self, target: Target) -> None:
         """What is not ordered may be lifted too. Raises BusError."""
-        await self._store(target, b"", purge(_MARKER_SECONDS))
+        await self._store(target, b"", removal(_LIFTED_SECONDS))
 
     async def _store(self, target: Target, data: bytes, headers: dict[str, str]) -> None:
         position = self._orders.position
@@ -142,9 +149,7 @@ class Moderation:
         if message.subject == subjects.CHAT_INCARNATION_EVENT:
             self._chat_incarnation()
         headers = message.headers or {}
-        change = _change(
-            message.subject, int(headers[SEQUENCE]), message.data, headers[TIME], removed=is_removal(headers)
-        )
+        change = _change(message.subject, int(headers[SEQUENCE]), message.data, headers[TIME], headers)
         if change is None:
             self._doubtful.set()
         elif self._loading:
@@ -214,10 +219,9 @@ class Moderation:
         message = await self._message({"seq": sequence, "next_by_subj": subjects.MODERATION_KEYS})
         if message is None:
             return None
-        data, headers = b64decode(message.get("data", "")), b64decode(message.get("hdrs", "")).decode()
-        removed = is_removal(dict(line.partition(":")[::2] for line in headers.splitlines() if ":" in line))
-        change = _change(message["subject"], message["seq"], data, message["time"], removed=removed)
-        return message["seq"], change
+        data, lines = b64decode(message.get("data", "")), b64decode(message.get("hdrs", "")).decode().splitlines()
+        headers = {name: value.strip() for name, colon, value in (line.partition(":") for line in lines) if colon}
+        return message["seq"], _change(message["subject"], message["seq"], data, message["time"], headers)
 
     async def _message(self, request: dict[str, Any]) -> dict[str, Any] | None:
         """As the leader has it; None for none. Raises BusError."""
@@ -232,7 +236,9 @@ class Moderation:
 
     async def _state(self) -> "_State":
         """As the leader knows it. Raises BusError."""
+        asked_at = time.monotonic()
         info = await self._bus.stream_info(subjects.MODERATION_STREAM)
+        self._clock.set(datetime.fromisoformat(info["ts"]), asked_at)
         return _State(info["created"], info["state"]["last_seq"])
 
     async def _is_behind(self) -> bool:
@@ -262,13 +268,37 @@ class _State(NamedTuple):
         return self.created == created and self.last < position
 
 
-def _change(subject: str, sequence: int, data: bytes, time: str, *, removed: bool) -> Change | None:
+class _Clock:
+    """NATS's, by which it ends what it keeps. That of this machine may be set to anything."""
+
+    def __init__(self) -> None:
+        self._told = NEVER
+        self._at = 0.0
+
+    def set(self, told: datetime, asked_at: float) -> None:
+        """An answer of NATS to what was asked at `asked_at` (monotonic seconds)."""
+        now = time.monotonic()
+        if self._told == NEVER or now - asked_at <= _CLOCK_ACCURACY_SECONDS:
+            self._told, self._at = told, now
+
+    def now(self) -> datetime:
+        return self._told + timedelta(seconds=time.monotonic() - self._at)
+
+
+def _change(subject: str, sequence: int, data: bytes, committed: str, headers: Mapping[str, str]) -> Change | None:
     """None for what is not ours, and for the record about the stream of chat, which is in the same bucket."""
     if subject in {subjects.CHAT_INCARNATION, subjects.CHAT_INCARNATION_EVENT}:
         return None
     try:
-        order = None if removed else Order.decode(data)
-        return Change(sequence, target_of(subject), order, datetime.fromisoformat(time))
+        order = None if is_removal(headers) else Order.decode(data)
+        return Change(sequence, target_of(subject), order, datetime.fromisoformat(committed), _seconds(headers, order))
     except ValueError as error:
         log.error("an order of a moderator is not ours", subject=subject, error=str(error))
         return None
+
+
+def _seconds(headers: Mapping[str, str], order: Order | None) -> int | None:
+    """For how long NATS keeps what was stored; None for ever."""
+    told = headers.get(TTL, "")
+    seconds = int(told) if told.isascii() and told.isdecimal() else order.seconds if order is not None else None
+    return None if seconds is None else min(seconds, _LONGEST_SECONDS)

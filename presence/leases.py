@@ -64,7 +64,7 @@ class Leases:
         self._buried.pop(gateway, None)
 
     def ended(self, gateway: GatewayId, now: float) -> None:
-        """The lease has expired or was given up. The silence counts from the last renewal all the same."""
+        """The lease was given up. The silence counts from the last renewal all the same."""
         self._alive.discard(gateway)
         self._heard.setdefault(gateway, now)
 
@@ -110,6 +110,8 @@ class Leases:
     def _forget_others(self, present: Collection[GatewayId], now: float) -> None:
         for gateway in present:
             self._heard.setdefault(gateway, now)
+        # NATS removes a lease that has expired without a word.
+        self._alive = {gateway for gateway in self._alive if now - self._heard[gateway] < LEASE_SECONDS}
         if len(self._heard) > len(self._alive):
             known = self._alive.union(present)
             self._heard = {gateway: last for gateway, last in self._heard.items() if gateway in known}

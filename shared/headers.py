@@ -30,8 +30,13 @@ _ROLLUP = "Nats-Rollup"
 _MARKER_REASON = "Nats-Marker-Reason"
 
 
+def removal(ttl_seconds: int) -> dict[str, str]:
+    """Removes a key in a bucket that takes no rollups: what is stored instead says so, until the TTL (NATS ADR-8)."""
+    return {_OPERATION: "DEL", TTL: str(ttl_seconds)}
+
+
 def purge(marker_ttl_seconds: int) -> dict[str, str]:
-    """Removes a key with one event; what it leaves behind is gone after the TTL (NATS ADR-8, ADR-43)."""
+    """Removes a key with one event, where rollups are allowed; what is left goes after the TTL (NATS ADR-8, ADR-43)."""
     return {_OPERATION: "PURGE", _ROLLUP: "sub", TTL: str(marker_ttl_seconds)}
 
 

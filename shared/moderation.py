@@ -14,7 +14,7 @@ ORDER_SECONDS = 86_400
 
 class Kind(StrEnum):
     BAN = "ban"
-    """Holds until it is lifted or NATS ends it; from a room, or from everything."""
+    """Holds until it is lifted or its time is over; from a room, or from everything."""
     REMOVE = "remove"
     """Out of a room, once."""
     DISCONNECT = "disconnect"
@@ -42,7 +42,7 @@ class Order(BaseModel):
     reason: str | None = None
     seconds: int | None = None
     until: int | None = None
-    """Unix seconds, for people: it is NATS that ends it."""
+    """Unix seconds, for people. A ban ends `seconds` after its commit, by the clock of NATS."""
 
     def encode(self) -> bytes:
         return self.__pydantic_serializer__.to_json(self)

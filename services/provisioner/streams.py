@@ -19,7 +19,6 @@ log = logs.get(__name__)
 
 STREAM_NOT_FOUND = 10059
 _SECOND_NS = 1_000_000_000
-_MODERATION_MARKER_SECONDS = 3600
 _STREAM_NAME_IN_USE = 10058
 _NO_SUITABLE_PEERS = 10005
 _NO_ROOM = (10023, 10028, 10047, 10053, 10122)
@@ -82,11 +81,12 @@ def specifications(settings: StorageSettings, sizes: Sizes | None = None) -> lis
         **common,
         "max_msgs_per_subject": 1,
         "discard": "new",
-        "allow_rollup_hdrs": True,
         "deny_delete": True,
         "allow_direct": True,
         "allow_msg_ttl": True,
-        "subject_delete_marker_ttl": settings.presence_marker_ttl_seconds * _SECOND_NS,
+        # A rollup can empty a bucket with one message. Markers of expired keys take them along (docs/decisions/0011).
+        "allow_rollup_hdrs": False,
+        "subject_delete_marker_ttl": 0,
     }
     chat = {
         **common,
@@ -104,6 +104,8 @@ def specifications(settings: StorageSettings, sizes: Sizes | None = None) -> lis
         **bucket,
         "name": subjects.PRESENCE_STREAM,
         "description": "members of rooms; written by presence only",
+        "allow_rollup_hdrs": True,
+        "subject_delete_marker_ttl": settings.presence_marker_ttl_seconds * _SECOND_NS,
         "subjects": [subjects.PRESENCE_KEYS],
         "republish": {"src": subjects.PRESENCE_REPUBLISH_SOURCE, "dest": subjects.PRESENCE_REPUBLISH_TARGET},
     }
@@ -118,7 +120,6 @@ def specifications(settings: StorageSettings, sizes: Sizes | None = None) -> lis
         "name": subjects.MODERATION_STREAM,
         "description": "bans, and orders to leave",
         "subjects": [subjects.MODERATION_KEYS],
-        "subject_delete_marker_ttl": _MODERATION_MARKER_SECONDS * _SECOND_NS,
         "republish": {"src": subjects.MODERATION_KEYS, "dest": subjects.MODERATION_EVENTS},
     }
     return [

@@ -146,6 +146,7 @@ async def test_a_ban_that_ended_while_a_gateway_was_cut_off_holds_no_longer(syst
     await eventually(partial(_is, BANNED, far, user), "the other gateway knows")
     with cut(link):
         await eventually(partial(_is, None, near, user), "the ban is over")
+        assert await handshake_refusal(far, user) != BANNED, "one that is cut off knows the time as well"
     await eventually(partial(_is, None, far, user), "the other gateway knows that too")
 
 

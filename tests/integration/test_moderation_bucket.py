@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -14,7 +16,7 @@ from services.bus import Bus
 from services.provisioner.streams import ensure, specifications
 from services.settings import StorageSettings
 from shared import subjects
-from shared.headers import purge
+from shared.headers import removal
 from shared.ids import RoomId, UserId
 from shared.moderation import ORDER_SECONDS, Kind, Order, Target
 from tests.support.waiting import eventually
@@ -47,6 +49,10 @@ def ban() -> Target:
     return Target(Kind.BAN, UserId(str(uuid4())))
 
 
+def is_free(follower: Moderation, target: Target) -> bool:
+    return follower.ban_of(target.user) is None
+
+
 async def republish(bus: Bus, what: dict[str, str] | None) -> None:
     config = (await bus.api(f"STREAM.INFO.{subjects.MODERATION_STREAM}"))["config"]
     config.pop("republish", None)
@@ -71,6 +77,38 @@ async def test_every_gateway_carries_out_an_order_once_and_whoever_comes_later_k
     assert here.count(target) == there.count(removal) == 1
 
 
+async def test_every_gateway_ends_a_ban_by_itself_for_nats_tells_nobody(bucket: Bus, connect: Connect):
+    target, kept = ban(), ban()
+    async with following(bucket, []) as here, following(await connect(), []) as there:
+        await here.order(kept, ORDER, ttl_seconds=600)
+        await here.order(target, ORDER, ttl_seconds=2)
+        await eventually(lambda: there.ban_of(target.user) == ORDER, "the other knows of the ban")
+        ordered = await last_sequence(bucket)
+        async with following(await connect(), []) as late:
+            assert late.ban_of(target.user) == ORDER
+            for follower in (here, there, late):
+                await eventually(partial(is_free, follower, target), "the ban is over", 3)
+                assert set(await follower.bans()) >= {(kept.user, None)}
+                assert (target.user, None) not in await follower.bans()
+                assert follower.ban_of(kept.user) == ORDER
+        assert await last_sequence(bucket) == ordered, "the bucket has no marker of its end"
+
+
+async def test_a_ban_ends_by_the_clock_of_nats_whatever_that_of_the_gateway_says(
+    bucket: Bus, monkeypatch: pytest.MonkeyPatch
+):
+    target = ban()
+    async with following(bucket, []) as follower:
+        await follower.order(target, ORDER, ttl_seconds=1)
+        monkeypatch.setattr(time, "time", lambda: 0.0)
+        await eventually(lambda: follower.ban_of(target.user) is None, "the ban is over", 3)
+
+
+async def last_sequence(bus: Bus) -> int:
+    sequence: int = (await bus.api(f"STREAM.INFO.{subjects.MODERATION_STREAM}"))["state"]["last_seq"]
+    return sequence
+
+
 async def test_a_ban_whose_end_left_no_trace_is_known_to_have_ended_after_a_long_absence(
     bucket: Bus, monkeypatch: pytest.MonkeyPatch
 ):
@@ -81,7 +119,7 @@ async def test_a_ban_whose_end_left_no_trace_is_known_to_have_ended_after_a_long
         await follower.order(target, ORDER, ttl_seconds=600)
         await republish(bucket, None)
         try:
-            await bucket.store(target.key, b"", purge(1), timeout_seconds=5)
+            await bucket.store(target.key, b"", removal(1), timeout_seconds=5)
 
             async def gone() -> bool:
                 info = await bucket.api(f"STREAM.INFO.{subjects.MODERATION_STREAM}", {"subjects_filter": target.key})

@@ -182,6 +182,33 @@ async def test_the_permissions_are_enough_for_all_that_services_do(system: list[
         assert "NATS does not allow this" not in process.output()
 
 
+EMPTIED_BY = {
+    "gateway": {LEASE: subjects.GATEWAYS_STREAM, BAN: subjects.MODERATION_STREAM, CHAT: subjects.CHAT_STREAM},
+    "presence": {PROOF: subjects.GATEWAYS_STREAM},
+}
+"""What a user may write into streams that are not its own to empty. In the bucket of members presence may."""
+
+
+@pytest.mark.parametrize("rollup", ["all", "sub"])
+@pytest.mark.parametrize(
+    ("user", "subject"), [(user, subject) for user, written in EMPTIED_BY.items() for subject in written]
+)
+async def test_no_service_can_empty_what_others_write_with_one_message(
+    people: dict[str, Person], user: str, subject: str, rollup: str
+):
+    stream = EMPTIED_BY[user][subject]
+    others = {subjects.GATEWAYS_STREAM: "$KV.gateways.kept", subjects.MODERATION_STREAM: "$KV.moderation.ban.kept"}
+    kept = others.get(stream, "chat.1.kept")
+    await people["operator"].nats.request(kept, b'{"by": "somebody"}', timeout=5)
+
+    answer = await people[user].nats.request(subject, b"{}", headers={"Nats-Rollup": rollup}, timeout=5)
+    assert json.loads(answer.data)["error"]["description"] == "rollup not permitted"
+    found = await people["operator"].nats.request(
+        f"$JS.API.STREAM.INFO.{stream}", json.dumps({"subjects_filter": kept}).encode(), timeout=5
+    )
+    assert list(json.loads(found.data)["state"]["subjects"]) == [kept]
+
+
 @pytest.mark.parametrize(
     "options", [{}, {"user": "gateway", "pass": "wrong"}, {"user": "presence", "pass": "secret-of-gateway"}]
 )

@@ -3,10 +3,11 @@ from typing import Any
 
 import pytest
 
-from services.bus import Bus
-from services.provisioner.streams import WrongStorage, ensure, specifications
+from services.bus import ApiError, Bus
+from services.provisioner.streams import StreamSpec, WrongStorage, ensure, specifications
 from services.settings import StorageSettings
 from shared import subjects
+from shared.headers import TTL, purge, removal
 from tests.integration.conftest import Connect
 
 
@@ -63,6 +64,26 @@ async def test_changed_settings_are_applied_without_losing_messages(bus: Bus):
     changed = await bus.api(f"STREAM.INFO.{subjects.CHAT_STREAM}")
     assert changed["config"]["max_age"] == 300_000_000_000
     assert changed["state"]["messages"] == 1
+
+
+async def test_buckets_that_gateways_write_are_brought_over_to_take_no_rollups_and_keep_what_they_have(bus: Bus):
+    streams = {subjects.GATEWAYS_STREAM: "$KV.gateways.one", subjects.MODERATION_STREAM: "$KV.moderation.ban.one"}
+    specs = specifications(StorageSettings())
+    markers = {"allow_rollup_hdrs": True, "subject_delete_marker_ttl": 600_000_000_000}
+    await ensure(bus, [StreamSpec({**spec.config, **markers}) for spec in specs if spec.name in streams])
+    for key in streams.values():
+        await bus.store(key, b"{}", {TTL: "600"}, timeout_seconds=5)
+        await bus.store(f"{key}.gone", b"", {**purge(600)}, timeout_seconds=5)
+    await ensure(bus, specs)
+
+    for stream, key in streams.items():
+        found = await bus.api(f"STREAM.INFO.{stream}", {"subjects_filter": key})
+        assert found["config"]["allow_rollup_hdrs"] is False
+        assert "subject_delete_marker_ttl" not in found["config"]
+        assert found["state"]["subjects"] == {key: 1}
+        with pytest.raises(ApiError, match="rollup not permitted"):
+            await bus.store(key, b"{}", {"Nats-Rollup": "all"}, timeout_seconds=5)
+        await bus.store(key, b"", removal(600), timeout_seconds=5)
 
 
 async def test_storage_that_cannot_change_is_a_clear_error(bus: Bus):

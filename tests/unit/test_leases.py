@@ -56,6 +56,15 @@ def test_the_end_of_a_lease_makes_a_gateway_neither_sooner_nor_later_dead():
     assert clock.dead(ONE) == [ONE]
 
 
+def test_a_lease_that_nats_has_ended_without_a_word_is_none_any_more():
+    clock = Clock()
+    clock.leases.renewed(ONE, 0)
+    clock.pass_(5.75, ONE, TWO, renewing=TWO)
+    assert len(clock.leases) == 2
+    clock.pass_(0.5, ONE, TWO, renewing=TWO)
+    assert len(clock.leases) == 1
+
+
 def test_a_renewal_begins_the_count_anew():
     clock = Clock()
     clock.leases.renewed(ONE, 0)

@@ -1,6 +1,6 @@
 """What a gateway knows of bans, and which orders it carries out: each once."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -11,6 +11,7 @@ from shared.moderation import Kind, Order, Target, target_of
 
 ROOM, OTHER_ROOM = RoomId(str(uuid4())), RoomId(str(uuid4()))
 USER, OTHER = UserId(str(uuid4())), UserId(str(uuid4()))
+NOW = datetime(2026, 11, 28, 13, 0, 0, tzinfo=UTC)
 ORDER = Order(by="key backend")
 BAN, ROOM_BAN = Target(Kind.BAN, USER), Target(Kind.BAN, USER, ROOM)
 REMOVAL, DISCONNECTION = Target(Kind.REMOVE, USER, ROOM), Target(Kind.DISCONNECT, USER)
@@ -27,23 +28,49 @@ def hear(orders: Orders, *changes: Change) -> list[Target]:
 def test_a_ban_from_everything_is_one_from_every_room():
     orders = Orders()
     assert hear(orders, change(1, BAN)) == [BAN]
-    assert orders.ban_of(USER) == orders.ban_of(USER, ROOM) == ORDER
-    assert orders.ban_of(OTHER) is None
+    assert orders.ban_of(USER, now=NOW) == orders.ban_of(USER, ROOM, now=NOW) == ORDER
+    assert orders.ban_of(OTHER, now=NOW) is None
 
 
 def test_a_ban_from_a_room_is_one_from_that_room_only():
     orders = Orders()
     hear(orders, change(1, ROOM_BAN))
-    assert orders.ban_of(USER, ROOM) == ORDER
-    assert orders.ban_of(USER) is orders.ban_of(USER, OTHER_ROOM) is orders.ban_of(OTHER, ROOM) is None
+    assert orders.ban_of(USER, ROOM, now=NOW) == ORDER
+    assert (
+        orders.ban_of(USER, now=NOW)
+        is orders.ban_of(USER, OTHER_ROOM, now=NOW)
+        is orders.ban_of(OTHER, ROOM, now=NOW)
+        is None
+    )
 
 
 def test_what_is_lifted_or_has_ended_holds_no_more_and_is_nothing_to_carry_out():
     orders = Orders()
     hear(orders, change(1, BAN), change(2, ROOM_BAN))
     assert hear(orders, change(3, BAN, None)) == []
-    assert orders.ban_of(USER) is None
-    assert list(orders.bans()) == [(USER, ROOM)]
+    assert orders.ban_of(USER, now=NOW) is None
+    assert list(orders.bans(now=NOW)) == [(USER, ROOM)]
+
+
+def test_a_ban_ends_when_its_time_is_over_and_begins_anew_when_it_is_put_again():
+    orders = Orders()
+    at = NOW - timedelta(seconds=100)
+    orders.take([Change(1, BAN, ORDER, at, 100), Change(2, ROOM_BAN, ORDER, at, 101)], 2)
+    assert orders.ban_of(USER, now=NOW) is None
+    assert orders.ban_of(USER, ROOM, now=NOW) == ORDER
+    assert list(orders.bans(now=NOW)) == [(USER, ROOM)]
+    orders.take([Change(3, BAN, ORDER, NOW, 100)], 3)
+    assert orders.ban_of(USER, now=NOW + timedelta(seconds=99.9)) == ORDER
+    assert orders.ban_of(USER, now=NOW + timedelta(seconds=100)) is None
+
+
+def test_bans_that_have_ended_do_not_pile_up():
+    orders = Orders()
+    for sequence in range(1, 20_000):
+        target = Target(Kind.BAN, UserId(str(sequence)))
+        orders.take([Change(sequence, target, ORDER, NOW + timedelta(seconds=sequence), 100)], sequence)
+    assert len(orders._bans) < 1500
+    assert len(orders.bans(now=NOW + timedelta(seconds=20_000))) == 99
 
 
 def test_an_order_that_was_carried_out_is_not_again_when_all_is_read_anew():
@@ -56,7 +83,7 @@ def test_an_order_that_was_carried_out_is_not_again_when_all_is_read_anew():
     assert orders.position == 7
     orders.forget(replaced=False)
     assert orders.take(everything, 7) == []
-    assert orders.ban_of(USER) == ORDER
+    assert orders.ban_of(USER, now=NOW) == ORDER
 
 
 def test_what_is_not_there_any_more_when_all_is_read_holds_no_more():
@@ -64,7 +91,7 @@ def test_what_is_not_there_any_more_when_all_is_read_holds_no_more():
     hear(orders, change(1, BAN))
     orders.forget(replaced=False)
     orders.take([], 3)
-    assert orders.ban_of(USER) is None
+    assert orders.ban_of(USER, now=NOW) is None
     assert orders.position == 3
 
 
@@ -73,7 +100,7 @@ def test_in_another_bucket_everything_is_to_be_carried_out():
     hear(orders, change(9, BAN))
     orders.forget(replaced=True)
     assert hear(orders, change(1, REMOVAL)) == [REMOVAL]
-    assert orders.ban_of(USER) is None
+    assert orders.ban_of(USER, now=NOW) is None
     assert hear(orders, change(2, BAN)) == [BAN]
 
 
@@ -94,7 +121,7 @@ def test_of_a_bucket_that_lost_its_newest_changes_only_what_is_new_is_carried_ou
     assert not orders.is_rewritten(committed(2, DISCONNECTION, 2))
     orders.forget(replaced=False)
     assert orders.take([committed(1, REMOVAL, 1), new], 2, shorter=True) == [ROOM_BAN]
-    assert orders.ban_of(USER) is None, "the lost one"
+    assert orders.ban_of(USER, now=NOW) is None, "the lost one"
     assert orders.take([committed(3, REMOVAL, 21)], 3) == [REMOVAL]
 
 
