@@ -39,6 +39,7 @@ _FIRST_RECONNECT_WAIT_SECONDS = 0.1
 _GONE_POLL_SECONDS = 0.1
 _SAY_AGAIN_SECONDS = 30.0
 _CLOSE_SECONDS = 2.0
+_ANSWER_REFUSED = 'permissions violation for publish to "_inbox.'
 _FLUSHER_QUEUE_SIZE = 1_000_000
 """A full queue makes nats-py's subscribe and its pings wait, and swallows cancellation; so it is never full."""
 
@@ -229,7 +230,10 @@ class Bus:
         kind = type(error).__name__
         self._metrics.errors.labels(kind=kind).inc()
         expected = isinstance(error, OSError | nats.errors.Error | asyncio.TimeoutError)
-        if "permissions violation" in str(error).lower():
+        if str(error).lower().startswith(_ANSWER_REFUSED):
+            # NATS forgets who has asked when it reads its configuration again; the question is asked again as well.
+            log.warning("NATS did not take an answer", error=str(error))
+        elif "permissions violation" in str(error).lower():
             self._metrics.refusals.inc()
             log.error("NATS does not allow this", error=str(error))
         elif isinstance(error, ServerError):

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import combinations
@@ -217,6 +218,7 @@ async def _restart_nats_empty(system: System, _target: int) -> Mend:
 
 async def _reload(system: System, _target: int) -> Mend:
     """Somebody changes the passwords' file and the users' rights, and lets all servers read it."""
+    system.reloads.append(time.time())
     for node in system.nodes:
         accounts = node.log.parent / "accounts.conf"
         text = accounts.read_text()
@@ -227,6 +229,7 @@ async def _reload(system: System, _target: int) -> Mend:
             node.signal(signal.SIGHUP)
 
     async def mend() -> None:
+        system.reloads.append(time.time())
         for node in system.nodes:
             accounts = node.log.parent / "accounts.conf"
             accounts.write_text(accounts.read_text().replace(', "reloaded.*"', ""))

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
 from itertools import permutations
 from pathlib import Path
@@ -43,6 +44,8 @@ GIVEN_UP_SECONDS = LOST_SECONDS - RENEWAL_SECONDS
 """A gateway that was cut off for longer may be given up."""
 GONE_SECONDS = LOST_SECONDS + 1 + GRACE_SECONDS
 """The members of a dead gateway are gone by then, counted while NATS is well."""
+_FORGOTTEN_SECONDS = 15.0
+"""After a reload answers may be refused for so long, until all that had been asked before is answered."""
 
 
 class System:
@@ -54,6 +57,8 @@ class System:
         self.setbacks: list[float] = []
         """When it lost the newest part of it."""
         self.purges: list[Purge] = []
+        self.reloads: list[float] = []
+        """When NATS was made to read its configuration again (Unix seconds)."""
         self._held = Counter[Path]()
         """How many faults keep a process from running, by its log."""
         self.deleted: set[str] = set()
@@ -213,9 +218,13 @@ class System:
         )
 
     def not_allowed(self) -> list[str]:
-        """What services tried and their users may not do."""
+        """What services tried and their users may not do. After a reload NATS does not know any more who has asked."""
         lines = [line for process in self.services for line in process.output().splitlines()]
-        return [line for line in lines if "NATS does not allow this" in line]
+        answers, reloads = [line for line in lines if "NATS did not take an answer" in line], self.reloads
+        return [
+            *(line for line in lines if "NATS does not allow this" in line),
+            *(line for line in answers if not any(0 <= _logged_at(line) - at < _FORGOTTEN_SECONDS for at in reloads)),
+        ]
 
     # --- health -------------------------------------------------------------------------------------------
 
@@ -284,3 +293,7 @@ def running_system(directory: Path, gateway_command: list[str] | None = None) ->
         system.stop()
         network.close()
         system.disks.close()
+
+
+def _logged_at(line: str) -> float:
+    return datetime.fromisoformat(json.loads(line)["timestamp"]).timestamp()

@@ -3,10 +3,14 @@
 import asyncio
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 
 import nats
 import pytest
+from nats.aio.client import Client as Nats
+from nats.aio.msg import Msg
+from nats.errors import TimeoutError as NatsTimeout
 from prometheus_client import CollectorRegistry
 
 from presence.answering import Answering, Arrival, Pings
@@ -41,6 +45,13 @@ def replica(server: NatsServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture
+async def gateway(server: NatsServer) -> AsyncIterator[Nats]:
+    connection = await nats.connect(server.url, **options_of("gateway"))
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
 def link(server: NatsServer) -> Iterator[Link]:
     network = Network()
     yield network.link(int(server.url.rsplit(":", 1)[1]))
@@ -48,15 +59,14 @@ def link(server: NatsServer) -> Iterator[Link]:
 
 
 async def test_a_replica_that_was_frozen_for_long_says_nothing_that_nats_would_refuse(
-    server: NatsServer, replica: ServiceProcess
+    replica: ServiceProcess, gateway: Nats
 ):
-    gateway = await nats.connect(server.url, **options_of("gateway"))
     replica.signal(signal.SIGSTOP)
     frozen_at = time.monotonic()
     inbox = gateway.new_inbox()
     heard: list[bytes] = []
 
-    async def hear(message: nats.aio.msg.Msg) -> None:
+    async def hear(message: Msg) -> None:
         heard.append(message.data)
 
     await gateway.subscribe(inbox, cb=hear)
@@ -67,24 +77,24 @@ async def test_a_replica_that_was_frozen_for_long_says_nothing_that_nats_would_r
     replica.signal(signal.SIGCONT)
 
     async def answers() -> bool:
-        answer = await gateway.request(subjects.presence_rooms(7), QUESTION, timeout=5)
-        return b'"outcome":"ok"' in answer.data
+        with suppress(NatsTimeout):  # it may have come too early: a gateway asks again
+            answer = await gateway.request(subjects.presence_rooms(7), QUESTION, timeout=0.5)
+            return b'"outcome":"ok"' in answer.data
+        return False
 
     await eventually(answers, "it answers what it is asked now")
-    refusals = [line for line in replica.output().splitlines() if "NATS does not allow this" in line]
+    refusals = [line for line in replica.output().splitlines() if "NATS did not take an answer" in line]
     assert (heard, refusals) == ([], [])
-    assert replica.metric(LATE) == 20
-    await gateway.close()
+    assert replica.metric(LATE) >= 20
 
 
-async def test_a_request_of_an_earlier_connection_cannot_be_answered_and_is_not(server: NatsServer, link: Link):
+async def test_a_request_of_an_earlier_connection_cannot_be_answered_and_is_not(link: Link, gateway: Nats):
     registry = CollectorRegistry()
     settings = NatsSettings.model_validate(
         {"url": f"nats://127.0.0.1:{link.port}", "user": "presence", "password": "secret-of-presence"}
     )
     bus = Bus(settings, BusMetrics(registry), name="presence")
     await bus.connect()
-    gateway = await nats.connect(server.url, **options_of("gateway"))
     answering = Answering(time.monotonic())
     pinging = asyncio.create_task(Pings(bus, answering).keep())
     asked: list[tuple[str, Arrival]] = []
@@ -116,10 +126,46 @@ async def test_a_request_of_an_earlier_connection_cannot_be_answered_and_is_not(
         for reply, _ in questions:
             bus.publish(reply, b"an answer")
             await bus.flush()
-            refusals.append(registry.get_sample_value("studyroom_nats_refusals_total"))
+            refusals.append(registry.get_sample_value("studyroom_nats_errors_total", {"kind": "ServerError"}))
         assert refusals == [1, 1], "NATS refuses the answer to the first, and takes the other"
+        assert registry.get_sample_value("studyroom_nats_refusals_total") == 0, "it is nothing to wake anybody for"
     finally:
         pinging.cancel()
         await asyncio.gather(pinging, return_exceptions=True)
         await bus.close()
-        await gateway.close()
+
+
+async def test_an_answer_under_way_while_nats_reads_its_configuration_again_is_refused_and_the_next_is_taken(
+    server: NatsServer, replica: ServiceProcess, gateway: Nats
+):
+    registry = CollectorRegistry()
+    settings = NatsSettings.model_validate({"url": server.url, "user": "presence", "password": "secret-of-presence"})
+    bus = Bus(settings, BusMetrics(registry), name="presence")
+    await bus.connect()
+    asked: list[str] = []
+    await bus.subscribe(subjects.presence_rooms(3), lambda message: asked.append(message.reply), queue="presence")
+
+    async def asked_more(count: int) -> bool:
+        await gateway.publish(subjects.presence_rooms(3), QUESTION, reply=gateway.new_inbox())
+        return len(asked) > count
+
+    await eventually(lambda: asked_more(0), "asked")
+    reloaded = server.output().count("Reloaded")
+    accounts = server.log.parent / "nats" / "accounts.conf"
+    accounts.write_text(accounts.read_text().replace('"presence.recall"', '"presence.recall", "more.*"', 1))
+    server.signal(signal.SIGHUP)
+    await eventually(lambda: server.output().count("Reloaded") > reloaded, "the configuration is read again")
+
+    async def refused() -> float | None:
+        await bus.flush()
+        return registry.get_sample_value("studyroom_nats_errors_total", {"kind": "ServerError"})
+
+    bus.publish(asked[-1], b"an answer")
+    assert await refused() == 1
+    before = len(asked)
+    await eventually(lambda: asked_more(before), "asked again")
+    bus.publish(asked[-1], b"an answer")
+    assert await refused() == 1
+    assert registry.get_sample_value("studyroom_nats_refusals_total") == 0
+    assert "NATS does not allow this" not in replica.output()
+    await bus.close()

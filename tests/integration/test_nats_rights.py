@@ -1,0 +1,173 @@
+"""Of all that can be published and subscribed to in our account, each user of NATS may do what is listed here."""
+
+import re
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+
+import nats
+import pytest
+from nats.aio.client import Client as Nats
+
+from shared import subjects
+from shared.ids import GatewayId, RoomId, UserId
+from shared.moderation import Kind, Target
+from tests.support.accounts import SERVICES, options_of
+from tests.support.processes import NatsServer, deployed_nats_server, running
+from tests.support.waiting import eventually
+
+Attempt = Callable[[Nats, str], Awaitable[None]]
+
+ROOM = RoomId("550e8400-e29b-41d4-a716-446655440000")
+USER = UserId("6fa459ea-ee8a-3ca4-894e-db77e160355e")
+GATEWAY = GatewayId("16fd2706-8baf-433b-82eb-8c7fada847da")
+
+CHAT, MEMBERS, LEASES, MODERATION = (
+    subjects.CHAT_STREAM, subjects.PRESENCE_STREAM, subjects.GATEWAYS_STREAM, subjects.MODERATION_STREAM,
+)  # fmt: skip
+PEOPLE = (*SERVICES, "operator")
+REQUESTS = [f"presence.7.{kind}" for kind in ("join", "leave", "roster", "complete", "compare", "rooms")]
+WRITTEN = {
+    CHAT: [subjects.chat(ROOM)],
+    MEMBERS: [subjects.presence_key(ROOM, USER), subjects.PRESENCE_INCARNATION],
+    LEASES: [subjects.gateway_key(GATEWAY), subjects.lease_proof_key(GATEWAY)],
+    MODERATION: [
+        Target(Kind.BAN, USER).key, Target(Kind.REMOVE, USER, ROOM).key, Target(Kind.DISCONNECT, USER).key,
+        subjects.CHAT_INCARNATION,
+    ],
+}  # fmt: skip
+EVENTS = [
+    *(f"room.7.{ROOM}.{kind}" for kind in ("chat", "cursor", "typing", f"presence.{USER}")),
+    "moderation.ban.somebody", subjects.CURSOR_RECALL, subjects.GATEWAY_LOADS, subjects.presence_cursors(7),
+]  # fmt: skip
+OF_STREAMS = [
+    f"$JS.API.{verb}.{stream}"
+    for verb in (
+        "STREAM.CREATE", "STREAM.UPDATE", "STREAM.INFO", "STREAM.DELETE", "STREAM.PURGE", "STREAM.MSG.GET",
+        "STREAM.MSG.DELETE", "STREAM.SNAPSHOT", "STREAM.RESTORE", "STREAM.LEADER.STEPDOWN", "STREAM.PEER.REMOVE",
+        "DIRECT.GET", "CONSUMER.CREATE", "CONSUMER.LIST", "CONSUMER.NAMES",
+    )
+    for stream in subjects.STREAMS
+]  # fmt: skip
+OF_CONSUMERS = [
+    f"$JS.{verb}.{stream}.one"
+    for verb in (
+        "API.CONSUMER.CREATE", "API.CONSUMER.DURABLE.CREATE", "API.CONSUMER.INFO", "API.CONSUMER.DELETE",
+        "API.CONSUMER.MSG.NEXT", "API.CONSUMER.PAUSE", "API.CONSUMER.RESET", "API.CONSUMER.LEADER.STEPDOWN",
+        "API.DIRECT.GET", "ACK", "FC",
+    )
+    for stream in subjects.STREAMS
+]  # fmt: skip
+OTHERS = [
+    "$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.LIST", "$JS.API.STREAM.CREATE.OTHER",
+    "$JS.API.ACCOUNT.PURGE.STUDYROOM", "$JS.API.META.LEADER.STEPDOWN", "$JS.API.SERVER.REMOVE",
+    "$SYS.REQ.SERVER.PING.JSZ", "$SYS.REQ.ACCOUNT.PING.STATZ", "$SYS.REQ.ACCOUNT.PING.CONNZ", "$SYS.REQ.USER.INFO",
+    "$SYS.REQ.SERVER.PING.KICK", "$SYS.REQ.SERVER.PING.VARZ", "anything", "presence", "$KV.presence", "$KV.other.key",
+]  # fmt: skip
+PUBLISHED = [
+    *REQUESTS, *(key for keys in WRITTEN.values() for key in keys), *EVENTS, *OF_STREAMS, *OF_CONSUMERS, *OTHERS,
+    *(f"_INBOX.{person}.one" for person in PEOPLE), "_INBOX.one",
+]  # fmt: skip
+"""One of every kind."""
+
+MAY_PUBLISH = {
+    "gateway": {
+        *REQUESTS, *WRITTEN[CHAT], *WRITTEN[MODERATION], subjects.gateway_key(GATEWAY),
+        f"room.7.{ROOM}.cursor", f"room.7.{ROOM}.typing", subjects.GATEWAY_LOADS, subjects.presence_cursors(7),
+        f"$JS.API.STREAM.INFO.{CHAT}", f"$JS.API.STREAM.MSG.GET.{CHAT}", f"$JS.API.DIRECT.GET.{CHAT}",
+        f"$JS.API.STREAM.MSG.DELETE.{CHAT}",
+        f"$JS.API.STREAM.INFO.{MODERATION}", f"$JS.API.STREAM.MSG.GET.{MODERATION}",
+    },
+    "presence": {
+        *WRITTEN[MEMBERS], subjects.lease_proof_key(GATEWAY), subjects.CURSOR_RECALL,
+        f"$JS.API.STREAM.INFO.{MEMBERS}", f"$JS.API.STREAM.MSG.GET.{MEMBERS}", f"$JS.API.STREAM.INFO.{LEASES}",
+        *(f"$JS.{verb}.{of}.one" for verb in ("API.CONSUMER.CREATE", "ACK", "FC") for of in (MEMBERS, LEASES)),
+    },
+    "provisioner": {
+        *(f"$JS.API.STREAM.{verb}.{of}" for verb in ("INFO", "CREATE", "UPDATE") for of in subjects.STREAMS),
+        "$JS.API.INFO", "$SYS.REQ.SERVER.PING.JSZ", "$SYS.REQ.ACCOUNT.PING.STATZ", "$SYS.REQ.USER.INFO",
+    },
+    "doctor": {
+        "$JS.API.INFO", "$JS.API.STREAM.NAMES", *(f"$JS.API.STREAM.INFO.{of}" for of in subjects.STREAMS),
+        *(f"$JS.API.CONSUMER.LIST.{of}" for of in subjects.STREAMS), f"$JS.API.DIRECT.GET.{LEASES}",
+        "$SYS.REQ.ACCOUNT.PING.CONNZ", "$SYS.REQ.SERVER.PING.JSZ", "presence.7.rooms",
+    },
+}  # fmt: skip
+
+WIDE = [">", "*", "$KV.>", "$JS.>", "$JS.API.>", "$SYS.>", "_INBOX.>", "presence.>", "room.>", "chat.>", "gateways.>"]
+SUBSCRIBED = [
+    *PUBLISHED, *WIDE, *(f"_INBOX.{person}.>" for person in PEOPLE),
+    *(f"{request.replace('7', '*')} presence" for request in REQUESTS),
+    *(f"{request} presence" for request in REQUESTS),
+    "presence.7.join others", "presence.*.cursors", "moderation.>", "room.*.*.>",
+]  # fmt: skip
+"""With the name of a queue group behind some."""
+
+MAY_SUBSCRIBE = {
+    "gateway": {
+        *(event for event in EVENTS if event.startswith(("room.", "moderation."))), "room.*.*.>", "moderation.>",
+        subjects.CURSOR_RECALL, subjects.GATEWAY_LOADS, "_INBOX.gateway.one", "_INBOX.gateway.>",
+    },
+    "presence": {
+        *(f"{request} presence" for request in REQUESTS),
+        *(f"{request.replace('7', '*')} presence" for request in REQUESTS),
+        subjects.presence_cursors(7), "presence.*.cursors", "_INBOX.presence.one", "_INBOX.presence.>",
+    },
+    "provisioner": {"_INBOX.provisioner.one", "_INBOX.provisioner.>"},
+    "doctor": {"_INBOX.doctor.one", "_INBOX.doctor.>"},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """Without a stream or a service, so what is allowed has no effect."""
+    with running(deployed_nats_server(tmp_path_factory.mktemp("rights"))) as ready:
+        yield ready
+
+
+_REFUSAL = re.compile(r'for (?:publish|subscription) to "([^"]*)"(?: using queue "([^"]*)")?')
+
+
+async def refused(server: NatsServer, user: str, tried: list[str], attempt: Attempt, *, count: int) -> set[str]:
+    """Those of them that NATS refuses a user; `count` is how many that should be."""
+    found: list[str] = []
+
+    async def refusal(error: Exception) -> None:
+        said = _REFUSAL.search(str(error).lower())
+        assert said is not None, error
+        found.append(" ".join(part for part in said.groups() if part))
+
+    person = await nats.connect(server.url, error_cb=refusal, **options_of(user))
+    for one in tried:
+        await attempt(person, one)
+    await person.flush()
+    with suppress(AssertionError):  # what is wrong is told better by what was refused
+        await eventually(lambda: len(found) >= count, "the refusals come", 5)
+    await person.close()
+    return {one for one in tried if one.lower() in found}
+
+
+async def publish(person: Nats, subject: str) -> None:
+    await person.publish(subject, b"")
+
+
+async def subscribe(person: Nats, subscription: str) -> None:
+    subject, _, queue = subscription.partition(" ")
+    await person.subscribe(subject, queue=queue)
+
+
+@pytest.mark.parametrize("user", SERVICES)
+async def test_a_user_may_publish_what_is_listed_and_nothing_else(server: NatsServer, user: str):
+    others = set(PUBLISHED) - MAY_PUBLISH[user]
+    assert await refused(server, user, PUBLISHED, publish, count=len(others)) == others
+
+
+@pytest.mark.parametrize("user", SERVICES)
+async def test_a_user_may_subscribe_to_what_is_listed_and_nothing_else(server: NatsServer, user: str):
+    others = set(SUBSCRIBED) - MAY_SUBSCRIBE[user]
+    assert await refused(server, user, SUBSCRIBED, subscribe, count=len(others)) == others
+
+
+def test_what_is_listed_is_tried():
+    for user in SERVICES:
+        assert MAY_PUBLISH[user] <= set(PUBLISHED)
+        assert MAY_SUBSCRIBE[user] <= set(SUBSCRIBED)
