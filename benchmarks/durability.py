@@ -18,14 +18,14 @@ from uuid import uuid4
 
 from prometheus_client import CollectorRegistry
 
-from services.bus import Bus, BusError, Message, parse_acknowledgement
-from services.metrics import BusMetrics
-from services.provisioner.streams import specifications
-from services.settings import NatsSettings, StorageSettings
-from services.stack import free_port
-from shared import subjects
-from shared.headers import MESSAGE_ID
-from shared.ids import RoomId
+from studyroom.services.provisioner.streams import specifications
+from studyroom.services.stack.stack import free_port
+from studyroom.shared.chassis.metrics import BusMetrics
+from studyroom.shared.chassis.nats.bus import Bus, BusError, Message, parse_acknowledgement
+from studyroom.shared.chassis.settings import NatsSettings, StorageSettings
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.headers import MESSAGE_ID
+from studyroom.shared.contract.ids import RoomId
 from tests.support.processes import ClusterNode, NatsServer, clustered_nats_server
 from tests.support.waiting import eventually
 

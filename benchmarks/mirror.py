@@ -16,17 +16,17 @@ from uuid import uuid4
 
 from prometheus_client import CollectorRegistry
 
-from presence.store import Store
-from services.bus import Bus
-from services.metrics import BusMetrics, ProcessMetrics
-from services.provisioner.sizes import GIB
-from services.provisioner.streams import ensure, specifications
-from services.settings import NatsSettings, StorageSettings
-from services.tasks import Tasks
-from shared import subjects
-from shared.headers import purge
-from shared.ids import RoomId, new_connection_id, new_gateway_id, new_user_id, stay_id
-from shared.presence import Entry, Profile
+from studyroom.presence.store import Store
+from studyroom.services.provisioner.sizes import GIB
+from studyroom.services.provisioner.streams import ensure, specifications
+from studyroom.shared.chassis.metrics import BusMetrics, ProcessMetrics
+from studyroom.shared.chassis.nats.bus import Bus
+from studyroom.shared.chassis.settings import NatsSettings, StorageSettings
+from studyroom.shared.chassis.tasks import Tasks
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.headers import purge
+from studyroom.shared.contract.ids import RoomId, new_connection_id, new_gateway_id, new_user_id, stay_id
+from studyroom.shared.contract.presence import Entry, Profile
 from tests.support.processes import NatsServer, nats_server, running
 from tests.support.waiting import eventually
 

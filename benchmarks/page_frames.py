@@ -21,7 +21,7 @@ from uuid import uuid4
 
 from playwright.async_api import CDPSession, Page, expect
 
-from gateway.page import DIRECTORY
+from studyroom.gateway.http.page import DIRECTORY
 from tests.support.browser import Visitors, chromium
 from tests.support.processes import embedded_stack, running
 

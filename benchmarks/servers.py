@@ -15,7 +15,7 @@ from urllib.request import ProxyHandler, build_opener
 
 from benchmarks.generator import SERVER_CORE, Failed
 from benchmarks.peers import Peer
-from services.stack import free_port
+from studyroom.services.stack.stack import free_port
 
 _START_SECONDS = 60.0
 _open_directly = build_opener(ProxyHandler({})).open
@@ -89,7 +89,7 @@ class Studyroom:
     def start(self, directory: Path, *, storm: bool) -> Start:  # noqa: ARG002 - it always tells of joins
         port = free_port()
         data = directory / "studyroom"
-        command = [sys.executable, "-m", "services.cli", "up", "--port", str(port), "--gateways", str(self.gateways)]
+        command = [sys.executable, "-m", "studyroom", "up", "--port", str(port), "--gateways", str(self.gateways)]
         # Senders of the shapes say more than a person may.
         environment = {
             "STUDYROOM_GATEWAY_MESSAGES_PER_SECOND": "1000000",

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from gateway.items import MESSAGE_TYPES, Item, Kind
-from services.metrics import PlainHistogram, by_shards
-from shared.errors import ErrorCode
+from studyroom.gateway.wire.items import MESSAGE_TYPES, Item, Kind
+from studyroom.shared.chassis.metrics import PlainHistogram, by_shards
+from studyroom.shared.contract.errors import ErrorCode
 
 _LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)

@@ -9,56 +9,56 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gateway.app import build_app
-from gateway.audit import Audit
-from gateway.authors import Authors
-from gateway.backfill import Backfill
-from gateway.chat import ChatPublisher
-from gateway.chat_stream import ChatStream
-from gateway.connection import Connection
-from gateway.crowd import Crowd
-from gateway.deletions import Deletions
-from gateway.door import Door
-from gateway.drain import Drain
-from gateway.enforcement import Enforcement
-from gateway.entering import Entering
-from gateway.fanout import Recipient
-from gateway.handshake import Handshake, Refused
-from gateway.heartbeat import Heartbeat
-from gateway.history import History, Stored
-from gateway.http_access import Access
-from gateway.http_routers import routers
-from gateway.identity import Authenticator
-from gateway.key_reader import KeyReader
-from gateway.lease import Lease
-from gateway.leaves import Leaves
-from gateway.membership import Membership
-from gateway.metrics import GatewayMetrics, Gauges
-from gateway.moderation import Moderation
-from gateway.pace import Pace
-from gateway.presence_client import PresenceClient
-from gateway.reannouncement import Reannouncement
-from gateway.resume import Resumes
-from gateway.resync import Resync
-from gateway.room import Room
-from gateway.rooms import Rooms
-from gateway.settings import GatewaySettings
-from gateway.shedding import Shedding
-from gateway.sockets import AwaitedRequests, PlainSockets, UnreadAnswers
-from gateway.under_way import UnderWay
-from gateway.upgrade import HttpProtocol
-from gateway.websocket import FrameLimits, WebSocketProtocol, use_fast_transports
-from gateway.wheel import Wheel
-from services import logs
-from services.api_keys import ApiKeys
-from services.bus import Message
-from services.http import HttpServer
-from services.settings import Settings
-from services.spec import Chassis
-from shared import subjects
-from shared.ids import ConnectionId, MessageId, new_gateway_id
-from shared.messages import JoinRoomPayload
-from shared.presence import Place, RecallRequest
+from studyroom.gateway.auth.identity import Authenticator
+from studyroom.gateway.auth.key_reader import KeyReader
+from studyroom.gateway.chat.authors import Authors
+from studyroom.gateway.chat.backfill import Backfill
+from studyroom.gateway.chat.deletions import Deletions
+from studyroom.gateway.chat.publisher import ChatPublisher
+from studyroom.gateway.chat.resume import Resumes
+from studyroom.gateway.chat.stream import ChatStream
+from studyroom.gateway.connections.connection import Connection
+from studyroom.gateway.connections.heartbeat import Heartbeat
+from studyroom.gateway.connections.pace import Pace
+from studyroom.gateway.edge.crowd import Crowd
+from studyroom.gateway.edge.door import Door
+from studyroom.gateway.http.access import Access
+from studyroom.gateway.http.app import build_app
+from studyroom.gateway.http.audit import Audit
+from studyroom.gateway.http.routers import routers
+from studyroom.gateway.lifecycle.drain import Drain
+from studyroom.gateway.lifecycle.shedding import Shedding
+from studyroom.gateway.membership.entering import Entering
+from studyroom.gateway.membership.lease import Lease
+from studyroom.gateway.membership.leaves import Leaves
+from studyroom.gateway.membership.membership import Membership
+from studyroom.gateway.membership.presence_client import PresenceClient
+from studyroom.gateway.membership.reannouncement import Reannouncement
+from studyroom.gateway.membership.resync import Resync
+from studyroom.gateway.membership.under_way import UnderWay
+from studyroom.gateway.metrics import GatewayMetrics, Gauges
+from studyroom.gateway.moderation.enforcement import Enforcement
+from studyroom.gateway.moderation.moderation import Moderation
+from studyroom.gateway.rooms.fanout import Recipient
+from studyroom.gateway.rooms.history import History, Stored
+from studyroom.gateway.rooms.room import Room
+from studyroom.gateway.rooms.rooms import Rooms
+from studyroom.gateway.rooms.wheel import Wheel
+from studyroom.gateway.settings import GatewaySettings
+from studyroom.gateway.wire.handshake import Handshake, Refused
+from studyroom.gateway.wire.sockets import AwaitedRequests, PlainSockets, UnreadAnswers
+from studyroom.gateway.wire.upgrade import HttpProtocol
+from studyroom.gateway.wire.websocket import FrameLimits, WebSocketProtocol, use_fast_transports
+from studyroom.shared.chassis import logs
+from studyroom.shared.chassis.api_keys import ApiKeys
+from studyroom.shared.chassis.http import HttpServer
+from studyroom.shared.chassis.nats.bus import Message
+from studyroom.shared.chassis.settings import Settings
+from studyroom.shared.chassis.spec import Chassis
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.ids import ConnectionId, MessageId, new_gateway_id
+from studyroom.shared.contract.messages import JoinRoomPayload
+from studyroom.shared.contract.presence import Place, RecallRequest
 
 log = logs.get(__name__)
 

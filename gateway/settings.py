@@ -5,13 +5,13 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from gateway.addresses import parse_network
-from gateway.guests import GUEST_AUDIENCE
-from gateway.hosts import LOCAL_HOSTS, in_ascii, is_host
-from gateway.limits import JOIN_COST, Limits
-from gateway.origins import ANY, problem_of
-from services.api_keys import check_entries
-from services.settings import CommaSeparated, Settings
+from studyroom.gateway.auth.guests import GUEST_AUDIENCE
+from studyroom.gateway.connections.limits import JOIN_COST, Limits
+from studyroom.gateway.edge.addresses import parse_network
+from studyroom.gateway.edge.origins import ANY, problem_of
+from studyroom.gateway.wire.hosts import LOCAL_HOSTS, in_ascii, is_host
+from studyroom.shared.chassis.api_keys import check_entries
+from studyroom.shared.chassis.settings import CommaSeparated, Settings
 
 SECRET_MIN_BYTES = 32
 """RFC 7518 section 3.2: a key of at least the size of the hash."""

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from gateway.settings import GatewaySettings
-from services.settings import Settings
-from services.spec import ServiceSpec
+from studyroom.gateway.settings import GatewaySettings
+from studyroom.shared.chassis.settings import Settings
+from studyroom.shared.chassis.spec import ServiceSpec
 
 
 def _public_address(settings: dict[type[Settings], Any]) -> tuple[str, int]:
@@ -15,7 +15,7 @@ def _public_address(settings: dict[type[Settings], Any]) -> tuple[str, int]:
 SPEC = ServiceSpec(
     name="gateway",
     settings=(GatewaySettings,),
-    service="gateway.service:Gateway",
+    service="studyroom.gateway.service:Gateway",
     bus_without_echo=True,
     public_address=_public_address,
 )

@@ -10,8 +10,8 @@ import asyncio
 import time
 from typing import NamedTuple
 
-from services import logs
-from services.bus import Bus, BusError
+from studyroom.shared.chassis import logs
+from studyroom.shared.chassis.nats.bus import Bus, BusError
 
 log = logs.get(__name__)
 

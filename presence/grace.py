@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from shared.ids import GatewayId, RoomId, UserId
-from shared.presence import Entry
+from studyroom.shared.contract.ids import GatewayId, RoomId, UserId
+from studyroom.shared.contract.presence import Entry
 
 
 class GraceOutcome(StrEnum):

@@ -3,8 +3,8 @@
 from collections.abc import Collection
 from typing import Any
 
-from services.bus import ApiError, Bus
-from shared import subjects
+from studyroom.shared.chassis.nats.bus import ApiError, Bus
+from studyroom.shared.contract import subjects
 
 _ANSWER_SECONDS = 2.0
 _NO_MESSAGE_FOUND = 10037

@@ -12,13 +12,13 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
 
-from presence.watch import Watch
-from services import logs
-from services.bus import Bus, BusError, Message
-from shared import subjects
-from shared.headers import TTL, is_removal
-from shared.ids import GatewayId, new_gateway_id
-from shared.presence import LEASE_SECONDS, LOST_SECONDS
+from studyroom.presence.watch import Watch
+from studyroom.shared.chassis import logs
+from studyroom.shared.chassis.nats.bus import Bus, BusError, Message
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.headers import TTL, is_removal
+from studyroom.shared.contract.ids import GatewayId, new_gateway_id
+from studyroom.shared.contract.presence import LEASE_SECONDS, LOST_SECONDS
 
 log = logs.get(__name__)
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from presence.grace import GraceOutcome
-from presence.roster import Mirror
-from services.metrics import by_shards
-from shared.presence import Outcome
+from studyroom.presence.grace import GraceOutcome
+from studyroom.presence.roster import Mirror
+from studyroom.shared.chassis.metrics import by_shards
+from studyroom.shared.contract.presence import Outcome
 
 STORAGE_FULL = "storage_full"
 """Outcome of joins for which the bucket has no room; to gateways they are unavailable."""

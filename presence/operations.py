@@ -4,12 +4,12 @@ import asyncio
 import random
 from collections.abc import Callable
 
-from presence.grace import Graces
-from presence.metrics import PresenceMetrics
-from presence.store import Store
-from services.bus import BusUnavailable, Conflict, StorageFull
-from shared.ids import GatewayId, RoomId, StayId, UserId
-from shared.presence import (
+from studyroom.presence.grace import Graces
+from studyroom.presence.metrics import PresenceMetrics
+from studyroom.presence.store import Store
+from studyroom.shared.chassis.nats.bus import BusUnavailable, Conflict, StorageFull
+from studyroom.shared.contract.ids import GatewayId, RoomId, StayId, UserId
+from studyroom.shared.contract.presence import (
     CompareReply,
     CompareRequest,
     CompleteReply,
@@ -26,7 +26,7 @@ from shared.presence import (
     RosterReply,
     RosterRequest,
 )
-from shared.subjects import SHARDS
+from studyroom.shared.contract.subjects import SHARDS
 
 _DROP_SECONDS = 5.0
 _DROPPED_AT_ONCE = 64

@@ -5,15 +5,15 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from presence.roster import Mirror
-from presence.watch import committed_ns
-from services import logs
-from services.bus import Message
-from shared import subjects
-from shared.headers import is_removal
-from shared.ids import RoomId, UserId
-from shared.incarnation import Record, rfc3339
-from shared.presence import Entry
+from studyroom.presence.roster import Mirror
+from studyroom.presence.watch import committed_ns
+from studyroom.shared.chassis import logs
+from studyroom.shared.chassis.nats.bus import Message
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.headers import is_removal
+from studyroom.shared.contract.ids import RoomId, UserId
+from studyroom.shared.contract.incarnation import Record, rfc3339
+from studyroom.shared.contract.presence import Entry
 
 log = logs.get(__name__)
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from heapq import nsmallest
 
-from shared.ids import GatewayId, RoomId, UserId
-from shared.messages import CursorPosition
-from shared.presence import Entry, Member, member_digest
-from shared.subjects import shard_of
+from studyroom.shared.contract.ids import GatewayId, RoomId, UserId
+from studyroom.shared.contract.messages import CursorPosition
+from studyroom.shared.contract.presence import Entry, Member, member_digest
+from studyroom.shared.contract.subjects import shard_of
 
 MARKERS_KEPT = 100_000
 ROOM_REVISIONS_KEPT = 200_000

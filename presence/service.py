@@ -8,23 +8,23 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
-from presence.answering import Answering, Arrival, Pings
-from presence.grace import Graces
-from presence.leases import LeaseKeeper, Leases
-from presence.metrics import LATE, STORAGE_FULL, PresenceMetrics, PresenceState
-from presence.operations import Operations
-from presence.settings import PresenceSettings, parse_shards
-from presence.store import Store
-from services import logs
-from services.bulkheads import Bulkheads
-from services.bus import BusError, Handler, Message, Subscription, TooLong
-from services.settings import Settings, StorageSettings
-from services.spec import Chassis
-from shared import subjects
-from shared.ephemeral import MalformedBatch, decode_digest
-from shared.ids import GatewayId
-from shared.messages import CursorPosition
-from shared.presence import (
+from studyroom.presence.answering import Answering, Arrival, Pings
+from studyroom.presence.grace import Graces
+from studyroom.presence.leases import LeaseKeeper, Leases
+from studyroom.presence.metrics import LATE, STORAGE_FULL, PresenceMetrics, PresenceState
+from studyroom.presence.operations import Operations
+from studyroom.presence.settings import PresenceSettings, parse_shards
+from studyroom.presence.store import Store
+from studyroom.shared.chassis import logs
+from studyroom.shared.chassis.bulkheads import Bulkheads
+from studyroom.shared.chassis.nats.bus import BusError, Handler, Message, Subscription, TooLong
+from studyroom.shared.chassis.settings import Settings, StorageSettings
+from studyroom.shared.chassis.spec import Chassis
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.ephemeral import MalformedBatch, decode_digest
+from studyroom.shared.contract.ids import GatewayId
+from studyroom.shared.contract.messages import CursorPosition
+from studyroom.shared.contract.presence import (
     CompareReply,
     CompareRequest,
     CompleteReply,

@@ -3,8 +3,8 @@
 from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from services.settings import Settings
-from shared.subjects import SHARDS
+from studyroom.shared.chassis.settings import Settings
+from studyroom.shared.contract.subjects import SHARDS
 
 
 class PresenceSettings(Settings):

@@ -1,7 +1,9 @@
 """Presence as the `studyroom` command knows it."""
 
-from presence.settings import PresenceSettings
-from services.settings import StorageSettings
-from services.spec import ServiceSpec
+from studyroom.presence.settings import PresenceSettings
+from studyroom.shared.chassis.settings import StorageSettings
+from studyroom.shared.chassis.spec import ServiceSpec
 
-SPEC = ServiceSpec(name="presence", settings=(PresenceSettings, StorageSettings), service="presence.service:Presence")
+SPEC = ServiceSpec(
+    name="presence", settings=(PresenceSettings, StorageSettings), service="studyroom.presence.service:Presence"
+)

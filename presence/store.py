@@ -5,19 +5,19 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import datetime
 
-from presence.ages import Ages
-from presence.fill import Fill
-from presence.leader import Leader
-from presence.reading import Change, Reading
-from presence.roster import Mirror
-from presence.watch import Watch
-from services import logs
-from services.bus import Acknowledgement, Bus, BusError, BusUnavailable, Conflict, Message
-from shared import subjects
-from shared.headers import EXPECTED_SEQUENCE, TTL, purge
-from shared.ids import RoomId, UserId
-from shared.incarnation import Identity, Record, encode_record, rfc3339
-from shared.presence import Entry
+from studyroom.presence.ages import Ages
+from studyroom.presence.fill import Fill
+from studyroom.presence.leader import Leader
+from studyroom.presence.reading import Change, Reading
+from studyroom.presence.roster import Mirror
+from studyroom.presence.watch import Watch
+from studyroom.shared.chassis import logs
+from studyroom.shared.chassis.nats.bus import Acknowledgement, Bus, BusError, BusUnavailable, Conflict, Message
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.headers import EXPECTED_SEQUENCE, TTL, purge
+from studyroom.shared.contract.ids import RoomId, UserId
+from studyroom.shared.contract.incarnation import Identity, Record, encode_record, rfc3339
+from studyroom.shared.contract.presence import Entry
 
 log = logs.get(__name__)
 

@@ -9,8 +9,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from services import logs
-from services.bus import Bus, Message, Subscription
+from studyroom.shared.chassis import logs
+from studyroom.shared.chassis.nats.bus import Bus, Message, Subscription
 
 log = logs.get(__name__)
 

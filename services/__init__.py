@@ -1,5 +1,1 @@
-"""The chassis every process stands on: settings, bus, admin endpoint, logs, lifecycle, tasks, command line.
-
-Not a folder of services: `gateway/` and `presence/` are the services. Only what is part of running any of them
-lives here, the provisioner of streams and buckets included (`services/provisioner/`).
-"""
+"""Programs beside the gateway and presence: provisioner, doctor, and the embedded stack with its command line."""

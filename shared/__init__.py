@@ -1,5 +1,1 @@
-"""The contract: what browsers, gateways and presence say to each other.
-
-Pure: no I/O, no clock, no event loop. Everything that two processes must agree on lives here and nowhere
-else: ids, messages, subjects, close codes, error codes.
-"""
+"""What the processes share: the contract between them, and the chassis that each one stands on."""

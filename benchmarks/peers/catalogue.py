@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from services.nats_server import NatsServerMissing, program
+from studyroom.services.stack.nats_server import NatsServerMissing, program
 
 Dialect = Literal["room", "socketio", "centrifuge", "nchan", "nats"]
 

@@ -5,13 +5,13 @@ import json
 
 from prometheus_client import CollectorRegistry
 
-from services.bus import Bus
-from services.doctor.judge import problems
-from services.doctor.look import Observation, look
-from services.doctor.report import as_json, as_text
-from services.metrics import BusMetrics
-from services.provisioner.streams import specifications
-from services.settings import NatsSettings, StorageSettings
+from studyroom.services.doctor.judge import problems
+from studyroom.services.doctor.look import Observation, look
+from studyroom.services.doctor.report import as_json, as_text
+from studyroom.services.provisioner.streams import specifications
+from studyroom.shared.chassis.metrics import BusMetrics
+from studyroom.shared.chassis.nats.bus import Bus
+from studyroom.shared.chassis.settings import NatsSettings, StorageSettings
 
 _CONNECT_SECONDS = 5.0
 

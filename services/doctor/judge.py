@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-from services.doctor.look import Observation
-from services.provisioner.streams import StreamSpec, differences
-from shared import subjects
-from shared.presence import LEASE_SECONDS, RENEWAL_SECONDS
+from studyroom.services.doctor.look import Observation
+from studyroom.services.provisioner.streams import StreamSpec, differences
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.presence import LEASE_SECONDS, RENEWAL_SECONDS
 
 PENDING_MAX_BYTES = 1024 * 1024
 """A client that has not read so much is too slow."""

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from services.bus import Bus, BusError, BusUnavailable, Message
-from shared import subjects
-from shared.headers import STATUS, SUBJECT, TIME, is_removal
-from shared.presence import Outcome, RoomsReply, RoomsRequest
+from studyroom.shared.chassis.nats.bus import Bus, BusError, BusUnavailable, Message
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.headers import STATUS, SUBJECT, TIME, is_removal
+from studyroom.shared.contract.presence import Outcome, RoomsReply, RoomsRequest
 
 _CONNECTIONS = "$SYS.REQ.ACCOUNT.PING.CONNZ"
 _STORAGE = "$SYS.REQ.SERVER.PING.JSZ"

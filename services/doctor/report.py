@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from services.doctor.judge import SERVICES
-from services.doctor.look import Observation, Store, Stream
-from shared.subjects import SHARDS
+from studyroom.services.doctor.judge import SERVICES
+from studyroom.services.doctor.look import Observation, Store, Stream
+from studyroom.shared.contract.subjects import SHARDS
 
 _LEASES_SHOWN = 6
 

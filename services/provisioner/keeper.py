@@ -4,11 +4,8 @@ import asyncio
 import time
 from typing import Any
 
-from services import logs
-from services.bus import Bus, BusError
-from services.nats_version import NEEDED
-from services.provisioner import sizes
-from services.provisioner.streams import (
+from studyroom.services.provisioner import sizes
+from studyroom.services.provisioner.streams import (
     STREAMS_MADE,
     Claim,
     NoRoom,
@@ -20,9 +17,12 @@ from services.provisioner.streams import (
     find,
     specifications,
 )
-from services.provisioner.survey import Survey, survey
-from services.settings import StorageSettings
-from shared import subjects
+from studyroom.services.provisioner.survey import Survey, survey
+from studyroom.shared.chassis import logs
+from studyroom.shared.chassis.nats.bus import Bus, BusError
+from studyroom.shared.chassis.nats.version import NEEDED
+from studyroom.shared.chassis.settings import StorageSettings
+from studyroom.shared.contract import subjects
 
 log = logs.get(__name__)
 

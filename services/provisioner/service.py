@@ -5,12 +5,12 @@ from typing import Any
 
 from prometheus_client import Counter, Gauge
 
-from services import logs
-from services.bus import BusError
-from services.provisioner.keeper import Keeper, NotAllowed
-from services.provisioner.streams import WrongStorage
-from services.settings import Settings, StorageSettings
-from services.spec import Chassis
+from studyroom.services.provisioner.keeper import Keeper, NotAllowed
+from studyroom.services.provisioner.streams import WrongStorage
+from studyroom.shared.chassis import logs
+from studyroom.shared.chassis.nats.bus import BusError
+from studyroom.shared.chassis.settings import Settings, StorageSettings
+from studyroom.shared.chassis.spec import Chassis
 
 _INTERVAL_SECONDS = 5.0
 _RETRY_SECONDS = 0.25

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from shared import subjects
+from studyroom.shared.contract import subjects
 
 GIB = 1024**3
 MIB = 1024**2

@@ -1,6 +1,8 @@
 """The provisioner as the `studyroom` command knows it."""
 
-from services.settings import StorageSettings
-from services.spec import ServiceSpec
+from studyroom.shared.chassis.settings import StorageSettings
+from studyroom.shared.chassis.spec import ServiceSpec
 
-SPEC = ServiceSpec(name="provisioner", settings=(StorageSettings,), service="services.provisioner.service:Provisioner")
+SPEC = ServiceSpec(
+    name="provisioner", settings=(StorageSettings,), service="studyroom.services.provisioner.service:Provisioner"
+)

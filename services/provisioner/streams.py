@@ -9,11 +9,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from services import logs
-from services.bus import ApiError, Bus
-from services.provisioner.sizes import Sizes
-from services.settings import StorageSettings
-from shared import subjects
+from studyroom.services.provisioner.sizes import Sizes
+from studyroom.shared.chassis import logs
+from studyroom.shared.chassis.nats.bus import ApiError, Bus
+from studyroom.shared.chassis.settings import StorageSettings
+from studyroom.shared.contract import subjects
 
 log = logs.get(__name__)
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from services.bus import Bus, BusError, Message
-from services.nats_version import is_too_old
-from shared import subjects
+from studyroom.shared.chassis.nats.bus import Bus, BusError, Message
+from studyroom.shared.chassis.nats.version import is_too_old
+from studyroom.shared.contract import subjects
 
 _STORES = "$SYS.REQ.SERVER.PING.JSZ"
 _VERSIONS = "$SYS.REQ.ACCOUNT.PING.STATZ"

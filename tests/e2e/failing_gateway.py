@@ -6,9 +6,9 @@ Run instead of `studyroom gateway`, to see what it logs then.
 import hmac
 from typing import Any
 
-from gateway.guests import Guests
-from gateway.tokens import Tokens
-from services.cli import main
+from studyroom.gateway.auth.guests import Guests
+from studyroom.gateway.auth.tokens import Tokens
+from studyroom.services.stack.cli import main
 
 
 def _fail(_self: object, _credential: str | None) -> Any:

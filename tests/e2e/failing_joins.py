@@ -6,10 +6,10 @@ Run instead of `studyroom gateway`, to see that its clients are answered all the
 import asyncio
 from typing import Any
 
-from gateway.authors import Authors
-from gateway.connection import Connection
-from gateway.entering import Entering, StayEnded
-from services.cli import main
+from studyroom.gateway.chat.authors import Authors
+from studyroom.gateway.connections.connection import Connection
+from studyroom.gateway.membership.entering import Entering, StayEnded
+from studyroom.services.stack.cli import main
 
 _ENDS: list[BaseException] = [
     RuntimeError("a fault in the code of joins"),

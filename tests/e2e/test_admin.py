@@ -4,7 +4,7 @@ import asyncio
 from contextlib import ExitStack
 from pathlib import Path
 
-from shared import subjects
+from studyroom.shared.contract import subjects
 from tests.support.client import clients
 from tests.support.presence import connected
 from tests.support.processes import NatsServer, ServiceProcess, running, service

@@ -11,9 +11,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from services.descriptors import below_admin, limit
-from services.http import BoundedRequests, HttpServer
-from services.listening import listen
+from studyroom.shared.chassis.descriptors import below_admin, limit
+from studyroom.shared.chassis.http import BoundedRequests, HttpServer
+from studyroom.shared.chassis.listening import listen
 
 DEADLINE_SECONDS = 0.5
 ENDED_SECONDS = 10.0

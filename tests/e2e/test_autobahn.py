@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from services.stack import free_port
+from studyroom.services.stack.stack import free_port
 from tests.support.processes import Process
 from tests.support.waiting import wait_until
 

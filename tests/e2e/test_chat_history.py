@@ -9,9 +9,9 @@ from uuid import uuid4
 import pytest
 from nats.aio.client import Client as Nats
 
-from shared import subjects
-from shared.chat import encode_stored
-from shared.ids import MessageId, RoomId, UserId
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.chat import encode_stored
+from studyroom.shared.contract.ids import MessageId, RoomId, UserId
 from tests.support.client import Client, clients
 from tests.support.presence import chat_history, connected
 from tests.support.processes import EmbeddedStack, embedded_stack, running

@@ -7,9 +7,9 @@ from uuid import uuid4
 
 import pytest
 
-from shared import subjects
-from shared.chat import encode_tombstone
-from shared.ids import MessageId, RoomId
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.chat import encode_tombstone
+from studyroom.shared.contract.ids import MessageId, RoomId
 from tests.support.backend import SETTINGS, Json, ask, token
 from tests.support.client import Client, clients
 from tests.support.presence import connected, stored_chat

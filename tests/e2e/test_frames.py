@@ -13,9 +13,9 @@ import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.framing import may_be_sent
-from gateway.websocket import FrameLimits
-from services.http import HttpServer
+from studyroom.gateway.wire.framing import may_be_sent
+from studyroom.gateway.wire.websocket import FrameLimits
+from studyroom.shared.chassis.http import HttpServer
 from tests.support.echo import serve
 from tests.support.frames import frame_bytes, frame_header
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 
-from services.api_keys import entry_of
+from studyroom.shared.chassis.api_keys import entry_of
 from tests.e2e.test_http_rooms import base, get
 from tests.support.backend import KEY, OLD_KEY, SETTINGS
 from tests.support.client import clients

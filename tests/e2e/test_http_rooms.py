@@ -15,8 +15,8 @@ from uuid import UUID, uuid4
 import jwt
 import pytest
 
-from shared.ids import RoomId
-from shared.subjects import shard_of
+from studyroom.shared.contract.ids import RoomId
+from studyroom.shared.contract.subjects import shard_of
 from tests.support.client import Client, clients
 from tests.support.processes import EmbeddedStack, NatsServer, ServiceProcess, running, service
 from tests.support.waiting import eventually

@@ -13,7 +13,7 @@ import jwt
 import pytest
 import websockets
 
-from services.api_keys import entry_of
+from studyroom.shared.chassis.api_keys import entry_of
 from tests.support.backend import KEY
 from tests.support.client import clients
 from tests.support.processes import EmbeddedStack, ServiceProcess, running, service

@@ -15,7 +15,7 @@ from urllib.request import Request, urlopen
 import pytest
 import websockets
 
-from services.api_keys import entry_of
+from studyroom.shared.chassis.api_keys import entry_of
 from tests.support.client import clients
 from tests.support.issuer import AUDIENCE, ISSUER, key_server, rsa_key, sealed, signed
 from tests.support.processes import (
@@ -208,7 +208,7 @@ def look(stack: EmbeddedStack, nats: NatsServer, told: Told) -> None:
 
 def doctor(told: Told, **variables: str) -> None:
     run = subprocess.run(
-        [sys.executable, "-m", "services.cli", "doctor", "--json"],
+        [sys.executable, "-m", "studyroom", "doctor", "--json"],
         check=False, capture_output=True, text=True, timeout=60,
         env={"STUDYROOM_NATS_USER": "operator", **variables},
     )  # fmt: skip

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import websockets
 
-from shared.close_codes import parse_reconnect_hint
+from studyroom.shared.contract.close_codes import parse_reconnect_hint
 from tests.support.client import Client, clients
 from tests.support.processes import NatsServer, ServiceProcess, running, service
 from tests.support.waiting import eventually

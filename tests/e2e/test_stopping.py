@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.close_codes import parse_reconnect_hint
+from studyroom.shared.contract.close_codes import parse_reconnect_hint
 from tests.support.client import Client
 from tests.support.processes import NatsServer, ServiceProcess, all_running, embedded_stack, service
 from tests.support.waiting import http_get, wait_until
@@ -224,7 +224,7 @@ def test_a_port_in_use_is_one_clear_line(tmp_path: Path):
         taken.listen()
         port = taken.getsockname()[1]
         run = subprocess.run(
-            [sys.executable, "-m", "services.cli", "up", "--port", str(port), "--data-dir", str(tmp_path)],
+            [sys.executable, "-m", "studyroom", "up", "--port", str(port), "--data-dir", str(tmp_path)],
             capture_output=True, text=True, timeout=30, check=False,
         )  # fmt: skip
 
@@ -235,7 +235,7 @@ def test_a_port_in_use_is_one_clear_line(tmp_path: Path):
 
 def test_more_gateways_than_ports_is_one_clear_line(tmp_path: Path):
     run = subprocess.run(
-        [sys.executable, "-m", "services.cli", "up", "--gateways", "2", "--port", "65535", "--data-dir", str(tmp_path)],
+        [sys.executable, "-m", "studyroom", "up", "--gateways", "2", "--port", "65535", "--data-dir", str(tmp_path)],
         capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
 
@@ -247,7 +247,7 @@ def test_bad_settings_stop_every_process_at_the_start_with_all_their_names(tmp_p
     bad = {"STUDYROOM_LOG_LEVEL": "loud", "STUDYROOM_GATEWAY_PORT": "many", "STUDYROOM_NATS_URL": "http://x"}
     for arguments in (["gateway"], ["up", "--data-dir", str(tmp_path)]):
         run = subprocess.run(
-            [sys.executable, "-m", "services.cli", *arguments],
+            [sys.executable, "-m", "studyroom", *arguments],
             env=bad, capture_output=True, text=True, timeout=30, check=False,
         )  # fmt: skip
         assert run.returncode == 2
@@ -255,7 +255,7 @@ def test_bad_settings_stop_every_process_at_the_start_with_all_their_names(tmp_p
 
 
 def test_the_schema_command_prints_json_schema():
-    run = subprocess.run([sys.executable, "-m", "services.cli", "schema"], capture_output=True, check=True, timeout=30)
+    run = subprocess.run([sys.executable, "-m", "studyroom", "schema"], capture_output=True, check=True, timeout=30)
 
     assert json.loads(run.stdout)["$defs"]["ClientMessage"]
 

@@ -3,9 +3,9 @@
 import asyncio
 from uuid import uuid4
 
-from shared import subjects
-from shared.ids import RoomId, UserId, new_connection_id, new_gateway_id, stay_id
-from shared.presence import JoinRequest, Outcome, Profile, RosterReply
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.ids import RoomId, UserId, new_connection_id, new_gateway_id, stay_id
+from studyroom.shared.contract.presence import JoinRequest, Outcome, Profile, RosterReply
 from tests.support.client import Client, clients
 from tests.support.presence import connected
 from tests.support.processes import EmbeddedStack

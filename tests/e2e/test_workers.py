@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from services.stack import free_port, free_ports
-from shared import subjects
+from studyroom.services.stack.stack import free_port, free_ports
+from studyroom.shared.contract import subjects
 from tests.support.client import Client
 from tests.support.presence import connected
 from tests.support.processes import EmbeddedStack, ServiceProcess, embedded_stack, gateway_workers, running
@@ -300,7 +300,7 @@ def test_a_port_in_use_is_one_clear_line_for_all_workers(which: str, tmp_path: P
 
 def test_services_without_a_public_port_have_no_workers():
     run = subprocess.run(
-        [sys.executable, "-m", "services.cli", "presence", "--workers", "2"],
+        [sys.executable, "-m", "studyroom", "presence", "--workers", "2"],
         capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
 

@@ -8,28 +8,28 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import gateway.history
-import gateway.http_messages
-import gateway.room
-from gateway.connection import Connection
-from gateway.deletions import Deletions
-from gateway.history import History, Stored
-from gateway.http_messages import NewMessage
-from gateway.items import Kind
-from gateway.membership import Membership
-from gateway.motion import Motion
-from gateway.notices import encode_joined_room
-from gateway.presence_client import PresenceRefused
-from gateway.room import Room
-from gateway.roster import Change, Notice, Roster
-from presence.operations import Operations
-from services.bus import Acknowledgement, Bus
-from services.cli import main
-from shared.chat import with_sequence
-from shared.ids import MessageId, RoomId, UserId
-from shared.messages import JoinedRoomPayload
-from shared.presence import LeaveReply, LeaveRequest, Profile
-from shared.subjects import CHAT_STREAM
+import studyroom.gateway.http.messages
+import studyroom.gateway.rooms.history
+import studyroom.gateway.rooms.room
+from studyroom.gateway.chat.deletions import Deletions
+from studyroom.gateway.connections.connection import Connection
+from studyroom.gateway.http.messages import NewMessage
+from studyroom.gateway.membership.membership import Membership
+from studyroom.gateway.membership.presence_client import PresenceRefused
+from studyroom.gateway.rooms.history import History, Stored
+from studyroom.gateway.rooms.motion import Motion
+from studyroom.gateway.rooms.notices import encode_joined_room
+from studyroom.gateway.rooms.room import Room
+from studyroom.gateway.rooms.roster import Change, Notice, Roster
+from studyroom.gateway.wire.items import Kind
+from studyroom.presence.operations import Operations
+from studyroom.services.stack.cli import main
+from studyroom.shared.chassis.nats.bus import Acknowledgement, Bus
+from studyroom.shared.contract.chat import with_sequence
+from studyroom.shared.contract.ids import MessageId, RoomId, UserId
+from studyroom.shared.contract.messages import JoinedRoomPayload
+from studyroom.shared.contract.presence import LeaveReply, LeaveRequest, Profile
+from studyroom.shared.contract.subjects import CHAT_STREAM
 
 _AHEAD = 1000
 
@@ -54,7 +54,7 @@ def positions_ahead() -> None:
     def ahead(payload: JoinedRoomPayload, users: bytes) -> bytes:
         return encode_joined_room(payload.model_copy(update={"last_seq": (payload.last_seq or 0) + _AHEAD}), users)
 
-    _replace(gateway.room, "encode_joined_room", ahead)
+    _replace(studyroom.gateway.rooms.room, "encode_joined_room", ahead)
 
 
 def leaves_twice() -> None:
@@ -121,19 +121,19 @@ def other_texts() -> None:
     def changed(stored: bytes, sequence: int) -> bytes:
         return with_sequence(stored, sequence).replace(b" says ", b" said ")
 
-    _replace(gateway.history, "with_sequence", changed)
+    _replace(studyroom.gateway.rooms.history, "with_sequence", changed)
 
 
 def forgotten_posts() -> None:
     """What a backend says is stored, and then is not any more."""
-    store = gateway.http_messages._store
+    store = studyroom.gateway.http.messages._store
 
     async def for_a_moment(bus: Bus, room: RoomId, message: NewMessage, encoded: bytes) -> Acknowledgement:
         acknowledged = await store(bus, room, message, encoded)
         await bus.api(f"STREAM.MSG.DELETE.{CHAT_STREAM}", {"seq": acknowledged.sequence})
         return acknowledged
 
-    _replace(gateway.http_messages, "_store", for_a_moment)
+    _replace(studyroom.gateway.http.messages, "_store", for_a_moment)
 
 
 def kept_deletions() -> None:

@@ -8,8 +8,8 @@ import nats
 import nats.errors
 from nats.aio.client import Client as Nats
 
-from shared import subjects
-from shared.chat import deleted_by
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.chat import deleted_by
 from tests.support.accounts import options_of
 from tests.support.chat import Stored
 from tests.support.processes import NatsServer

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
-from shared import subjects
+from studyroom.shared.contract import subjects
 from tests.faults.system import GATEWAYS, REPLICAS, System
 from tests.support.processes import ServiceProcess
 from tests.support.waiting import eventually

@@ -10,7 +10,7 @@ from itertools import combinations
 
 import nats
 
-from shared import subjects
+from studyroom.shared.contract import subjects
 from tests.faults import stores
 from tests.faults.refusals import GATEWAY, NATS, PRESENCE
 from tests.faults.system import GATEWAYS, GIVEN_UP_SECONDS, NODES, REPLICAS, SHARD_GROUPS, System

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import nats
 
-from shared.ids import RoomId
-from shared.presence import LEASE_SECONDS, Outcome, RosterReply, RosterRequest
-from shared.subjects import presence_roster, shard_of
+from studyroom.shared.contract.ids import RoomId
+from studyroom.shared.contract.presence import LEASE_SECONDS, Outcome, RosterReply, RosterRequest
+from studyroom.shared.contract.subjects import presence_roster, shard_of
 from tests.faults.actors import Actor
 from tests.faults.checker import (
     Erasures,

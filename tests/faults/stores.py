@@ -11,8 +11,8 @@ from pathlib import Path
 
 import nats
 
-from shared import subjects
-from shared.ids import RoomId
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.ids import RoomId
 from tests.faults.checker import Purge
 from tests.faults.system import NODES, System
 from tests.support.processes import NatsServer

@@ -20,9 +20,9 @@ from typing import Any
 import nats
 from nats.aio.client import Client as Nats
 
-from services.stack import free_port
-from shared import subjects
-from shared.presence import LOST_SECONDS, RENEWAL_SECONDS
+from studyroom.services.stack.stack import free_port
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.presence import LOST_SECONDS, RENEWAL_SECONDS
 from tests.faults.checker import Purge
 from tests.faults.clocks import Clocks
 from tests.faults.disks import Disks

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 
-from shared import subjects
+from studyroom.shared.contract import subjects
 from tests.faults.test_join_barrier import lead, slow_cluster
 from tests.support.client import Client
 from tests.support.processes import ServiceProcess, all_running, service

@@ -11,9 +11,9 @@ import nats
 import pytest
 from nats.aio.client import Client as Nats
 
-from shared import subjects
-from shared.chat import encode_stored
-from shared.ids import MessageId, RoomId, UserId
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.chat import encode_stored
+from studyroom.shared.contract.ids import MessageId, RoomId, UserId
 from tests.support import accounts
 from tests.support.backup import back_up, restore
 from tests.support.client import clients

@@ -11,10 +11,10 @@ from uuid import uuid4
 import pytest
 from nats.aio.client import Client as Nats
 
-from services.provisioner.sizes import MIB, divide
-from shared import subjects
-from shared.chat import encode_stored
-from shared.ids import MessageId, RoomId, UserId
+from studyroom.services.provisioner.sizes import MIB, divide
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.chat import encode_stored
+from studyroom.shared.contract.ids import MessageId, RoomId, UserId
 from tests.support.backend import SETTINGS, Answer, ask, token
 from tests.support.client import Client, clients
 from tests.support.presence import connected

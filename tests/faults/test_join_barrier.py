@@ -15,8 +15,8 @@ from uuid import uuid4
 
 import pytest
 
-from services.stack import free_port
-from shared import subjects
+from studyroom.services.stack.stack import free_port
+from studyroom.shared.contract import subjects
 from tests.support.client import Client
 from tests.support.presence import connected, users_in
 from tests.support.processes import ClusterNode, NatsServer, ServiceProcess, all_running, clustered_nats_server, service

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from nats.aio.client import Client as Nats
 
-from shared import subjects
-from shared.ids import RoomId, UserId
-from shared.presence import LEASE_SECONDS
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.ids import RoomId, UserId
+from studyroom.shared.contract.presence import LEASE_SECONDS
 from tests.faults.test_lost_connections import GUARD_SECONDS, System, knows, running, told
 from tests.support.client import Client, clients
 from tests.support.presence import announce, connected, roster, users_in

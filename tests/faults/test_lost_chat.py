@@ -13,9 +13,9 @@ from uuid import uuid4
 
 import pytest
 
-from shared import subjects
-from shared.chat import encode_stored
-from shared.ids import MessageId, RoomId, UserId
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.chat import encode_stored
+from studyroom.shared.contract.ids import MessageId, RoomId, UserId
 from tests.faults.test_lost_connections import System, running
 from tests.support.client import Client, clients
 from tests.support.presence import announce, chat_history, connected

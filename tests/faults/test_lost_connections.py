@@ -14,10 +14,10 @@ from uuid import uuid4
 import pytest
 from nats.aio.msg import Msg
 
-from gateway.presence_client import SHARED
-from shared.close_codes import parse_reconnect_hint
-from shared.presence import LOST_SECONDS, RENEWAL_SECONDS
-from shared.subjects import SHARDS
+from studyroom.gateway.membership.presence_client import SHARED
+from studyroom.shared.contract.close_codes import parse_reconnect_hint
+from studyroom.shared.contract.presence import LOST_SECONDS, RENEWAL_SECONDS
+from studyroom.shared.contract.subjects import SHARDS
 from tests.support.client import Client, clients
 from tests.support.presence import connected, users_in
 from tests.support.processes import NatsServer, ServiceProcess, all_running, service

@@ -12,10 +12,10 @@ from uuid import uuid4
 
 import pytest
 
-from shared import subjects
-from shared.close_codes import CloseCode
-from shared.ids import RoomId, new_connection_id, new_gateway_id, new_user_id, stay_id
-from shared.presence import Entry, Profile
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.close_codes import CloseCode
+from studyroom.shared.contract.ids import RoomId, new_connection_id, new_gateway_id, new_user_id, stay_id
+from studyroom.shared.contract.presence import Entry, Profile
 from tests.faults.test_lost_chat import COMPARED_SECONDS, say
 from tests.faults.test_lost_connections import GUARD_SECONDS, System
 from tests.support.backend import SETTINGS, ask, handshake_refusal, token

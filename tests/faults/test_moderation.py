@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 from nats.aio.client import Client as Nats
 
-from shared import subjects
+from studyroom.shared.contract import subjects
 from tests.faults.test_lost_connections import GUARD_SECONDS, System
 from tests.support.backend import SETTINGS, ask, handshake_refusal, token
 from tests.support.client import Client, clients

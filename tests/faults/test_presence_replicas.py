@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from nats.aio.client import Client as Nats
 
-from shared import subjects
+from studyroom.shared.contract import subjects
 from tests.support.client import Client, clients
 from tests.support.presence import connected, users_in
 from tests.support.processes import EmbeddedStack, embedded_stack, running

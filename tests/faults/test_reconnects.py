@@ -12,9 +12,9 @@ from uuid import uuid4
 import pytest
 from nats.aio.client import Client as Nats
 
-from shared import subjects
-from shared.ids import RoomId, UserId
-from shared.presence import Entry, LeaveRequest
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.ids import RoomId, UserId
+from studyroom.shared.contract.presence import Entry, LeaveRequest
 from tests.support.client import Client, clients
 from tests.support.presence import announce, connected, users_in
 from tests.support.processes import NatsServer, ServiceProcess, all_running, nats_server, running, service

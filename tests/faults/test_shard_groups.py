@@ -12,8 +12,8 @@ from uuid import uuid4
 
 import pytest
 
-from shared.ids import RoomId
-from shared.subjects import SHARDS, shard_of
+from studyroom.shared.contract.ids import RoomId
+from studyroom.shared.contract.subjects import SHARDS, shard_of
 from tests.support.client import Client, clients
 from tests.support.presence import connected, users_in
 from tests.support.processes import NatsServer, ServiceProcess, all_running, nats_server, running, service

@@ -5,9 +5,9 @@ Run instead of `studyroom gateway`, to show that the checker can fail.
 
 import asyncio
 
-from gateway.connection import Connection
-from gateway.reannouncement import Reannouncement
-from services.cli import main
+from studyroom.gateway.connections.connection import Connection
+from studyroom.gateway.membership.reannouncement import Reannouncement
+from studyroom.services.stack.cli import main
 
 
 async def _announce(_reannouncement: Reannouncement, _shard: int) -> None:

@@ -5,10 +5,10 @@ Run instead of `studyroom gateway`, to show that the checker can fail.
 
 import asyncio
 
-from gateway.backfill import Backfill
-from gateway.history import History, Stored, Verdict
-from gateway.room import Room
-from services.cli import main
+from studyroom.gateway.chat.backfill import Backfill
+from studyroom.gateway.rooms.history import History, Stored, Verdict
+from studyroom.gateway.rooms.room import Room
+from studyroom.services.stack.cli import main
 
 _hear = History.hear
 _catch_up = Backfill.catch_up

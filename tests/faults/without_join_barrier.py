@@ -7,11 +7,11 @@ Run instead of `studyroom gateway`, to show that the test of the join barrier ca
 
 import asyncio
 
-from gateway.hearing import Hearing
-from gateway.resume import Resumes
-from gateway.room import Resumption, Room
-from services.cli import main
-from shared.messages import JoinRoomPayload
+from studyroom.gateway.chat.resume import Resumes
+from studyroom.gateway.rooms.hearing import Hearing
+from studyroom.gateway.rooms.room import Resumption, Room
+from studyroom.services.stack.cli import main
+from studyroom.shared.contract.messages import JoinRoomPayload
 
 
 async def _heard(room: Room, _sequence: int) -> None:

@@ -8,11 +8,11 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
-from gateway.handshake import Handshake, Refused, RequestHead
-from gateway.sockets import AwaitedRequests, PlainSockets, UnreadAnswers
-from gateway.upgrade import HttpProtocol
-from gateway.websocket import FrameLimits
-from shared.errors import ErrorCode
+from studyroom.gateway.wire.handshake import Handshake, Refused, RequestHead
+from studyroom.gateway.wire.sockets import AwaitedRequests, PlainSockets, UnreadAnswers
+from studyroom.gateway.wire.upgrade import HttpProtocol
+from studyroom.gateway.wire.websocket import FrameLimits
+from studyroom.shared.contract.errors import ErrorCode
 
 _LIMITS = FrameLimits(message_max_bytes=1024, headers_max_bytes=4096, body_max_bytes=4096, handshake_seconds=60)
 Request = tuple[str, bytes, bytes, bool]

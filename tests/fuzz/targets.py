@@ -16,25 +16,25 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 
-from gateway.credentials import Unauthorized, access_token
-from gateway.crowd import Crowd
-from gateway.cursor_move import cursor_update, update_prefix
-from gateway.door import Admitted, Door
-from gateway.drain import Drain
-from gateway.framing import Assembler, Opcode, Violation, close_payload, parse_close
-from gateway.handshake import Handshake, Refused
-from gateway.header_fields import combined, elements
-from gateway.hosts import host_of
-from gateway.identity import Authenticator
-from gateway.key_ring import BadKeys, KeyRing, KeysUnavailable, read_keys
-from gateway.metrics import GatewayMetrics
-from gateway.notices import encode_cursor
-from gateway.origins import is_allowed, problem_of
-from gateway.settings import GatewaySettings
-from shared import presence, subjects
-from shared.chat import encode_stored, with_sequence
-from shared.close_codes import CloseCode, parse_reconnect_hint, reconnect_rule
-from shared.ephemeral import (
+from studyroom.gateway.auth.identity import Authenticator
+from studyroom.gateway.auth.key_ring import BadKeys, KeyRing, KeysUnavailable, read_keys
+from studyroom.gateway.connections.cursor_move import cursor_update, update_prefix
+from studyroom.gateway.edge.crowd import Crowd
+from studyroom.gateway.edge.door import Admitted, Door
+from studyroom.gateway.edge.origins import is_allowed, problem_of
+from studyroom.gateway.lifecycle.drain import Drain
+from studyroom.gateway.metrics import GatewayMetrics
+from studyroom.gateway.rooms.notices import encode_cursor
+from studyroom.gateway.settings import GatewaySettings
+from studyroom.gateway.wire.credentials import Unauthorized, access_token
+from studyroom.gateway.wire.framing import Assembler, Opcode, Violation, close_payload, parse_close
+from studyroom.gateway.wire.handshake import Handshake, Refused
+from studyroom.gateway.wire.header_fields import combined, elements
+from studyroom.gateway.wire.hosts import host_of
+from studyroom.shared.contract import presence, subjects
+from studyroom.shared.contract.chat import encode_stored, with_sequence
+from studyroom.shared.contract.close_codes import CloseCode, parse_reconnect_hint, reconnect_rule
+from studyroom.shared.contract.ephemeral import (
     MalformedBatch,
     cursor_of,
     decode_batch,
@@ -42,8 +42,8 @@ from shared.ephemeral import (
     encode_batch,
     encode_digest,
 )
-from shared.ids import MessageId, RoomId, UserId, canonical_uuid
-from shared.messages import (
+from studyroom.shared.contract.ids import MessageId, RoomId, UserId, canonical_uuid
+from studyroom.shared.contract.messages import (
     ChatSend,
     CursorMove,
     InvalidMessage,

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 import pytest
 from prometheus_client import CollectorRegistry
 
-from services.bus import Bus
-from services.metrics import BusMetrics, ProcessMetrics
-from services.settings import NatsSettings, StorageSettings
-from services.tasks import Tasks
+from studyroom.shared.chassis.metrics import BusMetrics, ProcessMetrics
+from studyroom.shared.chassis.nats.bus import Bus
+from studyroom.shared.chassis.settings import NatsSettings, StorageSettings
+from studyroom.shared.chassis.tasks import Tasks
 from tests.support.compose import need
 from tests.support.processes import nats_server, running
 

@@ -13,11 +13,11 @@ from nats.aio.msg import Msg
 from nats.errors import TimeoutError as NatsTimeout
 from prometheus_client import CollectorRegistry
 
-from presence.answering import Answering, Arrival, Pings
-from services.bus import Bus
-from services.metrics import BusMetrics
-from services.settings import NatsSettings
-from shared import subjects
+from studyroom.presence.answering import Answering, Arrival, Pings
+from studyroom.shared.chassis.metrics import BusMetrics
+from studyroom.shared.chassis.nats.bus import Bus
+from studyroom.shared.chassis.settings import NatsSettings
+from studyroom.shared.contract import subjects
 from tests.support.accounts import options_of, user_of
 from tests.support.processes import NatsServer, ServiceProcess, all_running, deployed_nats_server, running, service
 from tests.support.proxy import Link, Network

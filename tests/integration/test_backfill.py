@@ -7,22 +7,22 @@ from uuid import uuid4
 import pytest
 from prometheus_client import CollectorRegistry
 
-from gateway import backfill
-from gateway.backfill import Backfill
-from gateway.chat_stream import ChatStream
-from gateway.fanout import Recipient
-from gateway.history import History, Stored
-from gateway.metrics import GatewayMetrics
-from gateway.room import Room
-from gateway.rooms import Rooms
-from gateway.wheel import Wheel
-from services.bus import Bus
-from services.provisioner.streams import ensure, specifications
-from services.settings import StorageSettings
-from services.tasks import Tasks
-from shared import subjects
-from shared.ids import GatewayId, RoomId
-from shared.presence import Place
+from studyroom.gateway.chat import backfill
+from studyroom.gateway.chat.backfill import Backfill
+from studyroom.gateway.chat.stream import ChatStream
+from studyroom.gateway.metrics import GatewayMetrics
+from studyroom.gateway.rooms.fanout import Recipient
+from studyroom.gateway.rooms.history import History, Stored
+from studyroom.gateway.rooms.room import Room
+from studyroom.gateway.rooms.rooms import Rooms
+from studyroom.gateway.rooms.wheel import Wheel
+from studyroom.services.provisioner.streams import ensure, specifications
+from studyroom.shared.chassis.nats.bus import Bus
+from studyroom.shared.chassis.settings import StorageSettings
+from studyroom.shared.chassis.tasks import Tasks
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.ids import GatewayId, RoomId
+from studyroom.shared.contract.presence import Place
 from tests.support.waiting import eventually
 
 

@@ -7,9 +7,9 @@ import pytest
 import uvloop
 from prometheus_client import CollectorRegistry
 
-from services.bus import Bus, BusUnavailable, Message
-from services.metrics import BusMetrics
-from services.settings import NatsSettings
+from studyroom.shared.chassis.metrics import BusMetrics
+from studyroom.shared.chassis.nats.bus import Bus, BusUnavailable, Message
+from studyroom.shared.chassis.settings import NatsSettings
 from tests.integration.conftest import Connect
 from tests.support.processes import deployed_nats_server, nats_server, running
 from tests.support.waiting import eventually

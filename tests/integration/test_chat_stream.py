@@ -7,14 +7,14 @@ from uuid import uuid4
 
 import pytest
 
-from gateway.chat_stream import ChatStream, Trimmed
-from gateway.history import Stored
-from services.bus import Bus
-from services.provisioner.streams import ensure, specifications
-from services.settings import StorageSettings
-from shared import subjects
-from shared.chat import encode_tombstone
-from shared.ids import MessageId, RoomId
+from studyroom.gateway.chat.stream import ChatStream, Trimmed
+from studyroom.gateway.rooms.history import Stored
+from studyroom.services.provisioner.streams import ensure, specifications
+from studyroom.shared.chassis.nats.bus import Bus
+from studyroom.shared.chassis.settings import StorageSettings
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.chat import encode_tombstone
+from studyroom.shared.contract.ids import MessageId, RoomId
 
 TIMEOUT_SECONDS = 10.0
 KEPT = 400

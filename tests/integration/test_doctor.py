@@ -13,14 +13,14 @@ import pytest
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
-from services.bus import Bus
-from services.doctor.judge import problems as judged
-from services.doctor.look import look
-from services.metrics import BusMetrics
-from services.provisioner.streams import specifications
-from services.settings import NatsSettings, StorageSettings
-from services.stack import free_port
-from shared.subjects import STREAMS
+from studyroom.services.doctor.judge import problems as judged
+from studyroom.services.doctor.look import look
+from studyroom.services.provisioner.streams import specifications
+from studyroom.services.stack.stack import free_port
+from studyroom.shared.chassis.metrics import BusMetrics
+from studyroom.shared.chassis.nats.bus import Bus
+from studyroom.shared.chassis.settings import NatsSettings, StorageSettings
+from studyroom.shared.contract.subjects import STREAMS
 from tests.support.accounts import options_of, user_of
 from tests.support.processes import (
     ClusterNode,
@@ -53,7 +53,7 @@ def system(server: NatsServer, tmp_path: Path) -> Iterator[dict[str, ServiceProc
 def doctor(server: NatsServer, *arguments: str, **environment: str) -> tuple[int, str]:
     """Its exit status and what it prints."""
     run = subprocess.run(
-        [sys.executable, "-m", "services.cli", "doctor", *arguments],
+        [sys.executable, "-m", "studyroom", "doctor", *arguments],
         check=False, capture_output=True, text=True, timeout=60,
         env={"STUDYROOM_NATS_URL": server.url, **user_of("doctor"), **environment},
     )  # fmt: skip

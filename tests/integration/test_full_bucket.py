@@ -10,19 +10,19 @@ from uuid import uuid4
 import pytest
 from prometheus_client import CollectorRegistry
 
-from presence.grace import Graces
-from presence.metrics import PresenceMetrics
-from presence.operations import Operations
-from presence.store import Store
-from services.bus import Bus
-from services.metrics import BusMetrics
-from services.provisioner.sizes import MIB
-from services.provisioner.streams import ensure, specifications
-from services.settings import NatsSettings, StorageSettings
-from services.tasks import Tasks
-from shared import subjects
-from shared.ids import RoomId, UserId, new_connection_id, new_gateway_id, new_user_id, stay_id
-from shared.presence import Entry, JoinRequest, LeaveRequest, Outcome, Profile, RosterReply
+from studyroom.presence.grace import Graces
+from studyroom.presence.metrics import PresenceMetrics
+from studyroom.presence.operations import Operations
+from studyroom.presence.store import Store
+from studyroom.services.provisioner.sizes import MIB
+from studyroom.services.provisioner.streams import ensure, specifications
+from studyroom.shared.chassis.metrics import BusMetrics
+from studyroom.shared.chassis.nats.bus import Bus
+from studyroom.shared.chassis.settings import NatsSettings, StorageSettings
+from studyroom.shared.chassis.tasks import Tasks
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.ids import RoomId, UserId, new_connection_id, new_gateway_id, new_user_id, stay_id
+from studyroom.shared.contract.presence import Entry, JoinRequest, LeaveRequest, Outcome, Profile, RosterReply
 from tests.support.processes import NatsServer, all_running, configured_nats_server, nats_cluster
 from tests.support.waiting import eventually
 

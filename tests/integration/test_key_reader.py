@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 from prometheus_client import CollectorRegistry
 
-from gateway import key_reader
-from gateway.credentials import Unauthorized
-from gateway.key_reader import KeyReader
-from gateway.key_ring import KeysUnavailable
-from gateway.metrics import GatewayMetrics
-from gateway.settings import GatewaySettings
+from studyroom.gateway.auth import key_reader
+from studyroom.gateway.auth.key_reader import KeyReader
+from studyroom.gateway.auth.key_ring import KeysUnavailable
+from studyroom.gateway.metrics import GatewayMetrics
+from studyroom.gateway.settings import GatewaySettings
+from studyroom.gateway.wire.credentials import Unauthorized
 from tests.support.issuer import KeyServer, ec_key, key_server, rsa_key
 from tests.support.waiting import eventually
 

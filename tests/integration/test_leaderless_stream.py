@@ -10,15 +10,15 @@ from uuid import uuid4
 import pytest
 from prometheus_client import CollectorRegistry
 
-from gateway.chat_terms import ChatTerms
-from presence.leader import Leader
-from services.bus import Bus, BusError, BusUnavailable
-from services.metrics import BusMetrics
-from services.provisioner.streams import ensure, specifications
-from services.settings import NatsSettings, StorageSettings
-from services.stack import free_port
-from shared import subjects
-from shared.ids import RoomId, new_user_id
+from studyroom.gateway.chat.terms import ChatTerms
+from studyroom.presence.leader import Leader
+from studyroom.services.provisioner.streams import ensure, specifications
+from studyroom.services.stack.stack import free_port
+from studyroom.shared.chassis.metrics import BusMetrics
+from studyroom.shared.chassis.nats.bus import Bus, BusError, BusUnavailable
+from studyroom.shared.chassis.settings import NatsSettings, StorageSettings
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.ids import RoomId, new_user_id
 from tests.support.processes import ClusterNode, NatsServer, all_running, clustered_nats_server
 from tests.support.proxy import Link, Network
 from tests.support.waiting import eventually

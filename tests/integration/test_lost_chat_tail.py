@@ -7,22 +7,22 @@ from uuid import uuid4
 import pytest
 from prometheus_client import CollectorRegistry
 
-from gateway.backfill import Backfill
-from gateway.chat_stream import ChatStream
-from gateway.chat_terms import Known
-from gateway.deletions import Deletions
-from gateway.history import Stored
-from gateway.metrics import GatewayMetrics
-from gateway.rooms import Rooms
-from gateway.wheel import Wheel
-from services.bus import Bus, BusError
-from services.metrics import BusMetrics
-from services.provisioner.streams import ensure, specifications
-from services.settings import NatsSettings, StorageSettings
-from services.tasks import Tasks
-from shared import subjects
-from shared.chat import encode_stored, encode_tombstone
-from shared.ids import MessageId, RoomId, new_message_id, new_user_id
+from studyroom.gateway.chat.backfill import Backfill
+from studyroom.gateway.chat.deletions import Deletions
+from studyroom.gateway.chat.stream import ChatStream
+from studyroom.gateway.chat.terms import Known
+from studyroom.gateway.metrics import GatewayMetrics
+from studyroom.gateway.rooms.history import Stored
+from studyroom.gateway.rooms.rooms import Rooms
+from studyroom.gateway.rooms.wheel import Wheel
+from studyroom.services.provisioner.streams import ensure, specifications
+from studyroom.shared.chassis.metrics import BusMetrics
+from studyroom.shared.chassis.nats.bus import Bus, BusError
+from studyroom.shared.chassis.settings import NatsSettings, StorageSettings
+from studyroom.shared.chassis.tasks import Tasks
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.chat import encode_stored, encode_tombstone
+from studyroom.shared.contract.ids import MessageId, RoomId, new_message_id, new_user_id
 from tests.integration.test_backfill import Surroundings, say
 from tests.support.processes import NatsServer, nats_server, running
 from tests.support.waiting import eventually
@@ -137,7 +137,7 @@ async def test_growing_trimming_and_purging_are_no_reason_for_another_epoch(bus:
 async def test_what_was_deleted_in_the_lost_tail_takes_no_message_that_came_in_its_place(
     nats: NatsServer, bus: Bus, tasks: Tasks, own_room: RoomId, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("gateway.deletions._LATER_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr("studyroom.gateway.chat.deletions._LATER_SECONDS", (0.0, 0.0))
     stream = await started(bus)
     deletions = Deletions(bus, stream, tasks)
     await say(bus, own_room, KEPT)

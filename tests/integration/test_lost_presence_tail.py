@@ -7,14 +7,14 @@ from contextlib import suppress
 import pytest
 from prometheus_client import CollectorRegistry
 
-from services.bus import Bus, BusError
-from services.metrics import BusMetrics
-from services.provisioner.streams import ensure, specifications
-from services.settings import NatsSettings, StorageSettings
-from services.tasks import Tasks
-from shared import subjects
-from shared.ids import RoomId, new_user_id
-from shared.presence import CompareRequest, RoomState
+from studyroom.services.provisioner.streams import ensure, specifications
+from studyroom.shared.chassis.metrics import BusMetrics
+from studyroom.shared.chassis.nats.bus import Bus, BusError
+from studyroom.shared.chassis.settings import NatsSettings, StorageSettings
+from studyroom.shared.chassis.tasks import Tasks
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.ids import RoomId, new_user_id
+from studyroom.shared.contract.presence import CompareRequest, RoomState
 from tests.integration.test_presence import Replica
 from tests.support.processes import NatsServer, nats_server, running
 from tests.support.proxy import Link, Network

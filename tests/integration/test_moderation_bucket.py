@@ -10,15 +10,15 @@ from uuid import uuid4
 
 import pytest
 
-from gateway import moderation
-from gateway.moderation import Moderation
-from services.bus import Bus
-from services.provisioner.streams import ensure, specifications
-from services.settings import StorageSettings
-from shared import subjects
-from shared.headers import removal
-from shared.ids import RoomId, UserId
-from shared.moderation import ORDER_SECONDS, Kind, Order, Target
+from studyroom.gateway.moderation import moderation
+from studyroom.gateway.moderation.moderation import Moderation
+from studyroom.services.provisioner.streams import ensure, specifications
+from studyroom.shared.chassis.nats.bus import Bus
+from studyroom.shared.chassis.settings import StorageSettings
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.headers import removal
+from studyroom.shared.contract.ids import RoomId, UserId
+from studyroom.shared.contract.moderation import ORDER_SECONDS, Kind, Order, Target
 from tests.support.waiting import eventually
 
 ORDER = Order(by="key backend")

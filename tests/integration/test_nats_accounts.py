@@ -9,9 +9,9 @@ import nats
 import pytest
 from nats.aio.client import Client as Nats
 
-from shared import subjects
-from shared.ids import GatewayId, RoomId, UserId
-from shared.moderation import Kind, Target
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.ids import GatewayId, RoomId, UserId
+from studyroom.shared.contract.moderation import Kind, Target
 from tests.support.accounts import SERVICES, options_of, user_of
 from tests.support.backend import SETTINGS, ask
 from tests.support.client import clients

@@ -10,7 +10,7 @@ from pathlib import Path
 import nats
 import pytest
 
-from services.nats_server import program
+from studyroom.services.stack.nats_server import program
 from tests.support.accounts import options_of
 from tests.support.processes import NatsServer, deployed_nats_server, running
 from tests.support.waiting import eventually

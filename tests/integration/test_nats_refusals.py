@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from services.bus import Bus, SubscriptionRefused
-from services.metrics import BusMetrics
-from services.settings import NatsSettings
+from studyroom.shared.chassis.metrics import BusMetrics
+from studyroom.shared.chassis.nats.bus import Bus, SubscriptionRefused
+from studyroom.shared.chassis.settings import NatsSettings
 from tests.support.configured import Configured
 from tests.support.waiting import eventually
 

@@ -8,9 +8,9 @@ import nats
 import pytest
 from nats.aio.client import Client as Nats
 
-from shared import subjects
-from shared.ids import GatewayId, RoomId, UserId
-from shared.moderation import Kind, Target
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.ids import GatewayId, RoomId, UserId
+from studyroom.shared.contract.moderation import Kind, Target
 from tests.support.accounts import SERVICES, options_of
 from tests.support.processes import NatsServer, deployed_nats_server, running
 from tests.support.waiting import eventually

@@ -9,9 +9,9 @@ import pytest
 import trustme
 from prometheus_client import CollectorRegistry
 
-from services.bus import Bus
-from services.metrics import BusMetrics
-from services.settings import NatsSettings
+from studyroom.shared.chassis.metrics import BusMetrics
+from studyroom.shared.chassis.nats.bus import Bus
+from studyroom.shared.chassis.settings import NatsSettings
 from tests.support.accounts import user_of
 from tests.support.processes import NatsServer, deployed_nats_server, running, service
 

@@ -7,20 +7,29 @@ from uuid import uuid4
 import pytest
 from prometheus_client import CollectorRegistry
 
-from presence.grace import Graces
-from presence.metrics import PresenceMetrics
-from presence.operations import Operations
-from presence.reading import Reading
-from presence.store import Store
-from services.bus import Bus, BusUnavailable, Message
-from services.provisioner.streams import ensure, specifications
-from services.settings import StorageSettings
-from services.tasks import Tasks
-from shared import subjects
-from shared.headers import is_removal
-from shared.ids import GatewayId, RoomId, StayId, UserId, new_connection_id, new_gateway_id, new_user_id, stay_id
-from shared.messages import CursorPosition
-from shared.presence import (
+from studyroom.presence.grace import Graces
+from studyroom.presence.metrics import PresenceMetrics
+from studyroom.presence.operations import Operations
+from studyroom.presence.reading import Reading
+from studyroom.presence.store import Store
+from studyroom.services.provisioner.streams import ensure, specifications
+from studyroom.shared.chassis.nats.bus import Bus, BusUnavailable, Message
+from studyroom.shared.chassis.settings import StorageSettings
+from studyroom.shared.chassis.tasks import Tasks
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.headers import is_removal
+from studyroom.shared.contract.ids import (
+    GatewayId,
+    RoomId,
+    StayId,
+    UserId,
+    new_connection_id,
+    new_gateway_id,
+    new_user_id,
+    stay_id,
+)
+from studyroom.shared.contract.messages import CursorPosition
+from studyroom.shared.contract.presence import (
     CompareReply,
     CompareRequest,
     CompleteRequest,
@@ -302,7 +311,7 @@ async def test_a_replica_that_lost_its_watch_reads_what_it_missed_and_nothing_ag
 async def test_a_build_may_take_as_long_as_changes_keep_coming_and_is_given_up_when_none_do(
     bus: Bus, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("presence.store._STALLED_SECONDS", 0.2)
+    monkeypatch.setattr("studyroom.presence.store._STALLED_SECONDS", 0.2)
     store = Store(bus, shards=[0], marker_ttl_seconds=600)
     reading, loaded = Reading(0, 0), asyncio.Event()
     began = asyncio.get_running_loop().time()

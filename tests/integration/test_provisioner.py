@@ -3,11 +3,11 @@ from typing import Any
 
 import pytest
 
-from services.bus import ApiError, Bus
-from services.provisioner.streams import StreamSpec, WrongStorage, ensure, specifications
-from services.settings import StorageSettings
-from shared import subjects
-from shared.headers import TTL, purge, removal
+from studyroom.services.provisioner.streams import StreamSpec, WrongStorage, ensure, specifications
+from studyroom.shared.chassis.nats.bus import ApiError, Bus
+from studyroom.shared.chassis.settings import StorageSettings
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.headers import TTL, purge, removal
 from tests.integration.conftest import Connect
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from services.bus import Bus, BusError
-from services.metrics import BusMetrics
-from services.provisioner.keeper import Keeper, NotAllowed
-from services.provisioner.streams import WrongStorage, ensure, specifications
-from services.settings import NatsSettings, StorageSettings
-from shared import subjects
+from studyroom.services.provisioner.keeper import Keeper, NotAllowed
+from studyroom.services.provisioner.streams import WrongStorage, ensure, specifications
+from studyroom.shared.chassis.metrics import BusMetrics
+from studyroom.shared.chassis.nats.bus import Bus, BusError
+from studyroom.shared.chassis.settings import NatsSettings, StorageSettings
+from studyroom.shared.contract import subjects
 from tests.support.processes import NatsServer, configured_nats_server, nats_cluster, nats_server, running
 from tests.support.waiting import eventually
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from presence.watch import Watch
-from services.bus import Bus, Message
-from services.metrics import BusMetrics
-from services.settings import NatsSettings
+from studyroom.presence.watch import Watch
+from studyroom.shared.chassis.metrics import BusMetrics
+from studyroom.shared.chassis.nats.bus import Bus, Message
+from studyroom.shared.chassis.settings import NatsSettings
 from tests.support.processes import NatsServer, configured_nats_server, running
 from tests.support.waiting import eventually
 

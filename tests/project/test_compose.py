@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from services.settings import ProcessSettings, load
+from studyroom.shared.chassis.settings import ProcessSettings, load
 from tests.support.accounts import PASSWORDS
 from tests.support.compose import COMPOSE, NATS, OURS, ROOT, RUN_HERE, SERVICES, need
 from tests.support.settings import settings_of

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from services.cli import _all_settings
+from studyroom.services.stack.cli import _all_settings
 from tests.support.markdown import ROOT, Document
 from tests.support.secrets import marked_settings
 

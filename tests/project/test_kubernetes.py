@@ -11,9 +11,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from gateway.settings import GatewaySettings
-from services.nats_server import program
-from services.settings import ProcessSettings, load
+from studyroom.gateway.settings import GatewaySettings
+from studyroom.services.stack.nats_server import program
+from studyroom.shared.chassis.settings import ProcessSettings, load
 from tests.project.schemas import SCHEMAS
 from tests.support.accounts import PASSWORDS
 from tests.support.settings import settings_of

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from services.spec import ServiceSpec
+from studyroom.shared.chassis.spec import ServiceSpec
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ["shared", "services", "gateway", "presence"]

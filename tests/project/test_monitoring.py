@@ -16,7 +16,7 @@ import yaml
 
 from monitoring.dashboards import DASHBOARDS
 from monitoring.panels import render
-from services.stack import free_port
+from studyroom.services.stack.stack import free_port
 from tests.project.alert_cases import CASES, Series
 from tests.support.processes import EmbeddedStack, embedded_stack, running
 from tests.support.prometheus import Prometheus, exported_by_nats, nats_exporter, needs

@@ -9,24 +9,24 @@ import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from gateway.app import build_app
-from gateway.connection import _AUTHENTICATE_COST, _BACKLOG_MAX
-from gateway.guests import _LIFE_SECONDS
-from gateway.http_access import ErrorBody
-from gateway.http_messages import PAGE_MAX as MESSAGES_PAGE_MAX
-from gateway.http_messages import MessagesBody, NewMessage
-from gateway.http_rooms import PAGE_MAX, RoomsBody, RosterBody
-from gateway.http_routers import routers
-from gateway.identity import ROOMS_MAX
-from gateway.motion import _OWN_TYPING_SECONDS
-from gateway.service import _ANSWER_READ_SECONDS
-from gateway.settings import GatewaySettings
-from gateway.upgrade import _PIPELINE_MAX
-from presence.settings import PresenceSettings
-from services.settings import Settings, StorageSettings
-from shared.close_codes import CloseCode, Reconnect, reconnect_rule
-from shared.errors import ErrorCode
-from shared.messages import (
+from studyroom.gateway.auth.guests import _LIFE_SECONDS
+from studyroom.gateway.auth.identity import ROOMS_MAX
+from studyroom.gateway.connections.connection import _AUTHENTICATE_COST, _BACKLOG_MAX
+from studyroom.gateway.http.access import ErrorBody
+from studyroom.gateway.http.app import build_app
+from studyroom.gateway.http.messages import PAGE_MAX as MESSAGES_PAGE_MAX
+from studyroom.gateway.http.messages import MessagesBody, NewMessage
+from studyroom.gateway.http.rooms import PAGE_MAX, RoomsBody, RosterBody
+from studyroom.gateway.http.routers import routers
+from studyroom.gateway.rooms.motion import _OWN_TYPING_SECONDS
+from studyroom.gateway.service import _ANSWER_READ_SECONDS
+from studyroom.gateway.settings import GatewaySettings
+from studyroom.gateway.wire.upgrade import _PIPELINE_MAX
+from studyroom.presence.settings import PresenceSettings
+from studyroom.shared.chassis.settings import Settings, StorageSettings
+from studyroom.shared.contract.close_codes import CloseCode, Reconnect, reconnect_rule
+from studyroom.shared.contract.errors import ErrorCode
+from studyroom.shared.contract.messages import (
     TOKEN_MAX_CHARS,
     ClientMessage,
     ServerMessage,

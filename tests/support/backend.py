@@ -12,7 +12,7 @@ from uuid import uuid4
 import jwt
 from websockets.exceptions import InvalidStatus
 
-from services.api_keys import entry_of
+from studyroom.shared.chassis.api_keys import entry_of
 from tests.support.client import Client
 
 SECRET = "a secret for tests, long enough for HS256"

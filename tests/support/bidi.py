@@ -10,7 +10,7 @@ from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
-from services.stack import free_port
+from studyroom.services.stack.stack import free_port
 from tests.support.processes import Process
 from tests.support.waiting import eventually
 

@@ -21,7 +21,7 @@ from playwright.async_api import (
     expect,
 )
 
-from gateway.page import DIRECTORY
+from studyroom.gateway.http.page import DIRECTORY
 from tests.support.waiting import eventually
 
 _CHROMIUM = Path("/usr/bin/chromium")

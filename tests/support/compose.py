@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 import yaml
 
-from services.stack import free_port
+from studyroom.services.stack.stack import free_port
 from tests.support.tokens import SECRET
 from tests.support.waiting import http_get, wait_until
 

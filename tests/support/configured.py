@@ -3,8 +3,8 @@
 import signal
 from pathlib import Path
 
-from services.nats_server import program
-from services.stack import free_port
+from studyroom.services.stack.nats_server import program
+from studyroom.services.stack.stack import free_port
 from tests.support.processes import NatsServer
 from tests.support.waiting import wait_until
 

@@ -11,16 +11,16 @@ from contextlib import suppress
 import uvloop
 from picows import WSFrame, WSMsgType, WSTransport
 
-from gateway import websocket
-from gateway.app import build_app
-from gateway.framing import Opcode, encode_frame, text_frame
-from gateway.handshake import Handshake, RequestHead
-from gateway.sockets import AwaitedRequests, PlainSockets, UnreadAnswers
-from gateway.upgrade import HttpProtocol
-from gateway.websocket import ClientSocket, FrameLimits, WebSocketProtocol, use_fast_transports
-from services.http import HttpServer
-from services.listening import listen
-from shared.errors import ErrorCode
+from studyroom.gateway.http.app import build_app
+from studyroom.gateway.wire import websocket
+from studyroom.gateway.wire.framing import Opcode, encode_frame, text_frame
+from studyroom.gateway.wire.handshake import Handshake, RequestHead
+from studyroom.gateway.wire.sockets import AwaitedRequests, PlainSockets, UnreadAnswers
+from studyroom.gateway.wire.upgrade import HttpProtocol
+from studyroom.gateway.wire.websocket import ClientSocket, FrameLimits, WebSocketProtocol, use_fast_transports
+from studyroom.shared.chassis.http import HttpServer
+from studyroom.shared.chassis.listening import listen
+from studyroom.shared.contract.errors import ErrorCode
 
 
 class Echo:

@@ -11,12 +11,12 @@ import nats.errors
 from nats.aio.client import Client as Nats
 from nats.js.api import ConsumerConfig, DeliverPolicy
 
-from services.provisioner.streams import specifications
-from services.settings import StorageSettings
-from shared import subjects
-from shared.chat import deleted_by
-from shared.ids import RoomId
-from shared.presence import Outcome, RosterReply, RosterRequest
+from studyroom.services.provisioner.streams import specifications
+from studyroom.shared.chassis.settings import StorageSettings
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.chat import deleted_by
+from studyroom.shared.contract.ids import RoomId
+from studyroom.shared.contract.presence import Outcome, RosterReply, RosterRequest
 from tests.support.chat import Stored
 
 ATTEMPTS = 30

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from services.nats_server import NatsServerOptions, command, program
-from services.stack import free_port, free_ports
+from studyroom.services.stack.nats_server import NatsServerOptions, command, program
+from studyroom.services.stack.stack import free_port, free_ports
 from tests.support import accounts
 from tests.support.waiting import http_get, wait_until
 
@@ -300,7 +300,7 @@ def service(name: str, directory: Path, nats_url: str, **environment: str) -> Se
         url = f"ws://127.0.0.1:{port}/ws"
     return ServiceProcess(
         name=name,
-        command=[sys.executable, "-m", "services.cli", name],
+        command=[sys.executable, "-m", "studyroom", name],
         log=directory / f"{name}-{admin_port}.log",
         environment={**variables, **environment},
         admin_url=f"http://127.0.0.1:{admin_port}",
@@ -356,7 +356,7 @@ def embedded_stack(
     return EmbeddedStack(
         name="studyroom up",
         command=[
-            sys.executable, "-m", "services.cli", "up",
+            sys.executable, "-m", "studyroom", "up",
             "--gateways", str(gateways), "--presence", str(presence),
             "--port", str(free_ports(gateways)), "--data-dir", str(data_dir), *arguments,
         ],

@@ -6,7 +6,7 @@ from typing import get_args
 
 from pydantic import SecretStr
 
-from services.cli import _all_settings
+from studyroom.services.stack.cli import _all_settings
 
 
 def mark(of: str) -> str:

@@ -2,8 +2,8 @@
 
 from importlib.metadata import entry_points
 
-from services.cli import ENTRY_POINTS
-from services.settings import NatsSettings, ProcessSettings, Settings
+from studyroom.services.stack.cli import ENTRY_POINTS
+from studyroom.shared.chassis.settings import NatsSettings, ProcessSettings, Settings
 
 
 def settings_of(service: str) -> list[type[Settings]]:

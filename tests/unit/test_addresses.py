@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.addresses import client_address, counted_as, parse_address, parse_network
+from studyroom.gateway.edge.addresses import client_address, counted_as, parse_address, parse_network
 
 PROXIES = (parse_network("10.0.0.0/8"), parse_network("fd00::/8"))
 PROXY, OTHER_PROXY = ip_address("10.0.0.1"), ip_address("fd00::2")

@@ -1,4 +1,4 @@
-from presence.ages import Ages
+from studyroom.presence.ages import Ages
 
 
 def test_a_revision_is_as_old_as_the_first_sample_that_has_it():

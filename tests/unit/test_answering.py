@@ -2,7 +2,7 @@
 
 import re
 
-from presence.answering import ANSWER_SECONDS, FRESH_SECONDS, Answering
+from studyroom.presence.answering import ANSWER_SECONDS, FRESH_SECONDS, Answering
 from tests.support.accounts import DEPLOYED
 
 

@@ -5,8 +5,8 @@ from hashlib import sha256
 import pytest
 from click.testing import CliRunner
 
-from services.api_keys import ApiKeys, check_entries, entry_of, new_api_key
-from services.cli import main
+from studyroom.services.stack.cli import main
+from studyroom.shared.chassis.api_keys import ApiKeys, check_entries, entry_of, new_api_key
 
 OLD, NEW = new_api_key(), new_api_key()
 KEYS = ApiKeys([entry_of("backend-2025", OLD), entry_of("backend-2026", NEW)])

@@ -6,9 +6,9 @@ from typing import Any, get_args
 
 import pytest
 
-from shared.asyncapi import asyncapi
-from shared.close_codes import CloseCode
-from shared.messages import ClientMessage, ServerMessage
+from studyroom.services.reference.asyncapi import asyncapi
+from studyroom.shared.contract.close_codes import CloseCode
+from studyroom.shared.contract.messages import ClientMessage, ServerMessage
 from tests.unit.test_messages import CLIENT, SERVER
 
 WRITTEN = Path(__file__).parents[2] / "docs" / "asyncapi.json"

@@ -1,4 +1,4 @@
-from services.attempts import Attempts
+from studyroom.shared.chassis.nats.attempts import Attempts
 
 
 def test_waits_grow_up_to_the_longest_and_never_beyond():

@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.balance import AT_LEAST, TOLERANCE, Load, Loads, surplus
-from shared.ids import GatewayId
+from studyroom.gateway.lifecycle.balance import AT_LEAST, TOLERANCE, Load, Loads, surplus
+from studyroom.shared.contract.ids import GatewayId
 
 COUNTS = st.lists(st.integers(0, 20_000), min_size=1, max_size=12)
 FIRST, SECOND = GatewayId("first"), GatewayId("second")

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from services.bulkheads import Bulkheads, Place
+from studyroom.shared.chassis.bulkheads import Bulkheads, Place
 
 
 def queue(bulkheads: Bulkheads, compartment: str, count: int) -> list[Place]:

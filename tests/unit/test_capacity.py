@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.capacity import Capacity, capacity
-from services.descriptors import below_admin, below_public
+from studyroom.gateway.edge.capacity import Capacity, capacity
+from studyroom.shared.chassis.descriptors import below_admin, below_public
 
 
 @pytest.mark.parametrize(

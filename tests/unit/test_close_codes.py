@@ -2,7 +2,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.close_codes import CloseCode, Reconnect, parse_reconnect_hint, reconnect_hint, reconnect_rule
+from studyroom.shared.contract.close_codes import (
+    CloseCode,
+    Reconnect,
+    parse_reconnect_hint,
+    reconnect_hint,
+    reconnect_rule,
+)
 
 RULES = {
     CloseCode.NORMAL: Reconnect.NEVER,

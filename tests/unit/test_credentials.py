@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.credentials import Unauthorized, access_token, offered_subprotocols
-from gateway.header_fields import combined
+from studyroom.gateway.wire.credentials import Unauthorized, access_token, offered_subprotocols
+from studyroom.gateway.wire.header_fields import combined
 
 COOKIE = "__Host-session"
 PLACES = {

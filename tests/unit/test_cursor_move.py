@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.cursor_move import cursor_update, update_prefix
-from gateway.notices import encode_cursor
-from shared.ids import UserId
-from shared.messages import CursorMove, InvalidMessage, decode_client_message
+from studyroom.gateway.connections.cursor_move import cursor_update, update_prefix
+from studyroom.gateway.rooms.notices import encode_cursor
+from studyroom.shared.contract.ids import UserId
+from studyroom.shared.contract.messages import CursorMove, InvalidMessage, decode_client_message
 
 ADA = UserId("0b9d7c4e-9d5a-4b52-8c1e-2f6a3f1f7a01")
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from services.doctor.judge import LAG_MAX, PENDING_MAX_BYTES, SERVICES, problems
-from services.doctor.look import Connection, Consumer, Copy, Observation, Server, Store, Stream
-from services.doctor.report import as_json, as_text
-from services.provisioner.streams import specifications
-from services.settings import StorageSettings
+from studyroom.services.doctor.judge import LAG_MAX, PENDING_MAX_BYTES, SERVICES, problems
+from studyroom.services.doctor.look import Connection, Consumer, Copy, Observation, Server, Store, Stream
+from studyroom.services.doctor.report import as_json, as_text
+from studyroom.services.provisioner.streams import specifications
+from studyroom.shared.chassis.settings import StorageSettings
 
 WANTED = specifications(StorageSettings(replicas=3))
 

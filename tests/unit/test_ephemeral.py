@@ -4,9 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.ephemeral import MalformedBatch, cursor_of, decode_batch, decode_digest, encode_batch, encode_digest
-from shared.ids import RoomId, UserId
-from shared.messages import CursorPosition, CursorUpdate, CursorUpdatePayload, encode
+from studyroom.shared.contract.ephemeral import (
+    MalformedBatch,
+    cursor_of,
+    decode_batch,
+    decode_digest,
+    encode_batch,
+    encode_digest,
+)
+from studyroom.shared.contract.ids import RoomId, UserId
+from studyroom.shared.contract.messages import CursorPosition, CursorUpdate, CursorUpdatePayload, encode
 
 ROOM = RoomId("550e8400-e29b-41d4-a716-446655440000")
 USER = UserId("7f2c1f0e-0d3b-4e0a-9c57-2b1f6a8f3d11")

@@ -7,12 +7,12 @@ from uuid import uuid4
 
 from prometheus_client import CollectorRegistry
 
-from gateway.connection import Connection
-from gateway.cursor_move import update_prefix
-from gateway.identity import FOR_EVER, Identity
-from gateway.metrics import GatewayMetrics
-from gateway.settings import GatewaySettings
-from shared.ids import RoomId, UserId
+from studyroom.gateway.auth.identity import FOR_EVER, Identity
+from studyroom.gateway.connections.connection import Connection
+from studyroom.gateway.connections.cursor_move import update_prefix
+from studyroom.gateway.metrics import GatewayMetrics
+from studyroom.gateway.settings import GatewaySettings
+from studyroom.shared.contract.ids import RoomId, UserId
 
 LARGE_BYTES = 990
 

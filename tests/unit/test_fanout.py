@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from gateway.fanout import Fanout, rest_seconds
-from gateway.items import Item, Kind
-from gateway.metrics import GatewayMetrics
-from shared.ids import ConnectionId, StayId, UserId
+from studyroom.gateway.metrics import GatewayMetrics
+from studyroom.gateway.rooms.fanout import Fanout, rest_seconds
+from studyroom.gateway.wire.items import Item, Kind
+from studyroom.shared.contract.ids import ConnectionId, StayId, UserId
 
 
 @given(st.floats(0, 10))

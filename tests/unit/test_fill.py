@@ -1,6 +1,6 @@
 """How full the bucket of members is, between two looks at it."""
 
-from presence.fill import Fill
+from studyroom.presence.fill import Fill
 
 MIB = 1024**2
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.framing import (
+from studyroom.gateway.wire.framing import (
     PING_FRAME,
     Assembler,
     Opcode,
@@ -15,7 +15,7 @@ from gateway.framing import (
     parse_close,
     text_frame,
 )
-from shared.close_codes import CloseCode
+from studyroom.shared.contract.close_codes import CloseCode
 
 TEXT, CONTINUATION = Opcode.TEXT, Opcode.CONTINUATION
 

@@ -1,8 +1,8 @@
 """What presence counts about places that are kept: `presence.grace.Graces`."""
 
-from presence.grace import GraceOutcome, Graces
-from shared.ids import ConnectionId, GatewayId, RoomId, UserId
-from shared.presence import Entry, Profile
+from studyroom.presence.grace import GraceOutcome, Graces
+from studyroom.shared.contract.ids import ConnectionId, GatewayId, RoomId, UserId
+from studyroom.shared.contract.presence import Entry, Profile
 
 ROOM, ADA, BEN = RoomId("room"), UserId("ada"), UserId("ben")
 DEAD = GatewayId("dead")

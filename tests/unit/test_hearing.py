@@ -1,7 +1,7 @@
 """Whether changes can have been missed: `gateway.hearing.Hearing`."""
 
-from gateway.hearing import Heard, Hearing
-from shared.ids import UserId
+from studyroom.gateway.rooms.hearing import Heard, Hearing
+from studyroom.shared.contract.ids import UserId
 
 ADA = UserId("ada")
 MADE = "2026-11-23T10:00:00.5Z"

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from gateway import heartbeat
-from gateway.heartbeat import Heartbeat
-from gateway.metrics import GatewayMetrics
-from gateway.settings import GatewaySettings
-from gateway.sockets import AwaitedRequests, PlainSockets, UnreadAnswers
-from shared.close_codes import CloseCode
+from studyroom.gateway.connections import heartbeat
+from studyroom.gateway.connections.heartbeat import Heartbeat
+from studyroom.gateway.metrics import GatewayMetrics
+from studyroom.gateway.settings import GatewaySettings
+from studyroom.gateway.wire.sockets import AwaitedRequests, PlainSockets, UnreadAnswers
+from studyroom.shared.contract.close_codes import CloseCode
 from tests.support.waiting import eventually
 
 

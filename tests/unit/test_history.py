@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.history import History, Stored, Verdict, only_chat
-from shared.chat import encode_tombstone
-from shared.ids import MessageId
+from studyroom.gateway.rooms.history import History, Stored, Verdict, only_chat
+from studyroom.shared.contract.chat import encode_tombstone
+from studyroom.shared.contract.ids import MessageId
 
 KEPT = 8
 

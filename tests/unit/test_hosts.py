@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.hosts import host_of, is_host
+from studyroom.gateway.wire.hosts import host_of, is_host
 
 
 @pytest.mark.parametrize(

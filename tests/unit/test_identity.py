@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.credentials import Unauthorized
-from gateway.identity import Authenticator, Identity, user_id_of
-from gateway.settings import GatewaySettings
-from shared.ids import UserId, canonical_uuid
-from shared.messages import UserJoined, UserPayload, UserPresence, encode
-from shared.text import is_blank, meddles
+from studyroom.gateway.auth.identity import Authenticator, Identity, user_id_of
+from studyroom.gateway.settings import GatewaySettings
+from studyroom.gateway.wire.credentials import Unauthorized
+from studyroom.shared.contract.ids import UserId, canonical_uuid
+from studyroom.shared.contract.messages import UserJoined, UserPayload, UserPresence, encode
+from studyroom.shared.contract.text import is_blank, meddles
 
 SECRET = "a secret of thirty-two characters or more"
 USER = "7f2c1f0e-0d3b-4e0a-9c57-2b1f6a8f3d11"

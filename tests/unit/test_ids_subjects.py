@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from shared import ids, subjects
-from shared.ids import ID_LENGTH, GatewayId, RoomId, UserId, canonical_uuid
-from shared.presence import JoinRequest, LeaveRequest, RosterRequest
+from studyroom.shared.contract import ids, subjects
+from studyroom.shared.contract.ids import ID_LENGTH, GatewayId, RoomId, UserId, canonical_uuid
+from studyroom.shared.contract.presence import JoinRequest, LeaveRequest, RosterRequest
 
 ROOM = RoomId("550e8400-e29b-41d4-a716-446655440000")
 USER = UserId("7f2c1f0e-0d3b-4e0a-9c57-2b1f6a8f3d11")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.key_ring import BadKeys, PublicKey, read_keys
+from studyroom.gateway.auth.key_ring import BadKeys, PublicKey, read_keys
 from tests.support.issuer import Json, ec_key, ed_key, rsa_key
 
 RSA, EC, ED = rsa_key(), ec_key(), ed_key()

@@ -2,8 +2,8 @@ import asyncio
 
 import pytest
 
-from gateway.lanes import Lane, Patience
-from services.bulkheads import Place
+from studyroom.gateway.membership.lanes import Lane, Patience
+from studyroom.shared.chassis.bulkheads import Place
 
 SHARD, OTHER = 3, 4
 

@@ -1,6 +1,6 @@
-from presence.leases import Leases
-from shared.ids import GatewayId
-from shared.presence import LOST_SECONDS
+from studyroom.presence.leases import Leases
+from studyroom.shared.contract.ids import GatewayId
+from studyroom.shared.contract.presence import LOST_SECONDS
 
 ONE, TWO = GatewayId("one"), GatewayId("two")
 GUARD = 4.0

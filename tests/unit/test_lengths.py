@@ -4,9 +4,16 @@ from uuid import UUID
 
 import pytest
 
-from shared.ephemeral import decode_batch, decode_digest, encode_batch, encode_digest, split_batch, split_digest
-from shared.ids import ConnectionId, GatewayId, RoomId, StayId, UserId, stay_id
-from shared.presence import (
+from studyroom.shared.contract.ephemeral import (
+    decode_batch,
+    decode_digest,
+    encode_batch,
+    encode_digest,
+    split_batch,
+    split_digest,
+)
+from studyroom.shared.contract.ids import ConnectionId, GatewayId, RoomId, StayId, UserId, stay_id
+from studyroom.shared.contract.presence import (
     CompareRequest,
     CompleteRequest,
     Outcome,
@@ -15,7 +22,7 @@ from shared.presence import (
     RoomSummary,
     cut_rooms,
 )
-from shared.subjects import shard_of
+from studyroom.shared.contract.subjects import shard_of
 
 LIMIT = 16_000
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.limits import PATIENCE_SECONDS, calmed, refilled
+from studyroom.gateway.connections.limits import PATIENCE_SECONDS, calmed, refilled
 
 RATE, BURST = 100, 200
 

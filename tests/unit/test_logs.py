@@ -8,10 +8,10 @@ import pytest
 import structlog
 from pydantic import ValidationError
 
-from services import logs
-from services.settings import ProcessSettings
-from shared.messages import decode_server_message
-from shared.presence import JoinRequest
+from studyroom.shared.chassis import logs
+from studyroom.shared.chassis.settings import ProcessSettings
+from studyroom.shared.contract.messages import decode_server_message
+from studyroom.shared.contract.presence import JoinRequest
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-from services.memory import Tide, give_back
+from studyroom.shared.chassis.memory import Tide, give_back
 
 
 def test_the_tide_has_ebbed_once_half_of_many_are_gone_and_not_before():

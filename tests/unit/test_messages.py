@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import ErrorCode
-from shared.messages import (
+from studyroom.shared.contract.errors import ErrorCode
+from studyroom.shared.contract.messages import (
     ClientMessage,
     CursorMove,
     InvalidMessage,

@@ -1,4 +1,4 @@
-"""What presence knows of all rooms: `presence.roster.Mirror`."""
+"""What presence knows of all rooms: `studyroom.presence.roster.Mirror`."""
 
 from functools import reduce
 from operator import xor
@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import presence.roster
-from presence.roster import Mirror
-from shared.ids import ConnectionId, GatewayId, RoomId, UserId
-from shared.messages import CursorPosition
-from shared.presence import Entry, Member, Profile, member_digest
-from shared.subjects import SHARDS, shard_of
+import studyroom.presence.roster
+from studyroom.presence.roster import Mirror
+from studyroom.shared.contract.ids import ConnectionId, GatewayId, RoomId, UserId
+from studyroom.shared.contract.messages import CursorPosition
+from studyroom.shared.contract.presence import Entry, Member, Profile, member_digest
+from studyroom.shared.contract.subjects import SHARDS, shard_of
 
 ROOM, OTHER = RoomId("room"), RoomId("other")
 ADA, BEN = UserId("ada"), UserId("ben")
@@ -65,7 +65,7 @@ def test_a_marker_that_is_gone_is_forgotten():
 
 
 def test_only_the_newest_markers_are_kept(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(presence.roster, "MARKERS_KEPT", 2)
+    monkeypatch.setattr(studyroom.presence.roster, "MARKERS_KEPT", 2)
     mirror = Mirror()
     users = [UserId(name) for name in "abcd"]
     for sequence, user in enumerate(users, 1):
@@ -74,7 +74,7 @@ def test_only_the_newest_markers_are_kept(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_removal_again_makes_its_marker_the_newest(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(presence.roster, "MARKERS_KEPT", 2)
+    monkeypatch.setattr(studyroom.presence.roster, "MARKERS_KEPT", 2)
     mirror = Mirror()
     for sequence, name in enumerate("abac", 1):
         mirror.remove(ROOM, UserId(name), sequence)
@@ -176,7 +176,7 @@ def test_pages_have_every_room_once_in_order(ids: set[UUID], limit: int):
 def test_a_forgotten_marker_never_turns_into_a_wrong_one(changes: list[Change], kept: int):
     last = dict[tuple[RoomId, UserId], int]()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(presence.roster, "MARKERS_KEPT", kept)
+        patch.setattr(studyroom.presence.roster, "MARKERS_KEPT", kept)
         mirror = Mirror()
         for sequence, change in enumerate(changes, 1):
             last[change.room, change.user] = sequence

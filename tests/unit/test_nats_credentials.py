@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from services.nats_credentials import BadCredentials, Credentials
-from services.settings import BadSettings, NatsSettings, load
+from studyroom.shared.chassis.nats.credentials import BadCredentials, Credentials
+from studyroom.shared.chassis.settings import BadSettings, NatsSettings, load
 from tests.support.operator import Nkey, creds
 
 JWT = "eyJ0eXAiOiJKV1QifQ.eyJzdWIiOiJVIn0.c2lnbmF0dXJl"

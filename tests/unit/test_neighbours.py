@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.neighbours import Neighbours
-from shared.ids import GatewayId, UserId
+from studyroom.gateway.rooms.neighbours import Neighbours
+from studyroom.shared.contract.ids import GatewayId, UserId
 
 HERE, THERE, BEYOND = GatewayId("here"), GatewayId("there"), GatewayId("beyond")
 ADA, BEN = UserId("ada"), UserId("ben")

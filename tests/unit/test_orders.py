@@ -5,9 +5,9 @@ from uuid import uuid4
 
 import pytest
 
-from gateway.orders import Change, Orders
-from shared.ids import RoomId, UserId
-from shared.moderation import Kind, Order, Target, target_of
+from studyroom.gateway.moderation.orders import Change, Orders
+from studyroom.shared.contract.ids import RoomId, UserId
+from studyroom.shared.contract.moderation import Kind, Order, Target, target_of
 
 ROOM, OTHER_ROOM = RoomId(str(uuid4())), RoomId(str(uuid4()))
 USER, OTHER = UserId(str(uuid4())), UserId(str(uuid4()))

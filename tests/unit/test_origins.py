@@ -1,7 +1,7 @@
 import pytest
 
-from gateway.origins import ANY, is_allowed, is_origin, problem_of
-from gateway.settings import GatewaySettings
+from studyroom.gateway.edge.origins import ANY, is_allowed, is_origin, problem_of
+from studyroom.gateway.settings import GatewaySettings
 
 OTHER = "https://app.example.org"
 

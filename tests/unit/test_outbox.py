@@ -1,9 +1,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.items import Item, Kind
-from gateway.outbox import Outbox
-from shared.ids import UserId
+from studyroom.gateway.rooms.outbox import Outbox
+from studyroom.gateway.wire.items import Item, Kind
+from studyroom.shared.contract.ids import UserId
 
 ADA, BEN, CLEO = UserId("ada"), UserId("ben"), UserId("cleo")
 

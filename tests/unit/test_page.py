@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from gateway.page import NOT_BUILT, add_page
+from studyroom.gateway.http.page import NOT_BUILT, add_page
 
 SCRIPT = b"console.log('studyroom');\n" * 100
 

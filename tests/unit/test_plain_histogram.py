@@ -3,7 +3,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import HistogramMetricFamily
 
-from services.metrics import PlainHistogram
+from studyroom.shared.chassis.metrics import PlainHistogram
 
 BOUNDS = (0.5, 1, 2.5, 10)
 

@@ -1,9 +1,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.crowd import Crowd
-from gateway.rates import EachSecond, TokenBucket, TokenBuckets
-from shared.ids import UserId
+from studyroom.gateway.edge.crowd import Crowd
+from studyroom.gateway.edge.rates import EachSecond, TokenBucket, TokenBuckets
+from studyroom.shared.contract.ids import UserId
 
 ANN, BEN = UserId("ann"), UserId("ben")
 HERE, THERE = b"\x7f\x00\x00\x01", b"\xcb\x00\x71\x07"

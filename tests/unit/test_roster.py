@@ -1,4 +1,4 @@
-"""What a gateway knows of one room: `gateway.roster.Roster`."""
+"""What a gateway knows of one room: `studyroom.gateway.rooms.roster.Roster`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import gateway.roster
-from gateway.roster import Change, Notice, Roster
-from shared.ids import UserId
-from shared.presence import Member, Profile, member_digest
+import studyroom.gateway.rooms.roster
+from studyroom.gateway.rooms.roster import Change, Notice, Roster
+from studyroom.shared.contract.ids import UserId
+from studyroom.shared.contract.presence import Member, Profile, member_digest
 
 ADA, BEN = UserId("ada"), UserId("ben")
 ADAS, BENS = Profile(username="Ada"), Profile(username="Ben")
@@ -81,7 +81,7 @@ def test_a_leave_that_overtook_its_join_is_remembered():
 
 
 def test_a_forgotten_leave_still_makes_no_ghost(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(gateway.roster, "REMOVALS_KEPT", 1)
+    monkeypatch.setattr(studyroom.gateway.rooms.roster, "REMOVALS_KEPT", 1)
     roster = loaded(2, member(ADA, 1), member(BEN, 2))
     roster.remove(ADA, 3)
     roster.remove(BEN, 4)
@@ -124,7 +124,7 @@ def test_who_left_after_a_roster_was_made_stays_away():
 
 
 def test_a_roster_knows_better_than_leaves_that_were_forgotten(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(gateway.roster, "REMOVALS_KEPT", 0)
+    monkeypatch.setattr(studyroom.gateway.rooms.roster, "REMOVALS_KEPT", 0)
     roster = loaded(2, member(BEN, 2))
     roster.remove(BEN, 9)
     assert roster.load("e1", 9, [member(ADA, 4)]) == [Notice(Change.JOINED, ADA, ADAS)]
@@ -340,7 +340,7 @@ def test_what_is_shown_never_goes_back_behind_what_was_known(commits: list[Commi
 @given(histories(), STEPS, st.integers(0, 2))
 def test_forgetting_leaves_makes_no_ghosts(commits: list[Commit], steps: list[tuple[str, int]], kept: int):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gateway.roster, "REMOVALS_KEPT", kept)
+        patch.setattr(studyroom.gateway.rooms.roster, "REMOVALS_KEPT", kept)
         play(opened(commits), steps, after=no_ghosts)
 
 
@@ -348,7 +348,7 @@ def test_forgetting_leaves_makes_no_ghosts(commits: list[Commit], steps: list[tu
 @given(histories(), STEPS, st.sampled_from([0, 1, 2, 1024]))
 def test_the_newest_roster_puts_everything_right(commits: list[Commit], steps: list[tuple[str, int]], kept: int):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gateway.roster, "REMOVALS_KEPT", kept)
+        patch.setattr(studyroom.gateway.rooms.roster, "REMOVALS_KEPT", kept)
         world = opened(commits)
         play(world, steps, after=lambda _: None)
         world.load(world.newest)
@@ -371,7 +371,7 @@ def test_the_newest_roster_of_a_new_epoch_puts_everything_right(
     old: list[Commit], before: list[tuple[str, int]], new: list[Commit], after: list[tuple[str, int]], kept: int
 ):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gateway.roster, "REMOVALS_KEPT", kept)
+        patch.setattr(studyroom.gateway.rooms.roster, "REMOVALS_KEPT", kept)
         world = opened(old)
         world.load(world.newest)
         play(world, before, after=lambda _: None)

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.limits import JOIN_COST
-from gateway.session import CONFLATED, WAITING, Refusal, Session
-from shared.errors import ErrorCode
-from shared.ids import RoomId
-from shared.messages import (
+from studyroom.gateway.connections.limits import JOIN_COST
+from studyroom.gateway.connections.session import CONFLATED, WAITING, Refusal, Session
+from studyroom.shared.contract.errors import ErrorCode
+from studyroom.shared.contract.ids import RoomId
+from studyroom.shared.contract.messages import (
     Authenticate,
     AuthenticatePayload,
     ChatSend,

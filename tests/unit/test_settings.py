@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from gateway.settings import GatewaySettings
-from presence.settings import PresenceSettings, parse_shards
-from services.cli import _all_settings
-from services.settings import (
+from studyroom.gateway.settings import GatewaySettings
+from studyroom.presence.settings import PresenceSettings, parse_shards
+from studyroom.services.stack.cli import _all_settings
+from studyroom.shared.chassis.settings import (
     BadSettings,
     NatsSettings,
     ProcessSettings,

@@ -2,9 +2,9 @@
 
 import pytest
 
-from services.nats_version import is_too_old
-from services.provisioner.sizes import GIB, MIB, account_bytes, divide, fitted
-from shared import subjects
+from studyroom.services.provisioner.sizes import GIB, MIB, account_bytes, divide, fitted
+from studyroom.shared.chassis.nats.version import is_too_old
+from studyroom.shared.contract import subjects
 
 
 @pytest.mark.parametrize("total", [MIB, 64 * MIB, GIB, 8 * GIB, 1000 * GIB])

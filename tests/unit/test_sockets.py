@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from gateway.sockets import PlainSockets, UnreadAnswers
+from studyroom.gateway.wire.sockets import PlainSockets, UnreadAnswers
 
 FOR_EVER = 3600.0
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.names import presentable
-from shared.text import SEEN, is_blank, is_unicode, meddles, tamed
+from studyroom.gateway.auth.names import presentable
+from studyroom.shared.contract.text import SEEN, is_blank, is_unicode, meddles, tamed
 
 INVISIBLE = {
     "nothing": "",

@@ -15,18 +15,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from gateway.app import WEBSOCKET_PATH
-from gateway.credentials import Unauthorized
-from gateway.crowd import Crowd
-from gateway.door import Admitted, Door
-from gateway.drain import Drain
-from gateway.guests import Guests
-from gateway.handshake import Handshake, Refused
-from gateway.identity import FOR_EVER, Authenticator, Identity, user_id_of
-from gateway.key_ring import KeyRing, read_keys
-from gateway.metrics import GatewayMetrics
-from gateway.settings import GatewaySettings
-from shared.ids import RoomId, UserId, new_user_id
+from studyroom.gateway.auth.guests import Guests
+from studyroom.gateway.auth.identity import FOR_EVER, Authenticator, Identity, user_id_of
+from studyroom.gateway.auth.key_ring import KeyRing, read_keys
+from studyroom.gateway.edge.crowd import Crowd
+from studyroom.gateway.edge.door import Admitted, Door
+from studyroom.gateway.http.app import WEBSOCKET_PATH
+from studyroom.gateway.lifecycle.drain import Drain
+from studyroom.gateway.metrics import GatewayMetrics
+from studyroom.gateway.settings import GatewaySettings
+from studyroom.gateway.wire.credentials import Unauthorized
+from studyroom.gateway.wire.handshake import Handshake, Refused
+from studyroom.shared.contract.ids import RoomId, UserId, new_user_id
 from tests.support.issuer import (
     AUDIENCE,
     DAY,

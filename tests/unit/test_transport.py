@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from gateway.transport import HIGH_WATER_BYTES, LOW_WATER_BYTES, SocketTransport
-from gateway.websocket import FrameLimits, WebSocketProtocol
+from studyroom.gateway.wire.transport import HIGH_WATER_BYTES, LOW_WATER_BYTES, SocketTransport
+from studyroom.gateway.wire.websocket import FrameLimits, WebSocketProtocol
 from tests.support.echo import Echo
 from tests.support.waiting import eventually
 

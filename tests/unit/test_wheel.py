@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from gateway.wheel import NEVER, Wheel
+from studyroom.gateway.rooms.wheel import NEVER, Wheel
 from tests.support.waiting import eventually
 
 TICK_SECONDS = 0.05

@@ -30,7 +30,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     python,
     [
       "-m",
-      "services.cli",
+      "studyroom",
       "up",
       "--gateways",
       "2",

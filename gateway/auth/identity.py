@@ -1,0 +1,136 @@
+"""Who a connection belongs to, and what it may do: by a token, or as a guest."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid5
+
+from studyroom.gateway.auth.guests import Guests
+from studyroom.gateway.auth.key_ring import KeyRing
+from studyroom.gateway.auth.names import presentable
+from studyroom.gateway.auth.tokens import Tokens
+from studyroom.gateway.settings import GatewaySettings
+from studyroom.gateway.wire.credentials import Unauthorized, access_token
+from studyroom.shared.contract.ids import RoomId, UserId, canonical_uuid
+from studyroom.shared.contract.messages import AVATAR_URL_MAX_CHARS
+from studyroom.shared.contract.text import is_blank, meddles
+
+_SUBJECTS = UUID("0d0f4f0e-6a35-5d7e-9a0e-2f6f4e6a7c11")
+"""UUIDv5 namespace of subjects that are no UUIDs; fixed for ever, since user ids derive from it."""
+
+GUEST_NAME = "User"
+ROOMS_MAX = 256
+"""A token may name so many; they are kept for as long as the connection is."""
+_ALL_ROOMS = "*"
+FOR_EVER = 253_402_300_800
+"""The end of the year 9999 in Unix seconds; a token that is good for longer is good until then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    user: UserId
+    username: str
+    avatar_url: str | None = None
+    guests: Guests | None = field(default=None, repr=False)
+    """By whom a guest is known; None for the others."""
+    rooms: frozenset[RoomId] | None = None
+    """Those it may enter; None for all."""
+    role: str | None = None
+    expires_at: int = FOR_EVER
+    """Unix seconds."""
+
+    @property
+    def guest_token(self) -> str | None:
+        """With which a guest is the same user next time; None for the others. Signed when it is asked for."""
+        return self.guests.token(self.user) if self.guests is not None else None
+
+    def __str__(self) -> str:
+        return f"user {self.user}"
+
+    @property
+    def is_guest(self) -> bool:
+        return self.guests is not None
+
+    def may_enter(self, room: RoomId) -> bool:
+        return self.rooms is None or room in self.rooms
+
+
+class Authenticator:
+    def __init__(self, settings: GatewaySettings, keys: KeyRing | None = None) -> None:
+        """`keys`: for tokens that are signed with a private key."""
+        self._tokens = Tokens(settings, keys)
+        self._issuer = settings.jwt_issuer
+        self._cookie = settings.jwt_cookie
+        self._guests = None
+        if settings.guests:
+            self._guests = Guests(settings.guest_secret.get_secret_value() if settings.guest_secret else None)
+
+    def identify(self, query: Mapping[str, str], headers: Mapping[str, str]) -> Identity:
+        """By the token that the request carries. Raises Unauthorized or KeysUnavailable."""
+        token = access_token(query, headers, cookie=self._cookie)
+        if token is not None:
+            return self._from_token(token)
+        if self._guests is None:
+            raise Unauthorized("an access token is needed")
+        user = self._guests.recognise(query.get("guest_token"))
+        name = presentable(query.get("username", "")) or GUEST_NAME
+        return Identity(user, name, guests=self._guests)
+
+    def renew(self, user: UserId, token: str) -> Identity:
+        """By a newer token of the same user. Raises Unauthorized or KeysUnavailable."""
+        identity = self._from_token(token)
+        if identity.user != user:
+            raise Unauthorized("the access token is of another user")
+        return identity
+
+    def _from_token(self, token: str) -> Identity:
+        claims = self._tokens.claims(token)
+        try:
+            user = user_id_of(claims["sub"], self._issuer)
+        except UnicodeEncodeError as error:
+            raise Unauthorized("the subject of the access token is not Unicode") from error
+        role = claims.get("role")
+        return Identity(
+            user,
+            _username(claims),
+            _avatar_url(claims),
+            rooms=_rooms(claims),
+            role=role if isinstance(role, str) else None,
+            expires_at=min(int(claims["exp"]), FOR_EVER),
+        )
+
+
+def user_id_of(subject: str, issuer: str | None = None) -> UserId:
+    """A UUID as it is, anything else by UUIDv5 (RFC 9562 section 5.5) of the issuer, where one is set, and of it."""
+    try:
+        return UserId(canonical_uuid(subject))
+    except ValueError:
+        namespace = _SUBJECTS if issuer is None else uuid5(_SUBJECTS, issuer)
+        return UserId(str(uuid5(namespace, subject)))
+
+
+def _rooms(claims: dict[str, Any]) -> frozenset[RoomId] | None:
+    """What is neither a list of ids nor "*" is refused: whoever wrote it meant to restrict something."""
+    rooms = claims.get("rooms", _ALL_ROOMS)
+    if rooms == _ALL_ROOMS:
+        return None
+    if not isinstance(rooms, list) or not all(isinstance(room, str) for room in rooms):
+        raise Unauthorized('the rooms of the access token are neither a list of room ids nor "*"')
+    if len(rooms) > ROOMS_MAX:
+        raise Unauthorized(f"the access token names more than {ROOMS_MAX} rooms")
+    try:
+        return frozenset(RoomId(canonical_uuid(room)) for room in rooms)
+    except ValueError as error:
+        raise Unauthorized("a room of the access token is not an id") from error
+
+
+def _username(claims: dict[str, Any]) -> str:
+    name = claims.get("name")
+    return presentable(name if isinstance(name, str) else "") or GUEST_NAME
+
+
+def _avatar_url(claims: dict[str, Any]) -> str | None:
+    avatar = claims.get("avatar_url")
+    if not isinstance(avatar, str) or len(avatar) > AVATAR_URL_MAX_CHARS:
+        return None
+    return None if is_blank(avatar) or meddles(avatar) else avatar

@@ -1,0 +1,1 @@
+"""Chat messages: published, stored, fetched, resumed and deleted."""

@@ -1,0 +1,139 @@
+"""What the gateway sends authors about their messages, also to those that leave the room at once.
+
+An author gets its message with all members, in order. One that leaves before that goes on getting the events of the
+room until it has its message, or an error that says that the outcome is unknown. Only then its next join is answered.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+
+from studyroom.gateway.chat.publisher import ChatPublisher, ChatTooLong, deletion_of
+from studyroom.gateway.connections.connection import Connection
+from studyroom.gateway.rooms.history import Stored
+from studyroom.gateway.rooms.room import Room
+from studyroom.shared.contract.errors import ErrorCode
+from studyroom.shared.contract.ids import MessageId
+
+_POLL_SECONDS = 0.01
+_HEARD_SECONDS = 3.0
+"""A message that was stored and is not heard is fetched before this."""
+_FLUSHED_SECONDS = 1.0
+"""What was heard has been written to everybody by then."""
+
+
+@dataclass(slots=True)
+class _Said:
+    """What a connection has said in the room it is in, or was in last."""
+
+    unanswered: int = 0
+    unheard: list[tuple[int, MessageId]] = field(default_factory=list)
+    """Stored, with these sequences, and members may not have been told yet."""
+    answered_at: float = 0.0
+    """When the last answer came (monotonic seconds)."""
+
+
+class Authors:
+    def __init__(self, chat: ChatPublisher) -> None:
+        self._chat = chat
+        self._said: dict[Connection, _Said] = {}
+
+    def say(self, connection: Connection, room: Room, content: str, message: MessageId) -> None:
+        said = self._said.get(connection)
+        if said is None:
+            said = self._said[connection] = _Said()
+
+        def stored(sequence: int) -> None:
+            self._answered(said, room)
+            if not room.history.passed(sequence):
+                said.unheard.append((sequence, message))
+
+        def known(copy: Stored) -> None:
+            self._answered(said, room)
+            self._answer_repeated(connection, room, message, copy)
+
+        def unknown(message: MessageId) -> None:
+            self._answered(said, room)
+            self._unknown(connection, message)
+
+        def full(message: MessageId) -> None:
+            self._answered(said, room)
+            why = "the storage of chat is full: the message is not stored"
+            connection.send_error(ErrorCode.CHAT_STORAGE_FULL, why, about=message)
+
+        try:
+            self._chat.publish(
+                room.id,
+                connection.user,
+                connection.profile.username,
+                content,
+                message,
+                unknown=unknown,
+                lost=lambda message: self._unknown(connection, message),
+                full=full,
+                stored=stored,
+                known=known,
+            )
+        except ChatTooLong as error:
+            connection.send_error(ErrorCode.CHAT_TOO_LONG, str(error), about=message)
+        else:
+            said.unanswered += 1
+
+    def is_waiting(self, connection: Connection, room: Room) -> bool:
+        """The connection, which is in the room, has not seen all that it has said there."""
+        said = self._said.get(connection)
+        if said is None:
+            return False
+        if time.monotonic() - said.answered_at < _FLUSHED_SECONDS:
+            room.fanout.flush()
+        return said.unanswered > 0 or not _all_heard(said, room)
+
+    async def finished(self, connection: Connection, room: Room) -> None:
+        """Returns when the connection has been told of all that it has said in the room, or is closed.
+
+        Bounded by the chat deadline, and some seconds.
+        """
+        said = self._said.get(connection)
+        if said is None:
+            return
+        while connection.open and said.unanswered:
+            await asyncio.sleep(_POLL_SECONDS)
+        heard_by = time.monotonic() + _HEARD_SECONDS
+        while connection.open and not _all_heard(said, room) and time.monotonic() < heard_by:
+            await asyncio.sleep(_POLL_SECONDS)
+        room.fanout.flush()
+        for sequence, message in said.unheard:
+            if not room.history.passed(sequence):
+                self._unknown(connection, message)
+        said.unheard.clear()
+
+    def forget(self, connection: Connection) -> None:
+        """The connection has left the room, and waits for nothing that it said there."""
+        self._said.pop(connection, None)
+
+    @staticmethod
+    def _answered(said: _Said, room: Room) -> None:
+        said.unanswered -= 1
+        said.answered_at = time.monotonic()
+        if said.unheard:
+            said.unheard = [line for line in said.unheard if not room.history.passed(line[0])]
+
+    @staticmethod
+    def _answer_repeated(connection: Connection, room: Room, message: MessageId, copy: Stored) -> None:
+        # `Chat` names no room: it must not turn up in another one. What was not heard yet comes to all members.
+        history = room.history
+        if connection not in room or not history.passed(copy.sequence):
+            return
+        if copy not in history.without_deleted([copy, *history.behind(copy.sequence)]):
+            copy = deletion_of(message, copy.sequence)
+        room.fanout.flush()  # what came before it is not to come behind it
+        connection.send_ready(copy.ready)
+
+    @staticmethod
+    def _unknown(connection: Connection, message: MessageId) -> None:
+        why = "not known to be stored: send it again with the same id"
+        connection.send_error(ErrorCode.CHAT_UNAVAILABLE, why, about=message)
+
+
+def _all_heard(said: _Said, room: Room) -> bool:
+    return all(room.history.passed(sequence) for sequence, _ in said.unheard)

@@ -1,0 +1,115 @@
+"""What a joiner is told of the room's chat: what it has missed, or the newest messages."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from studyroom.gateway.chat.backfill import Backfill
+from studyroom.gateway.chat.stream import ChatStream, Trimmed
+from studyroom.gateway.rooms.history import Stored
+from studyroom.gateway.rooms.room import Resumption, Room
+from studyroom.shared.chassis import logs
+from studyroom.shared.chassis.nats.bus import BusError
+from studyroom.shared.contract.messages import JoinRoomPayload
+
+log = logs.get(__name__)
+
+_RETRY_SECONDS = 0.1
+
+
+class Result(StrEnum):
+    RECOVERED = "recovered"
+    OTHER_EPOCH = "other_epoch"
+    """The client's position is one of a stream that is gone."""
+    TRIMMED = "trimmed"
+    """What it has missed is not stored any more, or is more than is sent."""
+    UNKNOWN_POSITION = "unknown_position"
+    """The stream has never been there."""
+
+
+@dataclass(slots=True)
+class _Missed:
+    """All messages of the room behind `since` up to `up_to`."""
+
+    since: int
+    up_to: int
+    messages: list[Stored] = field(default_factory=list)
+
+
+class Resumes:
+    def __init__(
+        self,
+        stream: ChatStream,
+        backfill: Backfill,
+        *,
+        at_most: int,
+        max_bytes: int,
+        count: Callable[[Result], None],
+    ) -> None:
+        """`at_most`, `max_bytes`: who has missed more begins anew. `count` is told how each resume ended."""
+        self._stream = stream
+        self._backfill = backfill
+        self._at_most = at_most
+        self._max_bytes = max_bytes
+        self._count = count
+
+    async def prepare(self, room: Room, join: JoinRoomPayload, *, patience_seconds: float) -> Resumption:
+        """What to admit the joiner with, in this turn of the loop: what comes from now on reaches members.
+
+        A client that does not resume is let in without history when there is none in time: it gets it later. Wait for
+        the others with a timeout; cancelling changes nothing.
+        """
+        if join.since is None:
+            try:
+                async with asyncio.timeout(patience_seconds):
+                    await self._backfill.ready(room)
+            except TimeoutError:
+                log.warning("joined without history, which cannot be read now", room=room.id)
+            return Resumption()
+        while True:
+            try:
+                outcome = await self._resume(room, join.since, join.epoch)
+            except BusError as error:
+                log.info("resume not read, trying again", error=str(error))
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            if not isinstance(outcome, _Missed):
+                self._count(outcome)
+                return Resumption(recovered=False)
+            self._count(Result.RECOVERED)
+            return Resumption(recovered=True, since=outcome.up_to, missed=outcome.messages)
+
+    async def _resume(self, room: Room, since: int, epoch: str | None) -> _Missed | Result:
+        """Raises BusError."""
+        missed = _Missed(since, since)
+        while True:
+            await self._backfill.ready(room)
+            if epoch != room.chat_epoch:
+                return Result.OTHER_EPOCH
+            position = room.history.position
+            if position is None:
+                continue
+            if position < since and not await self._backfill.reach(room, since):
+                return Result.UNKNOWN_POSITION if epoch == room.chat_epoch else Result.OTHER_EPOCH
+            if room.history.position is None or epoch != room.chat_epoch:
+                continue
+            if missed.up_to >= room.history.reach:
+                return missed if self._fits(missed, room) else Result.TRIMMED
+            try:
+                await self._fetch(room, missed)
+            except Trimmed:
+                return Result.TRIMMED
+
+    async def _fetch(self, room: Room, missed: _Missed) -> None:
+        """Raises Trimmed or BusError."""
+        up_to = room.history.position or 0
+        room_left = self._at_most - len(missed.messages)
+        found = await self._stream.behind(room.id, missed.up_to, up_to=up_to, at_most=room_left)
+        missed.messages += found
+        missed.up_to = max(up_to, found[-1].sequence if found else 0)
+
+    def _fits(self, missed: _Missed, room: Room) -> bool:
+        messages = [*missed.messages, *room.history.behind(missed.up_to)]
+        size = sum(len(stored.ready) for stored in messages)
+        return len(messages) <= self._at_most and size <= self._max_bytes

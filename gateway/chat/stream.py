@@ -1,0 +1,309 @@
+"""What the stream of chat has stored, read by the JetStream API.
+
+Batches are read by "direct get", which any replica answers, also one that is behind: whoever needs to know that nothing
+is missing asks the leader for the last message of the room and compares. NATS ADR-31 describes the requests.
+"""
+
+import asyncio
+import json
+from base64 import b64decode
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from math import ceil
+from typing import Any, NamedTuple
+
+from studyroom.gateway.chat.terms import NO_MESSAGE, ChatTerms
+from studyroom.gateway.rooms.history import Stored
+from studyroom.shared.chassis import logs
+from studyroom.shared.chassis.nats.bus import API_TIMEOUT_SECONDS, ApiError, Bus, BusError, BusUnavailable, Message
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.headers import LAST_SEQUENCE, PENDING, SEQUENCE, STATUS, SUBJECT, TIME
+from studyroom.shared.contract.ids import RoomId
+
+log = logs.get(__name__)
+
+_DIRECT_GET = f"DIRECT.GET.{subjects.CHAT_STREAM}"
+_BATCH_SECONDS = 2.0
+_BATCH_MAX = 256
+_BATCH_MAX_BYTES = 1_048_576
+_LASTS_MAX = 256
+"""Rooms in one question; NATS takes 1,024."""
+_RETRY_SECONDS = 0.1
+_STALE_SECONDS = 0.05
+"""Before a replica is asked again after one that was behind."""
+_EXPIRED_QUESTIONS = 20
+_END, _NOT_FOUND = "204", "404"
+_GUESSES_MAX = 64
+"""Halving what all messages there will ever be lie between takes no more."""
+_SURPLUS = 4
+"""Times as many messages as asked for may be read when looking for the newest."""
+
+
+class Page(NamedTuple):
+    messages: list[Stored]
+    """In order."""
+    older: bool
+    """There are messages of the room before these."""
+
+
+class NotInRoom(Exception):
+    """A sequence is not that of a message of this room."""
+
+
+class Trimmed(Exception):
+    """Messages that were asked for may have been stored and are not any more, or they are too many."""
+
+
+@dataclass(slots=True)
+class _Batch:
+    done: "asyncio.Future[None]"
+    messages: list[tuple[str, Stored]] = field(default_factory=list)
+    """With the subject of each."""
+    pending: int = 0
+    """How many more there are."""
+
+
+class ChatStream(ChatTerms):
+    def __init__(self, bus: Bus) -> None:
+        super().__init__(bus)
+        self._inbox = ""
+        self._count = 0
+        self._waiting: dict[str, _Batch] = {}
+
+    async def start(self) -> None:
+        """Returns when the stream is there."""
+        self._inbox = self._bus.new_inbox()
+        await self._bus.subscribe(f"{self._inbox}.*", self._on_reply)
+        while True:
+            try:
+                await self.learn()
+            except BusError as error:
+                log.info("waiting for the streams", error=str(error))
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                return
+
+    # --- single messages ----------------------------------------------------------------------------------
+
+    async def last(self, room: RoomId) -> int | None:
+        """Sequence of the room's newest message, as the leader knows it; None for none. Raises BusError."""
+        found = await self._message({"last_by_subj": subjects.chat(room)})
+        return found.sequence if found is not None else None
+
+    async def first(self, room: RoomId, sequence: int) -> int | None:
+        """Sequence of the room's first message from a sequence on, as the leader knows it; None for none.
+
+        Raises BusError.
+        """
+        found = await self._message({"seq": sequence, "next_by_subj": subjects.chat(room)})
+        return found.sequence if found is not None else None
+
+    async def message(self, sequence: int) -> Stored | None:
+        """As the leader knows it. Raises BusError."""
+        return await self._message({"seq": sequence})
+
+    async def message_of(self, room: RoomId, sequence: int) -> Stored | None:
+        """As the leader knows it; None when it was stored once, and is not any more.
+
+        Raises NotInRoom when it has never been a message of the room, as far as can be told, or BusError.
+        """
+        found = await self._message({"seq": sequence}, only_of=room)
+        if found is None and sequence > (await self.learn()).last:
+            raise NotInRoom(f"there is no message {sequence} yet")
+        return found
+
+    async def _message(self, request: dict[str, Any], only_of: RoomId | None = None) -> Stored | None:
+        try:
+            answer = await self._bus.api(f"STREAM.MSG.GET.{subjects.CHAT_STREAM}", request)
+        except ApiError as error:
+            if error.code == NO_MESSAGE:
+                return None
+            raise
+        message = answer["message"]
+        sequence: int = message["seq"]
+        if only_of is not None and message["subject"] != subjects.chat(only_of):
+            raise NotInRoom(f"message {sequence} is of another room")
+        return Stored.of(sequence, b64decode(message["data"]), message["time"])
+
+    async def erase(self, sequence: int) -> None:
+        """Overwrite and remove a message. One that is gone already is no error. Raises BusError."""
+        try:
+            await self._bus.api(f"STREAM.MSG.DELETE.{subjects.CHAT_STREAM}", {"seq": sequence})
+        except ApiError:
+            if await self.message(sequence) is not None:
+                raise
+
+    # --- many messages ------------------------------------------------------------------------------------
+
+    async def lasts(self, rooms: Iterable[RoomId]) -> dict[RoomId, int]:
+        """Sequence of the newest message of each room that has one, as some replica knows it. Raises BusError."""
+        by_subject = {subjects.chat(room): room for room in rooms}
+        asked = list(by_subject)
+        found = {}
+        for start in range(0, len(asked), _LASTS_MAX):
+            some = asked[start : start + _LASTS_MAX]
+            batch = await self._get({"multi_last": some, "batch": len(some)})
+            found.update({by_subject[subject]: stored.sequence for subject, stored in batch.messages})
+        return found
+
+    async def behind(self, room: RoomId, position: int, *, up_to: int, at_most: int) -> list[Stored]:
+        """All messages of the room behind a position, at least up to the sequence `up_to`, which has been stored.
+
+        Asks until it has them: bound it with a timeout. Raises Trimmed, or BusError.
+        """
+        found: list[Stored] = []
+        complete = False
+        patience = _EXPIRED_QUESTIONS
+        while True:
+            batch = await self._batch(room, max(1, found[-1].sequence + 1 if found else position), _BATCH_MAX)
+            lines = [stored for _, stored in batch.messages]
+            # What is removed is removed oldest first, but for what was erased, which nobody is to get: where an older
+            # message is, nothing newer is missing.
+            complete = complete or bool(lines and lines[0].sequence <= position)
+            found += [stored for stored in lines if stored.sequence > position]
+            if len(found) + batch.pending > at_most:
+                raise Trimmed
+            if not batch.pending and (up_to <= position or (found and found[-1].sequence >= up_to)):
+                break
+            if not batch.pending:
+                last = await self.last(room)
+                if last is None or last < up_to:
+                    # It has expired meanwhile, or the leader is new and does not have it yet.
+                    patience -= 1
+                    if not patience:
+                        break
+                await asyncio.sleep(_STALE_SECONDS)
+        erased = sum(stored.deletes > 0 for stored in found)
+        if not complete and not await self._untrimmed(room, position, erased):
+            raise Trimmed
+        return found
+
+    async def _untrimmed(self, room: RoomId, position: int, erased: int) -> bool:
+        """Nothing of the room behind the position has been removed but the `erased`, which had a place each."""
+        batch = await self._batch(room, 1, 1)
+        if batch.messages and batch.messages[0][1].sequence <= position:
+            return True
+        count = len(batch.messages) + batch.pending
+        terms = await self.learn()
+        limit = terms.max_messages_per_room
+        return terms.first <= position + 1 and (limit <= 0 or count + erased < limit)
+
+    async def newest(self, room: RoomId, count: int, *, before: int | None = None) -> Page:
+        """The newest messages of the room, or the newest of those before a sequence.
+
+        Asks until it has them: bound it with a timeout. Raises BusError.
+        """
+        while True:
+            last = await self.last(room)
+            if last is None:
+                return Page([], older=False)
+            if before is not None and before > last:
+                before = None
+            page = await self._newest(room, count, before, last)
+            newest = page.messages[-1].sequence if page.messages else 0
+            if newest >= last or before is not None:
+                return page
+            await asyncio.sleep(_STALE_SECONDS)
+
+    async def _newest(self, room: RoomId, count: int, before: int | None, last: int) -> Page:
+        """`before`: None, or not beyond the `last` of the room.
+
+        NATS reads forward only, so where they begin has to be found: it tells how many lie behind a place.
+        """
+        first = await self._batch(room, 1, count)
+        lines = [stored for _, stored in first.messages]
+        if not first.pending or (before is not None and lines[-1].sequence >= before):
+            return Page([stored for stored in lines if before is None or stored.sequence < before], older=False)
+        oldest = lines[0].sequence
+        end = before or last + 1
+        newer = await self._how_many(room, end) if before is not None else 0
+        total = len(lines) + first.pending - newer
+        start = oldest if total <= count else await self._place(room, oldest, end, total, count, newer)
+        found: list[Stored] = []
+        while True:
+            batch = await self._batch(room, start, _BATCH_MAX)
+            found += [stored for _, stored in batch.messages if before is None or stored.sequence < before]
+            found = found[-count:]
+            if not batch.pending or (before is not None and batch.messages[-1][1].sequence >= before):
+                break
+            start = batch.messages[-1][1].sequence + 1
+        return Page(found, older=bool(found) and found[0].sequence > oldest)
+
+    async def _place(self, room: RoomId, low: int, end: int, total: int, count: int, newer: int) -> int:
+        """Where to begin to read so as to have the `count` newest before `end`, and not many more.
+
+        At `low` there are `total` of them, more than `count`; `newer`: how many there are behind `end`.
+        """
+        high, at_low = end, total
+        for _ in range(_GUESSES_MAX):
+            if at_low <= _SURPLUS * count or high - low <= 1:
+                break
+            # As if they lay evenly, and some more; in turn with halving, for when they do not.
+            guess = max(low + 1, end - ceil((end - low) * (1.5 * count) / at_low))
+            if guess >= high:
+                guess = (low + high) // 2
+            there = await self._how_many(room, guess) - newer
+            if there >= count:
+                low, at_low = guess, there
+            else:
+                high = guess
+        return low
+
+    async def _how_many(self, room: RoomId, start: int) -> int:
+        """Messages of the room from a sequence on."""
+        batch = await self._batch(room, start, 1)
+        return len(batch.messages) + batch.pending
+
+    async def _batch(self, room: RoomId, start: int, count: int) -> _Batch:
+        request = {"seq": start, "next_by_subj": subjects.chat(room), "batch": count}
+        return await self._get({**request, "max_bytes": _BATCH_MAX_BYTES})
+
+    async def _get(self, request: dict[str, Any]) -> _Batch:
+        """Raises BusUnavailable when no whole answer came."""
+        self._count += 1
+        token = str(self._count)
+        batch = self._waiting[token] = _Batch(asyncio.get_running_loop().create_future())
+        try:
+            self._bus.publish(
+                self._bus.jetstream(_DIRECT_GET),
+                json.dumps(request).encode(),
+                reply=f"{self._inbox}.{token}",
+                failed=lambda: _fail(batch, "not connected to NATS"),
+            )
+            async with asyncio.timeout(min(_BATCH_SECONDS, API_TIMEOUT_SECONDS)):
+                await batch.done
+        except TimeoutError as error:
+            raise BusUnavailable("chat was not read in time") from error
+        finally:
+            del self._waiting[token]
+        return batch
+
+    def _on_reply(self, message: Message) -> None:
+        batch = self._waiting.get(message.subject.rsplit(".", 1)[1])
+        if batch is None:
+            return
+        headers = message.headers or {}
+        status = headers.get(STATUS)
+        if status is None:
+            sequence = int(headers[SEQUENCE])
+            batch.pending = int(headers[PENDING])
+            stored = Stored.of(sequence, message.data, headers[TIME])
+            if int(headers[LAST_SEQUENCE]) != _last_of(batch):
+                _fail(batch, "a part of a batch was lost")
+            batch.messages.append((headers[SUBJECT], stored))
+        elif status == _END and int(headers[LAST_SEQUENCE]) != _last_of(batch):
+            _fail(batch, "a part of a batch was lost")
+        elif status in {_END, _NOT_FOUND}:
+            if not batch.done.done():
+                batch.done.set_result(None)
+        else:
+            _fail(batch, f"{status} {headers.get('Description', '')}")
+
+
+def _last_of(batch: _Batch) -> int:
+    return batch.messages[-1][1].sequence if batch.messages else 0
+
+
+def _fail(batch: _Batch, why: str) -> None:
+    if not batch.done.done():
+        batch.done.set_exception(BusUnavailable(why))

@@ -1,0 +1,1 @@
+"""One client: its connection, its session, and what it may send."""

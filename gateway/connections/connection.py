@@ -1,0 +1,408 @@
+"""One client's connection: what it says is validated, decided by its session, and carried out."""
+
+import time
+from typing import TYPE_CHECKING
+
+from studyroom.gateway.auth.identity import FOR_EVER, Identity
+from studyroom.gateway.auth.key_ring import KeysUnavailable
+from studyroom.gateway.connections.client_socket import NOWHERE, Socket
+from studyroom.gateway.connections.cursor_move import cursor_update, update_prefix
+from studyroom.gateway.connections.hub import Hub
+from studyroom.gateway.connections.metered import Metered
+from studyroom.gateway.connections.session import CONFLATED, WAITING, Refusal, Session
+from studyroom.gateway.rooms.notices import encode_cursor
+from studyroom.gateway.wire.credentials import Unauthorized
+from studyroom.gateway.wire.framing import text_frame
+from studyroom.gateway.wire.items import Kind
+from studyroom.shared.contract.close_codes import FAREWELLS, CloseCode
+from studyroom.shared.contract.errors import ErrorCode
+from studyroom.shared.contract.ids import (
+    ConnectionId,
+    MessageId,
+    RoomId,
+    StayId,
+    UserId,
+    new_connection_id,
+    new_message_id,
+    stay_id,
+)
+from studyroom.shared.contract.messages import (
+    Authenticate,
+    Authenticated,
+    AuthenticatedPayload,
+    ChatSend,
+    ClientMessage,
+    CursorMove,
+    Error,
+    ErrorPayload,
+    InvalidMessage,
+    JoinRoom,
+    LeaveRoom,
+    Ping,
+    Pong,
+    Typing,
+    Welcome,
+    WelcomePayload,
+    decode_client_message,
+    encode,
+)
+from studyroom.shared.contract.presence import Place, Profile
+
+if TYPE_CHECKING:
+    from studyroom.gateway.rooms.motion import Motion
+    from studyroom.gateway.rooms.room import Room
+
+_PONG = text_frame(encode(Pong()))
+_BACKLOG_MAX = 64
+_AUTHENTICATE_COST = 20  # checking a signature is as much work as so many messages, and counts as such
+_CURSOR_MOVE = b'{"type":"CursorMove"'
+_KNOWN_CODES = frozenset(CloseCode)  # clients may close with thousands of others: metrics have no label for those
+
+
+class Connection(Metered):
+    __slots__ = (
+        "_avatar_url",
+        "_excess",
+        "_guest_token",
+        "_hub",
+        "_motion",
+        "_removed",
+        "_stays",
+        "_traffic",
+        "_update_prefix",
+        "_username",
+        "active_beat",
+        "address",
+        "expires_at",
+        "gone_for_good",
+        "id",
+        "keep_seconds",
+        "open",
+        "room",
+        "user",
+    )
+
+    def __init__(self, hub: Hub, identity: Identity, *, address: bytes, chat_max_chars: int) -> None:
+        """`address`: what it counts for."""
+        session = Session(
+            chat_max_chars=chat_max_chars,
+            backlog_max=_BACKLOG_MAX,
+            join_parts=hub.limits.join_parts_burst,
+            rooms=identity.rooms,
+        )
+        super().__init__(hub.limits, session)
+        self._hub = hub
+        self._traffic = hub.metrics.traffic
+        self.id: ConnectionId = new_connection_id()
+        self._stays = 0
+        self._username = identity.username
+        self._avatar_url = identity.avatar_url
+        self._guest_token = identity.guest_token
+        self.user: UserId = identity.user
+        self.address = address
+        self.expires_at = identity.expires_at
+        """Unix seconds until which the token is good."""
+        self.open = False
+        self.gone_for_good = False  # the client has said goodbye, or a moderator has closed it: no place is kept
+        self.keep_seconds = 0
+        """How long presence is to keep the place at least; more than 0 when the client was asked to come back."""
+        self.room: Room | None = None
+        """The room that delivers to this connection."""
+        self._motion: Motion | None = None
+        """Of the room, while cursors go there at once: not while a join is under way."""
+        self._removed = False
+        """However the join that is under way ends, the connection is not to stay in that room."""
+        self._update_prefix = b""
+        self._excess: str | CursorMove | None = None
+        """The newest cursor that was more than the client may send, newer than anything carried out."""
+        self.active_beat = hub.beat
+        """The last beat before which the client had said something, or at which it was in a room."""
+
+    @property
+    def stay(self) -> StayId:
+        """In the room the connection is in, or in the next one."""
+        return stay_id(self.id, self._stays)
+
+    @property
+    def profile(self) -> Profile:
+        """Made when it is asked for: kept, it would be half a kilobyte for each connection."""
+        return Profile.model_construct(username=self._username, avatar_url=self._avatar_url)
+
+    def place(self, room: RoomId) -> Place:
+        return Place.model_construct(room=room, user=self.user, connection=self.stay)
+
+    def end_stay(self) -> None:
+        """Presence is told that the connection has left: its next join is another stay."""
+        self._stays += 1
+
+    def holds_or_will(self, place: Place) -> bool:
+        rooms = {self._session.room, self._session.joining}
+        return self.open and place.connection == self.stay and place.room in rooms
+
+    @property
+    def is_staying(self) -> bool:
+        """It is open, and nobody has begun to close it."""
+        return self.open and self.closing_since is None
+
+    @property
+    def in_or_joining(self) -> RoomId | None:
+        return self._session.joining or self._session.room
+
+    # --- the socket ---------------------------------------------------------------------------------------
+
+    def opened(self, socket: Socket) -> None:
+        self.socket = socket
+        self.open = True
+        self._hub.register(self)
+        payload = WelcomePayload.model_construct(
+            connection_id=self.id,
+            user_id=self.user,
+            server_time=time.time_ns() // 1_000_000,
+            chat_retry_seconds=self._hub.chat_retry_seconds,
+            guest_token=self._guest_token,
+            expires_at=self.expires_at * 1000 if self.expires_at < FOR_EVER else None,
+        )
+        self._guest_token = None
+        self.deliver(text_frame(encode(Welcome.model_construct(payload=payload))))
+        self._traffic.replies_sent["Welcome"] += 1
+
+    def received(self, payload: bytes) -> None:
+        """Raises UnicodeDecodeError when it is not UTF-8."""
+        traffic = self._traffic
+        traffic.received += 1
+        traffic.received_bytes += len(payload)
+        self._messages_left -= 1
+        self._bytes_left -= len(payload)
+        if (self._messages_left < 0 or self._bytes_left < 0) and self._is_too_much(payload):
+            return
+        if self._motion is not None:
+            update = cursor_update(self._update_prefix, payload)
+            if update is not None:
+                traffic.cursor_shortcuts += 1
+                self._motion.move_cursor(self.user, text_frame(update), time.time_ns() // 1000)
+                return
+        message = self._decode(str(payload, "utf-8"))
+        if message is not None:
+            self._receive(message)
+
+    def closed(self, code: int) -> None:
+        self.open = False
+        self.gone_for_good = self.gone_for_good or code in FAREWELLS
+        self.socket = NOWHERE
+        self._hub.metrics.disconnects.labels(code=code if code in _KNOWN_CODES else "other").inc()
+        self._hub.unregister(self)
+        self._leave(lost=code not in FAREWELLS)
+
+    def deliver(self, frames: bytes) -> None:
+        """Write encoded frames; close who leaves too much of them unread."""
+        self._traffic.sent_bytes += len(frames)
+        self.socket.write(frames)
+        if self.lagging_since is not None:
+            self._hub.more_unread(len(frames))
+            if self.socket.buffered_bytes > self._hub.limits.write_buffer_max_bytes:
+                self.close_slow("too much was left unread")
+
+    def congested(self) -> None:
+        """The client reads more slowly than it is written to: from now on only what is essential."""
+        self._begin_to_lag(self._hub.beat)
+        if self.room is not None:
+            self.room.fanout.lag(self)
+
+    def relieved(self) -> None:
+        """The client has caught up."""
+        self.lagging_since = None
+        if self.room is not None:
+            self.room.catch_up(self)
+
+    def close_slow(self, reason: str) -> None:
+        """With a code that invites to come back and resume."""
+        self._hub.metrics.dropped.labels(lane="essential", reason="slow_consumer").inc()
+        self.close(CloseCode.SLOW_CONSUMER, reason)
+
+    def close(self, code: int, reason: str) -> None:
+        self.socket.close(code, reason)
+
+    def abort(self) -> None:
+        self.socket.abort()
+
+    @property
+    def closing_since(self) -> float | None:
+        """Monotonic seconds; None while no closing handshake is under way."""
+        return self.socket.closing_since
+
+    # --- how much the client may send ---------------------------------------------------------------------
+
+    def refill(self, beat: int, now: float) -> None:
+        """To be called with every heartbeat. `now`: monotonic seconds."""
+        if self.room is not None or self._is_active:
+            self.active_beat = beat
+        self._refill_with_beat(now)
+        if self._excess is not None:
+            self._use_excess()
+
+    def _is_too_much(self, payload: bytes) -> bool:
+        """The allowance is used up: of cursors the newest is kept, the rest is refused. Raises UnicodeDecodeError."""
+        if self._is_within(len(payload)):
+            if payload.startswith(_CURSOR_MOVE):
+                self._drop_excess()
+            elif self._excess is not None:
+                self._use_excess()
+            return False
+        self._hub.metrics.rate_limited.inc()
+        if payload.startswith(_CURSOR_MOVE):
+            self._keep_excess(str(payload, "utf-8"))
+            return True
+        message = self._decode(str(payload, "utf-8"))
+        if isinstance(message, CursorMove):
+            self._keep_excess(message)
+        elif message is not None:
+            self._refuse(ErrorCode.RATE_LIMITED, f"more than {self._hub.limits}", message)
+        return True
+
+    def _keep_excess(self, cursor: str | CursorMove) -> None:
+        self._drop_excess()
+        self._excess = cursor
+        if self._messages_left >= 1:  # it had too many bytes: what has fewer must not overtake it
+            self._bytes_left = 0
+
+    def _drop_excess(self) -> None:
+        """There is a newer cursor."""
+        if self._excess is not None:
+            self._excess = None
+            self._traffic.conflated[Kind.CURSOR] += 1
+
+    def _use_excess(self) -> None:
+        excess, self._excess = self._excess, None
+        if self._motion is None and self._session.joining is None:
+            return
+        if (message := self._decode(excess) if isinstance(excess, str) else excess) is not None:
+            self._receive(message)
+
+    # --- what the client says -----------------------------------------------------------------------------
+
+    def _decode(self, text: str) -> ClientMessage | None:
+        """The message; None when the client was told what is wrong with it."""
+        received = self._traffic.messages_received
+        try:
+            message = decode_client_message(text)
+        except InvalidMessage as invalid:
+            received["invalid"] += 1
+            self.send_error(invalid.code, str(invalid), about=invalid.about)
+            return None
+        received[message.type] += 1
+        return message
+
+    def _receive(self, message: ClientMessage) -> None:  # noqa: C901, PLR0912 - one case per message type
+        decision = self._session.receive(message)
+        if decision is WAITING:
+            return
+        if decision is CONFLATED:
+            self._traffic.conflated[Kind.CURSOR] += 1
+            return
+        if isinstance(decision, Refusal):
+            self._refuse(decision.code, decision.message, decision.about)
+            return
+        match decision:
+            case CursorMove(payload=position):
+                if self.room is not None:
+                    frame = text_frame(encode_cursor(self.user, position))
+                    self.room.motion.move_cursor(self.user, frame, time.time_ns() // 1000)
+            case Typing(payload=typing):
+                if self.room is not None:
+                    self.room.motion.type(self.user, is_typing=typing.is_typing, ingress_us=time.time_ns() // 1000)
+            case ChatSend(payload=chat):
+                if self.room is not None:
+                    self._hub.chat(self, self.room, chat.content, chat.id or new_message_id())
+            case JoinRoom(payload=join):
+                if self.room is not None and self.room.id != join.room_id:
+                    self._leave(lost=False, at_once=False)
+                self._motion = None
+                self._hub.join(self, join)
+            case LeaveRoom():
+                self._leave(lost=False, at_once=False)
+            case Ping():
+                self.deliver(_PONG)
+                self._traffic.replies_sent["Pong"] += 1
+            case Authenticate(payload=proof):
+                self._authenticate(proof.token)
+
+    def _authenticate(self, token: str) -> None:
+        """Go on by a newer token. With one that does not serve nothing changes."""
+        self._messages_left -= _AUTHENTICATE_COST
+        try:
+            identity = self._hub.authenticator.renew(self.user, token)
+        except (Unauthorized, KeysUnavailable) as error:
+            unknown = isinstance(error, KeysUnavailable)
+            self.send_error(ErrorCode.KEYS_UNAVAILABLE if unknown else ErrorCode.UNAUTHORIZED, str(error))
+            return
+        self.expires_at = identity.expires_at
+        self._session.rooms = identity.rooms
+        payload = AuthenticatedPayload.model_construct(expires_at=self.expires_at * 1000)
+        self.deliver(text_frame(encode(Authenticated.model_construct(payload=payload))))
+        self._traffic.replies_sent["Authenticated"] += 1
+        room = self._session.room
+        if room is not None and not self._session.may_join(room):
+            self._receive(LeaveRoom())  # nothing that waits behind this is said there any more
+            self.close(CloseCode.TOKEN_EXPIRED, "the newer access token does not grant the room")
+
+    def _leave(self, *, lost: bool, at_once: bool = True) -> None:
+        if self.room is not None:
+            room, self.room = self.room, None
+            self._motion = None
+            self._hub.leave(self, room, lost=lost, at_once=at_once)
+            self.end_stay()
+
+    def _refuse(self, code: ErrorCode, why: str, message: ClientMessage) -> None:
+        self.send_error(code, why, about=message.payload.id if isinstance(message, ChatSend) else None)
+
+    # --- what the gateway decided -------------------------------------------------------------------------
+
+    def expel(self, code: CloseCode, reason: str) -> None:
+        """Close the connection; the others are told at once, whatever the client does."""
+        self.gone_for_good = True
+        self._leave(lost=False)
+        self.close(code, reason)
+
+    def remove_from(self, room: RoomId) -> bool:
+        """Out of the room, at once or when it has been joined. False when the connection is elsewhere."""
+        if self._session.joining == room:
+            self._removed = True
+            return True
+        if self.room is None or self.room.id != room:
+            return False
+        self._session.receive(LeaveRoom())
+        self._leave(lost=False)
+        self.send_error(ErrorCode.REMOVED, "a moderator has removed you from the room")
+        return True
+
+    def joined(self, room: "Room") -> None:
+        self.room = room
+        self._resume(self._session.joined())
+
+    def join_failed(self, code: ErrorCode, message: str) -> None:
+        self.send_error(code, message)
+        self._resume(self._session.join_failed())
+
+    def _resume(self, waiting: list[ClientMessage]) -> None:
+        removed, self._removed = self._removed, False
+        if removed and self.room is not None:
+            self.remove_from(self.room.id)
+        try:
+            for message in waiting:
+                self._receive(message)
+        except Exception:
+            self.close(CloseCode.INTERNAL_ERROR, "an error on our side")  # what waited behind it is lost
+            raise
+        if self.room is not None and self._session.joining is None:
+            self._update_prefix = update_prefix(self.user)
+            self._motion = self.room.motion
+
+    def send_error(self, code: ErrorCode, message: str, *, about: MessageId | None = None) -> None:
+        payload = ErrorPayload.model_construct(message=message, code=code, id=about)
+        self.deliver(text_frame(encode(Error.model_construct(payload=payload))))
+        self._hub.metrics.error_sent(code)
+
+    def send_ready(self, message: bytes) -> None:
+        """A client-ready `Chat` for this connection alone."""
+        self.deliver(text_frame(message))
+        self._traffic.replies_sent["Chat"] += 1

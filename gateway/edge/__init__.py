@@ -1,0 +1,1 @@
+"""Who is let in: origins, addresses, and how many connections of each."""

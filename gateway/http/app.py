@@ -1,0 +1,116 @@
+"""What the public port answers to plain HTTP."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.exceptions import HTTPException, RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.routing import Match
+from starlette.types import Receive, Scope, Send
+
+from studyroom.gateway.http.access import ErrorBody, HttpRefusal
+from studyroom.gateway.http.page import add_page
+from studyroom.shared.contract.errors import ErrorCode
+from studyroom.shared.contract.text import NO_CHARACTER
+
+WEBSOCKET_PATH = "/ws"
+HEALTH_PATH = "/health"
+API_PREFIX = "/api/"
+_BAD_REQUEST, _NOT_FOUND, _METHOD_NOT_ALLOWED, _UPGRADE_REQUIRED = 400, 404, 405, 426
+_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+_REFUSED_AT_THE_DOOR: dict[int | str, dict[str, Any]] = {
+    413: {"model": ErrorBody, "description": "Content Too Large"},
+    421: {"model": ErrorBody, "description": "Misdirected Request"},
+    429: {"model": ErrorBody, "description": "Too Many Requests"},
+}
+"""Answered before a request comes to the app (`gateway.door`)."""
+
+
+class _App(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """Without 422, which FastAPI adds wherever something can be invalid: that is answered with 400 here."""
+        document = super().openapi()
+        for operations in document["paths"].values():
+            for operation in operations.values():
+                operation["responses"].pop("422", None)
+        for unused in ("HTTPValidationError", "ValidationError"):
+            document["components"]["schemas"].pop(unused, None)
+        return document
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """HEAD is GET, of which the server sends the head alone (RFC 9110 section 9.3.2)."""
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
+        await super().__call__(scope, receive, send)
+
+
+def build_app(*, with_page: bool, routers: Iterable[APIRouter]) -> FastAPI:
+    app = _App(
+        title="studyroom gateway",
+        docs_url=None,
+        redoc_url=None,
+        responses=_REFUSED_AT_THE_DOOR,
+        redirect_slashes=False,  # to wherever `Host` says
+    )
+    for router in routers:
+        app.include_router(router)
+
+    @app.get(HEALTH_PATH)
+    async def health() -> dict[str, str]:
+        """The process answers. Whether it should get traffic is told by /readyz on the admin port."""
+        return {"status": "ok"}
+
+    @app.get("/api/v1/ping", response_class=PlainTextResponse)
+    async def ping() -> str:
+        return "pong"
+
+    @app.get(WEBSOCKET_PATH, include_in_schema=False)
+    async def websocket_without_upgrade() -> Response:
+        return _error(
+            _UPGRADE_REQUIRED,
+            ErrorCode.UPGRADE_REQUIRED,
+            "this address speaks WebSocket",
+            Upgrade="websocket",
+        )
+
+    if with_page:
+        add_page(app)
+
+    @app.exception_handler(StarletteHTTPException)
+    async def refused(request: Request, error: HTTPException) -> Response:
+        headers = {"Allow": _methods(request)} if error.status_code == _METHOD_NOT_ALLOWED else {}
+        code = ErrorCode.INVALID_REQUEST if error.status_code == _BAD_REQUEST else ErrorCode.NOT_FOUND
+        why = str(error.detail)
+        if error.status_code == _NOT_FOUND and "sec-websocket-key" in request.headers:
+            why = f"WebSockets are at {WEBSOCKET_PATH}"
+            headers["Connection"] = "close"  # nothing else is going to be asked on it
+        return _error(error.status_code, code, why, **headers)
+
+    @app.exception_handler(HttpRefusal)
+    async def refused_by_us(_request: Request, refusal: HttpRefusal) -> Response:
+        return _error(refusal.status, refusal.code, str(refusal), **refusal.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        why = NO_CHARACTER if first["type"] == "string_unicode" else first["msg"]
+        return _error(_BAD_REQUEST, ErrorCode.INVALID_REQUEST, f"{first['loc'][-1]}: {why}")
+
+    return app
+
+
+def _methods(request: Request) -> str:
+    """All that an address takes (RFC 9110 section 10.2.1)."""
+
+    def takes(method: str) -> bool:
+        scope = {**request.scope, "method": method}
+        return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+
+    taken = {method for method in _METHODS if takes(method)}
+    return ", ".join(sorted(taken | ({"HEAD"} if "GET" in taken else set())))
+
+
+def _error(status: int, code: ErrorCode, message: str, **headers: str) -> JSONResponse:
+    return JSONResponse({"code": code, "message": message}, status_code=status, headers=headers)

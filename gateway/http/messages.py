@@ -1,0 +1,173 @@
+"""Chat over plain HTTP: history for whoever may read, and messages of a trusted backend."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import AfterValidator, BaseModel, Field, JsonValue
+
+from studyroom.gateway.auth.names import presentable
+from studyroom.gateway.chat.stream import ChatStream
+from studyroom.gateway.http.access import (
+    BY_KEY,
+    BY_TOKEN,
+    HTTP_BAD_REQUEST,
+    HTTP_INSUFFICIENT_STORAGE,
+    HTTP_NOT_FOUND,
+    HTTP_UNAVAILABLE,
+    REFUSALS,
+    Access,
+    ErrorBody,
+    HttpRefusal,
+    RoomPath,
+    parse_room,
+)
+from studyroom.gateway.http.audit import Audit
+from studyroom.gateway.rooms.history import only_chat
+from studyroom.shared.chassis import logs
+from studyroom.shared.chassis.nats.bus import API_TIMEOUT_SECONDS, Acknowledgement, Bus, BusError, StorageFull, TooLong
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.chat import encode_stored, with_sequence
+from studyroom.shared.contract.errors import ErrorCode
+from studyroom.shared.contract.headers import INGRESS, MESSAGE_ID
+from studyroom.shared.contract.ids import MessageIdField, RoomId, UserIdField, new_message_id
+from studyroom.shared.contract.messages import USERNAME_MAX_CHARS, Chat, ChatPayload
+from studyroom.shared.contract.text import SEEN, UnicodeText, is_blank
+
+log = logs.get(__name__)
+
+PAGE_MAX = 200
+_CREATED, _REPEATED = 201, 200
+_TO_BE_SEEN: dict[str, JsonValue] = {"minLength": 1, "pattern": SEEN}
+
+
+class MessagesBody(BaseModel):
+    room_id: RoomId
+    messages: list[ChatPayload]
+    """In order, the newest last. Less than a page where some are deleted."""
+    before: int | None = Field(description="To be sent as `before` for the page before this one; null on the first.")
+
+
+def _shown(name: str) -> str:
+    """As a name in an access token. Raises ValueError."""
+    shown = presentable(name)
+    if not shown:
+        raise ValueError("a name needs something that can be seen")
+    return shown
+
+
+class NewMessage(BaseModel):
+    user_id: UserIdField
+    username: Annotated[UnicodeText, AfterValidator(_shown)] = Field(
+        max_length=USERNAME_MAX_CHARS, json_schema_extra=_TO_BE_SEEN
+    )
+    content: UnicodeText = Field(json_schema_extra=_TO_BE_SEEN)
+    id: MessageIdField = Field(
+        default_factory=new_message_id, description="Chosen by the sender; sending again stores nothing twice."
+    )
+
+
+def messages_router(
+    bus: Bus,
+    stream: ChatStream,
+    access: Access,
+    audit: Audit,
+    *,
+    chat_max_chars: int,
+    deadline_seconds: float,
+    commits: Callable[[float], None],
+    storage_full: Callable[[], None],
+) -> APIRouter:
+    """`commits` is told how many seconds each took to be stored, `storage_full` of each for which there was no room."""
+    router = APIRouter(prefix="/api/v1/rooms", responses=REFUSALS, tags=["messages"])
+
+    @router.get("/{room_id}/messages", dependencies=[BY_TOKEN, BY_KEY])
+    async def history(
+        room_id: RoomPath,
+        request: Request,
+        response: Response,
+        before: Annotated[int | None, Query(ge=1, le=2**63 - 1, description="A `seq`: only older messages.")] = None,
+        limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 50,
+    ) -> MessagesBody:
+        """The newest messages of a room, or the newest of those before one."""
+        room = access.reader(room_id, request, response)
+        try:
+            async with asyncio.timeout(deadline_seconds):
+                page = await stream.newest(room, limit, before=before)
+        except (BusError, TimeoutError) as error:
+            raise _unavailable("chat cannot be read now") from error
+        return MessagesBody.model_construct(
+            room_id=room,
+            messages=[_payload(stored.ready) for stored in only_chat(page.messages)],
+            before=page.messages[0].sequence if page.older else None,
+        )
+
+    @router.post(
+        "/{room_id}/messages",
+        status_code=_CREATED,
+        responses={
+            _REPEATED: {"model": ChatPayload},
+            HTTP_NOT_FOUND: {"model": ErrorBody},
+            HTTP_INSUFFICIENT_STORAGE: {"model": ErrorBody},
+        },
+        dependencies=[BY_KEY],
+    )
+    async def post(room_id: RoomPath, message: NewMessage, request: Request, response: Response) -> ChatPayload:
+        """Say something in a room, in the name of a user. The answer is what is stored: 200 when it was before."""
+        who = access.backend(request, response)
+        room = parse_room(room_id)
+        _check_content(message.content, chat_max_chars)
+        encoded = encode_stored(message.user_id, message.username, message.content, int(time.time()), message.id)
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(deadline_seconds):
+                with audit.action("publish", who, room=room, user=message.user_id, message=message.id):
+                    acknowledged = await _store(bus, room, message, encoded)
+                commits(time.monotonic() - began)
+                if not acknowledged.duplicate:
+                    return _payload(with_sequence(encoded, acknowledged.sequence))
+                stored = await stream.message(acknowledged.sequence)
+        except TooLong as error:
+            raise HttpRefusal(HTTP_BAD_REQUEST, ErrorCode.CHAT_TOO_LONG, str(error)) from error
+        except StorageFull as error:
+            storage_full()
+            why = "the storage of chat is full: the message is not stored"
+            raise HttpRefusal(HTTP_INSUFFICIENT_STORAGE, ErrorCode.CHAT_STORAGE_FULL, why) from error
+        except (BusError, TimeoutError) as error:
+            log.warning("chat of a backend not acknowledged", error=str(error) or "no answer in time")
+            raise _unavailable("not known to be stored: send it again with the same id") from error
+        if stored is None:
+            why = "it was stored before, and has been deleted or has expired since: it is not to be sent again"
+            raise HttpRefusal(HTTP_NOT_FOUND, ErrorCode.NOT_FOUND, why)
+        response.status_code = _REPEATED
+        return _payload(stored.ready)
+
+    return router
+
+
+async def _store(bus: Bus, room: RoomId, message: NewMessage, encoded: bytes) -> Acknowledgement:
+    """Raises BusError."""
+    headers = {
+        MESSAGE_ID: subjects.chat_deduplication_id(room, message.user_id, message.id),
+        INGRESS: str(time.time_ns() // 1000),
+    }
+    return await bus.store(subjects.chat(room), encoded, headers, timeout_seconds=API_TIMEOUT_SECONDS)
+
+
+def _check_content(content: str, max_chars: int) -> None:
+    """Raises HttpRefusal."""
+    if len(content) > max_chars:
+        why = f"{len(content)} characters, the most is {max_chars}"
+        raise HttpRefusal(HTTP_BAD_REQUEST, ErrorCode.CHAT_TOO_LONG, why)
+    if is_blank(content):
+        raise HttpRefusal(HTTP_BAD_REQUEST, ErrorCode.CHAT_EMPTY, "chat needs content that can be seen")
+
+
+def _payload(ready: bytes) -> ChatPayload:
+    return Chat.model_validate_json(ready).payload
+
+
+def _unavailable(why: str) -> HttpRefusal:
+    return HttpRefusal(HTTP_UNAVAILABLE, ErrorCode.CHAT_UNAVAILABLE, why, Retry_After="1")

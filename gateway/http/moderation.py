@@ -1,0 +1,102 @@
+"""Moderation over plain HTTP: for trusted backends everywhere, for moderators in their rooms.
+
+Every request may be repeated. What is answered with success is stored: it holds on every gateway, also on one that is
+cut off or starts later.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from studyroom.gateway.chat.deletions import Deletions
+from studyroom.gateway.chat.stream import NotInRoom
+from studyroom.gateway.http.access import (
+    BY_KEY,
+    BY_TOKEN,
+    HTTP_NOT_FOUND,
+    HTTP_UNAVAILABLE,
+    REFUSALS,
+    Access,
+    ErrorBody,
+    HttpRefusal,
+    RoomPath,
+    UserPath,
+    parse_room,
+    parse_user,
+)
+from studyroom.gateway.http.audit import Audit
+from studyroom.gateway.moderation.moderation import Moderation
+from studyroom.shared.chassis.nats.bus import BusError
+from studyroom.shared.contract.errors import ErrorCode
+from studyroom.shared.contract.ids import MessageIdField
+from studyroom.shared.contract.moderation import ORDER_SECONDS, Kind, Order, Target
+
+NO_CONTENT = 204
+_SEQUENCE_MAX = 2**63 - 1
+
+
+def moderation_router(
+    access: Access, audit: Audit, deletions: Deletions, moderation: Moderation, *, deadline_seconds: float
+) -> APIRouter:
+    router = APIRouter(prefix="/api/v1", responses=REFUSALS, tags=["moderation"])
+
+    @router.delete(
+        "/rooms/{room_id}/messages/{seq}",
+        status_code=NO_CONTENT,
+        responses={HTTP_NOT_FOUND: {"model": ErrorBody}},
+        dependencies=[BY_TOKEN, BY_KEY],
+    )
+    async def delete_message(
+        room_id: RoomPath,
+        seq: Annotated[int, Path(ge=1, le=_SEQUENCE_MAX)],
+        request: Request,
+        response: Response,
+        message: Annotated[
+            MessageIdField | None, Query(alias="id", description="Its id: 404 when the message at `seq` has another.")
+        ] = None,
+    ) -> None:
+        """Delete a message: it is erased, and members are told to show it no more. One that is gone already is fine."""
+        who = access.caller(request, response)
+        room = parse_room(room_id)
+        async with carried_out(deadline_seconds):
+            with audit.action("delete_message", who, room=room, seq=seq):
+                access.check_moderates(who, room)
+                try:
+                    await deletions.delete(room, seq, message)
+                except NotInRoom as error:
+                    raise HttpRefusal(HTTP_NOT_FOUND, ErrorCode.NOT_FOUND, str(error)) from error
+
+    @router.delete("/rooms/{room_id}/members/{user_id}", status_code=NO_CONTENT, dependencies=[BY_TOKEN, BY_KEY])
+    async def remove_member(room_id: RoomPath, user_id: UserPath, request: Request, response: Response) -> None:
+        """Take a user out of a room, on every connection. Whoever is not banned may join again."""
+        who = access.caller(request, response)
+        target = Target(Kind.REMOVE, parse_user(user_id), room := parse_room(room_id))
+        async with carried_out(deadline_seconds):
+            with audit.action("remove_member", who, room=room, user=target.user):
+                access.check_moderates(who, room)
+                await moderation.order(target, Order(by=str(who)), ttl_seconds=ORDER_SECONDS)
+
+    @router.post("/users/{user_id}/disconnect", status_code=NO_CONTENT, dependencies=[BY_KEY])
+    async def disconnect_user(user_id: UserPath, request: Request, response: Response) -> None:
+        """Close every connection of a user, with a code that says not to come back unasked."""
+        who = access.backend(request, response)
+        target = Target(Kind.DISCONNECT, parse_user(user_id))
+        async with carried_out(deadline_seconds):
+            with audit.action("disconnect_user", who, user=target.user):
+                await moderation.order(target, Order(by=str(who)), ttl_seconds=ORDER_SECONDS)
+
+    return router
+
+
+@asynccontextmanager
+async def carried_out(deadline_seconds: float) -> AsyncIterator[None]:
+    """Raises HttpRefusal when the outcome is unknown."""
+    try:
+        async with asyncio.timeout(deadline_seconds):
+            yield
+    except (BusError, TimeoutError) as error:
+        why = "not known to be done, ask again"
+        raise HttpRefusal(HTTP_UNAVAILABLE, ErrorCode.MODERATION_UNAVAILABLE, why, Retry_After="1") from error

@@ -1,0 +1,51 @@
+"""What may be asked over plain HTTP, put together."""
+
+from collections.abc import Callable
+
+from fastapi import APIRouter
+
+from studyroom.gateway.chat.deletions import Deletions
+from studyroom.gateway.chat.stream import ChatStream
+from studyroom.gateway.http.access import Access
+from studyroom.gateway.http.audit import Audit
+from studyroom.gateway.http.bans import bans_router, room_bans_router
+from studyroom.gateway.http.messages import messages_router
+from studyroom.gateway.http.moderation import moderation_router
+from studyroom.gateway.http.rooms import rooms_router
+from studyroom.gateway.membership.presence_client import PresenceClient
+from studyroom.gateway.moderation.moderation import Moderation
+from studyroom.gateway.settings import GatewaySettings
+from studyroom.shared.chassis.nats.bus import Bus
+
+
+def routers(
+    settings: GatewaySettings,
+    access: Access,
+    audit: Audit,
+    bus: Bus,
+    presence: PresenceClient,
+    stream: ChatStream,
+    deletions: Deletions,
+    moderation: Moderation,
+    *,
+    epoch: Callable[[str], str],
+    commits: Callable[[float], None],
+    storage_full: Callable[[], None],
+) -> list[APIRouter]:
+    deadline_seconds = settings.request_deadline_seconds
+    return [
+        rooms_router(presence, access, epoch=epoch, deadline_seconds=deadline_seconds),
+        messages_router(
+            bus,
+            stream,
+            access,
+            audit,
+            chat_max_chars=settings.chat_max_chars,
+            deadline_seconds=deadline_seconds,
+            commits=commits,
+            storage_full=storage_full,
+        ),
+        moderation_router(access, audit, deletions, moderation, deadline_seconds=deadline_seconds),
+        bans_router(access, audit, moderation, deadline_seconds=deadline_seconds),
+        room_bans_router(access, audit, moderation, deadline_seconds=deadline_seconds),
+    ]

@@ -1,0 +1,1 @@
+"""Graceful drain and load shedding: how a gateway lets its clients go."""

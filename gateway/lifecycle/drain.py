@@ -1,0 +1,61 @@
+"""Leaving without being noticed: paced closes that ask clients to come back, somewhere else."""
+
+import asyncio
+import math
+import random
+import time
+from collections.abc import Callable
+
+from studyroom.gateway.connections.connection import Connection
+from studyroom.gateway.settings import GatewaySettings
+from studyroom.shared.contract.close_codes import CloseCode, reconnect_hint
+
+_STEP_SECONDS = 0.05
+_ABORT_SECONDS = 1.0
+_SPREAD_FROM_CONNECTIONS = 100
+"""Fewer are closed at once: spreading is for the sake of those who take them."""
+
+
+class Drain:
+    def __init__(self, settings: GatewaySettings, connections: Callable[[], list[Connection]]) -> None:
+        self._settings = settings
+        self.connections = connections
+        self.active = False
+
+    @property
+    def remaining(self) -> int:
+        return len(self.connections()) if self.active else 0
+
+    async def close_all(self) -> None:
+        """Returns when every socket has ended; one that does not answer is aborted after the close timeout."""
+        waiting = self.connections()
+        random.shuffle(waiting)
+        spread = self._settings.drain_spread_seconds if len(waiting) >= _SPREAD_FROM_CONNECTIONS else 0.0
+        began = time.monotonic()
+        total = len(waiting)
+        while waiting:
+            elapsed = time.monotonic() - began
+            share = min(1.0, (elapsed + _STEP_SECONDS) / spread) if spread else 1.0
+            count = max(1, round(share * total) - (total - len(waiting)))
+            for connection in waiting[-count:]:
+                self.ask_to_leave(connection)
+            del waiting[-count:]
+            if waiting:
+                await asyncio.sleep(_STEP_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+        await self._wait_closed(time.monotonic() + self._settings.close_timeout_seconds)
+
+    def ask_to_leave(self, connection: Connection) -> None:
+        """Close it with the request to come back, after a random time, to whichever gateway it then gets."""
+        wait_ms = random.randint(0, self._settings.reconnect_spread_ms)  # noqa: S311 - jitter
+        connection.keep_seconds = math.ceil(wait_ms / 1000) + self._settings.reconnect_allowance_seconds
+        connection.close(CloseCode.SERVICE_RESTART, reconnect_hint(wait_ms))
+
+    async def _wait_closed(self, deadline: float) -> None:
+        while self.connections() and time.monotonic() < deadline:
+            await asyncio.sleep(_STEP_SECONDS)
+        for connection in self.connections():
+            connection.abort()
+        # An aborted socket ends in a later turn of the loop, and only then its connection leaves.
+        deadline = time.monotonic() + _ABORT_SECONDS
+        while self.connections() and time.monotonic() < deadline:
+            await asyncio.sleep(_STEP_SECONDS)

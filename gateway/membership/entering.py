@@ -1,0 +1,127 @@
+"""Having a connection's entry written by presence, and heard: the join barrier."""
+
+import asyncio
+from contextlib import ExitStack
+
+from studyroom.gateway.connections.connection import Connection
+from studyroom.gateway.membership.lanes import Patience
+from studyroom.gateway.membership.presence_client import PresenceClient
+from studyroom.gateway.metrics import GatewayMetrics
+from studyroom.gateway.rooms.room import Room
+from studyroom.shared.contract.ids import GatewayId, RoomId, StayId
+from studyroom.shared.contract.presence import JoinRequest, RosterReply
+from studyroom.shared.contract.subjects import shard_of
+
+_BARRIER_SECONDS = 0.1
+"""A committed change of one's own that has not been heard by then is asked for again; doubled each time."""
+_BARRIER_MAX_SECONDS = 1.6
+_CONFIRMED_TIMES = 2
+"""The first time may be too early for a write that is on its way."""
+
+
+class StayEnded(Exception):
+    """The connection has left the room meanwhile."""
+
+
+class Entering:
+    def __init__(self, gateway: GatewayId, presence: PresenceClient, metrics: GatewayMetrics) -> None:
+        self._gateway = gateway
+        self._presence = presence
+        self._metrics = metrics
+        self._written_in: dict[int, int] = {}
+        """Shards in which anything was written, and how often they are to be confirmed."""
+
+    def request(self, connection: Connection, room: RoomId, *, with_roster: bool, again: bool = False) -> JoinRequest:
+        self._written_in[shard_of(room)] = _CONFIRMED_TIMES
+        return JoinRequest.model_construct(
+            room=room,
+            user=connection.user,
+            connection=connection.stay,
+            gateway=self._gateway,
+            profile=connection.profile,
+            with_roster=with_roster,
+            again=again,
+        )
+
+    async def enter(
+        self, connection: Connection, room: Room, stay: StayId, *, patience: Patience, again: bool = False
+    ) -> int:
+        """Returns when presence has the connection and the room's roster here is consistent and contains it.
+
+        `again`: it was in the room before. How many changes the members here were told of. Raises StayEnded before a
+        question is put when `stay` is over, and what `PresenceClient.join` raises.
+        """
+        needs_roster = False
+        barrier = _BARRIER_SECONDS
+        first, first_epoch = 0, ""
+        told = 0
+        while True:
+            question = _Question(self, connection, room, stay, needs_roster=needs_roster, again=again)
+            reply, differences = await question.put(self._presence, patience)
+            told += differences
+            elsewhere = question.elsewhere
+            if reply.epoch != room.epoch:
+                needs_roster = True
+                if elsewhere is not None:
+                    await asyncio.wait([elsewhere])
+                if reply.epoch != room.epoch:
+                    continue
+            if reply.epoch != first_epoch:
+                first, first_epoch = reply.sequence, reply.epoch
+            try:
+                async with asyncio.timeout(barrier):
+                    await room.heard(first)
+            except TimeoutError:
+                self._metrics.barrier_retries.inc()
+                needs_roster = False
+                barrier = min(2 * barrier, _BARRIER_MAX_SECONDS)
+                continue
+            return told
+
+    # --- what is to be confirmed --------------------------------------------------------------------------
+
+    @property
+    def unconfirmed(self) -> list[int]:
+        """Shards in which anybody has joined of late."""
+        return list(self._written_in)
+
+    def confirmed(self, shard: int) -> None:
+        self._written_in[shard] -= 1
+        if not self._written_in[shard]:
+            del self._written_in[shard]
+
+
+class _Question:
+    """A request to join that is made when it is put: whether it needs the roster depends on what others did before."""
+
+    def __init__(
+        self, entering: Entering, connection: Connection, room: Room, stay: StayId, *, needs_roster: bool, again: bool
+    ) -> None:
+        self._entering = entering
+        self._connection = connection
+        self._room = room
+        self._stay = stay
+        self._needs_roster = needs_roster
+        self._again = again
+        self._taking = ExitStack()
+        self._takes = False
+        self.elsewhere: asyncio.Future[None] | None = None
+        """Done when somebody else has taken the roster that this needs too."""
+
+    async def put(self, presence: PresenceClient, patience: Patience) -> tuple[RosterReply, int]:
+        """Have the entry written; with a roster, the room takes it, and the number is what that changed."""
+        with self._taking:
+            reply = await presence.join(self._room.id, self._request, patience=patience, restores=self._again)
+            return reply, self._room.load(reply) if self._takes else 0
+
+    def _request(self) -> JoinRequest:
+        """Raises StayEnded."""
+        room = self._room
+        if self._connection.stay != self._stay or not self._connection.is_staying:
+            raise StayEnded
+        if self._needs_roster or not room.consistent:
+            self.elsewhere = room.roster_under_way
+            if self.elsewhere is None:
+                self._takes = True
+                self._taking.enter_context(room.taking_roster())
+        return self._entering.request(self._connection, room.id, with_roster=self._takes, again=self._again)

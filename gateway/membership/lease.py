@@ -1,0 +1,62 @@
+"""The gateway's lease: a key with a TTL. As long as it is renewed, presence keeps this gateway's members."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from studyroom.shared.chassis import logs
+from studyroom.shared.chassis.nats.bus import Bus, BusError
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.headers import TTL, removal
+from studyroom.shared.contract.ids import GatewayId
+from studyroom.shared.contract.presence import LEASE_SECONDS, RENEWAL_SECONDS
+
+log = logs.get(__name__)
+
+_RETRY_SECONDS = 0.25
+_STORE_TIMEOUT_SECONDS = 1.5
+
+
+class Lease:
+    def __init__(self, bus: Bus, gateway: GatewayId, *, lapsed: Callable[[], None]) -> None:
+        """`lapsed` is called after a renewal that came too late: presence may have given us up meanwhile."""
+        self._bus = bus
+        self._key = subjects.gateway_key(gateway)
+        self._lapsed = lapsed
+        self._renewed_at: float | None = None
+        """When the last renewal that NATS took was asked for."""
+        self._given_up = False
+
+    async def keep(self) -> None:
+        """Renew for ever."""
+        while True:
+            renewed = await self.renew()
+            await asyncio.sleep(RENEWAL_SECONDS if renewed else _RETRY_SECONDS)
+
+    async def renew(self) -> bool:
+        """False when NATS did not take it."""
+        if self._given_up:
+            return False
+        now = time.monotonic()
+        try:
+            await self._bus.store(self._key, b"{}", {TTL: str(LEASE_SECONDS)}, timeout_seconds=_STORE_TIMEOUT_SECONDS)
+        except BusError as error:
+            log.warning("lease not renewed", error=str(error))
+            return False
+        last, self._renewed_at = self._renewed_at, now
+        if last is not None and now - last > LEASE_SECONDS:
+            self._lapsed()
+        return True
+
+    @property
+    def overdue(self) -> bool:
+        """NATS has not taken a renewal for longer than a lease lives: it takes no writes, or not ours."""
+        return self._renewed_at is not None and time.monotonic() - self._renewed_at > LEASE_SECONDS
+
+    async def give_up(self) -> None:
+        """Say that nothing of this gateway is left. Without it the lease ends by itself."""
+        self._given_up = True
+        try:
+            await self._bus.store(self._key, b"", removal(LEASE_SECONDS), timeout_seconds=_STORE_TIMEOUT_SECONDS)
+        except BusError as error:
+            log.info("lease not given up", error=str(error))

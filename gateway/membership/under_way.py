@@ -1,0 +1,28 @@
+"""What a gateway has begun on behalf of connections, and finishes before it stops."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from studyroom.shared.chassis.tasks import Tasks
+
+
+class UnderWay:
+    def __init__(self, tasks: Tasks) -> None:
+        self._tasks = tasks
+        self._begun: set[asyncio.Task[None]] = set()
+
+    def begin(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self._tasks.spawn(name, work)
+        self._begun.add(task)
+        task.add_done_callback(self._begun.discard)
+        return task
+
+    async def settled(self, within_seconds: float) -> int:
+        """Wait until nothing is under way, nor anything that it has begun. How much is, when time is up."""
+        deadline = asyncio.get_running_loop().time() + within_seconds
+        while self._begun:
+            left = deadline - asyncio.get_running_loop().time()
+            if left <= 0 or not (await asyncio.wait(self._begun, timeout=left))[0]:
+                return len(self._begun)
+        return 0

@@ -1,0 +1,1 @@
+"""Bans and removals: read from their bucket, and carried out here."""

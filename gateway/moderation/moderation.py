@@ -1,0 +1,304 @@
+"""The bucket of moderation: what moderators order is stored there, and every gateway follows it.
+
+Changes are republished, which NATS does at most once; but every change has the next sequence of the bucket, so what is
+missing is seen, and now and then the leader is asked how far it is. Then what is new is read from the leader, or all of
+the bucket, where that was long ago. Meanwhile what was known holds. A consumer would be simpler, but whoever may make
+one can have it deliver to any subject (docs/decisions/0014).
+
+NATS ends bans and tells nobody: a bucket that leaves markers of what has ended takes rollups too, by which a gateway
+could empty it (docs/decisions/0011). So every gateway counts for itself, by NATS's clock.
+"""
+
+import asyncio
+import time
+from base64 import b64decode
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from studyroom.gateway.moderation.orders import NEVER, Change, Orders
+from studyroom.shared.chassis import logs
+from studyroom.shared.chassis.nats.bus import ApiError, Bus, BusError, Message
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.headers import SEQUENCE, TIME, TTL, is_removal, removal
+from studyroom.shared.contract.ids import RoomId, UserId
+from studyroom.shared.contract.moderation import Order, Target, target_of
+
+log = logs.get(__name__)
+
+_COMPARE_SECONDS = 5.0
+_IN_FLIGHT_SECONDS = 0.3
+_RETRY_SECONDS = 0.2
+_STORE_SECONDS = 2.0
+_HEARD_SECONDS = 1.0
+_LIFTED_SECONDS = 3600
+_LONGEST_SECONDS = 100 * 365 * 86_400
+"""Whatever is to last for longer lasts for so long."""
+_CLOCK_ACCURACY_SECONDS = 1.0
+_NO_MESSAGE = 10037
+_TRACES_SECONDS = 30.0
+"""What was removed leaves a trace for longer than this (a minute, by the shortest setting)."""
+
+
+class Moderation:
+    def __init__(
+        self, bus: Bus, carry_out: Callable[[Target], None], *, chat_incarnation: Callable[[], None] = lambda: None
+    ) -> None:
+        """`carry_out` is called once for each order, also for those of a time when this gateway was cut off.
+
+        `chat_incarnation` is called when a gateway has found that the stream of chat is shorter than it was.
+        """
+        self._bus = bus
+        self._carry_out = carry_out
+        self._chat_incarnation = chat_incarnation
+        self._orders = Orders()
+        self._created = ""
+        """When the bucket was made: its identity."""
+        self._clock = _Clock()
+        self._known_at = 0.0
+        """When all that was stored was known here (monotonic seconds)."""
+        self._shorter = False
+        """The bucket seems to have lost changes that are known here."""
+        self._loading = False
+        self._early: list[Change] = []
+        """Heard while the bucket was being read."""
+        self._doubtful = asyncio.Event()
+        self._moved = asyncio.Event()
+
+    async def start(self) -> None:
+        """Returns when all that was ordered is known."""
+        await self._bus.subscribe(subjects.MODERATION_EVENTS, self._on_event)
+        self._bus.on_reconnected(self._on_reconnected)
+        while True:
+            try:
+                await self._load()
+            except BusError as error:
+                log.info("waiting for the bucket of moderation", error=str(error))
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                return
+
+    async def run(self) -> None:
+        """Never returns."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_COMPARE_SECONDS):
+                    await self._doubtful.wait()
+            try:
+                if self._doubtful.is_set() or await self._is_behind():
+                    self._doubtful.clear()
+                    await self._load()
+            except BusError as error:
+                log.info("orders of moderators not read, trying again", error=str(error))
+                self._doubtful.set()
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    # --- what holds ---------------------------------------------------------------------------------------
+
+    def ban_of(self, user: UserId, room: RoomId | None = None) -> Order | None:
+        """From the room, or from everything."""
+        return self._orders.ban_of(user, room, now=self._clock.now())
+
+    async def bans(self) -> dict[tuple[UserId, RoomId | None], Order]:
+        """All, as the leader knows them now. Raises BusError; bound it with a timeout."""
+        position = self._orders.position
+        state = await self._state()
+        if state.is_behind(self._created, position):
+            self._suspect()
+        await self._reached(state.last, state.created)
+        return self._orders.bans(now=self._clock.now())
+
+    # --- orders -------------------------------------------------------------------------------------------
+
+    async def order(self, target: Target, order: Order, *, ttl_seconds: int) -> None:
+        """When this returns every gateway will carry it out. Raises BusError."""
+        await self._store(target, order.encode(), {TTL: str(ttl_seconds)})
+
+    async def lift(self, target: Target) -> None:
+        """What is not ordered may be lifted too. Raises BusError."""
+        await self._store(target, b"", removal(_LIFTED_SECONDS))
+
+    async def _store(self, target: Target, data: bytes, headers: dict[str, str]) -> None:
+        position = self._orders.position
+        stored = await self._bus.store(target.key, data, headers, timeout_seconds=_STORE_SECONDS)
+        if stored.sequence <= position:
+            self._suspect()
+        # It holds in any case; but whoever asks this gateway next should find it so.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_HEARD_SECONDS):
+                await self._reached(stored.sequence)
+
+    async def _reached(self, sequence: int, created: str | None = None) -> None:
+        """Returns when all is known up to a sequence; of the bucket that was made then, where that is known."""
+        while self._shorter or self._orders.position < sequence or created not in {None, self._created}:
+            try:
+                async with asyncio.timeout(_IN_FLIGHT_SECONDS):
+                    await self._moved.wait()
+            except TimeoutError:
+                self._doubtful.set()
+
+    # --- the mirror ---------------------------------------------------------------------------------------
+
+    def _suspect(self) -> None:
+        """The bucket has less in it than was known: all of it is to be read."""
+        self._shorter = True
+        self._doubtful.set()
+
+    def _on_event(self, message: Message) -> None:
+        if message.subject == subjects.CHAT_INCARNATION_EVENT:
+            self._chat_incarnation()
+        headers = message.headers or {}
+        change = _change(message.subject, int(headers[SEQUENCE]), message.data, headers[TIME], headers)
+        if change is None:
+            self._doubtful.set()
+        elif self._loading:
+            self._early.append(change)
+        else:
+            self._hear(change)
+
+    def _hear(self, change: Change) -> None:
+        if change.sequence <= self._orders.position:
+            if self._orders.is_rewritten(change):
+                self._suspect()
+            return
+        if change.sequence > self._orders.position + 1:
+            self._doubtful.set()
+            return
+        self._take([change], change.sequence)
+
+    def _take(self, changes: list[Change], up_to: int, *, shorter: bool = False) -> None:
+        due = self._orders.take(changes, up_to, shorter=shorter)
+        self._moved.set()
+        self._moved = asyncio.Event()
+        for target in due:
+            self._carry_out(target)
+
+    async def _load(self) -> None:
+        """Read what is new, or everything where a removal may have been missed. Raises BusError."""
+        self._loading = True
+        self._early.clear()
+        try:
+            now = time.monotonic()
+            state = await self._state()
+            replaced = state.created != self._created
+            shorter = not replaced and (self._shorter or await self._is_shorter(state))
+            everything = replaced or shorter or now - self._known_at > _TRACES_SECONDS
+            changes, up_to = await self._read(1 if everything else self._orders.position + 1)
+        finally:
+            self._loading = False
+        if shorter:
+            log.error("the bucket of moderation has lost its newest changes", last=state.last)
+        if everything:
+            self._orders.forget(replaced=replaced)
+        self._created, self._known_at, self._shorter = state.created, now, False
+        self._take(changes, max(state.last, up_to), shorter=shorter)
+        for change in self._early:
+            self._hear(change)
+
+    async def _is_shorter(self, state: "_State") -> bool:
+        """Raises BusError."""
+        sequence, committed = self._orders.newest
+        if state.last < self._orders.position or not sequence:
+            return state.last < self._orders.position
+        found = await self._message({"seq": sequence})
+        return found is not None and datetime.fromisoformat(found["time"]) > committed
+
+    async def _read(self, sequence: int) -> tuple[list[Change], int]:
+        """All that is stored from a sequence on, and up to where. Raises BusError."""
+        changes = []
+        while (found := await self._message_from(sequence)) is not None:
+            sequence, change = found
+            if change is not None:
+                changes.append(change)
+            sequence += 1
+        return changes, sequence - 1
+
+    async def _message_from(self, sequence: int) -> tuple[int, Change | None] | None:
+        """The first message at this sequence or behind it, as the leader knows it. Raises BusError."""
+        message = await self._message({"seq": sequence, "next_by_subj": subjects.MODERATION_KEYS})
+        if message is None:
+            return None
+        data, lines = b64decode(message.get("data", "")), b64decode(message.get("hdrs", "")).decode().splitlines()
+        headers = {name: value.strip() for name, colon, value in (line.partition(":") for line in lines) if colon}
+        return message["seq"], _change(message["subject"], message["seq"], data, message["time"], headers)
+
+    async def _message(self, request: dict[str, Any]) -> dict[str, Any] | None:
+        """As the leader has it; None for none. Raises BusError."""
+        try:
+            answer = await self._bus.api(f"STREAM.MSG.GET.{subjects.MODERATION_STREAM}", request)
+        except ApiError as error:
+            if error.code == _NO_MESSAGE:
+                return None
+            raise
+        message: dict[str, Any] = answer["message"]
+        return message
+
+    async def _state(self) -> "_State":
+        """As the leader knows it. Raises BusError."""
+        asked_at = time.monotonic()
+        info = await self._bus.stream_info(subjects.MODERATION_STREAM)
+        self._clock.set(datetime.fromisoformat(info["ts"]), asked_at)
+        return _State(info["created"], info["state"]["last_seq"])
+
+    async def _is_behind(self) -> bool:
+        """What is known here is not what is stored. Raises BusError."""
+        now, position = time.monotonic(), self._orders.position
+        state = await self._state()
+        if state.is_behind(self._created, position):
+            return True
+        if state.created == self._created and state.last > self._orders.position:
+            await asyncio.sleep(_IN_FLIGHT_SECONDS)
+        if state.created != self._created or state.last > self._orders.position:
+            return True
+        self._known_at = now
+        return False
+
+    async def _on_reconnected(self) -> None:
+        self._doubtful.set()
+
+
+class _State(NamedTuple):
+    created: str
+    """When the bucket was made: its identity, as long as it does not lose what was known of it."""
+    last: int
+
+    def is_behind(self, created: str, position: int) -> bool:
+        """The bucket that was created then has less in it than was known before its state was asked for."""
+        return self.created == created and self.last < position
+
+
+class _Clock:
+    """NATS's, by which it ends what it keeps. That of this machine may be set to anything."""
+
+    def __init__(self) -> None:
+        self._told = NEVER
+        self._at = 0.0
+
+    def set(self, told: datetime, asked_at: float) -> None:
+        """An answer of NATS to what was asked at `asked_at` (monotonic seconds)."""
+        now = time.monotonic()
+        if self._told == NEVER or now - asked_at <= _CLOCK_ACCURACY_SECONDS:
+            self._told, self._at = told, now
+
+    def now(self) -> datetime:
+        return self._told + timedelta(seconds=time.monotonic() - self._at)
+
+
+def _change(subject: str, sequence: int, data: bytes, committed: str, headers: Mapping[str, str]) -> Change | None:
+    """None for what is not ours, and for the record about the stream of chat, which is in the same bucket."""
+    if subject in {subjects.CHAT_INCARNATION, subjects.CHAT_INCARNATION_EVENT}:
+        return None
+    try:
+        order = None if is_removal(headers) else Order.decode(data)
+        return Change(sequence, target_of(subject), order, datetime.fromisoformat(committed), _seconds(headers, order))
+    except ValueError as error:
+        log.error("an order of a moderator is not ours", subject=subject, error=str(error))
+        return None
+
+
+def _seconds(headers: Mapping[str, str], order: Order | None) -> int | None:
+    """For how long NATS keeps what was stored; None for ever."""
+    told = headers.get(TTL, "")
+    seconds = int(told) if told.isascii() and told.isdecimal() else order.seconds if order is not None else None
+    return None if seconds is None else min(seconds, _LONGEST_SECONDS)

@@ -1,0 +1,308 @@
+"""Cursors and typing of one room: the newest of each member, sent in batches.
+
+What own members do is kept until the room's turn, newest per user, and then goes to the other members here and, in one
+message, to the other gateways of the room. What comes from other gateways is client-ready.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, KeysView
+
+from studyroom.gateway.metrics import GatewayMetrics
+from studyroom.gateway.rooms.fanout import Fanout
+from studyroom.gateway.rooms.neighbours import Neighbours
+from studyroom.gateway.rooms.notices import encode_cursor, encode_typing
+from studyroom.gateway.rooms.wheel import NEVER, Wheel
+from studyroom.gateway.wire.framing import payload_of, text_frame
+from studyroom.gateway.wire.items import Item, Kind
+from studyroom.shared.chassis import logs
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.ephemeral import MalformedBatch, cursor_of, decode_batch, encode_batch
+from studyroom.shared.contract.ids import RoomId, UserId
+from studyroom.shared.contract.messages import CursorPosition
+
+log = logs.get(__name__)
+
+_OWN_TYPING_SECONDS = 10.0
+_REMOTE_TYPING_SECONDS = 15.0
+"""Longer, so that the gateway of who types speaks first."""
+_IS_TYPING = b"true}}"
+_REPEATED_AFTER_BEATS = 2
+"""Beats are seconds. By then the servers of NATS know of a new subscription."""
+
+Publish = Callable[[str, bytes], None]
+Due = dict[UserId, tuple[bytes, int]]
+"""The newest notice of each member, framed for clients, with its ingress."""
+_CURSOR, _TYPING = Kind.CURSOR, Kind.TYPING
+
+
+class Motion:
+    def __init__(
+        self,
+        room: RoomId,
+        fanout: Fanout,
+        publish: Publish,
+        wheel: Wheel,
+        metrics: GatewayMetrics,
+        *,
+        members: KeysView[UserId],
+        neighbours: Neighbours,
+    ) -> None:
+        """`members`: of the room's roster here, always as it is; nobody is told of anyone else's cursor."""
+        self._neighbours = neighbours
+        self._fanout = fanout
+        self._publish = publish
+        self._wheel = wheel
+        self._metrics = metrics
+        self._members = members
+        self._subjects = {Kind.CURSOR: subjects.room_cursor(room), Kind.TYPING: subjects.room_typing(room)}
+        self._conflated = metrics.traffic.conflated
+        self._cursors: Due = {}
+        """As members here have been told."""
+        self._typing: dict[UserId, float] = {}
+        """Who is typing, and when that expires (monotonic seconds)."""
+        self._due_cursors: Due = {}
+        self._due_typing: Due = {}
+        self._new_cursors: Due = {}
+        self._new_typing: Due = {}
+        """What members here are to be told next, of members on all gateways."""
+        self.version = 0
+        """Counts up with every change of what `cursor` tells."""
+        self._asked = False
+        self._knows_members = False
+        self._moved: set[UserId] = set()
+        """Own members whose cursor presence has to be told."""
+        self._repeat_in = 0
+        """Beats until the other gateways are told all cursors of own members again; 0 for not."""
+        self._ask_in = 0
+        """Beats until they are asked for those of theirs; 0 for not."""
+        self._answers = 0
+        """Batches of other gateways since the last delivery."""
+        self.turn_at = self.deliver_at = NEVER
+        self.turned_at = 0.0
+
+    # --- own members --------------------------------------------------------------------------------------
+
+    def move_cursor(self, user: UserId, frame: bytes, ingress_us: int) -> None:
+        """`frame`: the framed `CursorUpdate`; `ingress_us`: Unix microseconds."""
+        due = self._due_cursors
+        if user in due:
+            self._conflated[_CURSOR] += 1
+        due[user] = (frame, ingress_us)
+        if not self._asked:
+            self._ask()
+
+    def type(self, user: UserId, *, is_typing: bool, ingress_us: int) -> None:
+        self._note_typing(user, is_typing=is_typing, expires_seconds=_OWN_TYPING_SECONDS)
+        if user in self._due_typing:
+            self._conflated[_TYPING] += 1
+        self._due_typing[user] = (text_frame(encode_typing(user, is_typing=is_typing)), ingress_us)
+        if not self._asked:
+            self._ask()
+
+    def stop_typing(self, user: UserId) -> None:
+        """The own member goes out of the room: at once, before that is told."""
+        if user in self._typing:
+            self.type(user, is_typing=False, ingress_us=0)
+            self.turn()
+            self.deliver()
+
+    def _ask(self) -> None:
+        self._asked = True
+        self._wheel.ask(self)
+
+    def turn(self) -> None:
+        """Send what is due: to other gateways at once, to the members here with what those gateways send."""
+        self._asked = False
+        if self._due_cursors:
+            due, self._due_cursors = self._due_cursors, {}
+            self._moved.update(due)
+            self._send(_CURSOR, due)
+            if self._new_cursors:
+                self._new_cursors.update(due)
+            else:
+                self._new_cursors = due
+        if self._due_typing:
+            due, self._due_typing = self._due_typing, {}
+            self._send(_TYPING, due)
+            self._new_typing.update(due)
+        self._deliver_when_answered()
+
+    def _send(self, kind: Kind, due: Due) -> None:
+        if self._neighbours:
+            oldest = min([ingress_us for _, ingress_us in due.values()])
+            self._tell_neighbours(kind, oldest, [(user, payload_of(frame)) for user, (frame, _) in due.items()])
+
+    def members_known(self) -> None:
+        """The room has its first roster: what was heard before can be told."""
+        if not self._knows_members:
+            self._knows_members = True
+            self.deliver()
+
+    def _deliver_when_answered(self) -> None:
+        if not self._knows_members:
+            return
+        if self._answers >= len(self._neighbours):
+            self.deliver()
+        else:
+            self._wheel.ask_delivery(self)
+
+    def deliver(self) -> None:
+        """Tell the members here what is new."""
+        self._answers = 0
+        self.deliver_at = NEVER
+        if self._new_cursors:
+            cursors, self._new_cursors = self._new_cursors, {}
+            for stranger in cursors.keys() - self._members:
+                del cursors[stranger]
+            self._cursors.update(cursors)
+            self.version += 1
+            self._fanout.say_cursors(cursors)
+        if self._new_typing:
+            typing, self._new_typing = self._new_typing, {}
+            self._fanout.say_now(
+                (user, Item(frame, _TYPING, ingress_us))
+                for user, (frame, ingress_us) in typing.items()
+                if user in self._members
+            )
+
+    # --- other gateways -----------------------------------------------------------------------------------
+
+    def brief_neighbours(self) -> None:
+        """A gateway has begun to host the room: it is told how it stands with the members here.
+
+        And again a little later, since our server may not know yet that it listens.
+        """
+        self._repeat_in = _REPEATED_AFTER_BEATS
+        self._send_all()
+
+    def beat(self) -> None:
+        """To be called every second."""
+        self._expire_typing()
+        if self._repeat_in:
+            self._repeat_in -= 1
+            if not self._repeat_in:
+                self._send_all()
+        if self._ask_in:
+            self._ask_in -= 1
+            if not self._ask_in and self._neighbours:
+                self._tell_neighbours(_CURSOR, 0, [])
+
+    def doubt(self) -> None:
+        """Notices may have been lost, in both directions: nothing is kept for who cannot be reached.
+
+        Soon we tell the others our cursors, and ask them for theirs with an empty batch.
+        """
+        self.recall_cursors()
+        self._repeat_in = self._ask_in = _REPEATED_AFTER_BEATS
+
+    def _send_all(self) -> None:
+        if not self._neighbours:
+            return
+        cursors = list(self._newest_cursors(self._fanout.users))
+        typing = [(user, encode_typing(user, is_typing=True)) for user in self._fanout.users if user in self._typing]
+        for kind, notices in ((_CURSOR, cursors), (_TYPING, typing)):
+            if notices:
+                self._tell_neighbours(kind, 0, notices)
+
+    def _tell_neighbours(self, kind: Kind, ingress_us: int, notices: list[tuple[UserId, bytes]]) -> None:
+        self._publish(self._subjects[kind], encode_batch(ingress_us, notices))
+
+    def receive(self, kind: Kind, data: bytes) -> None:
+        """A batch of another gateway."""
+        try:
+            ingress_us, notices = decode_batch(data)
+        except MalformedBatch as error:
+            log.error("a batch of notices is not ours", kind=kind, error=str(error))
+            return
+        if not notices:
+            self._repeat_in = self._repeat_in or 1
+        for user, ready in notices:
+            if self._knows_members and user not in self._members:
+                self._metrics.dropped.labels(lane="ephemeral", reason="not_in_roster").inc()
+            elif kind is _CURSOR:
+                if not ingress_us and self._is_known(user, ready):
+                    continue  # repeated, and was not missed
+                self._new_cursors[user] = (text_frame(ready), ingress_us)
+            else:
+                is_typing = ready.endswith(_IS_TYPING)
+                is_repeated = not ingress_us and is_typing and user in self._typing
+                self._note_typing(user, is_typing=is_typing, expires_seconds=_REMOTE_TYPING_SECONDS)
+                if not is_repeated:
+                    self._new_typing[user] = (text_frame(ready), ingress_us)
+        if kind is _TYPING and self._knows_members:
+            self.deliver()  # rare, and its member may be about to leave
+            return
+        self._answers += 1
+        self._wheel.join(self)
+        if self._new_cursors:
+            self._deliver_when_answered()
+
+    def _is_known(self, user: UserId, ready: bytes) -> bool:
+        known = self._new_cursors.get(user) or self._cursors.get(user)
+        return known is not None and payload_of(known[0]) == ready
+
+    # --- what is known ------------------------------------------------------------------------------------
+
+    def cursor(self, user: UserId) -> bytes | None:
+        """The `CursorPosition` JSON that members here have been told."""
+        known = self._cursors.get(user)
+        return None if known is None else cursor_of(payload_of(known[0]))
+
+    def learn_cursor(self, user: UserId, position: CursorPosition) -> None:
+        """Presence knows a cursor; what was heard directly is newer."""
+        if user not in self._cursors:
+            self._cursors[user] = (text_frame(encode_cursor(user, position)), 0)
+            self.version += 1
+
+    def forget(self, user: UserId) -> None:
+        """The user has left the room."""
+        self._cursors.pop(user, None)
+        self.version += 1
+        self._moved.discard(user)
+        self._typing.pop(user, None)
+        for notices in (self._due_cursors, self._due_typing, self._new_cursors, self._new_typing):
+            notices.pop(user, None)
+
+    def newest(self, user: UserId, typists: Iterable[UserId]) -> list[Item]:
+        """For a member that missed notices: every other member's cursor, and how it stands with `typists`."""
+        cursors = [Item(frame, Kind.CURSOR) for other, (frame, _) in self._cursors.items() if other != user]
+        typing = [
+            Item(text_frame(encode_typing(other, is_typing=other in self._typing)), Kind.TYPING)
+            for other in typists
+            if other != user and other in self._members
+        ]
+        return cursors + typing
+
+    def _expire_typing(self) -> None:
+        """Whoever has not said for a while that they are still typing has stopped."""
+        now = time.monotonic()
+        for user in [user for user, expires in self._typing.items() if expires <= now]:
+            if self._fanout.has(user):
+                self.type(user, is_typing=False, ingress_us=0)
+            else:
+                # Its own gateway would have said so, and is gone.
+                del self._typing[user]
+                self._fanout.say(Item(text_frame(encode_typing(user, is_typing=False)), Kind.TYPING), not_to=user)
+
+    def _note_typing(self, user: UserId, *, is_typing: bool, expires_seconds: float) -> None:
+        if is_typing:
+            self._typing[user] = time.monotonic() + expires_seconds
+        else:
+            self._typing.pop(user, None)
+
+    # --- for presence -------------------------------------------------------------------------------------
+
+    def recall_cursors(self) -> None:
+        """Presence may not have them: take all cursors of own members as moved."""
+        self._moved.update(user for user in self._fanout.users if user in self._cursors)
+
+    def take_moved(self) -> list[tuple[UserId, bytes]]:
+        """Cursors of own members that moved since the last call, as `CursorPosition` JSON."""
+        moved, self._moved = self._moved, set()
+        return [(user, cursor_of(ready)) for user, ready in self._newest_cursors(moved)]
+
+    def _newest_cursors(self, users: Iterable[UserId]) -> Iterator[tuple[UserId, bytes]]:
+        for user in users:
+            known = self._new_cursors.get(user) or self._cursors.get(user)
+            if known is not None:
+                yield user, payload_of(known[0])

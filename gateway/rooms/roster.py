@@ -1,0 +1,168 @@
+"""The roster of one hosted room as this gateway knows it, kept by committed changes.
+
+Pure: changes in, notices out. Every client of the room on this gateway has been told exactly this roster, so a
+notice is due if and only if this state changes.
+"""
+
+from collections.abc import Iterable, KeysView
+from dataclasses import dataclass, field
+from enum import Enum
+
+from studyroom.shared.contract.ids import UserId
+from studyroom.shared.contract.messages import UserPresence
+from studyroom.shared.contract.presence import Member, Profile, member_digest
+
+REMOVALS_KEPT = 1024
+
+
+class Change(Enum):
+    JOINED = "joined"
+    UPDATED = "updated"
+    LEFT = "left"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    change: Change
+    user: UserId
+    profile: Profile
+
+
+_UNCONFIRMED = -1
+"""Revision of a member that the stream of another epoch had; older than any."""
+
+
+@dataclass(slots=True)
+class _Seat:
+    profile: Profile
+    revision: int
+
+
+@dataclass(slots=True)
+class Roster:
+    """Members with the stream sequence (`revision`) of what is known of each.
+
+    A change that is not newer than what is known of its user does nothing. For users who left, the revision of
+    the removal is kept for a while. Of users with neither seat nor removal it is known that nothing up to `_horizon`
+    makes them members: a loaded roster says so, or the removal was forgotten.
+    """
+
+    epoch: str = ""
+    digest: int = 0
+    """Of the members and their revisions; presence computes the same from the same state."""
+    _seats: dict[UserId, _Seat] = field(default_factory=dict)
+    _removals: dict[UserId, int] = field(default_factory=dict)
+    _horizon: int = 0
+    _loaded: int = 0
+
+    def __contains__(self, user: UserId) -> bool:
+        return user in self._seats
+
+    def __len__(self) -> int:
+        return len(self._seats)
+
+    @property
+    def members(self) -> KeysView[UserId]:
+        """Always the present ones: looks at the roster as it is then."""
+        return self._seats.keys()
+
+    def users(self) -> list[UserPresence]:
+        return [
+            UserPresence.model_construct(
+                user_id=user, username=seat.profile.username, avatar_url=seat.profile.avatar_url, cursor=None
+            )
+            for user, seat in self._seats.items()
+        ]
+
+    def is_newest(self, user: UserId, revision: int) -> bool:
+        """Nothing newer than this change is known of its user."""
+        seat = self._seats.get(user)
+        return seat is not None and seat.revision == revision
+
+    def put(self, user: UserId, profile: Profile, revision: int) -> Notice | None:
+        return self._put(user, profile, revision, self._horizon)
+
+    def _put(self, user: UserId, profile: Profile, revision: int, horizon: int) -> Notice | None:
+        seat = self._seats.get(user)
+        if seat is None:
+            if revision <= self._removals.get(user, horizon):
+                return None
+            self._removals.pop(user, None)
+            self._seats[user] = _Seat(profile, revision)
+            self.digest ^= member_digest(user, revision)
+            return Notice(Change.JOINED, user, profile)
+        if revision <= seat.revision:
+            return None
+        changed = seat.profile != profile
+        self._forget_digest(user, seat)
+        self.digest ^= member_digest(user, revision)
+        seat.profile, seat.revision = profile, revision
+        return Notice(Change.UPDATED, user, profile) if changed else None
+
+    def remove(self, user: UserId, revision: int) -> Notice | None:
+        seat = self._seats.get(user)
+        if seat is None:
+            if revision > self._removals.get(user, self._horizon):
+                self._remember_removal(user, revision)
+            return None
+        if revision <= seat.revision:
+            return None
+        return self._leave(user, seat, revision)
+
+    @property
+    def unconfirmed(self) -> bool:
+        """There are members of whom only a former epoch knew."""
+        return any(seat.revision == _UNCONFIRMED for seat in self._seats.values())
+
+    def load(self, epoch: str, revision: int, members: Iterable[Member], *, settled: bool = True) -> list[Notice]:
+        """Make this the roster as of `revision`, and tell what that changes.
+
+        What is known to be newer than `revision` stays. A roster that is older than the last one tells nothing.
+        Another epoch voids all revisions, not the members: its stream began empty, and whoever is missing in it may
+        not have been put back yet. They stay, unconfirmed, until they are, or until the roster is said to be
+        `settled`.
+        """
+        if epoch == self.epoch and revision < self._loaded:
+            return []
+        if epoch != self.epoch:
+            self._begin_epoch(epoch)
+        notices = []
+        present = set()
+        # The roster speaks for all removals up to its revision, forgotten ones too; only an older roster cannot.
+        horizon = self._horizon if revision < self._horizon else 0
+        for member in members:
+            present.add(member.user)
+            notices.append(self._put(member.user, member.profile, member.revision, horizon))
+        for user, seat in list(self._seats.items()):
+            stays = seat.revision > revision or (seat.revision == _UNCONFIRMED and not settled)
+            if user not in present and not stays:
+                notices.append(self._leave(user, seat, revision))
+        self._loaded = revision
+        self._horizon = max(self._horizon, revision)
+        self._removals = {user: removal for user, removal in self._removals.items() if removal > revision}
+        return [notice for notice in notices if notice is not None]
+
+    def _begin_epoch(self, epoch: str) -> None:
+        self.epoch = epoch
+        self.digest = 0
+        self._removals.clear()
+        self._horizon = self._loaded = 0
+        for seat in self._seats.values():
+            seat.revision = _UNCONFIRMED
+
+    def _leave(self, user: UserId, seat: _Seat, revision: int) -> Notice:
+        self._forget_digest(user, seat)
+        del self._seats[user]
+        self._remember_removal(user, revision)
+        return Notice(Change.LEFT, user, seat.profile)
+
+    def _forget_digest(self, user: UserId, seat: _Seat) -> None:
+        if seat.revision != _UNCONFIRMED:
+            self.digest ^= member_digest(user, seat.revision)
+
+    def _remember_removal(self, user: UserId, revision: int) -> None:
+        self._removals.pop(user, None)
+        self._removals[user] = revision
+        if len(self._removals) > REMOVALS_KEPT:
+            oldest = next(iter(self._removals))
+            self._horizon = max(self._horizon, self._removals.pop(oldest))

@@ -1,0 +1,142 @@
+"""WebSocket framing above single frames: what RFC 6455 leaves to the endpoint once frames are parsed.
+
+Pure. Server frames are not masked (section 5.1), so an encoded frame can be written to any number of clients.
+"""
+
+import codecs
+import struct
+from enum import IntEnum
+
+from studyroom.shared.contract.close_codes import CloseCode
+
+CONTROL_PAYLOAD_MAX_BYTES = 125
+_FIN = 0x80
+
+
+class Opcode(IntEnum):
+    CONTINUATION = 0x0
+    TEXT = 0x1
+    BINARY = 0x2
+    CLOSE = 0x8
+    PING = 0x9
+    PONG = 0xA
+
+
+class Violation(Exception):
+    """The peer broke the protocol; the connection is to be closed with `code` and `str()` as the reason."""
+
+    def __init__(self, code: CloseCode, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+def encode_frame(opcode: Opcode, payload: bytes) -> bytes:
+    """A whole, final, unmasked frame (RFC 6455 section 5.2)."""
+    first = _FIN | opcode
+    size = len(payload)
+    if size < 126:  # noqa: PLR2004 - RFC 6455
+        header = struct.pack("!BB", first, size)
+    elif size < 1 << 16:
+        header = struct.pack("!BBH", first, 126, size)
+    else:
+        header = struct.pack("!BBQ", first, 127, size)
+    return header + payload
+
+
+_SHORT_TEXT_HEADERS = [encode_frame(Opcode.TEXT, bytes(size))[: 2 if size < 126 else 4] for size in range(1024)]  # noqa: PLR2004 - RFC 6455
+
+
+def text_frame(payload: bytes) -> bytes:
+    size = len(payload)
+    return _SHORT_TEXT_HEADERS[size] + payload if size < 1024 else encode_frame(Opcode.TEXT, payload)  # noqa: PLR2004
+
+
+def payload_of(frame: bytes) -> bytes:
+    """What `text_frame` was given."""
+    return frame[_HEADER_SIZES.get(frame[1], 2) :]
+
+
+_HEADER_SIZES = {126: 4, 127: 10}
+"""By the second byte; 2 for all others."""
+
+PING_FRAME = encode_frame(Opcode.PING, b"")
+
+
+def close_payload(code: int, reason: str) -> bytes:
+    """The body of a close frame; a reason that is too long is cut at a character."""
+    room = CONTROL_PAYLOAD_MAX_BYTES - 2
+    text = reason.encode()[:room].decode(errors="ignore").encode()
+    return struct.pack("!H", code) + text
+
+
+def parse_close(payload: bytes) -> tuple[int, str]:
+    """Code and reason of a received close frame; code 1005 when it carries none.
+
+    Raises Violation for a code that must not be on the wire (RFC 6455 section 7.4) or a reason that is not UTF-8.
+    """
+    if not payload:
+        return CloseCode.NO_STATUS, ""
+    if len(payload) == 1:
+        raise Violation(CloseCode.PROTOCOL_ERROR, "close frame of one byte")
+    (code,) = struct.unpack("!H", payload[:2])
+    if not may_be_sent(code):
+        raise Violation(CloseCode.PROTOCOL_ERROR, f"close code {code} must not be sent")
+    try:
+        return code, payload[2:].decode()
+    except UnicodeDecodeError:
+        raise Violation(CloseCode.INVALID_TEXT, "close reason is not UTF-8") from None
+
+
+_ASSIGNED_CODES = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014})
+"""https://www.iana.org/assignments/websocket, without those reserved for local use."""
+_FREE_CODES = range(3000, 5000)
+
+
+def may_be_sent(code: int) -> bool:
+    """Whether a close frame may carry it, in either direction."""
+    return code in _ASSIGNED_CODES or code in _FREE_CODES
+
+
+class Assembler:
+    """Joins the fragments of text messages and checks their UTF-8 as it comes (sections 5.4 and 8.1).
+
+    Only data frames go in; control frames may come between fragments and are none of its business.
+    """
+
+    __slots__ = ("_decoder", "_max_bytes", "_parts", "_size")
+
+    def __init__(self, max_bytes: int) -> None:
+        """`max_bytes`: of a whole message, over all its fragments."""
+        self._max_bytes = max_bytes
+        self._parts: list[str] = []
+        self._size = 0
+        self._decoder: codecs.IncrementalDecoder | None = None
+
+    @property
+    def in_message(self) -> bool:
+        return self._decoder is not None
+
+    def feed(self, opcode: int, payload: bytes, *, final: bool) -> str | None:
+        """The message, once its last fragment is in; None before. Raises Violation."""
+        if opcode == Opcode.BINARY:
+            raise Violation(CloseCode.UNSUPPORTED_DATA, "this endpoint takes text frames only")
+        if opcode == Opcode.TEXT:
+            if self._decoder is not None:
+                raise Violation(CloseCode.PROTOCOL_ERROR, "a new message before the last one ended")
+            self._decoder = codecs.getincrementaldecoder("utf-8")()
+        elif self._decoder is None:
+            raise Violation(CloseCode.PROTOCOL_ERROR, "a continuation of nothing")
+        self._size += len(payload)
+        if self._size > self._max_bytes:
+            raise Violation(CloseCode.MESSAGE_TOO_BIG, f"message over {self._max_bytes} bytes")
+        try:
+            text = self._decoder.decode(payload, final)
+        except UnicodeDecodeError:
+            raise Violation(CloseCode.INVALID_TEXT, "text is not UTF-8") from None
+        if text:
+            self._parts.append(text)
+        if not final:
+            return None
+        message = "".join(self._parts)
+        self._parts, self._size, self._decoder = [], 0, None
+        return message

@@ -1,0 +1,80 @@
+"""What the head of a request says, what a handshake must be, and how either is refused. Pure."""
+
+import json
+from base64 import b64decode
+from binascii import Error as Base64Error
+from dataclasses import dataclass, field
+
+from studyroom.gateway.wire.header_fields import elements
+from studyroom.shared.contract.errors import ErrorCode
+
+_PHRASES = {
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    413: "Content Too Large",
+    421: "Misdirected Request",
+    426: "Upgrade Required",
+    429: "Too Many Requests",
+    431: "Request Header Fields Too Large",
+    501: "Not Implemented",
+    503: "Service Unavailable",
+}
+_KEY_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    path: str
+    headers: dict[str, str] = field(repr=False)
+    """Names in lower case, repeated ones combined."""
+    peer: str | None
+    """The address of the other end of the socket: the client's, or a proxy's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake(RequestHead):
+    """An upgrade request that is well formed; whether it is welcome is for the edge to say."""
+
+    query: dict[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The answer to a handshake that is not accepted."""
+
+    status: int
+    code: ErrorCode
+    message: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+    def encode(self) -> bytes:
+        """As HTTP/1.1, the last answer of its connection."""
+        body = json.dumps({"code": self.code, "message": self.message}).encode()
+        head = [f"HTTP/1.1 {self.status} {_PHRASES.get(self.status, 'Refused')}"]
+        head += [f"{name}: {value}" for name, value in self.headers]
+        head += ["Content-Type: application/json", f"Content-Length: {len(body)}", "Connection: close"]
+        return "\r\n".join(head).encode("latin-1") + b"\r\n\r\n" + body
+
+
+def handshake_problem(method: bytes, http_version: str, headers: dict[str, str]) -> Refused | None:
+    """What RFC 6455 section 4.2.1 asks of an upgrade request, as far as the HTTP parser has not checked it."""
+    if method != b"GET" or http_version != "1.1" or "host" not in headers:
+        return Refused(400, ErrorCode.BAD_HANDSHAKE, "it must be a GET of HTTP/1.1, and name the host")
+    if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
+        return Refused(400, ErrorCode.BAD_HANDSHAKE, "it must have no body")
+    if elements(headers, "sec-websocket-version") != ["13"]:
+        return Refused(
+            426,
+            ErrorCode.UPGRADE_REQUIRED,
+            "only version 13 is spoken here",
+            (("Sec-WebSocket-Version", "13"),),
+        )
+    try:
+        key = b64decode(headers.get("sec-websocket-key", ""), validate=True)
+    except (Base64Error, ValueError):
+        key = b""
+    if len(key) != _KEY_BYTES:
+        return Refused(400, ErrorCode.BAD_HANDSHAKE, "Sec-WebSocket-Key must be 16 bytes in base64")
+    return None

@@ -1,0 +1,346 @@
+"""Request heads and upgrades: uvicorn's HTTP protocol with bounds, and the decision about a handshake.
+
+uvicorn answers plain HTTP. An upgrade is decided here, before the WebSocket adapter sees it.
+
+llhttp, the parser, takes any upgrade that is offered for one that will be made: it stops behind the head and leaves
+the body out. Most offers are not taken (every POST of Java's `HttpClient` offers `h2c`), and then RFC 9110 section 7.8
+wants the request answered as if nothing had been offered. So the head is parsed again without its `Upgrade`, by a new
+parser, which reads on from there: the body by its length or its chunks, and then the next request.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from urllib.parse import parse_qsl, unquote
+
+from httptools import (
+    HttpParserCallbackError,
+    HttpParserError,
+    HttpParserInvalidURLError,
+    HttpParserUpgrade,
+    HttpRequestParser,
+    parse_url,
+)
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from studyroom.gateway.wire.credentials import SUBPROTOCOL, offered_subprotocols
+from studyroom.gateway.wire.handshake import Handshake, Refused, RequestHead, handshake_problem
+from studyroom.gateway.wire.header_fields import combined, elements
+from studyroom.gateway.wire.sockets import AwaitedRequests, PlainSockets, UnreadAnswers
+from studyroom.gateway.wire.websocket import Client, FrameLimits, NoDescriptor, WebSocketProtocol
+from studyroom.shared.chassis import logs
+from studyroom.shared.contract.errors import ErrorCode
+
+log = logs.get(__name__)
+
+_REFUSAL_LINGER_SECONDS = 1.0
+_READ_MAX_BYTES = 256 * 1024
+"""What a transport reads at once: a request head may come together with so much of what follows."""
+_PIPELINE_MAX = 32
+"""Requests that wait for the answer to an earlier one of the same socket."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    path: str
+    query: str = field(repr=False)
+
+
+class Edge(Protocol):
+    """What the adapter asks the gateway."""
+
+    def has_websocket(self, path: str) -> bool:
+        """Elsewhere the offer of one is not taken."""
+
+    def admit(self, handshake: Handshake) -> Client | Refused: ...
+    def check(self, head: RequestHead) -> Refused | None:
+        """A plain request; None when it may go on to the app."""
+
+    def request_refused(self, code: ErrorCode) -> None:
+        """One of those that never came to the app."""
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP protocol with bounds on the request in time and size, a check of its head, and our upgrade."""
+
+    def __init__(
+        self,
+        edge: Edge,
+        limits: FrameLimits,
+        awaited: AwaitedRequests,
+        unread: UnreadAnswers,
+        plain: PlainSockets,
+        **uvicorn_arguments: Any,
+    ) -> None:
+        super().__init__(**uvicorn_arguments)
+        self._edge = edge
+        self._limits = limits
+        self._awaited = awaited
+        self._unread = unread
+        self._plain = plain
+        self._head_bytes = 0
+        self._unparsed_bytes = 0
+        self._body_bytes = 0
+        self._in_head = False
+        self._refused = False
+        """What still comes is not looked at."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
+        super().connection_made(transport)
+        transport.set_write_buffer_limits(0)
+        self._awaited.add(self)
+        self._plain.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._awaited.discard(self)
+        self._unread.discard(self)
+        self._plain.discard(self)
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """With the first byte that the client leaves unread."""
+        super().pause_writing()
+        self._unread.add(self)
+
+    def resume_writing(self) -> None:
+        self._unread.discard(self)
+        super().resume_writing()
+
+    def on_message_begin(self) -> None:
+        self._head_bytes = self._body_bytes = 0
+        self._in_head = True
+        if not self._refused:
+            self._awaited.add(self)
+            super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        if not self._refused:
+            self._count_head(len(url))
+            super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._refused:
+            self._count_head(len(name) + len(value))
+            if self._in_head:  # what comes behind the body has no say any more
+                super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._awaited.discard(self)
+        self._unparsed_bytes = 0
+        self._in_head = False
+        if self._refused or self.parser.should_upgrade():  # decided when the parser has stopped
+            return
+        if len(self.pipeline) >= _PIPELINE_MAX:
+            self._refuse_request(Refused(429, ErrorCode.RATE_LIMITED, "too many requests at once"), midway=True)
+            return
+        refused = self._check_head()
+        if refused is not None:
+            self._refuse_request(refused, midway=self._answering)
+            return
+        self._awaited.add(self)  # for the body
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if self._refused:
+            return
+        self._unparsed_bytes = 0
+        self._body_bytes += len(body)
+        if self._body_bytes > self._limits.body_max_bytes:
+            self._refuse_body(self._body_too_large())
+            return
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._awaited.discard(self)
+        if not self._refused and not self.parser.should_upgrade():
+            if not self._answering:
+                # Answered before its body had come, which has ended uvicorn's timer: the next request is owed.
+                self._awaited.add(self)
+            super().on_message_complete()
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused or self.transport.is_closing():
+            return
+        if not self._answering:
+            # Also what begins no request, such as an empty line, is to be followed by one.
+            self._awaited.add(self)
+        if self in self._awaited:
+            # The parser hands over whole header lines only, and a line may never end.
+            self._unparsed_bytes += len(data)
+            if self._unparsed_bytes > self._limits.headers_max_bytes + _READ_MAX_BYTES:
+                self._refuse_head()
+                return
+        self._unset_keepalive_if_required()
+        try:
+            self._parse(memoryview(data))
+        except HttpParserCallbackError:
+            log.exception("a request failed on our side")
+            self.transport.abort()
+        except HttpParserError:
+            if not self._refused:
+                self._refuse_nonsense()
+
+    def _parse(self, data: memoryview) -> None:
+        """Raises HttpParserError."""
+        while not self._refused and not self.transport.is_closing():
+            try:
+                self.parser.feed_data(data)
+                return
+            except HttpParserUpgrade as stopped:
+                data = data[stopped.args[0] :]
+            self._decide_upgrade(data)
+
+    def _decide_upgrade(self, rest: memoryview) -> None:
+        """`rest`: what came behind the head. Raises HttpParserError."""
+        if self._refused:
+            return
+        if self._is_handshake():
+            self._handshake(bytes(rest))
+        elif self.parser.get_method() == b"CONNECT":
+            refused = Refused(501, ErrorCode.INVALID_REQUEST, "CONNECT is for proxies, and this is none")
+            self._refuse_request(refused, midway=self._answering)
+        else:
+            self._parse_without_upgrade()
+
+    def _is_handshake(self) -> bool:
+        offered = [offer.lower() for offer in elements(self._combined_headers(), "upgrade")]
+        if self.parser.get_method() != b"GET" or "websocket" not in offered:
+            return False
+        target = self._target()
+        return target is None or self._edge.has_websocket(target.path)
+
+    def _parse_without_upgrade(self) -> None:
+        """As if the request had not offered it. Raises HttpParserError."""
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        lines += [b"%b: %b" % (name, value) for name, value in self.headers if name != b"upgrade"]
+        self.parser = HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+        self.parser.feed_data(b"\r\n".join(lines) + b"\r\n\r\n")
+
+    def timeout_keep_alive_handler(self) -> None:
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            super().timeout_keep_alive_handler()
+
+    def _handshake(self, rest: bytes) -> None:
+        """`rest`: what came behind the head."""
+        self._awaited.discard(self)
+        headers = self._combined_headers()
+        decision = self._decide(headers)
+        if isinstance(decision, Refused):
+            self.refuse(decision)
+            return
+        self.connections.discard(self)
+        protocol = WebSocketProtocol(decision, self._limits, self.server_state)
+        try:
+            subprotocol = SUBPROTOCOL if SUBPROTOCOL in offered_subprotocols(headers) else None
+            protocol.take_over(self.transport, headers["sec-websocket-key"], subprotocol, rest)
+        except NoDescriptor:
+            retry = ("Retry-After", "1")
+            self.refuse(Refused(503, ErrorCode.TOO_MANY_CONNECTIONS, "this gateway is full, try again later", (retry,)))
+        except Exception:
+            log.exception("an upgrade failed on our side")
+            self.connections.discard(protocol)
+            self.transport.abort()
+
+    def refuse(self, refused: Refused) -> None:
+        self._write_refusal(refused)
+        self.transport.close()
+
+    def _write_refusal(self, refused: Refused) -> None:
+        self._refused = True
+        self.transport.write(refused.encode())
+
+    def _refuse_request(self, refused: Refused, *, midway: bool) -> None:
+        """`midway`: an answer is being written, and another one cannot come between."""
+        self._edge.request_refused(refused.code)
+        if midway:
+            self._refused = True
+            self.transport.close()
+            return
+        self._write_refusal(refused)
+        # A socket that is closed on a client that is still sending takes the answer with it.
+        self.loop.call_later(_REFUSAL_LINGER_SECONDS, self.transport.close)
+
+    def _refuse_body(self, refused: Refused) -> None:
+        """Of a request that the app has begun to answer: it is told that no more comes."""
+        self.cycle.disconnected = True
+        self.cycle.message_event.set()
+        self._refuse_request(refused, midway=bool(self.pipeline) or self.cycle.response_started)
+
+    def _refuse_nonsense(self) -> None:
+        """uvicorn would write a line of log for each."""
+        refused = Refused(400, ErrorCode.INVALID_REQUEST, "Invalid HTTP request: it is not understood as HTTP/1.1")
+        self._awaited.discard(self)
+        if self._answering and self.cycle.more_body:
+            self._refuse_body(refused)
+        else:
+            self._refuse_request(refused, midway=self._answering)
+
+    def _check_head(self) -> Refused | None:
+        target = self._target()
+        if target is None:
+            return Refused(400, ErrorCode.INVALID_REQUEST, "the request target cannot be read")
+        headers = self._combined_headers()
+        refused = self._edge.check(RequestHead(target.path, headers, self.peer))
+        if refused is None and int(headers.get("content-length", "0")) > self._limits.body_max_bytes:
+            return self._body_too_large()
+        return refused
+
+    def _target(self) -> _Target | None:
+        """None when it cannot be read, or names no path."""
+        try:
+            # Not `urlsplit`: it remembers the last 128 that it was given, with their tokens.
+            parts = parse_url(self.url)
+            # Unquoted as uvicorn does, so it is the path that the app sees.
+            return _Target(unquote(parts.path.decode("ascii")), (parts.query or b"").decode("ascii"))
+        except (HttpParserInvalidURLError, UnicodeDecodeError, AttributeError):
+            return None
+
+    def _body_too_large(self) -> Refused:
+        return Refused(413, ErrorCode.BODY_TOO_LARGE, f"request body over {self._limits.body_max_bytes} bytes")
+
+    def _combined_headers(self) -> dict[str, str]:
+        return combined((name.decode("latin-1"), value.decode("latin-1")) for name, value in self.headers)
+
+    @property
+    def _answering(self) -> bool:
+        """The answer to an earlier request is not complete."""
+        earlier: RequestResponseCycle | None = self.cycle
+        return earlier is not None and not earlier.response_complete
+
+    @property
+    def busy(self) -> bool:
+        return self._answering or bool(self.pipeline)
+
+    @property
+    def peer(self) -> str | None:
+        return self.client[0] if self.client is not None else None
+
+    def _decide(self, headers: dict[str, str]) -> Client | Refused:
+        if (
+            problem := handshake_problem(self.parser.get_method(), self.parser.get_http_version(), headers)
+        ) is not None:
+            return problem
+        if self._answering or self.transport.get_write_buffer_size() > 0:
+            return Refused(400, ErrorCode.BAD_HANDSHAKE, "an upgrade must wait for the answers to earlier requests")
+        target = self._target()
+        if target is None:
+            return Refused(400, ErrorCode.BAD_HANDSHAKE, "the request target cannot be read")
+        try:
+            query = dict(parse_qsl(target.query, keep_blank_values=True))
+        except ValueError:
+            return Refused(400, ErrorCode.BAD_HANDSHAKE, "the query cannot be read")
+        return self._edge.admit(Handshake(target.path, headers, self.peer, query))
+
+    def _count_head(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > self._limits.headers_max_bytes and not self._refused:
+            self._refuse_head()
+
+    def _refuse_head(self) -> None:
+        self._awaited.discard(self)
+        limit = self._limits.headers_max_bytes
+        self._edge.request_refused(ErrorCode.HEADERS_TOO_LARGE)
+        self.refuse(Refused(431, ErrorCode.HEADERS_TOO_LARGE, f"request head over {limit} bytes"))

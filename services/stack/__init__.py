@@ -1,0 +1,1 @@
+"""The embedded system (`studyroom up`) and the command line."""

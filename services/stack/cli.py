@@ -1,0 +1,197 @@
+"""The `studyroom` command."""
+
+import asyncio
+import gc
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    from studyroom.shared.chassis.spec import ServiceSpec
+
+ENTRY_POINTS = "studyroom.services"
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Nothing that is made while modules are loaded is garbage: looking for it is a fifth of the time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+class _Services(click.Group):
+    """Commands of our own, and one for every installed service."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *entry_points(group=ENTRY_POINTS).names])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        own = super().get_command(ctx, cmd_name)
+        if own is not None or cmd_name not in entry_points(group=ENTRY_POINTS).names:
+            return own
+        return _Service(cmd_name)
+
+
+class _Service(click.Command):
+    """Run one service. Its code is loaded when it is run, not when commands are listed or explained."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, callback=self._run, help=f"Run the {name} service; settings come from the environment.")
+
+    @cached_property
+    def spec(self) -> "ServiceSpec":
+        (entry,) = entry_points(group=ENTRY_POINTS, name=self.name or "")
+        spec: ServiceSpec = entry.load()
+        return spec
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        own: list[click.Parameter] = [_workers_option()] if self.spec.public_address is not None else []
+        return own + super().get_params(ctx)
+
+    def _run(self, workers: int = 1) -> NoReturn:
+        with loading():
+            from studyroom.shared.chassis.process import run
+            from studyroom.shared.chassis.workers import run_workers
+
+            self.spec.load()  # before workers are forked: they share it
+        sys.exit(run(self.spec) if workers == 1 else run_workers(self.spec, workers))
+
+
+def _workers_option() -> click.Option:
+    return click.Option(
+        ["--workers"],
+        default=1,
+        show_default=True,
+        type=click.IntRange(1, 64),
+        help="Processes that share the public port, for machines with several cores.",
+    )
+
+
+@click.group(cls=_Services, context_settings={"max_content_width": 100})
+@click.version_option(package_name="studyroom")
+def main() -> None:
+    """Real-time collaboration in study rooms."""
+
+
+@main.command()
+@click.option("--gateways", default=1, show_default=True, type=click.IntRange(1, 64), help="Gateway processes.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Workers of each gateway.")
+@click.option("--presence", default=1, show_default=True, type=click.IntRange(1, 64), help="Presence replicas.")
+@click.option(
+    "--port",
+    default=8080,
+    show_default=True,
+    type=click.IntRange(1, 65535),
+    help="Gateway i listens on PORT+i.",
+)
+@click.option("--nats", "nats_url", help="Use this NATS instead of an embedded one.")
+@click.option(
+    "--data-dir", default=Path(".studyroom"), show_default=True, type=click.Path(path_type=Path),
+    help="Where NATS keeps its streams, with the logs and stack.json.",
+)  # fmt: skip
+def up(gateways: int, workers: int, presence: int, port: int, nats_url: str | None, data_dir: Path) -> None:
+    """Run the whole system on this machine."""
+    with loading():
+        from studyroom.services.stack.stack import Stack, StackFailed, StackOptions
+        from studyroom.shared.chassis.settings import ProcessSettings, load_or_exit
+
+        classes = _all_settings()
+    process: Any = load_or_exit(classes)[ProcessSettings]
+    options = StackOptions(
+        gateways=gateways,
+        workers=workers,
+        presence=presence,
+        port=port,
+        nats_url=nats_url,
+        data_dir=data_dir.absolute(),
+        stop_deadline_seconds=process.stop_deadline_seconds,
+    )
+
+    async def run() -> None:
+        await Stack(options).run()
+
+    try:
+        asyncio.run(run())
+    except StackFailed as error:
+        click.echo(f"studyroom up: {error}", err=True)
+        sys.exit(1)
+
+
+@main.command()
+@click.option("--json", "for_programs", is_flag=True, help="For programs.")
+def doctor(for_programs: bool) -> None:
+    """Look at NATS, streams, consumers, leases and services; status 1 when something is wrong."""
+    from studyroom.services.doctor.command import examine
+    from studyroom.shared.chassis import logs
+    from studyroom.shared.chassis.settings import NatsSettings, ProcessSettings, StorageSettings, load_or_exit
+
+    settings: Any = load_or_exit([ProcessSettings, NatsSettings, StorageSettings])
+    # What matters is in the report.
+    logs.configure(settings[ProcessSettings].model_copy(update={"log_level": "error"}), "doctor")
+    report, well = asyncio.run(examine(settings[NatsSettings], settings[StorageSettings], for_programs=for_programs))
+    click.echo(report)
+    sys.exit(0 if well else 1)
+
+
+@main.command("api-key")
+@click.argument("name")
+def api_key(name: str) -> None:
+    """Print a new key for a trusted backend, and its entry for STUDYROOM_GATEWAY_API_KEYS.
+
+    NAME is what the audit log says. Nothing keeps the key: give it to the backend now.
+    """
+    from studyroom.shared.chassis.api_keys import entry_of, new_api_key
+
+    key = new_api_key()
+    try:
+        entry = entry_of(name, key)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="NAME") from error
+    click.echo(f"key:   {key}\nentry: {entry}")
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON Schema of the client protocol."""
+    from studyroom.shared.contract.messages import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=2))
+
+
+@main.command()
+def asyncapi() -> None:
+    """Print the client protocol as an AsyncAPI document."""
+    from studyroom.services.reference.asyncapi import asyncapi
+
+    click.echo(json.dumps(asyncapi(), indent=2))
+
+
+@main.command()
+def settings() -> None:
+    """Print every setting with its default, in the form of .env.example."""
+    from studyroom.shared.chassis.settings import describe
+
+    click.echo(describe(_all_settings()), nl=False)
+
+
+def _all_settings() -> list[type]:
+    from studyroom.shared.chassis.settings import NatsSettings, ProcessSettings
+
+    classes: list[type] = [ProcessSettings, NatsSettings]
+    for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
+        classes += [cls for cls in entry.load().settings if cls not in classes]
+    return classes
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Taking connections from a listener, for as long as there are file descriptors for them.
+
+The servers of the event loops do not survive the lack of descriptors: uvloop's closes its listener for good, and
+aiofastnet's fails again in every turn of the loop. Here the listener is left alone until there are some again, and
+clients wait in the kernel's queue meanwhile.
+"""
+
+import asyncio
+import errno
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from studyroom.shared.chassis import logs
+from studyroom.shared.chassis.descriptors import lowest_free
+
+log = logs.get(__name__)
+
+_AT_ONCE = 64
+"""Connections in one turn of the loop: those that are open have their turn between, and so have other workers."""
+_LOOK_SECONDS = 0.05
+"""How often it is looked whether there are descriptors again."""
+_SAY_AGAIN_SECONDS = 60.0
+_SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class Acceptor:
+    """What uvicorn takes for its server: connections of one listener, which is closed with it."""
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        protocol: Callable[[], asyncio.BaseProtocol],
+        *,
+        below: int,
+        make_room: Callable[[], None],
+    ) -> None:
+        """`below`: the descriptors that may be used. `make_room` is called now and then while there are no others."""
+        self._listener = listener
+        self._protocol = protocol
+        self._below = below
+        self._make_room = make_room
+        self._loop = asyncio.get_running_loop()
+        self._connecting: set[asyncio.Task[Any]] = set()
+        self._look_due: asyncio.TimerHandle | None = None
+        self._say_at = 0.0
+        self._closed = False
+        self._loop.add_reader(listener, self._accept)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if self._look_due is not None:
+            self._look_due.cancel()
+        else:
+            self._loop.remove_reader(self._listener)
+        self._listener.close()
+
+    async def wait_closed(self) -> None:
+        """Returns when no connection is on its way to its protocol any more."""
+        while self._connecting:
+            await asyncio.wait(self._connecting)
+
+    def _accept(self) -> None:
+        for _ in range(_AT_ONCE):
+            try:
+                connected, _ = self._listener.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                if error.errno in _SHORT:
+                    self._wait_for_descriptors()
+                    return
+                continue  # this connection failed before we had it (accept(2), "Error handling")
+            connected.setblocking(False)
+            number = connected.fileno()
+            task = self._loop.create_task(self._connect(connected), name="accept")
+            self._connecting.add(task)
+            task.add_done_callback(self._connecting.discard)
+            if number + 1 >= self._below:
+                self._wait_for_descriptors()
+                return
+
+    async def _connect(self, connected: socket.socket) -> None:
+        try:
+            transport, _ = await self._loop.connect_accepted_socket(self._protocol, connected)
+        except OSError as error:  # the client is gone already
+            log.debug("a connection ended before it began", error=str(error))
+            connected.close()
+            return
+        if self._closed:
+            transport.abort()
+
+    def _wait_for_descriptors(self) -> None:
+        self._loop.remove_reader(self._listener)
+        now = time.monotonic()
+        if now >= self._say_at:
+            self._say_at = now + _SAY_AGAIN_SECONDS
+            log.warning("no descriptors are left for more connections: they wait", descriptors=self._below)
+        self._look()
+
+    def _look(self) -> None:
+        if lowest_free(self._listener.fileno()) + 1 < self._below:
+            self._look_due = None
+            self._loop.add_reader(self._listener, self._accept)
+            return
+        self._make_room()
+        self._look_due = self._loop.call_later(_LOOK_SECONDS, self._look)

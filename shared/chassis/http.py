@@ -1,0 +1,182 @@
+"""uvicorn as a part of a process instead of its owner.
+
+uvicorn's own signal handling closes everything in one loop and re-raises the signal; here the lifecycle owns
+signals, and `stop` has a deadline after which open connections are aborted.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from studyroom.shared.chassis import logs
+from studyroom.shared.chassis.accepting import Acceptor
+
+log = logs.get(__name__)
+
+_STARTED_POLL_SECONDS = 0.005
+
+
+_REQUEST_SECONDS = 20.0
+
+
+class BoundedRequests(HttpToolsProtocol):
+    """uvicorn's, and a socket without a whole request, or whose answer is not read, ends after a while.
+
+    uvicorn has a deadline between two requests only.
+    """
+
+    def __init__(self, *args: Any, request_seconds: float = _REQUEST_SECONDS, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._request_seconds = request_seconds
+        self._due: asyncio.TimerHandle | None = None
+        self._is_in_request = False
+        """The beginning of one was read, and not its end."""
+        self._has_asked = False
+        """A whole request has come."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn
+        super().connection_made(transport)
+        self._begin()
+
+    def data_received(self, data: bytes) -> None:
+        if not self._owes():
+            self._begin()
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        self._is_in_request = True
+        super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        self._is_in_request, self._has_asked = False, True
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._begin()
+
+    def timeout_keep_alive_handler(self) -> None:
+        self.transport.abort()  # a close would wait until all is read
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._due is not None:
+            self._due.cancel()
+        super().connection_lost(exc)
+
+    def _owes(self) -> bool:
+        """The client owes us something: the rest of a request, or to read what it was answered."""
+        return self._is_in_request or self._is_answering() or self.transport.get_write_buffer_size() > 0
+
+    def _is_answering(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is not None and not cycle.response_complete
+
+    def _begin(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+        self._due = self.loop.call_later(self._request_seconds, self._end_if_late)
+
+    def _end_if_late(self) -> None:
+        if not self._has_asked or self._owes():
+            self.transport.abort()
+
+
+def _nothing() -> None:
+    """There is no room to be made."""
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, *, below: int, make_room: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._below = below
+        self._make_room = make_room
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's, but connections are accepted by us."""
+        await self.lifespan.startup()
+
+        def protocol() -> asyncio.Protocol:
+            made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg] # as uvicorn
+                config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+            )
+            return made
+
+        acceptors: list[Any] = [
+            Acceptor(listener, protocol, below=self._below, make_room=self._make_room) for listener in sockets or ()
+        ]
+        self.servers = acceptors  # all that is asked of them is to close
+        self.started = True
+
+
+class HttpServer:
+    """An ASGI app on one port of this process."""
+
+    def __init__(
+        self,
+        app: Callable[..., Any],
+        listener: socket.socket,
+        *,
+        below: int,
+        make_room: Callable[[], None] = _nothing,
+        http: Any = BoundedRequests,
+        websocket: Any = "none",
+    ) -> None:
+        """`below`, `make_room`: the descriptors that its sockets may have, see `Acceptor`."""
+        self._listener = listener
+        self.port: int = listener.getsockname()[1]
+        self._config = uvicorn.Config(
+            app,
+            http=http,
+            ws=websocket,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,  # who is believed what is for the app to say
+            timeout_keep_alive=65,
+        )
+        self._server = _Server(self._config, below=below, make_room=make_room)
+        self._serving: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._serving = asyncio.create_task(self._server.serve(sockets=[self._listener]), name="http")
+        while not self._server.started:
+            if self._serving.done():
+                await self._serving
+                raise RuntimeError("the HTTP server ended before it started")
+            await asyncio.sleep(_STARTED_POLL_SECONDS)
+
+    def stop_listening(self) -> None:
+        """Accept no new connections; those that are open stay."""
+        for server in self._server.servers if self._server.started else ():
+            server.close()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Close idle connections, wait for running requests, abort what is open after the grace."""
+        if self._serving is None:
+            self._listener.close()
+            return
+        self._config.timeout_graceful_shutdown = max(1, int(grace_seconds))
+        self._server.should_exit = True
+        _, late = await asyncio.wait([self._serving], timeout=grace_seconds)
+        self.abort()
+        if late:
+            log.warning("aborted open connections", server_port=self.port)
+            self._server.force_exit = True
+            self._serving.cancel()
+            await asyncio.wait([self._serving], timeout=1.0)
+        self._serving = None
+
+    def abort(self) -> None:
+        for connection in list(self._server.server_state.connections):
+            abort = getattr(connection, "abort", None) or connection.transport.abort
+            abort()

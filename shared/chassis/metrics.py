@@ -1,0 +1,172 @@
+"""Metrics every process has. Each service adds an object of its own; all take the registry as an argument."""
+
+import asyncio
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+)
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.utils import floatToGoString
+
+from studyroom.shared.contract.subjects import SHARDS
+
+_LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_LAG_SAMPLE_SECONDS = 0.1
+_SHARDS_OF_A_LABEL = 8
+
+
+class ProcessMetrics:
+    def __init__(self, registry: CollectorRegistry, service: str) -> None:
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        self.task_failures = Counter(
+            f"studyroom_{service}_task_failures",
+            "Background tasks that ended with an unexpected error.",
+            ["task"],
+            registry=registry,
+        )
+        Gauge("studyroom_event_loop_tasks", "Tasks that have not ended.", registry=registry).set_function(_count_tasks)
+        self.event_loop_lag = Histogram(
+            f"studyroom_{service}_event_loop_lag_seconds",
+            "How much later than asked a timer fired, sampled ten times a second.",
+            buckets=_LAG_BUCKETS,
+            registry=registry,
+        )
+
+    async def sample_event_loop_lag(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + _LAG_SAMPLE_SECONDS
+            await asyncio.sleep(_LAG_SAMPLE_SECONDS)
+            self.event_loop_lag.observe(max(0.0, loop.time() - due))
+
+
+def _count_tasks() -> float:
+    try:
+        return float(len(asyncio.all_tasks()))
+    except RuntimeError:
+        return 0.0  # asked for outside the event loop
+
+
+def by_shards(values: Mapping[int, int], served: Iterable[int] = range(SHARDS)) -> dict[str, int]:
+    """What belongs to the shards that are `served`, added up by eight: a label with few values."""
+    added: dict[str, int] = {}
+    for shard in sorted(served):
+        first = shard - shard % _SHARDS_OF_A_LABEL
+        label = f"{first}-{first + _SHARDS_OF_A_LABEL - 1}"
+        added[label] = added.get(label, 0) + values.get(shard, 0)
+    return added
+
+
+class PlainHistogram:
+    """A histogram for hot paths: observing takes no lock and no label lookup. Exported by a collector."""
+
+    __slots__ = ("_bounds", "_counts", "_sum")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        """`bounds`: upper bounds of the buckets, rising, without infinity; a value equal to a bound is inside."""
+        self._bounds = list(bounds)
+        self._counts = [0] * (len(self._bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float) -> None:
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def read(self, *, divisor: float = 1.0) -> tuple[list[tuple[str, float]], float]:
+        """Cumulative buckets and the sum, both divided, as `HistogramMetricFamily.add_metric` takes them."""
+        buckets, total = [], 0
+        for bound, count in zip([*self._bounds, float("inf")], self._counts, strict=True):
+            total += count
+            buckets.append((str(floatToGoString(bound / divisor)), float(total)))  # type: ignore[no-untyped-call] # theirs
+        return buckets, self._sum / divisor
+
+
+_OTHER_ERROR = "other"
+_SERVER_ERRORS = frozenset(
+    {
+        "account authentication expired",
+        "authentication timeout",
+        "authorization violation",
+        "maximum account active connections exceeded",
+        "maximum connections exceeded",
+        "maximum payload violation",
+        "maximum subscriptions exceeded",
+        "server shutdown",
+        "user authentication expired",
+        "user authentication revoked",
+    }
+)
+
+
+class BusState(Protocol):
+    @property
+    def connected(self) -> bool: ...
+    @property
+    def pending_bytes(self) -> int: ...
+    @property
+    def subscriptions(self) -> int: ...
+
+
+class BusMetrics:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.reconnects = Counter(
+            "studyroom_nats_reconnects", "Times the connection to NATS was made again.", registry=registry
+        )
+        self.errors = Counter(
+            "studyroom_nats_errors", "Errors of the NATS connection by kind.", ["kind"], registry=registry
+        )
+        self.refusals = Counter(
+            "studyroom_nats_refusals",
+            "Subjects that this service's user of NATS may not use, and tried to.",
+            registry=registry,
+        )
+        self.server_errors = Counter(
+            "studyroom_nats_server_errors",
+            "Errors that NATS sent, by their text where it is known.",
+            ["reason"],
+            registry=registry,
+        )
+        for reason in (*_SERVER_ERRORS, _OTHER_ERROR):
+            self.server_errors.labels(reason=reason)
+        self.unsent = Counter(
+            "studyroom_nats_unsent",
+            "Messages not published since NATS was away.",
+            registry=registry,
+        )
+        self._registry = registry
+
+    def count_server_error(self, text: str) -> None:
+        """`text`: in lower case."""
+        self.server_errors.labels(reason=text if text in _SERVER_ERRORS else _OTHER_ERROR).inc()
+
+    def watch(self, bus: BusState) -> None:
+        self._registry.register(_BusStateCollector(bus))
+
+
+class _BusStateCollector:
+    def __init__(self, bus: BusState) -> None:
+        self._bus = bus
+
+    def collect(self) -> Iterable[Metric]:
+        yield GaugeMetricFamily(
+            "studyroom_nats_connected", "1 while connected to NATS.", value=float(self._bus.connected)
+        )
+        yield GaugeMetricFamily(
+            "studyroom_nats_subscriptions", "Subscriptions of this process.", value=self._bus.subscriptions
+        )
+        yield GaugeMetricFamily(
+            "studyroom_nats_pending_bytes",
+            "Bytes handed to the NATS client and not yet written to its socket.",
+            value=self._bus.pending_bytes,
+        )

@@ -1,0 +1,195 @@
+"""The life of a process: start, ready, drain, stop.
+
+SIGTERM and SIGINT begin the drain, which has a deadline; then everything is let go of, within seconds. A second signal
+ends the process at once. The exit status is 0 after a stop that was asked for, also when connections had to be
+aborted at the deadline.
+"""
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import uvloop
+from prometheus_client import CollectorRegistry
+
+from studyroom.shared.chassis import admin, descriptors, logs
+from studyroom.shared.chassis.http import HttpServer
+from studyroom.shared.chassis.listening import AddressUnavailable, listen
+from studyroom.shared.chassis.metrics import BusMetrics, ProcessMetrics
+from studyroom.shared.chassis.nats.bus import Bus
+from studyroom.shared.chassis.settings import NatsSettings, ProcessSettings, Settings, load_or_exit
+from studyroom.shared.chassis.spec import Chassis, ServiceSpec
+from studyroom.shared.chassis.tasks import Tasks
+
+EXIT_FAILED = 1
+_LET_GO_SECONDS = 3.0
+"""For each of the service, its tasks and the bus, after the drain is over."""
+
+log = logs.get(__name__)
+
+
+class Phase(Enum):
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+
+
+@dataclass(frozen=True)
+class Worker:
+    """What makes a process one of several with the same public port (shared/chassis/workers.py)."""
+
+    listener: socket.socket
+    lifeline: int
+    """The reading end of a pipe into which nothing is ever written. At its end the process stops as by a signal."""
+
+
+def load_settings(spec: ServiceSpec) -> dict[type[Settings], Any]:
+    """All that a process of this kind reads, and logs set up by them. Ends the process when they are bad."""
+    settings: dict[type[Settings], Any] = dict(load_or_exit([ProcessSettings, NatsSettings, *spec.settings]))
+    logs.configure(settings[ProcessSettings], spec.name)
+    return settings
+
+
+def run(spec: ServiceSpec) -> int:
+    """Run one service until it is told to stop. Returns the exit status."""
+    return run_process(spec, load_settings(spec))
+
+
+def run_process(spec: ServiceSpec, settings: dict[type[Settings], Any], worker: Worker | None = None) -> int:
+    """As `run`, with settings that were loaded before, and as a worker where that is given."""
+    descriptors.raise_limit()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            return runner.run(_Process(spec, settings, worker).live())
+        except AddressUnavailable as error:
+            return say_why(spec, error)
+
+
+def say_why(spec: ServiceSpec, error: AddressUnavailable) -> int:
+    """One clear line, and the exit status."""
+    print(f"studyroom {spec.name}: {error}", file=sys.stderr)  # noqa: T201 - logs are for what happens while it runs
+    return EXIT_FAILED
+
+
+class _Process:
+    def __init__(self, spec: ServiceSpec, settings: dict[type[Settings], Any], worker: Worker | None) -> None:
+        self._settings: ProcessSettings = settings[ProcessSettings]
+        self._worker = worker
+        self._phase = Phase.STARTING
+        registry = CollectorRegistry()
+        self._metrics = ProcessMetrics(registry, spec.name)
+        self._tasks = Tasks(self._metrics)
+        bus_metrics = BusMetrics(registry)
+        self._bus = Bus(settings[NatsSettings], bus_metrics, name=spec.name, no_echo=spec.bus_without_echo)
+        bus_metrics.watch(self._bus)
+        listener = worker.listener if worker is not None else None
+        chassis = Chassis(spec.name, self._settings, self._bus, self._tasks, registry, listener)
+        self._service = spec.load()(chassis, settings)
+        self._registry = registry
+
+    async def live(self) -> int:
+        stop = self._catch_signals()
+        listener = listen(self._settings.admin_host, self._settings.admin_port)
+        most = descriptors.limit()
+        admin_server = HttpServer(
+            admin.build_app(self._registry, self._not_ready), listener, below=descriptors.below_admin(most)
+        )
+        await admin_server.start()
+        log.info("started", admin_port=admin_server.port, descriptors=most)
+        try:
+            return await self._serve(stop)
+        finally:
+            await admin_server.stop(1.0)
+
+    async def _serve(self, stop: asyncio.Event) -> int:
+        self._tasks.supervise("event loop lag", self._metrics.sample_event_loop_lag)
+        try:
+            if await self._start(stop):
+                self._phase = Phase.READY
+                gc.collect()
+                gc.freeze()
+                log.info("ready")
+                await _first_of(stop, self._bus.closed_for_good)
+        finally:
+            await self._wind_down()
+        return EXIT_FAILED if self._bus.closed_for_good.is_set() else 0
+
+    async def _start(self, stop: asyncio.Event) -> bool:
+        """False when a signal came first. Raises what the service's start raises."""
+
+        async def begin() -> None:
+            await self._bus.connect()
+            await self._service.start()
+
+        starting = asyncio.create_task(begin(), name="start")
+        stopping = asyncio.create_task(_first_of(stop, self._bus.closed_for_good), name="stop signal")
+        try:
+            await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                await starting
+            return starting.done()
+        finally:
+            for task in (starting, stopping):
+                task.cancel()
+            await asyncio.gather(starting, stopping, return_exceptions=True)
+
+    async def _wind_down(self) -> None:
+        was_ready = self._phase is Phase.READY
+        self._phase = Phase.DRAINING
+        try:
+            async with asyncio.timeout(self._settings.stop_deadline_seconds):
+                if was_ready:
+                    log.info("draining")
+                    await self._service.drain()
+        except TimeoutError:
+            log.warning("drain deadline passed, aborting what is left")
+        except Exception:
+            log.exception("the drain failed, aborting what is left")
+        for part, let_go in (("service", self._service.stop), ("tasks", self._tasks.stop), ("bus", self._bus.close)):
+            try:
+                async with asyncio.timeout(_LET_GO_SECONDS):
+                    await let_go()
+            except Exception:
+                log.exception("not stopped cleanly", part=part)
+        log.info("stopped")
+
+    def _not_ready(self) -> list[str]:
+        reasons = [] if self._phase is Phase.READY else [self._phase.value]
+        return reasons + self._bus.problems + self._service.not_ready()
+
+    def _catch_signals(self) -> asyncio.Event:
+        stop, signalled = asyncio.Event(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def on_signal(number: signal.Signals) -> None:
+            if signalled.is_set():
+                os._exit(128 + number)  # now means now
+            log.info("stopping", signal=number.name)
+            signalled.set()
+            stop.set()
+
+        def on_lifeline(lifeline: int) -> None:
+            loop.remove_reader(lifeline)
+            log.info("stopping with the supervisor")
+            stop.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, on_signal, number)
+        if self._worker is not None:
+            loop.add_reader(self._worker.lifeline, on_lifeline, self._worker.lifeline)
+        return stop
+
+
+async def _first_of(*events: asyncio.Event) -> None:
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()

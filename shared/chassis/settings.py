@@ -1,0 +1,253 @@
+"""Settings come from the environment, `STUDYROOM_*`, and from nowhere else.
+
+Every settings class names its variables by prefix; every field has a description, and `.env.example` is written
+from them. Bad values are collected over all classes and reported at once.
+"""
+
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, FilePath, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+EXIT_BAD_SETTINGS = 2
+
+
+def _split(value: object) -> object:
+    if isinstance(value, str):
+        value = tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+"""A list in one variable, separated by commas."""
+
+
+class Settings(BaseSettings):
+    """Base of all settings classes."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
+
+    @classmethod
+    def variables(cls) -> dict[str, str]:
+        """Field name to environment variable."""
+        prefix = cls.model_config["env_prefix"]
+        return {field: (prefix + field).upper() for field in cls.model_fields}
+
+
+class ProcessSettings(Settings):
+    """What every process has."""
+
+    model_config = SettingsConfigDict(env_prefix="STUDYROOM_")
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="auto: readable on a terminal, JSON elsewhere."
+    )
+    admin_host: str = Field("127.0.0.1", description="Address of /healthz, /readyz and /metrics.")
+    admin_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port of the same; 0 picks a free one. With --workers, worker i listens on this + i.",
+    )
+    stop_deadline_seconds: float = Field(
+        25.0,
+        gt=0,
+        description="From SIGTERM to the end of the drain; what is open then is aborted.",
+    )
+
+
+class NatsSettings(Settings):
+    """The connection to NATS."""
+
+    model_config = SettingsConfigDict(env_prefix="STUDYROOM_NATS_")
+
+    url: CommaSeparated = Field(("nats://127.0.0.1:4222",), description="One or more servers, separated by commas.")
+    user: str | None = Field(None, description="User name, with STUDYROOM_NATS_PASSWORD.")
+    password: SecretStr | None = Field(None, validate_default=True, description="Password of that user.")
+    credentials_file: FilePath | None = Field(
+        None,
+        description="Path of a credentials file (`nsc generate creds`), in place of user and password, for a NATS with "
+        "operator, accounts and JWTs. It is read again for every connection, so it may be replaced.",
+    )
+    jetstream_domain: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_-]+$",
+        description="Domain of JetStream, if NATS has one and it is not that of the server.",
+    )
+    tls_ca_file: FilePath | None = Field(
+        None, description="Path of the CA certificates that servers must have theirs from; with it TLS is required."
+    )
+    tls_cert_file: FilePath | None = Field(None, description="Path of our own certificate, if servers ask for one.")
+    tls_key_file: FilePath | None = Field(None, validate_default=True, description="Path of its key.")
+    ping_interval_seconds: float = Field(1.0, gt=0, description="A frozen server is noticed after three of these.")
+    connect_timeout_seconds: float = Field(2.0, gt=0, description="For one server.")
+    reconnect_max_wait_seconds: float = Field(
+        2.0, gt=0, description="Cap of the jittered wait between attempts to reconnect, which never end."
+    )
+
+    @property
+    def addresses(self) -> list[str]:
+        """The servers as they may be shown: a URL may name a password."""
+        return [re.sub("//.*@", "//", url) for url in self.url]
+
+    @field_validator("url")
+    @classmethod
+    def _schemes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("at least one server is needed")
+        for url in value:
+            if not _is_server(url):
+                raise ValueError(
+                    "servers are nats://host:port or tls://host:port; "
+                    "a password with / ? or # in it goes into STUDYROOM_NATS_PASSWORD"
+                )
+        return value
+
+    @field_validator("password")
+    @classmethod
+    def _user_and_password(cls, value: SecretStr | None, others: ValidationInfo) -> SecretStr | None:
+        if (value is None) != (others.data.get("user") is None):
+            raise ValueError("STUDYROOM_NATS_USER and STUDYROOM_NATS_PASSWORD go together")
+        return value
+
+    @field_validator("credentials_file")
+    @classmethod
+    def _readable_credentials(cls, value: Path | None, others: ValidationInfo) -> Path | None:
+        if value is None:
+            return value
+        if others.data.get("user") is not None or others.data.get("password") is not None:
+            raise ValueError("takes the place of STUDYROOM_NATS_USER and STUDYROOM_NATS_PASSWORD")
+        from studyroom.shared.chassis.nats.credentials import Credentials
+
+        Credentials.read(value)
+        return value
+
+    @field_validator("tls_key_file")
+    @classmethod
+    def _pair(cls, value: Path | None, others: ValidationInfo) -> Path | None:
+        if (value is None) != (others.data.get("tls_cert_file") is None):
+            raise ValueError("STUDYROOM_NATS_TLS_CERT_FILE and STUDYROOM_NATS_TLS_KEY_FILE go together")
+        if value is not None and others.data.get("tls_ca_file") is None:
+            raise ValueError("needs STUDYROOM_NATS_TLS_CA_FILE")
+        return value
+
+
+def _is_server(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    return (
+        parts.scheme in {"nats", "tls"}
+        and bool(parts.hostname)
+        and parts.path + parts.query + parts.fragment in {"", "/"}
+    )
+
+
+class StorageSettings(Settings):
+    """Streams and buckets, as the provisioner makes them."""
+
+    model_config = SettingsConfigDict(env_prefix="STUDYROOM_STORAGE_")
+
+    replicas: int = Field(1, ge=1, le=5, description="Copies of every stream; 3 on a cluster of three.")
+    kind: Literal["file", "memory"] = Field("file", description="Where streams live; cannot change later.")
+    chat_max_messages_per_room: int = Field(10_000, ge=1, description="Older messages of a room are dropped.")
+    chat_max_age_seconds: int = Field(30 * 86_400, ge=0, description="Older messages are dropped; 0 keeps them.")
+    size_bytes: int = Field(
+        0,
+        ge=0,
+        description="What the streams together may take on each server; 0: what the account may store, or the smallest "
+        "max_file_store of the servers.",
+    )
+    create: Literal["new", "missing", "never"] = Field(
+        "new",
+        description="Which streams the provisioner makes. new: those that are missing where nothing shows that there "
+        "was chat before; missing: all that are missing; never: none.",
+    )
+    chat_max_bytes: int = Field(
+        0, ge=-1, description="Size of all chat together; 0: three quarters of the store, -1: no limit."
+    )
+    chat_when_full: Literal["refuse", "drop_oldest"] = Field(
+        "refuse", description="Whether chat is refused beyond that size, or the oldest of all chat goes."
+    )
+    chat_duplicate_window_seconds: int = Field(
+        120, ge=1, description="How long a retried chat message is recognised by its id."
+    )
+    presence_marker_ttl_seconds: int = Field(
+        600,
+        ge=60,
+        description="How long the trace of a removed member is kept; a replica cut off for half of it reads all anew.",
+    )
+
+    @field_validator("chat_duplicate_window_seconds")
+    @classmethod
+    def _window_within_age(cls, value: int, others: ValidationInfo) -> int:
+        max_age = others.data.get("chat_max_age_seconds", 0)
+        if 0 < max_age < value:
+            raise ValueError("must not be longer than STUDYROOM_STORAGE_CHAT_MAX_AGE_SECONDS")
+        return value
+
+
+class BadSettings(Exception):
+    """One or more variables are wrong. `problems` maps each to what is wrong with it."""
+
+    def __init__(self, problems: dict[str, str]) -> None:
+        self.problems = problems
+        lines = [f"  {variable}: {problem}" for variable, problem in sorted(problems.items())]
+        super().__init__("bad settings in the environment:\n" + "\n".join(lines))
+
+
+def load(classes: Sequence[type[Settings]]) -> dict[type[Settings], Settings]:
+    """An instance of each class from the environment. Raises BadSettings naming every bad variable."""
+    loaded: dict[type[Settings], Settings] = {}
+    problems: dict[str, str] = {}
+    for cls in classes:
+        try:
+            loaded[cls] = cls()
+        except ValidationError as error:
+            variables = cls.variables()
+            for item in error.errors(include_url=False, include_input=False):
+                field = str(item["loc"][0]) if item["loc"] else ""
+                problems[variables.get(field, cls.model_config["env_prefix"] + "*")] = item["msg"]
+    if problems:
+        raise BadSettings(problems)
+    return loaded
+
+
+def load_or_exit(classes: Sequence[type[Settings]]) -> dict[type[Settings], Settings]:
+    """As `load`, but prints the problems and ends the process with status 2."""
+    try:
+        return load(classes)
+    except BadSettings as error:
+        print(error, file=sys.stderr)  # noqa: T201 - logs are not set up yet
+        sys.exit(EXIT_BAD_SETTINGS)
+
+
+def describe(classes: Sequence[type[Settings]]) -> str:
+    """The text of `.env.example`: every variable with its default and what it is for."""
+    lines = ["# Every setting of every process, with its default. Written by `make env-example`."]
+    for cls in classes:
+        lines += ["", f"# --- {(cls.__doc__ or cls.__name__).strip().splitlines()[0]}"]
+        for field, variable in cls.variables().items():
+            info = cls.model_fields[field]
+            lines += ["", f"# {info.description}", f"# {variable}={_as_text(info.default)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _as_text(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(value).lower()
+        case tuple():
+            return ",".join(map(str, value))
+        case _:
+            return str(value)

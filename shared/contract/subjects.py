@@ -1,0 +1,184 @@
+"""Every NATS subject, stream and bucket name. No other module spells one.
+
+`<shard>` is crc32(room id) modulo 64, fixed for ever, so that presence and the streams can be split over
+machines by configuration alone.
+"""
+
+from collections.abc import Callable, Collection
+from zlib import crc32
+
+from studyroom.shared.contract.ids import ID_LENGTH, GatewayId, RoomId, UserId
+
+SHARDS = 64
+
+CHAT_STREAM = "CHAT"
+PRESENCE_BUCKET = "presence"
+GATEWAYS_BUCKET = "gateways"
+MODERATION_BUCKET = "moderation"
+PRESENCE_STREAM = f"KV_{PRESENCE_BUCKET}"
+GATEWAYS_STREAM = f"KV_{GATEWAYS_BUCKET}"
+MODERATION_STREAM = f"KV_{MODERATION_BUCKET}"
+STREAMS = (PRESENCE_STREAM, GATEWAYS_STREAM, MODERATION_STREAM, CHAT_STREAM)
+
+PRESENCE_QUEUE = "presence"
+"""Queue group: each presence request goes to one replica."""
+
+
+def shard_of(room: RoomId) -> int:
+    return crc32(room.encode("ascii")) % SHARDS
+
+
+# --- requests to presence ----------------------------------------------------------------------------------
+
+
+def of_shards(subject: Callable[[int], str], shards: Collection[int]) -> list[str]:
+    """One subject per shard, or a single wildcard for all of them."""
+    if len(shards) == SHARDS:
+        return [subject(0).replace(".0.", ".*.")]
+    return [subject(shard) for shard in sorted(shards)]
+
+
+def presence_join(shard: int) -> str:
+    return f"presence.{shard}.join"
+
+
+def presence_leave(shard: int) -> str:
+    return f"presence.{shard}.leave"
+
+
+def presence_roster(shard: int) -> str:
+    return f"presence.{shard}.roster"
+
+
+def presence_complete(shard: int) -> str:
+    return f"presence.{shard}.complete"
+
+
+def presence_compare(shard: int) -> str:
+    return f"presence.{shard}.compare"
+
+
+def presence_rooms(shard: int) -> str:
+    return f"presence.{shard}.rooms"
+
+
+def presence_cursors(shard: int) -> str:
+    """Gateways tell presence the newest cursors here, once a second."""
+    return f"presence.{shard}.cursors"
+
+
+CURSOR_RECALL = "presence.recall"
+"""A replica asks all gateways for the last cursors of their members here."""
+
+GATEWAY_LOADS = "gateways.load"
+"""Gateways tell each other here how many connections they have."""
+
+
+# --- the state ---------------------------------------------------------------------------------------------
+
+PRESENCE_KEYS = f"$KV.{PRESENCE_BUCKET}.>"
+PRESENCE_INCARNATION = f"$KV.{PRESENCE_BUCKET}.incarnation"
+"""Key of the record that tells apart presence streams with the same creation time (`shared.incarnation`)."""
+GATEWAY_KEYS = f"$KV.{GATEWAYS_BUCKET}.>"
+LEASE_KEYS = f"$KV.{GATEWAYS_BUCKET}.*"
+MODERATION_KEYS = f"$KV.{MODERATION_BUCKET}.>"
+CHAT_SUBJECTS = "chat.*.*"
+CHAT_INCARNATION = f"$KV.{MODERATION_BUCKET}.incarnation.chat"
+"""Key of the record that tells apart chat streams with the same creation time; in the bucket that gateways write."""
+CHAT_INCARNATION_EVENT = f"{MODERATION_BUCKET}.incarnation.chat"
+
+
+def presence_key(room: RoomId, user: UserId) -> str:
+    return f"$KV.{PRESENCE_BUCKET}.{shard_of(room)}.{room}.{user}"
+
+
+def presence_keys_of_shard(shard: int) -> str:
+    return f"$KV.{PRESENCE_BUCKET}.{shard}.>"
+
+
+def parse_presence_key(subject: str) -> tuple[RoomId, UserId]:
+    """Room and user of a presence key. Raises ValueError for any other subject."""
+    match subject.split("."):
+        case ["$KV", bucket, _shard, room, user] if bucket == PRESENCE_BUCKET:
+            return RoomId(room), UserId(user)
+        case _:
+            raise ValueError(f"not a presence key: {subject!r}")
+
+
+def parse_gateway_key(subject: str) -> GatewayId:
+    """Raises ValueError for any other subject."""
+    match subject.split("."):
+        case ["$KV", bucket, gateway] if bucket == GATEWAYS_BUCKET:
+            return GatewayId(gateway)
+        case _:
+            raise ValueError(f"not a gateway key: {subject!r}")
+
+
+def gateway_key(gateway: GatewayId) -> str:
+    return f"$KV.{GATEWAYS_BUCKET}.{gateway}"
+
+
+def lease_proof_key(replica: str) -> str:
+    """A presence replica writes it beside the leases to see whether NATS takes writes; no gateway may."""
+    return f"$KV.{GATEWAYS_BUCKET}.presence.{replica}"
+
+
+def moderation_key(kind: str, user: UserId, room: RoomId | None) -> str:
+    key = f"$KV.{MODERATION_BUCKET}.{kind}.{user}"
+    return key if room is None else f"{key}.{room}"
+
+
+def parse_moderation(subject: str) -> tuple[str, UserId, RoomId | None]:
+    """Kind, user and room of a key or event of moderation. Raises ValueError for any other subject."""
+    match subject.removeprefix("$KV.").split("."):
+        case [bucket, kind, user] if bucket == MODERATION_BUCKET:
+            return kind, UserId(user), None
+        case [bucket, kind, user, room] if bucket == MODERATION_BUCKET:
+            return kind, UserId(user), RoomId(room)
+        case _:
+            raise ValueError(f"not of moderation: {subject!r}")
+
+
+def chat(room: RoomId) -> str:
+    return f"chat.{shard_of(room)}.{room}"
+
+
+def chat_deduplication_id(room: RoomId, user: UserId, message: str) -> str:
+    """JetStream forgets the subject when it compares ids, so the id contains the room."""
+    return f"{room}:{user}:{message}"
+
+
+def deletion_deduplication_id(room: RoomId, sequence: int) -> str:
+    return f"{room}:deleted:{sequence}"
+
+
+# --- what gateways hear ------------------------------------------------------------------------------------
+
+MODERATION_EVENTS = f"{MODERATION_BUCKET}.>"
+"""The orders of moderators, republished after their commit."""
+PRESENCE_REPUBLISH_SOURCE = f"$KV.{PRESENCE_BUCKET}.*.*.*"
+PRESENCE_REPUBLISH_TARGET = "room.{{wildcard(1)}}.{{wildcard(2)}}.presence.{{wildcard(3)}}"
+CHAT_REPUBLISH_TARGET = "room.{{wildcard(1)}}.{{wildcard(2)}}.chat"
+
+
+def room_events(room: RoomId) -> str:
+    """The one subscription a gateway holds for a room."""
+    return f"room.{shard_of(room)}.{room}.>"
+
+
+def room_cursor(room: RoomId) -> str:
+    return f"room.{shard_of(room)}.{room}.cursor"
+
+
+def room_typing(room: RoomId) -> str:
+    return f"room.{shard_of(room)}.{room}.typing"
+
+
+def room_event_kind(subject: str) -> str:
+    """`presence`, `chat`, `cursor` or `typing`: the token behind the room in a room event's subject."""
+    return subject.split(".", 4)[3]
+
+
+def room_event_user(subject: str) -> UserId:
+    """The user a `presence` room event is about."""
+    return UserId(subject[-ID_LENGTH:])
