@@ -8,8 +8,8 @@ from uuid import UUID, uuid5
 from studyroom.gateway.auth.guests import Guests
 from studyroom.gateway.auth.key_ring import KeyRing
 from studyroom.gateway.auth.names import presentable
+from studyroom.gateway.auth.settings import AuthSettings
 from studyroom.gateway.auth.tokens import Tokens
-from studyroom.gateway.settings import GatewaySettings
 from studyroom.gateway.wire.credentials import Unauthorized, access_token
 from studyroom.shared.contract.ids import RoomId, UserId, canonical_uuid
 from studyroom.shared.contract.messages import AVATAR_URL_MAX_CHARS
@@ -56,7 +56,7 @@ class Identity:
 
 
 class Authenticator:
-    def __init__(self, settings: GatewaySettings, keys: KeyRing | None = None) -> None:
+    def __init__(self, settings: AuthSettings, keys: KeyRing | None = None) -> None:
         """`keys`: for tokens that are signed with a private key."""
         self._tokens = Tokens(settings, keys)
         self._issuer = settings.jwt_issuer

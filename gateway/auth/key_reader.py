@@ -14,8 +14,8 @@ from typing import Any
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from studyroom.gateway.auth.key_ring import BadKeys, KeyRing, PublicKey, read_keys
+from studyroom.gateway.auth.settings import AuthSettings
 from studyroom.gateway.metrics import GatewayMetrics
-from studyroom.gateway.settings import GatewaySettings
 from studyroom.shared.chassis import logs
 
 log = logs.get(__name__)
@@ -28,7 +28,7 @@ _JITTER = (0.8, 1.2)
 class KeyReader:
     """Fills `ring`, for as long as `run` runs."""
 
-    def __init__(self, url: str, settings: GatewaySettings, metrics: GatewayMetrics) -> None:
+    def __init__(self, url: str, settings: AuthSettings, metrics: GatewayMetrics) -> None:
         self._url = url
         self._refresh_seconds = settings.jwks_refresh_seconds
         self._retry_seconds = settings.jwks_retry_seconds

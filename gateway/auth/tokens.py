@@ -5,7 +5,7 @@ from typing import Any
 import jwt
 
 from studyroom.gateway.auth.key_ring import PUBLIC_KEY_ALGORITHMS, KeyRing
-from studyroom.gateway.settings import GatewaySettings
+from studyroom.gateway.auth.settings import AuthSettings
 from studyroom.gateway.wire.credentials import Unauthorized
 from studyroom.shared.contract.messages import TOKEN_MAX_CHARS
 
@@ -14,7 +14,7 @@ _REASON_MAX_CHARS = 200
 
 
 class Tokens:
-    def __init__(self, settings: GatewaySettings, keys: KeyRing | None) -> None:
+    def __init__(self, settings: AuthSettings, keys: KeyRing | None) -> None:
         """`keys`: for tokens that are signed with a private key; None when there are none of those."""
         self._secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else None
         self._keys = keys

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from operator import itemgetter
 
 from studyroom.gateway.connections.connection import Connection
+from studyroom.gateway.connections.settings import ConnectionSettings
 from studyroom.gateway.metrics import GatewayMetrics
-from studyroom.gateway.settings import GatewaySettings
 from studyroom.gateway.wire.framing import PING_FRAME
 from studyroom.gateway.wire.sockets import AwaitedRequests, PlainSockets, UnreadAnswers
 from studyroom.shared.chassis import logs
@@ -30,7 +30,7 @@ class Heartbeat:
 
     def __init__(
         self,
-        settings: GatewaySettings,
+        settings: ConnectionSettings,
         connections: Callable[[], Iterable[Connection]],
         awaited: AwaitedRequests,
         unread: UnreadAnswers,

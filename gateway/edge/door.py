@@ -12,10 +12,10 @@ from studyroom.gateway.edge.capacity import capacity
 from studyroom.gateway.edge.crowd import Crowd
 from studyroom.gateway.edge.origins import is_allowed
 from studyroom.gateway.edge.rates import EachSecond, TokenBucket, TokenBuckets
+from studyroom.gateway.edge.settings import EdgeSettings
 from studyroom.gateway.http.app import API_PREFIX, HEALTH_PATH, WEBSOCKET_PATH
 from studyroom.gateway.lifecycle.drain import Drain
 from studyroom.gateway.metrics import GatewayMetrics
-from studyroom.gateway.settings import GatewaySettings
 from studyroom.gateway.wire.credentials import Unauthorized
 from studyroom.gateway.wire.handshake import Handshake, Refused, RequestHead
 from studyroom.gateway.wire.hosts import host_of
@@ -39,7 +39,7 @@ class Admitted:
 class Door:
     def __init__(
         self,
-        settings: GatewaySettings,
+        settings: EdgeSettings,
         authenticator: Authenticator,
         drain: Drain,
         crowd: Crowd,

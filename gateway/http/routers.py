@@ -12,14 +12,14 @@ from studyroom.gateway.http.bans import bans_router, room_bans_router
 from studyroom.gateway.http.messages import messages_router
 from studyroom.gateway.http.moderation import moderation_router
 from studyroom.gateway.http.rooms import rooms_router
+from studyroom.gateway.http.settings import HttpSettings
 from studyroom.gateway.membership.presence_client import PresenceClient
 from studyroom.gateway.moderation.moderation import Moderation
-from studyroom.gateway.settings import GatewaySettings
 from studyroom.shared.chassis.nats.bus import Bus
 
 
 def routers(
-    settings: GatewaySettings,
+    settings: HttpSettings,
     access: Access,
     audit: Audit,
     bus: Bus,

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from studyroom.gateway.connections.connection import Connection
-from studyroom.gateway.settings import GatewaySettings
+from studyroom.gateway.lifecycle.settings import LifecycleSettings
 from studyroom.shared.contract.close_codes import CloseCode, reconnect_hint
 
 _STEP_SECONDS = 0.05
@@ -17,7 +17,7 @@ _SPREAD_FROM_CONNECTIONS = 100
 
 
 class Drain:
-    def __init__(self, settings: GatewaySettings, connections: Callable[[], list[Connection]]) -> None:
+    def __init__(self, settings: LifecycleSettings, connections: Callable[[], list[Connection]]) -> None:
         self._settings = settings
         self.connections = connections
         self.active = False

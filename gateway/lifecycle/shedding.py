@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from studyroom.gateway.connections.connection import Connection
 from studyroom.gateway.lifecycle.balance import Load, Loads
 from studyroom.gateway.lifecycle.drain import Drain
+from studyroom.gateway.lifecycle.settings import LifecycleSettings
 from studyroom.gateway.metrics import GatewayMetrics
-from studyroom.gateway.settings import GatewaySettings
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import Bus, Message
 from studyroom.shared.contract import subjects
@@ -30,7 +30,7 @@ class Shedding:
         self,
         bus: Bus,
         gateway: GatewayId,
-        settings: GatewaySettings,
+        settings: LifecycleSettings,
         drain: Drain,
         metrics: GatewayMetrics,
     ) -> None:

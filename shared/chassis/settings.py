@@ -6,7 +6,7 @@ from them. Bad values are collected over all classes and reported at once.
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -233,12 +233,24 @@ def load_or_exit(classes: Sequence[type[Settings]]) -> dict[type[Settings], Sett
 def describe(classes: Sequence[type[Settings]]) -> str:
     """The text of `.env.example`: every variable with its default and what it is for."""
     lines = ["# Every setting of every process, with its default. Written by `make env-example`."]
-    for cls in classes:
-        lines += ["", f"# --- {(cls.__doc__ or cls.__name__).strip().splitlines()[0]}"]
-        for field, variable in cls.variables().items():
-            info = cls.model_fields[field]
-            lines += ["", f"# {info.description}", f"# {variable}={_as_text(info.default)}"]
+    for part, fields in _parts(classes):
+        lines += ["", f"# --- {(part.__doc__ or part.__name__).strip().splitlines()[0]}"]
+        variables = part.variables()
+        for field in fields:
+            info = part.model_fields[field]
+            lines += ["", f"# {info.description}", f"# {variables[field]}={_as_text(info.default)}"]
     return "\n".join(lines) + "\n"
+
+
+def _parts(classes: Sequence[type[Settings]]) -> Iterator[tuple[type[Settings], list[str]]]:
+    """Each class that has fields of its own, which may be a base of one of `classes`, with the names of these."""
+    seen: set[type] = set()
+    for cls in classes:
+        for part in reversed(cls.__mro__):
+            if issubclass(part, Settings) and part not in seen:
+                seen.add(part)
+                if own := [field for field in part.__annotations__ if field in part.model_fields]:
+                    yield part, own
 
 
 def _as_text(value: object) -> str:

@@ -1,0 +1,23 @@
+"""Settings of `chat`."""
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from studyroom.shared.chassis.settings import Settings
+
+
+class ChatSettings(Settings):
+    """The gateway: chat and its history."""
+
+    model_config = SettingsConfigDict(env_prefix="STUDYROOM_GATEWAY_")
+
+    chat_max_chars: int = Field(4000, ge=1, description="Length of one chat message.")
+    chat_deadline_seconds: float = Field(
+        5.0, gt=0, description="Chat that is not stored by then is answered `chat_unavailable`."
+    )
+    history_on_join: int = Field(
+        50, ge=0, le=1000, description="How many of the newest chat messages a newcomer is shown."
+    )
+    resume_max_messages: int = Field(
+        1000, ge=1, le=10_000, description="Who has missed more chat than this is told to begin anew."
+    )

@@ -1,0 +1,30 @@
+"""Settings of `http`."""
+
+from pydantic import Field, field_validator
+from pydantic_settings import SettingsConfigDict
+
+from studyroom.gateway.chat.settings import ChatSettings
+from studyroom.shared.chassis.api_keys import check_entries
+from studyroom.shared.chassis.settings import CommaSeparated
+
+
+class HttpSettings(ChatSettings):
+    """The gateway: the HTTP API and the page at /."""
+
+    model_config = SettingsConfigDict(env_prefix="STUDYROOM_GATEWAY_")
+
+    page: bool = Field(True, description="Serve the page at /.")
+    api_keys: CommaSeparated = Field(
+        (),
+        description="Keys of trusted backends, which may moderate over HTTP: name:hash as `studyroom api-key NAME` "
+        "prints them, separated by commas; several while they are rotated. The name is what the log says.",
+    )
+    request_deadline_seconds: float = Field(
+        5.0, gt=0, description="An HTTP request about rooms that presence has not answered by then is answered 503."
+    )
+
+    @field_validator("api_keys")
+    @classmethod
+    def _are_entries(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        check_entries(value)
+        return value
