@@ -26,6 +26,7 @@ RUN awk '/^[a-z]/ { wanted = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trov
  && python -m venv /opt/hatchling \
  && /opt/hatchling/bin/pip install --require-hashes -r requirements/build.txt
 COPY pyproject.toml README.md LICENSE ./
+COPY studyroom/ studyroom/
 COPY shared/ shared/
 COPY services/ services/
 COPY gateway/ gateway/

@@ -105,6 +105,10 @@ bench: install ## Measure against the peers, alone on the machine; ARGS="--group
 	done
 	@$(BIN)/python -m benchmarks.run $(ARGS)
 
+.PHONY: packages
+packages: install ## Every package with its sentence and what it imports
+	@$(BIN)/python -m tests.project.packages
+
 .PHONY: check
 check: install ## Format, lint, types, import contracts, dead code, generated files
 	@$(BIN)/ruff format --check -q .

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,9 +32,24 @@ def earlier_version(directory: Path) -> Earlier:
     if isinstance(archive, str):
         return Earlier(place, f"commit {COMMIT[:7]} is not in this repository: {archive}")
     subprocess.run(["tar", "-x", "-C", str(place)], input=archive, check=True)
+    _make_runnable(place)
     if others := _locked(place) - _locked(ROOT):
         return Earlier(place, f"commit {COMMIT[:7]} needs other dependencies than are installed: {sorted(others)}")
     return Earlier(place)
+
+
+def _make_runnable(project: Path) -> None:
+    """By the command and the entry points of today: it was installed as other packages."""
+    metadata = project / "studyroom-0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: studyroom\nVersion: 0\n")
+    services = tomllib.loads((project / "pyproject.toml").read_text())["project"]["entry-points"]["studyroom.services"]
+    lines = ["[studyroom.services]", *(f"{name} = {target}" for name, target in services.items())]
+    (metadata / "entry_points.txt").write_text("\n".join(lines) + "\n")
+    package = project / "studyroom"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text("from services.cli import main\n\nmain()\n")
 
 
 def _locked(project: Path) -> set[str]:

@@ -1,15 +1,20 @@
 """The house: where things are, and what they are called."""
 
-from importlib.metadata import entry_points
+import importlib
+from importlib.metadata import entry_points, version
 from pathlib import Path
 
 import pytest
 
+import studyroom
 from studyroom.shared.chassis.spec import ServiceSpec
+from tests.project.packages import Package, list_packages
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ["shared", "services", "gateway", "presence"]
 SOURCES = [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]
+FILES_MAX = 12
+"""Of one package of the gateway, as one can keep in mind."""
 
 
 @pytest.mark.parametrize("place", [*PACKAGES, "tests", "docker-compose.yml", "k8s", "monitoring", "docs"])
@@ -30,6 +35,25 @@ def test_no_module_has_a_name_that_says_nothing(name: str):
 @pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(ROOT)))
 def test_a_file_can_be_read_in_one_sitting(file: Path):
     assert len(file.read_text("utf-8").splitlines()) < 400
+
+
+@pytest.mark.parametrize("package", list_packages(), ids=lambda package: package.name)
+def test_a_package_says_in_a_sentence_what_it_is_for(package: Package):
+    assert package.sentence.endswith(".")
+
+
+@pytest.mark.parametrize("package", list_packages("studyroom.gateway"), ids=lambda package: package.name)
+def test_a_package_of_the_gateway_has_few_files(package: Package):
+    assert package.files <= FILES_MAX
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_source_folder_is_a_package_of_the_one_that_is_installed(package: str):
+    assert importlib.import_module(f"studyroom.{package}").__file__ == str(ROOT / "studyroom" / package / "__init__.py")
+
+
+def test_the_installed_package_knows_its_version():
+    assert studyroom.__version__ == version("studyroom")
 
 
 @pytest.mark.parametrize("service", ["gateway", "presence", "provisioner"])
