@@ -20,10 +20,7 @@ WORKDIR /build
 RUN python -m venv --without-pip /opt/studyroom
 COPY requirements/ requirements/
 RUN pip --python /opt/studyroom/bin/python install --require-hashes --only-binary :all: -r requirements/runtime.txt
-# hatchling and what it stands on, by the hashes of the development lock; a dependency missing here fails the build.
-RUN awk '/^[a-z]/ { wanted = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/ } wanted' \
-      requirements/dev.txt > requirements/build.txt \
- && python -m venv /opt/hatchling \
+RUN python -m venv /opt/hatchling \
  && /opt/hatchling/bin/pip install --require-hashes -r requirements/build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY studyroom/ studyroom/

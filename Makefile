@@ -2,7 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.runtime
 INSTALLED := $(VENV)/.installed
+PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
+IS_NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 
 .DEFAULT_GOAL := help
 
@@ -13,12 +16,22 @@ help: ## This list
 .PHONY: install
 install: $(INSTALLED) ## Make .venv with everything in it; quick when nothing changed
 
-$(INSTALLED): pyproject.toml requirements/dev.txt
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed (PYTHON=...)"; exit 1; }
-	@echo "installing into $(VENV)"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+.PHONY: install-runtime
+install-runtime: $(RUNTIME) ## The same with only what running needs
+
+# A .venv of an older Python, or one whose Python is gone, is replaced.
+$(RUNTIME): pyproject.toml requirements/runtime.txt requirements/build.txt
+	@$(BIN)/python $(IS_NEW_ENOUGH) 2>/dev/null || { \
+	  $(PYTHON) $(IS_NEW_ENOUGH) || { echo "Python 3.11 or newer is needed (PYTHON=...)"; exit 1; }; \
+	  rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); }
+	@echo "installing what running needs into $(VENV)"
+	@$(PIP_INSTALL) --require-hashes -r requirements/runtime.txt -r requirements/build.txt
+	@$(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(INSTALLED): $(RUNTIME) requirements/dev.txt
+	@echo "installing what tests and checks need into $(VENV)"
+	@$(PIP_INSTALL) --require-hashes -r requirements/dev.txt
 	@touch $@
 
 # --- web: the client for browsers, and the page at / made with it, built into gateway/static ---
@@ -60,8 +73,10 @@ page-if-possible:
 	  echo "no page at /: install Node 20.19 or newer to have it built"; \
 	fi
 
+# Python's packages and the page at once: each waits for the network most of the time.
 .PHONY: up
-up: install page-if-possible ## Run the whole system here; ARGS="--gateways 2" passes options on
+up: ## Run the whole system here; ARGS="--gateways 2" passes options on
+	@$(MAKE) --no-print-directory -j2 install-runtime page-if-possible
 	@$(BIN)/studyroom up $(ARGS)
 
 .PHONY: test
@@ -90,7 +105,7 @@ autobahn: install ## The Autobahn test suite against the WebSocket adapter, as a
 
 .PHONY: fuzz
 fuzz: install ## Fuzz everything that reads what strangers wrote, guided by coverage; ARGS="--minutes 20"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
+	@$(PIP_INSTALL) --require-hashes -r requirements/fuzz.txt
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 .PHONY: attacks
@@ -99,7 +114,7 @@ attacks: install ## What others feel while somebody attacks the gateway, attack 
 
 .PHONY: bench
 bench: install ## Measure against the peers, alone on the machine; ARGS="--groups traffic --repeats 1"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@$(PIP_INSTALL) --require-hashes -r requirements/bench.txt
 	@for peer in ws_node socketio_node; do \
 	  if command -v npm >/dev/null; then npm ci --silent --prefix benchmarks/peers/$$peer; fi; \
 	done
@@ -152,19 +167,20 @@ env-example: install ## Write .env.example from the settings
 
 .PHONY: lock
 lock: install ## Resolve the dependencies anew into requirements/
-	@for target in runtime dev fuzz bench audit; do \
+	@for target in runtime dev build fuzz bench audit; do \
 	  case $$target in \
-	    runtime) group= ;; \
-	    dev) group="--group dev" ;; \
-	    fuzz|bench|audit) group="--group $$target --constraint requirements/dev.txt" ;; \
+	    runtime) wanted="pyproject.toml" ;; \
+	    dev) wanted="pyproject.toml --group dev" ;; \
+	    build) wanted="--group build --constraint requirements/dev.txt" ;; \
+	    fuzz|bench|audit) wanted="pyproject.toml --group $$target --constraint requirements/dev.txt" ;; \
 	  esac; \
 	  $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	    pyproject.toml $$group -o requirements/$$target.txt || exit 1; \
+	    $$wanted -o requirements/$$target.txt || exit 1; \
 	done
 
 .PHONY: audit
 audit: install ## Ask advisory services about all that is locked; fails on a known vulnerability, not when nobody answers
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/audit.txt
+	@$(PIP_INSTALL) --require-hashes -r requirements/audit.txt
 	@$(BIN)/python -m tests.project.audit
 
 .PHONY: hooks

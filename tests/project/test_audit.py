@@ -41,5 +41,12 @@ def test_what_npm_knows_is_named():
 
 
 def test_every_lock_file_is_asked_about():
-    assert {lock.name for lock in PYTHON} == {"audit.txt", "bench.txt", "dev.txt", "fuzz.txt", "runtime.txt"}
+    assert {lock.name for lock in PYTHON} == {
+        "audit.txt",
+        "bench.txt",
+        "build.txt",
+        "dev.txt",
+        "fuzz.txt",
+        "runtime.txt",
+    }
     assert [directory.name for directory in NODE] == ["web", "socketio_node", "ws_node"]
