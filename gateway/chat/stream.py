@@ -74,11 +74,13 @@ class ChatStream(ChatTerms):
         """Returns when the stream is there."""
         self._inbox = self._bus.new_inbox()
         await self._bus.subscribe(f"{self._inbox}.*", self._on_reply)
+        said = ""
         while True:
             try:
                 await self.learn()
             except BusError as error:
-                log.info("waiting for the streams", error=str(error))
+                if said != (said := str(error)):
+                    log.warning("waiting for the streams, which the provisioner makes", error=said)
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
                 return

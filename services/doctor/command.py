@@ -17,16 +17,16 @@ _CONNECT_SECONDS = 5.0
 
 
 async def examine(nats: NatsSettings, storage: StorageSettings, *, for_programs: bool) -> tuple[str, bool]:
-    """The report, and whether all is well."""
+    """The report, and whether all is well. Where NATS cannot be reached the report says only that."""
     bus = Bus(nats, BusMetrics(CollectorRegistry()), name="doctor")
+    seen: Observation | None = None
     try:
         async with asyncio.timeout(_CONNECT_SECONDS):
             await bus.connect()
         seen = await look(bus)
         found = problems(seen, specifications(storage))
     except TimeoutError:
-        seen = Observation()
-        found = [f"NATS does not let us in within {_CONNECT_SECONDS:.0f} s: {', '.join(nats.addresses)}"]
+        found = bus.problems
     finally:
         await bus.close()
     text = json.dumps(as_json(seen, found), indent=2) if for_programs else as_text(seen, found)

@@ -11,12 +11,18 @@ from studyroom.shared.contract.subjects import SHARDS
 _LEASES_SHOWN = 6
 
 
-def as_json(seen: Observation, problems: list[str]) -> dict[str, Any]:
-    return {"ok": not problems, "problems": problems, **asdict(seen)}
+def as_json(seen: Observation | None, problems: list[str]) -> dict[str, Any]:
+    """`seen` is None where NATS could not be reached: nothing is known then."""
+    return {"ok": not problems, "problems": problems, **(asdict(seen) if seen is not None else {})}
 
 
-def as_text(seen: Observation, problems: list[str]) -> str:
-    lines = [*_servers(seen), "", *_streams(seen), "", *_leases(seen), ""]
+def as_text(seen: Observation | None, problems: list[str]) -> str:
+    """As `as_json`, for people."""
+    if seen is None:
+        lines = [f"{what}: unknown" for what in ("servers", "streams", "gateways with a lease", "shards served")]
+        lines.append("")
+    else:
+        lines = [*_servers(seen), "", *_streams(seen), "", *_leases(seen), ""]
     lines += ["All is well."] if not problems else ["Problems:", *(f"  - {problem}" for problem in problems)]
     return "\n".join(lines)
 

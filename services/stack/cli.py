@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -81,6 +82,12 @@ def _workers_option() -> click.Option:
 @click.version_option(package_name="studyroom")
 def main() -> None:
     """Real-time collaboration in study rooms."""
+    from studyroom.shared.chassis.settings import read_env_file, unknown_variables
+
+    read_env_file()
+    for variable, similar in unknown_variables(_all_settings()).items():
+        hint = f"; did you mean {similar}?" if similar is not None else ""
+        click.echo(f"studyroom: {variable} is not a setting{hint}", err=True)
 
 
 @main.command()
@@ -94,12 +101,16 @@ def main() -> None:
     type=click.IntRange(1, 65535),
     help="Gateway i listens on PORT+i.",
 )
+@click.option(
+    "--host", default="127.0.0.1", show_default=True,
+    help="Address that gateways listen on; 0.0.0.0 lets other devices in.",
+)  # fmt: skip
 @click.option("--nats", "nats_url", help="Use this NATS instead of an embedded one.")
 @click.option(
     "--data-dir", default=Path(".studyroom"), show_default=True, type=click.Path(path_type=Path),
     help="Where NATS keeps its streams, with the logs and stack.json.",
 )  # fmt: skip
-def up(gateways: int, workers: int, presence: int, port: int, nats_url: str | None, data_dir: Path) -> None:
+def up(gateways: int, workers: int, presence: int, port: int, host: str, nats_url: str | None, data_dir: Path) -> None:
     """Run the whole system on this machine."""
     with loading():
         from studyroom.services.stack.stack import Stack, StackFailed, StackOptions
@@ -112,6 +123,7 @@ def up(gateways: int, workers: int, presence: int, port: int, nats_url: str | No
         workers=workers,
         presence=presence,
         port=port,
+        host=host,
         nats_url=nats_url,
         data_dir=data_dir.absolute(),
         stop_deadline_seconds=process.stop_deadline_seconds,
@@ -129,12 +141,19 @@ def up(gateways: int, workers: int, presence: int, port: int, nats_url: str | No
 
 @main.command()
 @click.option("--json", "for_programs", is_flag=True, help="For programs.")
-def doctor(for_programs: bool) -> None:
+@click.option(
+    "--data-dir", default=Path(".studyroom"), show_default=True, type=click.Path(path_type=Path),
+    help="Of the system that `studyroom up` runs: it is looked at unless STUDYROOM_NATS_URL names another NATS.",
+)  # fmt: skip
+def doctor(for_programs: bool, data_dir: Path) -> None:
     """Look at NATS, streams, consumers, leases and services; status 1 when something is wrong."""
     from studyroom.services.doctor.command import examine
+    from studyroom.services.stack.stack import nats_url_of
     from studyroom.shared.chassis import logs
     from studyroom.shared.chassis.settings import NatsSettings, ProcessSettings, StorageSettings, load_or_exit
 
+    if "STUDYROOM_NATS_URL" not in os.environ and (url := nats_url_of(data_dir)) is not None:
+        os.environ["STUDYROOM_NATS_URL"] = url
     settings: Any = load_or_exit([ProcessSettings, NatsSettings, StorageSettings])
     # What matters is in the report.
     logs.configure(settings[ProcessSettings].model_copy(update={"log_level": "error"}), "doctor")

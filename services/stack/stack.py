@@ -19,6 +19,7 @@ from typing import IO
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
+from studyroom.services.stack.addresses import reach_of
 from studyroom.services.stack.nats_server import NatsServerOptions, command
 from studyroom.shared.chassis.listening import AddressUnavailable, listen
 
@@ -30,7 +31,6 @@ _STOP_MARGIN_SECONDS = 5.0
 _HTTP_OK = 200
 _PORT_MAX = 65_535
 _PR_SET_PDEATHSIG = 1
-_NAMES_OF_THIS_MACHINE = "localhost,127.0.0.1,[::1]"
 
 
 class StackFailed(Exception):
@@ -44,6 +44,8 @@ class StackOptions:
     """Of each gateway."""
     presence: int
     port: int
+    host: str
+    """What gateways listen on."""
     nats_url: str | None
     """None: run a nats-server of our own."""
     data_dir: Path
@@ -73,6 +75,7 @@ class Child:
 class Stack:
     def __init__(self, options: StackOptions) -> None:
         self._options = options
+        self._reach = reach_of(options.host)
         self._stopping = asyncio.Event()
         self._children: list[Child] = []
         self._watchers: list[asyncio.Task[None]] = []
@@ -91,7 +94,7 @@ class Stack:
                 await self._spawn(child)
             if await self._wait_ready():
                 self._write_table()
-                print(_table(self._children, self._options), flush=True)  # noqa: T201 - this is the output
+                print(_table(self._children, self._options, self._reach.from_elsewhere), flush=True)  # noqa: T201 - this is the output
                 await self._stopping.wait()
         finally:
             await self._stop()
@@ -126,7 +129,7 @@ class Stack:
         for index in range(self._options.gateways):
             _handed_out.add(self._options.port + index)
             try:
-                listen("127.0.0.1", self._options.port + index).close()
+                listen(self._options.host, self._options.port + index).close()
             except AddressUnavailable as error:
                 raise StackFailed(f"{error} (choose another with --port)") from error
 
@@ -152,16 +155,16 @@ class Stack:
         for index in range(options.gateways):
             port = options.port + index
             child = self._service(f"gateway-{index}", "gateway", nats_url, workers=options.workers)
-            child.url = f"http://127.0.0.1:{port}"
-            child.environment |= {"STUDYROOM_GATEWAY_PORT": str(port)}
+            child.url = f"http://{self._reach.here}:{port}"
+            child.environment |= {"STUDYROOM_GATEWAY_HOST": options.host, "STUDYROOM_GATEWAY_PORT": str(port)}
             child.environment |= self._edge_environment()
             yield child
 
     def _edge_environment(self) -> dict[str, str]:
-        """Gateways are reached as this machine only. Guests are let in, and stay who they are across gateways and
-        restarts. Unless the environment says else."""
+        """Gateways answer to names and addresses of this machine only. Guests are let in, and stay who they are across
+        gateways and restarts. Unless the environment says else."""
         ours = {
-            "STUDYROOM_GATEWAY_HOSTS": _NAMES_OF_THIS_MACHINE,
+            "STUDYROOM_GATEWAY_HOSTS": ",".join(self._reach.names),
             "STUDYROOM_GATEWAY_GUESTS": "true",
             "STUDYROOM_GATEWAY_GUEST_SECRET": self._guest_secret(),
         }
@@ -355,7 +358,17 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _table(children: list[Child], options: StackOptions) -> str:
+def nats_url_of(data_dir: Path) -> str | None:
+    """The embedded NATS of the system that runs in this directory; None where none runs, or it uses another NATS."""
+    table = data_dir / "stack.json"
+    try:
+        processes = json.loads(table.read_text())["processes"]
+    except FileNotFoundError:
+        return None
+    return next((process["url"] for process in processes if process["service"] == "nats"), None)
+
+
+def _table(children: list[Child], options: StackOptions, from_elsewhere: list[str]) -> str:
     rows = [("process", "pid", "address", "admin")]
     for child in children:
         first, *others = child.admin_urls
@@ -367,6 +380,7 @@ def _table(children: list[Child], options: StackOptions) -> str:
     lines += [
         "",
         f"Studyroom is ready: open {gateways[0]}",
+        *(f"On other devices: http://{host}:{options.port}" for host in from_elsewhere),
         f"Logs and data are in {options.data_dir}. Ctrl-C stops everything.",
     ]
     return "\n".join(lines)

@@ -4,17 +4,32 @@ Every settings class names its variables by prefix; every field has a descriptio
 from them. Bad values are collected over all classes and reported at once.
 """
 
+import difflib
+import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
+from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, FilePath, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 EXIT_BAD_SETTINGS = 2
+PREFIX = "STUDYROOM_"
+OF_COMPOSE = frozenset(
+    f"STUDYROOM_{name}"
+    for name in (
+        "GRAFANA_PORT", "IMAGE", "NATS_DOCTOR_PASSWORD", "NATS_GATEWAY_PASSWORD", "NATS_MAX_FILE_STORE",
+        "NATS_OPERATOR_PASSWORD", "NATS_PRESENCE_PASSWORD", "NATS_PROVISIONER_PASSWORD", "NATS_ROUTE_PASSWORD", "PORT",
+        "PROMETHEUS_PORT",
+    )
+)  # fmt: skip
+"""Variables that docker-compose.yml reads and no process does. They may be in the same `.env`."""
+_OF_KUBERNETES = re.compile(r"_SERVICE_(HOST|PORT(_\w+)?)$|_PORT(_\d+_(TCP|UDP)(_(PROTO|PORT|ADDR))?)?$")
+"""Of a Service, for every container of its namespace, unless a pod has `enableServiceLinks: false`."""
 
 
 def _split(value: object) -> object:
@@ -44,6 +59,9 @@ class ProcessSettings(Settings):
 
     model_config = SettingsConfigDict(env_prefix="STUDYROOM_")
 
+    env_file: str = Field(
+        ".env", description="File with more settings, read at the start; the environment comes first. Empty: none."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="auto: readable on a terminal, JSON elsewhere."
@@ -193,6 +211,41 @@ class StorageSettings(Settings):
         if 0 < max_age < value:
             raise ValueError("must not be longer than STUDYROOM_STORAGE_CHAT_MAX_AGE_SECONDS")
         return value
+
+
+def read_env_file() -> None:
+    """Take settings that the environment does not have from the file that STUDYROOM_ENV_FILE names, `.env` by default.
+
+    Only variables of ours are taken: compose has others in the same file.
+    """
+    default = str(ProcessSettings.model_fields["env_file"].default)
+    if path := os.environ.get("STUDYROOM_ENV_FILE", default):
+        for variable, value in dotenv_values(path).items():
+            if variable.startswith(PREFIX) and value is not None:
+                os.environ.setdefault(variable, value)
+
+
+def unknown_variables(classes: Sequence[type[Settings]]) -> dict[str, str | None]:
+    """Variables of the environment that look like settings and are none, each with the setting that is most like it.
+
+    Those that Kubernetes adds for a service of this name (`STUDYROOM_SERVICE_HOST`, `STUDYROOM_PORT_8080_TCP`) are not
+    among them.
+    """
+    known = {variable.removeprefix(PREFIX) for cls in classes for variable in cls.variables().values()}
+    return {
+        variable: _most_like(variable.removeprefix(PREFIX), known)
+        for variable in sorted(os.environ)
+        if variable.startswith(PREFIX)
+        and variable.removeprefix(PREFIX) not in known
+        and variable not in OF_COMPOSE
+        and not _OF_KUBERNETES.search(variable)
+    }
+
+
+def _most_like(name: str, names: Collection[str]) -> str | None:
+    """The variable whose name, without the prefix of all, is most like this one."""
+    found = difflib.get_close_matches(name, names, n=1, cutoff=0.7)
+    return PREFIX + found[0] if found else None
 
 
 class BadSettings(Exception):

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from studyroom.shared.chassis.settings import ProcessSettings, load
+from studyroom.services.stack.cli import _all_settings
+from studyroom.shared.chassis.settings import OF_COMPOSE, ProcessSettings, Settings, load
 from tests.support.accounts import PASSWORDS
 from tests.support.compose import COMPOSE, NATS, OURS, ROOT, RUN_HERE, SERVICES, need
 from tests.support.settings import settings_of
@@ -31,6 +32,12 @@ def test_the_file_names_all_services():
     for name in OURS:
         assert SERVICES[name]["command"] == [name]
         assert SERVICES[name]["build"] == "."
+
+
+def test_variables_that_only_compose_reads_are_known_as_such():
+    read = set(re.findall(r"\$\{(STUDYROOM_[A-Z_]+)", (ROOT / "docker-compose.yml").read_text()))
+    settings: list[type[Settings]] = _all_settings()
+    assert read - {variable for cls in settings for variable in cls.variables().values()} == OF_COMPOSE
 
 
 @pytest.mark.parametrize("name", OURS)

@@ -36,7 +36,7 @@ class Process:
         with self.log.open("ab") as output:
             self.popen = subprocess.Popen(
                 self.command,
-                env={**inherited, **self.environment},
+                env={**inherited, "STUDYROOM_ENV_FILE": "", **self.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -1,4 +1,6 @@
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,8 @@ from studyroom.shared.chassis.settings import (
     describe,
     load,
     load_or_exit,
+    read_env_file,
+    unknown_variables,
 )
 
 CLASSES: list[type[Settings]] = _all_settings()
@@ -256,3 +260,70 @@ def test_keys_come_by_https_or_from_this_machine(monkeypatch: pytest.MonkeyPatch
 def test_keys_come_from_nowhere_else(monkeypatch: pytest.MonkeyPatch, url: str):
     monkeypatch.setenv("STUDYROOM_GATEWAY_JWKS_URL", url)
     assert list(problems()) == ["STUDYROOM_GATEWAY_JWKS_URL"]
+
+
+# --- .env, and variables that are no settings ---------------------------------------------------------------
+
+
+@pytest.fixture
+def env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    before = dict(os.environ)
+    yield tmp_path / ".env"
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def test_settings_may_stand_in_a_file(env_file: Path):
+    env_file.write_text("STUDYROOM_GATEWAY_CHAT_MAX_CHARS=17 # short\nexport STUDYROOM_LOG_LEVEL='debug'\n")
+    read_env_file()
+    loaded = load([GatewaySettings, ProcessSettings])
+    assert (loaded[GatewaySettings].chat_max_chars, loaded[ProcessSettings].log_level) == (17, "debug")  # type: ignore[attr-defined]
+
+
+def test_the_environment_comes_before_the_file(env_file: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("STUDYROOM_LOG_LEVEL", "error")
+    env_file.write_text("STUDYROOM_LOG_LEVEL=debug\n")
+    read_env_file()
+    assert load([ProcessSettings])[ProcessSettings].log_level == "error"  # type: ignore[attr-defined]
+
+
+def test_of_the_file_only_variables_of_ours_are_taken(env_file: Path):
+    env_file.write_text("STUDYROOM_LOG_LEVEL=debug\nHTTP_PROXY_OF_NOBODY=x\n")
+    read_env_file()
+    assert "HTTP_PROXY_OF_NOBODY" not in os.environ
+
+
+def test_another_file_or_none_can_be_named(env_file: Path, monkeypatch: pytest.MonkeyPatch):
+    env_file.write_text("STUDYROOM_LOG_LEVEL=debug\n")
+    monkeypatch.setenv("STUDYROOM_ENV_FILE", "")
+    read_env_file()
+    assert "STUDYROOM_LOG_LEVEL" not in os.environ
+    env_file.with_name("other").write_text("STUDYROOM_LOG_LEVEL=warning\n")
+    monkeypatch.setenv("STUDYROOM_ENV_FILE", "other")
+    read_env_file()
+    assert os.environ["STUDYROOM_LOG_LEVEL"] == "warning"
+
+
+@pytest.mark.parametrize(
+    ("variable", "similar"),
+    [
+        ("STUDYROOM_GATEWAY_ORIGIN", "STUDYROOM_GATEWAY_ORIGINS"),
+        ("STUDYROOM_NATS_URLS", "STUDYROOM_NATS_URL"),
+        ("STUDYROOM_CHAT_MAX_CHARS", "STUDYROOM_GATEWAY_CHAT_MAX_CHARS"),
+        ("STUDYROOM_XYZZY", None),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_named_with_the_setting_most_like_it(
+    monkeypatch: pytest.MonkeyPatch, variable: str, similar: str | None
+):
+    monkeypatch.setenv(variable, "x")
+    assert unknown_variables(CLASSES)[variable] == similar
+
+
+@pytest.mark.parametrize(
+    "variable", ["STUDYROOM_SERVICE_HOST", "STUDYROOM_GATEWAY_SERVICE_PORT_HTTP", "STUDYROOM_PORT_8080_TCP_ADDR"]
+)
+def test_what_kubernetes_adds_for_a_service_is_no_mistake(monkeypatch: pytest.MonkeyPatch, variable: str):
+    monkeypatch.setenv(variable, "10.0.0.1")
+    assert variable not in unknown_variables(CLASSES)

@@ -8,6 +8,7 @@ server is noticed within three pings, nothing is kept for later while disconnect
 
 import asyncio
 import json
+import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -107,6 +108,8 @@ class Bus:
         """Why there was no connection, and when that was logged."""
         self._why = ""
         """Of late, for people."""
+        self._said_by_nats = False
+        """A reason that NATS gave. That it then ends the connection is no better one."""
         self.closed_for_good = asyncio.Event()
         """Set when the client gave up although we never asked it to (not known to happen): the process must end."""
 
@@ -140,7 +143,7 @@ class Bus:
             reconnected_cb=self._on_reconnected,
             closed_cb=self._on_closed,
         )
-        self._why = ""
+        self._why, self._said_by_nats = "", False
         self._attempts.connected(asyncio.get_running_loop().time())
         if self._client.connected_url is not None:
             self._attempts.tried(self._client.connected_url.netloc)
@@ -247,11 +250,17 @@ class Bus:
             log.error("NATS does not allow this", error=str(error))
         elif isinstance(error, ServerError):
             self._metrics.count_server_error(str(error))
+            self._said_by_nats = True
             self._take_reason("NATS sent an error", str(error))
         elif isinstance(error, CredentialsUnusable):
+            self._said_by_nats = True
             self._take_reason("no credentials for NATS", str(error))
         elif expected:
             log.debug("bus error", kind=kind, error=str(error))
+            if not self.connected and not self._said_by_nats:
+                self._take_reason(
+                    "cannot connect to NATS", f"{_in_words(error)} ({', '.join(self._settings.addresses)})"
+                )
         else:
             log.error("message handler failed", exc_info=error)
 
@@ -271,7 +280,7 @@ class Bus:
 
     async def _on_reconnected(self) -> None:
         self._attempts.connected(asyncio.get_running_loop().time())
-        self._why = ""
+        self._why, self._said_by_nats = "", False
         self._metrics.reconnects.inc()
         log.info("reconnected to NATS")
         for callback in self._reconnected:
@@ -393,3 +402,10 @@ def _translated() -> Iterator[None]:
         raise SubscriptionRefused(f"NATS refuses a subscription: {error}") from error
     except (TimeoutError, nats.errors.Error, OSError) as error:
         raise BusUnavailable(str(error) or type(error).__name__) from error
+
+
+def _in_words(error: Exception) -> str:
+    """Why a connection could not be made, without what only Python says of it."""
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno).lower()
+    return str(error).lower() or "no answer in time"

@@ -1,0 +1,70 @@
+"""What somebody meets who runs the system for the first time."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from studyroom.services.stack.stack import free_port
+from tests.support.processes import EmbeddedStack, embedded_stack, running, service
+from tests.support.waiting import http_get, wait_until
+
+
+def studyroom(*arguments: str, cwd: Path, **environment: str) -> tuple[int, str, str]:
+    """Exit status, output and errors of a command."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("STUDYROOM_")}
+    run = subprocess.run(
+        [sys.executable, "-m", "studyroom", *arguments],
+        check=False, capture_output=True, text=True, timeout=60, cwd=cwd, env={**inherited, **environment},
+    )  # fmt: skip
+    return run.returncode, run.stdout, run.stderr
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
+    directory = tmp_path_factory.mktemp("stack")
+    with running(embedded_stack(directory, "--host", "0.0.0.0", gateways=1, presence=1)) as ready:
+        yield ready
+
+
+def test_the_doctor_finds_the_system_that_runs_here(stack: EmbeddedStack):
+    status, screen, _ = studyroom("doctor", "--data-dir", str(stack.data_dir), cwd=stack.data_dir)
+    assert (status, screen.splitlines()[-1]) == (0, "All is well.")
+
+
+def test_other_devices_are_told_an_address_that_is_answered(stack: EmbeddedStack):
+    (address,) = re.findall(r"On other devices: (\S+)", stack.output())
+    assert http_get(f"{address}/health")[0] == 200
+    assert http_get(f"{address}/api/v1/ping")[0] == 200
+
+
+def test_where_nothing_runs_the_doctor_says_so_and_claims_nothing(tmp_path: Path):
+    url = f"nats://127.0.0.1:{free_port()}"
+    status, screen, _ = studyroom("doctor", cwd=tmp_path, STUDYROOM_NATS_URL=url)
+    assert status == 1
+    assert f"connection refused ({url})" in screen
+    assert "unknown" in screen
+    assert "64" not in screen.replace(url, "")
+
+
+def test_a_gateway_without_nats_says_in_its_log_what_it_waits_for(tmp_path: Path):
+    url = f"nats://127.0.0.1:{free_port()}"
+    gateway = service("gateway", tmp_path, url)
+    gateway.start()
+    try:
+        wait_until(lambda: f"connection refused ({url})" in gateway.output(), "it says why")
+        assert gateway.output().count("connection refused") == 1
+    finally:
+        gateway.stop()
+
+
+def test_settings_of_a_file_are_used_and_misspelled_ones_are_named(tmp_path: Path):
+    (tmp_path / ".env").write_text("STUDYROOM_GATEWAY_PORT=70000\nSTUDYROOM_GATEWAY_GUEST=true\n")
+    status, _, errors = studyroom("gateway", cwd=tmp_path)
+    assert status == 2
+    assert "STUDYROOM_GATEWAY_PORT" in errors
+    assert "STUDYROOM_GATEWAY_GUEST is not a setting; did you mean STUDYROOM_GATEWAY_GUESTS?" in errors
