@@ -22,7 +22,7 @@ COPY requirements/ requirements/
 RUN pip --python /opt/studyroom/bin/python install --require-hashes --only-binary :all: -r requirements/runtime.txt
 RUN python -m venv /opt/hatchling \
  && /opt/hatchling/bin/pip install --require-hashes -r requirements/build.txt
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY studyroom/ studyroom/
 COPY shared/ shared/
 COPY services/ services/

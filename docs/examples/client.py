@@ -16,13 +16,19 @@ import websockets
 
 STAY_AWAY = {1000, 1002, 1003, 1007, 1009, *range(4500, 5000)}
 SEND_AGAIN = {"chat_unavailable", "rate_limited", "busy", "presence_unavailable"}
+PATIENCE = 30  # seconds, for what is not stored yet when the input has ended
+
+
+def tell(text):
+    print(f"({text})", file=sys.stderr, flush=True)
 
 
 class Client:
     def __init__(self, url, room):
         self.url, self.room = url, room
         self.guest_token = ""
-        self.position = {}  # `since` and `epoch`: what has been seen of the chat
+        self.epoch = ""
+        self.position = {}  # `since` and `epoch`: up to where the chat has been shown
         self.unstored = {}  # by id, what was said and has not come back, and when it was said
         self.shown = set()
         self.retry_seconds = 0
@@ -38,20 +44,21 @@ class Client:
                 async with websockets.connect(url) as self.socket:
                     with contextlib.suppress(websockets.ConnectionClosedError):
                         async for text in self.socket:
-                            await self.hear(json.loads(text))
+                            await self.receive(json.loads(text))
                 code, reason = self.socket.close_code, self.socket.close_reason
             except websockets.InvalidStatus as refused:
-                if refused.response.status_code < 500:
-                    raise
-            except OSError:
-                pass  # nobody is there: a gateway that is gone, or a network
+                if refused.response.status_code < 500:  # it would be refused again
+                    return tell(f"refused: {refused.response.status_code} {refused.response.body.decode()}")
+            except OSError as error:
+                if not self.failures:
+                    tell(f"cannot connect, trying again: {error}")
             if code in STAY_AWAY:
-                return
+                return tell(f"closed: {code} {reason}")
             hint = re.search(r"reconnect_after_ms=(\d+)", reason)
             self.failures += 1
             await asyncio.sleep(int(hint[1]) / 1000 if hint else random.uniform(0, min(20, 2**self.failures / 4)))
 
-    async def hear(self, message):
+    async def receive(self, message):
         payload = message.get("payload", {})
         match message["type"]:
             case "Welcome":
@@ -60,20 +67,29 @@ class Client:
                 await self.send("JoinRoom", room_id=self.room, **self.position)
             case "JoinedRoom":
                 self.failures = 0
-                self.position = {"since": payload["last_seq"], "epoch": payload["epoch"]}
+                if self.position and not payload.get("recovered"):
+                    self.position = {}
+                    tell("messages may be missing here")
+                self.epoch = payload["epoch"]
+                if not payload["history"] and payload["last_seq"] is not None:
+                    self.move_to(payload["last_seq"])  # else the messages that follow say how far
                 for id in self.unstored:
                     await self.send_chat(id)
             case "ChatReset":
-                self.position = {"since": payload["last_seq"], "epoch": payload["epoch"]}
-                print("(messages may be missing here)")
+                self.epoch, self.position = payload["epoch"], {}
+                tell("messages may be missing here")
             case "Chat":
-                self.position["since"] = max(self.position["since"] or 0, payload["seq"])
+                self.move_to(payload["seq"])
                 self.unstored.pop(payload["id"], None)
-                if payload["id"] not in self.shown:  # one's own can come twice
+                if payload["id"] not in self.shown:  # your own can come twice
                     self.shown.add(payload["id"])
                     print(f"{payload['username']}: {payload['content']}", flush=True)
+            case "ChatDeleted":
+                self.move_to(payload["seq"])
+                self.unstored.pop(payload["id"], None)
+                tell("a message was deleted")
             case "Error":
-                print(f"({payload['code']}: {payload['message']})", file=sys.stderr)
+                tell(f"{payload['code']}: {payload['message']}")
                 if payload["code"] in SEND_AGAIN:
                     await asyncio.sleep(random.uniform(0.5, 1.5))
                     if payload.get("id") in self.unstored:
@@ -81,7 +97,11 @@ class Client:
                     elif "id" not in payload:
                         await self.send("JoinRoom", room_id=self.room, **self.position)
                 else:
-                    self.unstored.pop(payload.get("id"), None)  # such as chat_storage_full: the author has been told
+                    self.unstored.pop(payload.get("id"), None)  # such as chat_too_long: it will never be stored
+
+    def move_to(self, position):
+        """Everything up to there has been shown."""
+        self.position = {"since": max(self.position.get("since", 0), position), "epoch": self.epoch}
 
     async def say(self, content):
         id = str(uuid4())
@@ -94,8 +114,9 @@ class Client:
             await self.send("Chat", content=content, id=id)
 
     async def send(self, type, **payload):
-        with contextlib.suppress(websockets.ConnectionClosed):  # then it is sent after the next JoinedRoom
-            await self.socket.send(json.dumps({"type": type, "payload": payload}))
+        if self.socket is not None:
+            with contextlib.suppress(websockets.ConnectionClosed):  # then it is sent after the next JoinedRoom
+                await self.socket.send(json.dumps({"type": type, "payload": payload}))
 
 
 async def main(url, room):
@@ -103,11 +124,17 @@ async def main(url, room):
     running = asyncio.create_task(client.run())
     while line := await asyncio.to_thread(sys.stdin.readline):
         await client.say(line.rstrip("\n"))
-    while client.unstored and not running.done():
+    ended = time.monotonic()
+    while client.unstored and not running.done() and time.monotonic() < ended + PATIENCE:
         await asyncio.sleep(0.1)
     if client.socket is not None:
         await client.socket.close()
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
         await running
+    for content, _ in client.unstored.values():
+        tell(f"not known to be stored: {content}")
+    return 1 if client.unstored else 0
 
 
-asyncio.run(main(*sys.argv[1:]))
+sys.exit(asyncio.run(main(*sys.argv[1:])))

@@ -4,11 +4,12 @@ import asyncio
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.async_api import expect
@@ -78,7 +79,9 @@ async def test_the_example_for_browsers_shows_every_line_once(stack: EmbeddedSta
             await interrupt(gateway, stack, room)
             await say.fill("two")
             await say.press("Enter")
-            await expect(shown).to_have_text(["User: one", "Bob: missed?", "User: two"], timeout=60_000)
+            await expect(shown).to_have_text(
+                ["User: one", "(not connected, trying again)", "Bob: missed?", "User: two"], timeout=60_000
+            )
 
 
 def from_protocol(language: str, stack: EmbeddedStack, room: str) -> str:
@@ -123,3 +126,74 @@ def served(directory: Path) -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+async def run_example(url: str, room: str, said: bytes) -> tuple[int | None, str, str]:
+    """Exit status, output and errors of the example in Python that is told something and whose input then ends."""
+    example = await asyncio.create_subprocess_exec(
+        sys.executable, EXAMPLES / "client.py", url, room,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    shown, errors = await asyncio.wait_for(example.communicate(said), 60)
+    return example.returncode, shown.decode(), errors.decode()
+
+
+async def test_the_example_in_python_says_why_it_is_refused(stack: EmbeddedStack, room: str):
+    status, _, errors = await run_example(f"{stack.gateways[0]}?access_token=no-token&", room, b"hello\n")
+    assert status == 1
+    assert "refused: 401" in errors
+    assert "not known to be stored: hello" in errors
+
+
+async def test_the_example_in_python_ends_when_its_message_is_refused(stack: EmbeddedStack, room: str):
+    status, shown, errors = await run_example(stack.gateways[0], room, b"x" * 5000 + b"\n")
+    assert (status, shown) == (0, "")
+    assert "chat_too_long" in errors
+
+
+async def test_the_example_in_python_survives_a_cut_in_the_middle_of_the_history(stack: EmbeddedStack, room: str):
+    async with clients(stack.gateways[0], username="Bob") as (bob,):
+        await bob.join(room)
+        for number in range(5):
+            await bob.chat(f"line {number}")
+            await bob.expect("Chat")
+    async with cut_after(stack.gateways[0], b'"line 1"') as url:
+        status, shown, _ = await run_example(url, room, b"mine\n")
+    assert (status, shown) == (0, "".join(f"Bob: line {number}\n" for number in range(5)) + "Ann: mine\n")
+
+
+@asynccontextmanager
+async def cut_after(url: str, mark: bytes) -> AsyncIterator[str]:
+    """An address that leads to the gateway, and whose first connection ends right behind `mark`."""
+    target = urlsplit(url)
+    first = True
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal first
+        cuts, first = first, False
+        there, back = await asyncio.open_connection(target.hostname, target.port)
+
+        async def up() -> None:
+            while data := await reader.read(65_536):
+                back.write(data)
+            back.close()
+
+        sending = asyncio.create_task(up())
+        seen = b""
+        while data := await there.read(65_536):
+            seen += data
+            if cuts and mark in seen:
+                end = seen.index(mark) - (len(seen) - len(data)) + len(mark) + seen[seen.index(mark) :].index(b"}}") + 2
+                writer.write(data[: min(end, len(data))])
+                await writer.drain()
+                break
+            writer.write(data)
+        sending.cancel()
+        back.close()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/ws"
+    finally:
+        server.close()

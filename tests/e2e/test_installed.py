@@ -1,0 +1,61 @@
+"""The wheel, as somebody gets it who installs it by name."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from studyroom.services.stack.stack import free_port
+from tests.support.markdown import ROOT
+from tests.support.processes import EmbeddedStack, running
+from tests.support.waiting import http_get
+
+PAGE = ROOT / "gateway" / "static" / "index.html"
+
+
+def build(source: Path, target: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--disable-pip-version-check", "--no-deps", "--no-build-isolation",
+         "--wheel-dir", target, source],
+        env={**os.environ, **environment}, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(not PAGE.exists(), reason="the page is not built: there is no Node here")
+def test_the_wheel_is_one_package_that_runs_the_whole_system_with_its_page(tmp_path: Path):
+    assert build(ROOT, tmp_path / "wheels").returncode == 0
+    (wheel,) = (tmp_path / "wheels").glob("studyroom-*.whl")
+    place = tmp_path / "installed"
+    with zipfile.ZipFile(wheel) as archive:
+        assert {name.split("/")[0].split("-")[0] for name in archive.namelist()} == {"studyroom"}
+        archive.extractall(place)
+    data_dir = tmp_path / "data"
+    stack = EmbeddedStack(
+        name="studyroom up",
+        command=[sys.executable, "-m", "studyroom", "up", "--port", str(free_port()), "--data-dir", str(data_dir)],
+        log=tmp_path / "up.log",
+        environment={"PYTHONPATH": str(place), "PYTHONSAFEPATH": "1"},
+        data_dir=data_dir,
+    )
+    with running(stack):
+        (gateway,) = stack.of("gateway")
+        status, page = http_get(f"{gateway['url']}/")
+    assert status == 200
+    assert page == PAGE.read_text("utf-8")
+
+
+def test_a_wheel_without_the_page_is_not_built_by_mistake(tmp_path: Path):
+    source = tmp_path / "source"
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
+    subprocess.run(
+        ["tar", "-c", "-C", ROOT, "--null", "-T", "-", "-f", tmp_path / "source.tar"], input=listed.stdout, check=True
+    )
+    source.mkdir()
+    subprocess.run(["tar", "-x", "-C", source, "-f", tmp_path / "source.tar"], check=True)
+    refused = build(source, tmp_path)
+    assert refused.returncode != 0
+    assert "run `make page`" in refused.stdout + refused.stderr
+    assert build(source, tmp_path, STUDYROOM_WHEEL_WITHOUT_PAGE="true").returncode == 0
