@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from studyroom.services.stack.cli import _all_settings
-from studyroom.shared.chassis.settings import OF_COMPOSE, ProcessSettings, Settings, load
+from studyroom.shared.chassis.settings import OF_COMPOSE, Settings, load
 from tests.support.accounts import PASSWORDS
 from tests.support.compose import COMPOSE, NATS, OURS, ROOT, RUN_HERE, SERVICES, need
 from tests.support.settings import settings_of
@@ -51,6 +51,19 @@ def test_every_variable_is_a_setting_and_its_value_is_accepted(name: str, monkey
         if value is not None:  # passed on when it is set
             monkeypatch.setenv(variable, re.sub(r"\$\{\w+:-(.*)\}", r"\1", value))
     load(classes)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_setting_can_be_given_but_those_that_fit_the_containers_together(name: str):
+    given = SERVICES[name]["environment"]
+    there = {variable for cls in settings_of(name) for variable in cls.variables().values()}
+    assert given.keys() >= there - {"STUDYROOM_ENV_FILE"}  # there is no such file in a container
+    fixed = {variable for variable, value in given.items() if value is not None and f"${{{variable}:-" not in value}
+    assert fixed - {"STUDYROOM_NATS_USER", "STUDYROOM_NATS_PASSWORD"} <= {
+        "STUDYROOM_ADMIN_HOST", "STUDYROOM_ADMIN_PORT", "STUDYROOM_NATS_URL", "STUDYROOM_STORAGE_REPLICAS",
+        "STUDYROOM_GATEWAY_HOST", "STUDYROOM_GATEWAY_PORT", "STUDYROOM_STOP_DEADLINE_SECONDS",
+        "STUDYROOM_GATEWAY_DRAIN_DELAY_SECONDS",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -132,8 +145,7 @@ def test_every_container_is_hardened_and_bounded(name: str):
 
 @pytest.mark.parametrize("name", OURS)
 def test_compose_waits_longer_than_the_stop_deadline(name: str):
-    deadline = ProcessSettings.model_fields["stop_deadline_seconds"].default
-    assert "STUDYROOM_STOP_DEADLINE_SECONDS" not in SERVICES[name]["environment"]
+    deadline = float(SERVICES[name]["environment"]["STUDYROOM_STOP_DEADLINE_SECONDS"])
     assert float(SERVICES[name]["stop_grace_period"].removesuffix("s")) >= deadline + 5
 
 
