@@ -63,7 +63,7 @@ class Session:
         self._chat_max_chars = chat_max_chars
         self._backlog_max = backlog_max
         self.join_parts_left = join_parts
-        """What may be joined before more is given (`gateway.limits`)."""
+        """What may be joined before more is given (`limits`)."""
         self._backlog: list[ClientMessage] | None = None
         self._move: CursorMove | None = None
         """The newest cursor that waits: it does not count, for people move their mouse while they wait."""

@@ -25,7 +25,7 @@ _REFUSED_AT_THE_DOOR: dict[int | str, dict[str, Any]] = {
     421: {"model": ErrorBody, "description": "Misdirected Request"},
     429: {"model": ErrorBody, "description": "Too Many Requests"},
 }
-"""Answered before a request comes to the app (`gateway.door`)."""
+"""Answered before a request comes to the app (`edge.door`)."""
 
 
 class _App(FastAPI):

@@ -4,7 +4,7 @@ A question is asked again while it has no answer, and any answer to any of its a
 frozen or gone must not decide how long a join takes, when another one is well. Requests are idempotent, so being
 carried out twice is harmless; being carried out *late* is not, so late answers to joins are handed over too.
 
-Each kind of question has a lane of its own, and in it each shard: see `gateway.lanes`.
+Each kind of question has a lane of its own, and in it each shard: see `lanes`.
 """
 
 import asyncio

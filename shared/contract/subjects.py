@@ -78,7 +78,7 @@ GATEWAY_LOADS = "gateways.load"
 
 PRESENCE_KEYS = f"$KV.{PRESENCE_BUCKET}.>"
 PRESENCE_INCARNATION = f"$KV.{PRESENCE_BUCKET}.incarnation"
-"""Key of the record that tells apart presence streams with the same creation time (`shared.incarnation`)."""
+"""Key of the record that tells apart presence streams with the same creation time (`incarnation`)."""
 GATEWAY_KEYS = f"$KV.{GATEWAYS_BUCKET}.>"
 LEASE_KEYS = f"$KV.{GATEWAYS_BUCKET}.*"
 MODERATION_KEYS = f"$KV.{MODERATION_BUCKET}.>"

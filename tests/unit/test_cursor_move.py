@@ -1,4 +1,4 @@
-"""The shortcut for cursors means exactly what the long way does: `gateway.cursor_move`."""
+"""The shortcut for cursors means exactly what the long way does: `cursor_move`."""
 
 import json
 from typing import Any

@@ -192,7 +192,7 @@ def test_chat_at_the_limit_is_carried_out():
 
 
 class Client:
-    """A connection without its socket: acts on what its session decides, as `gateway.connection` does."""
+    """A connection without its socket: acts on what its session decides, as `connection` does."""
 
     def __init__(self, backlog_max: int) -> None:
         self.session = session(backlog_max=backlog_max)

@@ -1,4 +1,4 @@
-"""`gateway.transport` on a pair of real sockets, in the event loop the gateway runs in."""
+"""`transport` on a pair of real sockets, in the event loop the gateway runs in."""
 
 import asyncio
 import gc

@@ -1,4 +1,4 @@
-"""The connection to NATS. With `services.nats_client` the only module that knows the vendor.
+"""The connection to NATS. The modules of this package are the only ones that know the vendor.
 
 The vendor's errors are translated here, once.
 
@@ -8,19 +8,18 @@ server is noticed within three pings, nothing is kept for later while disconnect
 
 import asyncio
 import json
-import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import nats.errors
-from nats.aio.subscription import Subscription as NatsSubscription
 
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.metrics import BusMetrics
-from studyroom.shared.chassis.nats import client as nats_client
+from studyroom.shared.chassis.nats import connecting
 from studyroom.shared.chassis.nats.attempts import Attempts
-from studyroom.shared.chassis.nats.client import CredentialsFile, CredentialsUnusable, NatsClient, Refused, ServerError
+from studyroom.shared.chassis.nats.client import NatsClient, Refused
+from studyroom.shared.chassis.nats.connecting import CredentialsFile, CredentialsUnusable, ServerError, in_words
 from studyroom.shared.chassis.nats.errors import (
     ApiError,
     BusError,
@@ -31,13 +30,14 @@ from studyroom.shared.chassis.nats.errors import (
     TooLong,
 )
 from studyroom.shared.chassis.nats.messages import Acknowledgement, Message, headers_bytes, parse_acknowledgement
+from studyroom.shared.chassis.nats.subscription import Subscription
 from studyroom.shared.chassis.nats.version import NEEDED, is_too_old
 from studyroom.shared.chassis.settings import NatsSettings
 from studyroom.shared.chassis.tls import tls_context
 
 __all__ = [
     "Acknowledgement", "ApiError", "Bus", "BusError", "BusUnavailable", "Conflict", "Message", "StorageFull",
-    "SubscriptionRefused", "TooLong", "headers_bytes", "parse_acknowledgement",
+    "Subscription", "SubscriptionRefused", "TooLong", "headers_bytes", "parse_acknowledgement",
 ]  # fmt: skip
 
 log = logs.get(__name__)
@@ -56,30 +56,6 @@ _FLUSHER_QUEUE_SIZE = 1_000_000
 
 Handler = Callable[[Message], None]
 Failed = Callable[[], None]
-
-
-class Subscription:
-    def __init__(self, client: NatsClient, vendor: NatsSubscription) -> None:
-        self._client = client
-        self._vendor = vendor
-
-    async def unsubscribe(self) -> None:
-        try:
-            await self._vendor.unsubscribe()
-        except nats.errors.Error:
-            # The connection is closed or draining: there is nothing left to unsubscribe from.
-            return
-
-    def forget(self) -> None:
-        """NATS has refused it, so there is nothing to unsubscribe from."""
-        self._client._remove_sub(self._vendor._id)  # noqa: SLF001 - nats-py offers nothing that does not ask NATS
-
-    async def drain(self) -> None:
-        """Take no more messages and wait until those already received are handled."""
-        try:
-            await self._vendor.drain()  # type: ignore[no-untyped-call] # the vendor's
-        except nats.errors.Error:
-            return
 
 
 class Bus:
@@ -170,13 +146,12 @@ class Bus:
     @property
     def server_version(self) -> str:
         """Of the server that this is connected to, or was; empty before."""
-        version: str = self._client._server_info.get("version", "")  # noqa: SLF001 - its parsed form loses the spelling
-        return version
+        return self._client.server_version
 
     @property
     def clustered(self) -> bool:
         """Whether that server is one of a cluster."""
-        return bool(self._client._server_info.get("cluster"))  # noqa: SLF001
+        return self._client.clustered
 
     @property
     def pending_bytes(self) -> int:
@@ -189,7 +164,7 @@ class Bus:
 
     @property
     def subscriptions(self) -> int:
-        return len(self._client._subs)  # noqa: SLF001 - it keeps no count
+        return self._client.subscription_count
 
     def on_disconnected(self, callback: Callable[[], None]) -> None:
         self._disconnected.append(callback)
@@ -259,7 +234,7 @@ class Bus:
             log.debug("bus error", kind=kind, error=str(error))
             if not self.connected and not self._said_by_nats:
                 self._take_reason(
-                    "cannot connect to NATS", f"{_in_words(error)} ({', '.join(self._settings.addresses)})"
+                    "cannot connect to NATS", f"{in_words(error)} ({', '.join(self._settings.addresses)})"
                 )
         else:
             log.error("message handler failed", exc_info=error)
@@ -398,14 +373,7 @@ class Bus:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except nats_client.SubscriptionRefused as error:
+    except connecting.SubscriptionRefused as error:
         raise SubscriptionRefused(f"NATS refuses a subscription: {error}") from error
     except (TimeoutError, nats.errors.Error, OSError) as error:
         raise BusUnavailable(str(error) or type(error).__name__) from error
-
-
-def _in_words(error: Exception) -> str:
-    """Why a connection could not be made, without what only Python says of it."""
-    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
-        return os.strerror(error.errno).lower()
-    return str(error).lower() or "no answer in time"

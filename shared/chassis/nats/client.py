@@ -1,4 +1,4 @@
-"""nats-py's client, where it does what we cannot use. Beside `services.bus` the only module that knows it."""
+"""nats-py's client, where it does what we cannot use. With `bus` and `connecting` the only module that knows it."""
 
 import asyncio
 import re
@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import nats.aio.client
@@ -17,6 +16,8 @@ from nats.aio.subscription import Subscription
 from nats.protocol import command
 from nats.protocol.parser import PERMISSIONS_ERR, STALE_CONNECTION
 
+from studyroom.shared.chassis.nats.connecting import ServerError, SubscriptionRefused, TlsRefused
+
 Handler = Callable[[Msg], None]
 Refused = Callable[[str], None]
 """Called with the reason when NATS refuses a subscription that it had accepted before."""
@@ -25,44 +26,6 @@ Result = TypeVar("Result")
 _TOO_MANY_SUBSCRIPTIONS = "maximum subscriptions exceeded"
 _DENIED_SUBSCRIPTION = re.compile(r'permissions violation for subscription to "([^"]*)"')
 _RETRY_REFUSED_SECONDS = 2.0
-
-
-class TlsRefused(nats.errors.Error):
-    """TLS is asked for here and the server does not offer it: nothing is said to it, the password least of all."""
-
-
-class ServerError(nats.errors.Error):
-    """NATS sent an error, after which it ends the connection, or may. Its text, in lower case, is the argument."""
-
-
-class CredentialsUnusable(nats.errors.Error):
-    """The credentials file cannot be used now. The argument says why, and nothing of what is in it."""
-
-
-class SubscriptionRefused(nats.errors.Error):
-    """NATS does not accept a subscription; the connection and the others stay. The reason is the argument."""
-
-
-class CredentialsFile:
-    """By which a connection becomes its user. It is read for every connection."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._jwt = b""
-
-    def sign(self, nonce: str) -> bytes:
-        """nats-py asks for this first. Raises CredentialsUnusable."""
-        from studyroom.shared.chassis.nats.credentials import BadCredentials, Credentials
-
-        try:
-            credentials = Credentials.read(self._path)
-        except BadCredentials as error:
-            raise CredentialsUnusable(str(error)) from error
-        self._jwt = credentials.jwt.encode()
-        return credentials.sign(nonce)
-
-    def jwt(self) -> bytes:
-        return self._jwt
 
 
 @dataclass(slots=True)
@@ -106,6 +69,25 @@ class NatsClient(nats.aio.client.Client):
         self.refused: dict[int, str] = {}
         """Why NATS refuses subscriptions that nobody takes back. They are tried again."""
         self._retried_at = 0.0
+
+    @property
+    def server_version(self) -> str:
+        """Of the server that this is connected to, or was, as that spells it; empty before."""
+        version: str = self._server_info.get("version", "")
+        return version
+
+    @property
+    def clustered(self) -> bool:
+        """Whether that server is one of a cluster."""
+        return bool(self._server_info.get("cluster"))
+
+    @property
+    def subscription_count(self) -> int:
+        return len(self._subs)
+
+    def forget(self, subscription: Subscription) -> None:
+        """NATS has refused it, so there is nothing to unsubscribe from."""
+        self._remove_sub(subscription._id)  # noqa: SLF001 - nats-py offers nothing that does not ask NATS
 
     async def handle(self, subject: str, queue: str, handler: Handler, refused: Refused | None = None) -> Subscription:
         """Subscribe, and return when NATS has the subscription. `handler` must not block; what it raises goes to the

@@ -1,4 +1,4 @@
-"""What can go wrong between a process and NATS. `services.bus` raises these, in place of the vendor's."""
+"""What can go wrong between a process and NATS. `bus` raises these, in place of the vendor's."""
 
 
 class BusError(Exception):
