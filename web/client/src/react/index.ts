@@ -13,4 +13,4 @@ export {
   useStudyroomEvent,
   useTyping,
 } from "./hooks.js"
-export { type LastMessage, type UseWebSocket, useWebSocket } from "./use-web-socket.js"
+export { type AnyMessage, type LastMessage, type UseWebSocket, useWebSocket } from "./use-web-socket.js"

@@ -8,9 +8,16 @@ import { useKept } from "./use-kept.js"
 /** A message of the server. `payload` can be read before `type` is looked at: of unit messages it is undefined. */
 export type LastMessage = Exclude<ServerMessage, Pong> | (Pong & { payload?: undefined })
 
-export interface UseWebSocket {
+/** A message whose payload is not typed, as in the hook of the original protocol. */
+export interface AnyMessage {
+  type: string
+  // biome-ignore lint/suspicious/noExplicitAny: code that was written for the original hook reads it without looking at the type
+  payload: any
+}
+
+export interface UseWebSocket<Message = AnyMessage> {
   isConnected: boolean
-  lastMessage: LastMessage | null
+  lastMessage: Message | null
   send: (type: string, payload?: unknown) => void
   joinRoom: (roomId: string) => void
   sendChat: (content: string) => void
@@ -22,8 +29,12 @@ export interface UseWebSocket {
  * It comes back by itself when it is lost, into the room it was in, and then the messages that were missed come and no
  * others. What is sent while there is no connection is dropped, but not the wish to be in a room, nor what `sendChat` was
  * given in one.
+ *
+ * Payloads have the type `any`. With `useWebSocket<LastMessage>(url)` a look at `type` tells the type of `payload`.
  */
-export function useWebSocket(url: string): UseWebSocket {
+export function useWebSocket<Message extends { type: string } = AnyMessage>(
+  url: string,
+): UseWebSocket<Message> {
   const session = useKept(url, () => new Session(url))
   useEffect(() => {
     session.client.connect()
@@ -33,7 +44,7 @@ export function useWebSocket(url: string): UseWebSocket {
   const lastMessage = useSyncExternalStore(session.subscribe, session.lastMessage, nothing)
   const isConnected = useSyncExternalStore(session.client.connection.subscribe, session.isConnected, no)
   const { send, joinRoom, sendChat } = session
-  return { isConnected, lastMessage, send, joinRoom, sendChat }
+  return { isConnected, lastMessage: lastMessage as unknown as Message | null, send, joinRoom, sendChat }
 }
 
 class Session {

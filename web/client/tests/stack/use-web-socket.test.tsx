@@ -10,12 +10,12 @@ import { render } from "../support/render.js"
 const soon = <T,>(check: () => T) => vi.waitFor(check, { timeout: DEADLINE_MS, interval: 10 })
 
 interface Watch {
-  newest: UseWebSocket | null
+  newest: UseWebSocket<LastMessage> | null
   seen: LastMessage[]
 }
 
 function Watched({ url, watch }: { url: string; watch: Watch }) {
-  const hook = useWebSocket(url)
+  const hook = useWebSocket<LastMessage>(url)
   const { lastMessage } = hook
   useEffect(() => {
     watch.newest = hook
@@ -27,7 +27,7 @@ function Watched({ url, watch }: { url: string; watch: Watch }) {
 /** The hook in a component that keeps every message which an effect sees. */
 async function mount(
   url: string,
-): Promise<{ hook: () => UseWebSocket; seen: LastMessage[]; chats: () => string[] }> {
+): Promise<{ hook: () => UseWebSocket<LastMessage>; seen: LastMessage[]; chats: () => string[] }> {
   const watch: Watch = { newest: null, seen: [] }
   const { seen } = watch
   render(<Watched url={url} watch={watch} />)
