@@ -9,6 +9,7 @@ from studyroom.gateway.connections.client_socket import NOWHERE, Socket
 from studyroom.gateway.connections.cursor_move import cursor_update, update_prefix
 from studyroom.gateway.connections.hub import Hub
 from studyroom.gateway.connections.metered import Metered
+from studyroom.gateway.connections.replies import PONG_FRAME, authenticated_frame, error_frame, welcome_frame
 from studyroom.gateway.connections.session import CONFLATED, WAITING, Refusal, Session
 from studyroom.gateway.rooms.notices import encode_cursor
 from studyroom.gateway.wire.credentials import Unauthorized
@@ -28,23 +29,15 @@ from studyroom.shared.contract.ids import (
 )
 from studyroom.shared.contract.messages import (
     Authenticate,
-    Authenticated,
-    AuthenticatedPayload,
     ChatSend,
     ClientMessage,
     CursorMove,
-    Error,
-    ErrorPayload,
     InvalidMessage,
     JoinRoom,
     LeaveRoom,
     Ping,
-    Pong,
     Typing,
-    Welcome,
-    WelcomePayload,
     decode_client_message,
-    encode,
 )
 from studyroom.shared.contract.presence import Place, Profile
 
@@ -52,7 +45,6 @@ if TYPE_CHECKING:
     from studyroom.gateway.rooms.motion import Motion
     from studyroom.gateway.rooms.room import Room
 
-_PONG = text_frame(encode(Pong()))
 _BACKLOG_MAX = 64
 _AUTHENTICATE_COST = 20  # checking a signature is as much work as so many messages, and counts as such
 _CURSOR_MOVE = b'{"type":"CursorMove"'
@@ -154,16 +146,15 @@ class Connection(Metered):
         self.socket = socket
         self.open = True
         self._hub.register(self)
-        payload = WelcomePayload.model_construct(
-            connection_id=self.id,
-            user_id=self.user,
-            server_time=time.time_ns() // 1_000_000,
-            chat_retry_seconds=self._hub.chat_retry_seconds,
+        welcome = welcome_frame(
+            self.id,
+            self.user,
             guest_token=self._guest_token,
-            expires_at=self.expires_at * 1000 if self.expires_at < FOR_EVER else None,
+            chat_retry_seconds=self._hub.chat_retry_seconds,
+            expires_at=self.expires_at if self.expires_at < FOR_EVER else None,
         )
         self._guest_token = None
-        self.deliver(text_frame(encode(Welcome.model_construct(payload=payload))))
+        self.deliver(welcome)
         self._traffic.replies_sent["Welcome"] += 1
 
     def received(self, payload: bytes) -> None:
@@ -321,7 +312,7 @@ class Connection(Metered):
             case LeaveRoom():
                 self._leave(lost=False, at_once=False)
             case Ping():
-                self.deliver(_PONG)
+                self.deliver(PONG_FRAME)
                 self._traffic.replies_sent["Pong"] += 1
             case Authenticate(payload=proof):
                 self._authenticate(proof.token)
@@ -337,8 +328,7 @@ class Connection(Metered):
             return
         self.expires_at = identity.expires_at
         self._session.rooms = identity.rooms
-        payload = AuthenticatedPayload.model_construct(expires_at=self.expires_at * 1000)
-        self.deliver(text_frame(encode(Authenticated.model_construct(payload=payload))))
+        self.deliver(authenticated_frame(self.expires_at))
         self._traffic.replies_sent["Authenticated"] += 1
         room = self._session.room
         if room is not None and not self._session.may_join(room):
@@ -398,8 +388,7 @@ class Connection(Metered):
             self._motion = self.room.motion
 
     def send_error(self, code: ErrorCode, message: str, *, about: MessageId | None = None) -> None:
-        payload = ErrorPayload.model_construct(message=message, code=code, id=about)
-        self.deliver(text_frame(encode(Error.model_construct(payload=payload))))
+        self.deliver(error_frame(code, message, about))
         self._hub.metrics.error_sent(code)
 
     def send_ready(self, message: bytes) -> None:
