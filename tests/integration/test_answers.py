@@ -150,11 +150,13 @@ async def test_an_answer_under_way_while_nats_reads_its_configuration_again_is_r
         return len(asked) > count
 
     await eventually(lambda: asked_more(0), "asked")
-    reloaded = server.output().count("Reloaded")
+    reloaded = server.output().count("Reloaded server configuration")
     accounts = server.log.parent / "nats" / "accounts.conf"
     accounts.write_text(accounts.read_text().replace('"presence.recall"', '"presence.recall", "more.*"', 1))
     server.signal(signal.SIGHUP)
-    await eventually(lambda: server.output().count("Reloaded") > reloaded, "the configuration is read again")
+    await eventually(
+        lambda: server.output().count("Reloaded server configuration") > reloaded, "the configuration is read again"
+    )
 
     async def refused() -> float | None:
         await bus.flush()
