@@ -28,6 +28,9 @@ _REMOTE_TYPING_SECONDS = 15.0
 _IS_TYPING = b"true}}"
 _REPEATED_AFTER_BEATS = 2
 """Beats are seconds. By then the servers of NATS know of a new subscription."""
+_REPEATED_EVERY_BEATS, _REPEATED_FOR_BEATS = 5, 30
+"""A batch can be lost with no sign. So cursors are repeated this often, for this long after the last move. After doubts
+other gateways are asked for theirs as often: by then one that comes back is in all rosters again."""
 
 Publish = Callable[[str, bytes], None]
 Due = dict[UserId, tuple[bytes, int]]
@@ -70,11 +73,17 @@ class Motion:
         self._asked = False
         self._knows_members = False
         self._moved: set[UserId] = set()
-        """Own members whose cursor presence has to be told."""
+        """Own members who have moved since presence got their cursors."""
+        self._recalled: set[UserId] = set()
+        """Own members whose cursors presence may have lost."""
         self._repeat_in = 0
         """Beats until the other gateways are told all cursors of own members again; 0 for not."""
         self._ask_in = 0
         """Beats until they are asked for those of theirs; 0 for not."""
+        self._own: Due = {}
+        """Cursors of own members who have moved here, as of the last beat."""
+        self._repeated_for = self._asked_for = 0
+        """Beats for which cursors are still repeated, and asked for."""
         self._answers = 0
         """Batches of other gateways since the last delivery."""
         self.turn_at = self.deliver_at = NEVER
@@ -170,9 +179,11 @@ class Motion:
     def brief_neighbours(self) -> None:
         """A gateway has begun to host the room: it is told how it stands with the members here.
 
-        And again a little later, since our server may not know yet that it listens.
+        And again a little later, since our server may not know yet that it listens. It may also be one that was taken
+        for dead. What it sent before its members were in the roster again was dropped, so it is asked for its cursors.
         """
-        self._repeat_in = _REPEATED_AFTER_BEATS
+        self._repeat_in = self._ask_in = _REPEATED_AFTER_BEATS
+        self._repeated_for = self._asked_for = _REPEATED_FOR_BEATS
         self._send_all()
 
     def beat(self) -> None:
@@ -182,18 +193,28 @@ class Motion:
             self._repeat_in -= 1
             if not self._repeat_in:
                 self._send_all()
+        if self._repeated_for:
+            self._repeated_for -= 1
+            if not self._repeated_for % _REPEATED_EVERY_BEATS:
+                self._repeat_own()
         if self._ask_in:
             self._ask_in -= 1
             if not self._ask_in and self._neighbours:
                 self._tell_neighbours(_CURSOR, 0, [])
+        if self._asked_for:
+            self._asked_for -= 1
+            if not self._ask_in and not self._asked_for % _REPEATED_EVERY_BEATS:
+                self._ask_in = 1
 
     def doubt(self) -> None:
         """Notices may have been lost, in both directions: nothing is kept for who cannot be reached.
 
-        Soon we tell the others our cursors, and ask them for theirs with an empty batch.
+        Soon the others get our cursors, and an empty batch asks them for theirs. Both happen more than once, since they
+        may not have our members in their rosters yet, nor we theirs.
         """
         self.recall_cursors()
         self._repeat_in = self._ask_in = _REPEATED_AFTER_BEATS
+        self._repeated_for = self._asked_for = _REPEATED_FOR_BEATS
 
     def _send_all(self) -> None:
         if not self._neighbours:
@@ -203,6 +224,21 @@ class Motion:
         for kind, notices in ((_CURSOR, cursors), (_TYPING, typing)):
             if notices:
                 self._tell_neighbours(kind, 0, notices)
+
+    def _repeat_own(self) -> None:
+        """Send other gateways the cursors of those who moved here last."""
+        for user in [user for user in self._own if not self._moved_here_last(user)]:
+            del self._own[user]
+        if self._own and self._neighbours:
+            self._tell_neighbours(_CURSOR, 0, [(user, payload_of(frame)) for user, (frame, _) in self._own.items()])
+
+    def _moved_here_last(self, user: UserId) -> bool:
+        own = self._own.get(user)
+        return (
+            own is not None
+            and (self._new_cursors.get(user) or self._cursors.get(user)) is own
+            and self._fanout.has(user)
+        )
 
     def _tell_neighbours(self, kind: Kind, ingress_us: int, notices: list[tuple[UserId, bytes]]) -> None:
         self._publish(self._subjects[kind], encode_batch(ingress_us, notices))
@@ -220,8 +256,8 @@ class Motion:
             if self._knows_members and user not in self._members:
                 self._metrics.dropped.labels(lane="ephemeral", reason="not_in_roster").inc()
             elif kind is _CURSOR:
-                if not ingress_us and self._is_known(user, ready):
-                    continue  # repeated, and was not missed
+                if not ingress_us and (self._is_known(user, ready) or self._moved_here_last(user)):
+                    continue  # repeated, and was not missed; or it has moved here since
                 self._new_cursors[user] = (text_frame(ready), ingress_us)
             else:
                 is_typing = ready.endswith(_IS_TYPING)
@@ -259,8 +295,9 @@ class Motion:
         self._cursors.pop(user, None)
         self.version += 1
         self._moved.discard(user)
+        self._recalled.discard(user)
         self._typing.pop(user, None)
-        for notices in (self._due_cursors, self._due_typing, self._new_cursors, self._new_typing):
+        for notices in (self._due_cursors, self._due_typing, self._new_cursors, self._new_typing, self._own):
             notices.pop(user, None)
 
     def newest(self, user: UserId, typists: Iterable[UserId]) -> list[Item]:
@@ -294,11 +331,16 @@ class Motion:
 
     def recall_cursors(self) -> None:
         """Presence may not have them: take all cursors of own members as moved."""
-        self._moved.update(user for user in self._fanout.users if user in self._cursors)
+        self._recalled.update(user for user in self._fanout.users if user in self._cursors)
 
     def take_moved(self) -> list[tuple[UserId, bytes]]:
-        """Cursors of own members that moved since the last call, as `CursorPosition` JSON."""
-        moved, self._moved = self._moved, set()
+        """Cursors of own members that moved or were recalled since the last call, as `CursorPosition` JSON."""
+        if self._moved:
+            for user in self._moved:
+                if newest := self._new_cursors.get(user) or self._cursors.get(user):
+                    self._own[user] = newest
+            self._repeated_for = _REPEATED_FOR_BEATS
+        moved, self._moved, self._recalled = self._moved | self._recalled, set(), set()
         return [(user, cursor_of(ready)) for user, ready in self._newest_cursors(moved)]
 
     def _newest_cursors(self, users: Iterable[UserId]) -> Iterator[tuple[UserId, bytes]]:

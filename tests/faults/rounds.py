@@ -122,7 +122,7 @@ async def play(
         resting.set()
         await asyncio.gather(*working)
     await asyncio.gather(*(actor.settle() for actor in actors))
-    outcome.violations += await _rest(system, actors, rest_seconds, cursors=not any(map(_loses_cursors, faults)))
+    outcome.violations += await _rest(system, actors, rest_seconds)
     rested = time.monotonic()
     outcome.convergence_seconds = rested - healthy
     for name, count in _counts(actors).items():
@@ -147,7 +147,7 @@ def _counts(actors: list[Actor]) -> dict[str, int]:
     }
 
 
-async def _rest(system: System, actors: list[Actor], rest_seconds: float, *, cursors: bool) -> list[str]:
+async def _rest(system: System, actors: list[Actor], rest_seconds: float) -> list[str]:
     """What still differs from the truth when the time for it is over; nothing, usually much earlier."""
     deadline = time.monotonic() + rest_seconds
     while True:
@@ -155,7 +155,7 @@ async def _rest(system: System, actors: list[Actor], rest_seconds: float, *, cur
         if not differences:
             differences = await _replicas_differ(system, actors)
         if not differences:
-            differences = _shown_differently(actors, with_cursors=cursors)
+            differences = _shown_differently(actors)
         if not differences:
             differences = await _chat_differs(system, actors)
         if not differences or time.monotonic() > deadline:
@@ -208,12 +208,7 @@ async def _replicas_differ(system: System, actors: list[Actor]) -> list[str]:
     return at_rest(told, truth, rooms)
 
 
-def _loses_cursors(fault: Fault) -> bool:
-    """What is on its way through NATS may be lost, and no client of it notices. The next move puts a cursor right."""
-    return NATS in fault.takes
-
-
-def _shown_differently(actors: list[Actor], *, with_cursors: bool) -> list[str]:
+def _shown_differently(actors: list[Actor]) -> list[str]:
     """Names, avatars and cursors, as the clients know them."""
     looks, cursors = {}, {}
     for index, actor in enumerate(actors):
@@ -222,8 +217,7 @@ def _shown_differently(actors: list[Actor], *, with_cursors: bool) -> list[str]:
             its_looks, its_cursors = shown(actor.session.client.log)
             looks[name] = actor.room, its_looks
             cursors[name] = actor.room, actor.user, its_cursors
-    differences = looks_differ(looks, _true_looks(actors))
-    return differences + cursors_differ(cursors, _true_cursors(actors)) if with_cursors else differences
+    return looks_differ(looks, _true_looks(actors)) + cursors_differ(cursors, _true_cursors(actors))
 
 
 def _true_looks(actors: list[Actor]) -> dict[Key, set[Looks]]:

@@ -45,7 +45,7 @@ TOGETHER = (
 )
 """What disturbs so little that one round will do for several. `make soak` plays each of them."""
 ONLY_IN_SOAK = (
-    "cut a gateway off for long",  # a cursor is lost now and then
+    "cut a gateway off for long",
     "restore older stores of all NATS servers",
     "tear the newest writes of one NATS server",
     "fill the disk of one NATS server", "fill the disks of all NATS servers",

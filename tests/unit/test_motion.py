@@ -1,0 +1,164 @@
+"""What two gateways of one room make of cursors when the bus between them loses some. The network is a list here."""
+
+import asyncio
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from studyroom.gateway.metrics import GatewayMetrics
+from studyroom.gateway.rooms.fanout import Fanout
+from studyroom.gateway.rooms.motion import Motion
+from studyroom.gateway.rooms.neighbours import Neighbours
+from studyroom.gateway.rooms.notices import encode_cursor
+from studyroom.gateway.rooms.wheel import Wheel
+from studyroom.gateway.wire.framing import text_frame
+from studyroom.gateway.wire.items import Kind
+from studyroom.shared.contract.ids import ConnectionId, GatewayId, RoomId, StayId, UserId
+from studyroom.shared.contract.messages import CursorPosition
+
+ROOM = RoomId(str(uuid4()))
+ANN, BOB = UserId(str(uuid4())), UserId(str(uuid4()))
+A_LONG_TIME = 60
+"""Beats."""
+
+
+class Member:
+    lagging = False
+
+    def __init__(self, user: UserId) -> None:
+        self.user, self.id, self.stay = user, ConnectionId(str(uuid4())), StayId("")
+        self.socket = self
+
+    def write(self, frames: bytes) -> None: ...
+    def deliver(self, frames: bytes) -> None: ...
+
+
+@dataclass
+class Gateway:
+    """One gateway's part of the room, with one member."""
+
+    user: UserId
+    name: GatewayId = field(default_factory=lambda: GatewayId(str(uuid4())))
+    members: dict[UserId, None] = field(default_factory=dict)
+    sent: int = 0
+    loses: bool = False
+    other: "Gateway | None" = None
+
+    def __post_init__(self) -> None:
+        metrics = GatewayMetrics(CollectorRegistry())
+        self.fanout = Fanout(metrics)
+        self.neighbours = Neighbours(self.name)
+        self.motion = Motion(
+            ROOM, self.fanout, self.publish, Wheel(0.001), metrics,
+            members=self.members.keys(), neighbours=self.neighbours,
+        )  # fmt: skip
+        self.fanout.admit(Member(self.user), b"")
+        self.members[self.user] = None
+        self.motion.members_known()
+
+    def publish(self, _subject: str, batch: bytes) -> None:
+        self.sent += 1
+        if not self.loses and self.other is not None:
+            self.other.motion.receive(Kind.CURSOR, batch)
+
+    def meet(self, other: "Gateway") -> None:
+        """A change of the roster says that the other gateway has a member of the room."""
+        self.other = other
+        self.members[other.user] = None
+        if self.neighbours.place(other.user, [other.name]):
+            self.motion.brief_neighbours()
+
+    def part(self, other: "Gateway") -> None:
+        """The member of the other gateway has left, as far as this one knows."""
+        del self.members[other.user]
+        self.neighbours.remove(other.user)
+        self.motion.forget(other.user)
+
+    async def move(self, x: float, user: UserId | None = None) -> None:
+        mover = user or self.user
+        self.motion.move_cursor(mover, text_frame(encode_cursor(mover, CursorPosition(x=x, y=0))), 1)
+        await asyncio.sleep(0.01)
+        self.motion.deliver()
+
+    def shows(self, user: UserId) -> float | None:
+        cursor = self.motion.cursor(user)
+        return None if cursor is None else CursorPosition.model_validate_json(cursor).x
+
+
+def beats(count: int, *gateways: Gateway) -> None:
+    for _ in range(count):
+        for gateway in gateways:
+            gateway.motion.take_moved()
+            gateway.motion.beat()
+            gateway.motion.deliver()
+
+
+@pytest.fixture
+async def pair() -> tuple[Gateway, Gateway]:
+    here, there = Gateway(ANN), Gateway(BOB)
+    here.meet(there)
+    there.meet(here)
+    beats(A_LONG_TIME, here, there)
+    return here, there
+
+
+async def test_a_cursor_whose_only_message_was_lost_arrives_all_the_same(pair: tuple[Gateway, Gateway]):
+    here, there = pair
+    here.loses = True
+    await here.move(7)
+    here.loses = False
+    assert there.shows(ANN) is None
+    beats(10, here, there)
+    assert there.shows(ANN) == 7
+
+
+async def test_a_cursor_arrives_after_everything_was_lost_for_a_while(pair: tuple[Gateway, Gateway]):
+    here, there = pair
+    here.loses = there.loses = True
+    await here.move(7)
+    await there.move(8)
+    beats(20, here, there)
+    here.loses = there.loses = False
+    beats(10, here, there)
+    assert (there.shows(ANN), here.shows(BOB)) == (7, 8)
+
+
+@pytest.mark.parametrize("rostered_after", [0, 3, 9, 20])
+async def test_a_gateway_that_was_taken_for_dead_gets_and_gives_cursors_when_its_members_are_back(
+    pair: tuple[Gateway, Gateway], rostered_after: int
+):
+    here, there = pair
+    here.loses = there.loses = True
+    there.part(here)
+    await here.move(7)
+    await there.move(8)
+    beats(A_LONG_TIME, here, there)
+    here.loses = there.loses = False
+    here.motion.doubt()
+    beats(rostered_after, here, there)
+    there.meet(here)
+    beats(12, here, there)
+    assert (there.shows(ANN), here.shows(BOB)) == (7, 8)
+
+
+async def test_a_quiet_room_says_nothing(pair: tuple[Gateway, Gateway]):
+    here, there = pair
+    await here.move(7)
+    beats(A_LONG_TIME, here, there)
+    sent = here.sent
+    beats(A_LONG_TIME, here, there)
+    assert here.sent == sent
+
+
+async def test_a_repeated_cursor_does_not_take_back_a_newer_one_of_the_same_user_elsewhere(
+    pair: tuple[Gateway, Gateway],
+):
+    here, there = pair
+    there.fanout.admit(Member(ANN), b"")  # another tab of hers
+    await here.move(7)
+    beats(1, here, there)
+    await there.move(9, user=ANN)
+    beats(A_LONG_TIME, here, there)
+    assert (here.shows(ANN), there.shows(ANN)) == (9, 9)
