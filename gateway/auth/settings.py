@@ -20,11 +20,13 @@ class AuthSettings(Settings):
 
     jwt_secret: SecretStr | None = Field(
         None,
+        examples=["32-random-bytes-or-more-in-hexadecimal"],
         min_length=SECRET_MIN_BYTES,
         description="HS256 secret of access tokens, 32 bytes or more; without it no such token is accepted.",
     )
     jwks_url: str | None = Field(
         None,
+        examples=["https://login.example.org/jwks.json"],
         description="https address of a JWK Set: the public keys of access tokens signed by RS, PS, ES or EdDSA. "
         "Without it no such token is accepted.",
     )
@@ -36,12 +38,14 @@ class AuthSettings(Settings):
     )
     jwt_issuer: str | None = Field(
         None,
+        examples=["https://login.example.org"],
         min_length=1,
         description="The `iss` that access tokens must have. It becomes part of user ids that are made of a `sub`: set "
         "it before there are any.",
     )
     jwt_audience: str | None = Field(
         None,
+        examples=["studyroom"],
         min_length=1,
         description="The `aud` that access tokens must have, or have among others; without it those that have one are "
         "refused.",
@@ -51,12 +55,14 @@ class AuthSettings(Settings):
     )
     jwt_cookie: str | None = Field(
         None,
+        examples=["__Host-token"],
         min_length=1,
         description="Name of the cookie that may hold an access token; without it cookies are not looked at.",
     )
     guests: bool = Field(False, description="Let in those without a token, under a random user id.")
     guest_secret: SecretStr | None = Field(
         None,
+        examples=["32-other-random-bytes-in-hexadecimal"],
         min_length=SECRET_MIN_BYTES,
         description="Signs the random ids of guests, so that they keep them when they come again; 32 bytes or more, "
         "the same for all gateways. Without it a guest is known to one process only.",

@@ -21,18 +21,21 @@ class EdgeSettings(Settings):
     port: int = Field(8080, ge=0, le=65535, description="Public port: WebSocket at /ws, HTTP beside it.")
     origins: CommaSeparated = Field(
         (),
+        examples=["https://app.example.org"],
         description="Web pages that may connect beside the gateway's own (and those of this machine to this machine): "
         "origins such as https://app.example.org, https://*.example.org (all subdomains) or, of apps, "
         "capacitor://localhost, separated by commas; * for all.",
     )
     hosts: CommaSeparated = Field(
         (),
+        examples=["rooms.example.org"],
         description="Names by which the gateway may be reached, as in rooms.example.org, 127.0.0.1 or [::1], without "
         "ports, separated by commas; requests for others are answered 421, but for /health. Without it any name will "
         "do, also one that was made to point here (DNS rebinding).",
     )
     trusted_proxies: CommaSeparated = Field(
         (),
+        examples=["10.0.0.0/8"],
         description="Networks such as 10.0.0.0/8, separated by commas, whose X-Forwarded-For is believed: those of the "
         "load balancers in front. Without it all who come through one count as one address.",
     )

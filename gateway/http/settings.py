@@ -16,6 +16,7 @@ class HttpSettings(ChatSettings):
     page: bool = Field(True, description="Serve the page at /.")
     api_keys: CommaSeparated = Field(
         (),
+        examples=["backend-2026:the-hash-that-studyroom-api-key-prints"],
         description="Keys of trusted backends, which may moderate over HTTP: name:hash as `studyroom api-key NAME` "
         "prints them, separated by commas; several while they are rotated. The name is what the log says.",
     )

@@ -10,11 +10,12 @@ import re
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args, get_origin
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, FilePath, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 EXIT_BAD_SETTINGS = 2
@@ -86,23 +87,33 @@ class NatsSettings(Settings):
     model_config = SettingsConfigDict(env_prefix="STUDYROOM_NATS_")
 
     url: CommaSeparated = Field(("nats://127.0.0.1:4222",), description="One or more servers, separated by commas.")
-    user: str | None = Field(None, description="User name, with STUDYROOM_NATS_PASSWORD.")
-    password: SecretStr | None = Field(None, validate_default=True, description="Password of that user.")
+    user: str | None = Field(None, examples=["gateway"], description="User name, with STUDYROOM_NATS_PASSWORD.")
+    password: SecretStr | None = Field(
+        None, validate_default=True, examples=["a-long-random-text"], description="Password of that user."
+    )
     credentials_file: FilePath | None = Field(
         None,
+        examples=["/run/secrets/gateway.creds"],
         description="Path of a credentials file (`nsc generate creds`), in place of user and password, for a NATS with "
         "operator, accounts and JWTs. It is read again for every connection, so it may be replaced.",
     )
     jetstream_domain: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9_-]+$",
+        examples=["hub"],
         description="Domain of JetStream, if NATS has one and it is not that of the server.",
     )
     tls_ca_file: FilePath | None = Field(
-        None, description="Path of the CA certificates that servers must have theirs from; with it TLS is required."
+        None,
+        examples=["/run/tls/ca.crt"],
+        description="Path of the CA certificates that servers must have theirs from; with it TLS is required.",
     )
-    tls_cert_file: FilePath | None = Field(None, description="Path of our own certificate, if servers ask for one.")
-    tls_key_file: FilePath | None = Field(None, validate_default=True, description="Path of its key.")
+    tls_cert_file: FilePath | None = Field(
+        None, examples=["/run/tls/tls.crt"], description="Path of our own certificate, if servers ask for one."
+    )
+    tls_key_file: FilePath | None = Field(
+        None, validate_default=True, examples=["/run/tls/tls.key"], description="Path of its key."
+    )
     ping_interval_seconds: float = Field(1.0, gt=0, description="A frozen server is noticed after three of these.")
     connect_timeout_seconds: float = Field(2.0, gt=0, description="For one server.")
     reconnect_max_wait_seconds: float = Field(
@@ -286,16 +297,16 @@ def load_or_exit(classes: Sequence[type[Settings]]) -> dict[type[Settings], Sett
 def describe(classes: Sequence[type[Settings]]) -> str:
     """The text of `.env.example`: every variable with its default and what it is for."""
     lines = ["# Every setting of every process, with its default. Written by `make env-example`."]
-    for part, fields in _parts(classes):
+    for part, fields in parts(classes):
         lines += ["", f"# --- {(part.__doc__ or part.__name__).strip().splitlines()[0]}"]
         variables = part.variables()
         for field in fields:
             info = part.model_fields[field]
-            lines += ["", f"# {info.description}", f"# {variables[field]}={_as_text(info.default)}"]
+            lines += ["", f"# {info.description}", f"# {variables[field]}={as_text(info.default)}"]
     return "\n".join(lines) + "\n"
 
 
-def _parts(classes: Sequence[type[Settings]]) -> Iterator[tuple[type[Settings], list[str]]]:
+def parts(classes: Sequence[type[Settings]]) -> Iterator[tuple[type[Settings], list[str]]]:
     """Each class that has fields of its own, which may be a base of one of `classes`, with the names of these."""
     seen: set[type] = set()
     for cls in classes:
@@ -306,7 +317,26 @@ def _parts(classes: Sequence[type[Settings]]) -> Iterator[tuple[type[Settings], 
                     yield part, own
 
 
-def _as_text(value: object) -> str:
+def example_of(field: FieldInfo) -> str:
+    """A value that it takes, for documentation: another than the default where there is a choice.
+
+    Raises ValueError where neither the field's `examples` nor its default has one.
+    """
+    choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    if field.examples:
+        example = field.examples[0]
+    elif isinstance(field.default, bool):
+        example = not field.default
+    elif others := [choice for choice in choices if choice != field.default]:
+        example = others[-1]
+    else:
+        example = field.default
+    if not (text := as_text(example)):
+        raise ValueError("a setting without a default needs `examples`")
+    return text
+
+
+def as_text(value: object) -> str:
     match value:
         case None:
             return ""
