@@ -120,12 +120,24 @@ bench: install ## Measure against the peers, alone on the machine; ARGS="--group
 	done
 	@$(BIN)/python -m benchmarks.run $(ARGS)
 
+DOCS := $(VENV)/.docs
+
+$(DOCS): $(INSTALLED) requirements/docs.txt
+	@echo "installing what the documentation site needs into $(VENV)"
+	@$(PIP_INSTALL) --require-hashes -r requirements/docs.txt
+	@touch $@
+
+.PHONY: docs
+docs: $(DOCS) ## Build the documentation site into site/, strictly: every link and anchor has to lead somewhere
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "the documentation is in site/index.html"
+
 .PHONY: packages
 packages: install ## Every package with its sentence and what it imports
 	@$(BIN)/python -m tests.project.packages
 
 .PHONY: check
-check: install ## Format, lint, types, import contracts, dead code, generated files
+check: install ## Format, lint, types, import contracts, dead code, generated files, documents
 	@$(BIN)/ruff format --check -q .
 	@$(BIN)/ruff check -q .
 	@$(BIN)/mypy
@@ -133,7 +145,7 @@ check: install ## Format, lint, types, import contracts, dead code, generated fi
 	@$(BIN)/vulture
 	@$(BIN)/studyroom settings | diff - .env.example || { echo "run make env-example"; exit 1; }
 	@$(BIN)/studyroom asyncapi | diff - docs/asyncapi.json || { echo "run make schema"; exit 1; }
-	@$(MAKE) --no-print-directory web-check
+	@$(MAKE) --no-print-directory web-check docs
 	@$(BIN)/python -m monitoring.dashboards --check && $(BIN)/python -m monitoring.slos --check
 	@echo "all checks passed"
 
@@ -167,12 +179,12 @@ env-example: install ## Write .env.example from the settings
 
 .PHONY: lock
 lock: install ## Resolve the dependencies anew into requirements/
-	@for target in runtime dev build fuzz bench audit; do \
+	@for target in runtime dev build fuzz bench audit docs; do \
 	  case $$target in \
 	    runtime) wanted="pyproject.toml" ;; \
 	    dev) wanted="pyproject.toml --group dev" ;; \
 	    build) wanted="--group build --constraint requirements/dev.txt" ;; \
-	    fuzz|bench|audit) wanted="pyproject.toml --group $$target --constraint requirements/dev.txt" ;; \
+	    fuzz|bench|audit|docs) wanted="pyproject.toml --group $$target --constraint requirements/dev.txt" ;; \
 	  esac; \
 	  $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    $$wanted -o requirements/$$target.txt || exit 1; \
@@ -189,4 +201,4 @@ hooks: install ## Let git run the checks before each commit
 
 .PHONY: clean
 clean: ## Remove what was installed and what runs left behind
-	@rm -rf $(VENV) gateway/static web/node_modules web/*/dist .studyroom .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .fuzz
+	@rm -rf $(VENV) site gateway/static web/node_modules web/*/dist .studyroom .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .fuzz

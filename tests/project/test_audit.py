@@ -46,6 +46,7 @@ def test_every_lock_file_is_asked_about():
         "bench.txt",
         "build.txt",
         "dev.txt",
+        "docs.txt",
         "fuzz.txt",
         "runtime.txt",
     }

@@ -41,6 +41,11 @@ class Document:
         """The lines of all blocks whose first line says this."""
         return [line for _, of, line in self._lines if of == language]
 
+    @cached_property
+    def blocks(self) -> list[tuple[str, str]]:
+        """All blocks of code in their order: what their first line says, and their text."""
+        return re.findall(r"^```(\S[^\n]*)\n(.*?)^```$", self.text, re.MULTILINE | re.DOTALL)
+
     @property
     def languages(self) -> set[str]:
         return {language for _, language, _ in self._lines if language}

@@ -1,0 +1,182 @@
+"""The tutorial, and the code of the how-tos, as a reader runs them."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from studyroom.services.stack.stack import free_port
+from tests.support.browser import chromium, needs_chromium
+from tests.support.client import Client
+from tests.support.markdown import ROOT, Document
+from tests.support.processes import EmbeddedStack, Process, running, service
+from tests.support.waiting import eventually, http_get
+
+TUTORIAL = Document(ROOT / "docs" / "tutorial.md")
+AUTHENTICATE = Document(ROOT / "docs" / "how-to" / "authenticate.md")
+PAGE = "html my-room/index.html"
+COMMANDS = [
+    "make up",
+    "mkdir my-room",
+    "python3 -m http.server 8000 --bind 127.0.0.1 --directory my-room",
+    "npm install --prefix my-room ./web/client",
+]
+ROOM = "550e8400-e29b-41d4-a716-446655440000"
+NPM = shutil.which("npm")
+
+
+class Command(Process):
+    """A command in a terminal, ended by Ctrl+C."""
+
+    def __init__(self, name: str, line: str, log: Path) -> None:
+        super().__init__(name, ["sh", "-c", line], log)
+
+    @contextmanager
+    def runs(self) -> Iterator[None]:
+        self.start()
+        try:
+            yield
+        finally:
+            self.interrupt()
+
+    def interrupt(self) -> None:
+        os.killpg(self.pid, signal.SIGINT)
+        self.wait(40)
+
+    async def says(self, text: str) -> None:
+        await eventually(lambda: text in self.output(), f"{self.name} says: {text}", 100)
+
+
+class Reader:
+    """Does what the tutorial says, in a folder of their own and on free ports."""
+
+    def __init__(self, clone: Path) -> None:
+        self.clone = clone
+        self.gateway_port, self.site_port = free_port(), free_port()
+        self.site = f"http://127.0.0.1:{self.site_port}/"
+        self._next = iter(TUTORIAL.blocks)
+
+    def copies(self, wanted: str) -> str:
+        """The next block of code, for the ports of this test."""
+        language, text = next(self._next)
+        assert language == wanted
+        return text.strip().replace("8080", str(self.gateway_port)).replace("8000", str(self.site_port))
+
+    def runs(self) -> None:
+        subprocess.run(self.copies("sh"), shell=True, check=True, cwd=self.clone, timeout=120)
+
+    def saves_the_page(self) -> None:
+        (self.clone / "my-room" / "index.html").write_text(self.copies(PAGE), "utf-8")
+
+    def system(self, command: str) -> Command:
+        options = f"--port {self.gateway_port} --data-dir {self.clone / 'data'}"
+        return Command("make-up", f"cd {ROOT} && {command} ARGS='{options}'", self.clone / "make-up.log")
+
+    def server(self) -> Command:
+        return Command("site", f"cd {self.clone} && {self.copies('sh')}", self.clone / "site.log")
+
+    async def opens(self, browser: Browser, name: str) -> Page:
+        page = await (await browser.new_context()).new_page()
+        await page.goto(f"{self.site}?name={name}")
+        return page
+
+
+async def say(page: Page, text: str) -> None:
+    await page.get_by_label("Message").fill(text)
+    await page.get_by_role("button").click()
+
+
+async def see(texts: list[str], *pages: Page) -> None:
+    for page in pages:
+        await expect(page.get_by_role("listitem")).to_have_text(texts, timeout=45_000)
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Reader:
+    """With the part of a clone that the tutorial names: `web`, and what was installed there before."""
+    web = tmp_path / "web"
+    shutil.copytree(ROOT / "web", web, ignore=shutil.ignore_patterns("node_modules", "dist"))
+    (web / "node_modules").symlink_to(ROOT / "web" / "node_modules")
+    return Reader(tmp_path)
+
+
+@asynccontextmanager
+async def two_pages(reader: Reader) -> AsyncIterator[tuple[Page, Page]]:
+    async with chromium() as browser:
+        yield await reader.opens(browser, "Ann"), await reader.opens(browser, "Bob")
+
+
+def test_the_tutorial_has_these_commands_and_no_others():
+    assert [text.strip() for language, text in TUTORIAL.blocks if language == "sh"] == COMMANDS
+    assert {language for language, _ in TUTORIAL.blocks} == {"sh", PAGE}
+
+
+@pytest.mark.browser
+@needs_chromium
+@pytest.mark.skipif(NPM is None, reason="needs Node and npm")
+@pytest.mark.skipif(not (ROOT / "web" / "node_modules").exists(), reason="needs make web-install")
+@pytest.mark.timeout(300)
+async def test_the_tutorial_ends_with_two_browsers_that_chat(reader: Reader):
+    system = reader.system(reader.copies("sh"))
+    with system.runs():
+        await system.says("Studyroom is ready")
+        reader.runs()
+        reader.saves_the_page()
+        with reader.server().runs():
+            await eventually(lambda: http_get(reader.site)[0] == 200, "the page is served")
+            await chat_on_the_first_page(reader)
+            reader.runs()
+            reader.saves_the_page()
+            await chat_while_the_system_stops(reader, system)
+
+
+async def chat_on_the_first_page(reader: Reader) -> None:
+    async with two_pages(reader) as (ann, bob):
+        await eventually(lambda: members_of_the_room(reader) == 2, "both are in the room")
+        await say(ann, "Hello")
+        await see(["Ann: Hello"], ann, bob)
+        await say(bob, "Hi")
+        await see(["Ann: Hello", "Bob: Hi"], ann, bob)
+
+
+async def chat_while_the_system_stops(reader: Reader, system: Command) -> None:
+    async with two_pages(reader) as (ann, bob):
+        await see(["Ann: Hello", "Bob: Hi"], ann, bob)
+        await expect(ann.get_by_text("Also here: Bob")).to_be_visible()
+        system.interrupt()
+        await say(ann, "Still here?")
+        await see(["Ann: Hello", "Bob: Hi", "Ann: Still here? (sending)"], ann)
+        system.start()
+        await see(["Ann: Hello", "Bob: Hi", "Ann: Still here?"], ann, bob)
+
+
+def members_of_the_room(reader: Reader) -> int:
+    address = f"http://127.0.0.1:{reader.gateway_port}/api/v1/rooms/{ROOM}/roster"
+    return http_get(address)[1].count('"user_id"')
+
+
+def token_of_the_how_to(secret: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", "\n".join(AUTHENTICATE.code("python"))],
+        env={**os.environ, "STUDYROOM_GATEWAY_JWT_SECRET": secret}, capture_output=True, text=True, check=True,
+    ).stdout.strip()  # fmt: skip
+
+
+async def test_the_gateway_takes_the_token_that_the_how_to_signs(stack: EmbeddedStack, tmp_path: Path):
+    secret = "0123456789abcdef0123456789abcdef"
+    signed = token_of_the_how_to(secret)
+    gateway = service(
+        "gateway", tmp_path, stack.nats_url,
+        STUDYROOM_GATEWAY_GUESTS="false", STUDYROOM_GATEWAY_JWT_SECRET=secret,
+    )  # fmt: skip
+    with running(gateway):
+        ann = await Client.connect(gateway.url, token=signed)
+        await ann.join(ROOM)
+        await ann.close()
