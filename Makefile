@@ -132,6 +132,10 @@ docs: $(DOCS) ## Build the documentation site into site/, strictly: every link a
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	@echo "the documentation is in site/index.html"
 
+.PHONY: prose
+prose: install ## Check the prose of the documents
+	@$(BIN)/python -m tests.project.prose
+
 .PHONY: packages
 packages: install ## Every package with its sentence and what it imports
 	@$(BIN)/python -m tests.project.packages
@@ -145,7 +149,7 @@ check: install ## Format, lint, types, import contracts, dead code, generated fi
 	@$(BIN)/vulture
 	@$(BIN)/studyroom settings | diff - .env.example || { echo "run make env-example"; exit 1; }
 	@$(BIN)/studyroom asyncapi | diff - docs/asyncapi.json || { echo "run make schema"; exit 1; }
-	@$(MAKE) --no-print-directory web-check docs
+	@$(MAKE) --no-print-directory prose web-check docs
 	@$(BIN)/python -m monitoring.dashboards --check && $(BIN)/python -m monitoring.slos --check
 	@echo "all checks passed"
 

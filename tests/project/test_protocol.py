@@ -268,7 +268,7 @@ def test_every_request_is_told_with_its_parameters_and_no_other():
         for method, operation in operations.items()
     }
     told = set()
-    for row in [*PROTOCOL.rows("Over plain HTTP"), *MODERATION.rows("What")]:
+    for row in [*PROTOCOL.rows("Over plain HTTP"), *MODERATION.rows("Requests")]:
         if (request := re.match(r"`(GET|POST|PUT|PATCH|DELETE) ([^`?]+)(?:\?([^`]*))?`", row[0])) is not None:
             query = re.findall(r"(\w+)=", request[3] or "")
             told.add((request[1], request[2], frozenset(query)))
