@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0, help="of quiet, and of each attack")
     parser.add_argument("--attack", choices=sorted(ATTACKS), action="append", help="only these")
     arguments = parser.parse_args()
-    print("| attack | what the attacker is told | chat, p99 | cursors, p99 | memory |")
+    print("| attack | what the attacker receives | chat, p99 | cursors, p99 | memory |")
     print("| --- | --- | ---: | ---: | ---: |", flush=True)
     with tempfile.TemporaryDirectory() as directory, running_site(Path(directory)) as site:
         for name in arguments.attack or ATTACKS:

@@ -170,7 +170,7 @@ def _storm(table: Table) -> list[str]:
         "",
         "## Join storm",
         "",
-        "2,000 members join one room within a second; until everyone has been told of everyone.",
+        "2,000 members join one room within a second; until every member has received every other member.",
         "",
         "| server | seconds until all are in | until all know all | CPU seconds |",
         "| --- | --- | --- | --- |",
