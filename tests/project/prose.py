@@ -1,7 +1,7 @@
 """A linter for the prose of our documents: `make prose`. Each rule is a pattern and what to write in its place.
 
-The rules are few and our own. General linters know none of them, and Vale's packages fetch their program when they first
-run, which a check must not need.
+The rules are few and our own. General linters know none of them, and Vale's packages fetch their program when they
+first run, which a check must not need.
 """
 
 import re
@@ -35,7 +35,8 @@ RULES = (
     _rule(_START + r"[Ww]ho (?!may\b)[^?|]*?[.;|](?:\s|$)", "name the subject: a user who, clients that"),
     _rule(_START + r"What (?!if\b)[^?|]*?[.;](?:\s|$)", "begin with a noun: the messages that, the part that"),
     _rule(
-        r"\b[Oo]ne (?:can|cannot|does|gets|has to|knows|may|must|needs|says|sees|stays|wants|writes)\b|\boneself\b|\bone's\b",
+        r"\b[Oo]ne (?:can|cannot|does|gets|has to|knows|may|must|needs|says|sees|stays|wants|writes)\b"
+        r"|\boneself\b|\bone's\b",
         "say you, or name the client or the user",
     ),
     _rule(r"\b(?:is|are|was|were|be|been|being) (?:told|said)\b", "name the actor: returns, reports, sends"),
