@@ -31,15 +31,15 @@ def settings_page() -> str:
     for part, fields in parts(_all_settings()):
         title = (part.__doc__ or part.__name__).strip().splitlines()[0].removesuffix(".")
         variables = part.variables()
-        rows = [(code(variables[name]), *_row(variables[name], part.model_fields[name])) for name in fields]
+        rows = [(code(variables[name]), *_row(part.model_fields[name])) for name in fields]
         sections += [f"## {title}", table(_HEAD, rows)]
     return "\n\n".join(sections) + "\n"
 
 
-def _row(variable: str, field: FieldInfo) -> Iterator[str]:
+def _row(field: FieldInfo) -> Iterator[str]:
     yield ", ".join([_type(field.annotation), *_bounds(field)])
     yield code(as_text(field.default))
-    yield code(f"{variable}={example_of(field)}")
+    yield code(example_of(field))
     yield field.description or ""
 
 
