@@ -127,9 +127,10 @@ $(DOCS): $(INSTALLED) requirements/docs.txt
 	@$(PIP_INSTALL) --require-hashes -r requirements/docs.txt
 	@touch $@
 
+# Not --quiet: warnings that are not logged would not count, and fail nothing.
 .PHONY: docs
 docs: $(DOCS) ## Build the documentation site into site/, strictly: every link and anchor has to lead somewhere
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict > $(VENV)/docs.log 2>&1 || { cat $(VENV)/docs.log; exit 1; }
 	@echo "the documentation is in site/index.html"
 
 .PHONY: prose

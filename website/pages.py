@@ -36,8 +36,8 @@ _LINK = re.compile(r"\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 
 def source_of(uri: str) -> str:
     """The path in the repository of the document that a page is made of."""
-    sources = {page: source for source, page in (INCLUDED | _ELSEWHERE).items()}
-    return sources.get(uri) or f"docs/{uri}"
+    included = {page: source for source, page in INCLUDED.items()}
+    return included.get(uri, f"docs/{uri}")
 
 
 def as_page(text: str, source: str, uri: str) -> str:
