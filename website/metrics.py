@@ -6,8 +6,8 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import Metric
+from structlog.testing import capture_logs
 
-from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.metrics import BusMetrics, ProcessMetrics
 from studyroom.shared.chassis.nats.bus import Bus
 from studyroom.shared.chassis.settings import NatsSettings, ProcessSettings, Settings, load
@@ -26,7 +26,6 @@ _SUFFIXES = {"counter": "_total"}
 
 
 def metrics_page() -> str:
-    logs.configure(ProcessSettings(log_level="error"), "docs")
     sections = [_INTRODUCTION]
     of_all: dict[str, tuple[str, ...]] = {}
     own: dict[str, dict[str, tuple[str, ...]]] = {}
@@ -53,7 +52,8 @@ def _metrics(spec: ServiceSpec) -> dict[str, tuple[str, ...]]:
     settings: dict[type[Settings], Any] = load([ProcessSettings, NatsSettings, *spec.settings])
     bus = Bus(settings[NatsSettings], bus_metrics, name=spec.name, no_echo=spec.bus_without_echo)
     bus_metrics.watch(bus)
-    spec.load()(Chassis(spec.name, settings[ProcessSettings], bus, Tasks(process), registry), settings)
+    with capture_logs():  # advice about settings, for operators
+        spec.load()(Chassis(spec.name, settings[ProcessSettings], bus, Tasks(process), registry), settings)
     labels = _labels(registry)
     return {metric.name: _row(metric, labels.get(metric.name, ())) for metric in registry.collect()}
 
@@ -65,8 +65,8 @@ def _labels(registry: CollectorRegistry) -> dict[str, tuple[str, ...]]:
 
 
 def _row(metric: Metric, known: tuple[str, ...]) -> tuple[str, ...]:
-    labels = known or tuple(
-        dict.fromkeys(label for sample in metric.samples for label in sample.labels if label != "le")
-    )
+    of_family = tuple(getattr(metric, "_labelnames", ()))  # of families that collectors make, which may have no sample
+    of_samples = dict.fromkeys(label for sample in metric.samples for label in sample.labels if label != "le")
+    labels = known or of_family or tuple(of_samples)
     name = metric.name + _SUFFIXES.get(metric.type, "")
     return code(name), metric.type, ", ".join(map(code, labels)), metric.documentation

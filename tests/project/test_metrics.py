@@ -6,9 +6,11 @@ import subprocess
 
 import pytest
 
+from tests.support.markdown import quoted
 from tests.support.processes import EmbeddedStack
 from tests.support.prometheus import needs
 from tests.support.traffic import metrics_of, traffic
+from website.metrics import metrics_page
 
 SCRAPED = ("gateway", "presence", "provisioner")
 
@@ -59,3 +61,15 @@ async def test_labels_are_those_that_have_few_values(stack: EmbeddedStack):
     for text in metrics_of(stack, *SCRAPED).values():
         samples = [line for line in text.splitlines() if not line.startswith("#")]
         assert {label for line in samples for label in re.findall(r'[{,](\w+)="', line)} <= LABELS
+
+
+async def test_the_reference_names_every_metric_that_is_exported_with_its_labels(stack: EmbeddedStack):
+    rows = [row.strip("|").split("|") for row in metrics_page().splitlines() if row.startswith("| `")]
+    told = {quoted(row[0])[0]: {*quoted(row[2]), "le"} for row in rows}
+    await traffic(stack)
+    for text in metrics_of(stack, *SCRAPED).values():
+        samples = [line for line in text.splitlines() if line.startswith("studyroom_") and "_created" not in line]
+        assert samples
+        for sample in samples:
+            name = re.sub(r"_(bucket|sum|count)$", "", re.split(r"[{ ]", sample)[0])
+            assert set(re.findall(r'(\w+)="', sample)) <= told[name], sample
