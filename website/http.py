@@ -32,7 +32,17 @@ def _openapi() -> dict[str, Any]:
     """Of a gateway with nothing behind its routes: none is asked anything."""
     nothing = cast("Any", None)
     there = routers(
-        GatewaySettings(), nothing, nothing, nothing, nothing, nothing, nothing, nothing, epoch=str, commits=nothing
+        GatewaySettings(),
+        nothing,
+        nothing,
+        nothing,
+        nothing,
+        nothing,
+        nothing,
+        nothing,
+        epoch=str,
+        commits=nothing,
+        storage_full=nothing,
     )
     return build_app(with_page=False, routers=there).openapi()
 
