@@ -1,5 +1,6 @@
 """The reference of metrics, from the registries of the services."""
 
+import asyncio
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -30,7 +31,7 @@ def metrics_page() -> str:
     of_all: dict[str, tuple[str, ...]] = {}
     own: dict[str, dict[str, tuple[str, ...]]] = {}
     for name, spec in _specs().items():
-        found = _metrics(spec)
+        found = asyncio.run(_metrics(spec))
         own[name] = {metric: row for metric, row in found.items() if metric.startswith(f"{_PREFIX}{name}_")}
         of_all |= {metric: row for metric, row in found.items() if metric not in own[name]}
     for name, rows in own.items():
@@ -44,8 +45,11 @@ def _specs() -> dict[str, ServiceSpec]:
     return {entry.name: entry.load() for entry in entries}
 
 
-def _metrics(spec: ServiceSpec) -> dict[str, tuple[str, ...]]:
-    """A row for each metric that a process of this service exports. The service is made, and not started."""
+async def _metrics(spec: ServiceSpec) -> dict[str, tuple[str, ...]]:
+    """A row for each metric that a process of this service exports. The service is made, and not started.
+
+    A coroutine, since services may ask for the running event loop.
+    """
     registry = CollectorRegistry()
     process = ProcessMetrics(registry, spec.name)
     bus_metrics = BusMetrics(registry)

@@ -64,7 +64,8 @@ async def test_labels_are_those_that_have_few_values(stack: EmbeddedStack):
 
 
 async def test_the_reference_names_every_metric_that_is_exported_with_its_labels(stack: EmbeddedStack):
-    rows = [row.strip("|").split("|") for row in metrics_page().splitlines() if row.startswith("| `")]
+    reference = await asyncio.to_thread(metrics_page)
+    rows = [row.strip("|").split("|") for row in reference.splitlines() if row.startswith("| `")]
     told = {quoted(row[0])[0]: {*quoted(row[2]), "le"} for row in rows}
     await traffic(stack)
     for text in metrics_of(stack, *SCRAPED).values():
