@@ -275,6 +275,8 @@ class Operations:
             sequence=sequence,
             joined=joined,
             members=mirror.roster(room) if with_members else None,
+            room_revision=mirror.room_revision(room),
+            room_digest=mirror.digest(room),
             guard_seconds=self._guard_seconds,
         )
 

@@ -7,8 +7,8 @@ from enum import StrEnum
 
 from studyroom.gateway.chat.backfill import Backfill
 from studyroom.gateway.chat.stream import ChatStream, Trimmed
-from studyroom.gateway.rooms.history import Stored
-from studyroom.gateway.rooms.room import Resumption, Room
+from studyroom.gateway.rooms.history import Resumption, Stored
+from studyroom.gateway.rooms.room import Room
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import BusError
 from studyroom.shared.contract.messages import JoinRoomPayload

@@ -8,9 +8,12 @@ from studyroom.gateway.membership.lanes import Patience
 from studyroom.gateway.membership.presence_client import PresenceClient
 from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.rooms.room import Room
+from studyroom.shared.chassis import logs
 from studyroom.shared.contract.ids import GatewayId, RoomId, StayId
 from studyroom.shared.contract.presence import JoinRequest, RosterReply
 from studyroom.shared.contract.subjects import shard_of
+
+log = logs.get(__name__)
 
 _BARRIER_SECONDS = 0.1
 """A committed change of one's own that has not been heard by then is asked for again; doubled each time."""
@@ -55,6 +58,7 @@ class Entering:
         barrier = _BARRIER_SECONDS
         first, first_epoch = 0, ""
         told = 0
+        proven = False  # a roster was asked for since the one here was found wrong
         while True:
             question = _Question(self, connection, room, stay, needs_roster=needs_roster, again=again)
             reply, differences = await question.put(self._presence, patience)
@@ -75,6 +79,11 @@ class Entering:
                 self._metrics.barrier_retries.inc()
                 needs_roster = False
                 barrier = min(2 * barrier, _BARRIER_MAX_SECONDS)
+                continue
+            if reply.members is None and not proven and room.misses_changes(reply):
+                log.warning("changes of a room were lost on the way: its roster is taken anew", room=room.id)
+                self._metrics.lost_changes.inc()
+                needs_roster = proven = True
                 continue
             return told
 

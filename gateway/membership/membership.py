@@ -14,7 +14,8 @@ from studyroom.gateway.membership.leaves import Leaves
 from studyroom.gateway.membership.presence_client import MembersStorageFull, PresenceClient, PresenceRefused, RoomFull
 from studyroom.gateway.membership.under_way import UnderWay
 from studyroom.gateway.metrics import GatewayMetrics
-from studyroom.gateway.rooms.room import Resumption, Room
+from studyroom.gateway.rooms.history import Resumption
+from studyroom.gateway.rooms.room import Room
 from studyroom.gateway.rooms.rooms import Rooms
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import BusError, SubscriptionRefused

@@ -61,6 +61,16 @@ class Verdict(Enum):
     """Will come out of `fill`: something before it is missing."""
 
 
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """What a joiner is told of the chat before it came. `recovered` is None when it did not ask to resume."""
+
+    recovered: bool | None = None
+    since: int = 0
+    """When recovered: how far `missed` and the client's own position reach."""
+    missed: list[Stored] = field(default_factory=list)
+
+
 @dataclass(slots=True)
 class History:
     """`kept`: how many of the newest messages are remembered, if they are not too large together."""

@@ -7,7 +7,6 @@ import asyncio
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from pydantic import ValidationError
@@ -15,7 +14,7 @@ from pydantic import ValidationError
 from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.rooms.fanout import Fanout, Recipient
 from studyroom.gateway.rooms.hearing import Heard, Hearing
-from studyroom.gateway.rooms.history import History, Stored, Verdict
+from studyroom.gateway.rooms.history import History, Resumption, Stored, Verdict
 from studyroom.gateway.rooms.motion import Motion, Publish
 from studyroom.gateway.rooms.neighbours import Neighbours
 from studyroom.gateway.rooms.notices import encode_joined_room, encode_member, encode_members, encode_notice
@@ -34,16 +33,6 @@ from studyroom.shared.contract.presence import LEASE_SECONDS, Entry, Place, Room
 log = logs.get(__name__)
 
 _KINDS = {Change.JOINED: Kind.JOINED, Change.UPDATED: Kind.UPDATED, Change.LEFT: Kind.LEFT}
-
-
-@dataclass(frozen=True, slots=True)
-class Resumption:
-    """What a joiner is told of the chat before it came. `recovered` is None when it did not ask to resume."""
-
-    recovered: bool | None = None
-    since: int = 0
-    """When recovered: how far `missed` and the client's own position reach."""
-    missed: list[Stored] = field(default_factory=list)
 
 
 class Surroundings(Protocol):
@@ -180,6 +169,14 @@ class Room:
     @property
     def state(self) -> RoomState:
         return RoomState.model_construct(revision=self._hearing.revision, digest=self._roster.digest)
+
+    def misses_changes(self, reply: RosterReply) -> bool:
+        """Whether a change of the room was lost on its way, as far as a reply without members can show.
+
+        Both sides have to be as of the same change: while others come and go nothing can be said.
+        """
+        last = self._hearing.last
+        return 0 < reply.room_revision == last <= reply.revision and reply.room_digest != self._roster.digest
 
     def knows(self, revision: int) -> bool:
         return self._hearing.revision >= revision

@@ -119,6 +119,10 @@ class RosterReply(_Part):
     answer: str = ""
     parts: int = 1
     """A roster that is too large for one message comes in several, with parts of the members and one `answer` id."""
+    room_revision: int = 0
+    """Sequence of the room's newest change; 0 when that is not known."""
+    room_digest: int = 0
+    """`RoomState.digest` as of `revision`: whether a gateway that did not ask for the roster has heard every change."""
     storage_full: bool = False
     """With `unavailable`, for a join: there is no room for more members, whichever replica is asked."""
     guard_seconds: float = 0.0

@@ -67,6 +67,23 @@ async def test_a_leave_that_was_lost_on_the_way_is_found_by_the_comparison(
     assert first.metric("studyroom_gateway_rooms_behind_total") == 1
 
 
+async def test_a_newcomer_gets_the_true_roster_although_a_change_was_lost_on_the_way(system: System, room: str):
+    first, second = system.gateways
+    for process in system.others:
+        process.signal(signal.SIGSTOP)
+    async with clients(first.url, second.url, first.url) as (ann, bob, cem):
+        await ann.join(room)
+        await bob.join(room)
+        await eventually(partial(knows, ann, bob.user), "ann is told of bob")
+        await lose_the_leave_of(bob, system, room)
+        joined = await cem.join(room)
+        left = await ann.expect("UserLeft", 1.0)
+
+    assert {user["user_id"] for user in joined["users"]} == {ann.user, cem.user}
+    assert left["user_id"] == bob.user
+    assert first.metric("studyroom_gateway_rooms_behind_total") == 1
+
+
 async def test_nats_losing_its_storage_empties_no_room_and_whoever_died_meanwhile_is_gone_in_time(
     system: System, room: str
 ):

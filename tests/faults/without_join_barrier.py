@@ -9,7 +9,8 @@ import asyncio
 
 from studyroom.gateway.chat.resume import Resumes
 from studyroom.gateway.rooms.hearing import Hearing
-from studyroom.gateway.rooms.room import Resumption, Room
+from studyroom.gateway.rooms.history import Resumption
+from studyroom.gateway.rooms.room import Room
 from studyroom.services.stack.cli import main
 from studyroom.shared.contract.messages import JoinRoomPayload
 
