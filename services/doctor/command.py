@@ -26,7 +26,8 @@ async def examine(nats: NatsSettings, storage: StorageSettings, *, for_programs:
         seen = await look(bus)
         found = problems(seen, specifications(storage))
     except TimeoutError:
-        found = bus.problems
+        why = "; ".join(problem.removeprefix("not connected to NATS: ") for problem in bus.problems)
+        found = [f"NATS does not let us in within {_CONNECT_SECONDS:.0f} s: {why}"]
     finally:
         await bus.close()
     text = json.dumps(as_json(seen, found), indent=2) if for_programs else as_text(seen, found)
