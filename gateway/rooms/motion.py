@@ -16,7 +16,14 @@ from studyroom.gateway.wire.framing import payload_of, text_frame
 from studyroom.gateway.wire.items import Item, Kind
 from studyroom.shared.chassis import logs
 from studyroom.shared.contract import subjects
-from studyroom.shared.contract.ephemeral import MalformedBatch, cursor_of, decode_batch, encode_batch
+from studyroom.shared.contract.ephemeral import (
+    MalformedBatch,
+    cursor_of,
+    decode_batch,
+    encode_batch,
+    parse_stamp,
+    repeated_at,
+)
 from studyroom.shared.contract.ids import RoomId, UserId
 from studyroom.shared.contract.messages import CursorPosition
 
@@ -229,8 +236,14 @@ class Motion:
         """Send other gateways the cursors of those who moved here last."""
         for user in [user for user in self._own if not self._moved_here_last(user)]:
             del self._own[user]
-        if self._own and self._neighbours:
-            self._tell_neighbours(_CURSOR, 0, [(user, payload_of(frame)) for user, (frame, _) in self._own.items()])
+        if not self._own or not self._neighbours:
+            return
+        notices = [(user, payload_of(frame)) for user, (frame, _) in self._own.items() if user not in self._neighbours]
+        if notices:
+            self._tell_neighbours(_CURSOR, 0, notices)
+        for user, (frame, moved_us) in self._own.items():
+            if user in self._neighbours:  # it may have moved elsewhere too: the time decides
+                self._tell_neighbours(_CURSOR, repeated_at(moved_us), [(user, payload_of(frame))])
 
     def _moved_here_last(self, user: UserId) -> bool:
         own = self._own.get(user)
@@ -240,23 +253,27 @@ class Motion:
             and self._fanout.has(user)
         )
 
+    def _moved_here_since(self, user: UserId, moved_us: int) -> bool:
+        return self._moved_here_last(user) and self._own[user][1] >= moved_us
+
     def _tell_neighbours(self, kind: Kind, ingress_us: int, notices: list[tuple[UserId, bytes]]) -> None:
         self._publish(self._subjects[kind], encode_batch(ingress_us, notices))
 
     def receive(self, kind: Kind, data: bytes) -> None:
         """A batch of another gateway."""
         try:
-            ingress_us, notices = decode_batch(data)
+            stamp, notices = decode_batch(data)
         except MalformedBatch as error:
             log.error("a batch of notices is not ours", kind=kind, error=str(error))
             return
+        ingress_us, moved_us = parse_stamp(stamp)
         if not notices:
             self._repeat_in = self._repeat_in or 1
         for user, ready in notices:
             if self._knows_members and user not in self._members:
                 self._metrics.dropped.labels(lane="ephemeral", reason="not_in_roster").inc()
             elif kind is _CURSOR:
-                if not ingress_us and (self._is_known(user, ready) or self._moved_here_last(user)):
+                if not ingress_us and (self._is_known(user, ready) or self._moved_here_since(user, moved_us)):
                     continue  # repeated, and was not missed; or it has moved here since
                 self._new_cursors[user] = (text_frame(ready), ingress_us)
             else:

@@ -17,6 +17,10 @@ class Neighbours:
         """How many gateways."""
         return len(self._users)
 
+    def __contains__(self, user: UserId) -> bool:
+        """Whether the user has connections on other gateways."""
+        return user in self._by_user
+
     def place(self, user: UserId, gateways: Iterable[GatewayId]) -> bool:
         """The user's connections are on these gateways now. True when one of them is new to the room."""
         others = frozenset(gateways) - {self._own}

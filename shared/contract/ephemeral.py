@@ -5,8 +5,11 @@ and frames the bytes, it parses nothing.
 
 A batch is lines of ASCII and JSON (JSON never contains a raw newline):
 
-    <ingress, 16 digits of Unix microseconds>\\n
+    <stamp, 16 digits>\\n
     <user id, 36 characters><client-ready JSON>\\n …
+
+The stamp is the ingress in Unix microseconds, or 0 for what is repeated. What is repeated with the time of its move has
+that time in tens of microseconds, and 9·10¹⁵ added.
 
 A digest line has the room before the user: `<room id><user id><CursorPosition JSON>`.
 """
@@ -16,21 +19,33 @@ from collections.abc import Iterable
 from studyroom.shared.contract.ids import ID_LENGTH, RoomId, UserId
 
 _STAMP_DIGITS = 16
+_REPEATED = 9 * 10**15
+"""Added to the time of what is repeated. An older gateway takes it for something new, which is no harm."""
 
 
 class MalformedBatch(ValueError):
     """The bytes are not a batch of this format; nothing of it was used."""
 
 
-def encode_batch(ingress_us: int, notices: Iterable[tuple[UserId, bytes]]) -> bytes:
-    """`ingress_us`: when the oldest notice arrived, Unix microseconds."""
-    lines = [b"%016d" % ingress_us]
+def repeated_at(moved_us: int) -> int:
+    """The stamp of a batch that repeats what was moved at this time, Unix microseconds."""
+    return _REPEATED + moved_us // 10
+
+
+def parse_stamp(stamp: int) -> tuple[int, int]:
+    """The ingress, 0 for what is repeated, and when that was moved, 0 where nobody says so. Unix microseconds."""
+    return (0, (stamp - _REPEATED) * 10) if stamp >= _REPEATED else (stamp, 0)
+
+
+def encode_batch(stamp: int, notices: Iterable[tuple[UserId, bytes]]) -> bytes:
+    """`stamp`: when the oldest notice arrived, Unix microseconds, or `repeated_at`."""
+    lines = [b"%016d" % stamp]
     lines += [user.encode("ascii") + notice for user, notice in notices]
     return b"\n".join(lines)
 
 
 def decode_batch(data: bytes) -> tuple[int, list[tuple[UserId, bytes]]]:
-    """Ingress in Unix microseconds and the notices in order. Raises MalformedBatch."""
+    """The stamp, for `parse_stamp`, and the notices in order. Raises MalformedBatch."""
     stamp, *lines = data.split(b"\n")
     if len(stamp) != _STAMP_DIGITS or not stamp.isdigit():
         raise MalformedBatch("no ingress stamp")

@@ -1,6 +1,7 @@
 """What two gateways of one room make of cursors when the bus between them loses some. The network is a list here."""
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from uuid import uuid4
 
@@ -78,7 +79,8 @@ class Gateway:
 
     async def move(self, x: float, user: UserId | None = None) -> None:
         mover = user or self.user
-        self.motion.move_cursor(mover, text_frame(encode_cursor(mover, CursorPosition(x=x, y=0))), 1)
+        frame = text_frame(encode_cursor(mover, CursorPosition(x=x, y=0)))
+        self.motion.move_cursor(mover, frame, time.time_ns() // 1000)
         await asyncio.sleep(0.01)
         self.motion.deliver()
 
@@ -160,5 +162,22 @@ async def test_a_repeated_cursor_does_not_take_back_a_newer_one_of_the_same_user
     await here.move(7)
     beats(1, here, there)
     await there.move(9, user=ANN)
+    beats(A_LONG_TIME, here, there)
+    assert (here.shows(ANN), there.shows(ANN)) == (9, 9)
+
+
+async def test_of_two_tabs_on_two_gateways_the_last_to_move_counts_although_that_was_lost(
+    pair: tuple[Gateway, Gateway],
+):
+    here, there = pair
+    for one, other in (pair, (there, here)):
+        one.fanout.admit(Member(ANN), b"")
+        one.neighbours.place(ANN, [one.name, other.name])
+    await here.move(7)
+    beats(2, here, there)
+    there.loses = True
+    await there.move(9, user=ANN)
+    there.loses = False
+    assert (here.shows(ANN), there.shows(ANN)) == (7, 9)
     beats(A_LONG_TIME, here, there)
     assert (here.shows(ANN), there.shows(ANN)) == (9, 9)
