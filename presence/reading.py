@@ -46,6 +46,10 @@ class Reading:
             self.newest, self.committed_ns = self.known, 0
         self.newest_ns = max(self.newest_ns, self.known_ns)
 
+    def forget_known(self) -> None:
+        """The stream is another one than that of the watch before: sequences from there mean other changes."""
+        self.known = self.known_ns = 0
+
     def take(self, message: Message, sequence: int, pending: int, on_change: Change) -> Record | None:
         """Take a change in. The record, when it is one about the stream."""
         committed = self.committed_ns = committed_ns(message.reply)

@@ -214,7 +214,7 @@ class Store:
 
     async def _resume(self) -> None:
         """Read what has changed since the watch was lost. Raises BusError; then the mirror has what was read of it."""
-        reading, applied = self._read, self.mirror.applied
+        reading, applied, record = self._read, self.mirror.applied, self._read.record
         reading.rewritten = False
         loaded = asyncio.Event()
 
@@ -239,6 +239,8 @@ class Store:
         else:
             self.mirror.catch_up(last)
         self._caught_up = None  # unless what follows says that it is the same stream, it is to be read anew
+        if reading.rewritten and reading.record != record:
+            raise BusUnavailable("another replica has begun a new epoch")
         await self._check_identity(self._identity, max(last, reading.newest), rewritten=reading.rewritten)
         self._ready.set()
         self._wake()
@@ -273,6 +275,7 @@ class Store:
             fresh.inherit_cursors(self.mirror)
             reading.keep_known()
         else:
+            reading.forget_known()
             self.ages.forget()
             self._give_up_waiting()
             self._reached = 0
@@ -319,6 +322,7 @@ class Store:
         self.mirror.catch_up(record.sequence)
         before, self._identity = self.epoch, Identity(self._identity.created, record)
         if self.epoch != before:
+            self._read.forget_known()
             self._reached = 0
             self.ages.forget()
             self._give_up_waiting()

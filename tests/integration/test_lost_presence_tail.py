@@ -128,6 +128,29 @@ async def test_a_stream_that_has_regrown_before_a_replica_looks_is_found_to_be_a
     assert sorted(await away.users(own_room)) == sorted(await fresh.users(own_room))
 
 
+async def test_a_replica_that_was_away_takes_the_epoch_that_another_has_begun(
+    nats: NatsServer, place: Place, link: Link, room: str
+):
+    """It reads a change with a sequence that it knows, and behind it the record of the other, which noticed before."""
+    own_room = RoomId(room)
+    away, here = await place.replica(f"nats://127.0.0.1:{link.port}"), await place.replica(nats.url)
+    before = here.store.epoch
+    await away.join(own_room, new_user_id())
+    await eventually(lambda: away.store.resumable and here.store.ready, "it could resume")
+    link.cut()
+    for replica, lost in ((away, 1), (here, LOST)):
+        replica.store.mirror.catch_up(replica.store.mirror.applied + lost)
+    with suppress(BusError):
+        await here.join(own_room, new_user_id())
+    epoch = await begin_the_same_epoch(here, other_than=before)
+    link.reset()
+    link.heal()
+
+    await begin_the_same_epoch(away, here, other_than=before)
+    assert here.store.epoch == epoch
+    assert sorted(await away.users(own_room)) == sorted(await here.users(own_room))
+
+
 async def test_what_only_gateways_remember_of_the_tail_is_enough_to_begin_a_new_epoch(
     nats: NatsServer, place: Place, room: str
 ):

@@ -12,6 +12,7 @@ from studyroom.presence.metrics import PresenceMetrics
 from studyroom.presence.operations import Operations
 from studyroom.presence.reading import Reading
 from studyroom.presence.store import Store
+from studyroom.presence.watch import HEARTBEAT_SECONDS
 from studyroom.services.provisioner.streams import ensure, specifications
 from studyroom.shared.chassis.nats.bus import Bus, BusUnavailable, Message
 from studyroom.shared.chassis.settings import StorageSettings
@@ -256,6 +257,38 @@ async def test_the_mirror_is_built_again_when_the_stream_was_replaced(bus: Bus, 
 
     await eventually(forgotten, "the ghosts are gone")
     await eventually(lambda: all(replica.store.epoch != before for replica in replicas), "the epoch is another")
+
+
+async def test_a_stream_that_was_made_anew_keeps_its_epoch_while_it_is_shorter_than_the_one_before(
+    bus: Bus, replicas: list[Replica], own_room: RoomId, monkeypatch: pytest.MonkeyPatch
+):
+    """Its changes have sequences that others had in the stream before."""
+    monkeypatch.setattr("studyroom.presence.watch._SILENCE_SECONDS", 1.5 * HEARTBEAT_SECONDS)
+    for _ in range(20):
+        await replicas[0].join(own_room, new_user_id())
+    before = replicas[0].store.epoch
+    await bus.api(f"STREAM.DELETE.{subjects.PRESENCE_STREAM}")
+    await ensure(bus, specifications(StorageSettings()))
+    await eventually(
+        lambda: all(one.store.ready and one.store.epoch != before for one in replicas), "it is another one"
+    )
+    epoch = replicas[0].store.epoch
+    user, missed = new_user_id(), new_user_id()
+    await replicas[0].join(own_room, user)
+    await eventually(lambda: all(one.store.ready and one.store.resumable for one in replicas), "both could resume")
+    await lose_watches(bus)
+    with suppress(BusUnavailable, TimeoutError):
+        async with asyncio.timeout(0.5):  # written, but not read here
+            await replicas[0].join(own_room, missed)
+
+    async def all_know() -> bool:
+        try:
+            return all([set(await replica.users(own_room)) == {user, missed} for replica in replicas])
+        except BusUnavailable:
+            return False
+
+    await eventually(all_know, "both replicas know what they missed", 15)
+    assert [replica.store.epoch for replica in replicas] == [epoch, epoch]
 
 
 async def test_a_change_that_the_watch_missed_is_noticed_and_read_again(
