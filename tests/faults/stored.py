@@ -206,8 +206,10 @@ def contents_differ(logs: Iterable[Iterable[dict[str, Any]]]) -> list[str]:
                 room, epoch = payload["room_id"], payload["epoch"]
             elif message["type"] == "Chat":
                 what = tuple(payload.get(key) for key in ("id", "user_id", "username", "content", "timestamp"))
-                if first.setdefault((room, epoch, payload["seq"]), what) != what:
-                    violations.append(f"{payload['seq']} in {room} says {what} to some and something else to others")
+                known = first.setdefault((room, epoch, payload["seq"]), what)
+                if known != what:
+                    where = f"{payload['seq']} in {room} ({epoch})"
+                    violations.append(f"{where} says {what} to some and something else to others: {known}")
     return violations
 
 

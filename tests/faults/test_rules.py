@@ -270,6 +270,8 @@ def test_a_message_that_says_something_else_to_others_is_a_violation():
     assert contents_differ([mine, same]) == []
     assert contents_differ([mine, other])
     assert contents_differ([mine, [entered(0, 0), line(1, content="hello", username="Ada")]])
+    reset = {"type": "ChatReset", "payload": {"room_id": ROOM, "epoch": "f", "last_seq": 0}}
+    assert contents_differ([mine, [entered(0, 0), reset, *other[1:]]]) == []
 
 
 def test_servers_that_have_not_the_same_chat_are_a_violation():
