@@ -106,7 +106,7 @@ class Gateway:
             deadline_seconds=own.chat_deadline_seconds,
             acknowledged=self._backfill.acknowledged,
         )
-        self._authors = Authors(self._chat)
+        self._authors = Authors(self._chat, rewritten=self._backfill.suspect)
         self.chat_is_rewritten: Callable[[], None] = self._backfill.suspect
         enforcement = Enforcement(self._connections.values)
         self._moderation = Moderation(chassis.bus, enforcement.carry_out, chat_incarnation=self._backfill.suspect)

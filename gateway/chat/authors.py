@@ -6,6 +6,7 @@ room until it has its message, or an error that says that the outcome is unknown
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from studyroom.gateway.chat.publisher import ChatPublisher, ChatTooLong, deletion_of
@@ -34,8 +35,10 @@ class _Said:
 
 
 class Authors:
-    def __init__(self, chat: ChatPublisher) -> None:
+    def __init__(self, chat: ChatPublisher, *, rewritten: Callable[[], None]) -> None:
+        """`rewritten` is called when the stream has another message than members know by its sequence."""
         self._chat = chat
+        self._rewritten = rewritten
         self._said: dict[Connection, _Said] = {}
 
     def say(self, connection: Connection, room: Room, content: str, message: MessageId) -> None:
@@ -118,11 +121,14 @@ class Authors:
         if said.unheard:
             said.unheard = [line for line in said.unheard if not room.history.passed(line[0])]
 
-    @staticmethod
-    def _answer_repeated(connection: Connection, room: Room, message: MessageId, copy: Stored) -> None:
+    def _answer_repeated(self, connection: Connection, room: Room, message: MessageId, copy: Stored) -> None:
         # `Chat` names no room: it must not turn up in another one. What was not heard yet comes to all members.
         history = room.history
         if connection not in room or not history.passed(copy.sequence):
+            return
+        if copy.time and history.is_another(copy):
+            self._rewritten()
+            self._unknown(connection, message)
             return
         if copy not in history.without_deleted([copy, *history.behind(copy.sequence)]):
             copy = deletion_of(message, copy.sequence)

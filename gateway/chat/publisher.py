@@ -168,15 +168,20 @@ class ChatPublisher:
         """The stream does not announce a message twice, so its author is told what is stored.
 
         One that is not stored any more was deleted or purged: told to send it again its author would do so until the
-        stream has forgotten it, and store it anew.
+        stream has forgotten it, and store it anew. While the stream may be another one than clients know by its epoch,
+        they may know another message by the sequence: then the author has to ask again.
         """
+        epoch = self._stream.terms.epoch
         try:
             stored = await self._stream.message(sequence)
         except BusError as error:
             log.warning("a repeated chat could not be read back", error=str(error))
             pending.unknown(pending.message)
-        else:
+            return
+        if self._stream.sure and self._stream.terms.epoch == epoch:
             pending.known(stored or deletion_of(pending.message, sequence))
+        else:
+            pending.unknown(pending.message)
 
     def _give_up(self, token: str) -> None:
         pending = self._pending.pop(token, None)

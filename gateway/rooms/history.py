@@ -181,6 +181,13 @@ class History:
         newest = self.newest_stored
         return newest is not None and datetime.fromisoformat(repeated.time) > datetime.fromisoformat(newest.time)
 
+    def is_another(self, copy: Stored) -> bool:
+        """Members know another message by the sequence of what was read from the stream, as far as can be told."""
+        for kept in self.behind(copy.sequence - 1)[:1]:
+            if kept.sequence == copy.sequence:
+                return kept.ready != copy.ready
+        return self.is_rewritten(copy)
+
     @property
     def awaited(self) -> int:
         """The newest sequence that is known to have been stored and was not heard; 0 for none."""

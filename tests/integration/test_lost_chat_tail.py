@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from studyroom.gateway.chat.backfill import Backfill
 from studyroom.gateway.chat.deletions import Deletions
+from studyroom.gateway.chat.publisher import ChatPublisher
 from studyroom.gateway.chat.stream import ChatStream
 from studyroom.gateway.chat.terms import Known
 from studyroom.gateway.metrics import GatewayMetrics
@@ -158,6 +159,41 @@ async def test_what_was_deleted_in_the_lost_tail_takes_no_message_that_came_in_i
 async def say_with_id(bus: Bus, room: RoomId, message: MessageId) -> int:
     encoded = encode_stored(new_user_id(), "Ann", "hello", 1, message)
     return (await bus.store(subjects.chat(room), encoded, {}, timeout_seconds=5)).sequence
+
+
+async def test_who_sends_again_is_told_no_position_of_a_stream_that_may_be_another_one(
+    nats: NatsServer, bus: Bus, tasks: Tasks, own_room: RoomId
+):
+    """The message has a position that others know another message by, until the loss of that one is noticed."""
+    stream = await started(bus)
+    bus.on_disconnected(stream.doubt)
+    chat = ChatPublisher(
+        bus, tasks, GatewayMetrics(CollectorRegistry()), stream, deadline_seconds=5, acknowledged=lambda *_: None
+    )
+    await chat.start()
+    outcomes: list[str] = []
+
+    async def send_again() -> list[str]:
+        """How that has ended."""
+        before = len(outcomes)
+        chat.publish(
+            own_room, author, "Ann", "hello", message,
+            unknown=lambda _: outcomes.append("unknown"), lost=lambda _: outcomes.append("lost"),
+            full=lambda _: outcomes.append("full"), stored=lambda sequence: outcomes.append(f"stored {sequence}"),
+            known=lambda copy: outcomes.append(f"known {copy.sequence}"),
+        )  # fmt: skip
+        await eventually(lambda: len(outcomes) > before, "its author is answered")
+        return outcomes[before:]
+
+    author, message = new_user_id(), new_message_id()
+    await go_back(nats, bus, own_room)
+    first = stream.terms.last + KEPT + 1
+
+    assert await send_again() == [f"stored {first}"]
+    assert not stream.sure
+    assert await send_again() == ["unknown"]
+    await epoch_of(stream)
+    assert await send_again() == [f"known {first}"]
 
 
 async def test_authors_of_acknowledged_messages_that_are_gone_are_told(

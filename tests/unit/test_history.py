@@ -122,6 +122,19 @@ def test_what_is_too_old_is_not_shown():
     assert numbers(history.newest(5, not_before="2026-11-24T09:00:20")) == [2, 3]
 
 
+def test_what_is_read_back_is_another_message_than_members_know_only_if_it_differs_or_came_later():
+    history = begun(2, 5, *range(10, 10 + KEPT))
+    newest = stored(30, second=5)
+    assert history.hear(newest, 9 + KEPT) is Verdict.NEXT
+    assert not history.is_another(newest)
+    assert not history.is_another(stored(13))
+    assert history.is_another(Stored(13, b"something else", stored(13).time))
+    assert not history.is_another(stored(5))  # not remembered, and as old as what was
+    assert history.is_another(stored(5, second=6))
+    assert history.is_another(stored(20, second=6))  # members know none by it
+    assert not history.is_another(stored(20))  # as when it was deleted
+
+
 def test_a_room_that_forgot_begins_anew():
     history = begun(3, 7)
     history.hear(stored(20), 15)
