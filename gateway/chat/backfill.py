@@ -20,7 +20,7 @@ from studyroom.gateway.rooms.history import Stored
 from studyroom.gateway.rooms.room import Room
 from studyroom.gateway.rooms.rooms import Rooms
 from studyroom.shared.chassis import logs
-from studyroom.shared.chassis.nats.bus import BusError
+from studyroom.shared.chassis.nats.bus import BusError, BusUnavailable
 from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.contract.ids import RoomId
 from studyroom.shared.contract.subjects import shard_of
@@ -121,6 +121,13 @@ class Backfill:
             self._again.discard(room)
         self._check_later(room)
 
+    def _is_still(self, epoch: str) -> bool:
+        """What was read since this was the epoch is of the same stream.
+
+        It may not be while NATS has been away: then the stream has this epoch only until the gateway looks at it.
+        """
+        return self._stream.sure and self._stream.terms.epoch == epoch
+
     def _is_hosted(self, room: Room) -> bool:
         return self._rooms.get(room.id) is room
 
@@ -132,7 +139,7 @@ class Backfill:
             return
         stream = self._stream.terms.epoch
         target = max(await self._stream.last(room.id) or 0, room.history.awaited)
-        if self._stream.terms.epoch != stream:
+        if not self._is_still(stream):
             return  # what was found is of either stream; the room is to be put right again anyway
         if target <= position:
             room.take_missed([], position)
@@ -145,7 +152,7 @@ class Backfill:
             room.forget_chat()
             await self._begin(room)
             return
-        if self._stream.terms.epoch == stream:
+        if self._is_still(stream):
             taken = room.take_missed(missed, target)
             if taken:
                 self._metrics.backfill_messages.observe(taken)
@@ -160,7 +167,7 @@ class Backfill:
             # A position in an empty room is one of the whole stream, as of before it was found empty.
             empty_up_to = (await self._stream.learn()).last
             newest = await self._newest(room)
-        if self._stream.terms.epoch == stream:
+        if self._is_still(stream):
             room.begin_chat(newest[0].sequence - 1 if newest else empty_up_to, newest)
 
     async def _begin_from_the_start(self, room: Room) -> bool:
@@ -171,7 +178,7 @@ class Backfill:
             everything = await self._stream.behind(room.id, 0, up_to=last or 0, at_most=self._at_most)
         except Trimmed:
             everything = []
-        if self._stream.terms.epoch != stream:
+        if not self._is_still(stream):
             return True
         self._replaced.discard(room)
         if everything:
@@ -195,8 +202,8 @@ class Backfill:
         stream = self._stream.terms.epoch
         last = await self._stream.last(room.id)
         position = room.history.position
-        if self._stream.terms.epoch != stream:
-            return False
+        if not self._is_still(stream):
+            raise BusUnavailable("the stream of chat may be another one")
         if position is not None and (last or 0) <= position and sequence <= empty_up_to:
             room.take_missed([], empty_up_to)
         return room.history.passed(sequence)

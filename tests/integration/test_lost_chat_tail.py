@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from studyroom.gateway.chat.backfill import Backfill
 from studyroom.gateway.chat.deletions import Deletions
 from studyroom.gateway.chat.publisher import ChatPublisher
-from studyroom.gateway.chat.stream import ChatStream
+from studyroom.gateway.chat.stream import ChatStream, Page
 from studyroom.gateway.chat.terms import Known
 from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.rooms.history import Stored
@@ -194,6 +194,49 @@ async def test_who_sends_again_is_told_no_position_of_a_stream_that_may_be_anoth
     assert await send_again() == ["unknown"]
     await epoch_of(stream)
     assert await send_again() == [f"known {first}"]
+
+
+async def test_what_is_read_behind_a_reconnect_is_shown_in_no_epoch_but_its_own(
+    nats: NatsServer, bus: Bus, tasks: Tasks, own_room: RoomId, monkeypatch: pytest.MonkeyPatch
+):
+    """NATS comes back with less while the messages of a room are being read."""
+    stream = await started(bus)
+    metrics = GatewayMetrics(CollectorRegistry())
+    rooms = Rooms(bus, Wheel(0.05), metrics, Surroundings(), unhosted=lambda _room, _reason: None)
+    filling = Backfill(rooms, stream, tasks, metrics, at_most=100)
+    stream.on_replaced(filling.replaced)
+    bus.on_disconnected(filling.disconnected)
+    await say(bus, own_room, KEPT)
+    copy = await asyncio.to_thread(nats.copy_store)
+    await say(bus, own_room, LOST)
+    before = (await stream.learn()).epoch
+    began, read, newest = asyncio.Event(), asyncio.Event(), stream.newest
+
+    async def newest_after_the_loss(room: RoomId, count: int) -> Page:
+        if not began.is_set():
+            began.set()
+            await asyncio.to_thread(nats.go_back, copy)
+            await eventually(lambda: bus.connected, "NATS is back")
+        page = await newest(room, count)
+        read.set()
+        return page
+
+    monkeypatch.setattr(stream, "newest", newest_after_the_loss)
+    async with rooms.hold(own_room) as room:
+        shown: list[str] = []
+        begin = room.begin_chat
+
+        def begin_chat(reach: int, messages: list[Stored]) -> None:
+            shown.append(stream.terms.epoch)
+            begin(reach, messages)
+
+        monkeypatch.setattr(room, "begin_chat", begin_chat)
+        filling.catch_up(room)
+        await read.wait()
+        after = await epoch_of(stream)
+        await filling.ready(room)
+    assert after != before
+    assert shown == [after]
 
 
 async def test_authors_of_acknowledged_messages_that_are_gone_are_told(
