@@ -122,12 +122,14 @@ async def test_a_request_of_an_earlier_connection_cannot_be_answered_and_is_not(
         questions, now = [asked[0], asked[-1]], time.monotonic()
         assert [answering.takes(arrival, now) for _, arrival in questions] == [False, True]
 
-        refusals = []
-        for reply, _ in questions:
-            bus.publish(reply, b"an answer")
-            await bus.flush()
-            refusals.append(registry.get_sample_value("studyroom_nats_errors_total", {"kind": "ServerError"}))
-        assert refusals == [1, 1], "NATS refuses the answer to the first, and takes the other"
+        def refused() -> float | None:
+            return registry.get_sample_value("studyroom_nats_errors_total", {"kind": "ServerError"})
+
+        bus.publish(questions[0][0], b"an answer")
+        await eventually(lambda: refused() == 1, "NATS refuses the answer to the first")
+        bus.publish(questions[1][0], b"an answer")
+        await bus.flush()
+        assert refused() == 1, "and takes the other"
         assert registry.get_sample_value("studyroom_nats_refusals_total") == 0, "it is nothing to wake anybody for"
     finally:
         pinging.cancel()
@@ -158,16 +160,16 @@ async def test_an_answer_under_way_while_nats_reads_its_configuration_again_is_r
         lambda: server.output().count("Reloaded server configuration") > reloaded, "the configuration is read again"
     )
 
-    async def refused() -> float | None:
-        await bus.flush()
+    def refused() -> float | None:
         return registry.get_sample_value("studyroom_nats_errors_total", {"kind": "ServerError"})
 
-    bus.publish(asked[-1], b"an answer")
-    assert await refused() == 1
+    bus.publish(asked[0], b"an answer")
+    await eventually(lambda: refused() == 1, "NATS has forgotten who asked")
     before = len(asked)
     await eventually(lambda: asked_more(before), "asked again")
     bus.publish(asked[-1], b"an answer")
-    assert await refused() == 1
+    await bus.flush()
+    assert refused() == 1
     assert registry.get_sample_value("studyroom_nats_refusals_total") == 0
     assert "NATS does not allow this" not in replica.output()
     await bus.close()
