@@ -259,7 +259,7 @@ class Motion:
     def _tell_neighbours(self, kind: Kind, ingress_us: int, notices: list[tuple[UserId, bytes]]) -> None:
         self._publish(self._subjects[kind], encode_batch(ingress_us, notices))
 
-    def receive(self, kind: Kind, data: bytes) -> None:
+    def receive(self, kind: Kind, data: bytes) -> None:  # noqa: C901 - one case for each way a notice may be old news
         """A batch of another gateway."""
         try:
             stamp, notices = decode_batch(data)
@@ -267,11 +267,14 @@ class Motion:
             log.error("a batch of notices is not ours", kind=kind, error=str(error))
             return
         ingress_us, moved_us = parse_stamp(stamp)
+        here = self._fanout.users
         if not notices:
             self._repeat_in = self._repeat_in or 1
         for user, ready in notices:
             if self._knows_members and user not in self._members:
                 self._metrics.dropped.labels(lane="ephemeral", reason="not_in_roster").inc()
+            elif user in here and user not in self._neighbours:
+                continue  # from an earlier connection of this gateway: a server that was frozen delivers it now
             elif kind is _CURSOR:
                 if not ingress_us and (self._is_known(user, ready) or self._moved_here_since(user, moved_us)):
                     continue  # repeated, and was not missed; or it has moved here since

@@ -159,6 +159,8 @@ async def test_a_repeated_cursor_does_not_take_back_a_newer_one_of_the_same_user
 ):
     here, there = pair
     there.fanout.admit(Member(ANN), b"")  # another tab of hers
+    for one, other in (pair, (there, here)):
+        one.neighbours.place(ANN, [one.name, other.name])
     await here.move(7)
     beats(1, here, there)
     await there.move(9, user=ANN)
@@ -181,3 +183,20 @@ async def test_of_two_tabs_on_two_gateways_the_last_to_move_counts_although_that
     assert (here.shows(ANN), there.shows(ANN)) == (7, 9)
     beats(A_LONG_TIME, here, there)
     assert (here.shows(ANN), there.shows(ANN)) == (9, 9)
+
+
+async def test_an_old_batch_of_its_own_that_comes_back_takes_no_cursor_back(pair: tuple[Gateway, Gateway]):
+    here, there = pair
+    there.loses = here.loses = True
+    kept: list[bytes] = []
+    publish = here.motion._publish
+    here.motion._publish = lambda _subject, batch: kept.append(batch)
+    await here.move(7)
+    here.motion._publish = publish
+    here.loses = there.loses = False
+    await here.move(8)
+    for one in pair:  # a server that was frozen delivers it, to the new connection of its own gateway too
+        one.motion.receive(Kind.CURSOR, kept[0])
+        one.motion.deliver()
+    beats(10, here, there)
+    assert (here.shows(ANN), there.shows(ANN)) == (8, 8)
