@@ -99,7 +99,12 @@ class Round:
 
 
 async def play(
-    system: System, actors: list[Actor], faults: list[Fault], *, rest_seconds: float = REST_SECONDS
+    system: System,
+    actors: list[Actor],
+    faults: list[Fault],
+    *,
+    rest_seconds: float = REST_SECONDS,
+    with_cursors: bool = True,
 ) -> Round:
     """`rest_seconds`: how long everyone has to come to rest.
 
@@ -122,7 +127,7 @@ async def play(
         resting.set()
         await asyncio.gather(*working)
     await asyncio.gather(*(actor.settle() for actor in actors))
-    outcome.violations += await _rest(system, actors, rest_seconds)
+    outcome.violations += await _rest(system, actors, rest_seconds, with_cursors=with_cursors)
     rested = time.monotonic()
     outcome.convergence_seconds = rested - healthy
     for name, count in _counts(actors).items():
@@ -147,7 +152,7 @@ def _counts(actors: list[Actor]) -> dict[str, int]:
     }
 
 
-async def _rest(system: System, actors: list[Actor], rest_seconds: float) -> list[str]:
+async def _rest(system: System, actors: list[Actor], rest_seconds: float, *, with_cursors: bool) -> list[str]:
     """What still differs from the truth when the time for it is over; nothing, usually much earlier."""
     deadline = time.monotonic() + rest_seconds
     while True:
@@ -155,7 +160,7 @@ async def _rest(system: System, actors: list[Actor], rest_seconds: float) -> lis
         if not differences:
             differences = await _replicas_differ(system, actors)
         if not differences:
-            differences = _shown_differently(actors)
+            differences = _shown_differently(actors, with_cursors=with_cursors)
         if not differences:
             differences = await _chat_differs(system, actors)
         if not differences or time.monotonic() > deadline:
@@ -208,7 +213,7 @@ async def _replicas_differ(system: System, actors: list[Actor]) -> list[str]:
     return at_rest(told, truth, rooms)
 
 
-def _shown_differently(actors: list[Actor]) -> list[str]:
+def _shown_differently(actors: list[Actor], *, with_cursors: bool) -> list[str]:
     """Names, avatars and cursors, as the clients know them."""
     looks, cursors = {}, {}
     for index, actor in enumerate(actors):
@@ -217,7 +222,8 @@ def _shown_differently(actors: list[Actor]) -> list[str]:
             its_looks, its_cursors = shown(actor.session.client.log)
             looks[name] = actor.room, its_looks
             cursors[name] = actor.room, actor.user, its_cursors
-    return looks_differ(looks, _true_looks(actors)) + cursors_differ(cursors, _true_cursors(actors))
+    differences = looks_differ(looks, _true_looks(actors))
+    return differences + cursors_differ(cursors, _true_cursors(actors)) if with_cursors else differences
 
 
 def _true_looks(actors: list[Actor]) -> dict[Key, set[Looks]]:
