@@ -189,8 +189,7 @@ class Motion:
         And again a little later, since our server may not know yet that it listens. It may also be one that was taken
         for dead. What it sent before its members were in the roster again was dropped, so it is asked for its cursors.
         """
-        self._repeat_in = self._ask_in = _REPEATED_AFTER_BEATS
-        self._repeated_for = self._asked_for = _REPEATED_FOR_BEATS
+        self._exchange_soon()
         self._send_all()
 
     def beat(self) -> None:
@@ -220,6 +219,10 @@ class Motion:
         may not have our members in their rosters yet, nor we theirs.
         """
         self.recall_cursors()
+        self._exchange_soon()
+
+    def _exchange_soon(self) -> None:
+        """Send the cursors of own members and ask for those of others: soon, and again for a while."""
         self._repeat_in = self._ask_in = _REPEATED_AFTER_BEATS
         self._repeated_for = self._asked_for = _REPEATED_FOR_BEATS
 
@@ -247,11 +250,7 @@ class Motion:
 
     def _moved_here_last(self, user: UserId) -> bool:
         own = self._own.get(user)
-        return (
-            own is not None
-            and (self._new_cursors.get(user) or self._cursors.get(user)) is own
-            and self._fanout.has(user)
-        )
+        return own is not None and self._newest_of(user) is own and self._fanout.has(user)
 
     def _moved_here_since(self, user: UserId, moved_us: int) -> bool:
         return self._moved_here_last(user) and self._own[user][1] >= moved_us
@@ -294,8 +293,12 @@ class Motion:
             self._deliver_when_answered()
 
     def _is_known(self, user: UserId, ready: bytes) -> bool:
-        known = self._new_cursors.get(user) or self._cursors.get(user)
+        known = self._newest_of(user)
         return known is not None and payload_of(known[0]) == ready
+
+    def _newest_of(self, user: UserId) -> tuple[bytes, int] | None:
+        """The newest cursor, which members here may not have been told yet, framed, with its ingress."""
+        return self._new_cursors.get(user) or self._cursors.get(user)
 
     # --- what is known ------------------------------------------------------------------------------------
 
@@ -357,7 +360,7 @@ class Motion:
         """Cursors of own members that moved or were recalled since the last call, as `CursorPosition` JSON."""
         if self._moved:
             for user in self._moved:
-                if newest := self._new_cursors.get(user) or self._cursors.get(user):
+                if (newest := self._newest_of(user)) is not None:
                     self._own[user] = newest
             self._repeated_for = _REPEATED_FOR_BEATS
         moved, self._moved, self._recalled = self._moved | self._recalled, set(), set()
@@ -365,6 +368,5 @@ class Motion:
 
     def _newest_cursors(self, users: Iterable[UserId]) -> Iterator[tuple[UserId, bytes]]:
         for user in users:
-            known = self._new_cursors.get(user) or self._cursors.get(user)
-            if known is not None:
+            if (known := self._newest_of(user)) is not None:
                 yield user, payload_of(known[0])
