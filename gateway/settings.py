@@ -1,7 +1,6 @@
 """Settings of the gateway: the parts of its packages, together."""
 
 from pydantic import ValidationInfo, field_validator
-from pydantic_settings import SettingsConfigDict
 
 from studyroom.gateway.auth.settings import AuthSettings
 from studyroom.gateway.chat.settings import ChatSettings
@@ -23,8 +22,6 @@ class GatewaySettings(
     EdgeSettings,
 ):
     """The gateway."""
-
-    model_config = SettingsConfigDict(env_prefix="STUDYROOM_GATEWAY_")
 
     @field_validator("jwt_cookie")
     @classmethod

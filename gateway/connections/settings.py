@@ -1,7 +1,6 @@
 """Settings of `connections`."""
 
 from pydantic import Field
-from pydantic_settings import SettingsConfigDict
 
 from studyroom.gateway.auth.settings import AuthSettings
 from studyroom.gateway.connections.limits import JOIN_COST, Limits
@@ -9,8 +8,6 @@ from studyroom.gateway.connections.limits import JOIN_COST, Limits
 
 class ConnectionSettings(AuthSettings):
     """The gateway: what one client may send, and how long it may be silent or slow."""
-
-    model_config = SettingsConfigDict(env_prefix="STUDYROOM_GATEWAY_")
 
     headers_max_bytes: int = Field(65_536, ge=1024, description="Size of a request head.")
     handshake_seconds: float = Field(

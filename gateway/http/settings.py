@@ -1,7 +1,6 @@
 """Settings of `http`."""
 
 from pydantic import Field, field_validator
-from pydantic_settings import SettingsConfigDict
 
 from studyroom.gateway.chat.settings import ChatSettings
 from studyroom.shared.chassis.api_keys import check_entries
@@ -10,8 +9,6 @@ from studyroom.shared.chassis.settings import CommaSeparated
 
 class HttpSettings(ChatSettings):
     """The gateway: the HTTP API and the page at /."""
-
-    model_config = SettingsConfigDict(env_prefix="STUDYROOM_GATEWAY_")
 
     page: bool = Field(True, description="Serve the page at /.")
     api_keys: CommaSeparated = Field(

@@ -1,15 +1,12 @@
 """Settings of `lifecycle`."""
 
 from pydantic import Field
-from pydantic_settings import SettingsConfigDict
 
 from studyroom.gateway.connections.settings import ConnectionSettings
 
 
 class LifecycleSettings(ConnectionSettings):
     """The gateway: graceful drain and load shedding."""
-
-    model_config = SettingsConfigDict(env_prefix="STUDYROOM_GATEWAY_")
 
     shed_per_second: int = Field(
         0,
