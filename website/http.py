@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, cast
 
+from fastapi import FastAPI
+
 from studyroom.gateway.http.app import build_app
 from studyroom.gateway.http.routers import routers
 from studyroom.gateway.settings import GatewaySettings
@@ -17,7 +19,7 @@ how to react to a refusal. [Moderation](../moderation.md) says the same about th
 
 
 def http_page() -> str:
-    document = _openapi()
+    document = api_without_gateway().openapi()
     sections = [_INTRODUCTION, "## Requests"]
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
@@ -28,8 +30,8 @@ def http_page() -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def _openapi() -> dict[str, Any]:
-    """Of a gateway with nothing behind its routes: none is asked anything."""
+def api_without_gateway() -> FastAPI:
+    """What a gateway answers over HTTP, with nothing behind the routes: none may be asked."""
     nothing = cast("Any", None)
     there = routers(
         GatewaySettings(),
@@ -44,7 +46,7 @@ def _openapi() -> dict[str, Any]:
         commits=nothing,
         storage_full=nothing,
     )
-    return build_app(with_page=False, routers=there).openapi()
+    return build_app(with_page=False, routers=there)
 
 
 def _request(method: str, path: str, operation: dict[str, Any]) -> Iterator[str]:

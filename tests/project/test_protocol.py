@@ -6,18 +6,15 @@ from collections.abc import Iterable
 from typing import Any, cast, get_args
 
 import pytest
-from fastapi import FastAPI
 from pydantic import BaseModel
 
 from studyroom.gateway.auth.guests import _LIFE_SECONDS
 from studyroom.gateway.auth.identity import ROOMS_MAX
 from studyroom.gateway.connections.connection import _AUTHENTICATE_COST, _BACKLOG_MAX
 from studyroom.gateway.http.access import ErrorBody
-from studyroom.gateway.http.app import build_app
 from studyroom.gateway.http.messages import PAGE_MAX as MESSAGES_PAGE_MAX
 from studyroom.gateway.http.messages import MessagesBody, NewMessage
 from studyroom.gateway.http.rooms import PAGE_MAX, RoomsBody, RosterBody
-from studyroom.gateway.http.routers import routers
 from studyroom.gateway.rooms.motion import _OWN_TYPING_SECONDS
 from studyroom.gateway.service import _ANSWER_READ_SECONDS
 from studyroom.gateway.settings import GatewaySettings
@@ -36,6 +33,7 @@ from studyroom.shared.contract.messages import (
     json_schema,
 )
 from tests.support.markdown import ROOT, Document, quoted
+from website.http import api_without_gateway
 
 PROTOCOL = Document(ROOT / "docs" / "protocol.md")
 MODERATION = Document(ROOT / "docs" / "moderation.md")
@@ -242,29 +240,10 @@ CLASSES = (GatewaySettings, PresenceSettings, StorageSettings)
 # --- plain HTTP --------------------------------------------------------------------------------------------
 
 
-def http() -> FastAPI:
-    """What the gateway answers, with nothing behind it."""
-    nothing = cast("Any", None)
-    there = routers(
-        GatewaySettings(),
-        nothing,
-        nothing,
-        nothing,
-        nothing,
-        nothing,
-        nothing,
-        nothing,
-        epoch=str,
-        storage_full=lambda: None,
-        commits=nothing,
-    )
-    return build_app(with_page=False, routers=there)
-
-
 def test_every_request_is_told_with_its_parameters_and_no_other():
     there = {
         (method.upper(), path, frozenset(names(operation.get("parameters", []))))
-        for path, operations in http().openapi()["paths"].items()
+        for path, operations in api_without_gateway().openapi()["paths"].items()
         for method, operation in operations.items()
     }
     told = set()
