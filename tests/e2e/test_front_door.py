@@ -1,6 +1,5 @@
 """What somebody meets who runs the system for the first time."""
 
-import os
 import re
 import subprocess
 import sys
@@ -11,15 +10,15 @@ import pytest
 
 from studyroom.services.stack.stack import free_port
 from tests.support.processes import EmbeddedStack, embedded_stack, running, service
+from tests.support.settings import without_settings
 from tests.support.waiting import http_get, wait_until
 
 
 def studyroom(*arguments: str, cwd: Path, **environment: str) -> tuple[int, str, str]:
     """Exit status, output and errors of a command."""
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith("STUDYROOM_")}
     run = subprocess.run(
         [sys.executable, "-m", "studyroom", *arguments],
-        check=False, capture_output=True, text=True, timeout=60, cwd=cwd, env={**inherited, **environment},
+        check=False, capture_output=True, text=True, timeout=60, cwd=cwd, env={**without_settings(), **environment},
     )  # fmt: skip
     return run.returncode, run.stdout, run.stderr
 

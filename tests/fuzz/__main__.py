@@ -5,7 +5,6 @@ Exits with 1 when a target failed; the input that did it is named, for a regress
 
 import argparse
 import json
-import os
 import re
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.fuzz.targets import TARGETS, WORDS
+from tests.support.settings import without_settings
 
 CORPUS = Path(".fuzz")
 _LONGEST_INPUT_BYTES = 4096
@@ -49,7 +49,7 @@ def fuzz(name: str, seconds: int) -> Outcome:
                 f"-artifact_prefix={CORPUS}/find-{name}-",
             ],
             stdout=output, stderr=output, check=False,
-            env={key: value for key, value in os.environ.items() if not key.startswith("STUDYROOM_")},
+            env=without_settings(),
         )  # fmt: skip
     text = log.read_text(errors="replace")
     found = re.search(r"Test unit written to (\S+)", text)

@@ -1,7 +1,6 @@
 """`docker-compose.yml` as it runs, under a name and ports of its own."""
 
 import json
-import os
 import subprocess
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +13,7 @@ import pytest
 import yaml
 
 from studyroom.services.stack.stack import free_port
+from tests.support.settings import without_settings
 from tests.support.tokens import SECRET
 from tests.support.waiting import http_get, wait_until
 
@@ -51,11 +51,10 @@ class Project:
     @classmethod
     def new(cls) -> "Project":
         name = f"studyroom-test-{uuid4().hex[:8]}"
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith("STUDYROOM_")}
         return cls(
             name,
             {
-                **inherited,
+                **without_settings(),
                 "STUDYROOM_IMAGE": f"studyroom:{name}",
                 "STUDYROOM_PORT": str(free_port()),
                 "STUDYROOM_PROMETHEUS_PORT": str(free_port()),

@@ -1,7 +1,6 @@
 """Real processes: nats-server alone or as a cluster, single services, and the whole embedded stack."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 from studyroom.services.stack.nats_server import NatsServerOptions, command, program
 from studyroom.services.stack.stack import free_port, free_ports
 from tests.support import accounts
+from tests.support.settings import without_settings
 from tests.support.waiting import http_get, wait_until
 
 Environment = dict[str, str]
@@ -32,11 +32,10 @@ class Process:
     popen: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith("STUDYROOM_")}
         with self.log.open("ab") as output:
             self.popen = subprocess.Popen(
                 self.command,
-                env={**inherited, "STUDYROOM_ENV_FILE": "", **self.environment},
+                env={**without_settings(), "STUDYROOM_ENV_FILE": "", **self.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

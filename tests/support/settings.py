@@ -1,11 +1,17 @@
-"""Which settings a service reads."""
+"""Which settings a service reads, and an environment without any."""
 
+import os
 from importlib.metadata import entry_points
 
 from studyroom.services.stack.cli import ENTRY_POINTS
-from studyroom.shared.chassis.settings import NatsSettings, ProcessSettings, Settings
+from studyroom.shared.chassis.settings import PREFIX, NatsSettings, ProcessSettings, Settings
 
 
 def settings_of(service: str) -> list[type[Settings]]:
     (entry,) = entry_points(group=ENTRY_POINTS, name=service)
     return [ProcessSettings, NatsSettings, *entry.load().settings]
+
+
+def without_settings() -> dict[str, str]:
+    """The environment of the tests, for processes that are to have other settings."""
+    return {variable: value for variable, value in os.environ.items() if not variable.startswith(PREFIX)}
