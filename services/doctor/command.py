@@ -26,7 +26,7 @@ async def examine(nats: NatsSettings, storage: StorageSettings, *, for_programs:
         seen = await look(bus)
         found = problems(seen, specifications(storage))
     except TimeoutError:
-        why = "; ".join(problem.removeprefix("not connected to NATS: ") for problem in bus.problems)
+        why = bus.why_away or "not connected to NATS"
         found = [f"NATS does not let us in within {_CONNECT_SECONDS:.0f} s: {why}"]
     finally:
         await bus.close()

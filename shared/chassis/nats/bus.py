@@ -129,6 +129,11 @@ class Bus:
         return self._client.is_connected
 
     @property
+    def why_away(self) -> str:
+        """Why there is no connection, for people; empty while there is one, or where nobody knows."""
+        return self._why
+
+    @property
     def problems(self) -> list[str]:
         """Why this process cannot do its work by NATS now, for people; empty when it can."""
         if not self.connected:
