@@ -82,10 +82,12 @@ def _workers_option() -> click.Option:
 @click.version_option(package_name="studyroom")
 def main() -> None:
     """Real-time collaboration in study rooms."""
-    from studyroom.shared.chassis.settings import read_env_file, unknown_variables
+    with loading():
+        from studyroom.shared.chassis.settings import read_env_file, unknown_variables
 
+        classes = _all_settings()
     read_env_file()
-    for variable, similar in unknown_variables(_all_settings()).items():
+    for variable, similar in unknown_variables(classes).items():
         hint = f"; did you mean {similar}?" if similar is not None else ""
         click.echo(f"studyroom: {variable} is not a setting{hint}", err=True)
 
