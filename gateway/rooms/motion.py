@@ -38,6 +38,9 @@ _REPEATED_AFTER_BEATS = 2
 _REPEATED_EVERY_BEATS, _REPEATED_FOR_BEATS = 5, 30
 """A batch can be lost with no sign. So cursors are repeated this often, for this long after the last move. After doubts
 other gateways are asked for theirs as often: by then one that comes back is in all rosters again."""
+_STRANGER_FOR_BEATS = 120
+_OUT_OF_ORDER_US = 2_000_000
+"""A batch that is so much older than another comes from a server that was frozen, or from a clock that is wrong."""
 
 Publish = Callable[[str, bytes], None]
 Due = dict[UserId, tuple[bytes, int]]
@@ -77,8 +80,7 @@ class Motion:
         """What members here are to be told next, of members on all gateways."""
         self.version = 0
         """Counts up with every change of what `cursor` tells."""
-        self._asked = False
-        self._knows_members = False
+        self._asked = self._knows_members = False
         self._moved: set[UserId] = set()
         """Own members who have moved since presence got their cursors."""
         self._recalled: set[UserId] = set()
@@ -91,8 +93,10 @@ class Motion:
         """Cursors of own members who have moved here, as of the last beat."""
         self._repeated_for = self._asked_for = 0
         """Beats for which cursors are still repeated, and asked for."""
-        self._answers = 0
-        """Batches of other gateways since the last delivery."""
+        self._strangers: dict[UserId, int] = {}
+        """Users whose cursors were dropped since they are not in the roster, and the beats until that is forgotten."""
+        self._newest_ingress_us = self._answers = 0
+        """Of the batches of other gateways; how many have come since the last delivery."""
         self.turn_at = self.deliver_at = NEVER
         self.turned_at = 0.0
 
@@ -211,6 +215,21 @@ class Motion:
             self._asked_for -= 1
             if not self._ask_in and not self._asked_for % _REPEATED_EVERY_BEATS:
                 self._ask_in = 1
+        if self._strangers:
+            self._ask_for_strangers()
+
+    def _ask_for_strangers(self) -> None:
+        """Ask for the cursors of users whose cursors were dropped, and who are in the roster now."""
+        if not self._members.isdisjoint(self._strangers):
+            self._ask_soon()
+        self._strangers = {
+            user: beats - 1 for user, beats in self._strangers.items() if beats > 1 and user not in self._members
+        }
+
+    def _ask_soon(self) -> None:
+        """The cursors of others may be old: ask their gateways, and again in case that is lost."""
+        self._ask_in = self._ask_in or _REPEATED_AFTER_BEATS
+        self._asked_for = max(self._asked_for, 2 * _REPEATED_EVERY_BEATS)
 
     def doubt(self) -> None:
         """Notices may have been lost, in both directions: nothing is kept for who cannot be reached.
@@ -269,8 +288,13 @@ class Motion:
         here = self._fanout.users
         if not notices:
             self._repeat_in = self._repeat_in or 1
+        elif ingress_us > self._newest_ingress_us:
+            self._newest_ingress_us = ingress_us
+        elif ingress_us and ingress_us < self._newest_ingress_us - _OUT_OF_ORDER_US and not self._asked_for:
+            self._ask_soon()
         for user, ready in notices:
             if self._knows_members and user not in self._members:
+                self._strangers[user] = _STRANGER_FOR_BEATS
                 self._metrics.dropped.labels(lane="ephemeral", reason="not_in_roster").inc()
             elif user in here and user not in self._neighbours:
                 continue  # from an earlier connection of this gateway: a server that was frozen delivers it now
@@ -308,10 +332,15 @@ class Motion:
         return None if known is None else cursor_of(payload_of(known[0]))
 
     def learn_cursor(self, user: UserId, position: CursorPosition) -> None:
-        """Presence knows a cursor; what was heard directly is newer."""
+        """Presence knows a cursor; what was heard directly is newer.
+
+        It may be an old one, from a replica that missed digests. So the gateway of the user is asked too.
+        """
         if user not in self._cursors:
             self._cursors[user] = (text_frame(encode_cursor(user, position)), 0)
             self.version += 1
+            if user in self._neighbours:
+                self._ask_soon()
 
     def forget(self, user: UserId) -> None:
         """The user has left the room."""
@@ -340,8 +369,7 @@ class Motion:
             if self._fanout.has(user):
                 self.type(user, is_typing=False, ingress_us=0)
             else:
-                # Its own gateway would have said so, and is gone.
-                del self._typing[user]
+                del self._typing[user]  # its own gateway would have said so, and is gone
                 self._fanout.say(Item(text_frame(encode_typing(user, is_typing=False)), Kind.TYPING), not_to=user)
 
     def _note_typing(self, user: UserId, *, is_typing: bool, expires_seconds: float) -> None:

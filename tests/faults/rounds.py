@@ -104,7 +104,6 @@ async def play(
     faults: list[Fault],
     *,
     rest_seconds: float = REST_SECONDS,
-    with_cursors: bool = True,
 ) -> Round:
     """`rest_seconds`: how long everyone has to come to rest.
 
@@ -127,7 +126,7 @@ async def play(
         resting.set()
         await asyncio.gather(*working)
     await asyncio.gather(*(actor.settle() for actor in actors))
-    outcome.violations += await _rest(system, actors, rest_seconds, with_cursors=with_cursors)
+    outcome.violations += await _rest(system, actors, rest_seconds)
     rested = time.monotonic()
     outcome.convergence_seconds = rested - healthy
     for name, count in _counts(actors).items():
@@ -152,7 +151,7 @@ def _counts(actors: list[Actor]) -> dict[str, int]:
     }
 
 
-async def _rest(system: System, actors: list[Actor], rest_seconds: float, *, with_cursors: bool) -> list[str]:
+async def _rest(system: System, actors: list[Actor], rest_seconds: float) -> list[str]:
     """What still differs from the truth when the time for it is over; nothing, usually much earlier."""
     deadline = time.monotonic() + rest_seconds
     while True:
@@ -160,7 +159,7 @@ async def _rest(system: System, actors: list[Actor], rest_seconds: float, *, wit
         if not differences:
             differences = await _replicas_differ(system, actors)
         if not differences:
-            differences = _shown_differently(actors, with_cursors=with_cursors)
+            differences = _shown_differently(actors)
         if not differences:
             differences = await _chat_differs(system, actors)
         if not differences or time.monotonic() > deadline:
@@ -213,7 +212,7 @@ async def _replicas_differ(system: System, actors: list[Actor]) -> list[str]:
     return at_rest(told, truth, rooms)
 
 
-def _shown_differently(actors: list[Actor], *, with_cursors: bool) -> list[str]:
+def _shown_differently(actors: list[Actor]) -> list[str]:
     """Names, avatars and cursors, as the clients know them."""
     looks, cursors = {}, {}
     for index, actor in enumerate(actors):
@@ -223,7 +222,7 @@ def _shown_differently(actors: list[Actor], *, with_cursors: bool) -> list[str]:
             looks[name] = actor.room, its_looks
             cursors[name] = actor.room, actor.user, its_cursors
     differences = looks_differ(looks, _true_looks(actors))
-    return differences + cursors_differ(cursors, _true_cursors(actors)) if with_cursors else differences
+    return differences + cursors_differ(cursors, _true_cursors(actors))
 
 
 def _true_looks(actors: list[Actor]) -> dict[Key, set[Looks]]:

@@ -10,7 +10,6 @@ import pytest_asyncio
 from tests.faults.actors import Actor, crowd
 from tests.faults.leaks import Base, leaks
 from tests.faults.nemesis import NAMES, draw, why_not
-from tests.faults.refusals import NATS
 from tests.faults.rounds import play
 from tests.faults.system import System, running_system
 
@@ -66,8 +65,7 @@ async def test_under_faults_nobody_is_shown_who_is_gone_and_nobody_leaves_who_st
         pytest.skip("; ".join(reasons))
     print(*reasons, sep="\n")
     faults = [draw(name, random.Random(f"{SEED} {name}")) for name in names if not why_not(name, system)]
-    # `make soak` judges cursors under every fault; once in 85 rounds one was wrong when NATS had failed.
-    outcome = await play(system, actors, faults, with_cursors=not any(NATS in fault.takes for fault in faults))
+    outcome = await play(system, actors, faults)
     print(f"seed {SEED}: {' & '.join(map(str, faults))}: at rest after {outcome.convergence_seconds:.1f} s")
     print(*outcome.violations, sep="\n")
     assert outcome.violations == []

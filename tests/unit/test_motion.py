@@ -23,6 +23,7 @@ ROOM = RoomId(str(uuid4()))
 ANN, BOB = UserId(str(uuid4())), UserId(str(uuid4()))
 A_LONG_TIME = 60
 """Beats."""
+TEN_SECONDS_US = 10_000_000
 
 
 class Member:
@@ -200,3 +201,42 @@ async def test_an_old_batch_of_its_own_that_comes_back_takes_no_cursor_back(pair
         one.motion.deliver()
     beats(10, here, there)
     assert (here.shows(ANN), there.shows(ANN)) == (8, 8)
+
+
+async def test_an_old_batch_of_another_gateway_that_comes_late_is_corrected(pair: tuple[Gateway, Gateway]):
+    here, there = pair
+    kept: list[bytes] = []
+    publish = here.motion._publish
+    here.motion._publish = lambda _subject, batch: kept.append(batch)
+    await here.move(7)
+    here.motion._publish = publish
+    await here.move(8)
+    beats(A_LONG_TIME, here, there)
+    there.motion.receive(Kind.CURSOR, b"%016d" % (int(kept[0][:16]) - TEN_SECONDS_US) + kept[0][16:])
+    there.motion.deliver()
+    beats(10, here, there)
+    assert there.shows(ANN) == 8
+
+
+async def test_a_cursor_dropped_before_its_member_was_in_the_roster_is_asked_for_when_it_is(
+    pair: tuple[Gateway, Gateway],
+):
+    here, there = pair
+    there.part(here)
+    await here.move(7)
+    beats(A_LONG_TIME, here, there)
+    there.members[ANN] = None
+    there.neighbours.place(ANN, [here.name, GatewayId("another")])
+    there.other = here
+    beats(12, here, there)
+    assert there.shows(ANN) == 7
+
+
+async def test_a_cursor_that_presence_knows_is_corrected_by_its_own_gateway(pair: tuple[Gateway, Gateway]):
+    here, there = pair
+    await here.move(7)
+    beats(A_LONG_TIME, here, there)
+    there.motion.forget(ANN)
+    there.motion.learn_cursor(ANN, CursorPosition(x=3, y=0))
+    beats(12, here, there)
+    assert there.shows(ANN) == 7
