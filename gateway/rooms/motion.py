@@ -288,10 +288,8 @@ class Motion:
         here = self._fanout.users
         if not notices:
             self._repeat_in = self._repeat_in or 1
-        elif ingress_us > self._newest_ingress_us:
-            self._newest_ingress_us = ingress_us
-        elif ingress_us and ingress_us < self._newest_ingress_us - _OUT_OF_ORDER_US and not self._asked_for:
-            self._ask_soon()
+        elif ingress_us:
+            self._note_ingress(ingress_us)
         for user, ready in notices:
             if self._knows_members and user not in self._members:
                 self._strangers[user] = _STRANGER_FOR_BEATS
@@ -316,6 +314,12 @@ class Motion:
         if self._new_cursors:
             self._deliver_when_answered()
 
+    def _note_ingress(self, ingress_us: int) -> None:
+        if ingress_us > self._newest_ingress_us:
+            self._newest_ingress_us = ingress_us
+        elif ingress_us < self._newest_ingress_us - _OUT_OF_ORDER_US and not self._asked_for:
+            self._ask_soon()
+
     def _is_known(self, user: UserId, ready: bytes) -> bool:
         known = self._newest_of(user)
         return known is not None and payload_of(known[0]) == ready
@@ -323,8 +327,6 @@ class Motion:
     def _newest_of(self, user: UserId) -> tuple[bytes, int] | None:
         """The newest cursor, which members here may not have been told yet, framed, with its ingress."""
         return self._new_cursors.get(user) or self._cursors.get(user)
-
-    # --- what is known ------------------------------------------------------------------------------------
 
     def cursor(self, user: UserId) -> bytes | None:
         """The `CursorPosition` JSON that members here have been told."""
@@ -377,8 +379,6 @@ class Motion:
             self._typing[user] = time.monotonic() + expires_seconds
         else:
             self._typing.pop(user, None)
-
-    # --- for presence -------------------------------------------------------------------------------------
 
     def recall_cursors(self) -> None:
         """Presence may not have them: take all cursors of own members as moved."""
