@@ -25,7 +25,7 @@ from studyroom.shared.chassis.settings import NatsSettings, StorageSettings
 from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.headers import purge
-from studyroom.shared.contract.ids import RoomId, new_connection_id, new_gateway_id, new_user_id, stay_id
+from studyroom.shared.contract.ids import RoomId, new_connection_id, new_gateway_id, new_membership_id, new_user_id
 from studyroom.shared.contract.presence import Entry, Profile
 from tests.support.processes import NatsServer, nats_server, running
 from tests.support.waiting import eventually
@@ -47,7 +47,7 @@ def changes(members: int, markers: int) -> Iterator[Change]:
             room = RoomId(str(uuid4()))
         key = subjects.presence_key(room, new_user_id())
         if number < members:
-            profile, connection = Profile(username=f"Somebody {number}"), stay_id(new_connection_id(), 0)
+            profile, connection = Profile(username=f"Somebody {number}"), new_membership_id(new_connection_id(), 0)
             yield key, Entry(profile=profile, connections={connection: gateway}).encode(), None
         else:
             yield key, b"", purge(_MARKER_SECONDS)

@@ -20,30 +20,30 @@ from studyroom.gateway.chat.stream import ChatStream
 from studyroom.gateway.connections.connection import Connection
 from studyroom.gateway.connections.heartbeat import Heartbeat
 from studyroom.gateway.connections.pace import Pace
-from studyroom.gateway.edge.crowd import Crowd
-from studyroom.gateway.edge.door import Door
+from studyroom.gateway.edge.admission import Admission
+from studyroom.gateway.edge.connection_counts import ConnectionCounts
 from studyroom.gateway.http.access import Access
 from studyroom.gateway.http.app import build_app
 from studyroom.gateway.http.audit import Audit
 from studyroom.gateway.http.routers import routers
 from studyroom.gateway.lifecycle.drain import Drain
 from studyroom.gateway.lifecycle.shedding import Shedding
-from studyroom.gateway.membership.entering import Entering
+from studyroom.gateway.membership.join_barrier import JoinBarrier
 from studyroom.gateway.membership.lease import Lease
 from studyroom.gateway.membership.leaves import Leaves
 from studyroom.gateway.membership.membership import Membership
+from studyroom.gateway.membership.pending import PendingWork
 from studyroom.gateway.membership.presence_client import PresenceClient
 from studyroom.gateway.membership.reannouncement import Reannouncement
 from studyroom.gateway.membership.resync import Resync
-from studyroom.gateway.membership.under_way import UnderWay
 from studyroom.gateway.metrics import GatewayMetrics, Gauges
 from studyroom.gateway.moderation.enforcement import Enforcement
 from studyroom.gateway.moderation.moderation import Moderation
 from studyroom.gateway.rooms.fanout import Recipient
+from studyroom.gateway.rooms.flush_scheduler import FlushScheduler
 from studyroom.gateway.rooms.history import History, Stored
 from studyroom.gateway.rooms.room import Room
 from studyroom.gateway.rooms.rooms import Rooms
-from studyroom.gateway.rooms.wheel import Wheel
 from studyroom.gateway.settings import GatewaySettings
 from studyroom.gateway.wire.handshake import Handshake, Refused
 from studyroom.gateway.wire.sockets import AwaitedRequests, PlainSockets, UnreadAnswers
@@ -58,7 +58,7 @@ from studyroom.shared.chassis.spec import Chassis
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.ids import ConnectionId, MessageId, new_gateway_id
 from studyroom.shared.contract.messages import JoinRoomPayload
-from studyroom.shared.contract.presence import Place, RecallRequest
+from studyroom.shared.contract.presence import RecallRequest, RoomConnection
 
 log = logs.get(__name__)
 
@@ -91,7 +91,7 @@ class Gateway:
         self.history_kept = max(own.history_on_join, _HISTORY_KEPT_MIN)
         self.gateway_id = new_gateway_id()
         self._rooms = Rooms(
-            chassis.bus, Wheel(own.cursor_tick_ms / 1000), self.metrics, self, unhosted=self._cannot_host
+            chassis.bus, FlushScheduler(own.cursor_tick_ms / 1000), self.metrics, self, unhosted=self._cannot_host
         )
         self._stream = ChatStream(chassis.bus)
         self._backfill = Backfill(
@@ -119,15 +119,15 @@ class Gateway:
             count=lambda result: self.metrics.resumes.labels(result=result).inc(),
         )
         self._presence = PresenceClient(chassis.bus, late_join=self.connection_is_present)
-        self._under_way = UnderWay(chassis.tasks)
-        leaves = Leaves(self._presence, self._under_way)
-        entering = Entering(self.gateway_id, self._presence, self.metrics)
+        self._pending = PendingWork(chassis.tasks)
+        leaves = Leaves(self._presence, self._pending)
+        join_barrier = JoinBarrier(self.gateway_id, self._presence, self.metrics)
         self._membership = Membership(
             self._rooms,
             self._presence,
-            entering,
+            join_barrier,
             leaves,
-            self._under_way,
+            self._pending,
             self.metrics,
             self._backfill,
             resumes,
@@ -140,12 +140,14 @@ class Gateway:
             self._rooms,
             self._presence,
             self.metrics,
-            entering,
+            join_barrier,
             leaves,
-            self._under_way,
+            self._pending,
             connections=self._connections,
         )
-        self._lease = Lease(chassis.bus, self.gateway_id, lapsed=lambda: self._resync.doubt("the lease had lapsed"))
+        self._lease = Lease(
+            chassis.bus, self.gateway_id, lapsed=lambda: self._resync.invalidate("the lease had lapsed")
+        )
         self._resync = Resync(
             self._rooms,
             self._reannouncement,
@@ -158,14 +160,16 @@ class Gateway:
         self._unread = UnreadAnswers(_ANSWER_READ_SECONDS, max_bytes=own.write_buffers_max_bytes)
         self._pace = Pace(own.turn_ms / 1000, lambda: self.metrics.traffic.received)
         self._drain = Drain(own, lambda: list(self._connections.values()))
-        self._crowd = Crowd()
-        self._door = Door(own, self.authenticator, self._drain, self._crowd, self._moderation.ban_of, self.metrics)
-        self._plain = PlainSockets(self._door.capacity.of_address, self._door.counted_as)
+        self._counts = ConnectionCounts()
+        self._admission = Admission(
+            own, self.authenticator, self._drain, self._counts, self._moderation.ban_of, self.metrics
+        )
+        self._plain = PlainSockets(self._admission.capacity.of_address, self._admission.counted_as)
         self._heartbeat = Heartbeat(
             own, self._connections.values, self._awaited, self._unread, self._plain, self.metrics
         )
-        self.has_websocket, self.check = self._door.has_websocket, self._door.check
-        self.request_refused = self._door.request_refused
+        self.has_websocket, self.check = self._admission.has_websocket, self._admission.check
+        self.request_refused = self._admission.request_refused
         self._shedding = Shedding(chassis.bus, self.gateway_id, own, self._drain, self.metrics)
         self._server: HttpServer | None = None
         self.metrics.watch(
@@ -174,8 +178,8 @@ class Gateway:
                 rooms=lambda: len(self._rooms),
                 members=lambda: sum(len(room) for room in self._rooms),
                 drain_remaining=lambda: self._drain.remaining,
-                most_of_an_address=self._crowd.most_of_an_address,
-                most_of_a_user=self._crowd.most_of_a_user,
+                most_of_an_address=self._counts.most_of_an_address,
+                most_of_a_user=self._counts.most_of_a_user,
                 waiting_questions=lambda: {kind: lane.waiting_in() for kind, lane in self._presence.lanes.items()},
                 silent_shards=self._presence.silent_shards,
             )
@@ -215,13 +219,13 @@ class Gateway:
                 ),
             ),
             listener,
-            below=self._door.descriptors,
+            below=self._admission.descriptors,
             make_room=self._plain.make_room,
             http=partial(HttpProtocol, self, limits, self._awaited, self._unread, self._plain),
             websocket=WebSocketProtocol,
         )
         self._bus.on_reconnected(self._on_reconnected)
-        self._bus.on_disconnected(self._rooms.doubt_all)
+        self._bus.on_disconnected(self._rooms.invalidate_all)
         self._bus.on_disconnected(self._backfill.disconnected)
         self._tasks.supervise("moderation", self._moderation.run)
         self._tasks.supervise("lease", self._lease.keep)
@@ -237,7 +241,7 @@ class Gateway:
         if self._keys is not None:
             self._tasks.supervise("keys", self._keys.run)
         await self._server.start()
-        most = self._door.capacity.connections
+        most = self._admission.capacity.connections
         log.info("listening", host=own.host, port=self._server.port, connections_max=most)
 
     def not_ready(self) -> list[str]:
@@ -265,7 +269,7 @@ class Gateway:
 
     async def _finish(self) -> None:
         await self._chat.settled()
-        if left := await self._under_way.settled(_FINISH_SECONDS):
+        if left := await self._pending.settled(_FINISH_SECONDS):
             log.warning("presence was not told of all leaves: it takes them from the end of the lease", left=left)
         await self._lease.give_up()
 
@@ -282,8 +286,8 @@ class Gateway:
             self._drain.ask_to_leave(connection)
 
     async def _on_reconnected(self) -> None:
-        self._backfill.doubt()
-        self._resync.doubt("reconnected to NATS")
+        self._backfill.invalidate()
+        self._resync.invalidate("reconnected to NATS")
         self._rooms.recall_cursors(range(subjects.SHARDS))
 
     def _on_recall(self, message: Message) -> None:
@@ -320,7 +324,7 @@ class Gateway:
     def chat_is_deleted(self, room: Room, tombstone: Stored) -> None:
         self._deletions.came_upon(room.id, tombstone)
 
-    def connection_is_present(self, place: Place) -> None:
+    def connection_is_present(self, place: RoomConnection) -> None:
         self._reannouncement.is_present(place)
 
     def connection_is_missing(self, recipient: Recipient) -> None:
@@ -332,7 +336,7 @@ class Gateway:
     # --- the edge -----------------------------------------------------------------------------------------
 
     def admit(self, handshake: Handshake) -> Connection | Refused:
-        decision = self._door.decide(handshake, connections=len(self._connections))
+        decision = self._admission.decide(handshake, connections=len(self._connections))
         if isinstance(decision, Refused):
             return decision
         chat_max_chars = self._settings.chat_max_chars
@@ -349,11 +353,11 @@ class Gateway:
 
     def register(self, connection: Connection) -> None:
         self._connections[connection.id] = connection
-        self._crowd.add(connection.user, connection.address)
+        self._counts.add(connection.user, connection.address)
 
     def unregister(self, connection: Connection) -> None:
         if self._connections.pop(connection.id, None) is not None:  # it may have ended before it began
-            self._crowd.remove(connection.user, connection.address)
+            self._counts.remove(connection.user, connection.address)
             self._authors.forget(connection)
 
     @property
@@ -367,7 +371,7 @@ class Gateway:
         self._membership.leave(connection, room, lost=lost, at_once=at_once)
 
     def chat(self, connection: Connection, room: Room, content: str, message: MessageId) -> None:
-        self._authors.say(connection, room, content, message)
+        self._authors.publish(connection, room, content, message)
 
 
 def _short(text: str) -> str:

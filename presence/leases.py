@@ -29,7 +29,7 @@ _OVERDUE_SECONDS = 2.5
 """Without a renewal for so long a gateway is overdue. One of an older version renews every two seconds."""
 _PROOF_SECONDS = 1.5
 """A write of ours that took longer to come back, or was so long after the one before, proves nothing."""
-_BURIED_SECONDS = 600.0
+_ENDED_SECONDS = 600.0
 """A dead gateway is forgotten after this, also when another replica has seen its last member go."""
 
 
@@ -42,11 +42,11 @@ class Leases:
 
     guard_seconds: float
     _alive: set[GatewayId] = field(default_factory=set)
-    _heard: dict[GatewayId, float] = field(default_factory=dict)
+    _renewed: dict[GatewayId, float] = field(default_factory=dict)
     """The last renewal of each, or when it began to be missed."""
     _proven: tuple[float, float] | None = None
     """From when to when NATS is known to have taken writes without a break."""
-    _buried: dict[GatewayId, float] = field(default_factory=dict)
+    _ended: dict[GatewayId, float] = field(default_factory=dict)
     """Those that were dead, and when they were heard of last."""
 
     def __len__(self) -> int:
@@ -55,18 +55,18 @@ class Leases:
     def reset(self) -> None:
         """Nothing is known: everyone is counted anew."""
         self._alive.clear()
-        self._heard.clear()
+        self._renewed.clear()
         self._proven = None
 
     def renewed(self, gateway: GatewayId, now: float) -> None:
         self._alive.add(gateway)
-        self._heard[gateway] = now
-        self._buried.pop(gateway, None)
+        self._renewed[gateway] = now
+        self._ended.pop(gateway, None)
 
     def ended(self, gateway: GatewayId, now: float) -> None:
         """The lease was given up. The silence counts from the last renewal all the same."""
         self._alive.discard(gateway)
-        self._heard.setdefault(gateway, now)
+        self._renewed.setdefault(gateway, now)
 
     def unproven(self) -> None:
         """NATS may not have taken renewals: the guard begins anew."""
@@ -84,15 +84,15 @@ class Leases:
     def overdue(self, present: Collection[GatewayId], now: float) -> bool:
         """A gateway that has members present has not renewed in time; what NATS does is to be proven."""
         self._forget_others(present, now)
-        return any(now - self._heard[gateway] >= _OVERDUE_SECONDS for gateway in present)
+        return any(now - self._renewed[gateway] >= _OVERDUE_SECONDS for gateway in present)
 
     def dead(self, present: Collection[GatewayId], now: float) -> list[GatewayId]:
         """Of the gateways that have members present, those that are silent for too long while NATS is well."""
         self._forget_others(present, now)
         dead = [gateway for gateway in present if self.is_dead(gateway, now)]
-        self._buried = {gateway: last for gateway, last in self._buried.items() if now - last < _BURIED_SECONDS}
+        self._ended = {gateway: last for gateway, last in self._ended.items() if now - last < _ENDED_SECONDS}
         for gateway in dead:
-            self._buried.setdefault(gateway, self._heard[gateway])
+            self._ended.setdefault(gateway, self._renewed[gateway])
         return dead
 
     def is_dead(self, gateway: GatewayId, now: float) -> bool:
@@ -101,24 +101,24 @@ class Leases:
         since, until = self._proven
         if now - until > _PROOF_SECONDS or until - since < self.guard_seconds:
             return False
-        return until - self._heard.get(gateway, until) >= LOST_SECONDS
+        return until - self._renewed.get(gateway, until) >= LOST_SECONDS
 
-    def heard(self, gateway: GatewayId) -> float:
+    def renewed_at(self, gateway: GatewayId) -> float:
         """When a gateway that has members present was last known to live."""
-        return self._heard[gateway]
+        return self._renewed[gateway]
 
     def _forget_others(self, present: Collection[GatewayId], now: float) -> None:
         for gateway in present:
-            self._heard.setdefault(gateway, now)
+            self._renewed.setdefault(gateway, now)
         # NATS removes a lease that has expired without a word.
-        self._alive = {gateway for gateway in self._alive if now - self._heard[gateway] < LEASE_SECONDS}
-        if len(self._heard) > len(self._alive):
+        self._alive = {gateway for gateway in self._alive if now - self._renewed[gateway] < LEASE_SECONDS}
+        if len(self._renewed) > len(self._alive):
             known = self._alive.union(present)
-            self._heard = {gateway: last for gateway, last in self._heard.items() if gateway in known}
+            self._renewed = {gateway: last for gateway, last in self._renewed.items() if gateway in known}
 
-    def bury(self, gateway: GatewayId, now: float) -> float | None:
+    def revive(self, gateway: GatewayId, now: float) -> float | None:
         """Nothing of a dead gateway is left. Seconds since its last sign of life."""
-        last = self._buried.pop(gateway, None)
+        last = self._ended.pop(gateway, None)
         return now - last if last is not None else None
 
 
@@ -186,7 +186,7 @@ class LeaseKeeper:
     async def _drop_dead(self, gateway: GatewayId) -> None:
         self._dropping.add(gateway)
         try:
-            members = await self._drop(gateway, self._leases.heard(gateway), partial(self._still_dead, gateway))
+            members = await self._drop(gateway, self._leases.renewed_at(gateway), partial(self._still_dead, gateway))
         except (BusError, TimeoutError) as error:
             # NATS does not take our writes, so it has not taken the gateway's renewals either.
             self._leases.unproven()

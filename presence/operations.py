@@ -8,7 +8,7 @@ from studyroom.presence.grace import Graces
 from studyroom.presence.metrics import PresenceMetrics
 from studyroom.presence.store import Store
 from studyroom.shared.chassis.nats.bus import BusUnavailable, Conflict, StorageFull
-from studyroom.shared.contract.ids import GatewayId, RoomId, StayId, UserId
+from studyroom.shared.contract.ids import GatewayId, MembershipId, RoomId, UserId
 from studyroom.shared.contract.presence import (
     CompareReply,
     CompareRequest,
@@ -19,7 +19,7 @@ from studyroom.shared.contract.presence import (
     LeaveReply,
     LeaveRequest,
     Outcome,
-    Place,
+    RoomConnection,
     RoomsReply,
     RoomsRequest,
     RoomSummary,
@@ -91,7 +91,7 @@ class Operations:
         return self._reply(
             request.room,
             sequence=stored.sequence,
-            joined=Place.model_construct(room=request.room, user=request.user, connection=request.connection),
+            joined=RoomConnection.model_construct(room=request.room, user=request.user, connection=request.connection),
             with_members=request.with_roster,
         )
 
@@ -140,7 +140,7 @@ class Operations:
                 await self._remove(room, user, stale, self._grace_seconds, cause="not_announced", wanted=counted)
         return CompleteReply(outcome=Outcome.OK, missing=lacking)
 
-    async def drop_gateway(self, gateway: GatewayId, heard: float, still_dead: Callable[[], bool]) -> int:
+    async def drop_gateway(self, gateway: GatewayId, renewed_at: float, still_dead: Callable[[], bool]) -> int:
         """Drop all connections of a dead gateway, as lost, for as long as it is dead; how many members that touched.
 
         `heard`: its last sign of life (the loop's time). The grace period of its members counts from then, or from
@@ -159,20 +159,20 @@ class Operations:
                 if entry is None:
                     return False
                 written = self._store.ages.written(mirror.last_sequence(room, user), now)
-                grace_seconds = int(max(0.0, self._grace_seconds - (now - max(heard, written))))
+                grace_seconds = int(max(0.0, self._grace_seconds - (now - max(renewed_at, written))))
                 gone = entry.connections_of(gateway)
                 async with asyncio.timeout(_DROP_SECONDS):
                     return await self._remove(
                         room, user, gone, grace_seconds, cause="lease_expired", wanted=still_dead, dead=gateway
                     )
 
-        def would_stay(place: tuple[RoomId, UserId]) -> bool:
+        def would_remain(place: tuple[RoomId, UserId]) -> bool:
             entry = self._store.mirror.entry(*place)
             return entry is None or any(other != gateway for other in entry.connections.values())
 
         places = self._store.mirror.places_of(gateway)
         random.shuffle(places)
-        places.sort(key=would_stay)
+        places.sort(key=would_remain)
         outcomes = await asyncio.gather(*(drop(room, user) for room, user in places), return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
@@ -201,7 +201,7 @@ class Operations:
         self,
         room: RoomId,
         user: UserId,
-        gone: set[StayId],
+        gone: set[MembershipId],
         grace_seconds: int,
         *,
         cause: str,
@@ -265,7 +265,7 @@ class Operations:
         return RoomsReply(outcome=Outcome.OK, rooms=found, next_shard=shard if shard < SHARDS else None)
 
     def _reply(
-        self, room: RoomId, *, sequence: int = 0, joined: Place | None = None, with_members: bool
+        self, room: RoomId, *, sequence: int = 0, joined: RoomConnection | None = None, with_members: bool
     ) -> RosterReply:
         mirror = self._store.mirror
         return RosterReply.model_construct(

@@ -14,7 +14,7 @@ ROOM_REVISIONS_KEPT = 200_000
 
 
 @dataclass(slots=True)
-class Seat:
+class CommittedMember:
     """A member of a room: the entry as committed at `revision`, and the last cursor heard of."""
 
     entry: Entry
@@ -31,7 +31,7 @@ class Mirror:
     """
 
     applied: int = 0
-    rooms: dict[RoomId, dict[UserId, Seat]] = field(default_factory=dict)
+    rooms: dict[RoomId, dict[UserId, CommittedMember]] = field(default_factory=dict)
     _markers: dict[tuple[RoomId, UserId], int] = field(default_factory=dict)
     _gateways: dict[GatewayId, set[tuple[RoomId, UserId]]] = field(default_factory=dict)
     _room_revisions: dict[RoomId, int] = field(default_factory=dict)
@@ -46,13 +46,13 @@ class Mirror:
         if members is None:
             members = self.rooms[room] = {}
             self._by_shard.setdefault(shard_of(room), set()).add(room)
-        seat = members.get(user)
-        if seat is None:
-            members[user] = Seat(entry, sequence)
+        member = members.get(user)
+        if member is None:
+            members[user] = CommittedMember(entry, sequence)
         else:
-            self._forget_gateways(room, user, seat.entry)
-            self._digests[room] ^= member_digest(user, seat.revision)
-            seat.entry, seat.revision = entry, sequence
+            self._forget_gateways(room, user, member.entry)
+            self._digests[room] ^= member_digest(user, member.revision)
+            member.entry, member.revision = entry, sequence
         self._digests[room] = self.digest(room) ^ member_digest(user, sequence)
         for gateway in entry.connections.values():
             self._gateways.setdefault(gateway, set()).add((room, user))
@@ -63,10 +63,10 @@ class Mirror:
         self._touch(room, sequence)
         members = self.rooms.get(room)
         if members is not None:
-            seat = members.pop(user, None)
-            if seat is not None:
-                self._forget_gateways(room, user, seat.entry)
-                self._digests[room] ^= member_digest(user, seat.revision)
+            member = members.pop(user, None)
+            if member is not None:
+                self._forget_gateways(room, user, member.entry)
+                self._digests[room] ^= member_digest(user, member.revision)
             if not members:
                 del self.rooms[room]
                 self._digests.pop(room, None)
@@ -85,13 +85,13 @@ class Mirror:
                 del self._markers[next(iter(self._markers))]
 
     def entry(self, room: RoomId, user: UserId) -> Entry | None:
-        seat = self.rooms.get(room, {}).get(user)
-        return seat.entry if seat else None
+        member = self.rooms.get(room, {}).get(user)
+        return member.entry if member else None
 
     def last_sequence(self, room: RoomId, user: UserId) -> int:
         """What a compare-and-set on this key has to expect; 0 for a key that does not exist."""
-        seat = self.rooms.get(room, {}).get(user)
-        return seat.revision if seat else self._markers.get((room, user), 0)
+        member = self.rooms.get(room, {}).get(user)
+        return member.revision if member else self._markers.get((room, user), 0)
 
     def is_full(self, room: RoomId, capacity: int, *, but: UserId) -> bool:
         """There is no place for one more member; who is in the room already (`but`) always has one."""
@@ -140,31 +140,31 @@ class Mirror:
 
     def move_cursor(self, room: RoomId, user: UserId, cursor: CursorPosition) -> None:
         """Nothing happens for someone who is not in the room."""
-        seat = self.rooms.get(room, {}).get(user)
-        if seat is not None:
-            seat.cursor = cursor
+        member = self.rooms.get(room, {}).get(user)
+        if member is not None:
+            member.cursor = cursor
 
     def inherit_cursors(self, older: "Mirror") -> None:
-        for room, user, seat in older.seats():
-            if seat.cursor is not None:
-                self.move_cursor(room, user, seat.cursor)
+        for room, user, member in older.all_members():
+            if member.cursor is not None:
+                self.move_cursor(room, user, member.cursor)
 
     def roster(self, room: RoomId) -> list[Member]:
         return [
             Member.model_construct(
                 user=user,
-                profile=seat.entry.profile,
-                revision=seat.revision,
-                cursor=seat.cursor,
-                gateways=sorted(set(seat.entry.connections.values())),
+                profile=member.entry.profile,
+                revision=member.revision,
+                cursor=member.cursor,
+                gateways=sorted(set(member.entry.connections.values())),
             )
-            for user, seat in self.rooms.get(room, {}).items()
+            for user, member in self.rooms.get(room, {}).items()
         ]
 
-    def seats(self) -> Iterator[tuple[RoomId, UserId, Seat]]:
+    def all_members(self) -> Iterator[tuple[RoomId, UserId, CommittedMember]]:
         for room, members in self.rooms.items():
-            for user, seat in members.items():
-                yield room, user, seat
+            for user, member in members.items():
+                yield room, user, member
 
     @property
     def room_count(self) -> int:

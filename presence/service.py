@@ -226,7 +226,7 @@ class Presence:
             self._bus.publish(subjects.CURSOR_RECALL, RecallRequest(shards=sorted(self._store.shards)).encode())
 
     def _on_ghosts_gone(self, gateway: GatewayId) -> None:
-        seconds = self._leases.bury(gateway, asyncio.get_running_loop().time())
+        seconds = self._leases.revive(gateway, asyncio.get_running_loop().time())
         if seconds is not None:
             self._metrics.ghost_seconds.observe(seconds)
 

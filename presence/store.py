@@ -147,7 +147,7 @@ class Store:
         """Answer no requests until the mirror has been rebuilt."""
         self._caught_up = None
         self._ready.clear()
-        self._watch.doubt(reason)
+        self._watch.invalidate(reason)
 
     async def check_reached(self, revision: int) -> None:
         """A gateway has heard the change with this sequence, in this epoch.
@@ -189,7 +189,7 @@ class Store:
                 continue
             members, applied = self.mirror.member_count, self.mirror.applied
             log.info("presence mirror built", members=members, applied=applied, resumed=resumed)
-            await self._wait_for_doubt()
+            await self._wait_until_invalidated()
 
     async def _may_resume(self) -> bool:
         """What the mirror has is true of this stream, and every removal since has left a trace that is still there.
@@ -342,7 +342,7 @@ class Store:
         if not loaded.is_set():
             raise BusUnavailable("the watch broke while it was read")
 
-    async def _wait_for_doubt(self) -> None:
+    async def _wait_until_invalidated(self) -> None:
         loop = asyncio.get_running_loop()
         await self._look_at_stream()
         looked_at = loop.time()

@@ -38,7 +38,7 @@ class Watch:
         self._subscription: Subscription | None = None
         self._inbox = ""
         self._delivered = 0
-        self._heard = 0.0
+        self._last_received = 0.0
         self.broken = asyncio.Event()
         """Set when a change may have been missed since the last start."""
         bus.on_reconnected(self._on_reconnected)
@@ -54,10 +54,10 @@ class Watch:
             await self._subscription.unsubscribe()
         self._inbox = inbox = self._bus.new_inbox()
         self._delivered = 0
-        self._heard = asyncio.get_running_loop().time()
+        self._last_received = asyncio.get_running_loop().time()
 
         def receive(message: Message) -> None:
-            self._heard = asyncio.get_running_loop().time()
+            self._last_received = asyncio.get_running_loop().time()
             if self._inbox != inbox:
                 return
             headers = message.headers or {}
@@ -66,7 +66,7 @@ class Watch:
                 return
             stream_sequence, delivery, pending = _metadata(message.reply)
             if delivery != self._delivered + 1:
-                self.doubt("a gap in the watch")
+                self.invalidate("a gap in the watch")
                 return
             self._delivered = delivery
             apply(message, stream_sequence, pending)
@@ -124,18 +124,18 @@ class Watch:
             for question_under_way in waiting:
                 question_under_way.cancel()
 
-    def doubt(self, reason: str) -> None:
+    def invalidate(self, reason: str) -> None:
         if not self.broken.is_set():
             log.warning("a watch is to be started anew", stream=self._stream, reason=reason)
             self.broken.set()
 
     def check_silence(self) -> None:
         """To be called now and then: not even heartbeats for a while is a doubt."""
-        if asyncio.get_running_loop().time() - self._heard > _SILENCE_SECONDS:
-            self.doubt("no heartbeat")
+        if asyncio.get_running_loop().time() - self._last_received > _SILENCE_SECONDS:
+            self.invalidate("no heartbeat")
 
     async def _on_reconnected(self) -> None:
-        self.doubt("reconnected")
+        self.invalidate("reconnected")
 
     def _control(self, reply: str, headers: dict[str, str]) -> None:
         """A heartbeat, or NATS asks whether it may go on (flow control, NATS ADR-9)."""
@@ -144,7 +144,7 @@ class Watch:
             self._bus.publish(go_on, b"")
         last = headers.get("Nats-Last-Consumer")
         if last is not None and int(last) != self._delivered:
-            self.doubt("a gap before a heartbeat")
+            self.invalidate("a gap before a heartbeat")
 
 
 def _metadata(reply: str) -> tuple[int, int, int]:

@@ -24,11 +24,11 @@ _FLUSHED_SECONDS = 1.0
 
 
 @dataclass(slots=True)
-class _Said:
+class _Outgoing:
     """What a connection has said in the room it is in, or was in last."""
 
     unanswered: int = 0
-    unheard: list[tuple[int, MessageId]] = field(default_factory=list)
+    undelivered: list[tuple[int, MessageId]] = field(default_factory=list)
     """Stored, with these sequences, and members may not have been told yet."""
     answered_at: float = 0.0
     """When the last answer came (monotonic seconds)."""
@@ -39,28 +39,28 @@ class Authors:
         """`rewritten` is called when the stream has another message than members know by its sequence."""
         self._chat = chat
         self._rewritten = rewritten
-        self._said: dict[Connection, _Said] = {}
+        self._outgoing: dict[Connection, _Outgoing] = {}
 
-    def say(self, connection: Connection, room: Room, content: str, message: MessageId) -> None:
-        said = self._said.get(connection)
-        if said is None:
-            said = self._said[connection] = _Said()
+    def publish(self, connection: Connection, room: Room, content: str, message: MessageId) -> None:
+        outgoing = self._outgoing.get(connection)
+        if outgoing is None:
+            outgoing = self._outgoing[connection] = _Outgoing()
 
         def stored(sequence: int) -> None:
-            self._answered(said, room)
+            self._answered(outgoing, room)
             if not room.history.passed(sequence):
-                said.unheard.append((sequence, message))
+                outgoing.undelivered.append((sequence, message))
 
         def known(copy: Stored) -> None:
-            self._answered(said, room)
+            self._answered(outgoing, room)
             self._answer_repeated(connection, room, message, copy)
 
         def unknown(message: MessageId) -> None:
-            self._answered(said, room)
+            self._answered(outgoing, room)
             self._unknown(connection, message)
 
         def full(message: MessageId) -> None:
-            self._answered(said, room)
+            self._answered(outgoing, room)
             why = "the storage of chat is full: the message is not stored"
             connection.send_error(ErrorCode.CHAT_STORAGE_FULL, why, about=message)
 
@@ -80,46 +80,46 @@ class Authors:
         except ChatTooLong as error:
             connection.send_error(ErrorCode.CHAT_TOO_LONG, str(error), about=message)
         else:
-            said.unanswered += 1
+            outgoing.unanswered += 1
 
     def is_waiting(self, connection: Connection, room: Room) -> bool:
         """The connection, which is in the room, has not seen all that it has said there."""
-        said = self._said.get(connection)
-        if said is None:
+        outgoing = self._outgoing.get(connection)
+        if outgoing is None:
             return False
-        if time.monotonic() - said.answered_at < _FLUSHED_SECONDS:
+        if time.monotonic() - outgoing.answered_at < _FLUSHED_SECONDS:
             room.fanout.flush()
-        return said.unanswered > 0 or not _all_heard(said, room)
+        return outgoing.unanswered > 0 or not _all_delivered(outgoing, room)
 
     async def finished(self, connection: Connection, room: Room) -> None:
         """Returns when the connection has been told of all that it has said in the room, or is closed.
 
         Bounded by the chat deadline, and some seconds.
         """
-        said = self._said.get(connection)
-        if said is None:
+        outgoing = self._outgoing.get(connection)
+        if outgoing is None:
             return
-        while connection.open and said.unanswered:
+        while connection.open and outgoing.unanswered:
             await asyncio.sleep(_POLL_SECONDS)
         heard_by = time.monotonic() + _HEARD_SECONDS
-        while connection.open and not _all_heard(said, room) and time.monotonic() < heard_by:
+        while connection.open and not _all_delivered(outgoing, room) and time.monotonic() < heard_by:
             await asyncio.sleep(_POLL_SECONDS)
         room.fanout.flush()
-        for sequence, message in said.unheard:
+        for sequence, message in outgoing.undelivered:
             if not room.history.passed(sequence):
                 self._unknown(connection, message)
-        said.unheard.clear()
+        outgoing.undelivered.clear()
 
     def forget(self, connection: Connection) -> None:
         """The connection has left the room, and waits for nothing that it said there."""
-        self._said.pop(connection, None)
+        self._outgoing.pop(connection, None)
 
     @staticmethod
-    def _answered(said: _Said, room: Room) -> None:
-        said.unanswered -= 1
-        said.answered_at = time.monotonic()
-        if said.unheard:
-            said.unheard = [line for line in said.unheard if not room.history.passed(line[0])]
+    def _answered(outgoing: _Outgoing, room: Room) -> None:
+        outgoing.unanswered -= 1
+        outgoing.answered_at = time.monotonic()
+        if outgoing.undelivered:
+            outgoing.undelivered = [line for line in outgoing.undelivered if not room.history.passed(line[0])]
 
     def _answer_repeated(self, connection: Connection, room: Room, message: MessageId, copy: Stored) -> None:
         # `Chat` names no room: it must not turn up in another one. What was not heard yet comes to all members.
@@ -141,5 +141,5 @@ class Authors:
         connection.send_error(ErrorCode.CHAT_UNAVAILABLE, why, about=message)
 
 
-def _all_heard(said: _Said, room: Room) -> bool:
-    return all(room.history.passed(sequence) for sequence, _ in said.unheard)
+def _all_delivered(outgoing: _Outgoing, room: Room) -> bool:
+    return all(room.history.passed(sequence) for sequence, _ in outgoing.undelivered)

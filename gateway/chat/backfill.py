@@ -67,7 +67,7 @@ class Backfill:
         self._acknowledged: dict[Room, list[_Acknowledged]] = defaultdict(list)
         self._replaced: set[Room] = set()
         """Rooms that had members when the stream was replaced: all that is in the new one is new to them."""
-        self._doubtful = asyncio.Event()
+        self._invalidated = asyncio.Event()
         self._suspected = False
         """The stream may have lost messages."""
         self._removals = Removals(rooms, stream, self._removed)
@@ -210,20 +210,20 @@ class Backfill:
 
     # --- doubts and checks --------------------------------------------------------------------------------
 
-    def doubt(self) -> None:
+    def invalidate(self) -> None:
         """Messages may have been missed in any room, or the stream may be another one."""
-        self._doubtful.set()
+        self._invalidated.set()
 
     def disconnected(self) -> None:
         """NATS is away: it may come back with another stream, or with less in it."""
-        self._tell_what_is_known()
-        self._stream.doubt()
+        self._send_known()
+        self._stream.invalidate()
 
     def suspect(self) -> None:
         """The stream may be another one, or have lost messages: it is looked at soon."""
         self._suspected = True
 
-    def _tell_what_is_known(self) -> None:
+    def _send_known(self) -> None:
         for room in self._rooms:
             newest = room.history.newest_stored
             reached = room.history.position or 0
@@ -257,7 +257,7 @@ class Backfill:
         while True:
             try:
                 async with asyncio.timeout(_TICK_SECONDS):
-                    await self._doubtful.wait()
+                    await self._invalidated.wait()
             except TimeoutError:
                 pass
             compare = time.monotonic() >= compare_at
@@ -272,9 +272,9 @@ class Backfill:
 
     async def _tick(self, *, compare: bool) -> None:
         """Raises BusError."""
-        if self._doubtful.is_set():
+        if self._invalidated.is_set():
             await self._stream.learn()
-            self._doubtful.clear()
+            self._invalidated.clear()
             spread_seconds = _SPREAD_SECONDS if len(self._rooms) > _SPREAD_FROM_ROOMS else 0.0
             for room in list(self._rooms):
                 self.catch_up(room, wait_seconds=random.uniform(0, spread_seconds))  # noqa: S311 - jitter
@@ -284,7 +284,7 @@ class Backfill:
         self._checks = [(at, room) for at, room in self._checks if at > now]
         if compare or self._suspected:
             self._suspected = False
-            self._tell_what_is_known()
+            self._send_known()
             await self._stream.learn()
         if compare:
             due = set(self._rooms)

@@ -82,7 +82,7 @@ class ChatTerms:
         """To be called when the stream turns out to be another one than before."""
         self._on_replaced.append(callback)
 
-    def doubt(self) -> None:
+    def invalidate(self) -> None:
         """NATS is away: it may come back with another stream, and does not answer what it was asked before."""
         self._sure.clear()
         learning, self._learning = self._learning, None

@@ -19,13 +19,13 @@ from studyroom.shared.contract.close_codes import FAREWELLS, CloseCode
 from studyroom.shared.contract.errors import ErrorCode
 from studyroom.shared.contract.ids import (
     ConnectionId,
+    MembershipId,
     MessageId,
     RoomId,
-    StayId,
     UserId,
     new_connection_id,
+    new_membership_id,
     new_message_id,
-    stay_id,
 )
 from studyroom.shared.contract.messages import (
     Authenticate,
@@ -39,10 +39,10 @@ from studyroom.shared.contract.messages import (
     Typing,
     decode_client_message,
 )
-from studyroom.shared.contract.presence import Place, Profile
+from studyroom.shared.contract.presence import Profile, RoomConnection
 
 if TYPE_CHECKING:
-    from studyroom.gateway.rooms.motion import Motion
+    from studyroom.gateway.rooms.cursors import Cursors
     from studyroom.gateway.rooms.room import Room
 
 _BACKLOG_MAX = 64
@@ -54,12 +54,12 @@ _KNOWN_CODES = frozenset(CloseCode)  # clients may close with thousands of other
 class Connection(Metered):
     __slots__ = (
         "_avatar_url",
+        "_cursors",
         "_excess",
         "_guest_token",
         "_hub",
-        "_motion",
+        "_memberships",
         "_removed",
-        "_stays",
         "_traffic",
         "_update_prefix",
         "_username",
@@ -86,7 +86,7 @@ class Connection(Metered):
         self._hub = hub
         self._traffic = hub.metrics.traffic
         self.id: ConnectionId = new_connection_id()
-        self._stays = 0
+        self._memberships = 0
         self._username = identity.username
         self._avatar_url = identity.avatar_url
         self._guest_token = identity.guest_token
@@ -100,7 +100,7 @@ class Connection(Metered):
         """How long presence is to keep the place at least; more than 0 when the client was asked to come back."""
         self.room: Room | None = None
         """The room that delivers to this connection."""
-        self._motion: Motion | None = None
+        self._cursors: Cursors | None = None
         """Of the room, while cursors go there at once: not while a join is under way."""
         self._removed = False
         """However the join that is under way ends, the connection is not to stay in that room."""
@@ -111,28 +111,28 @@ class Connection(Metered):
         """The last beat before which the client had said something, or at which it was in a room."""
 
     @property
-    def stay(self) -> StayId:
+    def membership_id(self) -> MembershipId:
         """In the room the connection is in, or in the next one."""
-        return stay_id(self.id, self._stays)
+        return new_membership_id(self.id, self._memberships)
 
     @property
     def profile(self) -> Profile:
         """Made when it is asked for: kept, it would be half a kilobyte for each connection."""
         return Profile.model_construct(username=self._username, avatar_url=self._avatar_url)
 
-    def place(self, room: RoomId) -> Place:
-        return Place.model_construct(room=room, user=self.user, connection=self.stay)
+    def place(self, room: RoomId) -> RoomConnection:
+        return RoomConnection.model_construct(room=room, user=self.user, connection=self.membership_id)
 
-    def end_stay(self) -> None:
+    def end_membership(self) -> None:
         """Presence is told that the connection has left: its next join is another stay."""
-        self._stays += 1
+        self._memberships += 1
 
-    def holds_or_will(self, place: Place) -> bool:
+    def holds_or_will(self, place: RoomConnection) -> bool:
         rooms = {self._session.room, self._session.joining}
-        return self.open and place.connection == self.stay and place.room in rooms
+        return self.open and place.connection == self.membership_id and place.room in rooms
 
     @property
-    def is_staying(self) -> bool:
+    def is_member(self) -> bool:
         """It is open, and nobody has begun to close it."""
         return self.open and self.closing_since is None
 
@@ -166,11 +166,11 @@ class Connection(Metered):
         self._bytes_left -= len(payload)
         if (self._messages_left < 0 or self._bytes_left < 0) and self._is_too_much(payload):
             return
-        if self._motion is not None:
+        if self._cursors is not None:
             update = cursor_update(self._update_prefix, payload)
             if update is not None:
                 traffic.cursor_shortcuts += 1
-                self._motion.move_cursor(self.user, text_frame(update), time.time_ns() // 1000)
+                self._cursors.move_cursor(self.user, text_frame(update), time.time_ns() // 1000)
                 return
         message = self._decode(str(payload, "utf-8"))
         if message is not None:
@@ -264,7 +264,7 @@ class Connection(Metered):
 
     def _use_excess(self) -> None:
         excess, self._excess = self._excess, None
-        if self._motion is None and self._session.joining is None:
+        if self._cursors is None and self._session.joining is None:
             return
         if (message := self._decode(excess) if isinstance(excess, str) else excess) is not None:
             self._receive(message)
@@ -297,17 +297,17 @@ class Connection(Metered):
             case CursorMove(payload=position):
                 if self.room is not None:
                     frame = text_frame(encode_cursor(self.user, position))
-                    self.room.motion.move_cursor(self.user, frame, time.time_ns() // 1000)
+                    self.room.cursors.move_cursor(self.user, frame, time.time_ns() // 1000)
             case Typing(payload=typing):
                 if self.room is not None:
-                    self.room.motion.type(self.user, is_typing=typing.is_typing, ingress_us=time.time_ns() // 1000)
+                    self.room.cursors.type(self.user, is_typing=typing.is_typing, ingress_us=time.time_ns() // 1000)
             case ChatSend(payload=chat):
                 if self.room is not None:
                     self._hub.chat(self, self.room, chat.content, chat.id or new_message_id())
             case JoinRoom(payload=join):
                 if self.room is not None and self.room.id != join.room_id:
                     self._leave(lost=False, at_once=False)
-                self._motion = None
+                self._cursors = None
                 self._hub.join(self, join)
             case LeaveRoom():
                 self._leave(lost=False, at_once=False)
@@ -338,9 +338,9 @@ class Connection(Metered):
     def _leave(self, *, lost: bool, at_once: bool = True) -> None:
         if self.room is not None:
             room, self.room = self.room, None
-            self._motion = None
+            self._cursors = None
             self._hub.leave(self, room, lost=lost, at_once=at_once)
-            self.end_stay()
+            self.end_membership()
 
     def _refuse(self, code: ErrorCode, why: str, message: ClientMessage) -> None:
         self.send_error(code, why, about=message.payload.id if isinstance(message, ChatSend) else None)
@@ -385,7 +385,7 @@ class Connection(Metered):
             raise
         if self.room is not None and self._session.joining is None:
             self._update_prefix = update_prefix(self.user)
-            self._motion = self.room.motion
+            self._cursors = self.room.cursors
 
     def send_error(self, code: ErrorCode, message: str, *, about: MessageId | None = None) -> None:
         self.deliver(error_frame(code, message, about))

@@ -12,7 +12,7 @@ from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.wire.framing import PING_FRAME
 from studyroom.gateway.wire.sockets import AwaitedRequests, PlainSockets, UnreadAnswers
 from studyroom.shared.chassis import logs
-from studyroom.shared.chassis.memory import Tide, give_back
+from studyroom.shared.chassis.memory import HighWaterMark, trim
 from studyroom.shared.contract.close_codes import CloseCode
 
 log = logs.get(__name__)
@@ -50,7 +50,7 @@ class Heartbeat:
         self._unread = unread
         self._plain = plain
         self._metrics = metrics
-        self._tide = Tide(at_least=_WORTH_GIVING_BACK)
+        self._high_water = HighWaterMark(at_least=_WORTH_GIVING_BACK)
         self._more_unread_bytes = 0
         """Written to who reads too slowly since all they leave unread was last counted."""
         self.beat = 0
@@ -78,8 +78,8 @@ class Heartbeat:
                     log.exception("a connection could not be seen to")
                     connection.close(CloseCode.INTERNAL_ERROR, "an error on our side")
             self._bound_unread()
-            if self._tide.ebbed(len(connections)):
-                await asyncio.to_thread(give_back)
+            if self._high_water.has_halved(len(connections)):
+                await asyncio.to_thread(trim)
 
     def _check(self, connection: Connection, now: float, expired_by: float) -> None:
         """`expired_by`: tokens that were good until then are not good any more (Unix seconds); `now`: monotonic."""

@@ -26,7 +26,7 @@ from studyroom.gateway.http.moderation import NO_CONTENT, carried_out
 from studyroom.gateway.moderation.moderation import Moderation
 from studyroom.shared.contract.errors import ErrorCode
 from studyroom.shared.contract.ids import RoomId, UserId
-from studyroom.shared.contract.moderation import Kind, Order, Target
+from studyroom.shared.contract.moderation import Command, Kind, Target
 from studyroom.shared.contract.text import ONE_LINE
 
 PAGE_MAX = 1000
@@ -75,12 +75,12 @@ class _Bans:
 
     async def put(self, who: Backend | Identity, user: UserId, room: RoomId | None, ban: NewBan) -> BanBody:
         until = int(time.time()) + ban.seconds
-        order = Order(by=str(who), reason=ban.reason, seconds=ban.seconds, until=until)
+        command = Command(by=str(who), reason=ban.reason, seconds=ban.seconds, until=until)
         async with carried_out(self._deadline_seconds):
             with self._audit.action("ban", who, room=room, user=user, seconds=ban.seconds, reason=ban.reason):
                 self._check(who, room)
-                await self._moderation.order(Target(Kind.BAN, user, room), order, ttl_seconds=ban.seconds)
-        return _body(user, room, order)
+                await self._moderation.command(Target(Kind.BAN, user, room), command, ttl_seconds=ban.seconds)
+        return _body(user, room, command)
 
     async def lift(self, who: Backend | Identity, user: UserId, room: RoomId | None) -> None:
         async with carried_out(self._deadline_seconds):
@@ -91,10 +91,10 @@ class _Bans:
     async def one(self, user: UserId, room: RoomId | None) -> BanBody:
         """Raises HttpRefusal when there is none."""
         async with carried_out(self._deadline_seconds):
-            order = (await self._moderation.bans()).get((user, room))
-        if order is None:
+            command = (await self._moderation.bans()).get((user, room))
+        if command is None:
             raise HttpRefusal(HTTP_NOT_FOUND, ErrorCode.NOT_FOUND, "there is no such ban")
-        return _body(user, room, order)
+        return _body(user, room, command)
 
     async def page(self, room: RoomId | None, after: str | None, limit: int) -> BansBody:
         behind = parse_user(after) if after is not None else ""
@@ -174,7 +174,7 @@ def room_bans_router(access: Access, audit: Audit, moderation: Moderation, *, de
     return router
 
 
-def _body(user: UserId, room: RoomId | None, order: Order) -> BanBody:
+def _body(user: UserId, room: RoomId | None, command: Command) -> BanBody:
     return BanBody(
-        user_id=user, room_id=room, seconds=order.seconds, reason=order.reason, by=order.by, until=order.until
+        user_id=user, room_id=room, seconds=command.seconds, reason=command.reason, by=command.by, until=command.until
     )

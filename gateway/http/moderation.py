@@ -32,7 +32,7 @@ from studyroom.gateway.moderation.moderation import Moderation
 from studyroom.shared.chassis.nats.bus import BusError
 from studyroom.shared.contract.errors import ErrorCode
 from studyroom.shared.contract.ids import MessageIdField
-from studyroom.shared.contract.moderation import ORDER_SECONDS, Kind, Order, Target
+from studyroom.shared.contract.moderation import COMMAND_SECONDS, Command, Kind, Target
 
 NO_CONTENT = 204
 _SEQUENCE_MAX = 2**63 - 1
@@ -77,7 +77,7 @@ def moderation_router(
         async with carried_out(deadline_seconds):
             with audit.action("remove_member", who, room=room, user=target.user):
                 access.check_moderates(who, room)
-                await moderation.order(target, Order(by=str(who)), ttl_seconds=ORDER_SECONDS)
+                await moderation.command(target, Command(by=str(who)), ttl_seconds=COMMAND_SECONDS)
 
     @router.post("/users/{user_id}/disconnect", status_code=NO_CONTENT, dependencies=[BY_KEY])
     async def disconnect_user(user_id: UserPath, request: Request, response: Response) -> None:
@@ -86,7 +86,7 @@ def moderation_router(
         target = Target(Kind.DISCONNECT, parse_user(user_id))
         async with carried_out(deadline_seconds):
             with audit.action("disconnect_user", who, user=target.user):
-                await moderation.order(target, Order(by=str(who)), ttl_seconds=ORDER_SECONDS)
+                await moderation.command(target, Command(by=str(who)), ttl_seconds=COMMAND_SECONDS)
 
     return router
 

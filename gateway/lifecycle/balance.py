@@ -55,21 +55,21 @@ class Loads:
     moving_seconds: float
     """For so long who was asked to go may not have been counted by another gateway yet."""
     _asked: list[tuple[int, float]] = field(default_factory=list)
-    _heard: dict[GatewayId, tuple[Load, float]] = field(default_factory=dict)
+    _received: dict[GatewayId, tuple[Load, float]] = field(default_factory=dict)
 
-    def hear(self, load: Load, now: float) -> None:
-        self._heard[load.gateway] = (load, now)
+    def receive(self, load: Load, now: float) -> None:
+        self._received[load.gateway] = (load, now)
 
     def asked(self, count: int, now: float) -> None:
         self._asked.append((count, now))
 
     def surplus(self, own: int, now: float) -> int:
         """None is let go while somebody leaves: those who come from there have not arrived yet."""
-        self._heard = {
-            gateway: (load, at) for gateway, (load, at) in self._heard.items() if now - at <= self.kept_seconds
+        self._received = {
+            gateway: (load, at) for gateway, (load, at) in self._received.items() if now - at <= self.kept_seconds
         }
         self._asked = [(count, at) for count, at in self._asked if now - at <= self.moving_seconds]
-        loads = [load for load, _ in self._heard.values()]
+        loads = [load for load, _ in self._received.values()]
         if any(load.leaving and load.connections for load in loads):
             return 0
         moving = sum(count for count, _ in self._asked)

@@ -71,6 +71,6 @@ class Shedding:
 
     def _on_load(self, message: Message) -> None:
         try:
-            self._loads.hear(Load.decode(message.data), asyncio.get_running_loop().time())
+            self._loads.receive(Load.decode(message.data), asyncio.get_running_loop().time())
         except ValidationError as error:
             log.error("a load is not ours", error=str(error))

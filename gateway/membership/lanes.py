@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from studyroom.shared.chassis.bulkheads import Bulkheads, Place
+from studyroom.shared.chassis.bulkheads import Bulkheads, Permit
 
 _FIRST_SPACING_SECONDS = 0.05
 _SPACING_MAX_SECONDS = 0.4
@@ -35,11 +35,11 @@ class Lane:
     def number(self) -> int:
         return self._slots.number()
 
-    def queue(self, shard: int, number: int) -> Place:
+    def queue(self, shard: int, number: int) -> Permit:
         return self._slots.queue(shard, number)
 
-    def give_back(self, place: Place) -> None:
-        self._slots.give_back(place)
+    def release(self, permit: Permit) -> None:
+        self._slots.release(permit)
 
     def answered_at(self, shard: int) -> float:
         """When the last useful answer came (seconds of the event loop); 0 before the first."""

@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from studyroom.gateway.membership.pending import PendingWork
 from studyroom.gateway.membership.presence_client import PresenceClient, PresenceRefused
-from studyroom.gateway.membership.under_way import UnderWay
 from studyroom.shared.chassis import logs
-from studyroom.shared.contract.ids import ConnectionId, RoomId, StayId, connection_of
-from studyroom.shared.contract.presence import LeaveRequest, Place
+from studyroom.shared.contract.ids import ConnectionId, MembershipId, RoomId, connection_of
+from studyroom.shared.contract.presence import LeaveRequest, RoomConnection
 from studyroom.shared.contract.subjects import shard_of
 
 log = logs.get(__name__)
@@ -24,22 +24,22 @@ _CLEAN_KEPT = 4096
 
 
 class Leaves:
-    def __init__(self, presence: PresenceClient, under_way: UnderWay) -> None:
+    def __init__(self, presence: PresenceClient, pending: PendingWork) -> None:
         self._presence = presence
-        self._under_way = under_way
-        self._untold = Counter[Place]()
+        self._pending = pending
+        self._unsent = Counter[RoomConnection]()
         """Leaves that presence may not have been told of yet."""
-        self._joining: set[Place] = set()
-        self._clean: dict[StayId, None] = {}
+        self._joining: set[RoomConnection] = set()
+        self._clean: dict[MembershipId, None] = {}
         """Stays that ended for good of late, oldest first."""
         self._last: dict[tuple[ConnectionId, RoomId], asyncio.Task[None]] = {}
 
-    def __contains__(self, place: Place) -> bool:
+    def __contains__(self, place: RoomConnection) -> bool:
         """Whether presence will yet be told when nobody is there any more."""
-        return place in self._untold or place in self._joining
+        return place in self._unsent or place in self._joining
 
     @contextmanager
-    def joining(self, place: Place) -> Iterator[None]:
+    def joining(self, place: RoomConnection) -> Iterator[None]:
         """A join is under way: should it fail, whoever began it says so when it ends."""
         self._joining.add(place)
         try:
@@ -47,17 +47,17 @@ class Leaves:
         finally:
             self._joining.discard(place)
 
-    def in_shard(self, shard: int) -> set[StayId]:
+    def in_shard(self, shard: int) -> set[MembershipId]:
         """Stays that have ended, and of which presence may not have been told yet."""
-        return {place.connection for place in self._untold if shard_of(place.room) == shard}
+        return {place.connection for place in self._unsent if shard_of(place.room) == shard}
 
-    async def told(self, connection: ConnectionId, room: RoomId) -> None:
+    async def sent(self, connection: ConnectionId, room: RoomId) -> None:
         """Returns when presence has heard of the connection's last leave of the room."""
         last = self._last.get((connection, room))
         if last is not None:
             await asyncio.shield(last)
 
-    def tell(self, place: Place, *, lost: bool, keep_seconds: int = 0) -> None:
+    def send(self, place: RoomConnection, *, lost: bool, keep_seconds: int = 0) -> None:
         """`lost`: its user keeps the place for the grace period, and for `keep_seconds` at least; but not when the same
         stay has ended for good before."""
         if not lost:
@@ -65,22 +65,20 @@ class Leaves:
             if len(self._clean) > _CLEAN_KEPT:
                 del self._clean[next(iter(self._clean))]
         lost = lost and place.connection not in self._clean
-        self._untold[place] += 1
+        self._unsent[place] += 1
         key = connection_of(place.connection), place.room
-        task = self._last[key] = self._under_way.begin(
-            "leave", self._leave(place, lost=lost, keep_seconds=keep_seconds)
-        )
+        task = self._last[key] = self._pending.begin("leave", self._leave(place, lost=lost, keep_seconds=keep_seconds))
 
         def ended(_task: asyncio.Task[None]) -> None:
-            self._untold[place] -= 1
-            if not self._untold[place]:
-                del self._untold[place]
+            self._unsent[place] -= 1
+            if not self._unsent[place]:
+                del self._unsent[place]
             if self._last.get(key) is task:
                 del self._last[key]
 
         task.add_done_callback(ended)
 
-    async def _leave(self, place: Place, *, lost: bool, keep_seconds: int) -> None:
+    async def _leave(self, place: RoomConnection, *, lost: bool, keep_seconds: int) -> None:
         """Asks until presence answers."""
         request = LeaveRequest.model_construct(
             room=place.room, user=place.user, connection=place.connection, lost=lost, keep_seconds=keep_seconds

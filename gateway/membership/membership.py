@@ -8,11 +8,11 @@ from studyroom.gateway.chat.authors import Authors
 from studyroom.gateway.chat.backfill import Backfill
 from studyroom.gateway.chat.resume import Resumes
 from studyroom.gateway.connections.connection import Connection
-from studyroom.gateway.membership.entering import Entering, StayEnded
+from studyroom.gateway.membership.join_barrier import JoinBarrier, MembershipEnded
 from studyroom.gateway.membership.lanes import Patience
 from studyroom.gateway.membership.leaves import Leaves
+from studyroom.gateway.membership.pending import PendingWork
 from studyroom.gateway.membership.presence_client import MembersStorageFull, PresenceClient, PresenceRefused, RoomFull
-from studyroom.gateway.membership.under_way import UnderWay
 from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.rooms.history import Resumption
 from studyroom.gateway.rooms.room import Room
@@ -22,7 +22,7 @@ from studyroom.shared.chassis.nats.bus import BusError, SubscriptionRefused
 from studyroom.shared.contract.errors import ErrorCode
 from studyroom.shared.contract.ids import RoomId, UserId
 from studyroom.shared.contract.messages import JoinRoomPayload
-from studyroom.shared.contract.presence import Place
+from studyroom.shared.contract.presence import RoomConnection
 from studyroom.shared.contract.subjects import presence_join, shard_of
 
 log = logs.get(__name__)
@@ -40,9 +40,9 @@ class Membership:
         self,
         rooms: Rooms,
         presence: PresenceClient,
-        entering: Entering,
+        join_barrier: JoinBarrier,
         leaves: Leaves,
-        under_way: UnderWay,
+        pending: PendingWork,
         metrics: GatewayMetrics,
         backfill: Backfill,
         resumes: Resumes,
@@ -53,9 +53,9 @@ class Membership:
     ) -> None:
         self._rooms = rooms
         self._presence = presence
-        self._entering = entering
+        self._join_barrier = join_barrier
         self._leaves = leaves
-        self._under_way = under_way
+        self._pending = pending
         self._metrics = metrics
         self._backfill = backfill
         self._resumes = resumes
@@ -67,7 +67,7 @@ class Membership:
 
     def join(self, connection: Connection, join: JoinRoomPayload) -> None:
         """Begin a join; the connection is told how it ends."""
-        self._under_way.begin("join", self._begin(connection, join))
+        self._pending.begin("join", self._begin(connection, join))
 
     def leave(self, connection: Connection, room: Room, *, lost: bool, at_once: bool = True) -> None:
         """Take the connection out of its room: at once for its events, as soon as presence answers for the others.
@@ -76,13 +76,13 @@ class Membership:
         the events until it has seen what it has said; its next join is answered after that.
         """
         if not at_once and self._authors.is_waiting(connection, room):
-            task = self._finishing[connection] = self._under_way.begin("finish", self._finish(connection, room))
+            task = self._finishing[connection] = self._pending.begin("finish", self._finish(connection, room))
             task.add_done_callback(lambda _: self._finishing.pop(connection, None))
         else:
             self._authors.forget(connection)
             room.dismiss(connection)
-            self._under_way.begin("let go", self._rooms.leave(room))
-        self._leaves.tell(connection.place(room.id), lost=lost, keep_seconds=connection.keep_seconds)
+            self._pending.begin("let go", self._rooms.leave(room))
+        self._leaves.send(connection.place(room.id), lost=lost, keep_seconds=connection.keep_seconds)
 
     async def _finish(self, connection: Connection, room: Room) -> None:
         try:
@@ -97,7 +97,7 @@ class Membership:
         with self._leaves.joining(place):
             await self._join(connection, join, place)
 
-    async def _join(self, connection: Connection, join: JoinRoomPayload, place: Place) -> None:
+    async def _join(self, connection: Connection, join: JoinRoomPayload, place: RoomConnection) -> None:
         began = time.perf_counter()
         room_id = join.room_id
         result, code = "failed", ErrorCode.PRESENCE_UNAVAILABLE
@@ -107,19 +107,19 @@ class Membership:
             async with self._rooms.hold(room_id) as room:
                 patience.when_asked = lambda: self._backfill.host(room)
                 async with patience:
-                    await self._leaves.told(connection.id, room_id)
+                    await self._leaves.sent(connection.id, room_id)
                     self._check_welcome(connection, room_id)
-                    await self._entering.enter(connection, room, place.connection, patience=patience)
+                    await self._join_barrier.enter(connection, room, place.connection, patience=patience)
                 code = ErrorCode.CHAT_UNAVAILABLE
                 async with asyncio.timeout_at(patience.deadline):
                     if connection in self._finishing:
                         await asyncio.shield(self._finishing[connection])
                     resumption = await self._prepare(connection, room, join, patience)
                 self._check_welcome(connection, room_id)
-                if connection.is_staying:
+                if connection.is_member:
                     self._admit(connection, room, resumption)
                     result, entered, answered = "joined", True, True
-        except StayEnded:
+        except MembershipEnded:
             log.debug("the client has gone while it joined", room=room_id)
         except Barred:
             result, answered = "banned", True
@@ -133,16 +133,16 @@ class Membership:
             result, answered = "unavailable", True
             connection.join_failed(code, f"the room cannot be joined now, try again: {why}")
         finally:
-            if not answered and connection.is_staying:
+            if not answered and connection.is_member:
                 # Whatever it was, an exception or a cancelled task: no client waits for an answer for ever.
                 log.error("a join ended without an outcome", room=room_id)
                 connection.join_failed(ErrorCode.INTERNAL, "the join failed on our side")
             if patience.asked and not entered and connection.room is None:
                 # A user who was there before keeps the place for the grace period, and may try again.
                 lost = result != "banned" and not connection.gone_for_good
-                self._leaves.tell(place, lost=lost, keep_seconds=connection.keep_seconds)
-                if connection.stay == place.connection:
-                    connection.end_stay()
+                self._leaves.send(place, lost=lost, keep_seconds=connection.keep_seconds)
+                if connection.membership_id == place.connection:
+                    connection.end_membership()
             self._metrics.join_duration.labels(result=result).observe(time.perf_counter() - began)
 
     def _why(self, error: Exception, code: ErrorCode, room: RoomId) -> str:
@@ -169,8 +169,8 @@ class Membership:
         resumption = await self._resumes.prepare(room, join, patience_seconds=patience_seconds)
         while not room.has_member(connection.user):
             # It was removed again between presence's answer and now.
-            stay = connection.stay
-            await self._entering.enter(connection, room, stay, patience=patience, again=True)
+            membership_id = connection.membership_id
+            await self._join_barrier.enter(connection, room, membership_id, patience=patience, again=True)
             resumption = await self._resumes.prepare(room, join, patience_seconds=0)
         return resumption
 
@@ -178,5 +178,5 @@ class Membership:
         newcomer = connection not in room
         room.admit(connection, resumption)
         if newcomer:
-            self._rooms.stay(room)
+            self._rooms.membership_id(room)
         connection.joined(room)

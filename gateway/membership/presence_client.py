@@ -20,7 +20,7 @@ from studyroom.gateway.membership.lanes import Lane, Patience
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import Bus, Message
 from studyroom.shared.contract import subjects
-from studyroom.shared.contract.ids import RoomId, StayId
+from studyroom.shared.contract.ids import MembershipId, RoomId
 from studyroom.shared.contract.presence import (
     CompareReply,
     CompareRequest,
@@ -30,7 +30,7 @@ from studyroom.shared.contract.presence import (
     LeaveReply,
     LeaveRequest,
     Outcome,
-    Place,
+    RoomConnection,
     RoomsReply,
     RoomsRequest,
     RosterReply,
@@ -43,7 +43,7 @@ _ATTEMPT_SECONDS = 0.4
 """NATS gives each attempt to a replica by chance. With one of two frozen, the twelve attempts that fit into a join's
 deadline all miss the other one in 0.02 % of joins."""
 _PATIENT_GROWTH = 1.5
-_UNHEARD_BEFORE_PATIENCE = 10
+_UNANSWERED_BEFORE_PATIENCE = 10
 """Attempts without any answer while others are answered: most likely a replica is frozen, and the next attempt may find
 another one. Of forty that leave at once, growing patience from the first would keep the last one for 15 s in one case
 of twenty; so, 4 s."""
@@ -57,7 +57,7 @@ SHARED = 32
 
 Reply = TypeVar("Reply", RosterReply, LeaveReply, CompleteReply, CompareReply, RoomsReply)
 _AnyReply = RosterReply | LeaveReply | CompleteReply | CompareReply | RoomsReply
-Late = Callable[[Place], None]
+Late = Callable[[RoomConnection], None]
 
 
 class PresenceRefused(Exception):
@@ -72,7 +72,7 @@ class MembersStorageFull(PresenceRefused):
     """The bucket of members is nearly full; later it may not be."""
 
 
-class _Question:
+class _JoinAttempt:
     """A question, and what has been heard of it."""
 
     def __init__(self, subject: str, kind: type[_AnyReply], answered: Callable[[], None]) -> None:
@@ -116,12 +116,14 @@ class _Question:
                 members = [member for part in gathered for member in part.members or []]
                 self.answer.set_result(reply.model_copy(update={"members": members, "parts": 1}))
 
-    async def heard(self, seconds: float) -> bool:
+    async def was_answered(self, seconds: float) -> bool:
         """Whether an answer of either kind comes in time."""
         if self.useless.done():
             self.useless = asyncio.get_running_loop().create_future()
-        heard, _ = await asyncio.wait([self.answer, self.useless], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        return bool(heard)
+        was_answered, _ = await asyncio.wait(
+            [self.answer, self.useless], timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+        )
+        return bool(was_answered)
 
     def forget(self) -> None:
         """Nobody waits any more."""
@@ -138,7 +140,7 @@ class PresenceClient:
         self._late_join = late_join
         self._inbox = ""
         self._count = 0
-        self._waiting: dict[str, _Question] = {}
+        self._waiting: dict[str, _JoinAttempt] = {}
         self._unserved: set[str] = set()
         """Subjects at which nobody listened the last time."""
         self._joins = Lane(own=1, shared=SHARED)
@@ -189,7 +191,7 @@ class PresenceClient:
         """Raises PresenceRefused."""
         shard = request.shard
         subject = subjects.presence_complete(shard)
-        missing: set[StayId] | None = set()
+        missing: set[MembershipId] | None = set()
         for part in request.split(self._bus.max_payload_bytes):
             reply = await self._ask(self._checks, shard, subject, part.encode, CompleteReply)
             missing = None if missing is None or reply.missing is None else missing | reply.missing
@@ -247,10 +249,10 @@ class PresenceClient:
         """`growth`: of the time between attempts, while others in the shard are answered and this is not."""
         self._count += 1
         token = str(self._count)
-        question = self._waiting[token] = _Question(subject, kind, functools.partial(lane.answered, shard))
+        question = self._waiting[token] = _JoinAttempt(subject, kind, functools.partial(lane.answered, shard))
         number = lane.number()
         payload: bytes | None = None
-        heard, unheard = False, 0
+        was_answered, undelivered = False, 0
         factor = 1.0
         try:
             while True:
@@ -265,17 +267,17 @@ class PresenceClient:
                         if patience is not None:
                             patience.ask(asked_at if lane.answers(shard) else lane.answered_at(shard))
                         self._bus.publish(subject, payload, reply=f"{self._inbox}.{token}")
-                        heard = await question.heard(_ATTEMPT_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+                        was_answered = await question.was_answered(_ATTEMPT_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
                     if question.answer.done():
                         reply: Reply = question.answer.result()
                         return reply
                     lane.unanswered(shard, asked_at)
                 finally:
-                    lane.give_back(slot)
-                unheard += not heard
-                if lane.answers(shard) and (heard or unheard > _UNHEARD_BEFORE_PATIENCE):
+                    lane.release(slot)
+                undelivered += not was_answered
+                if lane.answers(shard) and (was_answered or undelivered > _UNANSWERED_BEFORE_PATIENCE):
                     factor = min(factor * growth, _PATIENCE_MAX)
-                pause_seconds = _UNAVAILABLE_WAIT_SECONDS * factor if heard else _ATTEMPT_SECONDS * (factor - 1)
+                pause_seconds = _UNAVAILABLE_WAIT_SECONDS * factor if was_answered else _ATTEMPT_SECONDS * (factor - 1)
                 if pause_seconds > 0:
                     await asyncio.wait([question.answer], timeout=pause_seconds)
         finally:

@@ -8,17 +8,23 @@ import random
 from collections.abc import Iterator, Mapping
 
 from studyroom.gateway.connections.connection import Connection
-from studyroom.gateway.membership.entering import Entering, StayEnded
+from studyroom.gateway.membership.join_barrier import JoinBarrier, MembershipEnded
 from studyroom.gateway.membership.lanes import Patience
 from studyroom.gateway.membership.leaves import Leaves
+from studyroom.gateway.membership.pending import PendingWork
 from studyroom.gateway.membership.presence_client import PresenceClient, PresenceRefused
-from studyroom.gateway.membership.under_way import UnderWay
 from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.rooms.room import Room
 from studyroom.gateway.rooms.rooms import Rooms
 from studyroom.shared.chassis import logs
-from studyroom.shared.contract.ids import ConnectionId, GatewayId, StayId, connection_of
-from studyroom.shared.contract.presence import CompareReply, CompareRequest, CompleteRequest, JoinRequest, Place
+from studyroom.shared.contract.ids import ConnectionId, GatewayId, MembershipId, connection_of
+from studyroom.shared.contract.presence import (
+    CompareReply,
+    CompareRequest,
+    CompleteRequest,
+    JoinRequest,
+    RoomConnection,
+)
 from studyroom.shared.contract.subjects import shard_of
 
 log = logs.get(__name__)
@@ -38,9 +44,9 @@ class Reannouncement:
         rooms: Rooms,
         presence: PresenceClient,
         metrics: GatewayMetrics,
-        entering: Entering,
+        join_barrier: JoinBarrier,
         leaves: Leaves,
-        under_way: UnderWay,
+        pending: PendingWork,
         *,
         connections: Mapping[ConnectionId, Connection],
     ) -> None:
@@ -49,9 +55,9 @@ class Reannouncement:
         self._rooms = rooms
         self._presence = presence
         self._metrics = metrics
-        self._entering = entering
+        self._join_barrier = join_barrier
         self._leaves = leaves
-        self._under_way = under_way
+        self._pending = pending
         self._connections = connections
         self._restoring: dict[ConnectionId, asyncio.Task[None]] = {}
         self._once_more: set[ConnectionId] = set()
@@ -68,9 +74,9 @@ class Reannouncement:
             rooms = self._rooms.in_shard(shard)
             differing, bound = await self._compare(shard, rooms)
             # First what is too much: restoring makes entries newer than the count, and those are spared.
-            missing = await self._tell_all(shard, bound)
+            missing = await self._announce_all(shard, bound)
         if missing is None:
-            missing = self._stays_in(shard)
+            missing = self._memberships_in(shard)
         spread_seconds = _SPREAD_SECONDS if len(differing) > _SPREAD_FROM_ROOMS else 0.0
         await asyncio.gather(
             *(self._refresh_later(room, random.uniform(0, spread_seconds)) for room in differing),  # noqa: S311
@@ -86,7 +92,7 @@ class Reannouncement:
         differing = []
         for room in self._rooms.in_shard(shard):
             known = asked.get(room.id)
-            room.doubt()
+            room.invalidate()
             if (
                 known is None
                 or reply.epoch != room.epoch
@@ -102,7 +108,7 @@ class Reannouncement:
     @property
     def unconfirmed(self) -> list[int]:
         """Shards in which anybody has joined of late."""
-        return self._entering.unconfirmed
+        return self._join_barrier.unconfirmed
 
     async def confirm(self, shard: int) -> None:
         """Tell presence all connections we have in a shard, and put back who is missing.
@@ -110,16 +116,16 @@ class Reannouncement:
         A write that was not acknowledged, or whose reply was lost, can be committed after its connection has left.
         Raises PresenceRefused or TimeoutError.
         """
-        await self.tell_all(shard)
-        self._entering.confirmed(shard)
+        await self.announce_all(shard)
+        self._join_barrier.confirmed(shard)
 
-    async def tell_all(self, shard: int) -> None:
+    async def announce_all(self, shard: int) -> None:
         """Raises PresenceRefused or TimeoutError."""
         async with asyncio.timeout(_ANSWER_SECONDS):
-            missing = await self._tell_all(shard, await self._presence.compare(shard, _NOTHING))
+            missing = await self._announce_all(shard, await self._presence.compare(shard, _NOTHING))
         self._put_back_those(missing or set())
 
-    async def _tell_all(self, shard: int, bound: CompareReply) -> set[StayId] | None:
+    async def _announce_all(self, shard: int, bound: CompareReply) -> set[MembershipId] | None:
         """`bound`: what presence had applied before we count. What it does not have; None when it does not say.
 
         Raises PresenceRefused.
@@ -130,19 +136,19 @@ class Reannouncement:
                 shard=shard,
                 epoch=bound.epoch,
                 revision=bound.revision,
-                connections=self._stays_in(shard) | self._leaves.in_shard(shard),
+                connections=self._memberships_in(shard) | self._leaves.in_shard(shard),
             )
         )
         return reply.missing
 
-    def _put_back_those(self, missing: set[StayId]) -> list[asyncio.Task[None]]:
+    def _put_back_those(self, missing: set[MembershipId]) -> list[asyncio.Task[None]]:
         """Restore those that are in a room here."""
-        found = (self._connections.get(connection_of(stay)) for stay in missing)
-        members = [member for member in found if member is not None and member.stay in missing]
+        found = (self._connections.get(connection_of(membership_id)) for membership_id in missing)
+        members = [member for member in found if member is not None and member.membership_id in missing]
         return [self.restore(member) for member in members if member.room is not None]
 
-    def _stays_in(self, shard: int) -> set[StayId]:
-        return {connection.stay for connection in self._connections_in(shard)}
+    def _memberships_in(self, shard: int) -> set[MembershipId]:
+        return {connection.membership_id for connection in self._connections_in(shard)}
 
     def _connections_in(self, shard: int) -> Iterator[Connection]:
         for connection in self._connections.values():
@@ -156,7 +162,7 @@ class Reannouncement:
         """Put a connection back that presence may not have; the task ends when it has."""
         task = self._restoring.get(connection.id)
         if task is None:
-            task = self._restoring[connection.id] = self._under_way.begin("restore", self._restore(connection))
+            task = self._restoring[connection.id] = self._pending.begin("restore", self._restore(connection))
         else:
             self._once_more.add(connection.id)
         return task
@@ -168,7 +174,7 @@ class Reannouncement:
                 await self._put_back(connection, connection.room)
                 if connection.id not in self._once_more:
                     return
-        except StayEnded:
+        except MembershipEnded:
             return
         except TimeoutError:
             log.warning("a member could not be put back yet", room=connection.room.id if connection.room else None)
@@ -183,10 +189,10 @@ class Reannouncement:
         place = connection.place(room.id)
 
         def request() -> JoinRequest:
-            if connection.stay != place.connection:
-                raise StayEnded
+            if connection.membership_id != place.connection:
+                raise MembershipEnded
             self._metrics.restored.inc()
-            return self._entering.request(connection, room.id, with_roster=False, again=True)
+            return self._join_barrier.request(connection, room.id, with_roster=False, again=True)
 
         patience = Patience(_ANSWER_SECONDS)
         try:
@@ -207,7 +213,7 @@ class Reannouncement:
         """Take a room's roster anew, as a join does, and tell its members the difference; the task ends then."""
         task = self._refreshing.get(room)
         if task is None:
-            task = self._refreshing[room] = self._under_way.begin("refresh", self._refresh(room))
+            task = self._refreshing[room] = self._pending.begin("refresh", self._refresh(room))
         else:
             self._refresh_once_more.add(room)
         return task
@@ -216,17 +222,17 @@ class Reannouncement:
         try:
             while True:
                 self._refresh_once_more.discard(room)
-                await self._take_anew(room)
+                await self._reload(room)
                 if room not in self._refresh_once_more:
                     return
         finally:
             del self._refreshing[room]
             self._refresh_once_more.discard(room)
 
-    async def _take_anew(self, room: Room) -> None:
+    async def _reload(self, room: Room) -> None:
         for _ in range(_REFRESH_ATTEMPTS):
-            room.doubt()
-            connection = next((member for member in _connections(room) if member.is_staying), None)
+            room.invalidate()
+            connection = next((member for member in _connections(room) if member.is_member), None)
             if connection is None:
                 return
             place = connection.place(room.id)
@@ -234,10 +240,12 @@ class Reannouncement:
             try:
                 async with patience:
                     self._metrics.resync_differences.inc(
-                        await self._entering.enter(connection, room, place.connection, patience=patience, again=True)
+                        await self._join_barrier.enter(
+                            connection, room, place.connection, patience=patience, again=True
+                        )
                     )
                 return
-            except (TimeoutError, StayEnded):
+            except (TimeoutError, MembershipEnded):
                 continue
             except PresenceRefused as error:
                 log.error("a member could not be put back", error=str(error))
@@ -247,19 +255,19 @@ class Reannouncement:
                     self._withdraw_if_gone(place, connection)
         log.error("a room's roster could not be taken anew", room=room.id)
 
-    def _withdraw_if_gone(self, place: Place, connection: Connection) -> None:
+    def _withdraw_if_gone(self, place: RoomConnection, connection: Connection) -> None:
         """It may have left while it was being put back: undo a join that may have been written."""
         if not connection.holds_or_will(place):
             lost = not connection.open and not connection.gone_for_good
-            self._leaves.tell(place, lost=lost, keep_seconds=connection.keep_seconds)
+            self._leaves.send(place, lost=lost, keep_seconds=connection.keep_seconds)
 
-    def is_present(self, place: Place) -> None:
+    def is_present(self, place: RoomConnection) -> None:
         """Presence has this. If nobody is there, a join was carried out after it was given up, or after its leave."""
         connection = self._connections.get(connection_of(place.connection))
         if place in self._leaves:
             return
         if connection is None:
-            self._leaves.tell(place, lost=True)
+            self._leaves.send(place, lost=True)
         else:
             self._withdraw_if_gone(place, connection)
 

@@ -61,25 +61,25 @@ class Resync:
         """Of each shard that is being put right: set when it is in doubt again."""
         self._comparing: set[int] = set()
         self._suspects: set[RoomId] = set()
-        self._doubtful = asyncio.Event()
+        self._invalidated = asyncio.Event()
 
-    def doubt(self, reason: str) -> None:
+    def invalidate(self, reason: str) -> None:
         """Resync everything soon. Doubts that come while one is being put right are put right after it."""
         if len(self._shards) < SHARDS:
             log.info("resyncing", reason=reason)
         self._shards.update(range(SHARDS))
-        self._doubtful.set()
+        self._invalidated.set()
 
     def suspect(self, room: RoomId) -> None:
         """Take this room's roster anew soon."""
         self._suspects.add(room)
-        self._doubtful.set()
+        self._invalidated.set()
 
     async def run(self) -> None:
         """Never returns."""
         while True:
-            await self._doubtful.wait()
-            self._doubtful.clear()
+            await self._invalidated.wait()
+            self._invalidated.clear()
             if self._shards:
                 self._metrics.resyncs.inc()
                 await self._renew_lease()
@@ -100,9 +100,9 @@ class Resync:
             again.set()
             return
         self._again[shard] = asyncio.Event()
-        self._tasks.spawn("resync", self._put_right(shard, self._again[shard]))
+        self._tasks.spawn("resync", self._repair(shard, self._again[shard]))
 
-    async def _put_right(self, shard: int, again: asyncio.Event) -> None:
+    async def _repair(self, shard: int, again: asyncio.Event) -> None:
         """Returns when the shard has been put right, and found right for a while."""
         pause = _RETRY_SECONDS
         try:
@@ -134,7 +134,7 @@ class Resync:
                 waited = after_seconds
             async with asyncio.timeout(_ANSWER_SECONDS):
                 await self._compare(shard, self._rooms.in_shard(shard), _IN_FLIGHT_THEN_SECONDS)
-            await self._reannouncement.tell_all(shard)
+            await self._reannouncement.announce_all(shard)
 
     # --- the comparison ---
 
@@ -166,7 +166,7 @@ class Resync:
             states = {room: hosted.state for room, hosted in asked.items()}
             reply = await self._presence.compare(shard, CompareRequest(epoch=epoch, rooms=states))
             if reply.epoch != epoch:
-                self.doubt("the presence stream is another one")
+                self.invalidate("the presence stream is another one")
                 return
             self._lost([room for room in reply.wrong if self._rooms.get(room) is asked[room]])
             if reply.newer:
@@ -174,7 +174,7 @@ class Resync:
                 behind = [room for room, newest in reply.newer.items() if not asked[room].knows(newest)]
                 self._lost([room for room in behind if self._rooms.get(room) is asked[room]])
         for room in rooms:
-            if len(room) and room.in_doubt:
+            if len(room) and room.is_stale:
                 # It could not be refreshed before.
                 self.suspect(room.id)
 

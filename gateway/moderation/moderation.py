@@ -17,13 +17,13 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from studyroom.gateway.moderation.orders import NEVER, Change, Orders
+from studyroom.gateway.moderation.commands import NEVER, Change, Commands
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import ApiError, Bus, BusError, Message
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.headers import SEQUENCE, TIME, TTL, is_removal, removal
 from studyroom.shared.contract.ids import RoomId, UserId
-from studyroom.shared.contract.moderation import Order, Target, target_of
+from studyroom.shared.contract.moderation import Command, Target, target_of
 
 log = logs.get(__name__)
 
@@ -52,7 +52,7 @@ class Moderation:
         self._bus = bus
         self._carry_out = carry_out
         self._chat_incarnation = chat_incarnation
-        self._orders = Orders()
+        self._commands = Commands()
         self._created = ""
         """When the bucket was made: its identity."""
         self._clock = _Clock()
@@ -63,7 +63,7 @@ class Moderation:
         self._loading = False
         self._early: list[Change] = []
         """Heard while the bucket was being read."""
-        self._doubtful = asyncio.Event()
+        self._invalidated = asyncio.Event()
         self._moved = asyncio.Event()
 
     async def start(self) -> None:
@@ -84,43 +84,43 @@ class Moderation:
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_COMPARE_SECONDS):
-                    await self._doubtful.wait()
+                    await self._invalidated.wait()
             try:
-                if self._doubtful.is_set() or await self._is_behind():
-                    self._doubtful.clear()
+                if self._invalidated.is_set() or await self._is_behind():
+                    self._invalidated.clear()
                     await self._load()
             except BusError as error:
                 log.info("orders of moderators not read, trying again", error=str(error))
-                self._doubtful.set()
+                self._invalidated.set()
                 await asyncio.sleep(_RETRY_SECONDS)
 
     # --- what holds ---------------------------------------------------------------------------------------
 
-    def ban_of(self, user: UserId, room: RoomId | None = None) -> Order | None:
+    def ban_of(self, user: UserId, room: RoomId | None = None) -> Command | None:
         """From the room, or from everything."""
-        return self._orders.ban_of(user, room, now=self._clock.now())
+        return self._commands.ban_of(user, room, now=self._clock.now())
 
-    async def bans(self) -> dict[tuple[UserId, RoomId | None], Order]:
+    async def bans(self) -> dict[tuple[UserId, RoomId | None], Command]:
         """All, as the leader knows them now. Raises BusError; bound it with a timeout."""
-        position = self._orders.position
+        position = self._commands.position
         state = await self._state()
         if state.is_behind(self._created, position):
             self._suspect()
         await self._reached(state.last, state.created)
-        return self._orders.bans(now=self._clock.now())
+        return self._commands.bans(now=self._clock.now())
 
     # --- orders -------------------------------------------------------------------------------------------
 
-    async def order(self, target: Target, order: Order, *, ttl_seconds: int) -> None:
+    async def command(self, target: Target, command: Command, *, ttl_seconds: int) -> None:
         """When this returns every gateway will carry it out. Raises BusError."""
-        await self._store(target, order.encode(), {TTL: str(ttl_seconds)})
+        await self._store(target, command.encode(), {TTL: str(ttl_seconds)})
 
     async def lift(self, target: Target) -> None:
         """What is not ordered may be lifted too. Raises BusError."""
         await self._store(target, b"", removal(_LIFTED_SECONDS))
 
     async def _store(self, target: Target, data: bytes, headers: dict[str, str]) -> None:
-        position = self._orders.position
+        position = self._commands.position
         stored = await self._bus.store(target.key, data, headers, timeout_seconds=_STORE_SECONDS)
         if stored.sequence <= position:
             self._suspect()
@@ -131,19 +131,19 @@ class Moderation:
 
     async def _reached(self, sequence: int, created: str | None = None) -> None:
         """Returns when all is known up to a sequence; of the bucket that was made then, where that is known."""
-        while self._shorter or self._orders.position < sequence or created not in {None, self._created}:
+        while self._shorter or self._commands.position < sequence or created not in {None, self._created}:
             try:
                 async with asyncio.timeout(_IN_FLIGHT_SECONDS):
                     await self._moved.wait()
             except TimeoutError:
-                self._doubtful.set()
+                self._invalidated.set()
 
     # --- the mirror ---------------------------------------------------------------------------------------
 
     def _suspect(self) -> None:
         """The bucket has less in it than was known: all of it is to be read."""
         self._shorter = True
-        self._doubtful.set()
+        self._invalidated.set()
 
     def _on_event(self, message: Message) -> None:
         if message.subject == subjects.CHAT_INCARNATION_EVENT:
@@ -151,24 +151,24 @@ class Moderation:
         headers = message.headers or {}
         change = _change(message.subject, int(headers[SEQUENCE]), message.data, headers[TIME], headers)
         if change is None:
-            self._doubtful.set()
+            self._invalidated.set()
         elif self._loading:
             self._early.append(change)
         else:
-            self._hear(change)
+            self._take_change(change)
 
-    def _hear(self, change: Change) -> None:
-        if change.sequence <= self._orders.position:
-            if self._orders.is_rewritten(change):
+    def _take_change(self, change: Change) -> None:
+        if change.sequence <= self._commands.position:
+            if self._commands.is_rewritten(change):
                 self._suspect()
             return
-        if change.sequence > self._orders.position + 1:
-            self._doubtful.set()
+        if change.sequence > self._commands.position + 1:
+            self._invalidated.set()
             return
         self._take([change], change.sequence)
 
     def _take(self, changes: list[Change], up_to: int, *, shorter: bool = False) -> None:
-        due = self._orders.take(changes, up_to, shorter=shorter)
+        due = self._commands.take(changes, up_to, shorter=shorter)
         self._moved.set()
         self._moved = asyncio.Event()
         for target in due:
@@ -184,23 +184,23 @@ class Moderation:
             replaced = state.created != self._created
             shorter = not replaced and (self._shorter or await self._is_shorter(state))
             everything = replaced or shorter or now - self._known_at > _TRACES_SECONDS
-            changes, up_to = await self._read(1 if everything else self._orders.position + 1)
+            changes, up_to = await self._read(1 if everything else self._commands.position + 1)
         finally:
             self._loading = False
         if shorter:
             log.error("the bucket of moderation has lost its newest changes", last=state.last)
         if everything:
-            self._orders.forget(replaced=replaced)
+            self._commands.forget(replaced=replaced)
         self._created, self._known_at, self._shorter = state.created, now, False
         self._take(changes, max(state.last, up_to), shorter=shorter)
         for change in self._early:
-            self._hear(change)
+            self._take_change(change)
 
     async def _is_shorter(self, state: "_State") -> bool:
         """Raises BusError."""
-        sequence, committed = self._orders.newest
-        if state.last < self._orders.position or not sequence:
-            return state.last < self._orders.position
+        sequence, committed = self._commands.newest
+        if state.last < self._commands.position or not sequence:
+            return state.last < self._commands.position
         found = await self._message({"seq": sequence})
         return found is not None and datetime.fromisoformat(found["time"]) > committed
 
@@ -243,19 +243,19 @@ class Moderation:
 
     async def _is_behind(self) -> bool:
         """What is known here is not what is stored. Raises BusError."""
-        now, position = time.monotonic(), self._orders.position
+        now, position = time.monotonic(), self._commands.position
         state = await self._state()
         if state.is_behind(self._created, position):
             return True
-        if state.created == self._created and state.last > self._orders.position:
+        if state.created == self._created and state.last > self._commands.position:
             await asyncio.sleep(_IN_FLIGHT_SECONDS)
-        if state.created != self._created or state.last > self._orders.position:
+        if state.created != self._created or state.last > self._commands.position:
             return True
         self._known_at = now
         return False
 
     async def _on_reconnected(self) -> None:
-        self._doubtful.set()
+        self._invalidated.set()
 
 
 class _State(NamedTuple):
@@ -290,15 +290,17 @@ def _change(subject: str, sequence: int, data: bytes, committed: str, headers: M
     if subject in {subjects.CHAT_INCARNATION, subjects.CHAT_INCARNATION_EVENT}:
         return None
     try:
-        order = None if is_removal(headers) else Order.decode(data)
-        return Change(sequence, target_of(subject), order, datetime.fromisoformat(committed), _seconds(headers, order))
+        command = None if is_removal(headers) else Command.decode(data)
+        return Change(
+            sequence, target_of(subject), command, datetime.fromisoformat(committed), _seconds(headers, command)
+        )
     except ValueError as error:
         log.error("an order of a moderator is not ours", subject=subject, error=str(error))
         return None
 
 
-def _seconds(headers: Mapping[str, str], order: Order | None) -> int | None:
+def _seconds(headers: Mapping[str, str], command: Command | None) -> int | None:
     """For how long NATS keeps what was stored; None for ever."""
     told = headers.get(TTL, "")
-    seconds = int(told) if told.isascii() and told.isdecimal() else order.seconds if order is not None else None
+    seconds = int(told) if told.isascii() and told.isdecimal() else command.seconds if command is not None else None
     return None if seconds is None else min(seconds, _LONGEST_SECONDS)

@@ -13,7 +13,7 @@ from typing import Protocol
 from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.rooms.outbox import Batch, Outbox
 from studyroom.gateway.wire.items import EPHEMERAL, Item, Kind
-from studyroom.shared.contract.ids import ConnectionId, StayId, UserId
+from studyroom.shared.contract.ids import ConnectionId, MembershipId, UserId
 
 _LONG_REST_FACTOR, _LONG_PERIOD_SECONDS = 8.0, 0.044
 _REST_FACTOR = 3.0
@@ -45,7 +45,7 @@ class Recipient(Protocol):
     @property
     def id(self) -> ConnectionId: ...
     @property
-    def stay(self) -> StayId:
+    def membership_id(self) -> MembershipId:
         """Of its being in this room."""
 
     @property
@@ -124,13 +124,13 @@ class Fanout:
             del self._by_user[recipient.user]
         return True
 
-    def say(self, item: Item, *, not_to: UserId | None = None) -> None:
+    def send(self, item: Item, *, not_to: UserId | None = None) -> None:
         """To everyone but `not_to`, soon."""
         if self._recipients:
             self._outbox.add(item, not_to=not_to)
             self._flush_soon()
 
-    def say_now(self, items: Iterable[tuple[UserId, Item]]) -> None:
+    def send_now(self, items: Iterable[tuple[UserId, Item]]) -> None:
         """To everyone but each item's author, in this turn of the loop unless the room rests."""
         if not self._recipients:
             return
@@ -142,13 +142,13 @@ class Fanout:
         else:
             self._flush_soon()
 
-    def say_cursors(self, cursors: Mapping[UserId, Cursor]) -> None:
+    def send_cursors(self, cursors: Mapping[UserId, Cursor]) -> None:
         """The same for cursors of several authors, which is most of what is ever said."""
         if not cursors or not self._recipients:
             return
         began = time.perf_counter()
         if len(self._outbox) or self._newcomers or self._lagging or self._rest_until > began:
-            self.say_now(
+            self.send_now(
                 (author, Item(frame, Kind.CURSOR, ingress_us)) for author, (frame, ingress_us) in cursors.items()
             )
             return

@@ -97,7 +97,7 @@ class History:
         """Members here have been told everything up to this sequence."""
         return self.position is not None and self.position >= sequence
 
-    def hear(self, stored: Stored, previous: int, *, sure: bool = True) -> Verdict:
+    def receive(self, stored: Stored, previous: int, *, sure: bool = True) -> Verdict:
         """`previous`: the room's message before this one when it was stored; 0 when there was none.
 
         Lower than the position says only that older messages have expired. Not `sure`: it may be of another stream.

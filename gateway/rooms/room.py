@@ -12,14 +12,14 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from studyroom.gateway.metrics import GatewayMetrics
+from studyroom.gateway.rooms.change_log import ChangeLog, CommittedChange
+from studyroom.gateway.rooms.cursors import Cursors, Publish
 from studyroom.gateway.rooms.fanout import Fanout, Recipient
-from studyroom.gateway.rooms.hearing import Heard, Hearing
+from studyroom.gateway.rooms.flush_scheduler import FlushScheduler
 from studyroom.gateway.rooms.history import History, Resumption, Stored, Verdict
-from studyroom.gateway.rooms.motion import Motion, Publish
 from studyroom.gateway.rooms.neighbours import Neighbours
 from studyroom.gateway.rooms.notices import encode_joined_room, encode_member, encode_members, encode_notice
 from studyroom.gateway.rooms.roster import Change, Notice, Roster
-from studyroom.gateway.rooms.wheel import Wheel
 from studyroom.gateway.wire.framing import text_frame
 from studyroom.gateway.wire.items import Item, Kind
 from studyroom.shared.chassis import logs
@@ -28,14 +28,14 @@ from studyroom.shared.contract import subjects
 from studyroom.shared.contract.headers import INGRESS, LAST_SEQUENCE, SEQUENCE, TIME, is_removal
 from studyroom.shared.contract.ids import GatewayId, RoomId, UserId
 from studyroom.shared.contract.messages import ChatReset, ChatResetPayload, JoinedRoomPayload, encode
-from studyroom.shared.contract.presence import LEASE_SECONDS, Entry, Place, RoomState, RosterReply
+from studyroom.shared.contract.presence import LEASE_SECONDS, Entry, RoomConnection, RoomState, RosterReply
 
 log = logs.get(__name__)
 
 _KINDS = {Change.JOINED: Kind.JOINED, Change.UPDATED: Kind.UPDATED, Change.LEFT: Kind.LEFT}
 
 
-class Surroundings(Protocol):
+class RoomHost(Protocol):
     """What a room asks of its gateway."""
 
     gateway_id: GatewayId
@@ -55,7 +55,7 @@ class Surroundings(Protocol):
     def connection_is_missing(self, recipient: "Recipient") -> None:
         """Presence does not have a connection that is in a room here."""
 
-    def connection_is_present(self, place: Place) -> None:
+    def connection_is_present(self, place: RoomConnection) -> None:
         """Presence has a connection of this gateway in a room."""
 
     def chat_is_missing(self, room: "Room") -> None:
@@ -70,31 +70,31 @@ class Surroundings(Protocol):
 
 class Room:
     def __init__(
-        self, room: RoomId, publish: Publish, wheel: Wheel, metrics: GatewayMetrics, surroundings: Surroundings
+        self, room: RoomId, publish: Publish, scheduler: FlushScheduler, metrics: GatewayMetrics, host: RoomHost
     ) -> None:
         self.id = room
         self._metrics = metrics
-        self._surroundings = surroundings
+        self._host = host
         self._roster = Roster()
         self._shown: dict[UserId, bytes] = {}
         """The members of the roster as JSON, without their cursors."""
         self._encoded_users = (-1, b"")
-        self._hearing = Hearing()
-        self.history = History(surroundings.history_kept)
+        self._change_log = ChangeLog()
+        self.history = History(host.history_kept)
         self._chat_begun = False
         """Members may have been told a position in the stream of chat."""
         self.fanout = Fanout(metrics)
-        self._neighbours = Neighbours(surroundings.gateway_id)
-        self.motion = Motion(
+        self._neighbours = Neighbours(host.gateway_id)
+        self.cursors = Cursors(
             room,
             self.fanout,
             publish,
-            wheel,
+            scheduler,
             metrics,
             members=self._roster.members,
             neighbours=self._neighbours,
         )
-        self.roster_under_way: asyncio.Future[None] | None = None
+        self.pending_roster: asyncio.Future[None] | None = None
         """Done when a roster that was asked for since the last doubt is here, or will not come."""
         self._settles_at = 0.0
         """When whoever is missing in a new epoch is gone for good (monotonic seconds)."""
@@ -119,7 +119,7 @@ class Room:
             lines = [stored for stored in resumption.missed if history.passed(stored.sequence)]
             lines = history.without_deleted(lines + history.behind(resumption.since))
         else:
-            lines = self._surroundings.newest(history)
+            lines = self._host.newest(history)
         shown = sum(not stored.deletes for stored in lines)
         payload = JoinedRoomPayload.model_construct(
             room_id=self.id,
@@ -139,11 +139,11 @@ class Room:
     def dismiss(self, recipient: Recipient) -> None:
         """No event reaches the recipient any more. Unknown recipients are fine."""
         if self.fanout.dismiss(recipient) and not self.fanout.has(recipient.user):
-            self.motion.stop_typing(recipient.user)
+            self.cursors.stop_typing(recipient.user)
 
     def catch_up(self, recipient: Recipient) -> None:
         """The recipient reads again: it gets the newest of what it missed."""
-        self.fanout.catch_up(recipient, self.motion.newest)
+        self.fanout.catch_up(recipient, self.cursors.newest)
 
     # --- the roster and the join barrier ------------------------------------------------------------------
 
@@ -155,48 +155,48 @@ class Room:
     @property
     def consistent(self) -> bool:
         """The roster is loaded, and every change since has been heard."""
-        return self._hearing.consistent
+        return self._change_log.consistent
 
     @property
-    def in_doubt(self) -> bool:
+    def is_stale(self) -> bool:
         """Changes may have been missed, and no roster was taken or confirmed since."""
-        return self._hearing.loaded is None
+        return self._change_log.loaded is None
 
     def confirm(self, revision: int) -> None:
         """Presence has the same members as of `revision`. What comes behind is not proven: newcomers need a roster."""
-        self._hearing.confirm(revision)
+        self._change_log.confirm(revision)
 
     @property
     def state(self) -> RoomState:
-        return RoomState.model_construct(revision=self._hearing.revision, digest=self._roster.digest)
+        return RoomState.model_construct(revision=self._change_log.revision, digest=self._roster.digest)
 
     def misses_changes(self, reply: RosterReply) -> bool:
         """Whether a change of the room was lost on its way, as far as a reply without members can show.
 
         Both sides have to be as of the same change: while others come and go nothing can be said.
         """
-        last = self._hearing.last
+        last = self._change_log.last
         return 0 < reply.room_revision == last <= reply.revision and reply.room_digest != self._roster.digest
 
     def knows(self, revision: int) -> bool:
-        return self._hearing.revision >= revision
+        return self._change_log.revision >= revision
 
-    def doubt(self) -> None:
+    def invalidate(self) -> None:
         """Changes may have been missed. The roster stays until a new one is loaded."""
-        self._hearing.doubt()
-        self.motion.doubt()
-        self.roster_under_way = None
+        self._change_log.invalidate()
+        self.cursors.invalidate()
+        self.pending_roster = None
 
     @contextmanager
     def taking_roster(self) -> Iterator[None]:
         """Others who need a roster meanwhile may wait for this one."""
-        under_way = self.roster_under_way = asyncio.get_running_loop().create_future()
+        pending = self.pending_roster = asyncio.get_running_loop().create_future()
         try:
             yield
         finally:
-            under_way.set_result(None)
-            if self.roster_under_way is under_way:
-                self.roster_under_way = None
+            pending.set_result(None)
+            if self.pending_roster is pending:
+                self.pending_roster = None
 
     @property
     def unsettled(self) -> bool:
@@ -212,17 +212,17 @@ class Room:
         settled = not replaced and self._settles_at <= time.monotonic()
         notices = self._roster.load(reply.epoch, reply.revision, members, settled=settled)
         if replaced and self.history.position is not None:
-            self._say_reset()
+            self._send_reset()
         for notice in notices:
             self._announce(notice)
         if not self._roster.unconfirmed:
             self._settles_at = 0.0
         for member in members:
             if member.cursor is not None and member.user in self._roster:
-                self.motion.learn_cursor(member.user, member.cursor)
+                self.cursors.learn_cursor(member.user, member.cursor)
             self._place(member.user, member.revision, member.gateways)
-        self.motion.members_known()
-        for change in self._hearing.load(reply.revision, replaced=replaced):
+        self.cursors.members_known()
+        for change in self._change_log.load(reply.revision, replaced=replaced):
             self._change(change)
         self._settle()
         return len(notices)
@@ -230,9 +230,9 @@ class Room:
     def has_member(self, user: UserId) -> bool:
         return user in self._roster
 
-    async def heard(self, sequence: int) -> None:
+    async def wait_for_change(self, sequence: int) -> None:
         """Returns when the roster is consistent and contains the change with this stream sequence."""
-        if self.consistent and self._hearing.last >= sequence:
+        if self.consistent and self._change_log.last >= sequence:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((sequence, future))
@@ -244,13 +244,13 @@ class Room:
         """A message of the room's subscription."""
         match message.subject[self._kind_at : self._kind_at + 4]:
             case "curs":
-                self.motion.receive(Kind.CURSOR, message.data)
+                self.cursors.receive(Kind.CURSOR, message.data)
             case "chat":
                 self._receive_chat(message)
             case "pres":
                 self._receive_change(message)
             case "typi":
-                self.motion.receive(Kind.TYPING, message.data)
+                self.cursors.receive(Kind.TYPING, message.data)
             case _:
                 log.error("a room event of unknown kind", subject=message.subject)
 
@@ -265,13 +265,13 @@ class Room:
             except ValidationError:
                 # Presence takes it for a removal too.
                 log.error("a presence event is not ours", subject=message.subject, sequence=sequence)
-        change = Heard(user, sequence, entry, headers[TIME])
-        self._hearing.hear(change)
+        change = CommittedChange(user, sequence, entry, headers[TIME])
+        self._change_log.record(change)
         if self._roster.epoch:
             self._change(change)
         self._settle()
 
-    def _change(self, change: Heard) -> None:
+    def _change(self, change: CommittedChange) -> None:
         user, entry = change.user, change.entry
         if entry is None:
             notice = self._roster.remove(user, change.sequence)
@@ -286,16 +286,16 @@ class Room:
     def _check_own(self, user: UserId, entry: Entry) -> None:
         """Whoever is connected here must be in a committed entry, and nobody else of this gateway may be."""
         for recipient in self.fanout.of(user):
-            if recipient.stay not in entry.connections:
-                self._surroundings.connection_is_missing(recipient)
-        for stay, gateway in entry.connections.items():
-            if gateway == self._surroundings.gateway_id:
-                place = Place.model_construct(room=self.id, user=user, connection=stay)
-                self._surroundings.connection_is_present(place)
+            if recipient.membership_id not in entry.connections:
+                self._host.connection_is_missing(recipient)
+        for membership_id, gateway in entry.connections.items():
+            if gateway == self._host.gateway_id:
+                place = RoomConnection.model_construct(room=self.id, user=user, connection=membership_id)
+                self._host.connection_is_present(place)
 
     def _place(self, user: UserId, revision: int, gateways: Iterable[GatewayId]) -> None:
         if self._roster.is_newest(user, revision) and self._neighbours.place(user, gateways):
-            self.motion.brief_neighbours()
+            self.cursors.sync_neighbours()
 
     def _settle(self) -> None:
         if not self._waiting or not self.consistent:
@@ -304,7 +304,7 @@ class Room:
         for sequence, future in self._waiting:
             if future.done():  # whoever waited has given up
                 continue
-            if sequence > self._hearing.last:
+            if sequence > self._change_log.last:
                 still_waiting.append((sequence, future))
             else:
                 future.set_result(None)
@@ -315,29 +315,29 @@ class Room:
     @property
     def chat_epoch(self) -> str:
         """The epoch that clients see; positions in the chat are of it."""
-        return self._surroundings.epoch(self._roster.epoch)
+        return self._host.epoch(self._roster.epoch)
 
     def _receive_chat(self, message: Message) -> None:
         headers = message.headers or {}
         sequence = int(headers[SEQUENCE])
         stored = Stored.of(sequence, message.data, headers[TIME], int(headers.get(INGRESS, 0)))
-        verdict = self.history.hear(stored, int(headers[LAST_SEQUENCE]), sure=self._surroundings.chat_is_sure)
+        verdict = self.history.receive(stored, int(headers[LAST_SEQUENCE]), sure=self._host.chat_is_sure)
         if verdict is Verdict.NEXT:
-            self._say_stored(stored)
+            self._send_stored(stored)
             if stored.deletes:
-                self._surroundings.chat_is_deleted(self, stored)
+                self._host.chat_is_deleted(self, stored)
         elif verdict is Verdict.BEHIND_GAP:
-            self._surroundings.chat_is_missing(self)
+            self._host.chat_is_missing(self)
         else:
             self._metrics.chat_repeats.inc()
             if self.history.is_rewritten(stored):
-                self._surroundings.chat_is_rewritten()
+                self._host.chat_is_rewritten()
 
     def begin_chat(self, reach: int, newest: list[Stored]) -> None:
         """Take the newest messages, which are all behind `reach`; members who came before that are shown them."""
         self.history.begin(reach)
         if self._chat_begun:
-            self._say_reset()
+            self._send_reset()
         self._chat_begun = True
         self.take_missed(newest, newest[-1].sequence if newest else reach)
 
@@ -346,38 +346,38 @@ class Room:
         due = self.history.fill(missed, up_to)
         still_stored = {stored.sequence for stored in missed}
         for tombstone in {stored.deletes: stored for stored in missed if stored.deletes in still_stored}.values():
-            self._surroundings.chat_is_deleted(self, tombstone)
+            self._host.chat_is_deleted(self, tombstone)
         for stored in due:
-            self._say_stored(stored)
+            self._send_stored(stored)
         return len(due)
 
-    def _say_stored(self, stored: Stored) -> None:
+    def _send_stored(self, stored: Stored) -> None:
         kind = Kind.DELETED if stored.deletes else Kind.CHAT
-        self.fanout.say(Item(text_frame(stored.ready), kind, stored.ingress_us))
+        self.fanout.send(Item(text_frame(stored.ready), kind, stored.ingress_us))
 
     def forget_chat(self) -> None:
         """The stream is another one, or members have missed too much: they are told so with the next position."""
         self.history.forget()
         self._chat_begun = True
 
-    def _say_reset(self) -> None:
+    def _send_reset(self) -> None:
         payload = ChatResetPayload.model_construct(
             room_id=self.id, epoch=self.chat_epoch, last_seq=self.history.position or 0
         )
-        self.fanout.say(Item(text_frame(encode(ChatReset.model_construct(payload=payload))), Kind.RESET))
+        self.fanout.send(Item(text_frame(encode(ChatReset.model_construct(payload=payload))), Kind.RESET))
 
     # --- what members are told of -------------------------------------------------------------------------
 
     def _announce(self, notice: Notice) -> None:
         if notice.change is Change.LEFT:
-            self.motion.forget(notice.user)
+            self.cursors.forget(notice.user)
             self._neighbours.remove(notice.user)
             for recipient in self.fanout.of(notice.user):
-                self._surroundings.connection_is_missing(recipient)
+                self._host.connection_is_missing(recipient)
         # Nobody is told of their own coming and going; whoever is connected is here, as far as they can tell.
         own = None if notice.change is Change.UPDATED else notice.user
         frame = text_frame(encode_notice(notice, self._show(notice)))
-        self.fanout.say(Item(frame, _KINDS[notice.change]), not_to=own)
+        self.fanout.send(Item(frame, _KINDS[notice.change]), not_to=own)
 
     def _show(self, notice: Notice) -> bytes:
         """Keep what joiners are told in line with the roster. The member as JSON."""
@@ -390,7 +390,7 @@ class Room:
     def _users(self) -> bytes:
         """The members as JSON, encoded anew when something has changed."""
         version, users = self._encoded_users
-        if version != self.motion.version:
-            version, users = self.motion.version, encode_members(self._shown, self.motion.cursor)
+        if version != self.cursors.version:
+            version, users = self.cursors.version, encode_members(self._shown, self.cursors.cursor)
             self._encoded_users = version, users
         return users

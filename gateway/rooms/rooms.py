@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from studyroom.gateway.metrics import GatewayMetrics
-from studyroom.gateway.rooms.room import Room, Surroundings
-from studyroom.gateway.rooms.wheel import Wheel
+from studyroom.gateway.rooms.flush_scheduler import FlushScheduler
+from studyroom.gateway.rooms.room import Room, RoomHost
 from studyroom.shared.chassis.nats.bus import Bus, Subscription
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.ephemeral import encode_digest, split_batch, split_digest
@@ -31,18 +31,18 @@ class Rooms:
     def __init__(
         self,
         bus: Bus,
-        wheel: Wheel,
+        scheduler: FlushScheduler,
         metrics: GatewayMetrics,
-        surroundings: Surroundings,
+        host: RoomHost,
         *,
         unhosted: Callable[[Room, str], None],
     ) -> None:
         """`unhosted` is called when NATS sends nothing of a room any more, and why: its members have to leave it."""
         self._unhosted = unhosted
         self._bus = bus
-        self._wheel = wheel
+        self._scheduler = scheduler
         self._metrics = metrics
-        self._surroundings = surroundings
+        self._host = host
         self._hosted: dict[RoomId, _Hosted] = {}
         self._by_shard: dict[int, dict[RoomId, Room]] = defaultdict(dict)
 
@@ -64,10 +64,10 @@ class Rooms:
         """Those shards that have any."""
         return {shard: list(rooms.values()) for shard, rooms in self._by_shard.items() if rooms}
 
-    def doubt_all(self) -> None:
+    def invalidate_all(self) -> None:
         """Changes may have been missed in every room."""
         for room in self:
-            room.doubt()
+            room.invalidate()
 
     @asynccontextmanager
     async def hold(self, room_id: RoomId) -> AsyncIterator[Room]:
@@ -75,7 +75,7 @@ class Rooms:
         not let this gateway host one more."""
         hosted = self._hosted.get(room_id)
         if hosted is None:
-            room = Room(room_id, self._publish_batch, self._wheel, self._metrics, self._surroundings)
+            room = Room(room_id, self._publish_batch, self._scheduler, self._metrics, self._host)
             hosted = self._hosted[room_id] = _Hosted(room)
             self._by_shard[subjects.shard_of(room_id)][room_id] = room
         hosted.users += 1
@@ -94,10 +94,10 @@ class Rooms:
         if hosted.subscription is not None:
             hosted.subscription.forget()
             hosted.subscription = None
-        hosted.room.doubt()
+        hosted.room.invalidate()
         self._unhosted(hosted.room, reason)
 
-    def stay(self, room: Room) -> None:
+    def membership_id(self, room: Room) -> None:
         """Host the room on for one more member, until `leave`."""
         self._hosted[room.id].users += 1
 
@@ -116,7 +116,7 @@ class Rooms:
         """Let the next digests have the cursors of all own members in these shards."""
         for room in self:
             if subjects.shard_of(room.id) in shards:
-                room.motion.recall_cursors()
+                room.cursors.recall_cursors()
 
     async def send_digests(self, suspect: Callable[[RoomId], None]) -> None:
         """Once a second, for ever. `suspect` is called with each room whose roster may be wrong."""
@@ -124,7 +124,7 @@ class Rooms:
             await asyncio.sleep(_DIGEST_SECONDS)
             self._publish_cursor_digests()
             for room in self:
-                room.motion.beat()
+                room.cursors.beat()
                 if room.unsettled:
                     suspect(room.id)
 
@@ -132,7 +132,7 @@ class Rooms:
         """Tell presence the cursors that moved since the last call, shard by shard."""
         by_shard: dict[int, list[tuple[RoomId, UserId, bytes]]] = defaultdict(list)
         for room in self:
-            moved = room.motion.take_moved()
+            moved = room.cursors.take_moved()
             if moved:
                 by_shard[subjects.shard_of(room.id)] += [(room.id, user, cursor) for user, cursor in moved]
         for shard, lines in by_shard.items():

@@ -33,7 +33,7 @@ _UNCONFIRMED = -1
 
 
 @dataclass(slots=True)
-class _Seat:
+class _Member:
     profile: Profile
     revision: int
 
@@ -50,69 +50,69 @@ class Roster:
     epoch: str = ""
     digest: int = 0
     """Of the members and their revisions; presence computes the same from the same state."""
-    _seats: dict[UserId, _Seat] = field(default_factory=dict)
+    _members: dict[UserId, _Member] = field(default_factory=dict)
     _removals: dict[UserId, int] = field(default_factory=dict)
     _horizon: int = 0
     _loaded: int = 0
 
     def __contains__(self, user: UserId) -> bool:
-        return user in self._seats
+        return user in self._members
 
     def __len__(self) -> int:
-        return len(self._seats)
+        return len(self._members)
 
     @property
     def members(self) -> KeysView[UserId]:
         """Always the present ones: looks at the roster as it is then."""
-        return self._seats.keys()
+        return self._members.keys()
 
     def users(self) -> list[UserPresence]:
         return [
             UserPresence.model_construct(
-                user_id=user, username=seat.profile.username, avatar_url=seat.profile.avatar_url, cursor=None
+                user_id=user, username=known.profile.username, avatar_url=known.profile.avatar_url, cursor=None
             )
-            for user, seat in self._seats.items()
+            for user, known in self._members.items()
         ]
 
     def is_newest(self, user: UserId, revision: int) -> bool:
         """Nothing newer than this change is known of its user."""
-        seat = self._seats.get(user)
-        return seat is not None and seat.revision == revision
+        known = self._members.get(user)
+        return known is not None and known.revision == revision
 
     def put(self, user: UserId, profile: Profile, revision: int) -> Notice | None:
         return self._put(user, profile, revision, self._horizon)
 
     def _put(self, user: UserId, profile: Profile, revision: int, horizon: int) -> Notice | None:
-        seat = self._seats.get(user)
-        if seat is None:
+        known = self._members.get(user)
+        if known is None:
             if revision <= self._removals.get(user, horizon):
                 return None
             self._removals.pop(user, None)
-            self._seats[user] = _Seat(profile, revision)
+            self._members[user] = _Member(profile, revision)
             self.digest ^= member_digest(user, revision)
             return Notice(Change.JOINED, user, profile)
-        if revision <= seat.revision:
+        if revision <= known.revision:
             return None
-        changed = seat.profile != profile
-        self._forget_digest(user, seat)
+        changed = known.profile != profile
+        self._forget_digest(user, known)
         self.digest ^= member_digest(user, revision)
-        seat.profile, seat.revision = profile, revision
+        known.profile, known.revision = profile, revision
         return Notice(Change.UPDATED, user, profile) if changed else None
 
     def remove(self, user: UserId, revision: int) -> Notice | None:
-        seat = self._seats.get(user)
-        if seat is None:
+        known = self._members.get(user)
+        if known is None:
             if revision > self._removals.get(user, self._horizon):
                 self._remember_removal(user, revision)
             return None
-        if revision <= seat.revision:
+        if revision <= known.revision:
             return None
-        return self._leave(user, seat, revision)
+        return self._leave(user, known, revision)
 
     @property
     def unconfirmed(self) -> bool:
         """There are members of whom only a former epoch knew."""
-        return any(seat.revision == _UNCONFIRMED for seat in self._seats.values())
+        return any(known.revision == _UNCONFIRMED for known in self._members.values())
 
     def load(self, epoch: str, revision: int, members: Iterable[Member], *, settled: bool = True) -> list[Notice]:
         """Make this the roster as of `revision`, and tell what that changes.
@@ -133,10 +133,10 @@ class Roster:
         for member in members:
             present.add(member.user)
             notices.append(self._put(member.user, member.profile, member.revision, horizon))
-        for user, seat in list(self._seats.items()):
-            stays = seat.revision > revision or (seat.revision == _UNCONFIRMED and not settled)
+        for user, known in list(self._members.items()):
+            stays = known.revision > revision or (known.revision == _UNCONFIRMED and not settled)
             if user not in present and not stays:
-                notices.append(self._leave(user, seat, revision))
+                notices.append(self._leave(user, known, revision))
         self._loaded = revision
         self._horizon = max(self._horizon, revision)
         self._removals = {user: removal for user, removal in self._removals.items() if removal > revision}
@@ -147,18 +147,18 @@ class Roster:
         self.digest = 0
         self._removals.clear()
         self._horizon = self._loaded = 0
-        for seat in self._seats.values():
-            seat.revision = _UNCONFIRMED
+        for known in self._members.values():
+            known.revision = _UNCONFIRMED
 
-    def _leave(self, user: UserId, seat: _Seat, revision: int) -> Notice:
-        self._forget_digest(user, seat)
-        del self._seats[user]
+    def _leave(self, user: UserId, known: _Member, revision: int) -> Notice:
+        self._forget_digest(user, known)
+        del self._members[user]
         self._remember_removal(user, revision)
-        return Notice(Change.LEFT, user, seat.profile)
+        return Notice(Change.LEFT, user, known.profile)
 
-    def _forget_digest(self, user: UserId, seat: _Seat) -> None:
-        if seat.revision != _UNCONFIRMED:
-            self.digest ^= member_digest(user, seat.revision)
+    def _forget_digest(self, user: UserId, known: _Member) -> None:
+        if known.revision != _UNCONFIRMED:
+            self.digest ^= member_digest(user, known.revision)
 
     def _remember_removal(self, user: UserId, revision: int) -> None:
         self._removals.pop(user, None)

@@ -196,9 +196,9 @@ class SocketTransport:
             self._loop.remove_writer(self._socket)
         self._backlog = _NO_MORE
         self._backlog_bytes = 0
-        self._loop.call_soon(self._tell_end, error)
+        self._loop.call_soon(self._notify_end, error)
 
-    def _tell_end(self, error: OSError | None) -> None:
+    def _notify_end(self, error: OSError | None) -> None:
         reader = self._reader
         del self._reader  # it knows us too: what it holds is given back now, not when the collector comes by
         try:

@@ -5,8 +5,8 @@ import json
 
 from prometheus_client import CollectorRegistry
 
-from studyroom.services.doctor.judge import problems
-from studyroom.services.doctor.look import Observation, look
+from studyroom.services.doctor.assess import problems
+from studyroom.services.doctor.collect import Observation, look
 from studyroom.services.doctor.report import as_json, as_text
 from studyroom.services.provisioner.streams import specifications
 from studyroom.shared.chassis.metrics import BusMetrics

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from studyroom.services.doctor.judge import SERVICES
-from studyroom.services.doctor.look import Observation, Store, Stream
+from studyroom.services.doctor.assess import SERVICES
+from studyroom.services.doctor.collect import Observation, Store, Stream
 from studyroom.shared.contract.subjects import SHARDS
 
 _LEASES_SHOWN = 6

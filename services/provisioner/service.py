@@ -5,7 +5,7 @@ from typing import Any
 
 from prometheus_client import Counter, Gauge
 
-from studyroom.services.provisioner.keeper import Keeper, NotAllowed
+from studyroom.services.provisioner.reconciler import NotAllowed, Reconciler
 from studyroom.services.provisioner.streams import WrongStorage
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import BusError
@@ -23,7 +23,7 @@ class Provisioner:
     def __init__(self, chassis: Chassis, settings: dict[type[Settings], Any]) -> None:
         self._bus = chassis.bus
         self._tasks = chassis.tasks
-        self._keeper = Keeper(chassis.bus, settings[StorageSettings])
+        self._reconciler = Reconciler(chassis.bus, settings[StorageSettings])
         self._again = asyncio.Event()
         self._problem: str | None = "streams are not made yet"
         self._provisioned = Gauge(
@@ -79,7 +79,7 @@ class Provisioner:
     async def _pass(self) -> bool:
         problem: str | None = None
         try:
-            await self._keeper.ensure()
+            await self._reconciler.ensure()
         except (WrongStorage, NotAllowed) as error:
             problem = str(error)
         except BusError as error:
@@ -97,7 +97,7 @@ class Provisioner:
         """Streams that are not there, or have no limit, have no sample."""
         self._stream_bytes.clear()
         self._stream_max_bytes.clear()
-        for name, info in self._keeper.found.items():
+        for name, info in self._reconciler.found.items():
             if info is None:
                 continue
             self._stream_bytes.labels(stream=name).set(info["state"]["bytes"])
@@ -107,5 +107,5 @@ class Provisioner:
                 self._stream_max_bytes.labels(stream=name, when_full=when_full).set(limit)
 
     async def _on_reconnected(self) -> None:
-        self._keeper.look_again()
+        self._reconciler.look_again()
         self._again.set()

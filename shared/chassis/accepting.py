@@ -21,7 +21,7 @@ _AT_ONCE = 64
 """Connections in one turn of the loop: those that are open have their turn between, and so have other workers."""
 _LOOK_SECONDS = 0.05
 """How often it is looked whether there are descriptors again."""
-_SAY_AGAIN_SECONDS = 60.0
+_REPEAT_SECONDS = 60.0
 _SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -44,7 +44,7 @@ class Acceptor:
         self._loop = asyncio.get_running_loop()
         self._connecting: set[asyncio.Task[Any]] = set()
         self._look_due: asyncio.TimerHandle | None = None
-        self._say_at = 0.0
+        self._warn_at = 0.0
         self._closed = False
         self._loop.add_reader(listener, self._accept)
 
@@ -96,8 +96,8 @@ class Acceptor:
     def _wait_for_descriptors(self) -> None:
         self._loop.remove_reader(self._listener)
         now = time.monotonic()
-        if now >= self._say_at:
-            self._say_at = now + _SAY_AGAIN_SECONDS
+        if now >= self._warn_at:
+            self._warn_at = now + _REPEAT_SECONDS
             log.warning("no descriptors are left for more connections: they wait", descriptors=self._below)
         self._look()
 

@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 class _Compartment:
     taken: int = 0
     """Slots in use, its own and shared ones."""
-    waiting: list[tuple[int, int, "Place"]] = field(default_factory=list)
+    waiting: list[tuple[int, int, "Permit"]] = field(default_factory=list)
     """A heap by number, and by arrival among equal ones; those that gave up are skipped when they come first."""
     restricted: bool = False
     opening: asyncio.TimerHandle | None = None
     """While it is restricted: until then no slot is given."""
 
 
-class Place(asyncio.Future[None]):
+class Permit(asyncio.Future[None]):
     """A place in a queue: done when it has become a slot. To be given back in any case."""
 
     def __init__(self, compartment: Hashable) -> None:
@@ -55,42 +55,42 @@ class Bulkheads:
     def waiting_in(self) -> dict[Hashable, int]:
         """The same, by compartment."""
         return {
-            key: sum(not place.done() for *_, place in compartment.waiting)
+            key: sum(not permit.done() for *_, permit in compartment.waiting)
             for key, compartment in self._compartments.items()
         }
 
-    def queue(self, compartment: Hashable, number: int) -> Place:
+    def queue(self, compartment: Hashable, number: int) -> Permit:
         """A place that becomes a slot, maybe at once. Give it back when it is not needed any more."""
-        place = Place(compartment)
-        heapq.heappush(self._compartments[compartment].waiting, (number, next(self._arrivals), place))
+        permit = Permit(compartment)
+        heapq.heappush(self._compartments[compartment].waiting, (number, next(self._arrivals), permit))
         self._serve(compartment)
-        return place
+        return permit
 
-    def give_back(self, place: Place) -> None:
+    def release(self, permit: Permit) -> None:
         """The slot, or the wish for one."""
-        if place.returned:
+        if permit.returned:
             return
-        place.returned = True
-        had_slot = place.done() and not place.cancelled()
-        place.cancel()
+        permit.returned = True
+        had_slot = permit.done() and not permit.cancelled()
+        permit.cancel()
         if not had_slot:
             return
-        compartment = self._compartments[place.compartment]
+        compartment = self._compartments[permit.compartment]
         if compartment.taken > self._own:
             self._lent -= 1
         compartment.taken -= 1
-        self._serve(place.compartment)
+        self._serve(permit.compartment)
         self._lend()
 
     @asynccontextmanager
     async def slot(self, compartment: Hashable) -> AsyncIterator[None]:
         """Wait for a slot and hold it."""
-        place = self.queue(compartment, self.number())
+        permit = self.queue(compartment, self.number())
         try:
-            await place
+            await permit
             yield
         finally:
-            self.give_back(place)
+            self.release(permit)
 
     # --- compartments in trouble ---
 
@@ -129,8 +129,8 @@ class Bulkheads:
             if compartment.taken >= self._own:
                 self._lent += 1
             compartment.taken += 1
-            *_, place = heapq.heappop(compartment.waiting)
-            place.set_result(None)
+            *_, permit = heapq.heappop(compartment.waiting)
+            permit.set_result(None)
 
     def _has_slot(self, compartment: _Compartment) -> bool:
         if compartment.restricted:

@@ -9,7 +9,7 @@ from studyroom.shared.chassis import logs
 log = logs.get(__name__)
 
 
-def give_back() -> None:
+def trim() -> None:
     """With glibc: give the pages that no object is in back to the system. Takes some 10 ms for each 100 MB.
 
     Holds no lock of Python's, so call it in a thread.
@@ -27,7 +27,7 @@ def _malloc_trim() -> Callable[[int], int] | None:
     return trim
 
 
-class Tide:
+class HighWaterMark:
     """Notices when much of what there was has gone. Pure."""
 
     def __init__(self, *, at_least: int) -> None:
@@ -35,7 +35,7 @@ class Tide:
         self._at_least = at_least
         self._high = 0
 
-    def ebbed(self, now: int) -> bool:
+    def has_halved(self, now: int) -> bool:
         """`now`: how many there are. True once after each time their number has halved."""
         self._high = max(self._high, now)
         if self._high < self._at_least or now > self._high // 2:

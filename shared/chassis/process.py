@@ -68,10 +68,10 @@ def run_process(spec: ServiceSpec, settings: dict[type[Settings], Any], worker: 
         try:
             return runner.run(_Process(spec, settings, worker).live())
         except AddressUnavailable as error:
-            return say_why(spec, error)
+            return log_reason(spec, error)
 
 
-def say_why(spec: ServiceSpec, error: AddressUnavailable) -> int:
+def log_reason(spec: ServiceSpec, error: AddressUnavailable) -> int:
     """One clear line, and the exit status."""
     print(f"studyroom {spec.name}: {error}", file=sys.stderr)  # noqa: T201 - logs are for what happens while it runs
     return EXIT_FAILED

@@ -21,7 +21,7 @@ import structlog
 
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.listening import AddressUnavailable, listen
-from studyroom.shared.chassis.process import EXIT_FAILED, Worker, load_settings, run_process, say_why
+from studyroom.shared.chassis.process import EXIT_FAILED, Worker, load_settings, log_reason, run_process
 from studyroom.shared.chassis.settings import EXIT_BAD_SETTINGS, BadSettings, ProcessSettings, Settings
 from studyroom.shared.chassis.spec import ServiceSpec
 
@@ -57,7 +57,7 @@ def run_workers(spec: ServiceSpec, count: int) -> int:
         print(error, file=sys.stderr)  # noqa: T201 - as load_or_exit
         return EXIT_BAD_SETTINGS
     except AddressUnavailable as error:
-        return say_why(spec, error)
+        return log_reason(spec, error)
 
 
 def _admin_ports(process: ProcessSettings, count: int) -> list[int]:

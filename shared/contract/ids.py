@@ -32,7 +32,7 @@ RoomId = NewType("RoomId", str)
 UserId = NewType("UserId", str)
 ConnectionId = NewType("ConnectionId", str)
 GatewayId = NewType("GatewayId", str)
-StayId = NewType("StayId", str)
+MembershipId = NewType("MembershipId", str)
 """Of one stay of a connection in a room; another one each time it enters. What is said of an earlier stay, however late
 it arrives, says nothing of the present one."""
 MessageId = NewType("MessageId", str)
@@ -47,13 +47,13 @@ def new_connection_id() -> ConnectionId:
     return ConnectionId(str(uuid4()))
 
 
-def stay_id(connection: ConnectionId, number: int) -> StayId:
+def new_membership_id(connection: ConnectionId, number: int) -> MembershipId:
     """`number`: of the connection's stays."""
-    return StayId(f"{connection}:{number}")
+    return MembershipId(f"{connection}:{number}")
 
 
-def connection_of(stay: StayId) -> ConnectionId:
-    return ConnectionId(stay[:ID_LENGTH])
+def connection_of(membership_id: MembershipId) -> ConnectionId:
+    return ConnectionId(membership_id[:ID_LENGTH])
 
 
 def new_gateway_id() -> GatewayId:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.ids import RoomId, UserId
 
-ORDER_SECONDS = 86_400
+COMMAND_SECONDS = 86_400
 """TTL of what is to be done once: a gateway that is cut off for longer, and keeps its clients, does not learn of it."""
 
 
@@ -32,7 +32,7 @@ class Target(NamedTuple):
         return subjects.moderation_key(self.kind, self.user, self.room)
 
 
-class Order(BaseModel):
+class Command(BaseModel):
     """The value of a key; the key is its target."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")

@@ -9,7 +9,7 @@ from zlib import crc32
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from studyroom.shared.contract.ids import GatewayId, RoomId, RoomIdField, StayId, UserId, UserIdField
+from studyroom.shared.contract.ids import GatewayId, MembershipId, RoomId, RoomIdField, UserId, UserIdField
 from studyroom.shared.contract.messages import CursorPosition
 from studyroom.shared.contract.subjects import shard_of
 
@@ -45,10 +45,10 @@ class Entry(_Part):
     """The value of a presence key: a user is in a room for as long as one connection is."""
 
     profile: Profile
-    connections: dict[StayId, GatewayId]
+    connections: dict[MembershipId, GatewayId]
     """Empty during the grace period: then the key has a TTL."""
 
-    def connections_of(self, gateway: GatewayId) -> set[StayId]:
+    def connections_of(self, gateway: GatewayId) -> set[MembershipId]:
         return {connection for connection, its_gateway in self.connections.items() if its_gateway == gateway}
 
 
@@ -64,15 +64,15 @@ class Outcome(StrEnum):
     """The request is not what this replica understands. Asking again will not help."""
 
 
-class Place(_Part):
+class RoomConnection(_Part):
     """A connection in a room."""
 
     room: RoomIdField
     user: UserIdField
-    connection: StayId
+    connection: MembershipId
 
 
-class JoinRequest(Place):
+class JoinRequest(RoomConnection):
     gateway: GatewayId
     profile: Profile
     with_roster: bool
@@ -81,7 +81,7 @@ class JoinRequest(Place):
     """The connection was in the room before: it is put back, however full the room has become."""
 
 
-class LeaveRequest(Place):
+class LeaveRequest(RoomConnection):
     """Leaving where one is not is fine."""
 
     lost: bool = False
@@ -112,7 +112,7 @@ class RosterReply(_Part):
     revision: int = 0
     sequence: int = 0
     """For a join: the stream sequence of the join's own write, at most `revision`."""
-    joined: Place | None = None
+    joined: RoomConnection | None = None
     """For a join: what was joined, so that an answer that comes late can be acted upon."""
     members: list[Member] | None = None
     """None when the roster was not asked for."""
@@ -151,7 +151,7 @@ class LeaveReply(_Part):
 
 class CompleteReply(_Part):
     outcome: Outcome
-    missing: set[StayId] | None = None
+    missing: set[MembershipId] | None = None
     """Those of the gateway's connections that presence does not have; None from a replica that does not say."""
 
 
@@ -166,19 +166,19 @@ class CompleteRequest(_Part):
     shard: int
     epoch: str
     revision: int
-    connections: set[StayId] | None
+    connections: set[MembershipId] | None
     """All of them. None where they are too many for one message: then it is about one part, and names `some`."""
     part: int = 0
     parts: int = 1
     """A connection is of the part that its CRC-32, modulo their number, gives."""
-    some: set[StayId] = set()
+    some: set[MembershipId] = set()
     """All connections of this part."""
 
-    def missing(self, held: set[StayId]) -> set[StayId]:
+    def missing(self, held: set[MembershipId]) -> set[MembershipId]:
         """Of the gateway's connections that presence holds: those that it says, by this request, not to have."""
         if self.connections is not None:
             return held - self.connections
-        return {stay for stay in held if _part_of(stay, self.parts) == self.part} - self.some
+        return {membership_id for membership_id in held if _part_of(membership_id, self.parts) == self.part} - self.some
 
     def split(self, max_bytes: int) -> "list[CompleteRequest]":
         """Requests that together say the same, each of `max_bytes` at most. They may go to different replicas."""
@@ -188,9 +188,9 @@ class CompleteRequest(_Part):
         if parts <= 1:
             return [self]
         while True:
-            some = list[set[StayId]](set() for _ in range(parts))
-            for stay in connections:
-                some[_part_of(stay, parts)].add(stay)
+            some = list[set[MembershipId]](set() for _ in range(parts))
+            for membership_id in connections:
+                some[_part_of(membership_id, parts)].add(membership_id)
             if max(map(len, some)) <= at_once:
                 break
             parts += 1
@@ -207,8 +207,8 @@ _STAY_BYTES = 60
 _STAYS_LEAST = 64
 
 
-def _part_of(stay: StayId, parts: int) -> int:
-    return crc32(stay.encode()) % parts
+def _part_of(membership_id: MembershipId, parts: int) -> int:
+    return crc32(membership_id.encode()) % parts
 
 
 class RoomState(_Part):

@@ -133,8 +133,8 @@ async def at_rest(stack: EmbeddedStack, actors: list[Actor], rooms: list[str]) -
     for actor in actors:
         for client in actor.past:
             operations += len(client.log)
-            for stay in stays(client.log):
-                check_chat_order(stay, histories[stay.room])
+            for membership_id in stays(client.log):
+                check_chat_order(membership_id, histories[membership_id.room])
     assert sum(len(history) for history in histories.values()) > CLIENTS
     print(f"{operations} messages seen by clients, {sum(map(len, histories.values()))} chat messages stored")
 

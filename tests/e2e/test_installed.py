@@ -27,9 +27,9 @@ def build(source: Path, target: Path, **environment: str) -> subprocess.Complete
 @pytest.mark.skipif(not PAGE.exists(), reason="the page is not built: there is no Node here")
 def test_the_wheel_is_one_package_that_runs_the_whole_system_with_its_page(tmp_path: Path):
     assert build(ROOT, tmp_path / "wheels").returncode == 0
-    (wheel,) = (tmp_path / "wheels").glob("studyroom-*.whl")
+    (scheduler,) = (tmp_path / "wheels").glob("studyroom-*.whl")
     place = tmp_path / "installed"
-    with zipfile.ZipFile(wheel) as archive:
+    with zipfile.ZipFile(scheduler) as archive:
         assert {name.split("/")[0].split("-")[0] for name in archive.namelist()} == {"studyroom"}
         archive.extractall(place)
     data_dir = tmp_path / "data"

@@ -4,7 +4,7 @@ import asyncio
 from uuid import uuid4
 
 from studyroom.shared.contract import subjects
-from studyroom.shared.contract.ids import RoomId, UserId, new_connection_id, new_gateway_id, stay_id
+from studyroom.shared.contract.ids import RoomId, UserId, new_connection_id, new_gateway_id, new_membership_id
 from studyroom.shared.contract.presence import JoinRequest, Outcome, Profile, RosterReply
 from tests.support.client import Client, clients
 from tests.support.presence import connected
@@ -233,7 +233,7 @@ async def test_a_roster_larger_than_a_message_of_nats_reaches_the_joiner(stack: 
 
         async def join(user: str) -> None:
             request = JoinRequest(
-                room=RoomId(room), user=UserId(user), connection=stay_id(new_connection_id(), 0),
+                room=RoomId(room), user=UserId(user), connection=new_membership_id(new_connection_id(), 0),
                 gateway=new_gateway_id(), profile=profile, with_roster=False,
             )  # fmt: skip
             subject = subjects.presence_join(subjects.shard_of(RoomId(room)))

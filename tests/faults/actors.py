@@ -24,7 +24,7 @@ _RETRY_SECONDS = (0.1, 1.0)
 _STOPPING = 1012
 _DELETED, _REFUSED, _NOT_FOUND = 204, 400, 404
 _SETTLE_SECONDS = 30.0
-_SAY_AGAIN_SECONDS = 1.0
+_REPEAT_SECONDS = 1.0
 _REFUSALS_NAMED = 5
 _RESENT_FOR_SECONDS = 90.0
 """Safely within the time in which the stream recognises a message that is sent again."""
@@ -305,7 +305,7 @@ class Actor:
             if time.monotonic() - unanswered.since > _RESENT_FOR_SECONDS:
                 del self._unanswered[message]
             elif not unanswered.sent and unanswered.again_at <= time.monotonic():
-                unanswered.sent, unanswered.again_at = True, time.monotonic() + _SAY_AGAIN_SECONDS
+                unanswered.sent, unanswered.again_at = True, time.monotonic() + _REPEAT_SECONDS
                 self.repeated += 1
                 session.repeated.add(message)
                 await self._send("Chat", {"content": unanswered.content, "id": message})

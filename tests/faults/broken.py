@@ -16,8 +16,8 @@ from studyroom.gateway.connections.connection import Connection
 from studyroom.gateway.http.messages import NewMessage
 from studyroom.gateway.membership.membership import Membership
 from studyroom.gateway.membership.presence_client import PresenceRefused
+from studyroom.gateway.rooms.cursors import Cursors
 from studyroom.gateway.rooms.history import History, Stored
-from studyroom.gateway.rooms.motion import Motion
 from studyroom.gateway.rooms.notices import encode_joined_room
 from studyroom.gateway.rooms.room import Room
 from studyroom.gateway.rooms.roster import Change, Notice, Roster
@@ -83,14 +83,14 @@ def old_names() -> None:
 
 def lost_cursors() -> None:
     """Other gateways are not told of cursors."""
-    send = Motion._send
+    send = Cursors._send
 
-    def without_cursors(motion: Motion, kind: Kind, due: dict[UserId, tuple[bytes, int]]) -> None:
+    def without_cursors(cursors: Cursors, kind: Kind, due: dict[UserId, tuple[bytes, int]]) -> None:
         if kind is not Kind.CURSOR:
-            send(motion, kind, due)
+            send(cursors, kind, due)
 
-    _replace(Motion, "_send", without_cursors)
-    _replace(Motion, "_send_all", lambda _motion: None)
+    _replace(Cursors, "_send", without_cursors)
+    _replace(Cursors, "_send_all", lambda _cursors: None)
 
 
 def refused_joins() -> None:

@@ -85,7 +85,11 @@ def spelled(records: Iterable[Record], groups: dict[str, int]) -> list[str]:
         except AssertionError as error:
             violations.append(f"{record.user}: {error}")
             continue
-        violations += [f"{record.user} is in a room not its own" for stay in seen if groups[stay.room] != record.group]
+        violations += [
+            f"{record.user} is in a room not its own"
+            for membership_id in seen
+            if groups[membership_id.room] != record.group
+        ]
         strangers = [user for user in _users_told_of(record.log) if groups.get(user) != record.group]
         violations += [f"{record.user} was told of {user}, who was never in its rooms" for user in strangers]
         violations += _strays(record)

@@ -149,8 +149,8 @@ async def is_wrong(group: Joining, room: str) -> bool:
     truth = {group.watcher.user, group.others[1].user}
 
     def right() -> bool:
-        stay = stays(group.watcher.log)[-1]
-        return stay.room == room and stay.users == truth
+        membership_id = stays(group.watcher.log)[-1]
+        return membership_id.room == room and membership_id.users == truth
 
     try:
         await eventually(right, "the roster becomes the truth", 2)

@@ -14,7 +14,7 @@ import pytest
 
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.close_codes import CloseCode
-from studyroom.shared.contract.ids import RoomId, new_connection_id, new_gateway_id, new_user_id, stay_id
+from studyroom.shared.contract.ids import RoomId, new_connection_id, new_gateway_id, new_membership_id, new_user_id
 from studyroom.shared.contract.presence import Entry, Profile
 from tests.faults.test_lost_chat import COMPARED_SECONDS, say
 from tests.faults.test_lost_connections import GUARD_SECONDS, System
@@ -176,7 +176,9 @@ async def _agrees(gateway: str, banned: set[str], others: set[str]) -> bool:
 
 
 async def _change_other_rooms(url: str) -> None:
-    entry = Entry(profile=Profile(username="Dan"), connections={stay_id(new_connection_id(), 0): new_gateway_id()})
+    entry = Entry(
+        profile=Profile(username="Dan"), connections={new_membership_id(new_connection_id(), 0): new_gateway_id()}
+    )
     key = subjects.presence_key(RoomId(str(uuid4())), new_user_id())
     async with connected(url) as bus:
         for _ in range(LOST - 1):

@@ -126,8 +126,8 @@ async def test_what_changed_while_a_gateway_was_cut_off_is_told_and_its_own_memb
         key = subjects.presence_key(RoomId(room), UserId(bob.user))
         question = json.dumps({"last_by_subj": key}).encode()
         answer = await bus.request(f"$JS.API.STREAM.MSG.GET.{subjects.PRESENCE_STREAM}", question, timeout=5)
-        (stay,) = Entry.decode(b64decode(json.loads(answer.data)["message"]["data"])).connections
-        leave = LeaveRequest(room=RoomId(room), user=UserId(bob.user), connection=stay)
+        (membership_id,) = Entry.decode(b64decode(json.loads(answer.data)["message"]["data"])).connections
+        leave = LeaveRequest(room=RoomId(room), user=UserId(bob.user), connection=membership_id)
         await bus.request(subjects.presence_leave(subjects.shard_of(RoomId(room))), leave.encode(), timeout=5)
         assert await users_in(bus, room) == {ann.user, dan.user}
         before = await written(bus)

@@ -59,7 +59,7 @@ def left(name: str) -> dict[str, Any]:
 # --- coming and going --------------------------------------------------------------------------------------
 
 
-def stay(asked: float, ended: float | None = None, *, clean: bool = True, gateway: int = 1) -> Membership:
+def membership_id(asked: float, ended: float | None = None, *, clean: bool = True, gateway: int = 1) -> Membership:
     return Membership(BEN, ROOM, gateway, asked, asked + 0.1, ended, clean)
 
 
@@ -76,49 +76,53 @@ GONE_TWICE = [*GONE_ONCE, joined(BEN), left(BEN)]
 
 
 def test_a_user_who_is_announced_again_and_leaves_again_without_having_come_back_is_a_violation():
-    assert moved(GONE_ONCE, stay(1.0, 20.5)) == []
-    assert moved(GONE_TWICE, stay(1.0, 20.5))
-    assert moved(GONE_TWICE, stay(1.0, 20.5), stay(21.5, 22.5)) == []
-    assert moved([*GONE_ONCE, joined(BEN)], stay(1.0, 20.5))
+    assert moved(GONE_ONCE, membership_id(1.0, 20.5)) == []
+    assert moved(GONE_TWICE, membership_id(1.0, 20.5))
+    assert moved(GONE_TWICE, membership_id(1.0, 20.5), membership_id(21.5, 22.5)) == []
+    assert moved([*GONE_ONCE, joined(BEN)], membership_id(1.0, 20.5))
 
 
 def test_a_user_who_is_announced_before_coming_is_a_violation():
-    assert moved([roster(ADA), joined(BEN)], stay(20.5)) == []
-    assert moved([roster(ADA), joined(BEN)], stay(25.0))
+    assert moved([roster(ADA), joined(BEN)], membership_id(20.5)) == []
+    assert moved([roster(ADA), joined(BEN)], membership_id(25.0))
     assert moved([roster(ADA), joined(BEN)])
 
 
 def test_a_user_who_came_back_within_the_grace_period_and_is_said_to_have_left_is_a_violation():
-    lost = stay(1.0, 20.2, clean=False)
-    assert moved([roster(ADA, BEN), left(BEN), joined(BEN)], lost, stay(21.5))
+    lost = membership_id(1.0, 20.2, clean=False)
+    assert moved([roster(ADA, BEN), left(BEN), joined(BEN)], lost, membership_id(21.5))
     late = [20.0, 22.3, 23.1]
-    assert moved([roster(ADA, BEN), left(BEN), joined(BEN)], lost, stay(23.0), times=late) == [], "that was too late"
-    assert moved([roster(ADA, BEN), left(BEN), joined(BEN)], replace(lost, clean=True), stay(21.5)) == []
-    assert moved([roster(ADA, BEN), left(BEN), joined(BEN)], lost, replace(stay(21.5), entered=None)) == []
+    assert moved([roster(ADA, BEN), left(BEN), joined(BEN)], lost, membership_id(23.0), times=late) == [], (
+        "that was too late"
+    )
+    assert moved([roster(ADA, BEN), left(BEN), joined(BEN)], replace(lost, clean=True), membership_id(21.5)) == []
+    assert moved([roster(ADA, BEN), left(BEN), joined(BEN)], lost, replace(membership_id(21.5), entered=None)) == []
 
 
 def test_a_user_with_another_tab_in_the_room_who_is_said_to_have_left_is_a_violation():
-    tab = stay(5.0, gateway=2)
-    assert moved(GONE_ONCE, stay(1.0, 20.5), tab)
-    assert moved(GONE_ONCE, stay(1.0, 20.5), replace(tab, ended=20.6)) == []
+    tab = membership_id(5.0, gateway=2)
+    assert moved(GONE_ONCE, membership_id(1.0, 20.5), tab)
+    assert moved(GONE_ONCE, membership_id(1.0, 20.5), replace(tab, ended=20.6)) == []
 
 
 def test_a_loss_that_a_leave_of_another_connection_may_overtake_keeps_no_place():
-    back = [stay(1.0, 20.2, clean=False), stay(21.5)]
+    back = [membership_id(1.0, 20.2, clean=False), membership_id(21.5)]
     away = [roster(ADA, BEN), left(BEN), joined(BEN)]
-    assert moved(away, stay(1.0, 19.8, gateway=2), *back) == []
-    assert moved(away, stay(1.0, 15.0, gateway=2), *back)
+    assert moved(away, membership_id(1.0, 19.8, gateway=2), *back) == []
+    assert moved(away, membership_id(1.0, 15.0, gateway=2), *back)
 
 
 def test_what_a_broken_gateway_or_bus_carries_out_late_is_none():
     struck = Troubles(19.0, 22.0, faults=1)
-    assert moved(GONE_TWICE, stay(1.0, 20.5), troubles=replace(struck, gateways=frozenset({1}))) == []
-    assert moved(GONE_TWICE, stay(1.0, 20.5), troubles=replace(struck, gateways=frozenset({2})))
-    assert moved(GONE_TWICE, stay(1.0, 20.5), troubles=replace(struck, bus=True)) == []
+    assert moved(GONE_TWICE, membership_id(1.0, 20.5), troubles=replace(struck, gateways=frozenset({1}))) == []
+    assert moved(GONE_TWICE, membership_id(1.0, 20.5), troubles=replace(struck, gateways=frozenset({2})))
+    assert moved(GONE_TWICE, membership_id(1.0, 20.5), troubles=replace(struck, bus=True)) == []
     over = replace(struck, since=5.0, until=8.0, bus=True)
-    assert moved(GONE_TWICE, stay(1.0, 20.5), troubles=over), "all has been well for long"
-    assert moved(GONE_ONCE, stay(1.0), troubles=replace(struck, bus=True)), "who stayed has not left, whatever breaks"
-    assert moved(GONE_ONCE, stay(1.0), troubles=replace(struck, given_up=frozenset({1}))) == []
+    assert moved(GONE_TWICE, membership_id(1.0, 20.5), troubles=over), "all has been well for long"
+    assert moved(GONE_ONCE, membership_id(1.0), troubles=replace(struck, bus=True)), (
+        "who stayed has not left, whatever breaks"
+    )
+    assert moved(GONE_ONCE, membership_id(1.0), troubles=replace(struck, given_up=frozenset({1}))) == []
 
 
 def test_a_roster_without_somebody_who_was_there_is_a_violation():
@@ -126,11 +130,11 @@ def test_a_roster_without_somebody_who_was_there_is_a_violation():
         times = [20.0 + second for second in range(len(log))]
         return incomplete_rosters(told(ADA, 0, log, times, [19.9]), visits(memberships, GRACE), troubles, 30.0)
 
-    assert incomplete([roster(ADA, BEN)], stay(1.0)) == []
-    assert incomplete([roster(ADA)], stay(1.0))
-    assert incomplete([roster(ADA)], stay(1.0, 19.0)) == []
-    assert incomplete([roster(ADA)], stay(19.95)) == [], "who comes at the same time may come afterwards"
-    assert incomplete([roster(ADA)], stay(1.0), troubles=replace(QUIET, losses=(15.0,))) == []
+    assert incomplete([roster(ADA, BEN)], membership_id(1.0)) == []
+    assert incomplete([roster(ADA)], membership_id(1.0))
+    assert incomplete([roster(ADA)], membership_id(1.0, 19.0)) == []
+    assert incomplete([roster(ADA)], membership_id(19.95)) == [], "who comes at the same time may come afterwards"
+    assert incomplete([roster(ADA)], membership_id(1.0), troubles=replace(QUIET, losses=(15.0,))) == []
 
 
 # --- how members look --------------------------------------------------------------------------------------

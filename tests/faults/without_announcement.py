@@ -18,7 +18,7 @@ def _restore(_reannouncement: Reannouncement, _connection: Connection) -> asynci
     return asyncio.ensure_future(asyncio.sleep(0))
 
 
-Reannouncement.tell_all = _announce  # type: ignore[method-assign,assignment]
+Reannouncement.announce_all = _announce  # type: ignore[method-assign,assignment]
 Reannouncement.announce = _announce  # type: ignore[method-assign,assignment]
 Reannouncement.restore = _restore  # type: ignore[method-assign,assignment]
 

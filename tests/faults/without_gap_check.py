@@ -10,7 +10,7 @@ from studyroom.gateway.rooms.history import History, Stored, Verdict
 from studyroom.gateway.rooms.room import Room
 from studyroom.services.stack.cli import main
 
-_hear = History.hear
+_hear = History.receive
 _catch_up = Backfill.catch_up
 
 
@@ -24,7 +24,7 @@ def _catch_up_at_first(backfill: Backfill, room: Room, *, wait_seconds: float = 
     return asyncio.ensure_future(asyncio.sleep(0))
 
 
-History.hear = _hear_without_check  # type: ignore[method-assign,assignment]
+History.receive = _hear_without_check  # type: ignore[method-assign,assignment]
 Backfill.catch_up = _catch_up_at_first  # type: ignore[method-assign,assignment]
 
 if __name__ == "__main__":

@@ -8,14 +8,14 @@ Run instead of `studyroom gateway`, to show that the test of the join barrier ca
 import asyncio
 
 from studyroom.gateway.chat.resume import Resumes
-from studyroom.gateway.rooms.hearing import Hearing
+from studyroom.gateway.rooms.change_log import ChangeLog
 from studyroom.gateway.rooms.history import Resumption
 from studyroom.gateway.rooms.room import Room
 from studyroom.services.stack.cli import main
 from studyroom.shared.contract.messages import JoinRoomPayload
 
 
-async def _heard(room: Room, _sequence: int) -> None:
+async def _received(room: Room, _sequence: int) -> None:
     while not room.consistent:
         await asyncio.sleep(0.001)
 
@@ -25,9 +25,9 @@ async def _prepare(_resumes: Resumes, _room: Room, _join: JoinRoomPayload, *, pa
     return Resumption()
 
 
-Hearing.consistent = property(lambda hearing: hearing.loaded is not None)  # type: ignore[method-assign,assignment]
+ChangeLog.consistent = property(lambda change_log: change_log.loaded is not None)  # type: ignore[method-assign,assignment]
 Resumes.prepare = _prepare  # type: ignore[method-assign,assignment]
-Room.heard = _heard  # type: ignore[method-assign,assignment]
+Room.wait_for_change = _received  # type: ignore[method-assign,assignment]
 
 if __name__ == "__main__":
     main()

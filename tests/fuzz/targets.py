@@ -19,8 +19,8 @@ from pydantic import ValidationError
 from studyroom.gateway.auth.identity import Authenticator
 from studyroom.gateway.auth.key_ring import BadKeys, KeyRing, KeysUnavailable, read_keys
 from studyroom.gateway.connections.cursor_move import cursor_update, update_prefix
-from studyroom.gateway.edge.crowd import Crowd
-from studyroom.gateway.edge.door import Admitted, Door
+from studyroom.gateway.edge.admission import Admission, Admitted
+from studyroom.gateway.edge.connection_counts import ConnectionCounts
 from studyroom.gateway.edge.origins import is_allowed, problem_of
 from studyroom.gateway.lifecycle.drain import Drain
 from studyroom.gateway.metrics import GatewayMetrics
@@ -185,7 +185,7 @@ def presence_requests(data: bytes) -> None:
         except ValidationError:
             continue
         assert part.decode(read.encode()) == read
-        if isinstance(read, presence.Place | presence.RosterRequest):
+        if isinstance(read, presence.RoomConnection | presence.RosterRequest):
             _subjects_of(read.room, USER)
 
 
@@ -235,11 +235,11 @@ _AUTHENTICATOR = Authenticator(_SETTINGS, KeyRing())
 def _nobody_is_banned(_user: UserId) -> None: ...
 
 
-_DOOR = Door(
+_DOOR = Admission(
     _SETTINGS,
     _AUTHENTICATOR,
     Drain(_SETTINGS, list),
-    Crowd(),
+    ConnectionCounts(),
     _nobody_is_banned,
     GatewayMetrics(CollectorRegistry()),
 )

@@ -55,14 +55,14 @@ class Neighbours:
     def complaints(self) -> list[str]:
         """What each of them should have seen and has not, or the other way round."""
         found = []
-        orders = {tuple(self._heard(person)) for person in self.people}
+        orders = {tuple(self._received(person)) for person in self.people}
         if len(orders) > 1:
             found.append("not all of them saw the same in the same order")
         for person in self.people:
             if person.close_code is not None:
                 found.append(f"closed with {person.close_code} {person.close_reason}")
-            if sorted(self._heard(person)) != sorted(self.said):
-                found.append(f"saw {len(self._heard(person))} messages of {len(self.said)}")
+            if sorted(self._received(person)) != sorted(self.said):
+                found.append(f"saw {len(self._received(person))} messages of {len(self.said)}")
             codes = [message["payload"]["code"] for message in person.log if message["type"] == "Error"]
             found += [f"was told {code}" for code in codes]
             found += [
@@ -105,7 +105,7 @@ class Neighbours:
         return dict(sorted(self.moved, key=lambda move: self.moved[move]))
 
     @staticmethod
-    def _heard(person: Client) -> list[str]:
+    def _received(person: Client) -> list[str]:
         return [message["payload"]["content"] for message in person.log if message["type"] == "Chat"]
 
 

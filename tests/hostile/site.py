@@ -147,12 +147,12 @@ class Recorder:
     async def listening(cls, site: Site) -> AsyncIterator["Recorder"]:
         recorder = cls()
 
-        async def hear(heard: Msg) -> None:
+        async def receive(heard: Msg) -> None:
             recorder.subjects.add(heard.subject)
 
         connection = await nats.connect(site.nats.url, **options_of("operator"))
         try:
-            await connection.subscribe(">", cb=hear, pending_msgs_limit=-1, pending_bytes_limit=-1)
+            await connection.subscribe(">", cb=receive, pending_msgs_limit=-1, pending_bytes_limit=-1)
             await connection.flush()
             yield recorder
         finally:

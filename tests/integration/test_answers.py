@@ -66,10 +66,10 @@ async def test_a_replica_that_was_frozen_for_long_says_nothing_that_nats_would_r
     inbox = gateway.new_inbox()
     heard: list[bytes] = []
 
-    async def hear(message: Msg) -> None:
+    async def receive(message: Msg) -> None:
         heard.append(message.data)
 
-    await gateway.subscribe(inbox, cb=hear)
+    await gateway.subscribe(inbox, cb=receive)
     for _ in range(20):
         await gateway.publish(subjects.presence_rooms(7), QUESTION, reply=inbox)
     await gateway.flush()

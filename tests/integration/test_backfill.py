@@ -12,21 +12,21 @@ from studyroom.gateway.chat.backfill import Backfill
 from studyroom.gateway.chat.stream import ChatStream
 from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.rooms.fanout import Recipient
+from studyroom.gateway.rooms.flush_scheduler import FlushScheduler
 from studyroom.gateway.rooms.history import History, Stored
 from studyroom.gateway.rooms.room import Room
 from studyroom.gateway.rooms.rooms import Rooms
-from studyroom.gateway.rooms.wheel import Wheel
 from studyroom.services.provisioner.streams import ensure, specifications
 from studyroom.shared.chassis.nats.bus import Bus
 from studyroom.shared.chassis.settings import StorageSettings
 from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.ids import GatewayId, RoomId
-from studyroom.shared.contract.presence import Place
+from studyroom.shared.contract.presence import RoomConnection
 from tests.support.waiting import eventually
 
 
-class Surroundings:
+class RoomHost:
     gateway_id = GatewayId("test")
     history_kept = 10
     chat_is_sure = True
@@ -40,7 +40,7 @@ class Surroundings:
     def connection_is_missing(self, recipient: Recipient) -> None:
         """Nobody is in these rooms."""
 
-    def connection_is_present(self, place: Place) -> None:
+    def connection_is_present(self, place: RoomConnection) -> None:
         """Nobody is in these rooms."""
 
     def chat_is_missing(self, room: Room) -> None:
@@ -85,7 +85,7 @@ async def test_a_room_takes_no_position_of_a_stream_that_is_not_there_any_more(
     stream = ReplacedMeanwhile(bus, storage)
     await stream.start()
     metrics = GatewayMetrics(CollectorRegistry())
-    rooms = Rooms(bus, Wheel(0.05), metrics, Surroundings(), unhosted=lambda _room, _reason: None)
+    rooms = Rooms(bus, FlushScheduler(0.05), metrics, RoomHost(), unhosted=lambda _room, _reason: None)
     filling = Backfill(rooms, stream, tasks, metrics, at_most=100)
     stream.on_replaced(filling.replaced)
     unknown: list[int] = []
@@ -110,7 +110,7 @@ async def test_a_room_where_nothing_was_said_is_compared_while_it_has_no_positio
     stream = ChatStream(bus)
     await stream.start()
     metrics = GatewayMetrics(CollectorRegistry())
-    rooms = Rooms(bus, Wheel(0.05), metrics, Surroundings(), unhosted=lambda _room, _reason: None)
+    rooms = Rooms(bus, FlushScheduler(0.05), metrics, RoomHost(), unhosted=lambda _room, _reason: None)
     comparing = Backfill(rooms, stream, tasks, metrics, at_most=10)
     monkeypatch.setattr(backfill, "_COMPARE_SECONDS", 0.0)
     async with rooms.hold(RoomId(str(uuid4()))) as room:

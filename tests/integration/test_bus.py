@@ -102,17 +102,17 @@ async def test_subscriptions_survive_a_restart_of_nats_and_reconnects_are_counte
     outage.begin()
     bus = await outage.bus()
     seen: list[bytes] = []
-    told = asyncio.Event()
+    sent = asyncio.Event()
 
     async def reconnected() -> None:
-        told.set()
+        sent.set()
 
     bus.on_reconnected(reconnected)
     await bus.subscribe("news", lambda message: seen.append(message.data))
     outage.server.stop()
     await eventually(lambda: not bus.connected, "the loss is noticed")
     outage.begin()
-    await asyncio.wait_for(told.wait(), 20)
+    await asyncio.wait_for(sent.wait(), 20)
     bus.publish("news", b"back")
     await eventually(lambda: seen == [b"back"], "messages arrive again")
     reconnects = bus._metrics.reconnects._value.get()

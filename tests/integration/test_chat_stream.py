@@ -174,11 +174,11 @@ async def test_a_position_in_an_empty_room_is_one_of_the_whole_stream(bus: Bus, 
 
 
 async def test_another_stream_is_noticed(bus: Bus, stream: ChatStream):
-    told: list[str] = []
-    stream.on_replaced(lambda: told.append(stream.terms.epoch))
+    sent: list[str] = []
+    stream.on_replaced(lambda: sent.append(stream.terms.epoch))
     before = stream.terms.epoch
     await stream.learn()
     await bus.api(f"STREAM.DELETE.{subjects.CHAT_STREAM}")
     await ensure(bus, specifications(StorageSettings(chat_max_messages_per_room=KEPT)))
     await stream.learn()
-    assert told == [stream.terms.epoch] != [before]
+    assert sent == [stream.terms.epoch] != [before]

@@ -13,8 +13,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
-from studyroom.services.doctor.judge import problems as judged
-from studyroom.services.doctor.look import look
+from studyroom.services.doctor.assess import problems as judged
+from studyroom.services.doctor.collect import look
 from studyroom.services.provisioner.streams import specifications
 from studyroom.services.stack.stack import free_port
 from studyroom.shared.chassis.metrics import BusMetrics
@@ -63,10 +63,10 @@ def doctor(server: NatsServer, *arguments: str, **environment: str) -> tuple[int
 
 def problems(server: NatsServer, **environment: str) -> list[str]:
     status, output = doctor(server, "--json", **environment)
-    told: dict[str, Any] = json.loads(output)
-    assert status == (0 if told["ok"] else 1)
-    assert told["ok"] is (told["problems"] == [])
-    found: list[str] = told["problems"]
+    sent: dict[str, Any] = json.loads(output)
+    assert status == (0 if sent["ok"] else 1)
+    assert sent["ok"] is (sent["problems"] == [])
+    found: list[str] = sent["problems"]
     return found
 
 
@@ -143,19 +143,19 @@ def test_it_says_that_streams_without_a_leader_did_not_answer(tmp_path: Path):
         clustered_nats_server(tmp_path, ClusterNode(f"n{index}", port, tuple(ports)), with_accounts=True)
         for index, port in enumerate(ports)
     ]
-    told: list[str] = []
+    sent: list[str] = []
     three = {"STUDYROOM_STORAGE_REPLICAS": "3"}
     provisioner = service("provisioner", tmp_path, nodes[0].url, **user_of("provisioner"), **three)
 
     def leaderless() -> bool:
-        told.extend(problems(nodes[0], **three))
-        return "stream CHAT has no leader" in told and any(line.startswith("streams did not answer") for line in told)
+        sent.extend(problems(nodes[0], **three))
+        return "stream CHAT has no leader" in sent and any(line.startswith("streams did not answer") for line in sent)
 
     with all_running(*nodes), running(provisioner):
         nodes[1].stop()
         nodes[2].stop()
         wait_until(leaderless, "the loss of the majority is noticed", 30)
-    assert not any("does not exist" in line for line in told)
+    assert not any("does not exist" in line for line in sent)
 
 
 async def test_of_a_server_that_freezes_while_it_looks_it_knows_nothing(server: NatsServer):

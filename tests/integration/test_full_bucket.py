@@ -21,7 +21,14 @@ from studyroom.shared.chassis.nats.bus import Bus
 from studyroom.shared.chassis.settings import NatsSettings, StorageSettings
 from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.contract import subjects
-from studyroom.shared.contract.ids import RoomId, UserId, new_connection_id, new_gateway_id, new_user_id, stay_id
+from studyroom.shared.contract.ids import (
+    RoomId,
+    UserId,
+    new_connection_id,
+    new_gateway_id,
+    new_membership_id,
+    new_user_id,
+)
 from studyroom.shared.contract.presence import Entry, JoinRequest, LeaveRequest, Outcome, Profile, RosterReply
 from tests.support.processes import NatsServer, all_running, configured_nats_server, nats_cluster
 from tests.support.waiting import eventually
@@ -96,7 +103,7 @@ class Bucket:
 
 def a_join(user: UserId | None = None, *, again: bool = False) -> JoinRequest:
     return JoinRequest(
-        room=RoomId(str(uuid4())), user=user or new_user_id(), connection=stay_id(new_connection_id(), 0),
+        room=RoomId(str(uuid4())), user=user or new_user_id(), connection=new_membership_id(new_connection_id(), 0),
         gateway=GATEWAY, profile=Profile(username="A" * 100), with_roster=False, again=again,
     )  # fmt: skip
 

@@ -13,9 +13,9 @@ from studyroom.gateway.chat.publisher import ChatPublisher
 from studyroom.gateway.chat.stream import ChatStream, Page
 from studyroom.gateway.chat.terms import Known
 from studyroom.gateway.metrics import GatewayMetrics
+from studyroom.gateway.rooms.flush_scheduler import FlushScheduler
 from studyroom.gateway.rooms.history import Stored
 from studyroom.gateway.rooms.rooms import Rooms
-from studyroom.gateway.rooms.wheel import Wheel
 from studyroom.services.provisioner.streams import ensure, specifications
 from studyroom.shared.chassis.metrics import BusMetrics
 from studyroom.shared.chassis.nats.bus import Bus, BusError
@@ -24,7 +24,7 @@ from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.chat import encode_stored, encode_tombstone
 from studyroom.shared.contract.ids import MessageId, RoomId, new_message_id, new_user_id
-from tests.integration.test_backfill import Surroundings, say
+from tests.integration.test_backfill import RoomHost, say
 from tests.support.processes import NatsServer, nats_server, running
 from tests.support.waiting import eventually
 
@@ -166,7 +166,7 @@ async def test_who_sends_again_is_told_no_position_of_a_stream_that_may_be_anoth
 ):
     """The message has a position that others know another message by, until the loss of that one is noticed."""
     stream = await started(bus)
-    bus.on_disconnected(stream.doubt)
+    bus.on_disconnected(stream.invalidate)
     chat = ChatPublisher(
         bus, tasks, GatewayMetrics(CollectorRegistry()), stream, deadline_seconds=5, acknowledged=lambda *_: None
     )
@@ -202,7 +202,7 @@ async def test_what_is_read_behind_a_reconnect_is_shown_in_no_epoch_but_its_own(
     """NATS comes back with less while the messages of a room are being read."""
     stream = await started(bus)
     metrics = GatewayMetrics(CollectorRegistry())
-    rooms = Rooms(bus, Wheel(0.05), metrics, Surroundings(), unhosted=lambda _room, _reason: None)
+    rooms = Rooms(bus, FlushScheduler(0.05), metrics, RoomHost(), unhosted=lambda _room, _reason: None)
     filling = Backfill(rooms, stream, tasks, metrics, at_most=100)
     stream.on_replaced(filling.replaced)
     bus.on_disconnected(filling.disconnected)
@@ -244,7 +244,7 @@ async def test_authors_of_acknowledged_messages_that_are_gone_are_told(
 ):
     stream = await started(bus)
     metrics = GatewayMetrics(CollectorRegistry())
-    rooms = Rooms(bus, Wheel(0.05), metrics, Surroundings(), unhosted=lambda _room, _reason: None)
+    rooms = Rooms(bus, FlushScheduler(0.05), metrics, RoomHost(), unhosted=lambda _room, _reason: None)
     filling = Backfill(rooms, stream, tasks, metrics, at_most=100)
     stream.on_replaced(filling.replaced)
     bus.on_disconnected(filling.disconnected)

@@ -39,7 +39,7 @@ def link(nats: NatsServer) -> Iterator[Link]:
         network.close()
 
 
-class Place:
+class RoomConnection:
     """Where replicas are started: each with a connection of its own."""
 
     def __init__(self, tasks: Tasks) -> None:
@@ -59,8 +59,8 @@ class Place:
 
 
 @pytest.fixture
-async def place(nats: NatsServer, tasks: Tasks) -> AsyncIterator[Place]:
-    place = Place(tasks)
+async def place(nats: NatsServer, tasks: Tasks) -> AsyncIterator[RoomConnection]:
+    place = RoomConnection(tasks)
     await ensure(await place.bus(nats.url), specifications(StorageSettings()))
     yield place
     await tasks.stop()
@@ -78,7 +78,7 @@ async def begin_the_same_epoch(*replicas: Replica, other_than: str) -> str:
 
 
 async def test_replicas_that_knew_the_tail_and_one_that_is_started_later_agree_on_a_new_epoch(
-    nats: NatsServer, place: Place, room: str
+    nats: NatsServer, place: RoomConnection, room: str
 ):
     own_room, stays, leaves = RoomId(room), new_user_id(), new_user_id()
     replicas = [await place.replica(nats.url) for _ in range(2)]
@@ -105,7 +105,7 @@ async def test_replicas_that_knew_the_tail_and_one_that_is_started_later_agree_o
 
 
 async def test_a_stream_that_has_regrown_before_a_replica_looks_is_found_to_be_another_one(
-    nats: NatsServer, place: Place, link: Link, room: str
+    nats: NatsServer, place: RoomConnection, link: Link, room: str
 ):
     own_room = RoomId(room)
     away = await place.replica(f"nats://127.0.0.1:{link.port}")
@@ -129,7 +129,7 @@ async def test_a_stream_that_has_regrown_before_a_replica_looks_is_found_to_be_a
 
 
 async def test_a_replica_that_was_away_takes_the_epoch_that_another_has_begun(
-    nats: NatsServer, place: Place, link: Link, room: str
+    nats: NatsServer, place: RoomConnection, link: Link, room: str
 ):
     """It reads a change with a sequence that it knows, and behind it the record of the other, which noticed before."""
     own_room = RoomId(room)
@@ -152,7 +152,7 @@ async def test_a_replica_that_was_away_takes_the_epoch_that_another_has_begun(
 
 
 async def test_what_only_gateways_remember_of_the_tail_is_enough_to_begin_a_new_epoch(
-    nats: NatsServer, place: Place, room: str
+    nats: NatsServer, place: RoomConnection, room: str
 ):
     own_room = RoomId(room)
     replica = await place.replica(nats.url)
@@ -170,7 +170,9 @@ async def test_what_only_gateways_remember_of_the_tail_is_enough_to_begin_a_new_
     assert await compare(applied + LOST) == after
 
 
-async def test_a_write_that_gets_an_old_sequence_shows_that_the_tail_is_lost(nats: NatsServer, place: Place, room: str):
+async def test_a_write_that_gets_an_old_sequence_shows_that_the_tail_is_lost(
+    nats: NatsServer, place: RoomConnection, room: str
+):
     """Without a reconnect that would say so."""
     own_room = RoomId(room)
     replica = await place.replica(nats.url)
@@ -182,7 +184,7 @@ async def test_a_write_that_gets_an_old_sequence_shows_that_the_tail_is_lost(nat
     await begin_the_same_epoch(replica, other_than=before)
 
 
-async def test_the_record_of_an_epoch_is_told_to_no_gateway(nats: NatsServer, place: Place):
+async def test_the_record_of_an_epoch_is_told_to_no_gateway(nats: NatsServer, place: RoomConnection):
     """They learn of it from presence, together with the roster that belongs to it."""
     heard: list[str] = []
     bus = await place.bus(nats.url)

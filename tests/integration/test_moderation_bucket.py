@@ -18,10 +18,10 @@ from studyroom.shared.chassis.settings import StorageSettings
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.headers import removal
 from studyroom.shared.contract.ids import RoomId, UserId
-from studyroom.shared.contract.moderation import ORDER_SECONDS, Kind, Order, Target
+from studyroom.shared.contract.moderation import COMMAND_SECONDS, Command, Kind, Target
 from tests.support.waiting import eventually
 
-ORDER = Order(by="key backend")
+ORDER = Command(by="key backend")
 
 Connect = Callable[..., Awaitable[Bus]]
 
@@ -65,8 +65,8 @@ async def test_every_gateway_carries_out_an_order_once_and_whoever_comes_later_k
     here: list[Target] = []
     there: list[Target] = []
     async with following(bucket, here) as first, following(await connect(), there) as second:
-        await first.order(target, ORDER, ttl_seconds=60)
-        await second.order(removal, ORDER, ttl_seconds=ORDER_SECONDS)
+        await first.command(target, ORDER, ttl_seconds=60)
+        await second.command(removal, ORDER, ttl_seconds=COMMAND_SECONDS)
         await eventually(lambda: [target, removal] == here[-2:] == there[-2:], "both carry out both")
         async with following(await connect(), []) as late:
             assert late.ban_of(target.user) == ORDER
@@ -80,8 +80,8 @@ async def test_every_gateway_carries_out_an_order_once_and_whoever_comes_later_k
 async def test_every_gateway_ends_a_ban_by_itself_for_nats_tells_nobody(bucket: Bus, connect: Connect):
     target, kept = ban(), ban()
     async with following(bucket, []) as here, following(await connect(), []) as there:
-        await here.order(kept, ORDER, ttl_seconds=600)
-        await here.order(target, ORDER, ttl_seconds=2)
+        await here.command(kept, ORDER, ttl_seconds=600)
+        await here.command(target, ORDER, ttl_seconds=2)
         await eventually(lambda: there.ban_of(target.user) == ORDER, "the other knows of the ban")
         ordered = await last_sequence(bucket)
         async with following(await connect(), []) as late:
@@ -99,7 +99,7 @@ async def test_a_ban_ends_by_the_clock_of_nats_whatever_that_of_the_gateway_says
 ):
     target = ban()
     async with following(bucket, []) as follower:
-        await follower.order(target, ORDER, ttl_seconds=1)
+        await follower.command(target, ORDER, ttl_seconds=1)
         monkeypatch.setattr(time, "time", lambda: 0.0)
         await eventually(lambda: follower.ban_of(target.user) is None, "the ban is over", 3)
 
@@ -116,7 +116,7 @@ async def test_a_ban_whose_end_left_no_trace_is_known_to_have_ended_after_a_long
     rule = {"src": subjects.MODERATION_KEYS, "dest": subjects.MODERATION_EVENTS}
     monkeypatch.setattr(moderation, "_TRACES_SECONDS", 0.0)
     async with following(bucket, []) as follower:
-        await follower.order(target, ORDER, ttl_seconds=600)
+        await follower.command(target, ORDER, ttl_seconds=600)
         await republish(bucket, None)
         try:
             await bucket.store(target.key, b"", removal(1), timeout_seconds=5)

@@ -165,8 +165,8 @@ async def test_the_permissions_are_enough_for_all_that_services_do(system: list[
         await ada.chat("hello")
         await ada.send("CursorMove", {"x": 1.0, "y": 2.0})
         await ada.send("Typing", {"is_typing": True})
-        told = {"Chat", "CursorUpdate", "TypingStatus"}
-        await eventually(lambda: told <= set(ben.types()), "Ben is told all of it")  # in no particular order
+        sent = {"Chat", "CursorUpdate", "TypingStatus"}
+        await eventually(lambda: sent <= set(ben.types()), "Ben is told all of it")  # in no particular order
         here, there = (gateway.url for gateway in gateways)
         (said,) = [line["payload"] for line in ben.log if line["type"] == "Chat"]
         answers = [

@@ -23,16 +23,16 @@ def server(tmp_path: Path) -> Iterator[NatsServer]:
 
 
 async def test_it_asks_its_clients_to_go_before_it_stops_and_sigterm_does_not_hurry_it(server: NatsServer):
-    told: list[str] = []
+    sent: list[str] = []
 
     async def leaving() -> None:
-        told.append("lame duck")
+        sent.append("lame duck")
 
     connection = await nats.connect(server.url, lame_duck_mode_cb=leaving, **options_of("operator"))
     command = [program(), "--signal", f"ldm={server.pid}"]
     assert (await asyncio.to_thread(subprocess.run, command, check=False, capture_output=True)).returncode == 0
     began = time.monotonic()
-    await eventually(lambda: told, "clients are told")
+    await eventually(lambda: sent, "clients are told")
     server.signal(signal.SIGTERM)
     await connection.flush(2)  # it serves on meanwhile; its streams are the others' already
     await connection.close()

@@ -21,13 +21,13 @@ from studyroom.shared.contract import subjects
 from studyroom.shared.contract.headers import is_removal
 from studyroom.shared.contract.ids import (
     GatewayId,
+    MembershipId,
     RoomId,
-    StayId,
     UserId,
     new_connection_id,
     new_gateway_id,
+    new_membership_id,
     new_user_id,
-    stay_id,
 )
 from studyroom.shared.contract.messages import CursorPosition
 from studyroom.shared.contract.presence import (
@@ -49,8 +49,8 @@ GATEWAY = new_gateway_id()
 ROOM_CAPACITY = 100
 
 
-def new_stay() -> StayId:
-    return stay_id(new_connection_id(), 0)
+def new_stay() -> MembershipId:
+    return new_membership_id(new_connection_id(), 0)
 
 
 class Replica:
@@ -74,8 +74,8 @@ class Replica:
         tasks.supervise("mirror", self.store.keep)
 
     async def join(
-        self, room: RoomId, user: UserId, connection: StayId | None = None, gateway: GatewayId = GATEWAY
-    ) -> StayId:
+        self, room: RoomId, user: UserId, connection: MembershipId | None = None, gateway: GatewayId = GATEWAY
+    ) -> MembershipId:
         connection = connection or new_stay()
         await self.operations.join(
             JoinRequest(
@@ -85,7 +85,7 @@ class Replica:
         )  # fmt: skip
         return connection
 
-    async def leave(self, room: RoomId, user: UserId, connection: StayId) -> None:
+    async def leave(self, room: RoomId, user: UserId, connection: MembershipId) -> None:
         await self.operations.leave(LeaveRequest(room=room, user=user, connection=connection))
 
     async def users(self, room: RoomId) -> list[UserId]:
@@ -112,10 +112,10 @@ async def events(bus: Bus, room: RoomId) -> list[str]:
     """`put` or `remove` for each change of the room that gateways hear, from now on."""
     heard: list[str] = []
 
-    def hear(message: Message) -> None:
+    def receive(message: Message) -> None:
         heard.append("remove" if is_removal(message.headers or {}) else "put")
 
-    await bus.subscribe(subjects.room_events(room), hear)
+    await bus.subscribe(subjects.room_events(room), receive)
     await bus.flush()
     return heard
 
@@ -191,7 +191,7 @@ async def test_tabs_that_join_and_leave_on_both_replicas_at_once_end_right(repli
 
 async def test_a_leave_that_comes_late_does_not_end_the_next_stay(replicas: list[Replica], own_room: RoomId):
     user, connection = new_user_id(), new_connection_id()
-    first, second = stay_id(connection, 0), stay_id(connection, 1)
+    first, second = new_membership_id(connection, 0), new_membership_id(connection, 1)
     await replicas[0].join(own_room, user, first)
     await replicas[0].leave(own_room, user, first)
     await replicas[1].join(own_room, user, second)

@@ -13,16 +13,16 @@ from studyroom.gateway.chat import backfill
 from studyroom.gateway.chat.backfill import Backfill
 from studyroom.gateway.chat.stream import ChatStream
 from studyroom.gateway.metrics import GatewayMetrics
+from studyroom.gateway.rooms.flush_scheduler import FlushScheduler
 from studyroom.gateway.rooms.room import Room
 from studyroom.gateway.rooms.rooms import Rooms
-from studyroom.gateway.rooms.wheel import Wheel
 from studyroom.services.provisioner.streams import ensure, specifications
 from studyroom.shared.chassis.nats.bus import Bus
 from studyroom.shared.chassis.settings import StorageSettings
 from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.ids import RoomId
-from tests.integration.test_backfill import Surroundings, say
+from tests.integration.test_backfill import RoomHost, say
 from tests.support.waiting import eventually
 
 SAID = 5
@@ -49,7 +49,7 @@ async def hosted(bus: Bus, tasks: Tasks, storage: StorageSettings, count: int) -
     await ensure(bus, specifications(storage))
     stream, metrics = ChatStream(bus), GatewayMetrics(CollectorRegistry())
     await stream.start()
-    rooms = Rooms(bus, Wheel(0.05), metrics, Surroundings(), unhosted=lambda _room, _reason: None)
+    rooms = Rooms(bus, FlushScheduler(0.05), metrics, RoomHost(), unhosted=lambda _room, _reason: None)
     comparing = Backfill(rooms, stream, tasks, metrics, at_most=100)
     stream.on_replaced(comparing.replaced)
     async with AsyncExitStack() as held:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from studyroom.services.provisioner.keeper import Keeper, NotAllowed
+from studyroom.services.provisioner.reconciler import NotAllowed, Reconciler
 from studyroom.services.provisioner.streams import WrongStorage, ensure, specifications
 from studyroom.shared.chassis.metrics import BusMetrics
 from studyroom.shared.chassis.nats.bus import Bus, BusError
@@ -86,7 +86,7 @@ async def test_every_stream_has_its_part_of_the_store_and_chat_the_largest(tmp_p
     server = configured_nats_server(tmp_path, config, jetstream="" if config else "max_file_store: 64M")
     with running(server):
         async with connected(server.url) as bus:
-            await Keeper(bus, StorageSettings()).ensure()
+            await Reconciler(bus, StorageSettings()).ensure()
             parts = await sizes(bus)
     assert all(part > 0 for part in parts.values())
     assert sum(parts.values()) <= 64_000_000
@@ -96,7 +96,7 @@ async def test_every_stream_has_its_part_of_the_store_and_chat_the_largest(tmp_p
 
 async def test_what_settings_say_is_what_there_is(bus: Bus):
     settings = StorageSettings(size_bytes=80 * MIB, chat_max_bytes=10 * MIB, chat_when_full="drop_oldest")
-    await Keeper(bus, settings).ensure()
+    await Reconciler(bus, settings).ensure()
     assert (await sizes(bus))[subjects.CHAT_STREAM] == 10 * MIB
     assert (await sizes(bus))[subjects.PRESENCE_STREAM] == 10 * MIB
     assert (await configs(bus))[subjects.CHAT_STREAM]["discard"] == "old"
@@ -106,18 +106,18 @@ async def test_chat_from_before_there_were_limits_gets_one_that_is_above_what_is
     await ensure(bus, specifications(StorageSettings()))
     for _ in range(20):
         await bus.store("chat.1.room", b"x" * 100_000, {}, timeout_seconds=5)
-    await Keeper(bus, StorageSettings(size_bytes=MIB)).ensure()
+    await Reconciler(bus, StorageSettings(size_bytes=MIB)).ensure()
     info = await bus.api(f"STREAM.INFO.{subjects.CHAT_STREAM}")
     assert info["state"]["messages"] == 20
     assert info["config"]["max_bytes"] > info["state"]["bytes"] > MIB
 
 
 async def test_a_stream_is_never_made_smaller_because_there_is_less_room(bus: Bus):
-    await Keeper(bus, StorageSettings(size_bytes=80 * MIB)).ensure()
+    await Reconciler(bus, StorageSettings(size_bytes=80 * MIB)).ensure()
     before = await sizes(bus)
     async with counting_updates(bus) as updated:
-        await Keeper(bus, StorageSettings(size_bytes=8 * MIB)).ensure()
-        await Keeper(bus, StorageSettings()).ensure()
+        await Reconciler(bus, StorageSettings(size_bytes=8 * MIB)).ensure()
+        await Reconciler(bus, StorageSettings()).ensure()
     assert (await sizes(bus), updated) == (before, [])
 
 
@@ -125,14 +125,14 @@ async def test_a_store_without_room_is_a_clear_error(tmp_path: Path):
     with running(configured_nats_server(tmp_path, jetstream="max_file_store: 8M")) as server:
         async with connected(server.url) as bus:
             with pytest.raises(WrongStorage, match=r"insufficient storage.*STUDYROOM_STORAGE_SIZE_BYTES"):
-                await Keeper(bus, StorageSettings(size_bytes=100 * MIB)).ensure()
+                await Reconciler(bus, StorageSettings(size_bytes=100 * MIB)).ensure()
 
 
 # --- when to leave them alone ------------------------------------------------------------------------------
 
 
 async def test_of_two_provisioners_that_disagree_the_one_that_started_last_has_its_way(bus: Bus):
-    old, new = (Keeper(bus, StorageSettings(chat_max_messages_per_room=most)) for most in (100, 200))
+    old, new = (Reconciler(bus, StorageSettings(chat_max_messages_per_room=most)) for most in (100, 200))
     async with counting_updates(bus) as updated:
         for keeper in (old, new, old, new, old):
             await keeper.ensure()
@@ -141,16 +141,16 @@ async def test_of_two_provisioners_that_disagree_the_one_that_started_last_has_i
 
 
 async def test_what_an_operator_or_a_newer_server_has_added_stays_and_is_no_reason_to_update(bus: Bus):
-    keeper = Keeper(bus, StorageSettings())
+    keeper = Reconciler(bus, StorageSettings())
     await keeper.ensure()
     chat = (await configs(bus))[subjects.CHAT_STREAM]
     added = {**chat, "compression": "s2", "metadata": {**chat["metadata"], "owner": "operations"}}
     await bus.api(f"STREAM.UPDATE.{subjects.CHAT_STREAM}", added)
     async with counting_updates(bus) as updated:
         await keeper.ensure()
-        await Keeper(bus, StorageSettings()).ensure()
+        await Reconciler(bus, StorageSettings()).ensure()
     assert updated == []
-    await Keeper(bus, StorageSettings(chat_max_messages_per_room=7)).ensure()
+    await Reconciler(bus, StorageSettings(chat_max_messages_per_room=7)).ensure()
     chat = (await configs(bus))[subjects.CHAT_STREAM]
     assert (chat["compression"], chat["metadata"]["owner"], chat["max_msgs_per_subject"]) == ("s2", "operations", 7)
 
@@ -159,7 +159,7 @@ async def test_what_an_operator_or_a_newer_server_has_added_stays_and_is_no_reas
 
 
 async def test_chat_that_was_lost_alone_is_made_again_when_an_operator_says_so_and_members_at_once(bus: Bus):
-    keeper = Keeper(bus, StorageSettings())
+    keeper = Reconciler(bus, StorageSettings())
     await keeper.ensure()
     await bus.api(f"STREAM.DELETE.{subjects.PRESENCE_STREAM}")
     await keeper.ensure()
@@ -168,23 +168,23 @@ async def test_chat_that_was_lost_alone_is_made_again_when_an_operator_says_so_a
         for _ in range(2):
             with pytest.raises(NotAllowed, match=f"{lost}.* was made after {lost}.*STUDYROOM_STORAGE_CREATE"):
                 await keeper.ensure()
-        await Keeper(bus, StorageSettings(create="missing")).ensure()
+        await Reconciler(bus, StorageSettings(create="missing")).ensure()
         assert sorted(await configs(bus)) == sorted(subjects.STREAMS)
 
 
 async def test_a_first_run_that_was_interrupted_is_finished(bus: Bus):
-    await Keeper(bus, StorageSettings()).ensure()
+    await Reconciler(bus, StorageSettings()).ensure()
     made_last = (subjects.GATEWAYS_STREAM, subjects.PRESENCE_STREAM, subjects.MODERATION_STREAM)
     for done in range(1, 4):
         for name in made_last[:done]:
             await bus.api(f"STREAM.DELETE.{name}")
-        await Keeper(bus, StorageSettings()).ensure()
+        await Reconciler(bus, StorageSettings()).ensure()
     assert sorted(await configs(bus)) == sorted(subjects.STREAMS)
 
 
 async def test_where_streams_are_never_made_the_one_that_is_missing_is_named(bus: Bus):
     with pytest.raises(NotAllowed, match=f"{subjects.PRESENCE_STREAM}.* missing"):
-        await Keeper(bus, StorageSettings(create="never")).ensure()
+        await Reconciler(bus, StorageSettings(create="never")).ensure()
 
 
 async def test_many_provisioners_may_begin_at_once_in_a_cluster(tmp_path: Path):
@@ -196,7 +196,7 @@ async def test_many_provisioners_may_begin_at_once_in_a_cluster(tmp_path: Path):
         for server in servers:
             await asyncio.to_thread(server.wait_ready)
         buses = [await stack.enter_async_context(connected(server.url)) for server in servers]
-        await asyncio.gather(*(Keeper(bus, StorageSettings(replicas=3)).ensure() for bus in buses))
+        await asyncio.gather(*(Reconciler(bus, StorageSettings(replicas=3)).ensure() for bus in buses))
         assert sorted(await configs(buses[0])) == sorted(subjects.STREAMS)
 
 
@@ -216,7 +216,7 @@ async def test_a_server_that_is_too_old_is_named_and_gets_no_streams(tmp_path: P
     with running(server):
         async with connected(server.url) as bus:
             with pytest.raises(WrongStorage, match=r"2\.11 or newer is needed: embedded is 2\.10"):
-                await Keeper(bus, StorageSettings()).ensure()
+                await Reconciler(bus, StorageSettings()).ensure()
             assert not (await bus.api("STREAM.NAMES"))["streams"]
             with pytest.raises(WrongStorage, match=r"2\.10.* did not take .*allow_msg_ttl"):
                 await ensure(bus, specifications(StorageSettings()))
@@ -230,7 +230,7 @@ async def test_every_server_of_a_cluster_has_to_be_new_enough(tmp_path: Path, ol
             server.start()
             stack.callback(server.stop)
         bus = await stack.enter_async_context(connected(servers[0].url))
-        keeper = Keeper(bus, StorageSettings(replicas=3))
+        keeper = Reconciler(bus, StorageSettings(replicas=3))
 
         async def why() -> str:
             try:
@@ -255,6 +255,6 @@ async def test_an_old_server_is_named_before_the_cluster_has_a_leader(tmp_path: 
     try:
         async with connected(old.url) as bus:
             with pytest.raises(WrongStorage, match=r"n2 is 2\.10"):
-                await Keeper(bus, StorageSettings(replicas=3)).ensure()
+                await Reconciler(bus, StorageSettings(replicas=3)).ensure()
     finally:
         old.stop()

@@ -15,7 +15,7 @@ from studyroom.gateway.http.access import ErrorBody
 from studyroom.gateway.http.messages import PAGE_MAX as MESSAGES_PAGE_MAX
 from studyroom.gateway.http.messages import MessagesBody, NewMessage
 from studyroom.gateway.http.rooms import PAGE_MAX, RoomsBody, RosterBody
-from studyroom.gateway.rooms.motion import _OWN_TYPING_SECONDS
+from studyroom.gateway.rooms.cursors import _OWN_TYPING_SECONDS
 from studyroom.gateway.service import _ANSWER_READ_SECONDS
 from studyroom.gateway.settings import GatewaySettings
 from studyroom.gateway.wire.upgrade import _PIPELINE_MAX

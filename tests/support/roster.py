@@ -45,12 +45,14 @@ def stays(log: list[dict[str, Any]]) -> list[Stay]:
     return found
 
 
-def check_chat_order(stay: Stay, history: list[int]) -> None:
+def check_chat_order(membership_id: Stay, history: list[int]) -> None:
     """What a member saw is a gapless piece of the room's history, in its order.
 
     `history`: `seq` of every message of the room.
     """
-    if not stay.chat:
+    if not membership_id.chat:
         return
-    start = history.index(stay.chat[0])
-    assert stay.chat == history[start : start + len(stay.chat)], "chat is missing, repeated or out of order"
+    start = history.index(membership_id.chat[0])
+    assert membership_id.chat == history[start : start + len(membership_id.chat)], (
+        "chat is missing, repeated or out of order"
+    )

@@ -70,7 +70,7 @@ class Visitor:
         self.said: dict[str, float] = {}
         """When each message was sent last."""
         self.quiet = False
-        self._heard: set[str] = set()
+        self._received: set[str] = set()
         self._urls = urls
         self._may_be_lost = may_be_lost
         self._leaving = False
@@ -117,8 +117,8 @@ class Visitor:
     @property
     def unanswered(self) -> list[str]:
         for visit in self.visits:
-            self._heard |= {line["payload"]["id"] for line in visit.client.log if line["type"] == "Chat"}
-        return [message for message in self.said if message not in self._heard]
+            self._received |= {line["payload"]["id"] for line in visit.client.log if line["type"] == "Chat"}
+        return [message for message in self.said if message not in self._received]
 
     async def _connect(self) -> Client:
         token = token_of(self.user)

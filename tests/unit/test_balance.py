@@ -11,7 +11,7 @@ FIRST, SECOND = GatewayId("first"), GatewayId("second")
 def heard(*loads: Load, at: float = 0.0) -> Loads:
     known = Loads(kept_seconds=7.0, moving_seconds=5.0)
     for load in loads:
-        known.hear(load, at)
+        known.receive(load, at)
     return known
 
 
@@ -72,7 +72,7 @@ def test_who_was_asked_to_go_counts_until_another_gateway_has_counted_them():
 def test_while_somebody_leaves_nobody_is_let_go():
     known = heard(Load(gateway=FIRST, connections=0), Load(gateway=SECOND, connections=500, leaving=True))
     assert known.surplus(100, 1.0) == 0
-    known.hear(Load(gateway=SECOND, connections=0, leaving=True), 1.0)
+    known.receive(Load(gateway=SECOND, connections=0, leaving=True), 1.0)
     assert known.surplus(100, 1.0) == surplus(100, [0])
 
 

@@ -2,14 +2,14 @@ import asyncio
 
 import pytest
 
-from studyroom.shared.chassis.bulkheads import Bulkheads, Place
+from studyroom.shared.chassis.bulkheads import Bulkheads, Permit
 
 
-def queue(bulkheads: Bulkheads, compartment: str, count: int) -> list[Place]:
+def queue(bulkheads: Bulkheads, compartment: str, count: int) -> list[Permit]:
     return [bulkheads.queue(compartment, bulkheads.number()) for _ in range(count)]
 
 
-def served(places: list[Place]) -> list[bool]:
+def served(places: list[Permit]) -> list[bool]:
     return [place.done() and not place.cancelled() for place in places]
 
 
@@ -26,7 +26,7 @@ async def test_within_a_compartment_the_first_to_come_is_the_first_to_be_served(
     places = queue(bulkheads, "one", 4)
     for index in range(3):
         assert served(places) == [True] * (index + 1) + [False] * (3 - index)
-        bulkheads.give_back(places[index])
+        bulkheads.release(places[index])
 
 
 async def test_someone_who_must_try_again_is_served_before_those_who_came_later():
@@ -34,10 +34,10 @@ async def test_someone_who_must_try_again_is_served_before_those_who_came_later(
     number = bulkheads.number()
     first = bulkheads.queue("one", number)
     later = queue(bulkheads, "one", 2)
-    bulkheads.give_back(first)
+    bulkheads.release(first)
     assert served(later) == [True, False]
     again = bulkheads.queue("one", number)
-    bulkheads.give_back(later[0])
+    bulkheads.release(later[0])
     assert served([again, later[1]]) == [True, False]
 
 
@@ -46,16 +46,16 @@ async def test_a_shared_slot_goes_to_the_compartment_that_has_waited_longest():
     (held, lent) = queue(bulkheads, "a", 2)
     (own_b, waits_b), (own_c, waits_c) = queue(bulkheads, "b", 2), queue(bulkheads, "c", 2)
     assert served([held, lent, own_b, own_c]) == [True] * 4
-    bulkheads.give_back(lent)
+    bulkheads.release(lent)
     assert served([waits_b, waits_c]) == [True, False]
 
 
 async def test_a_waiter_that_gives_up_costs_nobody_a_slot():
     bulkheads = Bulkheads(own=1, shared=0)
     holding, gone, last = queue(bulkheads, "one", 3)
-    bulkheads.give_back(gone)
-    bulkheads.give_back(gone)
-    bulkheads.give_back(holding)
+    bulkheads.release(gone)
+    bulkheads.release(gone)
+    bulkheads.release(holding)
     assert served([last]) == [True]
 
 
@@ -69,7 +69,7 @@ async def test_a_task_that_is_cancelled_just_as_it_gets_its_slot_gives_it_back()
 
     task = asyncio.create_task(work())
     await asyncio.sleep(0)
-    bulkheads.give_back(holding)
+    bulkheads.release(holding)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -86,7 +86,7 @@ async def test_a_restricted_compartment_gets_one_slot_at_a_time_and_leaves_the_s
     assert served(stuck) == [True, False, False]
     assert served(queue(bulkheads, "other", 5)) == [True] * 4 + [False]
     bulkheads.restrict("stuck", now + 3600)
-    bulkheads.give_back(stuck[0])
+    bulkheads.release(stuck[0])
     assert served(stuck[1:]) == [False, False]
     bulkheads.relax("stuck")
     assert served(stuck[1:]) == [True, True]

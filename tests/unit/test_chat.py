@@ -54,9 +54,9 @@ def test_a_stored_message_is_one_line(content: str):
 @given(st.integers(1, 2**63), st.integers(1, 2**63))
 def test_a_tombstone_names_what_it_deletes(deleted: int, sequence: int):
     stored = encode_tombstone(MESSAGE, deleted)
-    told = decode_server_message(with_sequence(stored, sequence))
-    assert isinstance(told, ChatDeleted)
-    assert (told.payload.id, told.payload.deleted_seq, told.payload.seq) == (MESSAGE, deleted, sequence)
+    sent = decode_server_message(with_sequence(stored, sequence))
+    assert isinstance(sent, ChatDeleted)
+    assert (sent.payload.id, sent.payload.deleted_seq, sent.payload.seq) == (MESSAGE, deleted, sequence)
     assert deleted_by(stored) == deleted_by(with_sequence(stored, sequence)) == deleted
 
 

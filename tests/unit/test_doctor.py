@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from studyroom.services.doctor.judge import LAG_MAX, PENDING_MAX_BYTES, SERVICES, problems
-from studyroom.services.doctor.look import Connection, Consumer, Copy, Observation, Server, Store, Stream
+from studyroom.services.doctor.assess import LAG_MAX, PENDING_MAX_BYTES, SERVICES, problems
+from studyroom.services.doctor.collect import Connection, Consumer, Copy, Observation, Server, Store, Stream
 from studyroom.services.doctor.report import as_json, as_text
 from studyroom.services.provisioner.streams import specifications
 from studyroom.shared.chassis.settings import StorageSettings
@@ -213,7 +213,7 @@ def test_consumers_that_are_not_told_may_be_followed(seen: Observation):
 def test_the_screen_and_json_say_the_same(seen: Observation):
     found = ["stream CHAT has no leader"]
     assert "  - stream CHAT has no leader" in as_text(seen, found)
-    told = json.loads(json.dumps(as_json(seen, found)))
-    assert (told["ok"], told["problems"]) == (False, found)
-    assert [server["name"] for server in told["servers"]] == ["nats-1", "nats-2", "nats-3"]
+    sent = json.loads(json.dumps(as_json(seen, found)))
+    assert (sent["ok"], sent["problems"]) == (False, found)
+    assert [server["name"] for server in sent["servers"]] == ["nats-1", "nats-2", "nats-3"]
     assert len(as_text(seen, found).splitlines()) < 25, "it fits on one screen"

@@ -17,7 +17,7 @@ from studyroom.shared.contract.ids import RoomId, UserId
 LARGE_BYTES = 990
 
 
-class Motion:
+class Cursors:
     """Where the cursor has been."""
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Motion:
         self.frames.append(frame)
 
 
-def member(motion: Motion) -> Connection:
+def member(cursors: Cursors) -> Connection:
     """Of a room; it may send two large messages at once, and many small ones."""
     room = RoomId(str(uuid4()))
     hub: Any = SimpleNamespace(
@@ -37,9 +37,9 @@ def member(motion: Motion) -> Connection:
     )
     identity = Identity(user=UserId(str(uuid4())), username="Ann", avatar_url=None, rooms=None, expires_at=FOR_EVER)
     made: Any = Connection(hub, identity, address=b"", chat_max_chars=100)
-    made.room = SimpleNamespace(id=room, motion=motion)
+    made.room = SimpleNamespace(id=room, cursors=cursors)
     made._session.room = room
-    made._motion = motion
+    made._cursors = cursors
     made._update_prefix = update_prefix(identity.user)
     connection: Connection = made
     return connection
@@ -50,20 +50,20 @@ def move(x: int, size: int = 0) -> bytes:
 
 
 def test_a_cursor_that_was_too_large_does_not_come_behind_a_newer_one():
-    motion = Motion()
-    ann = member(motion)
+    cursors = Cursors()
+    ann = member(cursors)
     for x in (1, 2, 3):
         ann.received(move(x, LARGE_BYTES))
     ann.received(move(4))
     ann.refill(1, time.monotonic() + 1)
-    assert b'"x":4' in motion.frames[-1]
+    assert b'"x":4' in cursors.frames[-1]
 
 
 def test_the_newest_cursor_that_was_too_much_comes_with_the_next_refill():
-    motion = Motion()
-    ann = member(motion)
+    cursors = Cursors()
+    ann = member(cursors)
     for x in range(10):
         ann.received(move(x, LARGE_BYTES))
-    assert b'"x":1.0' in motion.frames[-1]
+    assert b'"x":1.0' in cursors.frames[-1]
     ann.refill(1, time.monotonic() + 1)
-    assert b'"x":9.0' in motion.frames[-1]
+    assert b'"x":9.0' in cursors.frames[-1]

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.rooms.fanout import Fanout, rest_seconds
 from studyroom.gateway.wire.items import Item, Kind
-from studyroom.shared.contract.ids import ConnectionId, StayId, UserId
+from studyroom.shared.contract.ids import ConnectionId, MembershipId, UserId
 
 
 @given(st.floats(0, 10))
@@ -33,7 +33,7 @@ class Member:
     lagging = True
 
     def __init__(self) -> None:
-        self.user, self.id, self.stay = UserId(str(uuid4())), ConnectionId(str(uuid4())), StayId("")
+        self.user, self.id, self.membership_id = UserId(str(uuid4())), ConnectionId(str(uuid4())), MembershipId("")
         self.got: list[bytes] = []
         self.write = self.got.append
         self.socket = self

@@ -35,21 +35,21 @@ def numbers(lines: Iterable[Stored]) -> list[int]:
 
 def test_the_next_message_is_delivered_at_once():
     history = begun(3, 7)
-    assert history.hear(stored(9), 7) is Verdict.NEXT
+    assert history.receive(stored(9), 7) is Verdict.NEXT
     assert history.position == 9
     assert not history.incomplete
 
 
 def test_a_message_that_was_delivered_is_not_delivered_again():
     history = begun(3, 7)
-    assert history.hear(stored(7), 3) is Verdict.OLD
+    assert history.receive(stored(7), 3) is Verdict.OLD
     assert history.position == 7
 
 
 def test_a_message_behind_a_gap_waits_until_it_is_filled():
     history = begun(3)
-    assert history.hear(stored(9), 7) is Verdict.BEHIND_GAP
-    assert history.hear(stored(11), 9) is Verdict.BEHIND_GAP
+    assert history.receive(stored(9), 7) is Verdict.BEHIND_GAP
+    assert history.receive(stored(11), 9) is Verdict.BEHIND_GAP
     assert history.incomplete
     assert history.awaited == 9
     assert numbers(history.fill([stored(5), stored(7)], 7)) == [5, 7, 9, 11]
@@ -58,33 +58,33 @@ def test_a_message_behind_a_gap_waits_until_it_is_filled():
 
 def test_a_lower_message_before_it_says_that_older_ones_have_expired():
     history = begun(3, 7)
-    assert history.hear(stored(9), 0) is Verdict.NEXT
+    assert history.receive(stored(9), 0) is Verdict.NEXT
 
 
 def test_what_may_be_of_another_stream_waits():
     history = begun(3)
-    assert history.hear(stored(4), 3, sure=False) is Verdict.BEHIND_GAP
-    assert history.hear(stored(5), 4) is Verdict.BEHIND_GAP
+    assert history.receive(stored(4), 3, sure=False) is Verdict.BEHIND_GAP
+    assert history.receive(stored(5), 4) is Verdict.BEHIND_GAP
     assert numbers(history.fill([], 3)) == [4, 5]
 
 
 def test_what_is_fetched_and_heard_is_delivered_once():
     history = begun(3)
-    history.hear(stored(9), 7)
+    history.receive(stored(9), 7)
     assert numbers(history.fill([stored(7), stored(9)], 9)) == [7, 9]
-    assert history.hear(stored(9), 7) is Verdict.OLD
+    assert history.receive(stored(9), 7) is Verdict.OLD
 
 
 def test_what_was_heard_and_has_expired_before_it_was_fetched_is_delivered():
     history = begun(3)
-    history.hear(stored(9), 7)
+    history.receive(stored(9), 7)
     assert numbers(history.fill([], 9)) == [9]
 
 
 def test_a_gap_behind_what_was_fetched_is_another_gap():
     history = begun(3)
-    history.hear(stored(9), 7)
-    history.hear(stored(15), 13)
+    history.receive(stored(9), 7)
+    history.receive(stored(15), 13)
     assert numbers(history.fill([stored(7)], 7)) == [7, 9]
     assert history.incomplete
     assert history.awaited == 13
@@ -93,7 +93,7 @@ def test_a_gap_behind_what_was_fetched_is_another_gap():
 
 def test_before_its_beginning_is_known_a_room_delivers_nothing_and_loses_nothing():
     history = History(KEPT)
-    assert history.hear(stored(9), 7) is Verdict.BEHIND_GAP
+    assert history.receive(stored(9), 7) is Verdict.BEHIND_GAP
     assert history.incomplete
     history.begin(4)
     assert numbers(history.fill([stored(5), stored(7)], 7)) == [5, 7, 9]
@@ -101,7 +101,7 @@ def test_before_its_beginning_is_known_a_room_delivers_nothing_and_loses_nothing
 
 def test_a_position_of_the_whole_stream_does_for_an_empty_room():
     history = begun(reach=100)
-    assert history.hear(stored(120), 0) is Verdict.NEXT
+    assert history.receive(stored(120), 0) is Verdict.NEXT
     assert history.reach == 100
 
 
@@ -125,7 +125,7 @@ def test_what_is_too_old_is_not_shown():
 def test_what_is_read_back_is_another_message_than_members_know_only_if_it_differs_or_came_later():
     history = begun(2, 5, *range(10, 10 + KEPT))
     newest = stored(30, second=5)
-    assert history.hear(newest, 9 + KEPT) is Verdict.NEXT
+    assert history.receive(newest, 9 + KEPT) is Verdict.NEXT
     assert not history.is_another(newest)
     assert not history.is_another(stored(13))
     assert history.is_another(Stored(13, b"something else", stored(13).time))
@@ -137,7 +137,7 @@ def test_what_is_read_back_is_another_message_than_members_know_only_if_it_diffe
 
 def test_a_room_that_forgot_begins_anew():
     history = begun(3, 7)
-    history.hear(stored(20), 15)
+    history.receive(stored(20), 15)
     history.forget()
     assert history.incomplete
     assert not history.passed(1)
@@ -156,7 +156,7 @@ def test_with_any_losses_and_repetitions_every_message_comes_once_and_in_order(
     for index in range(already, len(sequences)):
         sequence, previous = sequences[index], sequences[index - 1] if index else 0
         for _ in range(1 + (dice.random() < repetition)):
-            if dice.random() >= loss and history.hear(stored(sequence), previous) is Verdict.NEXT:
+            if dice.random() >= loss and history.receive(stored(sequence), previous) is Verdict.NEXT:
                 delivered.append(sequence)
         if history.incomplete and dice.random() < 0.3:
             up_to = dice.choice([history.awaited, sequence])
@@ -175,7 +175,7 @@ def test_with_any_losses_and_repetitions_every_message_comes_once_and_in_order(
 
 def test_a_deleted_message_is_remembered_no_more_and_who_was_away_is_told():
     history = begun(3, 7)
-    assert history.hear(tombstone(9, 3), 7) is Verdict.NEXT
+    assert history.receive(tombstone(9, 3), 7) is Verdict.NEXT
     assert numbers(history.newest(KEPT)) == [7]
     assert numbers(history.behind(0)) == [7, 9]
 
@@ -189,20 +189,20 @@ def test_what_is_fetched_with_its_tombstone_is_not_delivered():
 
 def test_what_is_deleted_behind_a_gap_is_not_shown_although_the_tombstone_waits():
     history = begun(3, 5)
-    assert history.hear(tombstone(9, 5), 7) is Verdict.BEHIND_GAP
+    assert history.receive(tombstone(9, 5), 7) is Verdict.BEHIND_GAP
     assert numbers(history.newest(KEPT)) == [3]
     assert numbers(history.fill([stored(7)], 7)) == [7, 9]
 
 
 def test_a_message_whose_predecessor_was_erased_is_delivered_once_nothing_more_is_found():
     history = begun(3)
-    assert history.hear(stored(9), 7) is Verdict.BEHIND_GAP
+    assert history.receive(stored(9), 7) is Verdict.BEHIND_GAP
     assert numbers(history.fill([], history.awaited)) == [9]
 
 
 def test_the_newest_are_as_many_as_asked_for_without_counting_what_is_deleted():
     history = begun(1, 2, 3, 4)
-    history.hear(tombstone(5, 3), 4)
+    history.receive(tombstone(5, 3), 4)
     assert numbers(history.newest(3)) == [1, 2, 4]
 
 
@@ -225,7 +225,7 @@ def test_whatever_is_lost_on_the_way_only_what_is_not_deleted_is_left(data: st.D
     history, due = History(KEPT), list[Stored]()
     history.begin(0)
     for previous, line in zip([0, *numbers(chat)], chat, strict=False):
-        if data.draw(st.booleans()) and history.hear(line, previous) is Verdict.NEXT:
+        if data.draw(st.booleans()) and history.receive(line, previous) is Verdict.NEXT:
             due.append(line)
     there = [line for line in chat if line.sequence in left or line.deletes or data.draw(st.booleans())]
     position = history.position or 0
@@ -245,17 +245,17 @@ def large(sequence: int) -> Stored:
 def test_what_is_remembered_is_bounded_by_its_size_and_the_newest_always_is():
     history = begun()
     for sequence in range(1, KEPT):
-        history.hear(large(sequence), sequence - 1)
+        history.receive(large(sequence), sequence - 1)
     assert numbers(history.newest(KEPT)) == [KEPT - 2, KEPT - 1]
     assert history.reach == KEPT - 3
-    history.hear(stored(KEPT)._replace(ready=b"x" * 1_000_000), KEPT - 1)
+    history.receive(stored(KEPT)._replace(ready=b"x" * 1_000_000), KEPT - 1)
     assert numbers(history.newest(KEPT)) == [KEPT]
 
 
 def test_what_waits_behind_a_gap_is_bounded_by_its_size_and_what_is_left_out_is_another_gap():
     history = begun(1)
     for sequence in range(10, 20):
-        history.hear(large(sequence), sequence - 1)
+        history.receive(large(sequence), sequence - 1)
     assert sum(len(waiting.ready) for _, waiting in history._waiting) <= 256 * 1024
     assert history.awaited == 18
     fetched = [stored(sequence) for sequence in range(2, 20)]

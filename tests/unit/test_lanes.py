@@ -3,16 +3,16 @@ import asyncio
 import pytest
 
 from studyroom.gateway.membership.lanes import Lane, Patience
-from studyroom.shared.chassis.bulkheads import Place
+from studyroom.shared.chassis.bulkheads import Permit
 
 SHARD, OTHER = 3, 4
 
 
-def queue(lane: Lane, shard: int, count: int) -> list[Place]:
+def queue(lane: Lane, shard: int, count: int) -> list[Permit]:
     return [lane.queue(shard, lane.number()) for _ in range(count)]
 
 
-def served(places: list[Place]) -> int:
+def served(places: list[Permit]) -> int:
     return sum(place.done() and not place.cancelled() for place in places)
 
 
@@ -28,7 +28,7 @@ async def test_a_shard_that_does_not_answer_is_asked_one_question_at_a_time_by_t
     assert served([first, *later]) == 3
     for place in (first, *later[:2]):
         lane.unanswered(SHARD, now())
-        lane.give_back(place)
+        lane.release(place)
     assert served(later[2:]) == 0
     again = lane.queue(SHARD, number)
     await asyncio.wait([again], timeout=5)

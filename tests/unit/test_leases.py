@@ -151,5 +151,5 @@ def test_how_long_ghosts_were_shown_counts_from_the_last_sign_of_life():
     clock.pass_(LOST_SECONDS, ONE)
 
     assert clock.dead(ONE) == [ONE]
-    assert clock.leases.bury(ONE, clock.now + 0.5) == LOST_SECONDS + 0.5
-    assert clock.leases.bury(ONE, clock.now) is None
+    assert clock.leases.revive(ONE, clock.now + 0.5) == LOST_SECONDS + 0.5
+    assert clock.leases.revive(ONE, clock.now) is None

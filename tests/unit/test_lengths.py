@@ -12,7 +12,7 @@ from studyroom.shared.contract.ephemeral import (
     split_batch,
     split_digest,
 )
-from studyroom.shared.contract.ids import ConnectionId, GatewayId, RoomId, StayId, UserId, stay_id
+from studyroom.shared.contract.ids import ConnectionId, GatewayId, MembershipId, RoomId, UserId, new_membership_id
 from studyroom.shared.contract.presence import (
     CompareRequest,
     CompleteRequest,
@@ -31,11 +31,11 @@ def uuid(number: int) -> str:
     return str(UUID(int=number, version=4))
 
 
-def stays(count: int) -> set[StayId]:
-    return {stay_id(ConnectionId(uuid(number)), 2**40 + number) for number in range(count)}
+def stays(count: int) -> set[MembershipId]:
+    return {new_membership_id(ConnectionId(uuid(number)), 2**40 + number) for number in range(count)}
 
 
-def complete(connections: set[StayId]) -> CompleteRequest:
+def complete(connections: set[MembershipId]) -> CompleteRequest:
     return CompleteRequest(
         gateway=GatewayId(uuid(1)),
         shard=63,
@@ -50,13 +50,13 @@ def test_all_connections_are_told_in_requests_that_fit(count: int):
     parts = complete(stays(count)).split(LIMIT)
     assert max(len(part.encode()) for part in parts) <= LIMIT
     assert (len(parts) == 1) == (count <= 261)
-    told = [stay for part in parts for stay in part.connections or part.some]
-    assert sorted(told) == sorted(stays(count))
+    sent = [membership_id for part in parts for membership_id in part.connections or part.some]
+    assert sorted(sent) == sorted(stays(count))
 
 
 def test_each_part_speaks_of_its_own_connections_only():
     """They are carried out one by one, by different replicas: none may end what another one names."""
-    here, gone = stays(3000), StayId(f"{uuid(9999)}:1")
+    here, gone = stays(3000), MembershipId(f"{uuid(9999)}:1")
     parts = [CompleteRequest.decode(part.encode()) for part in complete(here).split(LIMIT)]
     assert len(parts) > 10
     missing = [part.missing(here | {gone}) for part in parts]

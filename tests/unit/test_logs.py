@@ -48,7 +48,7 @@ def test_a_traceback_tells_where_and_not_what_variables_hold(
         fail_with("the secret")
     except RuntimeError:
         logs.get("tests").exception("that was our fault")
-    told = capsys.readouterr().err
-    assert "that was our fault" in told
-    assert "fail_with" in told
-    assert "the secret" not in told.replace('fail_with("the secret")', "")
+    sent = capsys.readouterr().err
+    assert "that was our fault" in sent
+    assert "fail_with" in sent
+    assert "the secret" not in sent.replace('fail_with("the secret")', "")

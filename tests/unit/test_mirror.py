@@ -146,7 +146,7 @@ def test_the_mirror_equals_the_log_it_was_built_from(changes: list[Change]):
             mirror.put(change.room, change.user, entry(change.name), sequence)
             members[key] = (change.name, sequence)
         assert mirror.applied == sequence
-    seats = {(room, user): (seat.entry.profile.username, seat.revision) for room, user, seat in mirror.seats()}
+    seats = {(room, user): (seat.entry.profile.username, seat.revision) for room, user, seat in mirror.all_members()}
     assert seats == members
     assert {key: mirror.last_sequence(*key) for key in last} == last
     assert (mirror.member_count, mirror.room_count) == (len(members), len({room for room, _ in members}))

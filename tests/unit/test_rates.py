@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studyroom.gateway.edge.crowd import Crowd
+from studyroom.gateway.edge.connection_counts import ConnectionCounts
 from studyroom.gateway.edge.rates import EachSecond, TokenBucket, TokenBuckets
 from studyroom.shared.contract.ids import UserId
 
@@ -40,7 +40,7 @@ def test_every_address_has_its_share_of_each_second():
 
 
 def test_who_left_is_forgotten():
-    crowd = Crowd()
+    crowd = ConnectionCounts()
     crowd.add(ANN, HERE)
     crowd.add(ANN, THERE)
     crowd.add(BEN, HERE)

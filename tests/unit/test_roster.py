@@ -30,7 +30,7 @@ def member(user: UserId, revision: int, profile: Profile = ADAS) -> Member:
 
 def digest_of(roster: Roster) -> int:
     """The digest made from scratch."""
-    return reduce(xor, (member_digest(user, seat.revision) for user, seat in roster._seats.items()), 0)
+    return reduce(xor, (member_digest(user, seat.revision) for user, seat in roster._members.items()), 0)
 
 
 def users(roster: Roster) -> set[str]:

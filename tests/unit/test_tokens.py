@@ -18,8 +18,8 @@ from prometheus_client import CollectorRegistry
 from studyroom.gateway.auth.guests import Guests
 from studyroom.gateway.auth.identity import FOR_EVER, Authenticator, Identity, user_id_of
 from studyroom.gateway.auth.key_ring import KeyRing, read_keys
-from studyroom.gateway.edge.crowd import Crowd
-from studyroom.gateway.edge.door import Admitted, Door
+from studyroom.gateway.edge.admission import Admission, Admitted
+from studyroom.gateway.edge.connection_counts import ConnectionCounts
 from studyroom.gateway.http.app import WEBSOCKET_PATH
 from studyroom.gateway.lifecycle.drain import Drain
 from studyroom.gateway.metrics import GatewayMetrics
@@ -179,8 +179,13 @@ def nobody_is_banned(_user: UserId) -> None: ...
 
 
 def knock(gate: Authenticator, query: dict[str, str], headers: dict[str, str]) -> Identity | Refused:
-    door = Door(
-        settings(), gate, Drain(settings(), list), Crowd(), nobody_is_banned, GatewayMetrics(CollectorRegistry())
+    door = Admission(
+        settings(),
+        gate,
+        Drain(settings(), list),
+        ConnectionCounts(),
+        nobody_is_banned,
+        GatewayMetrics(CollectorRegistry()),
     )
     decision = door.decide(Handshake(WEBSOCKET_PATH, headers, None, query), connections=0)
     return decision.identity if isinstance(decision, Admitted) else decision

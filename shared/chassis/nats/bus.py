@@ -47,7 +47,7 @@ MAX_PAYLOAD_LEAST_BYTES = 16_000
 """Of NATS, without which nothing of ours is sure to fit: a question about 256 rooms has 13 KB."""
 _FIRST_RECONNECT_WAIT_SECONDS = 0.1
 _GONE_POLL_SECONDS = 0.1
-_SAY_AGAIN_SECONDS = 30.0
+_REPEAT_SECONDS = 30.0
 _CLOSE_SECONDS = 2.0
 _ANSWER_REFUSED = 'permissions violation for publish to "_inbox.'
 _FLUSHER_QUEUE_SIZE = 1_000_000
@@ -80,11 +80,11 @@ class Bus:
         self._attempts = Attempts(settings.reconnect_max_wait_seconds)
         self._lost_at = float("-inf")
         self._closing = False
-        self._said: dict[str, float] = {}
+        self._reported: dict[str, float] = {}
         """Why there was no connection, and when that was logged."""
         self._why = ""
         """Of late, for people."""
-        self._said_by_nats = False
+        self._reported_by_nats = False
         """A reason that NATS gave. That it then ends the connection is no better one."""
         self.closed_for_good = asyncio.Event()
         """Set when the client gave up although we never asked it to (not known to happen): the process must end."""
@@ -119,7 +119,7 @@ class Bus:
             reconnected_cb=self._on_reconnected,
             closed_cb=self._on_closed,
         )
-        self._why, self._said_by_nats = "", False
+        self._why, self._reported_by_nats = "", False
         self._attempts.connected(asyncio.get_running_loop().time())
         if self._client.connected_url is not None:
             self._attempts.tried(self._client.connected_url.netloc)
@@ -230,14 +230,14 @@ class Bus:
             log.error("NATS does not allow this", error=str(error))
         elif isinstance(error, ServerError):
             self._metrics.count_server_error(str(error))
-            self._said_by_nats = True
+            self._reported_by_nats = True
             self._take_reason("NATS sent an error", str(error))
         elif isinstance(error, CredentialsUnusable):
-            self._said_by_nats = True
+            self._reported_by_nats = True
             self._take_reason("no credentials for NATS", str(error))
         elif expected:
             log.debug("bus error", kind=kind, error=str(error))
-            if not self.connected and not self._said_by_nats:
+            if not self.connected and not self._reported_by_nats:
                 self._take_reason(
                     "cannot connect to NATS", f"{in_words(error)} ({', '.join(self._settings.addresses)})"
                 )
@@ -247,8 +247,8 @@ class Bus:
     def _take_reason(self, event: str, text: str) -> None:
         self._why = text
         now = asyncio.get_running_loop().time()
-        if now - self._said.get(text, float("-inf")) > _SAY_AGAIN_SECONDS:
-            self._said[text] = now
+        if now - self._reported.get(text, float("-inf")) > _REPEAT_SECONDS:
+            self._reported[text] = now
             log.warning(event, error=text)
 
     async def _on_disconnected(self) -> None:
@@ -260,7 +260,7 @@ class Bus:
 
     async def _on_reconnected(self) -> None:
         self._attempts.connected(asyncio.get_running_loop().time())
-        self._why, self._said_by_nats = "", False
+        self._why, self._reported_by_nats = "", False
         self._metrics.reconnects.inc()
         log.info("reconnected to NATS")
         for callback in self._reconnected:

@@ -296,10 +296,10 @@ class NatsClient(nats.aio.client.Client):
         await super()._process_op_err(e)
 
     async def request(self, *args: Any, **options: Any) -> Msg:
-        return await _heeding_cancellation(super().request(*args, **options))
+        return await _honouring_cancellation(super().request(*args, **options))
 
     async def flush(self, *args: Any) -> None:
-        await _heeding_cancellation(super().flush(*args))
+        await _honouring_cancellation(super().flush(*args))
 
     async def _select_next_server(self) -> None:
         """Of the first connection."""
@@ -308,11 +308,11 @@ class NatsClient(nats.aio.client.Client):
 
     async def _connect_to_server(self, *args: Any) -> None:
         with _as_errors_of_nats():
-            await _heeding_cancellation(super()._connect_to_server(*args))
+            await _honouring_cancellation(super()._connect_to_server(*args))
 
     async def _process_connect_init(self) -> None:
         with _as_errors_of_nats():
-            await _heeding_cancellation(super()._process_connect_init())
+            await _honouring_cancellation(super()._process_connect_init())
         if not self.is_connected:  # the server has ended the connection, and nats-py did not look
             for task in (self._reading_task, self._ping_interval_task, self._flusher_task):
                 if task is not None:
@@ -332,7 +332,7 @@ class NatsClient(nats.aio.client.Client):
             self._pending = []
             self._pending_data_size = 0
         try:
-            await _heeding_cancellation(super()._close(status, do_cbs))
+            await _honouring_cancellation(super()._close(status, do_cbs))
         except asyncio.CancelledError:
             self._hang_up()
             raise
@@ -369,7 +369,7 @@ async def _take_back(subscription: Subscription) -> None:
         await subscription.unsubscribe()
 
 
-async def _heeding_cancellation(work: Awaitable[Result]) -> Result:
+async def _honouring_cancellation(work: Awaitable[Result]) -> Result:
     """Before Python 3.12 a cancellation that comes together with what `asyncio.wait_for` waits for is lost
     (python/cpython#86296), and nats-py's loops, which try for ever, would go on."""
     task = cast("asyncio.Task[Any]", asyncio.current_task())

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from studyroom.gateway.rooms.wheel import NEVER, Wheel
+from studyroom.gateway.rooms.flush_scheduler import NEVER, FlushScheduler
 from tests.support.waiting import eventually
 
 TICK_SECONDS = 0.05
@@ -15,14 +15,14 @@ SLOT_SECONDS = TICK_SECONDS / 16
 
 @dataclass
 class Room:
-    turn_at: int = NEVER
-    turned_at: float = 0.0
+    flush_at: int = NEVER
+    flushed_at: float = 0.0
     deliver_at: int = NEVER
     turns: list[float] = field(default_factory=list)
     deliveries: list[float] = field(default_factory=list)
     happened: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def turn(self) -> None:
+    def flush(self) -> None:
         self.turns.append(asyncio.get_running_loop().time())
         self.happened.set()
 
@@ -35,113 +35,113 @@ class Room:
         await asyncio.wait_for(self.happened.wait(), 5)
 
 
-async def busy(wheel: Wheel) -> Room:
-    """A room that has just had a turn."""
+async def busy(scheduler: FlushScheduler) -> Room:
+    """A room that has just had a flush."""
     room = Room()
-    wheel.ask(room)
+    scheduler.ask(room)
     await room.next()
     return room
 
 
 async def test_a_quiet_room_has_its_turn_in_the_same_turn_of_the_loop():
-    wheel, room = Wheel(TICK_SECONDS), Room()
-    wheel.ask(room)
+    scheduler, room = FlushScheduler(TICK_SECONDS), Room()
+    scheduler.ask(room)
     await asyncio.sleep(0)
     assert len(room.turns) == 1
 
 
 async def test_a_busy_room_has_its_turn_a_tick_after_it_asked():
-    wheel = Wheel(TICK_SECONDS)
-    room = await busy(wheel)
+    scheduler = FlushScheduler(TICK_SECONDS)
+    room = await busy(scheduler)
     asked = asyncio.get_running_loop().time()
-    wheel.ask(room)
+    scheduler.ask(room)
     await room.next()
     assert room.turns[-1] - asked >= TICK_SECONDS - 0.001
-    assert room.turn_at == NEVER
+    assert room.flush_at == NEVER
 
 
 async def test_rooms_that_ask_in_one_slot_have_their_turns_in_one_turn_of_the_loop():
-    wheel = Wheel(TICK_SECONDS)
-    rooms = [await busy(wheel) for _ in range(20)]
+    scheduler = FlushScheduler(TICK_SECONDS)
+    rooms = [await busy(scheduler) for _ in range(20)]
     await asyncio.sleep(0)
     for room in rooms:
-        wheel.ask(room)
-    waiting = {room.turn_at for room in rooms}
+        scheduler.ask(room)
+    waiting = {room.flush_at for room in rooms}
     await asyncio.gather(*(room.next() for room in rooms))
-    assert len({room.turned_at for room in rooms}) <= len(waiting) <= 2
+    assert len({room.flushed_at for room in rooms}) <= len(waiting) <= 2
 
 
 async def test_a_room_joins_the_turn_of_another_gateway_and_has_no_second_one_for_it():
-    wheel = Wheel(TICK_SECONDS)
-    room = await busy(wheel)
-    wheel.ask(room)
-    while asyncio.get_running_loop().time() - room.turned_at < TICK_SECONDS / 2:
+    scheduler = FlushScheduler(TICK_SECONDS)
+    room = await busy(scheduler)
+    scheduler.ask(room)
+    while asyncio.get_running_loop().time() - room.flushed_at < TICK_SECONDS / 2:
         await asyncio.sleep(0.001)
-    wheel.join(room)
+    scheduler.join(room)
     assert len(room.turns) == 2
-    assert room.turn_at == NEVER
-    # It asks again at once, and what it asked for before must not give it that turn early.
+    assert room.flush_at == NEVER
+    # It asks again at once, and what it asked for before must not give it that flush early.
     asked = asyncio.get_running_loop().time()
-    wheel.ask(room)
+    scheduler.ask(room)
     await room.next()
     assert len(room.turns) == 3
     assert room.turns[-1] - asked >= TICK_SECONDS - 0.001
 
 
 async def test_a_room_that_has_just_had_a_turn_joins_none_so_that_gateways_cannot_drive_each_other_on():
-    wheel = Wheel(TICK_SECONDS)
-    room = await busy(wheel)
-    wheel.ask(room)
-    wheel.join(room)
+    scheduler = FlushScheduler(TICK_SECONDS)
+    room = await busy(scheduler)
+    scheduler.ask(room)
+    scheduler.join(room)
     assert len(room.turns) == 1
-    assert room.turn_at != NEVER
+    assert room.flush_at != NEVER
 
 
 async def test_a_room_with_nothing_to_send_joins_no_turn():
-    wheel, room = Wheel(TICK_SECONDS), Room()
-    wheel.join(room)
+    scheduler, room = FlushScheduler(TICK_SECONDS), Room()
+    scheduler.join(room)
     assert room.turns == []
 
 
 async def test_a_delivery_comes_after_the_other_gateways_had_time_to_answer():
-    wheel, room = Wheel(TICK_SECONDS), Room()
+    scheduler, room = FlushScheduler(TICK_SECONDS), Room()
     asked = asyncio.get_running_loop().time()
-    wheel.ask_delivery(room)
+    scheduler.ask_delivery(room)
     await room.next()
     assert room.deliveries[-1] - asked >= SLOT_SECONDS - 0.001
 
 
 async def test_a_room_that_has_delivered_by_itself_is_not_asked_to_once_more():
-    wheel, room, other = Wheel(TICK_SECONDS), Room(), Room()
-    wheel.ask_delivery(room)
+    scheduler, room, other = FlushScheduler(TICK_SECONDS), Room(), Room()
+    scheduler.ask_delivery(room)
     room.deliver_at = NEVER
-    wheel.ask_delivery(other)
+    scheduler.ask_delivery(other)
     await other.next()
     assert not room.deliveries
 
 
 @pytest.mark.parametrize("held_up_ticks", [0.8, 1.1, 1.4, 2.0, 3.0])
 async def test_who_asks_after_the_loop_was_held_up_and_before_the_wheel_turns_is_not_forgotten(held_up_ticks: float):
-    wheel = Wheel(TICK_SECONDS)
-    room, later = await busy(wheel), Room()
-    wheel.ask(room)
+    scheduler = FlushScheduler(TICK_SECONDS)
+    room, later = await busy(scheduler), Room()
+    scheduler.ask(room)
     time.sleep(held_up_ticks * TICK_SECONDS)  # noqa: ASYNC251 - the loop is held up on purpose
-    wheel.join(room)
-    wheel.ask(room)
-    wheel.ask_delivery(later)
-    await eventually(lambda: room.turn_at == NEVER, "it had its turn")
+    scheduler.join(room)
+    scheduler.ask(room)
+    scheduler.ask_delivery(later)
+    await eventually(lambda: room.flush_at == NEVER, "it had its flush")
     await eventually(lambda: later.deliveries, "it was delivered")
     assert len(room.turns) == 3
 
 
 async def test_nobody_is_forgotten_when_the_loop_is_later_than_the_wheel_is_long():
-    wheel = Wheel(TICK_SECONDS)
-    rooms = [await busy(wheel) for _ in range(3)]
+    scheduler = FlushScheduler(TICK_SECONDS)
+    rooms = [await busy(scheduler) for _ in range(3)]
     late = Room()
     for room in rooms:
-        wheel.ask(room)
-    wheel.ask_delivery(late)
+        scheduler.ask(room)
+    scheduler.ask_delivery(late)
     time.sleep(3 * TICK_SECONDS)  # noqa: ASYNC251 - the loop is held up on purpose
     await eventually(lambda: late.deliveries, "it was delivered")
-    await eventually(lambda: [len(room.turns) for room in rooms] == [2, 2, 2], "each had its turn")
-    wheel.ask(await busy(wheel))
+    await eventually(lambda: [len(room.turns) for room in rooms] == [2, 2, 2], "each had its flush")
+    scheduler.ask(await busy(scheduler))

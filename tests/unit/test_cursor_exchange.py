@@ -9,14 +9,14 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from studyroom.gateway.metrics import GatewayMetrics
+from studyroom.gateway.rooms.cursors import Cursors
 from studyroom.gateway.rooms.fanout import Fanout
-from studyroom.gateway.rooms.motion import Motion
+from studyroom.gateway.rooms.flush_scheduler import FlushScheduler
 from studyroom.gateway.rooms.neighbours import Neighbours
 from studyroom.gateway.rooms.notices import encode_cursor
-from studyroom.gateway.rooms.wheel import Wheel
 from studyroom.gateway.wire.framing import text_frame
 from studyroom.gateway.wire.items import Kind
-from studyroom.shared.contract.ids import ConnectionId, GatewayId, RoomId, StayId, UserId
+from studyroom.shared.contract.ids import ConnectionId, GatewayId, MembershipId, RoomId, UserId
 from studyroom.shared.contract.messages import CursorPosition
 
 ROOM = RoomId(str(uuid4()))
@@ -30,7 +30,7 @@ class Member:
     lagging = False
 
     def __init__(self, user: UserId) -> None:
-        self.user, self.id, self.stay = user, ConnectionId(str(uuid4())), StayId("")
+        self.user, self.id, self.membership_id = user, ConnectionId(str(uuid4())), MembershipId("")
         self.socket = self
 
     def write(self, frames: bytes) -> None: ...
@@ -52,50 +52,50 @@ class Gateway:
         metrics = GatewayMetrics(CollectorRegistry())
         self.fanout = Fanout(metrics)
         self.neighbours = Neighbours(self.name)
-        self.motion = Motion(
-            ROOM, self.fanout, self.publish, Wheel(0.001), metrics,
+        self.cursors = Cursors(
+            ROOM, self.fanout, self.publish, FlushScheduler(0.001), metrics,
             members=self.members.keys(), neighbours=self.neighbours,
         )  # fmt: skip
         self.fanout.admit(Member(self.user), b"")
         self.members[self.user] = None
-        self.motion.members_known()
+        self.cursors.members_known()
 
     def publish(self, _subject: str, batch: bytes) -> None:
         self.sent += 1
         if not self.loses and self.other is not None:
-            self.other.motion.receive(Kind.CURSOR, batch)
+            self.other.cursors.receive(Kind.CURSOR, batch)
 
     def meet(self, other: "Gateway") -> None:
         """A change of the roster says that the other gateway has a member of the room."""
         self.other = other
         self.members[other.user] = None
         if self.neighbours.place(other.user, [other.name]):
-            self.motion.brief_neighbours()
+            self.cursors.sync_neighbours()
 
     def part(self, other: "Gateway") -> None:
         """The member of the other gateway has left, as far as this one knows."""
         del self.members[other.user]
         self.neighbours.remove(other.user)
-        self.motion.forget(other.user)
+        self.cursors.forget(other.user)
 
     async def move(self, x: float, user: UserId | None = None) -> None:
         mover = user or self.user
         frame = text_frame(encode_cursor(mover, CursorPosition(x=x, y=0)))
-        self.motion.move_cursor(mover, frame, time.time_ns() // 1000)
+        self.cursors.move_cursor(mover, frame, time.time_ns() // 1000)
         await asyncio.sleep(0.01)
-        self.motion.deliver()
+        self.cursors.deliver()
 
     def shows(self, user: UserId) -> float | None:
-        cursor = self.motion.cursor(user)
+        cursor = self.cursors.cursor(user)
         return None if cursor is None else CursorPosition.model_validate_json(cursor).x
 
 
 def beats(count: int, *gateways: Gateway) -> None:
     for _ in range(count):
         for gateway in gateways:
-            gateway.motion.take_moved()
-            gateway.motion.beat()
-            gateway.motion.deliver()
+            gateway.cursors.take_moved()
+            gateway.cursors.beat()
+            gateway.cursors.deliver()
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ async def test_a_gateway_that_was_taken_for_dead_gets_and_gives_cursors_when_its
     await there.move(8)
     beats(A_LONG_TIME, here, there)
     here.loses = there.loses = False
-    here.motion.doubt()
+    here.cursors.invalidate()
     beats(rostered_after, here, there)
     there.meet(here)
     beats(12, here, there)
@@ -190,15 +190,15 @@ async def test_an_old_batch_of_its_own_that_comes_back_takes_no_cursor_back(pair
     here, there = pair
     there.loses = here.loses = True
     kept: list[bytes] = []
-    publish = here.motion._publish
-    here.motion._publish = lambda _subject, batch: kept.append(batch)
+    publish = here.cursors._publish
+    here.cursors._publish = lambda _subject, batch: kept.append(batch)
     await here.move(7)
-    here.motion._publish = publish
+    here.cursors._publish = publish
     here.loses = there.loses = False
     await here.move(8)
     for one in pair:  # a server that was frozen delivers it, to the new connection of its own gateway too
-        one.motion.receive(Kind.CURSOR, kept[0])
-        one.motion.deliver()
+        one.cursors.receive(Kind.CURSOR, kept[0])
+        one.cursors.deliver()
     beats(10, here, there)
     assert (here.shows(ANN), there.shows(ANN)) == (8, 8)
 
@@ -206,14 +206,14 @@ async def test_an_old_batch_of_its_own_that_comes_back_takes_no_cursor_back(pair
 async def test_an_old_batch_of_another_gateway_that_comes_late_is_corrected(pair: tuple[Gateway, Gateway]):
     here, there = pair
     kept: list[bytes] = []
-    publish = here.motion._publish
-    here.motion._publish = lambda _subject, batch: kept.append(batch)
+    publish = here.cursors._publish
+    here.cursors._publish = lambda _subject, batch: kept.append(batch)
     await here.move(7)
-    here.motion._publish = publish
+    here.cursors._publish = publish
     await here.move(8)
     beats(A_LONG_TIME, here, there)
-    there.motion.receive(Kind.CURSOR, b"%016d" % (int(kept[0][:16]) - TEN_SECONDS_US) + kept[0][16:])
-    there.motion.deliver()
+    there.cursors.receive(Kind.CURSOR, b"%016d" % (int(kept[0][:16]) - TEN_SECONDS_US) + kept[0][16:])
+    there.cursors.deliver()
     beats(10, here, there)
     assert there.shows(ANN) == 8
 
@@ -236,7 +236,7 @@ async def test_a_cursor_that_presence_knows_is_corrected_by_its_own_gateway(pair
     here, there = pair
     await here.move(7)
     beats(A_LONG_TIME, here, there)
-    there.motion.forget(ANN)
-    there.motion.learn_cursor(ANN, CursorPosition(x=3, y=0))
+    there.cursors.forget(ANN)
+    there.cursors.learn_cursor(ANN, CursorPosition(x=3, y=0))
     beats(12, here, there)
     assert there.shows(ANN) == 7

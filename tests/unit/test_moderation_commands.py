@@ -5,36 +5,36 @@ from uuid import uuid4
 
 import pytest
 
-from studyroom.gateway.moderation.orders import Change, Orders
+from studyroom.gateway.moderation.commands import Change, Commands
 from studyroom.shared.contract.ids import RoomId, UserId
-from studyroom.shared.contract.moderation import Kind, Order, Target, target_of
+from studyroom.shared.contract.moderation import Command, Kind, Target, target_of
 
 ROOM, OTHER_ROOM = RoomId(str(uuid4())), RoomId(str(uuid4()))
 USER, OTHER = UserId(str(uuid4())), UserId(str(uuid4()))
 NOW = datetime(2026, 11, 28, 13, 0, 0, tzinfo=UTC)
-ORDER = Order(by="key backend")
+ORDER = Command(by="key backend")
 BAN, ROOM_BAN = Target(Kind.BAN, USER), Target(Kind.BAN, USER, ROOM)
 REMOVAL, DISCONNECTION = Target(Kind.REMOVE, USER, ROOM), Target(Kind.DISCONNECT, USER)
 
 
-def change(sequence: int, target: Target, order: Order | None = ORDER) -> Change:
+def change(sequence: int, target: Target, order: Command | None = ORDER) -> Change:
     return Change(sequence, target, order)
 
 
-def hear(orders: Orders, *changes: Change) -> list[Target]:
+def receive(orders: Commands, *changes: Change) -> list[Target]:
     return orders.take(changes, changes[-1].sequence)
 
 
 def test_a_ban_from_everything_is_one_from_every_room():
-    orders = Orders()
-    assert hear(orders, change(1, BAN)) == [BAN]
+    orders = Commands()
+    assert receive(orders, change(1, BAN)) == [BAN]
     assert orders.ban_of(USER, now=NOW) == orders.ban_of(USER, ROOM, now=NOW) == ORDER
     assert orders.ban_of(OTHER, now=NOW) is None
 
 
 def test_a_ban_from_a_room_is_one_from_that_room_only():
-    orders = Orders()
-    hear(orders, change(1, ROOM_BAN))
+    orders = Commands()
+    receive(orders, change(1, ROOM_BAN))
     assert orders.ban_of(USER, ROOM, now=NOW) == ORDER
     assert (
         orders.ban_of(USER, now=NOW)
@@ -45,15 +45,15 @@ def test_a_ban_from_a_room_is_one_from_that_room_only():
 
 
 def test_what_is_lifted_or_has_ended_holds_no_more_and_is_nothing_to_carry_out():
-    orders = Orders()
-    hear(orders, change(1, BAN), change(2, ROOM_BAN))
-    assert hear(orders, change(3, BAN, None)) == []
+    orders = Commands()
+    receive(orders, change(1, BAN), change(2, ROOM_BAN))
+    assert receive(orders, change(3, BAN, None)) == []
     assert orders.ban_of(USER, now=NOW) is None
     assert list(orders.bans(now=NOW)) == [(USER, ROOM)]
 
 
 def test_a_ban_ends_when_its_time_is_over_and_begins_anew_when_it_is_put_again():
-    orders = Orders()
+    orders = Commands()
     at = NOW - timedelta(seconds=100)
     orders.take([Change(1, BAN, ORDER, at, 100), Change(2, ROOM_BAN, ORDER, at, 101)], 2)
     assert orders.ban_of(USER, now=NOW) is None
@@ -65,7 +65,7 @@ def test_a_ban_ends_when_its_time_is_over_and_begins_anew_when_it_is_put_again()
 
 
 def test_bans_that_have_ended_do_not_pile_up():
-    orders = Orders()
+    orders = Commands()
     for sequence in range(1, 20_000):
         target = Target(Kind.BAN, UserId(str(sequence)))
         orders.take([Change(sequence, target, ORDER, NOW + timedelta(seconds=sequence), 100)], sequence)
@@ -74,9 +74,9 @@ def test_bans_that_have_ended_do_not_pile_up():
 
 
 def test_an_order_that_was_carried_out_is_not_again_when_all_is_read_anew():
-    orders = Orders()
-    assert hear(orders, change(1, REMOVAL)) == [REMOVAL]
-    assert hear(orders, change(2, DISCONNECTION)) == [DISCONNECTION]
+    orders = Commands()
+    assert receive(orders, change(1, REMOVAL)) == [REMOVAL]
+    assert receive(orders, change(2, DISCONNECTION)) == [DISCONNECTION]
     everything = [change(1, REMOVAL), change(2, DISCONNECTION), change(4, BAN), change(6, REMOVAL)]
     orders.forget(replaced=False)
     assert orders.take(everything, 7) == [BAN, REMOVAL]
@@ -87,8 +87,8 @@ def test_an_order_that_was_carried_out_is_not_again_when_all_is_read_anew():
 
 
 def test_what_is_not_there_any_more_when_all_is_read_holds_no_more():
-    orders = Orders()
-    hear(orders, change(1, BAN))
+    orders = Commands()
+    receive(orders, change(1, BAN))
     orders.forget(replaced=False)
     orders.take([], 3)
     assert orders.ban_of(USER, now=NOW) is None
@@ -96,12 +96,12 @@ def test_what_is_not_there_any_more_when_all_is_read_holds_no_more():
 
 
 def test_in_another_bucket_everything_is_to_be_carried_out():
-    orders = Orders()
-    hear(orders, change(9, BAN))
+    orders = Commands()
+    receive(orders, change(9, BAN))
     orders.forget(replaced=True)
-    assert hear(orders, change(1, REMOVAL)) == [REMOVAL]
+    assert receive(orders, change(1, REMOVAL)) == [REMOVAL]
     assert orders.ban_of(USER, now=NOW) is None
-    assert hear(orders, change(2, BAN)) == [BAN]
+    assert receive(orders, change(2, BAN)) == [BAN]
 
 
 @pytest.mark.parametrize("target", [BAN, ROOM_BAN, REMOVAL, DISCONNECTION])
@@ -114,7 +114,7 @@ def committed(sequence: int, target: Target, second: int) -> Change:
 
 
 def test_of_a_bucket_that_lost_its_newest_changes_only_what_is_new_is_carried_out():
-    orders = Orders()
+    orders = Commands()
     orders.take([committed(1, REMOVAL, 1), committed(2, DISCONNECTION, 2), committed(9, BAN, 9)], 9)
     new = committed(2, ROOM_BAN, 20)
     assert orders.is_rewritten(new)
@@ -126,7 +126,7 @@ def test_of_a_bucket_that_lost_its_newest_changes_only_what_is_new_is_carried_ou
 
 
 def test_what_came_after_a_lost_tail_is_carried_out_whatever_the_clock_of_nats_says():
-    orders = Orders()
+    orders = Commands()
     orders.take([committed(9, BAN, 9)], 9)
     orders.forget(replaced=False)
     orders.take([], 2, shorter=True)

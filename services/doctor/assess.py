@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from studyroom.services.doctor.look import Observation
+from studyroom.services.doctor.collect import Observation
 from studyroom.services.provisioner.streams import StreamSpec, differences
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.presence import LEASE_SECONDS, RENEWAL_SECONDS

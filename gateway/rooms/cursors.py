@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, KeysView
 
 from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.rooms.fanout import Fanout
+from studyroom.gateway.rooms.flush_scheduler import NEVER, FlushScheduler
 from studyroom.gateway.rooms.neighbours import Neighbours
 from studyroom.gateway.rooms.notices import encode_cursor, encode_typing
-from studyroom.gateway.rooms.wheel import NEVER, Wheel
 from studyroom.gateway.wire.framing import payload_of, text_frame
 from studyroom.gateway.wire.items import Item, Kind
 from studyroom.shared.chassis import logs
@@ -48,13 +48,13 @@ Due = dict[UserId, tuple[bytes, int]]
 _CURSOR, _TYPING = Kind.CURSOR, Kind.TYPING
 
 
-class Motion:
+class Cursors:
     def __init__(
         self,
         room: RoomId,
         fanout: Fanout,
         publish: Publish,
-        wheel: Wheel,
+        scheduler: FlushScheduler,
         metrics: GatewayMetrics,
         *,
         members: KeysView[UserId],
@@ -64,7 +64,7 @@ class Motion:
         self._neighbours = neighbours
         self._fanout = fanout
         self._publish = publish
-        self._wheel = wheel
+        self._scheduler = scheduler
         self._metrics = metrics
         self._members = members
         self._subjects = {Kind.CURSOR: subjects.room_cursor(room), Kind.TYPING: subjects.room_typing(room)}
@@ -97,8 +97,8 @@ class Motion:
         """Users whose cursors were dropped since they are not in the roster, and the beats until that is forgotten."""
         self._newest_ingress_us = self._answers = 0
         """Of the batches of other gateways; how many have come since the last delivery."""
-        self.turn_at = self.deliver_at = NEVER
-        self.turned_at = 0.0
+        self.flush_at = self.deliver_at = NEVER
+        self.flushed_at = 0.0
 
     # --- own members --------------------------------------------------------------------------------------
 
@@ -123,14 +123,14 @@ class Motion:
         """The own member goes out of the room: at once, before that is told."""
         if user in self._typing:
             self.type(user, is_typing=False, ingress_us=0)
-            self.turn()
+            self.flush()
             self.deliver()
 
     def _ask(self) -> None:
         self._asked = True
-        self._wheel.ask(self)
+        self._scheduler.ask(self)
 
-    def turn(self) -> None:
+    def flush(self) -> None:
         """Send what is due: to other gateways at once, to the members here with what those gateways send."""
         self._asked = False
         if self._due_cursors:
@@ -150,7 +150,7 @@ class Motion:
     def _send(self, kind: Kind, due: Due) -> None:
         if self._neighbours:
             oldest = min([ingress_us for _, ingress_us in due.values()])
-            self._tell_neighbours(kind, oldest, [(user, payload_of(frame)) for user, (frame, _) in due.items()])
+            self._publish_notices(kind, oldest, [(user, payload_of(frame)) for user, (frame, _) in due.items()])
 
     def members_known(self) -> None:
         """The room has its first roster: what was heard before can be told."""
@@ -164,7 +164,7 @@ class Motion:
         if self._answers >= len(self._neighbours):
             self.deliver()
         else:
-            self._wheel.ask_delivery(self)
+            self._scheduler.ask_delivery(self)
 
     def deliver(self) -> None:
         """Tell the members here what is new."""
@@ -176,18 +176,16 @@ class Motion:
                 del cursors[stranger]
             self._cursors.update(cursors)
             self.version += 1
-            self._fanout.say_cursors(cursors)
+            self._fanout.send_cursors(cursors)
         if self._new_typing:
             typing, self._new_typing = self._new_typing, {}
-            self._fanout.say_now(
+            self._fanout.send_now(
                 (user, Item(frame, _TYPING, ingress_us))
                 for user, (frame, ingress_us) in typing.items()
                 if user in self._members
             )
 
-    # --- other gateways -----------------------------------------------------------------------------------
-
-    def brief_neighbours(self) -> None:
+    def sync_neighbours(self) -> None:
         """A gateway has begun to host the room: it is told how it stands with the members here.
 
         And again a little later, since our server may not know yet that it listens. It may also be one that was taken
@@ -210,7 +208,7 @@ class Motion:
         if self._ask_in:
             self._ask_in -= 1
             if not self._ask_in and self._neighbours:
-                self._tell_neighbours(_CURSOR, 0, [])
+                self._publish_notices(_CURSOR, 0, [])
         if self._asked_for:
             self._asked_for -= 1
             if not self._ask_in and not self._asked_for % _REPEATED_EVERY_BEATS:
@@ -231,7 +229,7 @@ class Motion:
         self._ask_in = self._ask_in or _REPEATED_AFTER_BEATS
         self._asked_for = max(self._asked_for, 2 * _REPEATED_EVERY_BEATS)
 
-    def doubt(self) -> None:
+    def invalidate(self) -> None:
         """Notices may have been lost, in both directions: nothing is kept for who cannot be reached.
 
         Soon the others get our cursors, and an empty batch asks them for theirs. Both happen more than once, since they
@@ -252,7 +250,7 @@ class Motion:
         typing = [(user, encode_typing(user, is_typing=True)) for user in self._fanout.users if user in self._typing]
         for kind, notices in ((_CURSOR, cursors), (_TYPING, typing)):
             if notices:
-                self._tell_neighbours(kind, 0, notices)
+                self._publish_notices(kind, 0, notices)
 
     def _repeat_own(self) -> None:
         """Send other gateways the cursors of those who moved here last."""
@@ -262,10 +260,10 @@ class Motion:
             return
         notices = [(user, payload_of(frame)) for user, (frame, _) in self._own.items() if user not in self._neighbours]
         if notices:
-            self._tell_neighbours(_CURSOR, 0, notices)
+            self._publish_notices(_CURSOR, 0, notices)
         for user, (frame, moved_us) in self._own.items():
             if user in self._neighbours:  # it may have moved elsewhere too: the time decides
-                self._tell_neighbours(_CURSOR, repeated_at(moved_us), [(user, payload_of(frame))])
+                self._publish_notices(_CURSOR, repeated_at(moved_us), [(user, payload_of(frame))])
 
     def _moved_here_last(self, user: UserId) -> bool:
         own = self._own.get(user)
@@ -274,7 +272,7 @@ class Motion:
     def _moved_here_since(self, user: UserId, moved_us: int) -> bool:
         return self._moved_here_last(user) and self._own[user][1] >= moved_us
 
-    def _tell_neighbours(self, kind: Kind, ingress_us: int, notices: list[tuple[UserId, bytes]]) -> None:
+    def _publish_notices(self, kind: Kind, ingress_us: int, notices: list[tuple[UserId, bytes]]) -> None:
         self._publish(self._subjects[kind], encode_batch(ingress_us, notices))
 
     def receive(self, kind: Kind, data: bytes) -> None:  # noqa: C901 - one case for each way a notice may be old news
@@ -310,7 +308,7 @@ class Motion:
             self.deliver()  # rare, and its member may be about to leave
             return
         self._answers += 1
-        self._wheel.join(self)
+        self._scheduler.join(self)
         if self._new_cursors:
             self._deliver_when_answered()
 
@@ -372,7 +370,7 @@ class Motion:
                 self.type(user, is_typing=False, ingress_us=0)
             else:
                 del self._typing[user]  # its own gateway would have said so, and is gone
-                self._fanout.say(Item(text_frame(encode_typing(user, is_typing=False)), Kind.TYPING), not_to=user)
+                self._fanout.send(Item(text_frame(encode_typing(user, is_typing=False)), Kind.TYPING), not_to=user)
 
     def _note_typing(self, user: UserId, *, is_typing: bool, expires_seconds: float) -> None:
         if is_typing:

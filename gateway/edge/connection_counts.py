@@ -7,7 +7,7 @@ from studyroom.shared.contract.ids import UserId
 _Key = TypeVar("_Key")
 
 
-class Crowd:
+class ConnectionCounts:
     def __init__(self) -> None:
         self._by_user: dict[UserId, int] = {}
         self._by_address: dict[bytes, int] = {}

@@ -9,7 +9,7 @@ from studyroom.gateway.auth.identity import Authenticator, Identity
 from studyroom.gateway.auth.key_ring import KeysUnavailable
 from studyroom.gateway.edge.addresses import client_address, counted_as, is_of, parse_address, parse_network
 from studyroom.gateway.edge.capacity import capacity
-from studyroom.gateway.edge.crowd import Crowd
+from studyroom.gateway.edge.connection_counts import ConnectionCounts
 from studyroom.gateway.edge.origins import is_allowed
 from studyroom.gateway.edge.rates import EachSecond, TokenBucket, TokenBuckets
 from studyroom.gateway.edge.settings import EdgeSettings
@@ -36,13 +36,13 @@ class Admitted:
     """What its connection counts for."""
 
 
-class Door:
+class Admission:
     def __init__(
         self,
         settings: EdgeSettings,
         authenticator: Authenticator,
         drain: Drain,
-        crowd: Crowd,
+        crowd: ConnectionCounts,
         ban_of: Callable[[UserId], object],
         metrics: GatewayMetrics,
     ) -> None:
@@ -56,10 +56,10 @@ class Door:
         self._requests = EachSecond(settings.requests_per_second)
         self._authenticator = authenticator
         self._drain = drain
-        self._crowd = crowd
+        self._counts = crowd
         self._ban_of = ban_of
         self._metrics = metrics
-        self._stranger_was_told = False
+        self._warned_of_stranger = False
         self.descriptors = descriptors.below_public(descriptors.limit())
         """The number below which sockets of clients stay."""
         self.capacity = capacity(
@@ -143,7 +143,7 @@ class Door:
             return _for_now(429, ErrorCode.TOO_MANY_OF_ADDRESS, "too many handshakes of this address")
         if full:
             return _for_now(503, ErrorCode.TOO_MANY_CONNECTIONS, "this gateway is full, try again later")
-        if 0 < own.address_connections_max <= self._crowd.of_address(address):
+        if 0 < own.address_connections_max <= self._counts.of_address(address):
             return _for_now(429, ErrorCode.TOO_MANY_OF_ADDRESS, "too many connections of this address")
         if own.handshakes_per_second and not self._handshakes.take(now):
             return _for_now(503, ErrorCode.TOO_MANY_HANDSHAKES, "too many at once, try again a little later")
@@ -160,7 +160,7 @@ class Door:
             return _for_now(503, ErrorCode.KEYS_UNAVAILABLE, str(error))
         if self._ban_of(identity.user) is not None:
             return Refused(403, ErrorCode.BANNED, "this user is banned")
-        if 0 < self._settings.user_connections_max <= self._crowd.of_user(identity.user):
+        if 0 < self._settings.user_connections_max <= self._counts.of_user(identity.user):
             return _for_now(429, ErrorCode.TOO_MANY_OF_USER, "too many connections of this user")
         return Admitted(identity, address)
 
@@ -171,8 +171,8 @@ class Door:
         if address is not None and forwarded is not None:
             if is_of(address, self._proxies):
                 address = client_address(address, forwarded, self._proxies)
-            elif not self._stranger_was_told:
-                self._stranger_was_told = True
+            elif not self._warned_of_stranger:
+                self._warned_of_stranger = True
                 log.warning(
                     "X-Forwarded-For is not believed: if this is a proxy of yours, all behind it count as one address",
                     peer=head.peer,

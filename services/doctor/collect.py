@@ -175,7 +175,7 @@ async def _noting(seen: Observation, asked: str, answer: Awaitable[Seen]) -> See
 async def _servers(bus: Bus, seen: Observation) -> list[Server]:
     request = json.dumps({"auth": True, "limit": _CONNECTIONS_MAX}).encode()
     servers = []
-    for answer in await _told(bus, _CONNECTIONS, request):
+    for answer in await _ask(bus, _CONNECTIONS, request):
         seen.now = seen.now or answer["server"]["time"]
         connections = tuple(
             Connection(
@@ -198,7 +198,7 @@ async def _servers(bus: Bus, seen: Observation) -> list[Server]:
 
 async def _with_stores(bus: Bus, servers: list[Server]) -> list[Server]:
     stores = {}
-    for answer in await _told(bus, _STORAGE, b""):
+    for answer in await _ask(bus, _STORAGE, b""):
         data = answer["data"]
         if config := data.get("config"):
             stores[answer["server"]["name"]] = Store(
@@ -207,7 +207,7 @@ async def _with_stores(bus: Bus, servers: list[Server]) -> list[Server]:
     return [replace(server, store=stores.get(server.name)) for server in servers]
 
 
-async def _told(bus: Bus, subject: str, request: bytes) -> list[dict[str, Any]]:
+async def _ask(bus: Bus, subject: str, request: bytes) -> list[dict[str, Any]]:
     """What every server answers, as pages of its monitoring."""
     return [json.loads(message.data) for message in await _answers(bus, subject, request, _is_status) if message.data]
 

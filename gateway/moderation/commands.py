@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from studyroom.shared.contract.ids import RoomId, UserId
-from studyroom.shared.contract.moderation import Kind, Order, Target
+from studyroom.shared.contract.moderation import Command, Kind, Target
 
 _ENDED_KEPT = 1000
 NEVER = datetime.min.replace(tzinfo=UTC)
@@ -17,7 +17,7 @@ class Change:
 
     sequence: int
     target: Target
-    order: Order | None
+    command: Command | None
     committed: datetime = NEVER
     seconds: int | None = None
     """For so long NATS keeps it after its commit; None for ever."""
@@ -27,7 +27,7 @@ class Change:
 
 
 @dataclass(slots=True)
-class Orders:
+class Commands:
     position: int = 0
     """Every change up to this sequence of the bucket is known."""
     _bans: dict[tuple[UserId, RoomId | None], Change] = field(default_factory=dict)
@@ -39,21 +39,21 @@ class Orders:
     newest: tuple[int, datetime] = (0, NEVER)
     """Sequence of the newest change that is known, and the latest commit of all that are."""
 
-    def ban_of(self, user: UserId, room: RoomId | None = None, *, now: datetime) -> Order | None:
+    def ban_of(self, user: UserId, room: RoomId | None = None, *, now: datetime) -> Command | None:
         """From the room, or from everything. `now`: by NATS's clock, as the times of commits are."""
         return self._holding(user, None, now) or (self._holding(user, room, now) if room is not None else None)
 
-    def bans(self, *, now: datetime) -> dict[tuple[UserId, RoomId | None], Order]:
+    def bans(self, *, now: datetime) -> dict[tuple[UserId, RoomId | None], Command]:
         self._forget_ended(now)
-        return {key: ban.order for key, ban in self._bans.items() if ban.order is not None}
+        return {key: ban.command for key, ban in self._bans.items() if ban.command is not None}
 
     def _forget_ended(self, now: datetime) -> None:
         self._bans = {key: ban for key, ban in self._bans.items() if not ban.has_ended(now)}
         self._looked_through_at = 2 * len(self._bans) + _ENDED_KEPT
 
-    def _holding(self, user: UserId, room: RoomId | None, now: datetime) -> Order | None:
+    def _holding(self, user: UserId, room: RoomId | None, now: datetime) -> Command | None:
         ban = self._bans.get((user, room))
-        return None if ban is None or ban.has_ended(now) else ban.order
+        return None if ban is None or ban.has_ended(now) else ban.command
 
     def forget(self, *, replaced: bool) -> None:
         """All of the bucket is to be taken anew. `replaced`: it is another one, of which nothing was carried out."""
@@ -84,12 +84,12 @@ class Orders:
         target = change.target
         if target.kind is Kind.BAN:
             self._bans.pop((target.user, target.room), None)
-            if change.order is not None:
+            if change.command is not None:
                 self._bans[target.user, target.room] = change
                 if len(self._bans) > self._looked_through_at:
                     self._forget_ended(change.committed)
         known, latest = self.newest
         self.newest = max(known, change.sequence), max(latest, change.committed)
-        if change.order is None or (change.sequence <= self._carried_out and change.committed <= latest):
+        if change.command is None or (change.sequence <= self._carried_out and change.committed <= latest):
             return None
         return target

@@ -17,7 +17,7 @@ _KEPT = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class CommittedChange:
     """One committed change; `entry` is None for a removal, `time` is when it was committed (RFC 3339)."""
 
     user: UserId
@@ -27,14 +27,14 @@ class Heard:
 
 
 @dataclass(slots=True)
-class Hearing:
+class ChangeLog:
     loaded: int | None = None
     """Revision of the newest roster taken since the last doubt; None before one is."""
     last: int = 0
     """Sequence of the newest change heard."""
     _first: int = 0
     """Sequence of the first change heard since the last doubt; 0 before."""
-    _kept: deque[Heard] = field(default_factory=lambda: deque(maxlen=_KEPT))
+    _kept: deque[CommittedChange] = field(default_factory=lambda: deque(maxlen=_KEPT))
 
     @property
     def consistent(self) -> bool:
@@ -45,12 +45,12 @@ class Hearing:
         """Every change up to here has been heard or is in the roster, as far as we know."""
         return max(self.loaded or 0, self.last)
 
-    def doubt(self) -> None:
+    def invalidate(self) -> None:
         """Changes may have been missed: a new roster is needed, and a change heard from now on as proof."""
         self.loaded = None
         self._first = 0
 
-    def hear(self, change: Heard) -> None:
+    def record(self, change: CommittedChange) -> None:
         self._first = self._first or change.sequence
         self.last = max(self.last, change.sequence)
         if self.loaded is None:
@@ -61,7 +61,7 @@ class Hearing:
         self.loaded = max(self.loaded or 0, revision)
         self._kept.clear()
 
-    def load(self, revision: int, *, replaced: str | None = None) -> list[Heard]:
+    def load(self, revision: int, *, replaced: str | None = None) -> list[CommittedChange]:
         """A roster as of `revision` was taken. Returns the changes that are to be applied to it, old ones included.
 
         `replaced`: the roster is of another stream than what was heard before; when that one was made (RFC 3339).

@@ -41,7 +41,7 @@ class NotAllowed(Exception):
     """A stream is missing, and it is for an operator to say whether it is made."""
 
 
-class Keeper:
+class Reconciler:
     def __init__(self, bus: Bus, settings: StorageSettings) -> None:
         self._bus = bus
         self._settings = settings

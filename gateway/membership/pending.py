@@ -7,7 +7,7 @@ from typing import Any
 from studyroom.shared.chassis.tasks import Tasks
 
 
-class UnderWay:
+class PendingWork:
     def __init__(self, tasks: Tasks) -> None:
         self._tasks = tasks
         self._begun: set[asyncio.Task[None]] = set()

@@ -19,52 +19,52 @@ _ANSWERED_WITHIN = 4
 NEVER = -1
 
 
-class Turning(Protocol):
-    turn_at: int
+class Flushable(Protocol):
+    flush_at: int
     """Position of the wheel at which the room has its turn; set here, `NEVER` while it has asked for none."""
-    turned_at: float
+    flushed_at: float
     """Event loop time of the last turn; set here."""
     deliver_at: int
     """Position of the wheel at which the room delivers; set here, `NEVER` while it has not asked or by the room itself,
     when it has delivered already."""
 
-    def turn(self) -> None:
+    def flush(self) -> None:
         """Must not raise. Does nothing when there is nothing to send."""
 
     def deliver(self) -> None:
         """Must not raise."""
 
 
-class Wheel:
+class FlushScheduler:
     def __init__(self, tick_seconds: float) -> None:
         self._tick_seconds = tick_seconds
         self._width_seconds = tick_seconds / _SLOTS
-        self._turning: list[list[Turning]] = [[] for _ in range(_RING)]
-        self._delivering: list[list[Turning]] = [[] for _ in range(_RING)]
+        self._flushing: list[list[Flushable]] = [[] for _ in range(_RING)]
+        self._delivering: list[list[Flushable]] = [[] for _ in range(_RING)]
         self._count = 0
         self._position = 0
         """The last slot that was seen to."""
         self._armed = False
 
-    def ask(self, room: Turning) -> None:
+    def ask(self, room: Flushable) -> None:
         """The room wants a turn. To be called once per turn."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        if now - room.turned_at >= self._tick_seconds:
-            room.turned_at = now
-            loop.call_soon(room.turn)
+        if now - room.flushed_at >= self._tick_seconds:
+            room.flushed_at = now
+            loop.call_soon(room.flush)
             return
-        room.turn_at = int((now + self._tick_seconds) / self._width_seconds) + 1
-        self._turning[room.turn_at % _RING].append(room)
+        room.flush_at = int((now + self._tick_seconds) / self._width_seconds) + 1
+        self._flushing[room.flush_at % _RING].append(room)
         self._wait(now)
 
-    def join(self, room: Turning) -> None:
+    def join(self, room: Flushable) -> None:
         """Another gateway has had its turn for the room: one that waits here comes now, unless one has just been."""
         now = asyncio.get_running_loop().time()
-        if room.turn_at != NEVER and now - room.turned_at >= self._tick_seconds / 2:
-            self._turn(room, now)
+        if room.flush_at != NEVER and now - room.flushed_at >= self._tick_seconds / 2:
+            self._flush(room, now)
 
-    def ask_delivery(self, room: Turning) -> None:
+    def ask_delivery(self, room: Flushable) -> None:
         """The room wants to deliver when other gateways have had time to answer."""
         if room.deliver_at != NEVER:
             return
@@ -88,13 +88,13 @@ class Wheel:
         now = asyncio.get_running_loop().time()
         reached = max(int(now / self._width_seconds), self._position + 1)
         for position in range(max(self._position + 1, reached - _RING + 1), reached + 1):
-            turning, delivering = self._take(self._turning, position), self._take(self._delivering, position)
-            for room in turning:
+            flushing, delivering = self._take(self._flushing, position), self._take(self._delivering, position)
+            for room in flushing:
                 # One that joined the turn of another gateway since it asked may have asked anew.
-                if NEVER < room.turn_at <= position:
-                    self._turn(room, now)
-                elif self._is_for_later(room.turn_at, position):
-                    self._put(self._turning, room, position)
+                if NEVER < room.flush_at <= position:
+                    self._flush(room, now)
+                elif self._is_for_later(room.flush_at, position):
+                    self._put(self._flushing, room, position)
             for room in delivering:
                 # One that has had its answers has delivered, and may have asked anew.
                 if NEVER < room.deliver_at <= position:
@@ -112,19 +112,19 @@ class Wheel:
         """Its slot is another round of the ring away: it asked while we were late, and is here for the first time."""
         return at > position and at % _RING == position % _RING
 
-    def _put(self, ring: list[list[Turning]], room: Turning, position: int) -> None:
+    def _put(self, ring: list[list[Flushable]], room: Flushable, position: int) -> None:
         slot = ring[position % _RING]
         if all(room is not other for other in slot):
             slot.append(room)
             self._count += 1
 
-    def _take(self, ring: list[list[Turning]], position: int) -> list[Turning]:
+    def _take(self, ring: list[list[Flushable]], position: int) -> list[Flushable]:
         rooms, ring[position % _RING] = ring[position % _RING], []
         self._count -= len(rooms)
         return rooms
 
     @staticmethod
-    def _turn(room: Turning, now: float) -> None:
-        room.turn_at = NEVER
-        room.turned_at = now
-        room.turn()
+    def _flush(room: Flushable, now: float) -> None:
+        room.flush_at = NEVER
+        room.flushed_at = now
+        room.flush()

@@ -9,7 +9,7 @@ from studyroom.gateway.membership.presence_client import PresenceClient
 from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.rooms.room import Room
 from studyroom.shared.chassis import logs
-from studyroom.shared.contract.ids import GatewayId, RoomId, StayId
+from studyroom.shared.contract.ids import GatewayId, MembershipId, RoomId
 from studyroom.shared.contract.presence import JoinRequest, RosterReply
 from studyroom.shared.contract.subjects import shard_of
 
@@ -22,11 +22,11 @@ _CONFIRMED_TIMES = 2
 """The first time may be too early for a write that is on its way."""
 
 
-class StayEnded(Exception):
+class MembershipEnded(Exception):
     """The connection has left the room meanwhile."""
 
 
-class Entering:
+class JoinBarrier:
     def __init__(self, gateway: GatewayId, presence: PresenceClient, metrics: GatewayMetrics) -> None:
         self._gateway = gateway
         self._presence = presence
@@ -39,7 +39,7 @@ class Entering:
         return JoinRequest.model_construct(
             room=room,
             user=connection.user,
-            connection=connection.stay,
+            connection=connection.membership_id,
             gateway=self._gateway,
             profile=connection.profile,
             with_roster=with_roster,
@@ -47,7 +47,13 @@ class Entering:
         )
 
     async def enter(
-        self, connection: Connection, room: Room, stay: StayId, *, patience: Patience, again: bool = False
+        self,
+        connection: Connection,
+        room: Room,
+        membership_id: MembershipId,
+        *,
+        patience: Patience,
+        again: bool = False,
     ) -> int:
         """Returns when presence has the connection and the room's roster here is consistent and contains it.
 
@@ -57,12 +63,12 @@ class Entering:
         needs_roster = False
         barrier = _BARRIER_SECONDS
         first, first_epoch = 0, ""
-        told = 0
+        sent = 0
         proven = False  # a roster was asked for since the one here was found wrong
         while True:
-            question = _Question(self, connection, room, stay, needs_roster=needs_roster, again=again)
+            question = _JoinAttempt(self, connection, room, membership_id, needs_roster=needs_roster, again=again)
             reply, differences = await question.put(self._presence, patience)
-            told += differences
+            sent += differences
             elsewhere = question.elsewhere
             if reply.epoch != room.epoch:
                 needs_roster = True
@@ -74,7 +80,7 @@ class Entering:
                 first, first_epoch = reply.sequence, reply.epoch
             try:
                 async with asyncio.timeout(barrier):
-                    await room.heard(first)
+                    await room.wait_for_change(first)
             except TimeoutError:
                 self._metrics.barrier_retries.inc()
                 needs_roster = False
@@ -85,7 +91,7 @@ class Entering:
                 self._metrics.lost_changes.inc()
                 needs_roster = proven = True
                 continue
-            return told
+            return sent
 
     # --- what is to be confirmed --------------------------------------------------------------------------
 
@@ -100,16 +106,23 @@ class Entering:
             del self._written_in[shard]
 
 
-class _Question:
+class _JoinAttempt:
     """A request to join that is made when it is put: whether it needs the roster depends on what others did before."""
 
     def __init__(
-        self, entering: Entering, connection: Connection, room: Room, stay: StayId, *, needs_roster: bool, again: bool
+        self,
+        join_barrier: JoinBarrier,
+        connection: Connection,
+        room: Room,
+        membership_id: MembershipId,
+        *,
+        needs_roster: bool,
+        again: bool,
     ) -> None:
-        self._entering = entering
+        self._join_barrier = join_barrier
         self._connection = connection
         self._room = room
-        self._stay = stay
+        self._membership_id = membership_id
         self._needs_roster = needs_roster
         self._again = again
         self._taking = ExitStack()
@@ -126,11 +139,11 @@ class _Question:
     def _request(self) -> JoinRequest:
         """Raises StayEnded."""
         room = self._room
-        if self._connection.stay != self._stay or not self._connection.is_staying:
-            raise StayEnded
+        if self._connection.membership_id != self._membership_id or not self._connection.is_member:
+            raise MembershipEnded
         if self._needs_roster or not room.consistent:
-            self.elsewhere = room.roster_under_way
+            self.elsewhere = room.pending_roster
             if self.elsewhere is None:
                 self._takes = True
                 self._taking.enter_context(room.taking_roster())
-        return self._entering.request(self._connection, room.id, with_roster=self._takes, again=self._again)
+        return self._join_barrier.request(self._connection, room.id, with_roster=self._takes, again=self._again)
