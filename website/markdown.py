@@ -1,9 +1,11 @@
-"""Markdown as this package writes it."""
+"""Markdown: what this package writes, and where code stands in what it reads."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
-_FENCE = re.compile(r"^```(\S*)")
+_FENCE = re.compile(r"^\s*(`{3,}|~{3,})([^`]*)$")
+_FENCE_AND_LANGUAGE = re.compile(r"^(\s*(?:`+|~+)\s*\S*).*$")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -20,20 +22,49 @@ def code(text: str) -> str:
     return f"`{text}`" if text else ""
 
 
-def prose_lines(text: str) -> Iterator[tuple[bool, str]]:
-    """Each line, with whether it is prose. Lines of fenced code, and the fences, are not."""
-    inside = False
+@dataclass(frozen=True)
+class Line:
+    text: str
+    info: str | None
+    """What the first line of the block around it has after its mark, such as `sh`. None in prose."""
+    fence: bool
+    """It begins or ends a block."""
+
+
+@dataclass(frozen=True)
+class Block:
+    info: str
+    """What its first line has after the mark: the language, and what a test needs to know."""
+    text: str
+
+
+def lines(text: str) -> Iterator[Line]:
+    mark = ""
+    info: str | None = None
     for line in text.splitlines():
-        if line.startswith("```"):
-            inside = not inside
-            yield False, line
+        found = _FENCE.match(line)
+        if info is None and found is not None:
+            mark, info = found[1], found[2].strip()
+            yield Line(line, info, fence=True)
+        elif info is not None and found is not None and found[1].startswith(mark) and not found[2].strip():
+            yield Line(line, info, fence=True)
+            info = None
         else:
-            yield not inside, line
+            yield Line(line, info, fence=False)
+
+
+def blocks(text: str) -> list[Block]:
+    """The blocks of code of a document, in their order."""
+    found: list[tuple[str, list[str]]] = []
+    inside = False
+    for line in lines(text):
+        if line.fence and (inside := not inside):
+            found.append((line.info or "", []))
+        elif line.info is not None and not line.fence:
+            found[-1][1].append(line.text)
+    return [Block(info, "\n".join(inner)) for info, inner in found]
 
 
 def with_plain_fences(text: str) -> str:
     """A fence may say more than its language, for the tests that run its code. MkDocs wants the language alone."""
-    return "\n".join(
-        f"```{found[1]}" if not prose and (found := _FENCE.match(line)) is not None else line
-        for prose, line in prose_lines(text)
-    )
+    return "\n".join(_FENCE_AND_LANGUAGE.sub(r"\1", line.text) if line.fence else line.text for line in lines(text))

@@ -8,7 +8,7 @@ import posixpath
 import re
 from pathlib import Path
 
-from website.markdown import prose_lines, with_plain_fences
+from website.markdown import lines, with_plain_fences
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,8 +42,8 @@ def source_of(uri: str) -> str:
 
 def as_page(text: str, source: str, uri: str) -> str:
     """The document at `source` in the repository, as the page at `uri` of the site."""
-    lines = [_with_links(line, source, uri) if prose else line for prose, line in prose_lines(text)]
-    return with_plain_fences("\n".join(lines)) + "\n"
+    moved = [_with_links(line.text, source, uri) if line.info is None else line.text for line in lines(text)]
+    return with_plain_fences("\n".join(moved)) + "\n"
 
 
 def _with_links(line: str, source: str, uri: str) -> str:

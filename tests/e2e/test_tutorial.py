@@ -65,15 +65,18 @@ class Reader:
 
     def copies(self, wanted: str) -> str:
         """The next block of code, for the ports of this test."""
-        language, text = next(self._next)
-        assert language == wanted
-        return text.strip().replace("8080", str(self.gateway_port)).replace("8000", str(self.site_port))
+        block = next(self._next)
+        assert block.info == wanted
+        return block.text.replace("8080", str(self.gateway_port)).replace("8000", str(self.site_port))
 
     def runs(self) -> None:
         subprocess.run(self.copies("sh"), shell=True, check=True, cwd=self.clone, timeout=120)
 
     def saves_the_page(self) -> None:
         (self.clone / "my-room" / "index.html").write_text(self.copies(PAGE), "utf-8")
+
+    def has_done_everything(self) -> bool:
+        return next(self._next, None) is None
 
     def system(self, command: str) -> Command:
         options = f"--port {self.gateway_port} --data-dir {self.clone / 'data'}"
@@ -114,8 +117,8 @@ async def two_pages(reader: Reader) -> AsyncIterator[tuple[Page, Page]]:
 
 
 def test_the_tutorial_has_these_commands_and_no_others():
-    assert [text.strip() for language, text in TUTORIAL.blocks if language == "sh"] == COMMANDS
-    assert {language for language, _ in TUTORIAL.blocks} == {"sh", PAGE}
+    assert [block.text for block in TUTORIAL.blocks if block.info == "sh"] == COMMANDS
+    assert {block.info for block in TUTORIAL.blocks} == {"sh", PAGE}
 
 
 @pytest.mark.browser
@@ -135,6 +138,7 @@ async def test_the_tutorial_ends_with_two_browsers_that_chat(reader: Reader):
             reader.runs()
             reader.saves_the_page()
             await chat_while_the_system_stops(reader, system)
+    assert reader.has_done_everything()
 
 
 async def chat_on_the_first_page(reader: Reader) -> None:

@@ -8,9 +8,11 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from tests.support.markdown import ROOT
+from website.markdown import lines
 
 LEFT_OUT = {".venv", "node_modules", ".studyroom", "dist", "site", ".pytest_cache"}
 TO_DO = {"ARCHITECTURE.md", "CHANGELOG.md", "docs/operations.md"}
@@ -64,38 +66,36 @@ class Problem:
 
 def problems(text: str) -> Iterator[Problem]:
     """Of one document, in their order within each rule."""
-    lines = text.splitlines()
-    for number, head in _table_heads(lines):
+    for number, head in _table_heads(text):
         cells = [cell.strip() for cell in head.strip().strip("|").split("|")]
         if not all(cells) or "then" in cells:
             yield Problem(number, head.strip(), "give every column a head, such as Meaning or Client action")
-    for number, paragraph in _paragraphs(lines):
+    for number, paragraph in _paragraphs(text):
         for rule in RULES:
             for found in rule.pattern.finditer(paragraph.replace("\n", " ")):
                 line = number + paragraph.count("\n", 0, found.start() + len(found[0]) - len(found[0].lstrip()))
                 yield Problem(line, " ".join(found[0].split()), rule.advice)
 
 
-def _table_heads(lines: list[str]) -> Iterator[tuple[int, str]]:
-    for index, line in enumerate(lines[1:], 1):
-        if _TABLE_RULE.match(line):
-            yield index, lines[index - 1]
+def _table_heads(text: str) -> Iterator[tuple[int, str]]:
+    """With their numbers."""
+    for number, (head, rule) in enumerate(pairwise(text.splitlines()), 1):
+        if _TABLE_RULE.match(rule):
+            yield number, head
 
 
-def _paragraphs(lines: list[str]) -> Iterator[tuple[int, str]]:
+def _paragraphs(text: str) -> Iterator[tuple[int, str]]:
     """The prose, with the number of its first line. Code and targets of links become words that no rule knows."""
-    inside, first, paragraph = False, 0, list[str]()
-    for number, line in enumerate([*lines, ""], 1):
-        fence = line.lstrip().startswith("```")
-        begins = re.match(r"\s*(?:[-*] |\d+\. |#|\|)", line) is not None
-        if paragraph and (fence or begins or not line.strip()):
+    first, paragraph = 0, list[str]()
+    for number, line in enumerate(lines(text + "\n\n"), 1):
+        ends = line.info is not None or not line.text.strip()
+        begins = re.match(r"\s*(?:[-*] |\d+\. |#|\|)", line.text) is not None
+        if paragraph and (ends or begins):
             yield first, _without_code("\n".join(paragraph))
             paragraph = []
-        if fence:
-            inside = not inside
-        elif not inside and line.strip():
+        if not ends:
             first = first if paragraph else number
-            paragraph.append(re.sub(r"^\s*(?:[-*] |\d+\. |#+ )", "", line))
+            paragraph.append(re.sub(r"^\s*(?:[-*] |\d+\. |#+ )", "", line.text))
 
 
 def _without_code(text: str) -> str:

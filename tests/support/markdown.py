@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from website.markdown import Block, blocks, lines
+
 ROOT = Path(__file__).parents[2]
 
 _HEADING = re.compile(r"^#+ (.+)$")
-_FENCE = re.compile(r"^```(.*)$")
 
 
 @dataclass(frozen=True)
@@ -22,29 +23,22 @@ class Document:
     @cached_property
     def _lines(self) -> list[tuple[str, str, str]]:
         """Of each line the heading above it, the language of the code around it ("" for prose), and the line."""
-        heading = language = ""
-        inside = False
-        lines = []
-        for line in self.text.splitlines():
-            if (fence := _FENCE.match(line)) is not None:
-                inside = not inside
-                language = fence[1].strip() if inside else ""
-            elif inside:
-                lines.append((heading, language or "text", line))
-            else:
-                if (found := _HEADING.match(line)) is not None:
-                    heading = found[1]
-                lines.append((heading, "", line))
-        return lines
+        heading = ""
+        found = []
+        for line in lines(self.text):
+            if line.info is None and (named := _HEADING.match(line.text)) is not None:
+                heading = named[1]
+            if not line.fence:
+                found.append((heading, "" if line.info is None else line.info or "text", line.text))
+        return found
 
     def code(self, language: str) -> list[str]:
         """The lines of all blocks whose first line says this."""
         return [line for _, of, line in self._lines if of == language]
 
     @cached_property
-    def blocks(self) -> list[tuple[str, str]]:
-        """All blocks of code in their order: what their first line says, and their text."""
-        return re.findall(r"^```(\S[^\n]*)\n(.*?)^```$", self.text, re.MULTILINE | re.DOTALL)
+    def blocks(self) -> list[Block]:
+        return blocks(self.text)
 
     @property
     def languages(self) -> set[str]:
