@@ -1,6 +1,7 @@
-"""Guests that come back: a signed name for people without an account, so that a reload is the same person.
+"""Guest tokens: a signed user id for people without an account, so that a reloaded page is the same user.
 
-Nobody else can take it, since only gateways can sign; and it opens nothing that is closed to a new guest.
+Only gateways can sign one, so nobody can take another guest's id. A guest token grants nothing beyond what every new
+guest gets.
 """
 
 import secrets
@@ -11,21 +12,22 @@ import jwt
 from studyroom.shared.contract.ids import UserId, canonical_uuid, new_user_id
 
 GUEST_AUDIENCE = "studyroom guest"
-"""Access tokens have no such audience, so neither passes for the other, even under one secret."""
+"""No access token may have this audience, so neither kind passes for the other, even with the same secret."""
 _ALGORITHM = "HS256"
 _MAX_CHARS = 512
-"""Ours have some 230."""
-_LIFE_SECONDS = 30 * 24 * 3600
-"""Counted from the last connection: each gives a new token."""
+"""The tokens made here have about 230."""
+_LIFETIME_SECONDS = 30 * 24 * 3600
+"""From the last connection, because each connection gets a new token."""
 
 
 class Guests:
     def __init__(self, secret: str | None) -> None:
-        """Without a secret, one of this process's own: its guests are unknown to others, and after a restart."""
+        """Without a `secret` this process makes its own. Then other processes do not recognise its guests, and neither
+        does this one after a restart."""
         self._secret = secret if secret is not None else secrets.token_hex(32)
 
     def recognise(self, token: str | None) -> UserId:
-        """Whose the token is; somebody new when it is none of ours, or too old."""
+        """The user of a valid guest token, otherwise a new user id. Raises nothing."""
         if token is None or len(token) > _MAX_CHARS:
             return new_user_id()
         try:
@@ -41,6 +43,6 @@ class Guests:
             return new_user_id()
 
     def token(self, user: UserId) -> str:
-        """What `user` shows the next time."""
-        claims = {"sub": user, "aud": GUEST_AUDIENCE, "exp": int(time.time()) + _LIFE_SECONDS}
+        """A token with which `user` can come back."""
+        claims = {"sub": user, "aud": GUEST_AUDIENCE, "exp": int(time.time()) + _LIFETIME_SECONDS}
         return jwt.encode(claims, self._secret, _ALGORITHM)

@@ -1,4 +1,4 @@
-"""Who a connection belongs to, and what it may do: by a token, or as a guest."""
+"""Authentication: the user that a connection belongs to and what it may do, from an access token or as a guest."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,14 +16,14 @@ from studyroom.shared.contract.messages import AVATAR_URL_MAX_CHARS
 from studyroom.shared.contract.text import is_blank, meddles
 
 _SUBJECTS = UUID("0d0f4f0e-6a35-5d7e-9a0e-2f6f4e6a7c11")
-"""UUIDv5 namespace of subjects that are no UUIDs; fixed for ever, since user ids derive from it."""
+"""UUIDv5 namespace for token subjects that are not UUIDs. Never change it: user ids derive from it."""
 
 GUEST_NAME = "User"
 ROOMS_MAX = 256
-"""A token may name so many; they are kept for as long as the connection is."""
+"""How many rooms a token may name. The gateway keeps them for as long as the connection lasts."""
 _ALL_ROOMS = "*"
-FOR_EVER = 253_402_300_800
-"""The end of the year 9999 in Unix seconds; a token that is good for longer is good until then."""
+NO_EXPIRY = 253_402_300_800
+"""The end of the year 9999 in Unix seconds. A token that expires later counts as expiring then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +32,16 @@ class Identity:
     username: str
     avatar_url: str | None = None
     guests: Guests | None = field(default=None, repr=False)
-    """By whom a guest is known; None for the others."""
+    """Signs the guest's token; None for users with an access token."""
     rooms: frozenset[RoomId] | None = None
-    """Those it may enter; None for all."""
+    """The rooms that the user may enter; None for all."""
     role: str | None = None
-    expires_at: int = FOR_EVER
+    expires_at: int = NO_EXPIRY
     """Unix seconds."""
 
     @property
     def guest_token(self) -> str | None:
-        """With which a guest is the same user next time; None for the others. Signed when it is asked for."""
+        """A new token with which the guest is the same user next time; None for users with an access token."""
         return self.guests.token(self.user) if self.guests is not None else None
 
     def __str__(self) -> str:
@@ -57,7 +57,7 @@ class Identity:
 
 class Authenticator:
     def __init__(self, settings: AuthSettings, keys: KeyRing | None = None) -> None:
-        """`keys`: for tokens that are signed with a private key."""
+        """`keys` verify tokens that are signed with a private key; None to accept no such token."""
         self._tokens = Tokens(settings, keys)
         self._issuer = settings.jwt_issuer
         self._cookie = settings.jwt_cookie
@@ -66,21 +66,21 @@ class Authenticator:
             self._guests = Guests(settings.guest_secret.get_secret_value() if settings.guest_secret else None)
 
     def identify(self, query: Mapping[str, str], headers: Mapping[str, str]) -> Identity:
-        """By the token that the request carries. Raises Unauthorized or KeysUnavailable."""
+        """The identity in the request's access token, or a guest's. Raises Unauthorized or KeysUnavailable."""
         token = access_token(query, headers, cookie=self._cookie)
         if token is not None:
             return self._from_token(token)
         if self._guests is None:
-            raise Unauthorized("an access token is needed")
+            raise Unauthorized("an access token is required")
         user = self._guests.recognise(query.get("guest_token"))
         name = presentable(query.get("username", "")) or GUEST_NAME
         return Identity(user, name, guests=self._guests)
 
     def renew(self, user: UserId, token: str) -> Identity:
-        """By a newer token of the same user. Raises Unauthorized or KeysUnavailable."""
+        """The identity in a newer token of the same user. Raises Unauthorized or KeysUnavailable."""
         identity = self._from_token(token)
         if identity.user != user:
-            raise Unauthorized("the access token is of another user")
+            raise Unauthorized("the access token belongs to another user")
         return identity
 
     def _from_token(self, token: str) -> Identity:
@@ -88,7 +88,7 @@ class Authenticator:
         try:
             user = user_id_of(claims["sub"], self._issuer)
         except UnicodeEncodeError as error:
-            raise Unauthorized("the subject of the access token is not Unicode") from error
+            raise Unauthorized("the subject (sub) of the access token is not valid Unicode") from error
         role = claims.get("role")
         return Identity(
             user,
@@ -96,12 +96,15 @@ class Authenticator:
             _avatar_url(claims),
             rooms=_rooms(claims),
             role=role if isinstance(role, str) else None,
-            expires_at=min(int(claims["exp"]), FOR_EVER),
+            expires_at=min(int(claims["exp"]), NO_EXPIRY),
         )
 
 
 def user_id_of(subject: str, issuer: str | None = None) -> UserId:
-    """A UUID as it is, anything else by UUIDv5 (RFC 9562 section 5.5) of the issuer, where one is set, and of it."""
+    """The subject itself if it is a UUID, otherwise the UUIDv5 (RFC 9562 section 5.5) of `issuer`, if set, and it.
+
+    Raises UnicodeEncodeError for a subject with lone surrogates.
+    """
     try:
         return UserId(canonical_uuid(subject))
     except ValueError:
@@ -110,18 +113,18 @@ def user_id_of(subject: str, issuer: str | None = None) -> UserId:
 
 
 def _rooms(claims: dict[str, Any]) -> frozenset[RoomId] | None:
-    """What is neither a list of ids nor "*" is refused: whoever wrote it meant to restrict something."""
+    """None for all rooms. Raises Unauthorized for anything but a list of ids or "*": it may be a misspelled limit."""
     rooms = claims.get("rooms", _ALL_ROOMS)
     if rooms == _ALL_ROOMS:
         return None
     if not isinstance(rooms, list) or not all(isinstance(room, str) for room in rooms):
-        raise Unauthorized('the rooms of the access token are neither a list of room ids nor "*"')
+        raise Unauthorized('the rooms in the access token are neither a list of room ids nor "*"')
     if len(rooms) > ROOMS_MAX:
         raise Unauthorized(f"the access token names more than {ROOMS_MAX} rooms")
     try:
         return frozenset(RoomId(canonical_uuid(room)) for room in rooms)
     except ValueError as error:
-        raise Unauthorized("a room of the access token is not an id") from error
+        raise Unauthorized("the access token names a room that is not a UUID") from error
 
 
 def _username(claims: dict[str, Any]) -> str:

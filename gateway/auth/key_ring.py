@@ -1,7 +1,7 @@
-"""The public keys of whoever signs access tokens, and which of them a token is to be checked with. Pure.
+"""The issuer's public keys, and which of them verifies a given token. Pure.
 
-A key says what it may be used for, a token only which it was signed with: the algorithm must be one of the key's own
-family, so a public key is never taken for a shared secret, nor an RSA key for one of another algorithm (RFC 8725
+The key decides which algorithms it may be used with, never the token: a token's algorithm must belong to the family of
+its key. So a public key cannot pass for a shared secret, nor an RSA key for a key of another algorithm (RFC 8725
 sections 2.1 and 3.1).
 """
 
@@ -26,48 +26,48 @@ _RSA_MIN_BITS = 2048
 
 
 class KeysUnavailable(Exception):
-    """The keys have not been read even once: whether a token is good cannot be told."""
+    """The keys have not been read yet, so no token can be verified."""
 
 
 class BadKeys(ValueError):
-    """Not a key set (RFC 7517), or none with a key of use here."""
+    """The document is not a key set (RFC 7517), or has no key that can verify access tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
     kid: str | None
     algorithms: frozenset[str]
-    """Those that it may be used with."""
+    """The JWS algorithms that the key may be used with."""
     material: Any
-    """As PyJWT takes it."""
+    """The key in the form that PyJWT takes."""
 
 
 def read_keys(document: object) -> tuple[PublicKey, ...]:
-    """The keys of a JWK Set that can check signatures; what cannot is passed over. Raises BadKeys."""
-    listed = document.get("keys") if isinstance(document, dict) else None
-    if not isinstance(listed, list):
+    """The keys of a JWK Set (RFC 7517 section 5) that can verify signatures. Skips all others. Raises BadKeys."""
+    jwks = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(jwks, list):
         raise BadKeys("not a JWK Set")
-    keys = tuple(_usable(listed))
+    keys = tuple(_usable(jwks))
     if not keys:
-        raise BadKeys("no key for signatures of RS, PS, ES or EdDSA")
+        raise BadKeys("no key that verifies RS, PS, ES or EdDSA signatures")
     return keys
 
 
 class KeyRing:
-    """The keys that are known; somebody else reads them and puts them here."""
+    """The known keys. A `KeyReader` fills it."""
 
     def __init__(self, keys: tuple[PublicKey, ...] = (), *, on_missing: Callable[[], None] | None = None) -> None:
-        """`on_missing`: called whenever a token names a key that is not here."""
+        """`on_missing` is called for every token that names an unknown key."""
         self.keys = keys
         self._on_missing = on_missing
 
     def find(self, algorithm: str, kid: str | None) -> PublicKey:
-        """The one that a token names in its header; it may name none where only one is possible.
+        """The key for a token with this `alg` and `kid`. `kid` may be None if only one key fits the algorithm.
 
-        Raises Unauthorized, or KeysUnavailable while there are no keys at all.
+        Raises Unauthorized, or KeysUnavailable while the ring is empty.
         """
         if not self.keys:
-            raise KeysUnavailable("the keys of access tokens could not be read yet, try again later")
+            raise KeysUnavailable("the keys for access tokens could not be read yet, try again later")
         named = [key for key in self.keys if kid is None or key.kid == kid]
         if not named:
             if self._on_missing is not None:
@@ -75,40 +75,40 @@ class KeyRing:
             raise Unauthorized("the access token is signed with an unknown key (kid)")
         fitting = [key for key in named if algorithm in key.algorithms]
         if not fitting:
-            raise Unauthorized("the key of the access token is not one for its algorithm (alg)")
+            raise Unauthorized("the key of the access token does not fit its algorithm (alg)")
         if len(fitting) > 1:
             raise Unauthorized("the access token does not say which key it is signed with (kid)")
         return fitting[0]
 
 
-def _usable(listed: list[Any]) -> Iterator[PublicKey]:
-    for one in listed:
-        if not isinstance(one, dict) or not _is_for_signatures(one):
+def _usable(jwks: list[Any]) -> Iterator[PublicKey]:
+    for jwk in jwks:
+        if not isinstance(jwk, dict) or not _is_for_signatures(jwk):
             continue
-        algorithms = _algorithms(one)
+        algorithms = _algorithms(jwk)
         if not algorithms:
             continue
         try:
-            material = jwt.PyJWK(one, min(algorithms)).key
+            material = jwt.PyJWK(jwk, min(algorithms)).key
         except jwt.PyJWTError:
             continue
-        if one["kty"] == "RSA" and material.key_size < _RSA_MIN_BITS:
+        if jwk["kty"] == "RSA" and material.key_size < _RSA_MIN_BITS:
             continue
-        kid = one.get("kid")
+        kid = jwk.get("kid")
         yield PublicKey(kid if isinstance(kid, str) else None, algorithms, material)
 
 
-def _is_for_signatures(one: dict[str, Any]) -> bool:
-    """A key whose private half is published proves nothing."""
-    operations = one.get("key_ops", ["verify"])
+def _is_for_signatures(jwk: dict[str, Any]) -> bool:
+    """False also for a key with a private part (`d`): once that is published, anyone can sign with it."""
+    operations = jwk.get("key_ops", ["verify"])
     return (
-        "d" not in one
-        and one.get("use", "sig") == "sig"
+        "d" not in jwk
+        and jwk.get("use", "sig") == "sig"
         and isinstance(operations, list)
         and "verify" in operations
     )  # fmt: skip
 
 
-def _algorithms(one: dict[str, Any]) -> frozenset[str]:
-    family = _RSA if one.get("kty") == "RSA" else _CURVES.get((str(one.get("kty")), str(one.get("crv"))), ())
-    return frozenset(family) if one.get("alg") is None else frozenset(family) & {str(one["alg"])}
+def _algorithms(jwk: dict[str, Any]) -> frozenset[str]:
+    family = _RSA if jwk.get("kty") == "RSA" else _CURVES.get((str(jwk.get("kty")), str(jwk.get("crv"))), ())
+    return frozenset(family) if jwk.get("alg") is None else frozenset(family) & {str(jwk["alg"])}

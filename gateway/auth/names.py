@@ -1,4 +1,4 @@
-"""Names of people, as others are shown them."""
+"""User names in the form that other members see."""
 
 import re
 
@@ -9,18 +9,18 @@ from studyroom.shared.contract.text import is_blank, tamed
 
 _BLANKS = re.compile(r"\s{2,}")
 _graphemes = regex.compile(r"\X").finditer
-"""What people take for one character (Unicode Standard Annex 29)."""
+"""Grapheme clusters, which people take for one character (Unicode Standard Annex 29)."""
 
 
 def presentable(name: str) -> str:
-    """A name on one line, of bounded length; empty when nothing of it can be seen."""
+    """The name on one line of at most USERNAME_MAX_CHARS characters; empty if none of them is visible."""
     line = _BLANKS.sub(" ", tamed(name)).strip()
-    shown = _beginning(line).rstrip()
+    shown = _shortened(line).rstrip()
     return "" if is_blank(shown) else shown
 
 
-def _beginning(line: str) -> str:
-    """As much as may be, and no part of a character."""
+def _shortened(line: str) -> str:
+    """As many whole grapheme clusters as fit."""
     if len(line) <= USERNAME_MAX_CHARS:
         return line
     end = 0

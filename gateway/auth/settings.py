@@ -1,4 +1,4 @@
-"""Settings of `auth`."""
+"""Settings for access tokens and guests."""
 
 from urllib.parse import urlsplit
 
@@ -10,7 +10,7 @@ from studyroom.gateway.wire.hosts import LOCAL_HOSTS
 from studyroom.shared.chassis.settings import Settings
 
 SECRET_MIN_BYTES = 32
-"""RFC 7518 section 3.2: a key of at least the size of the hash."""
+"""RFC 7518 section 3.2: an HMAC key must be at least as long as the hash."""
 
 
 class AuthSettings(Settings):
@@ -71,19 +71,19 @@ class AuthSettings(Settings):
     @field_validator("jwks_url")
     @classmethod
     def _is_trustworthy(cls, value: str | None) -> str | None:
-        """Whoever can change the keys on their way is anybody."""
+        """Anyone who can change the keys in transit can sign in as anybody."""
         parts = urlsplit(value or "https://nowhere")
         if "@" in parts.netloc:
-            raise ValueError("must name no user or password: public keys need none, and errors tell addresses")
+            raise ValueError("must not have a user or password: public keys need none, and error messages show URLs")
         if parts.scheme == "https" and parts.hostname:
             return value
         if parts.scheme == "http" and parts.hostname in LOCAL_HOSTS:
             return value
-        raise ValueError("must start with https:// (or http:// on this machine)")
+        raise ValueError("must start with https://, or with http:// for this machine")
 
     @field_validator("jwt_audience")
     @classmethod
     def _is_not_of_guests(cls, value: str | None) -> str | None:
         if value == GUEST_AUDIENCE:
-            raise ValueError("is that of guest tokens, which are no access tokens")
+            raise ValueError("is reserved for guest tokens, which are not access tokens")
         return value

@@ -1,4 +1,4 @@
-"""Whether an access token is good: its signature, and the claims that say until when and for whom."""
+"""Verification of access tokens: the signature, the expiry, the issuer and the audience."""
 
 from typing import Any
 
@@ -15,23 +15,22 @@ _REASON_MAX_CHARS = 200
 
 class Tokens:
     def __init__(self, settings: AuthSettings, keys: KeyRing | None) -> None:
-        """`keys`: for tokens that are signed with a private key; None when there are none of those."""
+        """`keys` verify tokens that are signed with a private key; None to accept no such token."""
         self._secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else None
         self._keys = keys
         self._issuer = settings.jwt_issuer
         self._audience = settings.jwt_audience
         self._leeway_seconds = settings.jwt_leeway_seconds
         required = {"exp": True, "sub": True, "iss": self._issuer is not None, "aud": self._audience is not None}
-        self._required = [claim for claim, wanted in required.items() if wanted]
+        self._required = [claim for claim, is_required in required.items() if is_required]
 
     def claims(self, token: str) -> dict[str, Any]:
-        """What a good token says. Raises Unauthorized or KeysUnavailable.
+        """The claims of a valid token. Raises Unauthorized or KeysUnavailable.
 
-        A token for another audience is not for us, and one that has an audience where none is set is neither (RFC 7519
-        section 4.1.3).
+        A token with an audience is refused unless that is the audience in the settings (RFC 7519 section 4.1.3).
         """
         if len(token) > TOKEN_MAX_CHARS:
-            # Taking it apart costs time before anything of it is checked.
+            # Decoding a long token costs time before anything in it is verified.
             raise Unauthorized(f"the access token is longer than {TOKEN_MAX_CHARS} characters")
         try:
             header = jwt.get_unverified_header(token)
@@ -47,15 +46,15 @@ class Tokens:
                 options={"require": self._required},
             )
         except (jwt.PyJWTError, UnicodeEncodeError) as error:
-            raise Unauthorized(f"the access token is not valid: {_plain(error)}") from error
+            raise Unauthorized(f"the access token is not valid: {_reason(error)}") from error
         if not claims["sub"]:
-            raise Unauthorized("the access token names nobody")
+            raise Unauthorized("the access token has an empty subject (sub)")
         return claims
 
     def _key(self, algorithm: object, kid: str | None) -> Any:
-        """The algorithm decides which kind of key is looked for; a key of one kind never serves for another."""
+        """HS256 takes the secret, all others a public key. A key never serves for an algorithm of another kind."""
         if self._secret is None and self._keys is None:
-            raise Unauthorized("this gateway accepts no tokens")
+            raise Unauthorized("this gateway accepts no access tokens")
         if algorithm == _SYMMETRIC and self._secret is not None:
             return self._secret
         if isinstance(algorithm, str) and algorithm in PUBLIC_KEY_ALGORITHMS and self._keys is not None:
@@ -63,6 +62,6 @@ class Tokens:
         raise Unauthorized("the access token is not valid: its algorithm (alg) is not accepted here")
 
 
-def _plain(error: Exception) -> str:
-    """Some name what a token says of itself, which may be long, or no Unicode."""
+def _reason(error: Exception) -> str:
+    """In ASCII and shortened: some messages quote the token, which may be long or invalid Unicode."""
     return str(error).encode("ascii", "backslashreplace").decode()[:_REASON_MAX_CHARS]

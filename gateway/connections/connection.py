@@ -3,7 +3,7 @@
 import time
 from typing import TYPE_CHECKING
 
-from studyroom.gateway.auth.identity import FOR_EVER, Identity
+from studyroom.gateway.auth.identity import NO_EXPIRY, Identity
 from studyroom.gateway.auth.key_ring import KeysUnavailable
 from studyroom.gateway.connections.client_socket import NOWHERE, Socket
 from studyroom.gateway.connections.cursor_move import cursor_update, update_prefix
@@ -151,7 +151,7 @@ class Connection(Metered):
             self.user,
             guest_token=self._guest_token,
             chat_retry_seconds=self._hub.chat_retry_seconds,
-            expires_at=self.expires_at if self.expires_at < FOR_EVER else None,
+            expires_at=self.expires_at if self.expires_at < NO_EXPIRY else None,
         )
         self._guest_token = None
         self.deliver(welcome)

@@ -176,7 +176,7 @@ async def test_an_open_connection_goes_on_by_a_newer_token_of(shared: ServicePro
     assert told == {"expires_at": jwt.decode(TAKEN[by], options={"verify_signature": False})["exp"] * 1000}
 
 
-@pytest.mark.parametrize("token", [*REFUSED, "of another user"])
+@pytest.mark.parametrize("token", [*REFUSED, "belongs to another user"])
 async def test_an_open_connection_stays_as_it_is_when_the_newer_token_is(shared: ServiceProcess, room: str, token: str):
     newer = REFUSED.get(token) or sealed(sub="somebody else")
     async with connected(shared.url, sealed()) as ann:

@@ -262,7 +262,7 @@ async def test_no_secret_is_told_to_anybody_whatever_goes_wrong(tmp_path: Path, 
     told.add_files(tmp_path)
     for provoked in (
         "disconnected from NATS",
-        "keys of access tokens could not be read",
+        "failed to read the keys for access tokens",
         "chat_unavailable",
         "bus error",
         "does not let us in",

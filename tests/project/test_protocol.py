@@ -8,7 +8,7 @@ from typing import Any, cast, get_args
 import pytest
 from pydantic import BaseModel
 
-from studyroom.gateway.auth.guests import _LIFE_SECONDS
+from studyroom.gateway.auth.guests import _LIFETIME_SECONDS
 from studyroom.gateway.auth.identity import ROOMS_MAX
 from studyroom.gateway.connections.connection import _AUTHENTICATE_COST, _BACKLOG_MAX
 from studyroom.gateway.http.access import ErrorBody
@@ -198,7 +198,7 @@ FIXED = {
     "time that a typing notice lasts": _OWN_TYPING_SECONDS,
     "rooms that a token names": ROOMS_MAX,
     "messages that an `Authenticate` counts as": 1 + _AUTHENTICATE_COST,
-    "life of a guest token since the last connection": _LIFE_SECONDS / 86_400,
+    "life of a guest token since the last connection": _LIFETIME_SECONDS / 86_400,
     "rooms of an HTTP page": PAGE_MAX,
     "messages of an HTTP page": MESSAGES_PAGE_MAX,
     "time for reading an HTTP answer": _ANSWER_READ_SECONDS,

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from prometheus_client import CollectorRegistry
 
-from studyroom.gateway.auth.identity import FOR_EVER, Identity
+from studyroom.gateway.auth.identity import NO_EXPIRY, Identity
 from studyroom.gateway.connections.connection import Connection
 from studyroom.gateway.connections.cursor_move import update_prefix
 from studyroom.gateway.metrics import GatewayMetrics
@@ -35,7 +35,7 @@ def member(cursors: Cursors) -> Connection:
         metrics=GatewayMetrics(CollectorRegistry()),
         beat=0,
     )
-    identity = Identity(user=UserId(str(uuid4())), username="Ann", avatar_url=None, rooms=None, expires_at=FOR_EVER)
+    identity = Identity(user=UserId(str(uuid4())), username="Ann", avatar_url=None, rooms=None, expires_at=NO_EXPIRY)
     made: Any = Connection(hub, identity, address=b"", chat_max_chars=100)
     made.room = SimpleNamespace(id=room, cursors=cursors)
     made._session.room = room

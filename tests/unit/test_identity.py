@@ -93,7 +93,7 @@ def test_a_bearer_without_a_token_is_no_guest():
 def test_another_scheme_is_no_token_and_hides_none(header: str):
     assert authenticator(guests=True).identify({}, {"authorization": header}).is_guest
     assert not authenticator().identify({"access_token": token()}, {"authorization": header}).is_guest
-    with pytest.raises(Unauthorized, match="an access token is needed"):
+    with pytest.raises(Unauthorized, match="an access token is required"):
         authenticator().identify({}, {"authorization": header})
 
 
@@ -147,7 +147,7 @@ def test_arbitrary_text_is_no_token(junk: str):
 
 
 def test_without_a_secret_no_token_is_accepted():
-    with pytest.raises(Unauthorized, match="accepts no tokens"):
+    with pytest.raises(Unauthorized, match="accepts no access tokens"):
         authenticator(secret=None, guests=True).identify({"access_token": token()}, {})
 
 
@@ -227,7 +227,7 @@ def test_whatever_a_token_says_can_be_sent_to_the_others():
 
 
 def test_without_a_token_nobody_is_let_in_by_default():
-    with pytest.raises(Unauthorized, match="access token is needed"):
+    with pytest.raises(Unauthorized, match="access token is required"):
         Authenticator(GatewaySettings()).identify({"username": "Ada"}, {})
 
 
@@ -299,7 +299,7 @@ def test_what_forged_makes_would_be_taken_if_nothing_were_wrong_with_it():
         forged(exp=None),
         forged(aud=None),
         forged(aud="another"),
-        forged(sub="not an id"),
+        forged(sub="not a UUID"),
         forged(sub=None),
         jwt.encode({"sub": USER, "aud": "studyroom guest", "exp": 9_999_999_999}, "k" * 40, "HS256"),
         jwt.encode({"sub": USER, "aud": "studyroom guest", "exp": 9_999_999_999}, "", "none"),

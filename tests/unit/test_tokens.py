@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from studyroom.gateway.auth.guests import Guests
-from studyroom.gateway.auth.identity import FOR_EVER, Authenticator, Identity, user_id_of
+from studyroom.gateway.auth.identity import NO_EXPIRY, Authenticator, Identity, user_id_of
 from studyroom.gateway.auth.key_ring import KeyRing, read_keys
 from studyroom.gateway.edge.admission import Admission, Admitted
 from studyroom.gateway.edge.connection_counts import ConnectionCounts
@@ -334,7 +334,7 @@ def test_a_role_is_kept_if_it_is_a_word(role: object, kept: str | None):
 def test_a_token_says_until_when_and_a_guest_may_stay():
     until = in_seconds(90)
     assert said(sealed(exp=until)).expires_at == said(sealed(exp=until + 0.7)).expires_at == until
-    assert said(sealed(exp=10**400)).expires_at == FOR_EVER == GATE.identify({}, {}).expires_at
+    assert said(sealed(exp=10**400)).expires_at == NO_EXPIRY == GATE.identify({}, {}).expires_at
 
 
 def test_who_an_identity_is_can_be_printed_without_what_proves_it():
@@ -393,4 +393,4 @@ def test_whatever_is_signed_one_is_let_in_for_a_while_or_refused(changes: object
     answer = knock(GATE, {"access_token": token}, {})
     assert isinstance(answer, Identity | Refused)
     if isinstance(answer, Identity):
-        assert time.time() - 10 <= answer.expires_at <= FOR_EVER
+        assert time.time() - 10 <= answer.expires_at <= NO_EXPIRY
