@@ -164,7 +164,7 @@ class Gateway:
         self._admission = Admission(
             own, self.authenticator, self._drain, self._counts, self._moderation.ban_of, self.metrics
         )
-        self._plain = PlainSockets(self._admission.capacity.of_address, self._admission.counted_as)
+        self._plain = PlainSockets(self._admission.capacity.of_address, self._admission.limit_key)
         self._heartbeat = Heartbeat(
             own, self._connections.values, self._awaited, self._unread, self._plain, self.metrics
         )

@@ -1,1 +1,1 @@
-"""Who is let in: origins, addresses, and how many connections of each."""
+"""Admission of handshakes and HTTP requests: host names, origins, client addresses, rate and connection limits."""

@@ -1,7 +1,7 @@
-"""Whose request it is: the client's address, also behind proxies, and what of it is counted. Pure.
+"""The client's address, also behind proxies, and the key that limits use for it. Pure.
 
-A proxy tells in `X-Forwarded-For` who came to it, behind what it was told itself. So the end of the list is to be
-believed as far as it was written by proxies of ours; what a client wrote stands left of its own address.
+A proxy appends the address of its peer to the `X-Forwarded-For` that it received. So the gateway reads the list from
+the end, for as long as a trusted proxy wrote the entry. Anything that a client wrote itself is left of its own address.
 """
 
 from collections.abc import Collection
@@ -14,7 +14,7 @@ _IPV6_NETWORK_BYTES = 8
 
 
 def parse_address(text: str) -> Address | None:
-    """An address, also with a port or in brackets, as some proxies write it. IPv4 within IPv6 is IPv4."""
+    """An IP address; None if `text` is not one. Some proxies add a port or brackets. IPv4-mapped IPv6 becomes IPv4."""
     text = text.strip()
     if text.startswith("["):
         text = text[1:].partition("]")[0]
@@ -30,22 +30,23 @@ def parse_address(text: str) -> Address | None:
 
 
 def parse_network(text: str) -> Network:
-    """Raises ValueError. An address is a network of one."""
+    """A network, or an address as a network of one. Raises ValueError."""
     return ip_network(text)
 
 
-def is_of(address: Address, networks: Collection[Network]) -> bool:
+def is_in(address: Address, networks: Collection[Network]) -> bool:
     return any(address in network for network in networks)
 
 
 def client_address(peer: Address, forwarded: str, proxies: Collection[Network]) -> Address:
-    """`forwarded`: all values of `X-Forwarded-For`, in order. `proxies`: those that are believed.
+    """The address of the client that a trusted proxy named last, going back from `peer`.
 
-    What no proxy of ours can have written ends the list: then it is whoever told us so.
+    `forwarded`: all values of `X-Forwarded-For`, in order. `proxies`: the networks of trusted proxies. An entry that is
+    not an address ends the search, and the proxy that sent it counts as the client.
     """
     client = peer
     for entry in reversed(forwarded.split(",")):
-        if not is_of(client, proxies):
+        if not is_in(client, proxies):
             break
         before = parse_address(entry)
         if before is None:
@@ -54,8 +55,11 @@ def client_address(peer: Address, forwarded: str, proxies: Collection[Network]) 
     return client
 
 
-def counted_as(address: Address | None) -> bytes:
-    """What limits go by: one IPv4 address, or the /64 of an IPv6 address, which is as little as anybody gets."""
+def limit_key(address: Address | None) -> bytes:
+    """The key for limits per address: an IPv4 address, or the /64 of an IPv6 address; empty for None.
+
+    An IPv6 client usually has a whole /64.
+    """
     if address is None:
         return b""
     return address.packed[:_IPV6_NETWORK_BYTES]

@@ -1,4 +1,4 @@
-"""Who is let in: the decision about a request head, and about a well-formed handshake."""
+"""Decides whether to admit a plain HTTP request or a well-formed WebSocket handshake."""
 
 import random
 import time
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from studyroom.gateway.auth.identity import Authenticator, Identity
 from studyroom.gateway.auth.key_ring import KeysUnavailable
-from studyroom.gateway.edge.addresses import client_address, counted_as, is_of, parse_address, parse_network
+from studyroom.gateway.edge.addresses import client_address, is_in, limit_key, parse_address, parse_network
 from studyroom.gateway.edge.capacity import capacity
 from studyroom.gateway.edge.connection_counts import ConnectionCounts
 from studyroom.gateway.edge.origins import is_allowed
-from studyroom.gateway.edge.rates import EachSecond, TokenBucket, TokenBuckets
+from studyroom.gateway.edge.rates import FixedWindow, TokenBucket, TokenBuckets
 from studyroom.gateway.edge.settings import EdgeSettings
 from studyroom.gateway.http.app import API_PREFIX, HEALTH_PATH, WEBSOCKET_PATH
 from studyroom.gateway.lifecycle.drain import Drain
@@ -26,14 +26,14 @@ from studyroom.shared.contract.ids import UserId
 log = logs.get(__name__)
 
 _RETRY_AFTER_SECONDS = (1, 10)
-"""Of a gateway that cannot let anybody in now, a random time between these."""
+"""`Retry-After` of temporary refusals: a random time between these, so that clients do not come back together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
     identity: Identity
     address: bytes
-    """What its connection counts for."""
+    """The key of the client's address in limits (see `limit_key`)."""
 
 
 class Admission:
@@ -42,26 +42,26 @@ class Admission:
         settings: EdgeSettings,
         authenticator: Authenticator,
         drain: Drain,
-        crowd: ConnectionCounts,
+        counts: ConnectionCounts,
         ban_of: Callable[[UserId], object],
         metrics: GatewayMetrics,
     ) -> None:
-        """`ban_of`: None when a user is not banned."""
+        """`ban_of` returns None for a user who is not banned."""
         self._settings = settings
         self._hosts = frozenset(settings.hosts)
         self._origins = frozenset(settings.origins)
         self._proxies = tuple(parse_network(network) for network in settings.trusted_proxies)
         self._handshakes = TokenBucket(settings.handshakes_per_second)
         self._handshakes_of_address = TokenBuckets(settings.handshakes_per_second_of_address)
-        self._requests = EachSecond(settings.requests_per_second)
+        self._requests = FixedWindow(settings.requests_per_second)
         self._authenticator = authenticator
         self._drain = drain
-        self._counts = crowd
+        self._counts = counts
         self._ban_of = ban_of
         self._metrics = metrics
-        self._warned_of_stranger = False
+        self._warned_of_untrusted_proxy = False
         self.descriptors = descriptors.below_public(descriptors.limit())
-        """The number below which sockets of clients stay."""
+        """Client sockets must have file descriptors below this number."""
         self.capacity = capacity(
             self.descriptors,
             connections_max=settings.connections_max,
@@ -69,33 +69,33 @@ class Admission:
         )
         if self.capacity.connections < settings.connections_max:
             log.warning(
-                "there are descriptors for fewer connections than are allowed: raise the limit of open files",
+                "the limit of open files allows fewer connections than the setting: raise that limit",
                 connections_max=self.capacity.connections,
                 setting="STUDYROOM_GATEWAY_CONNECTIONS_MAX",
             )
         if not self._hosts:
-            log.warning("requests by any name are answered", setting="STUDYROOM_GATEWAY_HOSTS")
+            log.warning("this gateway answers requests for any host name", setting="STUDYROOM_GATEWAY_HOSTS")
 
     def has_websocket(self, path: str) -> bool:
         return path == WEBSOCKET_PATH
 
     def check(self, head: RequestHead) -> Refused | None:
-        """A plain request; None when it may go on to the app."""
-        if head.path == HEALTH_PATH:  # asked by address, by those who know no name
+        """Why a plain HTTP request is refused; None if it may reach the app."""
+        if head.path == HEALTH_PATH:  # health checks come by address, with no host name
             return None
-        return self._misdirected(head.headers) or self._asks_too_much(head)
+        return self._check_host(head.headers) or self._check_request_rate(head)
 
     def request_refused(self, code: ErrorCode) -> None:
-        """A plain request never came to the app, whoever decided that."""
+        """Count a plain HTTP request that was refused before it reached the app."""
         self._metrics.requests_refused.labels(code=code).inc()
 
     def decide(self, handshake: Handshake, *, connections: int) -> Admitted | Refused:
-        """`connections`: how many there are."""
+        """Admit or refuse a handshake. `connections`: how many WebSockets are open. Checks the token last."""
         address = self._address(handshake)
         decision = (
-            self._misdirected(handshake.headers)
-            or self._unwelcome(handshake)
-            or self._too_many(address, full=connections >= self.capacity.connections)
+            self._check_host(handshake.headers)
+            or self._check_origin_and_drain(handshake)
+            or self._check_limits(address, full=connections >= self.capacity.connections)
             or self._identify(handshake, address)
         )
         if isinstance(decision, Refused):
@@ -104,22 +104,22 @@ class Admission:
             self._metrics.accepted.inc()
         return decision
 
-    def _misdirected(self, headers: Mapping[str, str]) -> Refused | None:
+    def _check_host(self, headers: Mapping[str, str]) -> Refused | None:
         if not self._hosts or host_of(headers.get("host", "")) in self._hosts:
             return None
-        why = "this gateway is not to be reached by this name (STUDYROOM_GATEWAY_HOSTS)"
+        why = "this gateway does not answer for this host name (STUDYROOM_GATEWAY_HOSTS)"
         return Refused(421, ErrorCode.HOST_NOT_ALLOWED, why)
 
-    def _asks_too_much(self, head: RequestHead) -> Refused | None:
+    def _check_request_rate(self, head: RequestHead) -> Refused | None:
         limit = self._settings.requests_per_second
         if not limit or not head.path.startswith(API_PREFIX):
             return None
         if self._requests.take(self._address(head), time.monotonic()):
             return None
-        why = f"more than {limit} requests a second of one address"
+        why = f"more than {limit} requests a second from one address"
         return Refused(429, ErrorCode.RATE_LIMITED, why, (("Retry-After", "1"),))
 
-    def _unwelcome(self, handshake: Handshake) -> Refused | None:
+    def _check_origin_and_drain(self, handshake: Handshake) -> Refused | None:
         headers = handshake.headers
         if not is_allowed(headers.get("origin"), headers.get("host", ""), self._origins):
             return Refused(403, ErrorCode.ORIGIN_NOT_ALLOWED, "pages of this origin may not connect here")
@@ -127,26 +127,26 @@ class Admission:
             return Refused(503, ErrorCode.DRAINING, "this gateway is about to stop", (("Retry-After", "1"),))
         return None
 
-    def counted_as(self, peer: str | None) -> bytes | None:
-        """What a socket counts for, before it has said anything; None for a proxy's, which may be anybody's."""
+    def limit_key(self, peer: str | None) -> bytes | None:
+        """The key of a socket's peer in limits, before the socket has sent a request; None for a trusted proxy."""
         address = parse_address(peer or "")
-        if address is not None and is_of(address, self._proxies):
+        if address is not None and is_in(address, self._proxies):
             return None
-        return counted_as(address)
+        return limit_key(address)
 
-    def _too_many(self, address: bytes, *, full: bool) -> Refused | None:
-        """Before a token is looked at: checking one is most of the work of a handshake."""
-        own = self._settings
+    def _check_limits(self, address: bytes, *, full: bool) -> Refused | None:
+        """Call this before the token is checked, since that is most of the work of a handshake."""
+        settings = self._settings
         now = time.monotonic()
-        bucket = self._handshakes_of_address.of(address, now) if own.handshakes_per_second_of_address else None
+        bucket = self._handshakes_of_address.of(address, now) if settings.handshakes_per_second_of_address else None
         if bucket is not None and not bucket.has(now):
-            return _for_now(429, ErrorCode.TOO_MANY_OF_ADDRESS, "too many handshakes of this address")
+            return _refuse_for_now(429, ErrorCode.TOO_MANY_OF_ADDRESS, "too many handshakes from this address")
         if full:
-            return _for_now(503, ErrorCode.TOO_MANY_CONNECTIONS, "this gateway is full, try again later")
-        if 0 < own.address_connections_max <= self._counts.of_address(address):
-            return _for_now(429, ErrorCode.TOO_MANY_OF_ADDRESS, "too many connections of this address")
-        if own.handshakes_per_second and not self._handshakes.take(now):
-            return _for_now(503, ErrorCode.TOO_MANY_HANDSHAKES, "too many at once, try again a little later")
+            return _refuse_for_now(503, ErrorCode.TOO_MANY_CONNECTIONS, "this gateway is full, try again later")
+        if 0 < settings.address_connections_max <= self._counts.of_address(address):
+            return _refuse_for_now(429, ErrorCode.TOO_MANY_OF_ADDRESS, "too many connections from this address")
+        if settings.handshakes_per_second and not self._handshakes.take(now):
+            return _refuse_for_now(503, ErrorCode.TOO_MANY_HANDSHAKES, "too many handshakes at once, try again soon")
         if bucket is not None:
             bucket.take(now)
         return None
@@ -157,30 +157,31 @@ class Admission:
         except Unauthorized as error:
             return Refused(401, ErrorCode.UNAUTHORIZED, str(error), (("WWW-Authenticate", "Bearer"),))
         except KeysUnavailable as error:
-            return _for_now(503, ErrorCode.KEYS_UNAVAILABLE, str(error))
+            return _refuse_for_now(503, ErrorCode.KEYS_UNAVAILABLE, str(error))
         if self._ban_of(identity.user) is not None:
             return Refused(403, ErrorCode.BANNED, "this user is banned")
         if 0 < self._settings.user_connections_max <= self._counts.of_user(identity.user):
-            return _for_now(429, ErrorCode.TOO_MANY_OF_USER, "too many connections of this user")
+            return _refuse_for_now(429, ErrorCode.TOO_MANY_OF_USER, "too many connections of this user")
         return Admitted(identity, address)
 
     def _address(self, head: RequestHead) -> bytes:
-        """What the client counts for."""
+        """The key of the client's address in limits."""
         address = parse_address(head.peer or "")
         forwarded = head.headers.get("x-forwarded-for")
         if address is not None and forwarded is not None:
-            if is_of(address, self._proxies):
+            if is_in(address, self._proxies):
                 address = client_address(address, forwarded, self._proxies)
-            elif not self._warned_of_stranger:
-                self._warned_of_stranger = True
+            elif not self._warned_of_untrusted_proxy:
+                self._warned_of_untrusted_proxy = True
                 log.warning(
-                    "X-Forwarded-For is not believed: if this is a proxy of yours, all behind it count as one address",
+                    "ignored X-Forwarded-For of an untrusted peer: if this is your proxy, trust it in the settings, or "
+                    "all of its clients count as one address",
                     peer=head.peer,
                     setting="STUDYROOM_GATEWAY_TRUSTED_PROXIES",
                 )
-        return counted_as(address)
+        return limit_key(address)
 
 
-def _for_now(status: int, code: ErrorCode, message: str) -> Refused:
+def _refuse_for_now(status: int, code: ErrorCode, message: str) -> Refused:
     retry = str(random.randint(*_RETRY_AFTER_SECONDS))  # noqa: S311 - jitter
     return Refused(status, code, message, (("Retry-After", retry),))

@@ -1,25 +1,25 @@
-"""How many sockets a gateway may have, by its file descriptors. Pure."""
+"""How many sockets a gateway may have with its limit of file descriptors. Pure."""
 
 from dataclasses import dataclass
 
 _OWN_FILES = 20
-"""What a gateway has open with no client: its listeners, NATS, the event loop, its log."""
+"""Files that a gateway without clients has open: listeners, the connection to NATS, the event loop, the log."""
 _PLAIN_SHARE, _PLAIN_MIN, _PLAIN_MAX = 8, 4, 512
-"""Of all sockets these are kept for handshakes and plain HTTP, so that a full gateway still answers."""
+"""One in eight sockets is reserved for handshakes and plain HTTP, so that a full gateway still answers."""
 _ADDRESS_SHARE = 4
-"""One address may have this part of all sockets for plain HTTP."""
+"""One address may use a quarter of all sockets for plain HTTP."""
 
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
     connections: int
-    """WebSockets."""
+    """How many WebSockets."""
     of_address: int
-    """Sockets of plain HTTP of one address."""
+    """How many sockets for plain HTTP from one address."""
 
 
 def capacity(descriptors: int, *, connections_max: int, address_sockets_max: int) -> Capacity:
-    """`descriptors`: those that may be used for clients and for what is open without any. 0 stands for no limit."""
+    """`descriptors`: how many files may be open, with and without clients. For the other arguments 0 means no limit."""
     sockets = max(_PLAIN_MIN + 1, descriptors - _OWN_FILES)
     most = sockets - min(max(_PLAIN_MIN, sockets // _PLAIN_SHARE), _PLAIN_MAX)
     return Capacity(

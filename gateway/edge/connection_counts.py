@@ -1,4 +1,4 @@
-"""How many connections each user and each address has here."""
+"""Counts the connections of each user and each address on this gateway."""
 
 from typing import TypeVar
 
@@ -17,7 +17,7 @@ class ConnectionCounts:
         self._by_address[address] = self._by_address.get(address, 0) + 1
 
     def remove(self, user: UserId, address: bytes) -> None:
-        """Once for each `add`."""
+        """Call it once for each `add`. Raises KeyError after that."""
         _decrease(self._by_user, user)
         _decrease(self._by_address, address)
 
@@ -35,8 +35,8 @@ class ConnectionCounts:
 
 
 def _decrease(counts: dict[_Key, int], key: _Key) -> None:
-    left = counts[key] - 1
-    if left:
-        counts[key] = left
+    remaining = counts[key] - 1
+    if remaining:
+        counts[key] = remaining
     else:
         del counts[key]

@@ -1,40 +1,40 @@
-"""How often something may happen. Pure: the clock is an argument (monotonic seconds)."""
+"""Rate limits: token buckets and a fixed window. Pure: the clock is an argument (monotonic seconds)."""
 
 from collections.abc import Hashable
 
 _BURST_SECONDS = 2
 _SWEEP_MIN = 64
-"""Buckets, before those that are full are looked for."""
+"""Number of buckets at which full ones are first removed."""
 
 
 class TokenBucket:
-    """So many a second, and what was not used of two seconds at once."""
+    """A limit of `per_second`, with bursts of up to two seconds' worth."""
 
     def __init__(self, per_second: int) -> None:
         self._per_second = per_second
         self._burst = _BURST_SECONDS * per_second
-        self._left = float(self._burst)
-        self._at = 0.0
+        self._tokens = float(self._burst)
+        self._refilled_at = 0.0
 
     def take(self, now: float) -> bool:
         if not self.has(now):
             return False
-        self._left -= 1
+        self._tokens -= 1
         return True
 
     def has(self, now: float) -> bool:
-        """Whether one may be taken."""
-        self._left = min(self._burst, self._left + max(0.0, now - self._at) * self._per_second)
-        self._at = now
-        return self._left >= 1
+        """Whether `take` would succeed."""
+        self._tokens = min(self._burst, self._tokens + max(0.0, now - self._refilled_at) * self._per_second)
+        self._refilled_at = now
+        return self._tokens >= 1
 
     def is_full(self, now: float) -> bool:
-        """As a new one would be."""
-        return self._left + (now - self._at) * self._per_second >= self._burst
+        """Whether the bucket is the same as a new one."""
+        return self._tokens + (now - self._refilled_at) * self._per_second >= self._burst
 
 
 class TokenBuckets:
-    """One for each key. A key that took nothing for a while is forgotten."""
+    """One bucket for each key. Buckets that are full again are removed."""
 
     def __init__(self, per_second: int) -> None:
         self._per_second = per_second
@@ -53,16 +53,16 @@ class TokenBuckets:
         return bucket
 
     def _sweep(self, now: float) -> None:
-        """As much work as there were new keys since the last time."""
+        """Remove full buckets. The next sweep waits until the number doubles, so the cost per key stays constant."""
         self._buckets = {key: bucket for key, bucket in self._buckets.items() if not bucket.is_full(now)}
         self._sweep_at = max(_SWEEP_MIN, 2 * len(self._buckets))
 
 
-class EachSecond:
-    """So many of each address in every second. Who is quiet for a second is forgotten."""
+class FixedWindow:
+    """A limit of `per_second` for each address, counted from zero in every second."""
 
-    def __init__(self, at_most: int) -> None:
-        self._at_most = at_most
+    def __init__(self, per_second: int) -> None:
+        self._per_second = per_second
         self._second = 0
         self._counts: dict[bytes, int] = {}
 
@@ -72,4 +72,4 @@ class EachSecond:
             self._counts.clear()
         count = self._counts.get(address, 0)
         self._counts[address] = count + 1
-        return count < self._at_most
+        return count < self._per_second

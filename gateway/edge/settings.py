@@ -1,4 +1,4 @@
-"""Settings of `edge`."""
+"""Settings for admission: addresses, origins, proxies and limits."""
 
 from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
@@ -9,7 +9,7 @@ from studyroom.gateway.wire.hosts import in_ascii, is_host
 from studyroom.shared.chassis.settings import CommaSeparated, Settings
 
 _ADDRESS_SHARE, _ADDRESS_HANDSHAKES_MIN = 2, 5
-"""Of all handshakes one address may have this part at the most: others have as much, whatever it does."""
+"""One address may have half of all handshakes, so that others get the other half whatever it does."""
 
 
 class EdgeSettings(Settings):
@@ -89,10 +89,10 @@ class EdgeSettings(Settings):
     def _are_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for host in value:
             if not is_host(host):
-                spelled = in_ascii(host) if not host.isascii() else None
+                ascii_host = in_ascii(host) if not host.isascii() else None
                 raise ValueError(
                     "hosts are spelled rooms.example.org, 127.0.0.1 or [::1]: in lower case, without a port"
-                    + (f"; and this one as browsers send it, {spelled}" if spelled is not None else "")
+                    + (f", and this one as browsers send it: {ascii_host}" if ascii_host is not None else "")
                 )
         return value
 
@@ -104,7 +104,7 @@ class EdgeSettings(Settings):
                 parse_network(network)
             except ValueError as error:
                 raise ValueError(
-                    "networks are spelled 10.0.0.0/8 or fd00::/8, with no bits beyond the prefix"
+                    "networks are spelled 10.0.0.0/8 or fd00::/8, with no bits set after the prefix"
                 ) from error
         return value
 
@@ -113,9 +113,9 @@ class EdgeSettings(Settings):
     def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for origin in value:
             if origin != ANY and (problem := problem_of(origin)) is not None:
-                named = repr(origin) if "@" not in origin else "one"  # what stands before it is a secret
+                shown = repr(origin) if "@" not in origin else "one"  # the part before the @ may be a password
                 raise ValueError(
-                    f"origins are spelled https://host or https://host:port, in lower case: {named} {problem}"
+                    f"origins are spelled https://host or https://host:port, in lower case: {shown} {problem}"
                 )
         return value
 

@@ -33,10 +33,10 @@ class Plain(Waiting, Protocol):
 class PlainSockets:
     """All sockets of plain HTTP. An address that has too many makes room with its own: the oldest that is idle goes."""
 
-    def __init__(self, of_address: int, counted_as: Callable[[str | None], bytes | None]) -> None:
-        """`of_address`: how many one may have. `counted_as`: the address of a peer; None when it has no limit."""
+    def __init__(self, of_address: int, limit_key: Callable[[str | None], bytes | None]) -> None:
+        """`of_address`: how many one may have. `limit_key`: the address of a peer; None when it has no limit."""
         self._of_address = of_address
-        self._counted_as = counted_as
+        self._limit_key = limit_key
         self._all: dict[Plain, bytes | None] = {}
         self._by_address: dict[bytes, dict[Plain, None]] = {}
         """Oldest first, as above."""
@@ -44,7 +44,7 @@ class PlainSockets:
 
     def add(self, plain: Plain) -> None:
         """May end it at once: when all others of its address are busy."""
-        address = self._counted_as(plain.peer)
+        address = self._limit_key(plain.peer)
         self._all[plain] = address
         if address is None:
             return

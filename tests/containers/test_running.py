@@ -98,7 +98,7 @@ async def test_a_client_behind_the_load_balancer_is_who_came_to_it_and_not_who_i
         most = "studyroom_gateway_address_connections"
         assert [project.metric(gateway, most) for gateway in project.containers("gateway")] == [2, 2]
         outputs = project.compose("logs", "--no-color", "gateway")
-    assert "X-Forwarded-For is not believed" not in outputs
+    assert "ignored X-Forwarded-For" not in outputs
 
 
 async def test_a_name_that_was_made_to_point_here_opens_nothing(project: Project):

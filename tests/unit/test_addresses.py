@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studyroom.gateway.edge.addresses import client_address, counted_as, parse_address, parse_network
+from studyroom.gateway.edge.addresses import client_address, limit_key, parse_address, parse_network
 
 PROXIES = (parse_network("10.0.0.0/8"), parse_network("fd00::/8"))
 PROXY, OTHER_PROXY = ip_address("10.0.0.1"), ip_address("fd00::2")
@@ -48,17 +48,17 @@ def test_an_ipv6_address_is_known_in_every_spelling(address: IPv6Address, spelli
 @given(address=st.ip_addresses(v=4))
 def test_an_ipv4_address_within_ipv6_is_the_same_client(address: IPv4Address):
     assert parse_address(f"::ffff:{address}") == parse_address(f"{address}:4711") == address
-    assert counted_as(parse_address(f"::ffff:{address}")) == counted_as(address)
+    assert limit_key(parse_address(f"::ffff:{address}")) == limit_key(address)
 
 
 @given(first=st.ip_addresses(v=6), second=st.ip_addresses(v=6))
 def test_ipv6_addresses_count_together_when_they_share_64_bits(first: IPv6Address, second: IPv6Address):
-    assert (counted_as(first) == counted_as(second)) == (int(first) >> 64 == int(second) >> 64)
+    assert (limit_key(first) == limit_key(second)) == (int(first) >> 64 == int(second) >> 64)
 
 
 @given(first=st.ip_addresses(v=4), second=addresses)
 def test_ipv4_addresses_count_for_themselves(first: IPv4Address, second: IPv4Address | IPv6Address):
-    assert (counted_as(first) == counted_as(second)) == (first == second)
+    assert (limit_key(first) == limit_key(second)) == (first == second)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from studyroom.gateway.edge.connection_counts import ConnectionCounts
-from studyroom.gateway.edge.rates import EachSecond, TokenBucket, TokenBuckets
+from studyroom.gateway.edge.rates import FixedWindow, TokenBucket, TokenBuckets
 from studyroom.shared.contract.ids import UserId
 
 ANN, BEN = UserId("ann"), UserId("ben")
@@ -33,7 +33,7 @@ def test_a_clock_that_steps_back_gives_nothing():
 
 
 def test_every_address_has_its_share_of_each_second():
-    requests = EachSecond(2)
+    requests = FixedWindow(2)
     assert [requests.take(HERE, 7.1), requests.take(HERE, 7.2), requests.take(HERE, 7.9)] == [True, True, False]
     assert requests.take(THERE, 7.9)
     assert requests.take(HERE, 8.0)
