@@ -1,1 +1,1 @@
-"""Graceful drain and load shedding: how a gateway lets its clients go."""
+"""Graceful drain and load shedding: how a gateway asks clients to connect to another gateway."""

@@ -1,7 +1,7 @@
-"""How many connections a gateway may have more than the others, and how many it should let go. Pure.
+"""How many connections an overloaded gateway should shed. Pure.
 
-Connections last for hours, so a gateway that is added stays empty unless the others ask some of theirs to go. They do
-so a few at a time, and only with what is far above the mean: a move costs a client more than a little imbalance does.
+Connections last for hours, so a new gateway stays empty unless the others shed some of theirs. They shed a few at a
+time, and only if they are far above the mean: a move costs a client more than a small imbalance does.
 """
 
 from collections.abc import Collection
@@ -14,20 +14,20 @@ from pydantic import BaseModel, ConfigDict
 from studyroom.shared.contract.ids import GatewayId
 
 TOLERANCE = 0.2
-"""Share of the mean that a gateway may be above it."""
+"""A gateway may exceed the mean by this share of it."""
 AT_LEAST = 10
-"""Connections above the mean that are never worth a move."""
+"""A gateway may always exceed the mean by this many connections."""
 
 
 class Load(BaseModel):
-    """What gateways tell each other, every few seconds."""
+    """The message that gateways send each other every few seconds."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     gateway: GatewayId
     connections: int
     leaving: bool = False
-    """It drains: its clients are about to come to the others."""
+    """The gateway is draining, so its clients are about to connect to the others."""
 
     def encode(self) -> bytes:
         return self.model_dump_json().encode()
@@ -39,7 +39,11 @@ class Load(BaseModel):
 
 
 def surplus(own: int, others: Collection[int], moving: int = 0) -> int:
-    """Connections above what is tolerated, given those of all other gateways, and those that are between two."""
+    """How many connections a gateway has above the tolerated number.
+
+    `own`, `others`: the connections of this and of each other gateway. `moving`: connections that were shed and that no
+    gateway counts yet.
+    """
     if not others:
         return 0
     mean = (own + sum(others) + moving) / (1 + len(others))
@@ -48,29 +52,29 @@ def surplus(own: int, others: Collection[int], moving: int = 0) -> int:
 
 @dataclass(slots=True)
 class Loads:
-    """What was heard of the other gateways. Times are monotonic seconds."""
+    """The loads of the other gateways. Times are monotonic seconds."""
 
     kept_seconds: float
-    """Who was not heard of for so long is gone."""
+    """A gateway that has sent nothing for so long is gone."""
     moving_seconds: float
-    """For so long who was asked to go may not have been counted by another gateway yet."""
-    _asked: list[tuple[int, float]] = field(default_factory=list)
+    """For so long after a connection was shed, the gateway that it moves to may not count it yet."""
+    _shed: list[tuple[int, float]] = field(default_factory=list)
     _received: dict[GatewayId, tuple[Load, float]] = field(default_factory=dict)
 
     def receive(self, load: Load, now: float) -> None:
         self._received[load.gateway] = (load, now)
 
-    def asked(self, count: int, now: float) -> None:
-        self._asked.append((count, now))
+    def record_shed(self, count: int, now: float) -> None:
+        self._shed.append((count, now))
 
     def surplus(self, own: int, now: float) -> int:
-        """None is let go while somebody leaves: those who come from there have not arrived yet."""
+        """How many connections to shed; 0 while another gateway drains, because its clients have not arrived yet."""
         self._received = {
             gateway: (load, at) for gateway, (load, at) in self._received.items() if now - at <= self.kept_seconds
         }
-        self._asked = [(count, at) for count, at in self._asked if now - at <= self.moving_seconds]
+        self._shed = [(count, at) for count, at in self._shed if now - at <= self.moving_seconds]
         loads = [load for load, _ in self._received.values()]
         if any(load.leaving and load.connections for load in loads):
             return 0
-        moving = sum(count for count, _ in self._asked)
+        moving = sum(count for count, _ in self._shed)
         return surplus(own, [load.connections for load in loads if not load.leaving], moving)

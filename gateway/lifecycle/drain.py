@@ -1,4 +1,4 @@
-"""Leaving without being noticed: paced closes that ask clients to come back, somewhere else."""
+"""Graceful drain: closes connections at a steady pace and asks their clients to reconnect elsewhere."""
 
 import asyncio
 import math
@@ -13,7 +13,7 @@ from studyroom.shared.contract.close_codes import CloseCode, reconnect_hint
 _STEP_SECONDS = 0.05
 _ABORT_SECONDS = 1.0
 _SPREAD_FROM_CONNECTIONS = 100
-"""Fewer are closed at once: spreading is for the sake of those who take them."""
+"""With fewer connections the drain closes all at once, because the other gateways can take them together."""
 
 
 class Drain:
@@ -27,25 +27,25 @@ class Drain:
         return len(self.connections()) if self.active else 0
 
     async def close_all(self) -> None:
-        """Returns when every socket has ended; one that does not answer is aborted after the close timeout."""
-        waiting = self.connections()
-        random.shuffle(waiting)
-        spread = self._settings.drain_spread_seconds if len(waiting) >= _SPREAD_FROM_CONNECTIONS else 0.0
+        """Close every connection. Returns when their sockets have ended, and aborts those that outlast the timeout."""
+        remaining = self.connections()
+        random.shuffle(remaining)
+        spread = self._settings.drain_spread_seconds if len(remaining) >= _SPREAD_FROM_CONNECTIONS else 0.0
         began = time.monotonic()
-        total = len(waiting)
-        while waiting:
+        total = len(remaining)
+        while remaining:
             elapsed = time.monotonic() - began
             share = min(1.0, (elapsed + _STEP_SECONDS) / spread) if spread else 1.0
-            count = max(1, round(share * total) - (total - len(waiting)))
-            for connection in waiting[-count:]:
+            count = max(1, round(share * total) - (total - len(remaining)))
+            for connection in remaining[-count:]:
                 self.ask_to_leave(connection)
-            del waiting[-count:]
-            if waiting:
+            del remaining[-count:]
+            if remaining:
                 await asyncio.sleep(_STEP_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
         await self._wait_closed(time.monotonic() + self._settings.close_timeout_seconds)
 
     def ask_to_leave(self, connection: Connection) -> None:
-        """Close it with the request to come back, after a random time, to whichever gateway it then gets."""
+        """Close the connection with 1012 and a hint to reconnect after a random time, to any gateway."""
         wait_ms = random.randint(0, self._settings.reconnect_spread_ms)  # noqa: S311 - jitter
         connection.keep_seconds = math.ceil(wait_ms / 1000) + self._settings.reconnect_allowance_seconds
         connection.close(CloseCode.SERVICE_RESTART, reconnect_hint(wait_ms))
@@ -55,7 +55,7 @@ class Drain:
             await asyncio.sleep(_STEP_SECONDS)
         for connection in self.connections():
             connection.abort()
-        # An aborted socket ends in a later turn of the loop, and only then its connection leaves.
+        # An aborted socket ends in a later iteration of the event loop, and only then is its connection removed.
         deadline = time.monotonic() + _ABORT_SECONDS
         while self.connections() and time.monotonic() < deadline:
             await asyncio.sleep(_STEP_SECONDS)

@@ -1,4 +1,4 @@
-"""Settings of `lifecycle`."""
+"""Settings for graceful drain and load shedding."""
 
 from pydantic import Field
 

@@ -1,4 +1,4 @@
-"""Gateways tell each other how many connections they have, and who has far too many asks a few to go elsewhere."""
+"""Load shedding: gateways send each other their number of connections, and one far above the mean sheds a few."""
 
 import asyncio
 import random
@@ -18,11 +18,10 @@ from studyroom.shared.contract.ids import GatewayId
 log = logs.get(__name__)
 
 _STEP_SECONDS = 1.0
-_ANNOUNCED_EVERY = 2
-"""Steps."""
+_ANNOUNCE_EVERY_STEPS = 2
 _KEPT_SECONDS = 7.0
 _COUNTED_SECONDS = 5.0
-"""From a client's return to the announcement that counts it, with some to spare."""
+"""From a client's reconnect to the announcement that counts it, with a margin."""
 
 
 class Shedding:
@@ -34,7 +33,8 @@ class Shedding:
         drain: Drain,
         metrics: GatewayMetrics,
     ) -> None:
-        """For `shed_per_second` above 0; else it is not to be started, so nothing is told and nobody is asked."""
+        """Call `start` and `run` only if `shed_per_second` is above 0. Otherwise the gateway neither announces its load
+        nor sheds connections."""
         self._bus = bus
         self._gateway = gateway
         self._drain = drain
@@ -46,25 +46,25 @@ class Shedding:
         await self._bus.subscribe(subjects.GATEWAY_LOADS, self._on_load)
 
     async def run(self) -> None:
-        """Never returns."""
+        """Announce the load every two seconds and shed once a second. Never returns."""
         loop = asyncio.get_running_loop()
         step = 0
         while True:
             await asyncio.sleep(_STEP_SECONDS)
             connections = self._drain.connections()
-            if step % _ANNOUNCED_EVERY == 0:
+            if step % _ANNOUNCE_EVERY_STEPS == 0:
                 load = Load(gateway=self._gateway, connections=len(connections), leaving=self._drain.active)
                 self._bus.publish(subjects.GATEWAY_LOADS, load.encode())
             step += 1
             if not self._drain.active and self._bus.connected:
-                self._ask(connections, loop.time())
+                self._shed(connections, loop.time())
 
-    def _ask(self, connections: list[Connection], now: float) -> None:
+    def _shed(self, connections: list[Connection], now: float) -> None:
         count = min(self._per_second, self._loads.surplus(len(connections), now))
         if not count:
             return
-        self._loads.asked(count, now)
-        log.info("asking connections to go to emptier gateways", asked=count, connections=len(connections))
+        self._loads.record_shed(count, now)
+        log.info("shedding connections", shed=count, connections=len(connections))
         for connection in random.sample(connections, count):
             self._drain.ask_to_leave(connection)
         self._metrics.shed.inc(count)
@@ -73,4 +73,4 @@ class Shedding:
         try:
             self._loads.receive(Load.decode(message.data), asyncio.get_running_loop().time())
         except ValidationError as error:
-            log.error("a load is not ours", error=str(error))
+            log.error("malformed load announcement", error=str(error))

@@ -64,7 +64,7 @@ def test_who_was_not_heard_of_for_long_is_gone():
 def test_who_was_asked_to_go_counts_until_another_gateway_has_counted_them():
     known = heard(Load(gateway=FIRST, connections=0), at=100.0)
     assert known.surplus(40, 100.0) == 10
-    known.asked(10, 100.0)
+    known.record_shed(10, 100.0)
     assert known.surplus(30, 104.0) == 0
     assert known.surplus(30, 106.0) == surplus(30, [0]) > 0
 
