@@ -1,12 +1,8 @@
-"""The tutorial, and the code of the how-tos, as a reader runs them."""
+"""The tutorial, as a reader does it."""
 
-import os
-import shutil
-import signal
 import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -14,13 +10,11 @@ from playwright.async_api import Browser, Page, expect
 
 from studyroom.services.stack.stack import free_port
 from tests.support.browser import chromium, needs_chromium
-from tests.support.client import Client
+from tests.support.commands import Command, copy_web, needs_web
 from tests.support.markdown import ROOT, Document
-from tests.support.processes import EmbeddedStack, Process, running, service
 from tests.support.waiting import eventually, http_get
 
 TUTORIAL = Document(ROOT / "docs" / "tutorial.md")
-AUTHENTICATE = Document(ROOT / "docs" / "how-to" / "authenticate.md")
 PAGE = "html my-room/index.html"
 COMMANDS = [
     "make up",
@@ -29,29 +23,6 @@ COMMANDS = [
     "npm install --prefix my-room ./web/client",
 ]
 ROOM = "550e8400-e29b-41d4-a716-446655440000"
-NPM = shutil.which("npm")
-
-
-class Command(Process):
-    """A command in a terminal, ended by Ctrl+C."""
-
-    def __init__(self, name: str, line: str, log: Path) -> None:
-        super().__init__(name, ["sh", "-c", line], log)
-
-    @contextmanager
-    def runs(self) -> Iterator[None]:
-        self.start()
-        try:
-            yield
-        finally:
-            self.interrupt()
-
-    def interrupt(self) -> None:
-        os.killpg(self.pid, signal.SIGINT)
-        self.wait(40)
-
-    async def says(self, text: str) -> None:
-        await eventually(lambda: text in self.output(), f"{self.name} says: {text}", 100)
 
 
 class Reader:
@@ -104,9 +75,7 @@ async def see(texts: list[str], *pages: Page) -> None:
 @pytest.fixture
 def reader(tmp_path: Path) -> Reader:
     """With the part of a clone that the tutorial names: `web`, and what was installed there before."""
-    web = tmp_path / "web"
-    shutil.copytree(ROOT / "web", web, ignore=shutil.ignore_patterns("node_modules", "dist"))
-    (web / "node_modules").symlink_to(ROOT / "web" / "node_modules")
+    copy_web(tmp_path)
     return Reader(tmp_path)
 
 
@@ -123,13 +92,12 @@ def test_the_tutorial_has_these_commands_and_no_others():
 
 @pytest.mark.browser
 @needs_chromium
-@pytest.mark.skipif(NPM is None, reason="needs Node and npm")
-@pytest.mark.skipif(not (ROOT / "web" / "node_modules").exists(), reason="needs make web-install")
+@needs_web
 @pytest.mark.timeout(300)
 async def test_the_tutorial_ends_with_two_browsers_that_chat(reader: Reader):
     system = reader.system(reader.copies("sh"))
     with system.runs():
-        await system.says("Studyroom is ready")
+        await system.prints("Studyroom is ready")
         reader.runs()
         reader.saves_the_page()
         with reader.server().runs():
@@ -164,23 +132,3 @@ async def chat_while_the_system_stops(reader: Reader, system: Command) -> None:
 def members_of_the_room(reader: Reader) -> int:
     address = f"http://127.0.0.1:{reader.gateway_port}/api/v1/rooms/{ROOM}/roster"
     return http_get(address)[1].count('"user_id"')
-
-
-def token_of_the_how_to(secret: str) -> str:
-    return subprocess.run(
-        [sys.executable, "-c", "\n".join(AUTHENTICATE.code("python"))],
-        env={**os.environ, "STUDYROOM_GATEWAY_JWT_SECRET": secret}, capture_output=True, text=True, check=True,
-    ).stdout.strip()  # fmt: skip
-
-
-async def test_the_gateway_takes_the_token_that_the_how_to_signs(stack: EmbeddedStack, tmp_path: Path):
-    secret = "0123456789abcdef0123456789abcdef"
-    signed = token_of_the_how_to(secret)
-    gateway = service(
-        "gateway", tmp_path, stack.nats_url,
-        STUDYROOM_GATEWAY_GUESTS="false", STUDYROOM_GATEWAY_JWT_SECRET=secret,
-    )  # fmt: skip
-    with running(gateway):
-        ann = await Client.connect(gateway.url, token=signed)
-        await ann.join(ROOM)
-        await ann.close()

@@ -1,5 +1,6 @@
 """`k8s/` as far as it can be judged without a cluster: rendered, validated, and its parts fit each other."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ from typing import Any
 import jsonschema
 import kubernetes_validate
 import pytest
+import trustme
 import yaml
 
 from studyroom.gateway.settings import GatewaySettings
@@ -16,9 +18,12 @@ from studyroom.services.stack.nats_server import program
 from studyroom.shared.chassis.settings import ProcessSettings, load
 from tests.project.schemas import SCHEMAS
 from tests.support.accounts import PASSWORDS
+from tests.support.commands import needs
+from tests.support.markdown import Document
 from tests.support.settings import settings_of
 
 K8S = Path(__file__).parents[2] / "k8s"
+OPERATIONS = Document(K8S.parent / "docs" / "operations.md")
 OVERLAYS = ("dev", "prod")
 SERVICES = ("gateway", "presence", "provisioner")
 WORKLOADS = (*SERVICES, "nats")
@@ -37,8 +42,7 @@ def manifests(request: pytest.FixtureRequest) -> list[Manifest]:
 
 
 def rendered(overlay: str, k8s: Path = K8S) -> list[Manifest]:
-    if shutil.which("kubectl") is None:
-        pytest.skip("kubectl is not installed, and it renders the manifests")
+    needs("kubectl")
     output = subprocess.run(
         ["kubectl", "kustomize", k8s / "overlays" / overlay], check=False, capture_output=True, text=True, timeout=60
     )
@@ -267,16 +271,47 @@ def test_in_development_every_secret_that_is_read_is_there():
     assert secret_keys(manifests) == there
 
 
-def test_in_production_no_secret_is_in_the_manifests_and_each_is_in_the_handbook():
-    manifests = rendered("prod")
-    assert not of_kind(manifests, "Secret")
+KUBECTL = """#!/bin/sh
+# The real one, as far as it needs no cluster: it shows what it would send.
+echo ---
+case "$1" in
+  apply) exec "%(kubectl)s" kustomize "$3" ;;
+  *) exec "%(kubectl)s" "$@" --dry-run=client --output=yaml ;;
+esac
+"""
+
+
+def installed_by_the_handbook(directory: Path) -> list[Manifest]:
+    """What the commands of the handbook for Kubernetes send to the cluster."""
+    needs("kubectl")
+    for folder in ("k8s", "deploy"):
+        shutil.copytree(K8S.parent / folder, directory / folder)
+    certificate = trustme.CA().issue_cert("study.example")
+    certificate.private_key_pem.write_to_path(directory / "tls.key")
+    certificate.cert_chain_pems[0].write_to_path(directory / "tls.crt")
+    kubectl = directory / "kubectl"
+    kubectl.write_text(KUBECTL % {"kubectl": shutil.which("kubectl")})
+    kubectl.chmod(0o755)
+    output = subprocess.run(
+        "\n".join(["set -e", *(command for command in OPERATIONS.commands if command.startswith("kubectl "))]),
+        shell=True, check=False, cwd=directory, env={**os.environ, "PATH": f"{directory}:{os.environ['PATH']}"},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert output.returncode == 0, output.stderr
+    return [manifest for manifest in yaml.safe_load_all(output.stdout) if manifest]
+
+
+def test_in_production_no_secret_is_in_the_manifests_and_the_handbook_makes_each(tmp_path: Path):
+    assert not of_kind(rendered("prod"), "Secret")
+    manifests = installed_by_the_handbook(tmp_path)
+    secrets = of_kind(manifests, "Secret")
+    made = {one["metadata"]["name"]: one["data"].keys() for one in secrets}
     read = secret_keys(manifests)
-    assert read.keys() | {"studyroom-tls"} == FROM_OUTSIDE
-    handbook = (K8S.parent / "docs" / "operations.md").read_text()
-    for name in FROM_OUTSIDE:
-        assert name in handbook
-    for key in read["studyroom-nats"] | read["studyroom-gateway"]:
-        assert f"--from-literal={key}=" in handbook
+    assert {one["metadata"]["namespace"] for one in (*secrets, workload(manifests, "gateway"))} == {"studyroom"}
+    assert made.keys() == FROM_OUTSIDE == read.keys() | {"studyroom-tls"}
+    assert made["studyroom-nats"] == read["studyroom-nats"]
+    assert read["studyroom-gateway"] - made["studyroom-gateway"] == {"api-keys"}
+    assert any(one.startswith("--from-literal=api-keys=") for one in OPERATIONS.quoted)
 
 
 def test_nats_and_services_read_the_same_passwords(manifests: list[Manifest]):

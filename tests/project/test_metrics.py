@@ -6,9 +6,9 @@ import subprocess
 
 import pytest
 
+from tests.support.commands import needs
 from tests.support.markdown import quoted
 from tests.support.processes import EmbeddedStack
-from tests.support.prometheus import needs
 from tests.support.traffic import metrics_of, traffic
 from website.metrics import metrics_page
 

@@ -10,6 +10,8 @@ from website.markdown import Block, blocks, lines
 ROOT = Path(__file__).parents[2]
 
 _HEADING = re.compile(r"^#+ (.+)$")
+_COMMENT = re.compile(r"(?:^|\s+)#\s.*$")
+_CONTINUES = re.compile(r"\s*\\\n\s*")
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,24 @@ class Document:
     @cached_property
     def blocks(self) -> list[Block]:
         return blocks(self.text)
+
+    @cached_property
+    def commands(self) -> list[str]:
+        """Of its blocks for a shell, each in one line and without comments."""
+        scripts = "\n".join(block.text for block in self.blocks if block.info == "sh")
+        typed = [_COMMENT.sub("", line) for line in _CONTINUES.sub(" ", scripts).splitlines()]
+        return [line for line in typed if line]
+
+    @cached_property
+    def quoted(self) -> list[str]:
+        """What stands in backticks in its prose, each in one line."""
+        prose = "\n".join(line for _, of, line in self._lines if not of)
+        return [" ".join(one.split()) for one in quoted(prose)]
+
+    def command(self, start: str) -> str:
+        """The only one that begins so, in a block or in prose."""
+        (found,) = {one for one in (*self.commands, *self.quoted) if one.startswith(start)}
+        return found
 
     @property
     def languages(self) -> set[str]:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +9,6 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlencode
-
-import pytest
 
 from tests.support.processes import Process
 from tests.support.waiting import http_get
@@ -28,11 +25,6 @@ class Prometheus(Process):
         assert (status, answer["status"]) == (200, "success"), f"{query}: {answer}"
         result: list[dict[str, Any]] = answer["data"]["result"]
         return [series for series in result if math.isfinite(float(series["value"][1]))]
-
-
-def needs(program: str) -> None:
-    if shutil.which(program) is None:
-        pytest.skip(f"{program} is not installed")
 
 
 # --- NATS's exporter ---------------------------------------------------------------------------------------
