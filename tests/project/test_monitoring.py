@@ -18,13 +18,16 @@ from monitoring.dashboards import DASHBOARDS
 from monitoring.panels import render
 from studyroom.services.stack.stack import free_port
 from tests.project.alert_cases import CASES, Series
+from tests.support.commands import needs
+from tests.support.markdown import Document
 from tests.support.processes import EmbeddedStack, embedded_stack, running
-from tests.support.prometheus import Prometheus, exported_by_nats, nats_exporter, needs
+from tests.support.prometheus import Prometheus, exported_by_nats, nats_exporter
 from tests.support.traffic import metrics_of, traffic
 from tests.support.waiting import eventually, http_get, wait_until
 
 MONITORING = Path(__file__).parents[2] / "monitoring"
 OPERATIONS = (MONITORING.parent / "docs" / "operations.md").read_text()
+SCALE = Document(MONITORING.parent / "docs" / "how-to" / "scale.md")
 SCRAPED = ("gateway", "presence", "provisioner")
 RATE_INTERVAL = "10s"
 QUERY_DEADLINE_SECONDS = 90
@@ -149,6 +152,20 @@ def test_promtool_accepts_the_scrape_configuration_and_the_rules():
     for command in (["config", str(MONITORING / "prometheus.yml")], ["rules", *map(str, RULE_FILES)]):
         checked = subprocess.run(["promtool", "check", *command], check=False, capture_output=True, text=True)
         assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.prometheus
+def test_promtool_accepts_the_targets_of_workers_that_the_how_to_shows(tmp_path: Path):
+    needs("promtool")
+    jobs = "\n".join(SCALE.code("yaml"))
+    (static,) = yaml.safe_load(jobs)[0]["static_configs"]
+    workers = int(SCALE.command("studyroom gateway --workers ").split()[-1])
+    assert static["targets"] == [f"gateway-1:{8081 + worker}" for worker in range(workers)]
+    (tmp_path / "prometheus.yml").write_text(f"scrape_configs:\n{jobs}\n")
+    checked = subprocess.run(
+        ["promtool", "check", "config", str(tmp_path / "prometheus.yml")], check=False, capture_output=True, text=True
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 # --- alerts ------------------------------------------------------------------------------------------------
