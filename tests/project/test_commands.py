@@ -1,0 +1,250 @@
+"""Every command and example of our documents is run by a test, or has a reason here why it is not."""
+
+import importlib.util
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from click import Context
+
+from studyroom.services.stack.cli import main
+from tests.project.test_documents import each_document, relative
+from tests.support.markdown import ROOT, Document
+from website.markdown import Block
+
+WITHOUT_CODE = {"text", "mermaid"}
+"""Blocks of these show something."""
+
+PROGRAM = re.compile(r"(?:make|studyroom|docker|kubectl|nats|npm|npx|openssl|pip|\.venv/bin/\w+) \S")
+"""A command in prose begins so."""
+
+
+@dataclass(frozen=True)
+class By:
+    """The test that takes it out of the document and runs it."""
+
+    test: str
+
+
+@dataclass(frozen=True)
+class NotRun:
+    why: str
+    instead: str = ""
+    """The test of the same thing."""
+
+
+SCRIPTS = {
+    script
+    for package in ("web", "web/client", "web/room")
+    for script in json.loads((ROOT / package / "package.json").read_text("utf-8"))["scripts"]
+}
+
+TUTORIAL = "tests/e2e/test_tutorial.py::test_the_tutorial_ends_with_two_browsers_that_chat"
+README = "tests/e2e/test_readme.py"
+PROTOCOL = "tests/project/test_protocol.py"
+WEB = "tests/e2e/test_web_client.py::test_the_web_client_keeps_its_promises"
+KUBERNETES = (
+    "tests/project/test_kubernetes.py::test_in_production_no_secret_is_in_the_manifests_and_the_handbook_makes_each"
+)
+OPERATOR = (
+    "tests/e2e/test_nats_operator.py::test_the_whole_system_runs_with_jwts_and_a_domain_also_after_a_restart_of_nats"
+)
+PACKED = f"{README}::test_the_packed_client_runs_the_example_without_react"
+SIGNED = f"{README}::test_a_token_that_is_signed_as_shown_opens_its_room_and_no_other"
+BODY = By(f"{PROTOCOL}::test_an_example_of_a_body_is_valid_and_whole")
+UP = NotRun("the tutorial begins with it", TUTORIAL)
+ALL_TESTS = NotRun("it would run itself")
+CHECKS = NotRun("`make check` does it: a test would need minutes for the same")
+SERVICE = NotRun(
+    "tests start it with settings of their own",
+    "tests/integration/test_nats_accounts.py::test_the_permissions_are_enough_for_all_that_services_do",
+)
+DOCTOR = NotRun(
+    "it needs to know where a system is",
+    "tests/e2e/test_front_door.py::test_the_doctor_finds_the_system_that_runs_here",
+)
+DOWNLOADS = NotRun("it downloads the servers that the benchmark compares with")
+NO_NSC = NotRun("it needs `nsc`; the tests sign the same JWTs", OPERATOR)
+NO_NATS = "it needs the program `nats`; the tests send the same requests"
+
+IN_PROSE_TOO = {"README.md", "web/client/README.md", "docs/tutorial.md", "docs/protocol.md"}
+"""Of these documents, and of the how-tos, commands in prose count too."""
+
+COMMANDS: dict[str, dict[str, By | NotRun]] = {
+    "README.md": {
+        "make up": UP,
+        "make test": ALL_TESTS,
+        "make docs": CHECKS,
+        'make up ARGS="--gateways 2 --presence 2"': By(
+            f"{README}::test_the_system_is_two_of_each_with_two_workers_for_this_machine_and_others"
+        ),
+        ".venv/bin/pip install websockets": By(f"{README}::test_any_websocket_client_speaks_with_a_gateway"),
+        ".venv/bin/python -m websockets …": By(f"{README}::test_any_websocket_client_speaks_with_a_gateway"),
+        'json: {"type":"JoinRoom" …': By(f"{README}::test_any_websocket_client_speaks_with_a_gateway"),
+        "tsx: import { StudyroomClient } …": By(
+            "tests/project/test_layout.py::test_the_page_in_the_readme_is_the_one_that_is_tried"
+        ),
+    },
+    "web/client/README.md": {
+        "npm install ./web/client": NotRun("the tutorial does it", TUTORIAL),
+        "npm pack --workspace client": By(PACKED),
+        "npm test": NotRun("a test does it with settings of its own", WEB),
+        "npx vitest run --project unit": NotRun("`npm test` does it", WEB),
+        "npm run check": CHECKS,
+        "make schema": NotRun("it writes files; `make check` compares them"),
+        "studyroom up": UP,
+        "tsx: import { StudyroomClient } …": By(
+            "web/client/tests/unit/readme.test.ts::the page of the README is the example that is tested"
+        ),
+        "ts: import { StudyroomClient } …": By(PACKED),
+    },
+    "docs/tutorial.md": {
+        "make up": By(TUTORIAL),
+        "mkdir my-room": By(TUTORIAL),
+        "npm install --prefix my-room ./web/client": By(TUTORIAL),
+        "python3 -m http.server 8000 …": By(TUTORIAL),
+        "html my-room/index.html": By(TUTORIAL),
+    },
+    "docs/how-to/authenticate.md": {
+        "make up": UP,
+        "openssl rand -hex 32": By(SIGNED),
+        "pip install pyjwt": By(SIGNED),
+        "python: import os, time": By(SIGNED),
+    },
+    "docs/how-to/back-up.md": {"studyroom doctor": DOCTOR},
+    "docs/how-to/deploy.md": {
+        "make up": UP,
+        "studyroom up": UP,
+        "docker compose up": NotRun(
+            "tests give it a name and ports of their own",
+            "tests/containers/test_running.py::test_all_containers_become_healthy",
+        ),
+        "kubectl apply -k k8s/overlays/prod": NotRun("it needs a cluster; the handbook's test renders it", KUBERNETES),
+        "studyroom gateway": SERVICE,
+        "studyroom presence": SERVICE,
+        "studyroom provisioner": SERVICE,
+        "studyroom doctor": DOCTOR,
+    },
+    "docs/how-to/scale.md": {
+        "docker compose up -d --scale gateway=4": NotRun(
+            "tests give it a name and ports of their own",
+            "tests/containers/test_failures.py::test_there_are_more_gateways_and_fewer",
+        ),
+        "studyroom gateway --workers 4": NotRun(
+            "tests start two or three workers", "tests/e2e/test_workers.py::test_every_worker_is_a_gateway_of_its_own"
+        ),
+        "yaml: - job_name: gateway": By(
+            "tests/project/test_monitoring.py::test_promtool_accepts_the_targets_of_workers_that_the_how_to_shows"
+        ),
+    },
+    "docs/protocol.md": {
+        "make up": UP,
+        "studyroom schema": NotRun("`make check` compares what it prints"),
+        "pip install websockets": NotRun(
+            "the README does it", f"{README}::test_any_websocket_client_speaks_with_a_gateway"
+        ),
+        "python: import asyncio, json, websockets": By(
+            "tests/e2e/test_examples.py::test_what_the_protocol_shows_in_python_does_what_it_says"
+        ),
+        "js: const socket = …": By(
+            "tests/e2e/test_examples.py::test_what_the_protocol_shows_for_a_page_does_what_it_says"
+        ),
+        "json client": By(f"{PROTOCOL}::test_an_example_of_a_client_is_valid_and_has_no_field_that_is_unknown"),
+        "json server": By(f"{PROTOCOL}::test_an_example_of_the_server_is_what_it_would_send"),
+        "json ErrorBody": BODY,
+        "json RosterBody": BODY,
+        "json RoomsBody": BODY,
+        "json MessagesBody": BODY,
+        "json NewMessage": BODY,
+    },
+    "docs/moderation.md": {
+        "studyroom api-key backend-2026": By(f"{README}::test_a_key_that_is_made_as_shown_is_known_to_the_gateway"),
+        'json: {"event": "moderation" …': NotRun(
+            "it is shortened", "tests/e2e/test_moderation.py::test_the_log_says_who_did_what_to_whom_and_how_it_ended"
+        ),
+    },
+    "docs/operations.md": {
+        "kubectl create namespace studyroom": By(KUBERNETES),
+        "kubectl -n studyroom create secret generic studyroom-nats …": By(KUBERNETES),
+        "kubectl -n studyroom create secret generic studyroom-gateway …": By(KUBERNETES),
+        "kubectl -n studyroom create secret tls …": By(KUBERNETES),
+        "kubectl apply -k k8s/overlays/prod": By(KUBERNETES),
+        "nsc add user …": NO_NSC,
+        "nsc generate creds …": NO_NSC,
+        "STUDYROOM_NATS_CREDENTIALS_FILE=gateway.creds …": NO_NSC,
+        "docker compose run --rm …": By("tests/containers/test_running.py::test_the_doctor_finds_nothing_wrong"),
+        'nats --user operator --password "$PASSWORD" --server "$URL" stream backup …': NotRun(
+            NO_NATS, "tests/faults/test_first_run.py::test_from_one_server_to_three_with_a_backup_the_chat_stays"
+        ),
+        'nats --user operator --password "$PASSWORD" --server "$URL" stream restore …': NotRun(
+            NO_NATS, "tests/faults/test_first_run.py::test_from_one_server_to_three_with_a_backup_the_chat_stays"
+        ),
+        'nats --user operator --password "$PASSWORD" --server "$URL" stream purge …': NotRun(
+            NO_NATS,
+            "tests/integration/test_removed_chat.py::test_purged_rooms_begin_anew_with_what_is_left_and_others_do_not",
+        ),
+    },
+    "CONTRIBUTING.md": {"make test": ALL_TESTS, "make check": CHECKS},
+    "benchmarks/peers/README.md": {
+        ".venv/bin/pip install --require-hashes …": DOWNLOADS,
+        "npm ci --prefix benchmarks/peers/ …": DOWNLOADS,
+        "apt-get install …": DOWNLOADS,
+    },
+}
+
+
+def documented(document: Document) -> set[str]:
+    """The commands of a document, and its other blocks of code: each by its language and first line."""
+    name = relative(document.path)
+    found = {*document.commands, *(title(block) for block in document.blocks)} - {""}
+    if name in IN_PROSE_TOO or name.startswith("docs/how-to/"):
+        found |= {one for one in document.quoted if PROGRAM.match(one)}
+    return found
+
+
+def title(block: Block) -> str:
+    if block.info in WITHOUT_CODE or block.info == "sh":
+        return ""
+    first, _, _ = block.text.partition("\n")
+    return block.info if " " in block.info else f"{block.info}: {first}"
+
+
+def means(entry: str, piece: str) -> bool:
+    """An entry may leave out the end."""
+    start, leaves_out, _ = entry.partition(" …")
+    return piece.startswith(start) if leaves_out else piece == entry
+
+
+@each_document
+def test_every_command_and_example_is_in_the_list_and_nothing_else(path: Path):
+    entries = COMMANDS.get(relative(path), {})
+    pieces = documented(Document(path))
+    assert [piece for piece in pieces if not any(means(entry, piece) for entry in entries)] == []
+    assert [entry for entry in entries if not any(means(entry, piece) for piece in pieces)] == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_test_in_the_list_is_there_and_reads_the_document(name: str):
+    for way in COMMANDS[name].values():
+        test = way.test if isinstance(way, By) else way.instead
+        if not test:
+            continue
+        file, _, sentence = test.partition("::")
+        source = (ROOT / file).read_text("utf-8")
+        assert (f"def {sentence}(" if file.endswith(".py") else f'test("{sentence}') in source
+        if isinstance(way, By):
+            assert Path(name).name in source
+
+
+@each_document
+def test_every_target_subcommand_script_and_module_that_is_named_is_there(path: Path):
+    document = Document(path)
+    named = "\n".join([*document.commands, *document.quoted])
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    assert set(re.findall(r"^make ([a-z-]+)", named, re.MULTILINE)) <= targets
+    assert set(re.findall(r"^studyroom ([a-z-]+)", named, re.MULTILINE)) <= set(main.list_commands(Context(main)))
+    assert set(re.findall(r"^npm run ([\w:-]+)", named, re.MULTILINE)) <= SCRIPTS
+    modules = re.findall(r"^(?:\S*/)?python3? -m ([\w.]+)", named, re.MULTILINE)
+    assert [module for module in modules if importlib.util.find_spec(module) is None] == []
