@@ -48,6 +48,16 @@ RULES = (
     _rule(r"\bof (?:yours|ours|theirs)\b", "your, our, their"),
     _rule(r"\bbehind (?:it|its|that|what|which|them|`)", "after, unless it is a place"),
     _rule(r"\bput right\b", "correct, repair"),
+    _rule(r"\bput(?:s|ting)? (?:(?:them|it|members|connections) )?back\b", "restore"),
+    _rule(r"\b[Hh]ear(?:s|d|ing)?\b", "receive, learn"),
+    _rule(r"\b[Dd]oubts?\b", "invalidated, unknown"),
+    _rule(r"\b(?:[Aa]|[Tt]he) stays?\b", "membership"),
+    _rule(r"\bat the most(?=[.,;:)|]|\s\||\s*$)", "at most, before the number"),
+    _rule(r"\bwith no sign\b|\bwithout a word\b", "silently, without an error, unannounced"),
+    _rule(
+        r"(?<![Tt]here )\b(?:is|are|was|were) no (?!longer\b|more\b|use\b|one\b|less\b|fewer\b|better\b|worse\b)\w",
+        "is not a, does not count as",
+    ),
     _rule(r";[^.!?|]*;", "one idea a sentence: end it at the first semicolon"),
 )
 

@@ -26,6 +26,13 @@ def test_a_document_is_in_plain_english(path: Path):
         "How to mend it.",
         "The messages behind `since` are missing.",
         "It reconnects; it resumes; it sends the rest.",
+        "Gateways put members back.",
+        "A change that is not heard is lost.",
+        "The room is in doubt.",
+        "The leave ends the stay.",
+        "A batch can be lost with no sign.",
+        "It comes after ten seconds at the most.",
+        "A token of another scheme is no access token.",
         "| code | | then |\n| --- | --- | --- |\n| 1 | 2 | 3 |",
     ],
 )
@@ -37,6 +44,8 @@ def test_a_pattern_to_avoid_is_found(text: str):
     "text",
     [
         "Who may enter?",
+        "There is no leader, and a TCP check is no use. Wait at the most important place.",
+        "Members stay. Put one back end on each machine. It stays there no longer.",
         "Anyone with the link can enter. Clients that reconnect resume.",
         "HAProxy is in front; the gateway is behind the load balancer.",
         "`whoever` is code, and so is\n\n```sh\necho anew; echo mend; echo one can\n```",
