@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, KeysView
 from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.rooms.fanout import Fanout
 from studyroom.gateway.rooms.flush_scheduler import NEVER, FlushScheduler
-from studyroom.gateway.rooms.neighbours import Neighbours
+from studyroom.gateway.rooms.neighbours import LostBatches, Neighbours
 from studyroom.gateway.rooms.notices import encode_cursor, encode_typing
 from studyroom.gateway.wire.framing import payload_of, text_frame
 from studyroom.gateway.wire.items import Item, Kind
@@ -33,15 +33,6 @@ _OWN_TYPING_SECONDS = 10.0
 _REMOTE_TYPING_SECONDS = 15.0
 """Longer, so that the gateway of who types speaks first."""
 _IS_TYPING = b"true}}"
-_REPEATED_AFTER_BEATS = 2
-"""Beats are seconds. By then the servers of NATS know of a new subscription."""
-_REPEATED_EVERY_BEATS, _REPEATED_FOR_BEATS = 5, 30
-"""A batch can be lost with no sign. So cursors are repeated this often, for this long after the last move. After doubts
-other gateways are asked for theirs as often: by then one that comes back is in all rosters again."""
-_STRANGER_FOR_BEATS = 120
-_OUT_OF_ORDER_US = 2_000_000
-"""A batch that is so much older than another comes from a server that was frozen, or from a clock that is wrong."""
-
 Publish = Callable[[str, bytes], None]
 Due = dict[UserId, tuple[bytes, int]]
 """The newest notice of each member, framed for clients, with its ingress."""
@@ -85,18 +76,13 @@ class Cursors:
         """Own members who have moved since presence got their cursors."""
         self._recalled: set[UserId] = set()
         """Own members whose cursors presence may have lost."""
-        self._repeat_in = 0
-        """Beats until the other gateways are told all cursors of own members again; 0 for not."""
-        self._ask_in = 0
-        """Beats until they are asked for those of theirs; 0 for not."""
+        self._losses = LostBatches()
         self._own: Due = {}
         """Cursors of own members who have moved here, as of the last beat."""
-        self._repeated_for = self._asked_for = 0
-        """Beats for which cursors are still repeated, and asked for."""
-        self._strangers: dict[UserId, int] = {}
-        """Users whose cursors were dropped since they are not in the roster, and the beats until that is forgotten."""
-        self._newest_ingress_us = self._answers = 0
-        """Of the batches of other gateways; how many have come since the last delivery."""
+        self._withheld: Due = {}
+        """Cursors of own members who are connected, and not in the roster: presence will have them again."""
+        self._answers = 0
+        """Batches of other gateways since the last delivery."""
         self.flush_at = self.deliver_at = NEVER
         self.flushed_at = 0.0
 
@@ -119,8 +105,9 @@ class Cursors:
         if not self._asked:
             self._ask()
 
-    def stop_typing(self, user: UserId) -> None:
-        """The own member goes out of the room: at once, before that is told."""
+    def left(self, user: UserId) -> None:
+        """The own member has no connection here any more: end its typing at once, before others learn that it left."""
+        self._withheld.pop(user, None)
         if user in self._typing:
             self.type(user, is_typing=False, ingress_us=0)
             self.flush()
@@ -173,7 +160,9 @@ class Cursors:
         if self._new_cursors:
             cursors, self._new_cursors = self._new_cursors, {}
             for stranger in cursors.keys() - self._members:
-                del cursors[stranger]
+                cursor = cursors.pop(stranger)
+                if self._fanout.has(stranger):
+                    self._withheld[stranger] = cursor
             self._cursors.update(cursors)
             self.version += 1
             self._fanout.send_cursors(cursors)
@@ -191,43 +180,19 @@ class Cursors:
         And again a little later, since our server may not know yet that it listens. It may also be one that was taken
         for dead. What it sent before its members were in the roster again was dropped, so it is asked for its cursors.
         """
-        self._exchange_soon()
+        self._losses.exchange_soon()
         self._send_all()
 
     def beat(self) -> None:
         """To be called every second."""
         self._expire_typing()
-        if self._repeat_in:
-            self._repeat_in -= 1
-            if not self._repeat_in:
-                self._send_all()
-        if self._repeated_for:
-            self._repeated_for -= 1
-            if not self._repeated_for % _REPEATED_EVERY_BEATS:
-                self._repeat_own()
-        if self._ask_in:
-            self._ask_in -= 1
-            if not self._ask_in and self._neighbours:
-                self._publish_notices(_CURSOR, 0, [])
-        if self._asked_for:
-            self._asked_for -= 1
-            if not self._ask_in and not self._asked_for % _REPEATED_EVERY_BEATS:
-                self._ask_in = 1
-        if self._strangers:
-            self._ask_for_strangers()
-
-    def _ask_for_strangers(self) -> None:
-        """Ask for the cursors of users whose cursors were dropped, and who are in the roster now."""
-        if not self._members.isdisjoint(self._strangers):
-            self._ask_soon()
-        self._strangers = {
-            user: beats - 1 for user, beats in self._strangers.items() if beats > 1 and user not in self._members
-        }
-
-    def _ask_soon(self) -> None:
-        """The cursors of others may be old: ask their gateways, and again in case that is lost."""
-        self._ask_in = self._ask_in or _REPEATED_AFTER_BEATS
-        self._asked_for = max(self._asked_for, 2 * _REPEATED_EVERY_BEATS)
+        due = self._losses.beat(self._members)
+        if due.send_all:
+            self._send_all()
+        if due.repeat_own:
+            self._repeat_own()
+        if due.ask and self._neighbours:
+            self._publish_notices(_CURSOR, 0, [])
 
     def invalidate(self) -> None:
         """Notices may have been lost, in both directions: nothing is kept for who cannot be reached.
@@ -236,12 +201,7 @@ class Cursors:
         may not have our members in their rosters yet, nor we theirs.
         """
         self.recall_cursors()
-        self._exchange_soon()
-
-    def _exchange_soon(self) -> None:
-        """Send the cursors of own members and ask for those of others: soon, and again for a while."""
-        self._repeat_in = self._ask_in = _REPEATED_AFTER_BEATS
-        self._repeated_for = self._asked_for = _REPEATED_FOR_BEATS
+        self._losses.exchange_soon()
 
     def _send_all(self) -> None:
         if not self._neighbours:
@@ -285,12 +245,12 @@ class Cursors:
         ingress_us, moved_us = parse_stamp(stamp)
         here = self._fanout.users
         if not notices:
-            self._repeat_in = self._repeat_in or 1
+            self._losses.answer_soon()
         elif ingress_us:
-            self._note_ingress(ingress_us)
+            self._losses.received(ingress_us)
         for user, ready in notices:
             if self._knows_members and user not in self._members:
-                self._strangers[user] = _STRANGER_FOR_BEATS
+                self._losses.dropped(user)
                 self._metrics.dropped.labels(lane="ephemeral", reason="not_in_roster").inc()
             elif user in here and user not in self._neighbours:
                 continue  # from an earlier connection of this gateway: a server that was frozen delivers it now
@@ -311,12 +271,6 @@ class Cursors:
         self._scheduler.join(self)
         if self._new_cursors:
             self._deliver_when_answered()
-
-    def _note_ingress(self, ingress_us: int) -> None:
-        if ingress_us > self._newest_ingress_us:
-            self._newest_ingress_us = ingress_us
-        elif ingress_us < self._newest_ingress_us - _OUT_OF_ORDER_US and not self._asked_for:
-            self._ask_soon()
 
     def _is_known(self, user: UserId, ready: bytes) -> bool:
         known = self._newest_of(user)
@@ -340,10 +294,19 @@ class Cursors:
             self._cursors[user] = (text_frame(encode_cursor(user, position)), 0)
             self.version += 1
             if user in self._neighbours:
-                self._ask_soon()
+                self._losses.ask_soon()
+
+    def rejoined(self, user: UserId) -> None:
+        """The user is in the roster. If presence had lost the user for a while, everybody gets the cursor again."""
+        withheld = self._withheld.pop(user, None)
+        if withheld is not None and self._fanout.has(user) and user not in self._due_cursors:
+            self.move_cursor(user, *withheld)
 
     def forget(self, user: UserId) -> None:
-        """The user has left the room."""
+        """The user has left the room, or is taken for gone while connected here."""
+        newest = self._due_cursors.get(user) or self._newest_of(user)
+        if newest is not None and self._fanout.has(user):
+            self._withheld[user] = newest
         self._cursors.pop(user, None)
         self.version += 1
         self._moved.discard(user)
@@ -388,7 +351,7 @@ class Cursors:
             for user in self._moved:
                 if (newest := self._newest_of(user)) is not None:
                     self._own[user] = newest
-            self._repeated_for = _REPEATED_FOR_BEATS
+            self._losses.moved()
         moved, self._moved, self._recalled = self._moved | self._recalled, set(), set()
         return [(user, cursor_of(ready)) for user, ready in self._newest_cursors(moved)]
 

@@ -14,6 +14,7 @@ from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.rooms.outbox import Batch, Outbox
 from studyroom.gateway.wire.items import EPHEMERAL, Item, Kind
 from studyroom.shared.contract.ids import ConnectionId, MembershipId, UserId
+from studyroom.shared.contract.presence import Profile
 
 _LONG_REST_FACTOR, _LONG_PERIOD_SECONDS = 8.0, 0.044
 _REST_FACTOR = 3.0
@@ -42,6 +43,8 @@ class Recipient(Protocol):
     def socket(self) -> Writable: ...
     @property
     def user(self) -> UserId: ...
+    @property
+    def profile(self) -> Profile: ...
     @property
     def id(self) -> ConnectionId: ...
     @property

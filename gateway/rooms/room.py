@@ -139,7 +139,7 @@ class Room:
     def dismiss(self, recipient: Recipient) -> None:
         """No event reaches the recipient any more. Unknown recipients are fine."""
         if self.fanout.dismiss(recipient) and not self.fanout.has(recipient.user):
-            self.cursors.stop_typing(recipient.user)
+            self.cursors.left(recipient.user)
 
     def catch_up(self, recipient: Recipient) -> None:
         """The recipient reads again: it gets the newest of what it missed."""
@@ -238,8 +238,6 @@ class Room:
         self._waiting.append((sequence, future))
         await future
 
-    # --- events from the bus ------------------------------------------------------------------------------
-
     def receive(self, message: Message) -> None:
         """A message of the room's subscription."""
         match message.subject[self._kind_at : self._kind_at + 4]:
@@ -285,9 +283,13 @@ class Room:
 
     def _check_own(self, user: UserId, entry: Entry) -> None:
         """Whoever is connected here must be in a committed entry, and nobody else of this gateway may be."""
-        for recipient in self.fanout.of(user):
+        own = self.fanout.of(user)
+        for recipient in own:
             if recipient.membership_id not in entry.connections:
                 self._host.connection_is_missing(recipient)
+        all_here = entry.connections.keys() <= {recipient.membership_id for recipient in own}
+        if own and all_here and all(recipient.profile != entry.profile for recipient in own):
+            self._host.connection_is_missing(own[-1])  # the profile is that of a connection that has left
         for membership_id, gateway in entry.connections.items():
             if gateway == self._host.gateway_id:
                 place = RoomConnection.model_construct(room=self.id, user=user, connection=membership_id)
@@ -309,8 +311,6 @@ class Room:
             else:
                 future.set_result(None)
         self._waiting = still_waiting
-
-    # --- chat ---------------------------------------------------------------------------------------------
 
     @property
     def chat_epoch(self) -> str:
@@ -378,6 +378,8 @@ class Room:
         own = None if notice.change is Change.UPDATED else notice.user
         frame = text_frame(encode_notice(notice, self._show(notice)))
         self.fanout.send(Item(frame, _KINDS[notice.change]), not_to=own)
+        if notice.change is Change.JOINED:
+            self.cursors.rejoined(notice.user)
 
     def _show(self, notice: Notice) -> bytes:
         """Keep what joiners are told in line with the roster. The member as JSON."""

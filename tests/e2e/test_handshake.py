@@ -297,6 +297,20 @@ async def test_a_new_name_in_a_new_tab_is_told_as_an_update(strict: ServiceProce
     assert "UserJoined" not in first.types()
 
 
+async def test_the_name_of_the_tab_that_stays_comes_back_when_the_other_leaves(strict: ServiceProcess, room: str):
+    first = await Client.connect(strict.url, token=token(name="Ann"))
+    second = await Client.connect(strict.url, token=token(name="Anna"))
+    await first.join(room)
+    await second.join(room)
+    assert (await first.expect("UserUpdated"))["user"]["username"] == "Anna"
+    await second.close()
+    updated = await first.expect("UserUpdated")
+    await first.close()
+
+    assert updated["user"]["username"] == "Ann"
+    assert not {"UserJoined", "UserLeft"} & set(first.types())
+
+
 # --- heartbeats ---
 
 

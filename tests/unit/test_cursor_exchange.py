@@ -18,6 +18,7 @@ from studyroom.gateway.wire.framing import text_frame
 from studyroom.gateway.wire.items import Kind
 from studyroom.shared.contract.ids import ConnectionId, GatewayId, MembershipId, RoomId, UserId
 from studyroom.shared.contract.messages import CursorPosition
+from studyroom.shared.contract.presence import Profile
 
 ROOM = RoomId(str(uuid4()))
 ANN, BOB = UserId(str(uuid4())), UserId(str(uuid4()))
@@ -32,6 +33,7 @@ class Member:
     def __init__(self, user: UserId) -> None:
         self.user, self.id, self.membership_id = user, ConnectionId(str(uuid4())), MembershipId("")
         self.socket = self
+        self.profile = Profile(username="", avatar_url=None)
 
     def write(self, frames: bytes) -> None: ...
     def deliver(self, frames: bytes) -> None: ...
@@ -240,3 +242,39 @@ async def test_a_cursor_that_presence_knows_is_corrected_by_its_own_gateway(pair
     there.cursors.learn_cursor(ANN, CursorPosition(x=3, y=0))
     beats(12, here, there)
     assert there.shows(ANN) == 7
+
+
+@pytest.mark.parametrize("moves_meanwhile", [False, True])
+async def test_a_member_that_presence_had_lost_for_a_while_keeps_its_cursor(
+    pair: tuple[Gateway, Gateway], *, moves_meanwhile: bool
+):
+    here, there = pair
+    await here.move(7)
+    beats(A_LONG_TIME, here, there)
+    del here.members[ANN]
+    here.cursors.forget(ANN)
+    there.part(here)
+    if moves_meanwhile:
+        await here.move(9)
+    assert here.shows(ANN) is None
+    beats(A_LONG_TIME, here, there)
+    here.members[ANN] = None
+    here.cursors.rejoined(ANN)
+    await asyncio.sleep(0.01)
+    there.meet(here)
+    beats(12, here, there)
+    assert (here.shows(ANN), there.shows(ANN)) == ((9, 9) if moves_meanwhile else (7, 7))
+
+
+async def test_a_member_that_left_for_good_comes_back_without_a_cursor(pair: tuple[Gateway, Gateway]):
+    here, there = pair
+    await here.move(7)
+    (member,) = here.fanout.of(ANN)
+    here.fanout.dismiss(member)
+    here.cursors.left(ANN)
+    here.cursors.forget(ANN)
+    here.fanout.admit(Member(ANN), b"")
+    here.cursors.rejoined(ANN)
+    await asyncio.sleep(0.01)
+    beats(3, here, there)
+    assert here.shows(ANN) is None

@@ -10,6 +10,7 @@ from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.rooms.fanout import Fanout, rest_seconds
 from studyroom.gateway.wire.items import Item, Kind
 from studyroom.shared.contract.ids import ConnectionId, MembershipId, UserId
+from studyroom.shared.contract.presence import Profile
 
 
 @given(st.floats(0, 10))
@@ -34,6 +35,7 @@ class Member:
 
     def __init__(self) -> None:
         self.user, self.id, self.membership_id = UserId(str(uuid4())), ConnectionId(str(uuid4())), MembershipId("")
+        self.profile = Profile(username="")
         self.got: list[bytes] = []
         self.write = self.got.append
         self.socket = self
