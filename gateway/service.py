@@ -29,9 +29,9 @@ from studyroom.gateway.http.routers import routers
 from studyroom.gateway.lifecycle.drain import Drain
 from studyroom.gateway.lifecycle.shedding import Shedding
 from studyroom.gateway.membership.join_barrier import JoinBarrier
+from studyroom.gateway.membership.joins import Joins
 from studyroom.gateway.membership.lease import Lease
 from studyroom.gateway.membership.leaves import Leaves
-from studyroom.gateway.membership.membership import Membership
 from studyroom.gateway.membership.pending import PendingWork
 from studyroom.gateway.membership.presence_client import PresenceClient
 from studyroom.gateway.membership.reannouncement import Reannouncement
@@ -120,20 +120,17 @@ class Gateway:
         )
         self._presence = PresenceClient(chassis.bus, late_join=self.connection_is_present)
         self._pending = PendingWork(chassis.tasks)
-        leaves = Leaves(self._presence, self._pending)
+        self._leaves = Leaves(self._presence, self._pending, self._rooms, self._authors)
         join_barrier = JoinBarrier(self.gateway_id, self._presence, self.metrics)
-        self._membership = Membership(
+        self._joins = Joins(
             self._rooms,
             self._presence,
             join_barrier,
-            leaves,
-            self._pending,
-            self.metrics,
-            self._backfill,
+            self._leaves,
             resumes,
-            authors=self._authors,
-            is_banned=lambda user, room: self._moderation.ban_of(user, room) is not None,
-            join_deadline_seconds=own.join_deadline_seconds,
+            self._moderation,
+            self.metrics,
+            deadline_seconds=own.join_deadline_seconds,
         )
         self._reannouncement = Reannouncement(
             self.gateway_id,
@@ -141,7 +138,7 @@ class Gateway:
             self._presence,
             self.metrics,
             join_barrier,
-            leaves,
+            self._leaves,
             self._pending,
             connections=self._connections,
         )
@@ -365,10 +362,10 @@ class Gateway:
         return self._stream.terms.duplicate_window_seconds
 
     def join(self, connection: Connection, join: JoinRoomPayload) -> None:
-        self._membership.join(connection, join)
+        self._pending.begin("join", self._joins.join(connection, join))
 
     def leave(self, connection: Connection, room: Room, *, lost: bool, at_once: bool = True) -> None:
-        self._membership.leave(connection, room, lost=lost, at_once=at_once)
+        self._leaves.leave(connection, room, lost=lost, at_once=at_once)
 
     def chat(self, connection: Connection, room: Room, content: str, message: MessageId) -> None:
         self._authors.publish(connection, room, content, message)

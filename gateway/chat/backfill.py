@@ -74,11 +74,6 @@ class Backfill:
 
     # --- one room -----------------------------------------------------------------------------------------
 
-    def host(self, room: Room) -> None:
-        """Members come: the room needs a position in the stream."""
-        if room.history.position is None:
-            self.gap(room)
-
     async def ready(self, room: Room) -> None:
         """Returns when the room has a position in the stream that is there now. Wait with a timeout."""
         while not self._stream.sure or room.history.position is None:

@@ -54,6 +54,11 @@ class Resumes:
         self._max_bytes = max_bytes
         self._count = count
 
+    def expect(self, room: Room) -> None:
+        """A client joins the room. It will need the chat, so the room takes its position in the stream meanwhile."""
+        if room.history.position is None:
+            self._backfill.gap(room)
+
     async def prepare(self, room: Room, join: JoinRoomPayload, *, patience_seconds: float) -> Resumption:
         """What to admit the joiner with, in this turn of the loop: what comes from now on reaches members.
 

@@ -1,8 +1,7 @@
-"""Telling presence who has left, until it has heard it.
+"""Taking connections out of their rooms, here at once and at presence as soon as it answers.
 
-Each stay of a connection in a room has a name of its own, so a leave that reaches presence late, or twice, cannot end
-the next stay. All the same a connection's next join of a room waits until presence has confirmed its leave: the others
-see both.
+Each membership has an id, so a leave that reaches presence late, or twice, cannot end the next membership. Still, a
+connection's next join of a room waits until presence has confirmed its leave, so that the others see both.
 """
 
 import asyncio
@@ -10,8 +9,12 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from studyroom.gateway.chat.authors import Authors
+from studyroom.gateway.connections.connection import Connection
 from studyroom.gateway.membership.pending import PendingWork
 from studyroom.gateway.membership.presence_client import PresenceClient, PresenceRefused
+from studyroom.gateway.rooms.room import Room
+from studyroom.gateway.rooms.rooms import Rooms
 from studyroom.shared.chassis import logs
 from studyroom.shared.contract.ids import ConnectionId, MembershipId, RoomId, connection_of
 from studyroom.shared.contract.presence import LeaveRequest, RoomConnection
@@ -20,27 +23,63 @@ from studyroom.shared.contract.subjects import shard_of
 log = logs.get(__name__)
 
 _CLEAN_KEPT = 4096
-"""A join that is carried out late, after its leave, is undone as cleanly for so many later ones."""
+"""How many clean leaves are remembered. A join that presence carries out after its clean leave is undone as cleanly."""
 
 
 class Leaves:
-    def __init__(self, presence: PresenceClient, pending: PendingWork) -> None:
+    def __init__(self, presence: PresenceClient, pending: PendingWork, rooms: Rooms, authors: Authors) -> None:
         self._presence = presence
         self._pending = pending
+        self._rooms = rooms
+        self._authors = authors
+        self._finishing: dict[Connection, asyncio.Task[None]] = {}
+        """Authors that have left a room and still get their own messages from there."""
         self._unsent = Counter[RoomConnection]()
-        """Leaves that presence may not have been told of yet."""
+        """Leaves that presence has not confirmed."""
         self._joining: set[RoomConnection] = set()
         self._clean: dict[MembershipId, None] = {}
-        """Stays that ended for good of late, oldest first."""
+        """Memberships that ended for good recently, oldest first."""
         self._last: dict[tuple[ConnectionId, RoomId], asyncio.Task[None]] = {}
 
+    # --- here ---------------------------------------------------------------------------------------------
+
+    def leave(self, connection: Connection, room: Room, *, lost: bool, at_once: bool = True) -> None:
+        """Take the connection out of its room, and send presence the leave.
+
+        `lost`: the connection was lost, so its user keeps the place for the grace period. Not `at_once`: an author gets
+        events until it has seen its own messages.
+        """
+        if not at_once and self._authors.is_waiting(connection, room):
+            task = self._finishing[connection] = self._pending.begin("finish", self._finish(connection, room))
+            task.add_done_callback(lambda _: self._finishing.pop(connection, None))
+        else:
+            self._authors.forget(connection)
+            room.dismiss(connection)
+            self._pending.begin("let go", self._rooms.leave(room))
+        self.send(connection.place(room.id), lost=lost, keep_seconds=connection.keep_seconds)
+
+    async def finished(self, connection: Connection) -> None:
+        """Returns when the connection gets nothing more from the room that it left last."""
+        if connection in self._finishing:
+            await asyncio.shield(self._finishing[connection])
+
+    async def _finish(self, connection: Connection, room: Room) -> None:
+        try:
+            await self._authors.finished(connection, room)
+        finally:
+            self._authors.forget(connection)
+            room.dismiss(connection)
+            await self._rooms.leave(room)
+
+    # --- at presence --------------------------------------------------------------------------------------
+
     def __contains__(self, place: RoomConnection) -> bool:
-        """Whether presence will yet be told when nobody is there any more."""
+        """Presence will still get the leave of this place if nobody is there any more."""
         return place in self._unsent or place in self._joining
 
     @contextmanager
     def joining(self, place: RoomConnection) -> Iterator[None]:
-        """A join is under way: should it fail, whoever began it says so when it ends."""
+        """A join is under way. If it fails, its own code sends the leave."""
         self._joining.add(place)
         try:
             yield
@@ -48,18 +87,21 @@ class Leaves:
             self._joining.discard(place)
 
     def in_shard(self, shard: int) -> set[MembershipId]:
-        """Stays that have ended, and of which presence may not have been told yet."""
+        """Memberships that have ended, and whose leaves presence has not confirmed."""
         return {place.connection for place in self._unsent if shard_of(place.room) == shard}
 
-    async def sent(self, connection: ConnectionId, room: RoomId) -> None:
-        """Returns when presence has heard of the connection's last leave of the room."""
-        last = self._last.get((connection, room))
+    async def sent(self, connection: Connection, room: RoomId) -> None:
+        """Returns when presence has confirmed the connection's last leave of the room."""
+        last = self._last.get((connection.id, room))
         if last is not None:
             await asyncio.shield(last)
 
     def send(self, place: RoomConnection, *, lost: bool, keep_seconds: int = 0) -> None:
-        """`lost`: its user keeps the place for the grace period, and for `keep_seconds` at least; but not when the same
-        stay has ended for good before."""
+        """Send presence a leave until it answers.
+
+        `lost`: the user keeps the place for the grace period, and for at least `keep_seconds`; but not if the same
+        membership has ended for good before.
+        """
         if not lost:
             self._clean[place.connection] = None
             if len(self._clean) > _CLEAN_KEPT:
@@ -79,11 +121,10 @@ class Leaves:
         task.add_done_callback(ended)
 
     async def _leave(self, place: RoomConnection, *, lost: bool, keep_seconds: int) -> None:
-        """Asks until presence answers."""
         request = LeaveRequest.model_construct(
             room=place.room, user=place.user, connection=place.connection, lost=lost, keep_seconds=keep_seconds
         )
         try:
             await self._presence.leave(request)
         except PresenceRefused as error:
-            log.error("a leave was refused", error=str(error), room=place.room)
+            log.error("presence refused a leave", error=str(error), room=place.room)

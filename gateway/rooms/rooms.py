@@ -97,8 +97,8 @@ class Rooms:
         hosted.room.invalidate()
         self._unhosted(hosted.room, reason)
 
-    def membership_id(self, room: Room) -> None:
-        """Host the room on for one more member, until `leave`."""
+    def enter(self, room: Room) -> None:
+        """Keep the room hosted for one more member, until `leave`."""
         self._hosted[room.id].users += 1
 
     async def leave(self, room: Room) -> None:

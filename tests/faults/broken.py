@@ -14,7 +14,7 @@ import studyroom.gateway.rooms.room
 from studyroom.gateway.chat.deletions import Deletions
 from studyroom.gateway.connections.connection import Connection
 from studyroom.gateway.http.messages import NewMessage
-from studyroom.gateway.membership.membership import Membership
+from studyroom.gateway.membership.joins import Joins
 from studyroom.gateway.membership.presence_client import PresenceRefused
 from studyroom.gateway.rooms.cursors import Cursors
 from studyroom.gateway.rooms.history import History, Stored
@@ -95,14 +95,14 @@ def lost_cursors() -> None:
 
 def refused_joins() -> None:
     """One join in five is refused, though nothing is broken."""
-    check = Membership._check_welcome
+    check = Joins._check_welcome
 
-    def moody(membership: Membership, connection: Connection, room: RoomId) -> None:
+    def moody(joins: Joins, connection: Connection, room: RoomId) -> None:
         if random.random() < 0.2:
             raise PresenceRefused("not today")
-        check(membership, connection, room)
+        check(joins, connection, room)
 
-    _replace(Membership, "_check_welcome", moody)
+    _replace(Joins, "_check_welcome", moody)
 
 
 def no_grace() -> None:

@@ -1,0 +1,163 @@
+"""Carrying out joins, each from its request to `JoinedRoom`.
+
+A join hosts the room, passes the join barrier, reads the chat that the client missed, and admits the connection.
+"""
+
+import asyncio
+import time
+from typing import Protocol
+
+from studyroom.gateway.chat.resume import Resumes
+from studyroom.gateway.connections.connection import Connection
+from studyroom.gateway.membership.join_barrier import JoinBarrier, MembershipEnded
+from studyroom.gateway.membership.lanes import Patience
+from studyroom.gateway.membership.leaves import Leaves
+from studyroom.gateway.membership.presence_client import MembersStorageFull, PresenceClient, PresenceRefused, RoomFull
+from studyroom.gateway.metrics import GatewayMetrics
+from studyroom.gateway.rooms.history import Resumption
+from studyroom.gateway.rooms.room import Room
+from studyroom.gateway.rooms.rooms import Rooms
+from studyroom.shared.chassis import logs
+from studyroom.shared.chassis.nats.bus import BusError, SubscriptionRefused
+from studyroom.shared.contract.errors import ErrorCode
+from studyroom.shared.contract.ids import RoomId, UserId
+from studyroom.shared.contract.messages import JoinRoomPayload
+from studyroom.shared.contract.moderation import Command
+from studyroom.shared.contract.presence import RoomConnection
+from studyroom.shared.contract.subjects import presence_join, shard_of
+
+log = logs.get(__name__)
+
+_HISTORY_PATIENCE = 0.6
+"""Share of the join deadline after which a client that does not resume is admitted without history."""
+
+
+class Bans(Protocol):
+    def ban_of(self, user: UserId, room: RoomId | None = None) -> Command | None: ...
+
+
+class _Banned(Exception):
+    """The user may not enter the room."""
+
+
+class Joins:
+    def __init__(
+        self,
+        rooms: Rooms,
+        presence: PresenceClient,
+        join_barrier: JoinBarrier,
+        leaves: Leaves,
+        resumes: Resumes,
+        bans: Bans,
+        metrics: GatewayMetrics,
+        *,
+        deadline_seconds: float,
+    ) -> None:
+        self._rooms = rooms
+        self._presence = presence
+        self._join_barrier = join_barrier
+        self._leaves = leaves
+        self._resumes = resumes
+        self._bans = bans
+        self._metrics = metrics
+        self._deadline_seconds = deadline_seconds
+
+    async def join(self, connection: Connection, join: JoinRoomPayload) -> None:
+        """Carry out one join. Returns when the client has an answer or has gone."""
+        began = time.perf_counter()
+        place = connection.place(join.room_id)
+        patience = Patience(self._deadline_seconds)
+        result = "failed"
+        with self._leaves.joining(place):
+            try:
+                result = await self._answer(connection, join, place, patience)
+            finally:
+                if result == "failed" and connection.is_member:
+                    # An unexpected exception or a cancelled task: the client gets an answer all the same.
+                    log.error("a join ended without an outcome", room=place.room)
+                    connection.join_failed(ErrorCode.INTERNAL, "the join failed on our side")
+                if patience.asked and result != "joined" and connection.room is None:
+                    self._withdraw(connection, place, banned=result == "banned")
+                self._metrics.join_duration.labels(result=result).observe(time.perf_counter() - began)
+
+    async def _answer(
+        self, connection: Connection, join: JoinRoomPayload, place: RoomConnection, patience: Patience
+    ) -> str:
+        """How the join ended, for the metrics. The client has an answer, unless the join failed."""
+        code = ErrorCode.PRESENCE_UNAVAILABLE
+        try:
+            async with self._rooms.hold(place.room) as room:
+                await self._enter(connection, room, place, patience)
+                code = ErrorCode.CHAT_UNAVAILABLE
+                async with asyncio.timeout_at(patience.deadline):
+                    await self._leaves.finished(connection)
+                    resumption = await self._read_chat(connection, room, join, place, patience)
+                self._check_welcome(connection, place.room)
+                if not connection.is_member:
+                    return "failed"
+                self._admit(connection, room, resumption)
+                return "joined"
+        except MembershipEnded:
+            log.debug("the client left during its join", room=place.room)
+            return "failed"
+        except _Banned:
+            connection.join_failed(ErrorCode.BANNED_FROM_ROOM, "you are banned from this room")
+            return "banned"
+        except RoomFull as error:
+            connection.join_failed(ErrorCode.ROOM_FULL, str(error))
+            return "full"
+        except (BusError, PresenceRefused, TimeoutError) as error:
+            why = self._why(error, code, place.room)
+            log.warning("join failed", error=str(error) or why, room=place.room)
+            connection.join_failed(code, f"the room cannot be joined now, try again: {why}")
+            return "unavailable"
+
+    async def _enter(self, connection: Connection, room: Room, place: RoomConnection, patience: Patience) -> None:
+        patience.when_asked = lambda: self._resumes.expect(room)
+        async with patience:
+            await self._leaves.sent(connection, place.room)
+            self._check_welcome(connection, place.room)
+            await self._join_barrier.enter(connection, room, place.connection, patience=patience)
+
+    async def _read_chat(
+        self, connection: Connection, room: Room, join: JoinRoomPayload, place: RoomConnection, patience: Patience
+    ) -> Resumption:
+        """What the client gets of the room's chat. The connection is in the roster when this returns."""
+        history_by = patience.deadline - (1 - _HISTORY_PATIENCE) * self._deadline_seconds
+        patience_seconds = history_by - asyncio.get_running_loop().time()
+        resumption = await self._resumes.prepare(room, join, patience_seconds=patience_seconds)
+        while not room.has_member(connection.user):
+            # The entry was removed again after presence's answer.
+            await self._join_barrier.enter(connection, room, place.connection, patience=patience, again=True)
+            resumption = await self._resumes.prepare(room, join, patience_seconds=0)
+        return resumption
+
+    def _admit(self, connection: Connection, room: Room, resumption: Resumption) -> None:
+        newcomer = connection not in room
+        room.admit(connection, resumption)
+        if newcomer:
+            self._rooms.enter(room)
+        connection.joined(room)
+
+    def _withdraw(self, connection: Connection, place: RoomConnection, *, banned: bool) -> None:
+        """Undo what presence may have written. A user that was in the room before keeps the place for the grace period
+        and may try again."""
+        lost = not banned and not connection.gone_for_good
+        self._leaves.send(place, lost=lost, keep_seconds=connection.keep_seconds)
+        if connection.membership_id == place.connection:
+            connection.end_membership()
+
+    def _check_welcome(self, connection: Connection, room: RoomId) -> None:
+        """Raises _Banned."""
+        if self._bans.ban_of(connection.user, room) is not None:
+            raise _Banned
+
+    def _why(self, error: Exception, code: ErrorCode, room: RoomId) -> str:
+        """Why a join failed, for people."""
+        if isinstance(error, SubscriptionRefused):
+            return "this gateway cannot take one more room"
+        if isinstance(error, MembersStorageFull):
+            return str(error)
+        if code is ErrorCode.PRESENCE_UNAVAILABLE:
+            return self._presence.why_unavailable(presence_join(shard_of(room)))
+        return "chat cannot be read"
