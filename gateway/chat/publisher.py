@@ -1,20 +1,20 @@
-"""Chat on its way into the stream: published without waiting, acknowledged later.
+"""Publishes chat into the stream without waiting, and follows the acknowledgements.
 
-The author sees its message when the stream's republished copy comes back, like everyone else. Here only failures are
-reported: without an acknowledgement in time the outcome is unknown, and a full stream has not stored the message.
+The author sees its message when the stream's republished copy comes back, like everyone else. This module reports only
+failures: without an acknowledgement in time the outcome is unknown, and a full stream has not stored the message.
 """
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 
 from studyroom.gateway.chat.stream import ChatStream
 from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.rooms.history import Stored
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import Bus, BusError, Message, StorageFull, headers_bytes, parse_acknowledgement
+from studyroom.shared.chassis.nats.reply_inbox import ReplyInbox
 from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.chat import CHAT_AROUND_BYTES, CHAT_CHAR_MAX_BYTES, encode_stored, encode_tombstone
@@ -28,19 +28,19 @@ _SETTLE_POLL_SECONDS = 0.01
 
 
 class ChatTooLong(Exception):
-    """A message is longer than NATS takes. It was not sent."""
+    """A message is longer than NATS accepts. It was not sent."""
 
 
 Unknown = Callable[[MessageId], None]
 """Called once when the outcome of a message is unknown."""
 Full = Callable[[MessageId], None]
-"""Called once when a message was not stored, for want of room."""
+"""Called once when the stream was full and did not store a message."""
 Acknowledged = Callable[[RoomId, int, Callable[[], None]], None]
-"""Room and sequence of a stored message, and what is to be called when it will not be heard here."""
+"""Called with the room and sequence of a stored message, and with a callback for when the room never receives it."""
 Committed = Callable[[int], None]
 """Called once with the sequence of a message that was stored."""
 Known = Callable[[Stored], None]
-"""Called once with the stored message when it had been stored before."""
+"""Called once with the stored copy when the stream already had the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class _Pending:
 
 
 def deletion_of(message: MessageId, sequence: int) -> Stored:
-    """For the author of a message that is not stored any more, and who does not know."""
+    """What the author of a message receives when the message is no longer stored."""
     return Stored.of(sequence, encode_tombstone(message, sequence), "")
 
 
@@ -71,34 +71,31 @@ class ChatPublisher:
         deadline_seconds: float,
         acknowledged: Acknowledged,
     ) -> None:
-        """`acknowledged` is told of each message that was stored; its author sees it when it is heard."""
+        """`acknowledged` is called for each message that was stored; the author sees it when the room receives it."""
         self._bus = bus
         self._stream = stream
         self._acknowledged = acknowledged
         self._tasks = tasks
         self._metrics = metrics
         self._deadline_seconds = deadline_seconds
-        self._inbox = ""
-        self._count = 0
-        self._pending: dict[str, _Pending] = {}
+        self._inbox = ReplyInbox[_Pending](self._on_acknowledgement)
 
     async def start(self) -> None:
-        self._inbox = self._bus.new_inbox()
-        await self._bus.subscribe(f"{self._inbox}.*", self._on_reply)
+        await self._bus.open_inbox(self._inbox)
         self._tasks.supervise("chat deadlines", self._sweep)
 
     def problems(self, max_chars: int) -> list[str]:
-        """Why a message of so many characters, which may be sent, may not be stored."""
+        """Why NATS may refuse a message of `max_chars` characters, which clients may send."""
         needed, most = CHAT_CHAR_MAX_BYTES * max_chars + CHAT_AROUND_BYTES, self._bus.max_payload_bytes
         if not self._bus.connected or needed <= most:
             return []
         what = f"chat of STUDYROOM_GATEWAY_CHAT_MAX_CHARS={max_chars} characters may take {needed} bytes"
-        return [f"{what}, NATS takes {most} (max_payload)"]
+        return [f"{what}, NATS accepts {most} (max_payload)"]
 
     async def settled(self) -> None:
-        """Returns when all that was published before is acknowledged or given up; bounded by the chat deadline."""
-        newest = self._count
-        while any(int(token) <= newest for token in islice(self._pending, 1)):
+        """Returns when everything published before is acknowledged or given up. The chat deadline bounds it."""
+        asked = time.monotonic()
+        while any(self._published_by(asked)):
             await asyncio.sleep(_SETTLE_POLL_SECONDS)
 
     def publish(
@@ -115,10 +112,11 @@ class ChatPublisher:
         stored: Committed,
         known: Known,
     ) -> None:
-        """Messages of one caller are stored in the order of the calls. Raises ChatTooLong.
+        """The stream stores messages in the order of the calls. Raises ChatTooLong.
 
-        One of four is called: `unknown` when there is no acknowledgement in time, `full`, `stored`, and `known` when it
-        had been stored before. `lost` may be called after `stored`: members will not get the message.
+        One of four callbacks is called: `unknown` when there is no acknowledgement in time, `full`, `stored`, or
+        `known` when the stream already had the message. `lost` may be called after `stored`: members will not receive
+        the message.
         """
         now = time.time()
         encoded = encode_stored(user, username, content, int(now), message)
@@ -129,33 +127,29 @@ class ChatPublisher:
         size = len(encoded) + headers_bytes(headers)
         if size > self._bus.max_payload_bytes:
             raise ChatTooLong(f"{size} bytes, the most is {self._bus.max_payload_bytes} now")
-        self._count += 1
-        token = str(self._count)
-        self._pending[token] = _Pending(room, message, time.monotonic(), unknown, lost, full, stored, known)
+        pending = _Pending(room, message, time.monotonic(), unknown, lost, full, stored, known)
+        reply = self._inbox.expect(pending)
         self._bus.publish(
             subjects.chat(room),
             encoded,
-            reply=f"{self._inbox}.{token}",
+            reply=reply,
             headers=headers,
-            failed=lambda: self._give_up(token),
+            failed=lambda: self._give_up(reply),
         )
 
-    def _on_reply(self, message: Message) -> None:
-        pending = self._pending.get(token := message.subject.rsplit(".", 1)[1])
-        if pending is None:
-            return
+    def _on_acknowledgement(self, pending: _Pending, message: Message) -> None:
         try:
             stored = parse_acknowledgement(message)
         except StorageFull:
-            del self._pending[token]
+            self._inbox.close(message.subject)
             self._metrics.chat_storage_full.inc()
             pending.full(pending.message)
             return
         except BusError as error:
             log.warning("chat not acknowledged", error=str(error))
-            self._give_up(token)
+            self._give_up(message.subject)
             return
-        del self._pending[token]
+        self._inbox.close(message.subject)
         self._metrics.commit_latency.observe(time.monotonic() - pending.published)
         if stored.duplicate:
             self._metrics.duplicates.inc()
@@ -165,17 +159,18 @@ class ChatPublisher:
             pending.stored(stored.sequence)
 
     async def _answer_repeated(self, sequence: int, pending: _Pending) -> None:
-        """The stream does not announce a message twice, so its author is told what is stored.
+        """The stream announces a message once, so the author of a repeated one receives the stored copy from here.
 
-        One that is not stored any more was deleted or purged: told to send it again its author would do so until the
-        stream has forgotten it, and store it anew. While the stream may be another one than clients know by its epoch,
-        they may know another message by the sequence: then the author has to ask again.
+        A message that is no longer stored was deleted or purged, and its author receives a deletion. `unknown` would
+        make the author send it again until the stream has forgotten its id and stores it a second time. While the
+        gateway does not know whether the stream is still the one that clients know by its epoch, the sequence may be
+        that of another message for them, so the author has to ask again.
         """
         epoch = self._stream.terms.epoch
         try:
             stored = await self._stream.message(sequence)
         except BusError as error:
-            log.warning("a repeated chat could not be read back", error=str(error))
+            log.warning("a repeated chat message could not be read back", error=str(error))
             pending.unknown(pending.message)
             return
         if self._stream.sure and self._stream.terms.epoch == epoch:
@@ -183,19 +178,21 @@ class ChatPublisher:
         else:
             pending.unknown(pending.message)
 
-    def _give_up(self, token: str) -> None:
-        pending = self._pending.pop(token, None)
+    def _give_up(self, reply: str) -> None:
+        pending = self._inbox.close(reply)
         if pending is not None:
             pending.unknown(pending.message)
 
     async def _sweep(self) -> None:
+        """One task gives up all messages that are overdue: a timer for each would cost more than the message."""
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
-            overdue = time.monotonic() - self._deadline_seconds
-            late = []
-            for token, pending in self._pending.items():
-                if pending.published > overdue:
-                    break
-                late.append(token)
-            for token in late:
-                self._give_up(token)
+            for reply in list(self._published_by(time.monotonic() - self._deadline_seconds)):
+                self._give_up(reply)
+
+    def _published_by(self, until: float) -> Iterator[str]:
+        """The subjects of acknowledgements that are missing for messages published up to then (monotonic seconds)."""
+        for reply, pending in self._inbox.waiting.items():
+            if pending.published > until:
+                return
+            yield reply

@@ -1,7 +1,7 @@
-"""What the stream of chat has stored, read by the JetStream API.
+"""Reads the stream of chat by the JetStream API.
 
-Batches are read by "direct get", which any replica answers, also one that is behind: whoever needs to know that nothing
-is missing asks the leader for the last message of the room and compares. NATS ADR-31 describes the requests.
+Batches are read by "direct get". Any replica answers, even one that lags. To make sure that nothing is missing, ask the
+leader for the last message of the room and compare. NATS ADR-31 describes the requests.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from studyroom.gateway.chat.terms import NO_MESSAGE, ChatTerms
 from studyroom.gateway.rooms.history import Stored
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import API_TIMEOUT_SECONDS, ApiError, Bus, BusError, BusUnavailable, Message
+from studyroom.shared.chassis.nats.reply_inbox import ReplyInbox
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.headers import LAST_SEQUENCE, PENDING, SEQUENCE, STATUS, SUBJECT, TIME
 from studyroom.shared.contract.ids import RoomId
@@ -27,31 +28,31 @@ _BATCH_SECONDS = 2.0
 _BATCH_MAX = 256
 _BATCH_MAX_BYTES = 1_048_576
 _LASTS_MAX = 256
-"""Rooms in one question; NATS takes 1,024."""
+"""Rooms in one question; NATS accepts 1,024."""
 _RETRY_SECONDS = 0.1
 _STALE_SECONDS = 0.05
-"""Before a replica is asked again after one that was behind."""
+"""The pause before the next question after a replica that lags."""
 _EXPIRED_QUESTIONS = 20
 _END, _NOT_FOUND = "204", "404"
 _GUESSES_MAX = 64
-"""Halving what all messages there will ever be lie between takes no more."""
+"""Halving the range of all sequences that there can be takes no more steps."""
 _SURPLUS = 4
-"""Times as many messages as asked for may be read when looking for the newest."""
+"""To find the newest messages, at most this many times the number asked for are read."""
 
 
 class Page(NamedTuple):
     messages: list[Stored]
     """In order."""
     older: bool
-    """There are messages of the room before these."""
+    """The room has messages before these."""
 
 
 class NotInRoom(Exception):
-    """A sequence is not that of a message of this room."""
+    """The sequence is not that of a message of this room."""
 
 
 class Trimmed(Exception):
-    """Messages that were asked for may have been stored and are not any more, or they are too many."""
+    """Messages in the range may have been removed, or the range has too many."""
 
 
 @dataclass(slots=True)
@@ -60,27 +61,24 @@ class _Batch:
     messages: list[tuple[str, Stored]] = field(default_factory=list)
     """With the subject of each."""
     pending: int = 0
-    """How many more there are."""
+    """How many more messages match."""
 
 
 class ChatStream(ChatTerms):
     def __init__(self, bus: Bus) -> None:
         super().__init__(bus)
-        self._inbox = ""
-        self._count = 0
-        self._waiting: dict[str, _Batch] = {}
+        self._inbox = ReplyInbox[_Batch](self._on_part)
 
     async def start(self) -> None:
-        """Returns when the stream is there."""
-        self._inbox = self._bus.new_inbox()
-        await self._bus.subscribe(f"{self._inbox}.*", self._on_reply)
-        said = ""
+        """Returns when the stream exists."""
+        await self._bus.open_inbox(self._inbox)
+        logged = ""
         while True:
             try:
                 await self.learn()
             except BusError as error:
-                if said != (said := str(error)):
-                    log.warning("waiting for the streams, which the provisioner makes", error=said)
+                if logged != (logged := str(error)):
+                    log.warning("waiting for the streams, which the provisioner makes", error=logged)
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
                 return
@@ -105,9 +103,9 @@ class ChatStream(ChatTerms):
         return await self._message({"seq": sequence})
 
     async def message_of(self, room: RoomId, sequence: int) -> Stored | None:
-        """As the leader knows it; None when it was stored once, and is not any more.
+        """As the leader knows it; None when it was stored once and is gone.
 
-        Raises NotInRoom when it has never been a message of the room, as far as can be told, or BusError.
+        Raises NotInRoom when the sequence is one of another room or still to come, or BusError.
         """
         found = await self._message({"seq": sequence}, only_of=room)
         if found is None and sequence > (await self.learn()).last:
@@ -128,7 +126,7 @@ class ChatStream(ChatTerms):
         return Stored.of(sequence, b64decode(message["data"]), message["time"])
 
     async def erase(self, sequence: int) -> None:
-        """Overwrite and remove a message. One that is gone already is no error. Raises BusError."""
+        """Overwrite and remove a message. It is no error when the message is gone already. Raises BusError."""
         try:
             await self._bus.api(f"STREAM.MSG.DELETE.{subjects.CHAT_STREAM}", {"seq": sequence})
         except ApiError:
@@ -138,7 +136,7 @@ class ChatStream(ChatTerms):
     # --- many messages ------------------------------------------------------------------------------------
 
     async def lasts(self, rooms: Iterable[RoomId]) -> dict[RoomId, int]:
-        """Sequence of the newest message of each room that has one, as some replica knows it. Raises BusError."""
+        """Sequence of the newest message of each room that has one, as one replica knows it. Raises BusError."""
         by_subject = {subjects.chat(room): room for room in rooms}
         asked = list(by_subject)
         found = {}
@@ -149,7 +147,7 @@ class ChatStream(ChatTerms):
         return found
 
     async def behind(self, room: RoomId, position: int, *, up_to: int, at_most: int) -> list[Stored]:
-        """All messages of the room behind a position, at least up to the sequence `up_to`, which has been stored.
+        """All messages of the room after a position, at least up to the sequence `up_to`, which has been stored.
 
         Asks until it has them: bound it with a timeout. Raises Trimmed, or BusError.
         """
@@ -159,8 +157,8 @@ class ChatStream(ChatTerms):
         while True:
             batch = await self._batch(room, max(1, found[-1].sequence + 1 if found else position), _BATCH_MAX)
             lines = [stored for _, stored in batch.messages]
-            # What is removed is removed oldest first, but for what was erased, which nobody is to get: where an older
-            # message is, nothing newer is missing.
+            # The stream removes the oldest messages first. So when an older message is there, no newer one is missing,
+            # except erased ones, which no client should receive.
             complete = complete or bool(lines and lines[0].sequence <= position)
             found += [stored for stored in lines if stored.sequence > position]
             if len(found) + batch.pending > at_most:
@@ -170,7 +168,7 @@ class ChatStream(ChatTerms):
             if not batch.pending:
                 last = await self.last(room)
                 if last is None or last < up_to:
-                    # It has expired meanwhile, or the leader is new and does not have it yet.
+                    # The message has expired meanwhile, or the leader is new and does not have it yet.
                     patience -= 1
                     if not patience:
                         break
@@ -181,7 +179,10 @@ class ChatStream(ChatTerms):
         return found
 
     async def _untrimmed(self, room: RoomId, position: int, erased: int) -> bool:
-        """Nothing of the room behind the position has been removed but the `erased`, which had a place each."""
+        """Whether no message of the room after the position was removed, except the `erased` ones.
+
+        A tombstone counts for the erased message too, which had a place of its own.
+        """
         batch = await self._batch(room, 1, 1)
         if batch.messages and batch.messages[0][1].sequence <= position:
             return True
@@ -210,7 +211,7 @@ class ChatStream(ChatTerms):
     async def _newest(self, room: RoomId, count: int, before: int | None, last: int) -> Page:
         """`before`: None, or not beyond the `last` of the room.
 
-        NATS reads forward only, so where they begin has to be found: it tells how many lie behind a place.
+        NATS reads forward only, so this has to find where they begin. NATS says how many follow a sequence.
         """
         first = await self._batch(room, 1, count)
         lines = [stored for _, stored in first.messages]
@@ -232,15 +233,15 @@ class ChatStream(ChatTerms):
         return Page(found, older=bool(found) and found[0].sequence > oldest)
 
     async def _place(self, room: RoomId, low: int, end: int, total: int, count: int, newer: int) -> int:
-        """Where to begin to read so as to have the `count` newest before `end`, and not many more.
+        """Where to begin to read for the `count` newest before `end`, and not many more.
 
-        At `low` there are `total` of them, more than `count`; `newer`: how many there are behind `end`.
+        From `low` on there are `total` of them, more than `count`; `newer`: how many there are from `end` on.
         """
         high, at_low = end, total
         for _ in range(_GUESSES_MAX):
             if at_low <= _SURPLUS * count or high - low <= 1:
                 break
-            # As if they lay evenly, and some more; in turn with halving, for when they do not.
+            # A guess for messages that are spread evenly, with a margin. Where it does not help, halve the range.
             guess = max(low + 1, end - ceil((end - low) * (1.5 * count) / at_low))
             if guess >= high:
                 guess = (low + high) // 2
@@ -261,15 +262,14 @@ class ChatStream(ChatTerms):
         return await self._get({**request, "max_bytes": _BATCH_MAX_BYTES})
 
     async def _get(self, request: dict[str, Any]) -> _Batch:
-        """Raises BusUnavailable when no whole answer came."""
-        self._count += 1
-        token = str(self._count)
-        batch = self._waiting[token] = _Batch(asyncio.get_running_loop().create_future())
+        """Raises BusUnavailable when no complete answer comes in time. Parts that come later are ignored."""
+        batch = _Batch(asyncio.get_running_loop().create_future())
+        reply = self._inbox.expect(batch)
         try:
             self._bus.publish(
                 self._bus.jetstream(_DIRECT_GET),
                 json.dumps(request).encode(),
-                reply=f"{self._inbox}.{token}",
+                reply=reply,
                 failed=lambda: _fail(batch, "not connected to NATS"),
             )
             async with asyncio.timeout(min(_BATCH_SECONDS, API_TIMEOUT_SECONDS)):
@@ -277,13 +277,12 @@ class ChatStream(ChatTerms):
         except TimeoutError as error:
             raise BusUnavailable("chat was not read in time") from error
         finally:
-            del self._waiting[token]
+            self._inbox.close(reply)
         return batch
 
-    def _on_reply(self, message: Message) -> None:
-        batch = self._waiting.get(message.subject.rsplit(".", 1)[1])
-        if batch is None:
-            return
+    @staticmethod
+    def _on_part(batch: _Batch, message: Message) -> None:
+        """NATS sends each message of a batch by itself, and a status after the last one."""
         headers = message.headers or {}
         status = headers.get(STATUS)
         if status is None:

@@ -1,8 +1,8 @@
 """Requests to the presence service.
 
-A question is asked again while it has no answer, and any answer to any of its attempts will do: a replica that is
-frozen or gone must not decide how long a join takes, when another one is well. Requests are idempotent, so being
-carried out twice is harmless; being carried out *late* is not, so late answers to joins are handed over too.
+The gateway asks a question again until it has an answer, and any answer to any attempt will do: a frozen or dead
+replica must not delay a join when another replica is well. Requests are idempotent, so it is harmless when presence
+carries one out twice. A join that presence carries out *late* is not harmless, so late answers reach a handler too.
 
 Each kind of question has a lane of its own, and in it each shard: see `lanes`.
 """
@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from studyroom.gateway.membership.lanes import Lane, Patience
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import Bus, Message
+from studyroom.shared.chassis.nats.reply_inbox import ReplyInbox
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.ids import MembershipId, RoomId
 from studyroom.shared.contract.presence import (
@@ -40,20 +41,20 @@ from studyroom.shared.contract.presence import (
 log = logs.get(__name__)
 
 _ATTEMPT_SECONDS = 0.4
-"""NATS gives each attempt to a replica by chance. With one of two frozen, the twelve attempts that fit into a join's
-deadline all miss the other one in 0.02 % of joins."""
+"""NATS chooses the replica of each attempt at random. With one of two frozen, all twelve attempts within a join's
+deadline miss the other one in 0.02 % of joins."""
 _PATIENT_GROWTH = 1.5
 _UNANSWERED_BEFORE_PATIENCE = 10
-"""Attempts without any answer while others are answered: most likely a replica is frozen, and the next attempt may find
-another one. Of forty that leave at once, growing patience from the first would keep the last one for 15 s in one case
-of twenty; so, 4 s."""
+"""Attempts without an answer, while presence answers other questions, before the pauses grow. Most likely a replica is
+frozen, and the next attempt may reach another one. When forty members leave at once, pauses that grow from the first
+attempt would delay the last leave by 15 s in one case of twenty; with this limit it is 4 s."""
 _PATIENCE_MAX = 12.0
 _UNAVAILABLE_WAIT_SECONDS = 0.05
-"""Before asking again when the answer was that nobody, or not this replica, can answer now."""
+"""The pause before the next attempt when no replica, or not this one, can answer now."""
 _SILENT_SECONDS = 30.0
-"""A shard in which a room is hosted is asked every ten seconds."""
+"""The gateway asks every ten seconds about each shard in which it hosts a room."""
 SHARED = 32
-"""Questions of one kind at a time, beside one of each shard (docs/decisions/0010)."""
+"""Questions of one kind at a time, in addition to one of each shard (docs/decisions/0010)."""
 
 Reply = TypeVar("Reply", RosterReply, LeaveReply, CompleteReply, CompareReply, RoomsReply)
 _AnyReply = RosterReply | LeaveReply | CompleteReply | CompareReply | RoomsReply
@@ -61,7 +62,7 @@ Late = Callable[[RoomConnection], None]
 
 
 class PresenceRefused(Exception):
-    """Presence does not understand the request; asking again will not help."""
+    """Presence refuses the request; asking again will not help."""
 
 
 class RoomFull(PresenceRefused):
@@ -69,23 +70,23 @@ class RoomFull(PresenceRefused):
 
 
 class MembersStorageFull(PresenceRefused):
-    """The bucket of members is nearly full; later it may not be."""
+    """The bucket of members is nearly full. Later there may be space again."""
 
 
-class _JoinAttempt:
-    """A question, and what has been heard of it."""
+class _Question:
+    """A question and the answers received so far."""
 
     def __init__(self, subject: str, kind: type[_AnyReply], answered: Callable[[], None]) -> None:
-        """`answered` is called when a useful answer comes."""
+        """`answered` is called when a usable answer comes."""
         loop = asyncio.get_running_loop()
         self.subject = subject
         self._kind = kind
         self._answered = answered
         self._parts: dict[str, list[RosterReply]] = defaultdict(list)
-        """Rosters that came in part, by the id of the answer."""
+        """Parts of rosters that are incomplete, by the id of the answer."""
         self.answer: asyncio.Future[Any] = loop.create_future()
         self.useless: asyncio.Future[Any] = loop.create_future()
-        """Done when an answer came that is no use."""
+        """Done when an answer came that cannot be used."""
 
     def take(self, data: bytes) -> None:
         """An answer to any of the attempts."""
@@ -126,23 +127,21 @@ class _JoinAttempt:
         return bool(was_answered)
 
     def forget(self) -> None:
-        """Nobody waits any more."""
+        """Nobody waits for the answer any more."""
         if not self.answer.cancel() and not self.answer.cancelled():
-            self.answer.exception()  # whoever asked may have gone before it came
+            self.answer.exception()  # the caller may have been cancelled before it came
 
 
 class PresenceClient:
-    """Every request asks until it is answered: bound them with a timeout. Cancelling leaves the outcome unknown."""
+    """Every request asks until presence answers: bound it with a timeout. Cancelling leaves the outcome unknown."""
 
     def __init__(self, bus: Bus, *, late_join: Late) -> None:
-        """`late_join` is called with what was joined, when nobody waits for that answer any more."""
+        """`late_join` is called for each answer to a join that comes when nobody waits for it any more."""
         self._bus = bus
         self._late_join = late_join
-        self._inbox = ""
-        self._count = 0
-        self._waiting: dict[str, _JoinAttempt] = {}
+        self._inbox = ReplyInbox[_Question](self._on_answer, late=self._on_late_answer)
         self._unserved: set[str] = set()
-        """Subjects at which nobody listened the last time."""
+        """Subjects that had no subscriber the last time."""
         self._joins = Lane(own=1, shared=SHARED)
         self._restores = Lane(own=1, shared=SHARED)
         self._leaves = Lane(own=1, shared=SHARED)
@@ -158,16 +157,14 @@ class PresenceClient:
         """By kind of question."""
 
     async def start(self) -> None:
-        self._inbox = self._bus.new_inbox()
-        await self._bus.subscribe(f"{self._inbox}.*", self._on_reply)
+        await self._bus.open_inbox(self._inbox)
 
     async def join(
         self, room: RoomId, request: Callable[[], JoinRequest], *, patience: Patience, restores: bool = False
     ) -> RosterReply:
-        """`request` is called when the question is put for the first time; it may raise.
+        """`request` is called just before the first attempt; it may raise.
 
-        `restores`: a connection that was in the room before. Raises PresenceRefused, or TimeoutError when nobody gets
-        through.
+        `restores`: the connection was in the room before. Raises PresenceRefused, or TimeoutError when `patience` ends.
         """
         shard = subjects.shard_of(room)
         lane = self._restores if restores else self._joins
@@ -176,7 +173,7 @@ class PresenceClient:
         )
 
     async def leave(self, request: LeaveRequest) -> LeaveReply:
-        """Asks less and less often, for nobody waits for it. Raises PresenceRefused."""
+        """Asks less and less often, because no client waits for it. Raises PresenceRefused."""
         shard = subjects.shard_of(request.room)
         subject = subjects.presence_leave(shard)
         return await self._ask(self._leaves, shard, subject, request.encode, LeaveReply, growth=_PATIENT_GROWTH)
@@ -198,8 +195,9 @@ class PresenceClient:
         return reply.model_copy(update={"missing": missing})
 
     async def compare(self, shard: int, request: CompareRequest) -> CompareReply:
-        """In several questions where one would be too long: the answer is as of the oldest, with what is `newer` or
-        `wrong` by any. Raises PresenceRefused.
+        """Sends several questions where one would be too long. Raises PresenceRefused.
+
+        The result then has the oldest revision of the answers, and the `newer` and `wrong` rooms of all of them.
         """
         subject = subjects.presence_compare(shard)
         answers = [
@@ -220,7 +218,7 @@ class PresenceClient:
         return await self._ask(self._reads, shard, subjects.presence_rooms(shard), request.encode, RoomsReply)
 
     def silent_shards(self) -> list[int]:
-        """Those whose last question, of late, was not answered, and no other one since."""
+        """Shards whose last recent question got no answer, and that have answered nothing since."""
         lanes, recently = self.lanes.values(), _now() - _SILENT_SECONDS
         return [
             shard
@@ -230,7 +228,7 @@ class PresenceClient:
         ]
 
     def why_unavailable(self, subject: str) -> str:
-        """For people, after a request on this subject got no answer in time."""
+        """For people, when a request on this subject got no answer in time."""
         if subject in self._unserved:
             return f"no presence replica serves shard {subject.split('.')[1]} now"
         return "presence did not answer in time"
@@ -246,10 +244,12 @@ class PresenceClient:
         growth: float = 1.0,
         patience: Patience | None = None,
     ) -> Reply:
-        """`growth`: of the time between attempts, while others in the shard are answered and this is not."""
-        self._count += 1
-        token = str(self._count)
-        question = self._waiting[token] = _JoinAttempt(subject, kind, functools.partial(lane.answered, shard))
+        """`growth`: of the time between attempts, while presence answers others in the shard and not this question.
+
+        All attempts share one subject for answers, so the answer to any of them will do.
+        """
+        question = _Question(subject, kind, functools.partial(lane.answered, shard))
+        reply_to = self._inbox.expect(question)
         number = lane.number()
         payload: bytes | None = None
         was_answered, undelivered = False, 0
@@ -266,7 +266,7 @@ class PresenceClient:
                             payload = request()
                         if patience is not None:
                             patience.ask(asked_at if lane.answers(shard) else lane.answered_at(shard))
-                        self._bus.publish(subject, payload, reply=f"{self._inbox}.{token}")
+                        self._bus.publish(subject, payload, reply=reply_to)
                         was_answered = await question.was_answered(_ATTEMPT_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
                     if question.answer.done():
                         reply: Reply = question.answer.result()
@@ -281,18 +281,18 @@ class PresenceClient:
                 if pause_seconds > 0:
                     await asyncio.wait([question.answer], timeout=pause_seconds)
         finally:
-            del self._waiting[token]
+            self._inbox.close(reply_to)
             question.forget()
 
-    def _on_reply(self, message: Message) -> None:
-        question = self._waiting.get(message.subject.rsplit(".", 1)[1])
-        if question is not None:
-            if message.data:
-                self._unserved.discard(question.subject)
-            else:
-                self._unserved.add(question.subject)
-            question.take(message.data)
-            return
+    def _on_answer(self, question: _Question, message: Message) -> None:
+        if message.data:
+            self._unserved.discard(question.subject)
+        else:
+            self._unserved.add(question.subject)
+        question.take(message.data)
+
+    def _on_late_answer(self, message: Message) -> None:
+        """Only joins matter here: presence has added a member that the gateway has given up."""
         late = _decode(message.data, RosterReply)
         if isinstance(late, RosterReply) and late.outcome is Outcome.OK and late.joined is not None:
             self._late_join(late.joined)
@@ -301,7 +301,7 @@ class PresenceClient:
 async def _either(
     slot: asyncio.Future[None], answer: asyncio.Future[Any], patience: Patience | None, answered_at: float
 ) -> None:
-    """Returns when one is done or time has passed. Raises TimeoutError when nobody gets through."""
+    """Returns when one is done or some time has passed. Raises TimeoutError when `patience` ends."""
     seconds = patience.left(answered_at) if patience is not None else None
     if seconds is not None and seconds <= 0:
         raise TimeoutError
@@ -313,11 +313,11 @@ def _now() -> float:
 
 
 def _decode(data: bytes, kind: type[_AnyReply]) -> _AnyReply | None:
-    """None for what is no answer: NATS says with an empty message that nobody listens."""
+    """None for what is no answer: NATS sends an empty message when a subject has no subscriber."""
     if not data:
         return None
     try:
         return kind.decode(data)
     except ValidationError as error:
-        log.error("an answer of presence is not ours", error=str(error))
+        log.error("an answer from presence is malformed", error=str(error))
         return None

@@ -30,6 +30,7 @@ from studyroom.shared.chassis.nats.errors import (
     TooLong,
 )
 from studyroom.shared.chassis.nats.messages import Acknowledgement, Message, headers_bytes, parse_acknowledgement
+from studyroom.shared.chassis.nats.reply_inbox import ReplyInbox
 from studyroom.shared.chassis.nats.subscription import Subscription
 from studyroom.shared.chassis.nats.version import NEEDED, is_too_old
 from studyroom.shared.chassis.settings import NatsSettings
@@ -321,6 +322,15 @@ class Bus:
 
     def new_inbox(self) -> str:
         return self._client.new_inbox()
+
+    async def open_inbox(self, inbox: ReplyInbox[Any]) -> None:
+        """Receive answers with `inbox` from now on, across reconnects. Raises SubscriptionRefused.
+
+        To publish a question, pass `inbox.expect(...)` as its `reply`.
+        """
+        subject = self.new_inbox()
+        await self.subscribe(f"{subject}.*", inbox.receive)
+        inbox.opened(subject)
 
     # --- JetStream ----------------------------------------------------------------------------------------
 
