@@ -1,9 +1,9 @@
-"""Which requests may still be carried out and answered.
+"""Which requests presence may still carry out and answer.
 
-NATS takes an answer only on the connection on which it has delivered the request, and for 10 s (`allow_responses` in
-deploy/nats/accounts.conf). How long ago that was cannot be seen from the request: while this process is frozen, or the
-network holds everything back, requests wait in a socket. But NATS answers a ping in the order of all that it sends, so
-a request that is read after the answer to a ping was delivered after that ping was sent.
+NATS accepts an answer only on the connection on which it delivered the request, and for 10 s (`allow_responses` in
+deploy/nats/accounts.conf). A request does not say when NATS delivered it: while this process is frozen, or the network
+holds everything back, requests wait in a socket. But NATS answers a ping in the order of everything it sends, so it
+delivered a request that is read after the answer to a ping after that ping was sent.
 """
 
 import asyncio
@@ -17,10 +17,10 @@ log = logs.get(__name__)
 
 _PING_SECONDS = 1.0
 FRESH_SECONDS = 4.0
-"""A request that may be older is not carried out: its gateway has asked again several times since."""
+"""Presence does not carry out a request that may be older: its gateway has asked again several times since."""
 ANSWER_SECONDS = 7.0
-"""An answer to a request that may be older is not given. It has 3 s more to get to NATS: by then a connection on which
-nothing gets through has been given up."""
+"""Presence does not answer a request that may be older. An answer has 3 s more to reach NATS: by then the bus has given
+up a connection on which nothing gets through."""
 
 
 class Arrival(NamedTuple):
@@ -32,10 +32,10 @@ class Arrival(NamedTuple):
 
 
 class Answering:
-    """Which requests are how old, as far as that is known. Pure; times are monotonic seconds."""
+    """How old requests may be. Pure; times are monotonic seconds."""
 
     def __init__(self, now: float) -> None:
-        """To be made before the first subscription."""
+        """Create it before the first subscription."""
         self._connection = 0
         self._after = now
 
@@ -44,7 +44,7 @@ class Answering:
         return self._connection
 
     def arrived(self) -> Arrival:
-        """Of the request that is being read."""
+        """The arrival of the request that is being read."""
         return Arrival(self._connection, self._after)
 
     def disconnected(self, now: float) -> None:
@@ -52,17 +52,13 @@ class Answering:
         self._after = now
 
     def answered(self, connection: int, asked_at: float) -> None:
-        """NATS has answered a ping."""
+        """NATS has answered a ping that was sent on this connection, at this time."""
         if connection == self._connection:
             self._after = max(self._after, asked_at)
 
-    def is_fresh(self, arrival: Arrival, now: float) -> bool:
-        """The request is worth carrying out."""
-        return arrival.connection == self._connection and now - arrival.after <= FRESH_SECONDS
-
-    def takes(self, arrival: Arrival, now: float) -> bool:
-        """NATS still takes an answer to the request."""
-        return arrival.connection == self._connection and now - arrival.after <= ANSWER_SECONDS
+    def is_within(self, seconds: float, arrival: Arrival, now: float) -> bool:
+        """NATS delivered the request on the present connection, at most so long ago."""
+        return arrival.connection == self._connection and now - arrival.after <= seconds
 
 
 class Pings:

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
-from studyroom.presence.answering import Answering, Arrival, Pings
+from studyroom.presence.answering import ANSWER_SECONDS, FRESH_SECONDS, Answering, Arrival, Pings
 from studyroom.presence.grace import Graces
 from studyroom.presence.leases import LeaseKeeper, Leases
 from studyroom.presence.metrics import LATE, STORAGE_FULL, PresenceMetrics, PresenceState
@@ -168,8 +168,9 @@ class Presence:
 
     async def _work(self, name: str, answer: Answer, message: Message, arrival: Arrival) -> None:
         with self._metrics.request_duration.labels(request=name).time():
-            reply = await self._answer(answer, message) if self._answering.is_fresh(arrival, time.monotonic()) else None
-        if reply is None or not self._answering.takes(arrival, time.monotonic()):
+            fresh = self._answering.is_within(FRESH_SECONDS, arrival, time.monotonic())
+            reply = await self._answer(answer, message) if fresh else None
+        if reply is None or not self._answering.is_within(ANSWER_SECONDS, arrival, time.monotonic()):
             self._metrics.refused.labels(outcome=LATE).inc()
             return
         if reply.outcome is not Outcome.OK:

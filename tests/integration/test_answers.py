@@ -13,7 +13,7 @@ from nats.aio.msg import Msg
 from nats.errors import TimeoutError as NatsTimeout
 from prometheus_client import CollectorRegistry
 
-from studyroom.presence.answering import Answering, Arrival, Pings
+from studyroom.presence.answering import ANSWER_SECONDS, Answering, Arrival, Pings
 from studyroom.shared.chassis.metrics import BusMetrics
 from studyroom.shared.chassis.nats.bus import Bus
 from studyroom.shared.chassis.settings import NatsSettings
@@ -120,7 +120,7 @@ async def test_a_request_of_an_earlier_connection_cannot_be_answered_and_is_not(
         before = len(asked)
         await eventually(lambda: asked_more(before), "asked after")
         questions, now = [asked[0], asked[-1]], time.monotonic()
-        assert [answering.takes(arrival, now) for _, arrival in questions] == [False, True]
+        assert [answering.is_within(ANSWER_SECONDS, arrival, now) for _, arrival in questions] == [False, True]
 
         def refused() -> float | None:
             return registry.get_sample_value("studyroom_nats_errors_total", {"kind": "ServerError"})

@@ -10,10 +10,10 @@ def test_a_request_is_as_old_as_the_last_ping_that_nats_had_answered_before_it()
     answering = Answering(100.0)
     answering.answered(answering.connection, 105.0)
     arrival = answering.arrived()
-    assert answering.is_fresh(arrival, 105.0 + FRESH_SECONDS)
-    assert not answering.is_fresh(arrival, 105.1 + FRESH_SECONDS)
-    assert answering.takes(arrival, 105.0 + ANSWER_SECONDS)
-    assert not answering.takes(arrival, 105.1 + ANSWER_SECONDS)
+    assert answering.is_within(FRESH_SECONDS, arrival, 105.0 + FRESH_SECONDS)
+    assert not answering.is_within(FRESH_SECONDS, arrival, 105.1 + FRESH_SECONDS)
+    assert answering.is_within(ANSWER_SECONDS, arrival, 105.0 + ANSWER_SECONDS)
+    assert not answering.is_within(ANSWER_SECONDS, arrival, 105.1 + ANSWER_SECONDS)
 
 
 def test_what_waited_while_this_process_was_frozen_is_not_taken_for_new():
@@ -23,18 +23,18 @@ def test_what_waited_while_this_process_was_frozen_is_not_taken_for_new():
     waited = answering.arrived()
     answering.answered(answering.connection, 30.0)
     new = answering.arrived()
-    assert not answering.is_fresh(waited, 30.1)
-    assert not answering.takes(waited, 30.1)
-    assert answering.is_fresh(new, 30.1)
+    assert not answering.is_within(FRESH_SECONDS, waited, 30.1)
+    assert not answering.is_within(ANSWER_SECONDS, waited, 30.1)
+    assert answering.is_within(FRESH_SECONDS, new, 30.1)
 
 
 def test_a_request_of_an_earlier_connection_is_not_answered():
     answering = Answering(0.0)
     arrival = answering.arrived()
     answering.disconnected(1.0)
-    assert not answering.is_fresh(arrival, 1.0)
-    assert not answering.takes(arrival, 1.0)
-    assert answering.takes(answering.arrived(), 1.0)
+    assert not answering.is_within(FRESH_SECONDS, arrival, 1.0)
+    assert not answering.is_within(ANSWER_SECONDS, arrival, 1.0)
+    assert answering.is_within(ANSWER_SECONDS, answering.arrived(), 1.0)
 
 
 def test_an_answer_to_a_ping_of_an_earlier_connection_says_nothing_of_this_one():
@@ -42,7 +42,7 @@ def test_an_answer_to_a_ping_of_an_earlier_connection_says_nothing_of_this_one()
     before = answering.connection
     answering.disconnected(1.0)
     answering.answered(before, 50.0)
-    assert not answering.takes(answering.arrived(), 1.1 + ANSWER_SECONDS)
+    assert not answering.is_within(ANSWER_SECONDS, answering.arrived(), 1.1 + ANSWER_SECONDS)
 
 
 def test_nats_takes_an_answer_for_longer_than_presence_gives_one():
