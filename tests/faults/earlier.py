@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-COMMIT = "6dabea65e2b5be687ba83c77fab48b0aa80e7055"
+COMMIT = "b96e121c52445ad9b17ae7c070a6bef56ff8f327"
 """The one to upgrade from."""
 
 
@@ -39,17 +39,13 @@ def earlier_version(directory: Path) -> Earlier:
 
 
 def _make_runnable(project: Path) -> None:
-    """By the command and the entry points of today: it was installed as other packages."""
+    """Python finds services by the metadata of what is installed."""
     metadata = project / "studyroom-0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: studyroom\nVersion: 0\n")
     services = tomllib.loads((project / "pyproject.toml").read_text())["project"]["entry-points"]["studyroom.services"]
     lines = ["[studyroom.services]", *(f"{name} = {target}" for name, target in services.items())]
     (metadata / "entry_points.txt").write_text("\n".join(lines) + "\n")
-    package = project / "studyroom"
-    package.mkdir()
-    (package / "__init__.py").touch()
-    (package / "__main__.py").write_text("from services.cli import main\n\nmain()\n")
 
 
 def _locked(project: Path) -> set[str]:

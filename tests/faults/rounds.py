@@ -240,16 +240,23 @@ def _true_looks(actors: list[Actor]) -> dict[Key, set[Looks]]:
 
 
 def _true_cursors(actors: list[Actor]) -> dict[Key, set[Place]]:
-    """Of those who have moved since they came in; of two tabs, either may have been the last."""
+    """Of those who have moved since they came in. Of several tabs any may be the last, also one that has left."""
     found: dict[Key, set[Place]] = defaultdict(set)
     unknown = set()
+    tabs: dict[str, list[Actor]] = defaultdict(list)
+    for actor in actors:
+        tabs[actor.user].append(actor)
     for actor in actors:
         if actor.session is not None and actor.room is not None:
+            key = actor.room, actor.user
             moved = actor.session.memberships[-1].moved
             if moved is None:
-                unknown.add((actor.room, actor.user))
+                unknown.add(key)
             else:
-                found[actor.room, actor.user].add(moved)
+                found[key].add(moved)
+            if len(tabs[actor.user]) > 1:
+                visits = [one for tab in tabs[actor.user] for session in tab.sessions for one in session.memberships]
+                found[key] |= {one.moved for one in visits if one.room == actor.room and one.moved is not None}
     return {key: places for key, places in found.items() if key not in unknown}
 
 
