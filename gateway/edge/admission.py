@@ -107,8 +107,8 @@ class Admission:
     def _check_host(self, headers: Mapping[str, str]) -> Refused | None:
         if not self._hosts or host_of(headers.get("host", "")) in self._hosts:
             return None
-        why = "this gateway does not answer for this host name (STUDYROOM_GATEWAY_HOSTS)"
-        return Refused(421, ErrorCode.HOST_NOT_ALLOWED, why)
+        reason = "this gateway does not answer for this host name (STUDYROOM_GATEWAY_HOSTS)"
+        return Refused(421, ErrorCode.HOST_NOT_ALLOWED, reason)
 
     def _check_request_rate(self, head: RequestHead) -> Refused | None:
         limit = self._settings.requests_per_second
@@ -116,8 +116,8 @@ class Admission:
             return None
         if self._requests.take(self._address(head), time.monotonic()):
             return None
-        why = f"more than {limit} requests a second from one address"
-        return Refused(429, ErrorCode.RATE_LIMITED, why, (("Retry-After", "1"),))
+        reason = f"more than {limit} requests a second from one address"
+        return Refused(429, ErrorCode.RATE_LIMITED, reason, (("Retry-After", "1"),))
 
     def _check_origin_and_drain(self, handshake: Handshake) -> Refused | None:
         headers = handshake.headers

@@ -1,1 +1,1 @@
-"""The HTTP API and the page at `/`."""
+"""The HTTP API, and the web page at `/`."""

@@ -1,4 +1,4 @@
-"""Who asks over plain HTTP: a trusted backend by its key, or whoever may open a WebSocket."""
+"""Authentication and authorization of HTTP requests: trusted backends by API key, users as for a WebSocket."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,16 +22,17 @@ _HTTP_UNAUTHORIZED, _HTTP_FORBIDDEN = 401, 403
 
 RoomPath = Annotated[str, Path(json_schema_extra={"format": "uuid"})]
 UserPath = Annotated[str, Path(json_schema_extra={"format": "uuid"})]
-"""Read by `parse_room` and `parse_user`: who may not ask is told that before anything else."""
+"""Plain strings, which `parse_room` and `parse_user` check later: callers without access get that refusal first."""
 
 MODERATOR = "moderator"
-"""The `role` of an access token."""
+"""The `role` claim of a moderator's access token."""
 
 
 class HttpRefusal(Exception):
-    """Becomes the answer: the status, and the JSON body with code and message."""
+    """An error response: the status, the headers, and a JSON body with `code` and `message`."""
 
     def __init__(self, status: int, code: ErrorCode, message: str, **headers: str) -> None:
+        """In the names of `headers`, `_` stands for `-`."""
         super().__init__(message)
         self.status = status
         self.code = code
@@ -48,8 +49,8 @@ REFUSALS: dict[int | str, dict[str, object]] = {
 }
 
 BY_TOKEN = Security(HTTPBearer(scheme_name="access token", bearerFormat="JWT", auto_error=False))
-BY_KEY = Security(HTTPBearer(scheme_name="API key", description="Of a trusted backend.", auto_error=False))
-"""What a request may carry, for the description; whether it is good is told by `Access`."""
+BY_KEY = Security(HTTPBearer(scheme_name="API key", description="The key of a trusted backend.", auto_error=False))
+"""For the OpenAPI document only. `Access` checks the credentials."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Backend:
 
 
 BanOf = Callable[[UserId, RoomId | None], object]
-"""None when the user is not banned, from the room or from everything."""
+"""The ban of a user, from the room or from the whole service if the room is None. Returns None if there is none."""
 
 
 class Access:
@@ -74,60 +75,60 @@ class Access:
         self._keys = keys
 
     def caller(self, request: Request, response: Response) -> Backend | Identity:
-        """Raises HttpRefusal."""
+        """The sender of the request. Forbids caching of the response. Raises HttpRefusal."""
         response.headers["Cache-Control"] = "no-store"
         headers = combined(request.headers.items())
         key = self._keys.name_of(headers.get("authorization", ""))
         if key is not None:
             return Backend(key)
         try:
-            who = self._authenticator.identify(request.query_params, headers)
+            identity = self._authenticator.identify(request.query_params, headers)
         except Unauthorized as error:
             raise _unauthorized(str(error)) from error
         except KeysUnavailable as error:
             raise HttpRefusal(HTTP_UNAVAILABLE, ErrorCode.KEYS_UNAVAILABLE, str(error), Retry_After="1") from error
-        if self._ban_of(who.user, None) is not None:
+        if self._ban_of(identity.user, None) is not None:
             raise HttpRefusal(_HTTP_FORBIDDEN, ErrorCode.BANNED, "this user is banned")
-        return who
+        return identity
 
     def backend(self, request: Request, response: Response) -> Backend:
-        """Only a trusted backend may. Raises HttpRefusal."""
+        """The trusted backend that sent the request. Raises HttpRefusal for anyone else."""
         response.headers["Cache-Control"] = "no-store"
         key = self._keys.name_of(combined(request.headers.items()).get("authorization", ""))
         if key is None:
-            raise _unauthorized("this needs an API key")
+            raise _unauthorized("this request requires an API key")
         return Backend(key)
 
     def reader(self, room_id: str, request: Request, response: Response) -> RoomId:
-        """Whoever may join a room may ask about it, and so may a backend. Raises HttpRefusal."""
-        who = self.caller(request, response)
+        """The room in the path, for a backend or a user who may join the room. Raises HttpRefusal for anyone else."""
+        caller = self.caller(request, response)
         room = parse_room(room_id)
-        if isinstance(who, Identity):
-            self._check_enters(who, room)
+        if isinstance(caller, Identity):
+            self._check_may_enter(caller, room)
         return room
 
-    def check_moderates(self, who: Backend | Identity, room: RoomId) -> None:
-        """A backend may everywhere, a moderator in the rooms that the access token grants. Raises HttpRefusal."""
-        if isinstance(who, Backend):
+    def check_moderates(self, caller: Backend | Identity, room: RoomId) -> None:
+        """Backends may moderate every room, moderators those that their access token grants. Raises HttpRefusal."""
+        if isinstance(caller, Backend):
             return
-        if who.role != MODERATOR:
-            why = f"this needs an API key, or an access token with the role {MODERATOR!r}"
-            raise HttpRefusal(_HTTP_FORBIDDEN, ErrorCode.ROLE_NOT_ALLOWED, why)
-        self._check_enters(who, room)
+        if caller.role != MODERATOR:
+            reason = f"this request requires an API key, or an access token with the role {MODERATOR!r}"
+            raise HttpRefusal(_HTTP_FORBIDDEN, ErrorCode.ROLE_NOT_ALLOWED, reason)
+        self._check_may_enter(caller, room)
 
-    def _check_enters(self, who: Identity, room: RoomId) -> None:
-        if not who.may_enter(room):
+    def _check_may_enter(self, identity: Identity, room: RoomId) -> None:
+        if not identity.may_enter(room):
             raise room_not_allowed("the access token does not grant this room")
-        if self._ban_of(who.user, room) is not None:
+        if self._ban_of(identity.user, room) is not None:
             raise HttpRefusal(_HTTP_FORBIDDEN, ErrorCode.BANNED_FROM_ROOM, "you are banned from this room")
 
 
-def room_not_allowed(why: str) -> HttpRefusal:
-    return HttpRefusal(_HTTP_FORBIDDEN, ErrorCode.ROOM_NOT_ALLOWED, why)
+def room_not_allowed(reason: str) -> HttpRefusal:
+    return HttpRefusal(_HTTP_FORBIDDEN, ErrorCode.ROOM_NOT_ALLOWED, reason)
 
 
-def _unauthorized(why: str) -> HttpRefusal:
-    return HttpRefusal(_HTTP_UNAUTHORIZED, ErrorCode.UNAUTHORIZED, why, WWW_Authenticate="Bearer")
+def _unauthorized(reason: str) -> HttpRefusal:
+    return HttpRefusal(_HTTP_UNAUTHORIZED, ErrorCode.UNAUTHORIZED, reason, WWW_Authenticate="Bearer")
 
 
 def parse_room(text: str) -> RoomId:

@@ -1,4 +1,4 @@
-"""What the public port answers to plain HTTP."""
+"""The FastAPI application that serves plain HTTP on the public port."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -20,17 +20,17 @@ HEALTH_PATH = "/health"
 API_PREFIX = "/api/"
 _BAD_REQUEST, _NOT_FOUND, _METHOD_NOT_ALLOWED, _UPGRADE_REQUIRED = 400, 404, 405, 426
 _METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
-_REFUSED_AT_THE_DOOR: dict[int | str, dict[str, Any]] = {
+_REFUSED_BEFORE_THE_APP: dict[int | str, dict[str, Any]] = {
     413: {"model": ErrorBody, "description": "Content Too Large"},
     421: {"model": ErrorBody, "description": "Misdirected Request"},
     429: {"model": ErrorBody, "description": "Too Many Requests"},
 }
-"""Answered before a request comes to the app (`edge.door`)."""
+"""Responses that `wire.upgrade` and `edge.admission` send before a request reaches the app."""
 
 
 class _App(FastAPI):
     def openapi(self) -> dict[str, Any]:
-        """Without 422, which FastAPI adds wherever something can be invalid: that is answered with 400 here."""
+        """The document without the 422 responses that FastAPI adds. This app answers invalid requests with 400."""
         document = super().openapi()
         for operations in document["paths"].values():
             for operation in operations.values():
@@ -40,7 +40,7 @@ class _App(FastAPI):
         return document
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """HEAD is GET, of which the server sends the head alone (RFC 9110 section 9.3.2)."""
+        """Serve HEAD as GET. The server leaves out the body (RFC 9110 section 9.3.2)."""
         if scope["type"] == "http" and scope["method"] == "HEAD":
             scope = {**scope, "method": "GET"}
         await super().__call__(scope, receive, send)
@@ -51,15 +51,15 @@ def build_app(*, with_page: bool, routers: Iterable[APIRouter]) -> FastAPI:
         title="studyroom gateway",
         docs_url=None,
         redoc_url=None,
-        responses=_REFUSED_AT_THE_DOOR,
-        redirect_slashes=False,  # to wherever `Host` says
+        responses=_REFUSED_BEFORE_THE_APP,
+        redirect_slashes=False,  # the `Host` header would decide where redirects lead
     )
     for router in routers:
         app.include_router(router)
 
     @app.get(HEALTH_PATH)
     async def health() -> dict[str, str]:
-        """The process answers. Whether it should get traffic is told by /readyz on the admin port."""
+        """Succeeds while the process runs. To see if it should get traffic, use /readyz on the admin port."""
         return {"status": "ok"}
 
     @app.get("/api/v1/ping", response_class=PlainTextResponse)
@@ -71,7 +71,7 @@ def build_app(*, with_page: bool, routers: Iterable[APIRouter]) -> FastAPI:
         return _error(
             _UPGRADE_REQUIRED,
             ErrorCode.UPGRADE_REQUIRED,
-            "this address speaks WebSocket",
+            "this path accepts WebSocket handshakes only",
             Upgrade="websocket",
         )
 
@@ -82,27 +82,27 @@ def build_app(*, with_page: bool, routers: Iterable[APIRouter]) -> FastAPI:
     async def refused(request: Request, error: HTTPException) -> Response:
         headers = {"Allow": _methods(request)} if error.status_code == _METHOD_NOT_ALLOWED else {}
         code = ErrorCode.INVALID_REQUEST if error.status_code == _BAD_REQUEST else ErrorCode.NOT_FOUND
-        why = str(error.detail)
+        reason = str(error.detail)
         if error.status_code == _NOT_FOUND and "sec-websocket-key" in request.headers:
-            why = f"WebSockets are at {WEBSOCKET_PATH}"
-            headers["Connection"] = "close"  # nothing else is going to be asked on it
-        return _error(error.status_code, code, why, **headers)
+            reason = f"WebSockets are at {WEBSOCKET_PATH}"
+            headers["Connection"] = "close"  # the client sends no other request on this socket
+        return _error(error.status_code, code, reason, **headers)
 
     @app.exception_handler(HttpRefusal)
-    async def refused_by_us(_request: Request, refusal: HttpRefusal) -> Response:
+    async def refused_by_route(_request: Request, refusal: HttpRefusal) -> Response:
         return _error(refusal.status, refusal.code, str(refusal), **refusal.headers)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
-        why = NO_CHARACTER if first["type"] == "string_unicode" else first["msg"]
-        return _error(_BAD_REQUEST, ErrorCode.INVALID_REQUEST, f"{first['loc'][-1]}: {why}")
+        reason = NO_CHARACTER if first["type"] == "string_unicode" else first["msg"]
+        return _error(_BAD_REQUEST, ErrorCode.INVALID_REQUEST, f"{first['loc'][-1]}: {reason}")
 
     return app
 
 
 def _methods(request: Request) -> str:
-    """All that an address takes (RFC 9110 section 10.2.1)."""
+    """The value of `Allow`: all methods that the path takes (RFC 9110 section 10.2.1)."""
 
     def takes(method: str) -> bool:
         scope = {**request.scope, "method": method}

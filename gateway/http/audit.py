@@ -1,4 +1,4 @@
-"""The audit log: one line for everything that is done in the name of others, with who, what, whom and the outcome."""
+"""The audit log: one line for each moderation request and each message of a backend, with caller, target and result."""
 
 import asyncio
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ class Audit:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._actions = Counter(
             "studyroom_gateway_moderation_actions",
-            "What backends and moderators asked for over HTTP, by action and result.",
+            "Requests of backends and moderators over HTTP, by action and result.",
             ["action", "result"],
             registry=registry,
         )
@@ -30,21 +30,21 @@ class Audit:
                 self._actions.labels(action=action, result=result)
 
     @contextmanager
-    def action(self, action: str, who: Backend | Identity, **about: str | int | None) -> Iterator[None]:
-        """What happens inside is the action. `about`: what it is done to; None is left out.
+    def action(self, action: str, caller: Backend | Identity, **target: str | int | None) -> Iterator[None]:
+        """Log and count the action that the block carries out. Leaves out fields of `target` that are None.
 
-        What a guest is refused is counted only: guests are anybody, and must not be able to fill the log.
+        Requests of guests are counted and not logged, because anyone can be a guest and could fill the log.
         """
         result = "refused"
         try:
             yield
             result = "done"
         except (BusError, TimeoutError, asyncio.CancelledError):
-            # It may have been done or not: whoever asked is told to ask again.
+            # The outcome is unknown, and the response asks the caller to retry.
             result = "unavailable"
             raise
         finally:
-            if isinstance(who, Backend) or not who.is_guest:
-                named = {name: value for name, value in about.items() if value is not None}
-                log.info("moderation", action=action, by=str(who), result=result, **named)
+            if isinstance(caller, Backend) or not caller.is_guest:
+                fields = {name: value for name, value in target.items() if value is not None}
+                log.info("moderation", action=action, by=str(caller), result=result, **fields)
             self._actions.labels(action=action, result=result).inc()

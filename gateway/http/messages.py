@@ -1,4 +1,4 @@
-"""Chat over plain HTTP: history for whoever may read, and messages of a trusted backend."""
+"""Chat over HTTP: the history of a room for its readers, and messages that a trusted backend publishes."""
 
 import asyncio
 import time
@@ -40,32 +40,32 @@ log = logs.get(__name__)
 
 PAGE_MAX = 200
 _CREATED, _REPEATED = 201, 200
-_TO_BE_SEEN: dict[str, JsonValue] = {"minLength": 1, "pattern": SEEN}
+_VISIBLE: dict[str, JsonValue] = {"minLength": 1, "pattern": SEEN}
 
 
 class MessagesBody(BaseModel):
     room_id: RoomId
     messages: list[ChatPayload]
-    """In order, the newest last. Less than a page where some are deleted."""
-    before: int | None = Field(description="To be sent as `before` for the page before this one; null on the first.")
+    """Oldest first. Deleted messages are left out, so a page can have fewer than `limit`."""
+    before: int | None = Field(description="Send it as `before` to get the page before this one. Null on the first.")
 
 
-def _shown(name: str) -> str:
-    """As a name in an access token. Raises ValueError."""
+def _presentable(name: str) -> str:
+    """The name in the form that members see, as for a name in an access token. Raises ValueError."""
     shown = presentable(name)
     if not shown:
-        raise ValueError("a name needs something that can be seen")
+        raise ValueError("a name needs a visible character")
     return shown
 
 
 class NewMessage(BaseModel):
     user_id: UserIdField
-    username: Annotated[UnicodeText, AfterValidator(_shown)] = Field(
-        max_length=USERNAME_MAX_CHARS, json_schema_extra=_TO_BE_SEEN
+    username: Annotated[UnicodeText, AfterValidator(_presentable)] = Field(
+        max_length=USERNAME_MAX_CHARS, json_schema_extra=_VISIBLE
     )
-    content: UnicodeText = Field(json_schema_extra=_TO_BE_SEEN)
+    content: UnicodeText = Field(json_schema_extra=_VISIBLE)
     id: MessageIdField = Field(
-        default_factory=new_message_id, description="Chosen by the sender; sending again stores nothing twice."
+        default_factory=new_message_id, description="You choose it. Retries with the same id are deduplicated."
     )
 
 
@@ -80,7 +80,8 @@ def messages_router(
     commits: Callable[[float], None],
     storage_full: Callable[[], None],
 ) -> APIRouter:
-    """`commits` is told how many seconds each took to be stored, `storage_full` of each for which there was no room."""
+    """The router calls `commits` with the seconds that a message took to be stored, and `storage_full` for a message
+    that NATS refused because the store of chat is full."""
     router = APIRouter(prefix="/api/v1/rooms", responses=REFUSALS, tags=["messages"])
 
     @router.get("/{room_id}/messages", dependencies=[BY_TOKEN, BY_KEY])
@@ -88,10 +89,10 @@ def messages_router(
         room_id: RoomPath,
         request: Request,
         response: Response,
-        before: Annotated[int | None, Query(ge=1, le=2**63 - 1, description="A `seq`: only older messages.")] = None,
+        before: Annotated[int | None, Query(ge=1, le=2**63 - 1, description="A `seq`. You get older messages.")] = None,
         limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 50,
     ) -> MessagesBody:
-        """The newest messages of a room, or the newest of those before one."""
+        """List the newest messages of a room, or the newest of those before a given one."""
         room = access.reader(room_id, request, response)
         try:
             async with asyncio.timeout(deadline_seconds):
@@ -115,15 +116,16 @@ def messages_router(
         dependencies=[BY_KEY],
     )
     async def post(room_id: RoomPath, message: NewMessage, request: Request, response: Response) -> ChatPayload:
-        """Say something in a room, in the name of a user. The answer is what is stored: 200 when it was before."""
-        who = access.backend(request, response)
+        """Publish a message in a room, in the name of a user. The response is the stored message, with status 200
+        instead of 201 if it was stored before."""
+        caller = access.backend(request, response)
         room = parse_room(room_id)
         _check_content(message.content, chat_max_chars)
         encoded = encode_stored(message.user_id, message.username, message.content, int(time.time()), message.id)
         began = time.monotonic()
         try:
             async with asyncio.timeout(deadline_seconds):
-                with audit.action("publish", who, room=room, user=message.user_id, message=message.id):
+                with audit.action("publish", caller, room=room, user=message.user_id, message=message.id):
                     acknowledged = await _store(bus, room, message, encoded)
                 commits(time.monotonic() - began)
                 if not acknowledged.duplicate:
@@ -133,14 +135,14 @@ def messages_router(
             raise HttpRefusal(HTTP_BAD_REQUEST, ErrorCode.CHAT_TOO_LONG, str(error)) from error
         except StorageFull as error:
             storage_full()
-            why = "the storage of chat is full: the message is not stored"
-            raise HttpRefusal(HTTP_INSUFFICIENT_STORAGE, ErrorCode.CHAT_STORAGE_FULL, why) from error
+            reason = "the store of chat is full, and the message is not stored"
+            raise HttpRefusal(HTTP_INSUFFICIENT_STORAGE, ErrorCode.CHAT_STORAGE_FULL, reason) from error
         except (BusError, TimeoutError) as error:
-            log.warning("chat of a backend not acknowledged", error=str(error) or "no answer in time")
-            raise _unavailable("not known to be stored: send it again with the same id") from error
+            log.warning("a backend's message was not acknowledged", error=str(error) or "no answer in time")
+            raise _unavailable("the message may be stored or not: send it again with the same id") from error
         if stored is None:
-            why = "it was stored before, and has been deleted or has expired since: it is not to be sent again"
-            raise HttpRefusal(HTTP_NOT_FOUND, ErrorCode.NOT_FOUND, why)
+            reason = "the message was stored before, and has been deleted or has expired: do not send it again"
+            raise HttpRefusal(HTTP_NOT_FOUND, ErrorCode.NOT_FOUND, reason)
         response.status_code = _REPEATED
         return _payload(stored.ready)
 
@@ -159,15 +161,15 @@ async def _store(bus: Bus, room: RoomId, message: NewMessage, encoded: bytes) ->
 def _check_content(content: str, max_chars: int) -> None:
     """Raises HttpRefusal."""
     if len(content) > max_chars:
-        why = f"{len(content)} characters, the most is {max_chars}"
-        raise HttpRefusal(HTTP_BAD_REQUEST, ErrorCode.CHAT_TOO_LONG, why)
+        reason = f"the message has {len(content)} characters, the maximum is {max_chars}"
+        raise HttpRefusal(HTTP_BAD_REQUEST, ErrorCode.CHAT_TOO_LONG, reason)
     if is_blank(content):
-        raise HttpRefusal(HTTP_BAD_REQUEST, ErrorCode.CHAT_EMPTY, "chat needs content that can be seen")
+        raise HttpRefusal(HTTP_BAD_REQUEST, ErrorCode.CHAT_EMPTY, "the content needs a visible character")
 
 
 def _payload(ready: bytes) -> ChatPayload:
     return Chat.model_validate_json(ready).payload
 
 
-def _unavailable(why: str) -> HttpRefusal:
-    return HttpRefusal(HTTP_UNAVAILABLE, ErrorCode.CHAT_UNAVAILABLE, why, Retry_After="1")
+def _unavailable(reason: str) -> HttpRefusal:
+    return HttpRefusal(HTTP_UNAVAILABLE, ErrorCode.CHAT_UNAVAILABLE, reason, Retry_After="1")

@@ -1,7 +1,7 @@
-"""Moderation over plain HTTP: for trusted backends everywhere, for moderators in their rooms.
+"""Moderation over HTTP, for trusted backends in every room and for moderators in their own rooms.
 
-Every request may be repeated. What is answered with success is stored: it holds on every gateway, also on one that is
-cut off or starts later.
+Every request may be repeated. A success means that NATS has stored the command. Every gateway carries it out, also one
+that is disconnected now or starts later.
 """
 
 import asyncio
@@ -55,15 +55,16 @@ def moderation_router(
         request: Request,
         response: Response,
         message: Annotated[
-            MessageIdField | None, Query(alias="id", description="Its id: 404 when the message at `seq` has another.")
+            MessageIdField | None,
+            Query(alias="id", description="The message's id. You get 404 if the message at `seq` has another id."),
         ] = None,
     ) -> None:
-        """Delete a message: it is erased, and members are told to show it no more. One that is gone already is fine."""
-        who = access.caller(request, response)
+        """Delete a message. The server erases it and asks members to remove it. Succeeds also if it is gone already."""
+        caller = access.caller(request, response)
         room = parse_room(room_id)
-        async with carried_out(deadline_seconds):
-            with audit.action("delete_message", who, room=room, seq=seq):
-                access.check_moderates(who, room)
+        async with within_deadline(deadline_seconds):
+            with audit.action("delete_message", caller, room=room, seq=seq):
+                access.check_moderates(caller, room)
                 try:
                     await deletions.delete(room, seq, message)
                 except NotInRoom as error:
@@ -71,32 +72,32 @@ def moderation_router(
 
     @router.delete("/rooms/{room_id}/members/{user_id}", status_code=NO_CONTENT, dependencies=[BY_TOKEN, BY_KEY])
     async def remove_member(room_id: RoomPath, user_id: UserPath, request: Request, response: Response) -> None:
-        """Take a user out of a room, on every connection. Whoever is not banned may join again."""
-        who = access.caller(request, response)
+        """Remove a user from a room, with all of their connections. Unless banned, the user may join again."""
+        caller = access.caller(request, response)
         target = Target(Kind.REMOVE, parse_user(user_id), room := parse_room(room_id))
-        async with carried_out(deadline_seconds):
-            with audit.action("remove_member", who, room=room, user=target.user):
-                access.check_moderates(who, room)
-                await moderation.command(target, Command(by=str(who)), ttl_seconds=COMMAND_SECONDS)
+        async with within_deadline(deadline_seconds):
+            with audit.action("remove_member", caller, room=room, user=target.user):
+                access.check_moderates(caller, room)
+                await moderation.command(target, Command(by=str(caller)), ttl_seconds=COMMAND_SECONDS)
 
     @router.post("/users/{user_id}/disconnect", status_code=NO_CONTENT, dependencies=[BY_KEY])
     async def disconnect_user(user_id: UserPath, request: Request, response: Response) -> None:
-        """Close every connection of a user, with a code that says not to come back unasked."""
-        who = access.backend(request, response)
+        """Close every connection of a user, with a close code that asks the client not to reconnect by itself."""
+        caller = access.backend(request, response)
         target = Target(Kind.DISCONNECT, parse_user(user_id))
-        async with carried_out(deadline_seconds):
-            with audit.action("disconnect_user", who, user=target.user):
-                await moderation.command(target, Command(by=str(who)), ttl_seconds=COMMAND_SECONDS)
+        async with within_deadline(deadline_seconds):
+            with audit.action("disconnect_user", caller, user=target.user):
+                await moderation.command(target, Command(by=str(caller)), ttl_seconds=COMMAND_SECONDS)
 
     return router
 
 
 @asynccontextmanager
-async def carried_out(deadline_seconds: float) -> AsyncIterator[None]:
-    """Raises HttpRefusal when the outcome is unknown."""
+async def within_deadline(deadline_seconds: float) -> AsyncIterator[None]:
+    """Raises HttpRefusal if NATS does not answer in time. Then the outcome is unknown."""
     try:
         async with asyncio.timeout(deadline_seconds):
             yield
     except (BusError, TimeoutError) as error:
-        why = "not known to be done, ask again"
-        raise HttpRefusal(HTTP_UNAVAILABLE, ErrorCode.MODERATION_UNAVAILABLE, why, Retry_After="1") from error
+        reason = "the request may be carried out or not: send it again"
+        raise HttpRefusal(HTTP_UNAVAILABLE, ErrorCode.MODERATION_UNAVAILABLE, reason, Retry_After="1") from error

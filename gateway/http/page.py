@@ -1,4 +1,4 @@
-"""The page at `/`, as `make page` builds it from `web/`."""
+"""Serves the page at `/`, which `make page` builds from `web/`."""
 
 import gzip
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
 
 DIRECTORY = Path(__file__).parents[1] / "static"
-NOT_BUILT = "There is no page here: `make page` builds it, with Node 20.19 or newer.\nWebSockets are at /ws.\n"
+NOT_BUILT = "The page is not built. Build it with `make page` and Node 20.19 or newer.\nWebSockets are at /ws.\n"
 
 _INDEX = "index.html"
 _NOT_FOUND, _NOT_MODIFIED = 404, 304
@@ -20,9 +20,9 @@ _MEDIA_TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-"""All text. What else there may be is not compressed."""
+"""Text files, which are served compressed. Other files are not compressed."""
 _HEADERS = {
-    # Browsers do not agree that 'self' includes WebSockets of the same host, hence ws: and wss:.
+    # In some browsers 'self' does not include WebSockets of the same host, so ws: and wss: are allowed too.
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self' ws: wss:; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
@@ -50,7 +50,10 @@ class PageFile:
 
 
 def add_page(app: FastAPI, directory: Path = DIRECTORY) -> None:
-    """Serve what is there now: read and compressed once, so that the event loop of the members never waits for it."""
+    """Serve the files that are in `directory` now.
+
+    They are read and compressed once, so that requests for them never block the event loop, which members share.
+    """
     files = {file.path: file for file in read_page(directory)}
 
     async def page(request: Request) -> Response:
@@ -66,7 +69,7 @@ def add_page(app: FastAPI, directory: Path = DIRECTORY) -> None:
 
 
 def read_page(directory: Path) -> Iterator[PageFile]:
-    """Nothing where there is no index.html."""
+    """The files of a built page; none if there is no index.html."""
     if not (directory / _INDEX).is_file():
         return
     for file in sorted(directory.rglob("*")):
@@ -83,7 +86,7 @@ def _read(directory: Path, file: Path) -> PageFile:
         **_HEADERS,
         "Content-Type": media_type or "application/octet-stream",
         "ETag": f'"{blake2b(body, digest_size=12).hexdigest()}"',
-        # All names but that of the index have a hash of the content in them.
+        # Vite puts a hash of the content in the name of every file but the index.
         "Cache-Control": "no-cache" if is_index else "public, max-age=31536000, immutable",
     }
     return PageFile(

@@ -1,4 +1,4 @@
-"""Rooms and rosters over plain HTTP, answered by presence: `/api/v1/rooms`."""
+"""Rooms and rosters over HTTP (`/api/v1/rooms`), as presence knows them."""
 
 import asyncio
 import re
@@ -29,16 +29,16 @@ from studyroom.shared.contract.messages import UserPresence
 from studyroom.shared.contract.presence import Member
 
 PAGE_MAX = 1000
-_PLACE = re.compile(r"(\d|[1-5]\d|6[0-3])-([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?", re.ASCII)
-"""The `next` of a page: `<shard>-<room id>`, the last room of the page before; without a room, the shard's first."""
+_PAGE_TOKEN = re.compile(r"(\d|[1-5]\d|6[0-3])-([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?", re.ASCII)
+"""The `next` of a page: `<shard>-<last room of the page>`, or `<shard>-` to start at the shard's first room."""
 
 
 class RosterBody(BaseModel):
     room_id: RoomId
     epoch: str
-    """As in `JoinedRoom`."""
+    """The same as in `JoinedRoom`."""
     revision: int
-    """Grows with every change of any room, within an epoch."""
+    """Grows with every change of any room, within one epoch."""
     users: list[UserPresence]
 
 
@@ -49,9 +49,9 @@ class RoomBody(BaseModel):
 
 class RoomsBody(BaseModel):
     rooms: list[RoomBody]
-    next: str | None = Field(description="To be sent as `after` for the next page; null on the last.")
+    next: str | None = Field(description="Send it as `after` to get the next page. Null on the last page.")
     missing_shards: list[int] = Field(
-        description="Shards, of 64, whose rooms are missing on this page since nobody answers for them now; else empty."
+        description="Shards, of 64, that do not answer now, so that their rooms are missing on this page."
     )
 
 
@@ -62,12 +62,12 @@ def rooms_router(
     epoch: Callable[[str], str],
     deadline_seconds: float,
 ) -> APIRouter:
-    """`epoch`: from the epoch of the presence stream to the one that clients see."""
+    """`epoch` turns the epoch of the presence stream into the epoch that clients see."""
     router = APIRouter(prefix="/api/v1/rooms", responses=REFUSALS, tags=["rooms"], dependencies=[BY_TOKEN, BY_KEY])
 
     @router.get("/{room_id}/roster")
     async def roster(room_id: RoomPath, request: Request, response: Response) -> RosterBody:
-        """Who is in a room. A room in which nobody is has no users."""
+        """List the members of a room. An empty or unknown room has none."""
         room = access.reader(room_id, request, response)
         subject = subjects.presence_roster(subjects.shard_of(room))
         try:
@@ -87,21 +87,21 @@ def rooms_router(
         request: Request,
         response: Response,
         limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 100,
-        after: Annotated[str | None, Query(json_schema_extra={"pattern": f"^{_PLACE.pattern}$"})] = None,
+        after: Annotated[str | None, Query(json_schema_extra={"pattern": f"^{_PAGE_TOKEN.pattern}$"})] = None,
     ) -> RoomsBody:
-        """Rooms in which somebody is, each once over all pages. What comes and goes meanwhile may be missing.
+        """List the rooms that have members, each once over all pages. You need access to all rooms.
 
-        Where nobody answers for some shards, those are named, and the others are listed. Only for those who may enter
-        all rooms.
+        A room that gains its first or loses its last member meanwhile may be missing. If some shards do not answer, the
+        response names them and lists the rooms of the others.
         """
-        who = access.caller(request, response)
-        if isinstance(who, Identity) and who.rooms is not None:
+        caller = access.caller(request, response)
+        if isinstance(caller, Identity) and caller.rooms is not None:
             raise room_not_allowed("the access token does not grant all rooms")
-        shard, behind = _place(after)
-        page = await list_rooms(presence, shard=shard, after=behind, limit=limit, deadline_seconds=deadline_seconds)
+        shard, last_room = _parse_page_token(after)
+        page = await list_rooms(presence, shard=shard, after=last_room, limit=limit, deadline_seconds=deadline_seconds)
         if after is None and not page.answered:
             raise _unavailable(presence, subjects.presence_rooms(shard))
-        found = [RoomBody(room_id=one.room, members=one.members) for one in page.rooms]
+        found = [RoomBody(room_id=summary.room, members=summary.members) for summary in page.rooms]
         return RoomsBody(rooms=found, next=_next(page.next_shard, found), missing_shards=page.missing)
 
     return router
@@ -116,11 +116,11 @@ def _user(member: Member) -> UserPresence:
     )
 
 
-def _place(after: str | None) -> tuple[int, str]:
-    """The shard and the room behind which a page begins. Raises HttpRefusal."""
+def _parse_page_token(after: str | None) -> tuple[int, str]:
+    """The shard of a page, and the room that it starts after, which may be empty. Raises HttpRefusal."""
     if after is None:
         return 0, ""
-    if _PLACE.fullmatch(after) is None:
+    if _PAGE_TOKEN.fullmatch(after) is None:
         raise HttpRefusal(HTTP_BAD_REQUEST, ErrorCode.INVALID_REQUEST, "after: not the `next` of a page")
     shard, _, room = after.partition("-")
     return int(shard), room
@@ -134,5 +134,5 @@ def _next(shard: int | None, found: list[RoomBody]) -> str | None:
 
 
 def _unavailable(presence: PresenceClient, subject: str) -> HttpRefusal:
-    why = presence.why_unavailable(subject)
-    return HttpRefusal(HTTP_UNAVAILABLE, ErrorCode.PRESENCE_UNAVAILABLE, why, Retry_After="1")
+    reason = presence.why_unavailable(subject)
+    return HttpRefusal(HTTP_UNAVAILABLE, ErrorCode.PRESENCE_UNAVAILABLE, reason, Retry_After="1")

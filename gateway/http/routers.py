@@ -1,4 +1,4 @@
-"""What may be asked over plain HTTP, put together."""
+"""All routers of the HTTP API."""
 
 from collections.abc import Callable
 

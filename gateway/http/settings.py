@@ -1,4 +1,4 @@
-"""Settings of `http`."""
+"""Settings for the HTTP API and the page."""
 
 from pydantic import Field, field_validator
 
