@@ -47,8 +47,8 @@ from studyroom.gateway.rooms.rooms import Rooms
 from studyroom.gateway.settings import GatewaySettings
 from studyroom.gateway.wire.handshake import Handshake, Refused
 from studyroom.gateway.wire.sockets import AwaitedRequests, PlainSockets, UnreadAnswers
-from studyroom.gateway.wire.upgrade import HttpProtocol
-from studyroom.gateway.wire.websocket import FrameLimits, WebSocketProtocol, use_fast_transports
+from studyroom.gateway.wire.transport import use_fast_transports
+from studyroom.gateway.wire.upgrade import HttpProtocol, WireLimits
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.api_keys import ApiKeys
 from studyroom.shared.chassis.http import HttpServer
@@ -195,9 +195,7 @@ class Gateway:
         await self._bus.subscribe(subjects.CURSOR_RECALL, self._on_recall)
         while not await self._lease.renew():
             await asyncio.sleep(_STREAM_RETRY_SECONDS)
-        limits = FrameLimits(
-            own.message_max_bytes, own.headers_max_bytes, own.body_max_bytes, handshake_seconds=own.handshake_seconds
-        )
+        limits = WireLimits(own.message_max_bytes, own.headers_max_bytes, own.body_max_bytes)
         self._server = HttpServer(
             build_app(
                 with_page=self._settings.page,
@@ -219,7 +217,6 @@ class Gateway:
             below=self._admission.descriptors,
             make_room=self._plain.make_room,
             http=partial(HttpProtocol, self, limits, self._awaited, self._unread, self._plain),
-            websocket=WebSocketProtocol,
         )
         self._bus.on_reconnected(self._on_reconnected)
         self._bus.on_disconnected(self._rooms.invalidate_all)

@@ -5,7 +5,7 @@ from typing import Protocol
 
 
 class Socket(Protocol):
-    """What a connection needs of its socket; `gateway.websocket.ClientSocket` is one."""
+    """What a connection needs of its socket; `gateway.wire.websocket.ClientSocket` is one."""
 
     @property
     def closing_since(self) -> float | None: ...

@@ -158,7 +158,6 @@ class Connection(Metered):
         self._traffic.replies_sent["Welcome"] += 1
 
     def received(self, payload: bytes) -> None:
-        """Raises UnicodeDecodeError when it is not UTF-8."""
         traffic = self._traffic
         traffic.received += 1
         traffic.received_bytes += len(payload)
@@ -232,7 +231,7 @@ class Connection(Metered):
             self._use_excess()
 
     def _is_too_much(self, payload: bytes) -> bool:
-        """The allowance is used up: of cursors the newest is kept, the rest is refused. Raises UnicodeDecodeError."""
+        """The allowance is used up: of cursors the newest is kept, the rest is refused."""
         if self._is_within(len(payload)):
             if payload.startswith(_CURSOR_MOVE):
                 self._drop_excess()

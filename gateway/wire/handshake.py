@@ -1,7 +1,8 @@
 """What the head of a request says, what a handshake must be, and how either is refused. Pure."""
 
+import hashlib
 import json
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from dataclasses import dataclass, field
 
@@ -22,6 +23,8 @@ _PHRASES = {
     503: "Service Unavailable",
 }
 _KEY_BYTES = 16
+_KEY_SUFFIX = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+"""RFC 6455 section 1.3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +81,16 @@ def handshake_problem(method: bytes, http_version: str, headers: dict[str, str])
     if len(key) != _KEY_BYTES:
         return Refused(400, ErrorCode.BAD_HANDSHAKE, "Sec-WebSocket-Key must be 16 bytes in base64")
     return None
+
+
+def accepted(key: str, subprotocol: str | None) -> bytes:
+    """The answer to a handshake that is accepted.
+
+    `key`: its `Sec-WebSocket-Key`. `subprotocol`: of those that were offered the one that is spoken.
+    """
+    proof = b64encode(hashlib.sha1((key + _KEY_SUFFIX).encode("ascii"), usedforsecurity=False).digest()).decode("ascii")
+    head = ["HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", "Upgrade: websocket"]
+    head.append(f"Sec-WebSocket-Accept: {proof}")
+    if subprotocol is not None:
+        head.append(f"Sec-WebSocket-Protocol: {subprotocol}")
+    return "\r\n".join(head).encode("ascii") + b"\r\n\r\n"

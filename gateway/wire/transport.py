@@ -1,7 +1,7 @@
-"""The socket of one WebSocket: what asyncio's transports do, with as little as possible kept for each connection.
+"""The transports: one of our own for WebSockets, aiofastnet's for everything else.
 
-aiofastnet's transport holds 5.5 KB for each connection, most of it a vector for writes of many parts. This one holds
-its socket, and a list of what could not be written while there is such.
+aiofastnet's transport holds 5.5 KB for each connection, most of it a vector for writes of many parts. `SocketTransport`
+does what asyncio's transports do and holds its socket, and a list of what could not be written while there is such.
 """
 
 import asyncio
@@ -10,23 +10,33 @@ import socket
 import struct
 import termios
 from collections import deque
+from functools import partial
 from itertools import islice
-from typing import Any, Protocol
+from typing import Protocol
+
+import aiofastnet
 
 HIGH_WATER_BYTES, LOW_WATER_BYTES = 65_536, 16_384
 _PARTS_PER_WRITE = 256
-_READ_MAX_BYTES = 16_384
-"""At once: a reader makes its buffer larger whenever it is filled, and keeps that."""
+READ_MAX_BYTES = 16_384
+"""At once: so much memory is taken for each read, and given back."""
 
 _NO_MORE: deque[bytes | memoryview] = deque()
 """The backlog of a transport that has ended: so `write` has to look at nothing else while it has not."""
 
 
-class Reader(Protocol):
-    """What is behind a transport: a part of `asyncio.BufferedProtocol`, with its meaning."""
+def use_fast_transports() -> None:
+    """Give the running event loop aiofastnet's transports. Before the first listener is made."""
+    loop = aiofastnet.patch_loop()
+    loop.connect_accepted_socket = partial(  # type: ignore[method-assign] # the one that `patch_loop` passes over
+        aiofastnet.connect_accepted_socket, loop
+    )
 
-    def get_buffer(self, _sizehint: int, /) -> memoryview: ...
-    def buffer_updated(self, nbytes: int, /) -> None: ...
+
+class Reader(Protocol):
+    """What is behind a transport: a part of `asyncio.Protocol`, with its meaning."""
+
+    def data_received(self, data: bytes, /) -> None: ...
     def pause_writing(self) -> None: ...
     def resume_writing(self) -> None: ...
     def connection_lost(self, exc: Exception | None, /) -> None: ...
@@ -66,11 +76,6 @@ class SocketTransport:
 
     # --- what there is to know ----------------------------------------------------------------------------
 
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        if name == "socket":
-            return self._socket
-        return default
-
     def is_closing(self) -> bool:
         return self._closing
 
@@ -104,17 +109,15 @@ class SocketTransport:
 
     def _readable(self) -> None:
         """Once in each turn of the loop: there is another one while there is more, and others have theirs between."""
-        reader = self._reader
         try:
-            buffer = reader.get_buffer(-1)
-            size = self._socket.recv_into(buffer, min(len(buffer), _READ_MAX_BYTES))
+            data = self._socket.recv(READ_MAX_BYTES)
         except BlockingIOError:
             return
         except OSError as error:
             self._end(error)
             return
-        if size:
-            reader.buffer_updated(size)
+        if data:
+            self._reader.data_received(data)
         else:
             self.close()
 

@@ -24,10 +24,10 @@ from httptools import (
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from studyroom.gateway.wire.credentials import SUBPROTOCOL, offered_subprotocols
-from studyroom.gateway.wire.handshake import Handshake, Refused, RequestHead, handshake_problem
+from studyroom.gateway.wire.handshake import Handshake, Refused, RequestHead, accepted, handshake_problem
 from studyroom.gateway.wire.header_fields import combined, elements
 from studyroom.gateway.wire.sockets import AwaitedRequests, PlainSockets, UnreadAnswers
-from studyroom.gateway.wire.websocket import Client, FrameLimits, NoDescriptor, WebSocketProtocol
+from studyroom.gateway.wire.websocket import Client, NoDescriptor, open_websocket
 from studyroom.shared.chassis import logs
 from studyroom.shared.contract.errors import ErrorCode
 
@@ -44,6 +44,14 @@ _PIPELINE_MAX = 32
 class _Target:
     path: str
     query: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class WireLimits:
+    message_max_bytes: int
+    headers_max_bytes: int
+    body_max_bytes: int
+    """Of a plain HTTP request."""
 
 
 class Edge(Protocol):
@@ -66,7 +74,7 @@ class HttpProtocol(HttpToolsProtocol):
     def __init__(
         self,
         edge: Edge,
-        limits: FrameLimits,
+        limits: WireLimits,
         awaited: AwaitedRequests,
         unread: UnreadAnswers,
         plain: PlainSockets,
@@ -232,16 +240,21 @@ class HttpProtocol(HttpToolsProtocol):
             self.refuse(decision)
             return
         self.connections.discard(self)
-        protocol = WebSocketProtocol(decision, self._limits, self.server_state)
+        subprotocol = SUBPROTOCOL if SUBPROTOCOL in offered_subprotocols(headers) else None
         try:
-            subprotocol = SUBPROTOCOL if SUBPROTOCOL in offered_subprotocols(headers) else None
-            protocol.take_over(self.transport, headers["sec-websocket-key"], subprotocol, rest)
+            open_websocket(
+                self.transport,
+                decision,
+                accepted(headers["sec-websocket-key"], subprotocol),
+                rest,
+                message_max_bytes=self._limits.message_max_bytes,
+                connections=self.connections,
+            )
         except NoDescriptor:
             retry = ("Retry-After", "1")
             self.refuse(Refused(503, ErrorCode.TOO_MANY_CONNECTIONS, "this gateway is full, try again later", (retry,)))
         except Exception:
             log.exception("an upgrade failed on our side")
-            self.connections.discard(protocol)
             self.transport.abort()
 
     def refuse(self, refused: Refused) -> None:

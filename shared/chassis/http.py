@@ -128,7 +128,6 @@ class HttpServer:
         below: int,
         make_room: Callable[[], None] = _nothing,
         http: Any = BoundedRequests,
-        websocket: Any = "none",
     ) -> None:
         """`below`, `make_room`: the descriptors that its sockets may have, see `Acceptor`."""
         self._listener = listener
@@ -136,7 +135,7 @@ class HttpServer:
         self._config = uvicorn.Config(
             app,
             http=http,
-            ws=websocket,
+            ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,

@@ -42,7 +42,7 @@ def configure(settings: ProcessSettings, service: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level.upper())
-    for chatty in ("uvicorn", "uvicorn.error", "picows", "nats"):
+    for chatty in ("uvicorn", "uvicorn.error", "nats"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     structlog.configure(
         processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

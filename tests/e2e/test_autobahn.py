@@ -27,9 +27,8 @@ GROUPS = {
 AT_THE_GATEWAYS_LIMIT = ("1", "2", "3", "4", "5", "6", "7", "10")
 BEYOND_IT = ("9",)
 """Its messages have up to 16 MB: for these the listener takes more than the gateway does."""
-NOT_STRICT = ("4.", "6.4.")
-"""What else RFC 6455 allows. Frames are read one ahead, so one that comes in one piece with a broken one is not
-answered (4.*); UTF-8 is checked frame by frame, not byte by byte (6.4.*)."""
+NOT_STRICT = ("6.4.",)
+"""What else RFC 6455 allows: UTF-8 is checked frame by frame, not byte by byte."""
 
 Report = dict[str, dict[str, Any]]
 

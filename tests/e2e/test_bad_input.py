@@ -147,7 +147,7 @@ async def test_a_broken_frame_closes_the_connection_with_the_right_code(stack: E
 
 
 @pytest.mark.parametrize(
-    ("first", "code"), [(b"\x03\xe8", 1000), (b"\x10\xe1bye", 4321), (b"", 1000), (b"\x13\x88", 1002)],
+    ("first", "code"), [(b"\x03\xe8", 1000), (b"\x10\xe1bye", 4321), (b"", 1005), (b"\x13\x88", 1002)],
     ids=["normal", "a code of its own", "no code", "a code that must not be sent"],
 )  # fmt: skip
 @pytest.mark.parametrize(

@@ -10,11 +10,10 @@ from uvicorn.server import ServerState
 
 from studyroom.gateway.wire.handshake import Handshake, Refused, RequestHead
 from studyroom.gateway.wire.sockets import AwaitedRequests, PlainSockets, UnreadAnswers
-from studyroom.gateway.wire.upgrade import HttpProtocol
-from studyroom.gateway.wire.websocket import FrameLimits
+from studyroom.gateway.wire.upgrade import HttpProtocol, WireLimits
 from studyroom.shared.contract.errors import ErrorCode
 
-_LIMITS = FrameLimits(message_max_bytes=1024, headers_max_bytes=4096, body_max_bytes=4096, handshake_seconds=60)
+_LIMITS = WireLimits(message_max_bytes=1024, headers_max_bytes=4096, body_max_bytes=4096)
 Request = tuple[str, bytes, bytes, bool]
 """Method, path as it was sent, body, and whether it is complete."""
 

@@ -31,6 +31,7 @@ from studyroom.gateway.wire.framing import Assembler, Opcode, Violation, close_p
 from studyroom.gateway.wire.handshake import Handshake, Refused
 from studyroom.gateway.wire.header_fields import combined, elements
 from studyroom.gateway.wire.hosts import host_of
+from studyroom.gateway.wire.protocol import Broken, Closed, Event, WebSocketProtocol
 from studyroom.shared.contract import presence, subjects
 from studyroom.shared.contract.chat import encode_stored, with_sequence
 from studyroom.shared.contract.close_codes import CloseCode, parse_reconnect_hint, reconnect_rule
@@ -53,6 +54,7 @@ from studyroom.shared.contract.messages import (
     encode,
 )
 from tests.fuzz import requests
+from tests.support.frames import frame_bytes
 
 SECRET = "a secret for tests, long enough for HS256"
 USER = UserId("0b9d7c4e-9d5a-4b52-8c1e-2f6a3f1f7a01")
@@ -110,6 +112,24 @@ def _is_utf8(data: bytes, *, complete: bool) -> bool:
     except UnicodeDecodeError as error:
         return not complete and error.reason == "unexpected end of data"
     return True
+
+
+def websocket_bytes(data: bytes) -> None:
+    """Bytes of a client: the same events in one piece, in two, and byte by byte, and nothing after the last of them."""
+    whole = _events(data)
+    half = len(data) // 2
+    assert whole == _events(data[:half], data[half:])
+    assert whole == _events(*(data[place : place + 1] for place in range(len(data))))
+    for event in whole:
+        if isinstance(event, bytes):
+            event.decode()
+            assert len(event) <= _MESSAGE_MAX_BYTES
+    assert not any(isinstance(event, Closed | Broken) for event in whole[:-1])
+
+
+def _events(*pieces: bytes) -> list[Event]:
+    protocol = WebSocketProtocol(_MESSAGE_MAX_BYTES)
+    return [event for piece in pieces for event in protocol.receive_data(piece)]
 
 
 def close_frames(data: bytes) -> None:
@@ -332,6 +352,15 @@ def _uuid_bytes(shape: str) -> bytes:
 
 TARGETS = {
     "frames": Target(frames, (b"\x81\x05hello", b"\x01\x02\xc3\xa9\x80\x01x", b"\x01\x01\xf0\x00\x03\x9f\x98\x80")),
+    "websocket_bytes": Target(
+        websocket_bytes,
+        (
+            frame_bytes(1, b"{}") + frame_bytes(9, b"?") + frame_bytes(8, b"\x03\xe8bye"),
+            frame_bytes(1, b"\xc3", fin=False) + frame_bytes(0, b"\xa9"),
+            frame_bytes(1, b"x" * 126),
+            b"\x81\xff" + bytes(6) + b"\x01\x00" + bytes(4),
+        ),
+    ),
     "close_frames": Target(close_frames, (b"", b"\x03\xe8bye", b"\x03\xf4reconnect_after_ms=100")),
     "client_messages": Target(
         client_messages,

@@ -7,7 +7,7 @@ import pytest
 from tests.project.audit import NODE, PYTHON, Report, read_npm_audit, read_pip_audit
 
 KNOWN = {"name": "jinja2", "version": "2.4.1", "vulns": [{"id": "PYSEC-2014-8", "fix_versions": ["2.7.2"]}]}
-WELL = {"name": "picows", "version": "2.3.1", "vulns": []}
+WELL = {"name": "uvloop", "version": "0.23.0", "vulns": []}
 SKIPPED = {"name": "nats-py", "skip_reason": "Dependency not found on PyPI and could not be audited: nats-py (2.16.0)"}
 
 

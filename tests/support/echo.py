@@ -9,15 +9,16 @@ import functools
 from contextlib import suppress
 
 import uvloop
-from picows import WSFrame, WSMsgType, WSTransport
 
 from studyroom.gateway.http.app import build_app
 from studyroom.gateway.wire import websocket
 from studyroom.gateway.wire.framing import Opcode, encode_frame, text_frame
 from studyroom.gateway.wire.handshake import Handshake, RequestHead
+from studyroom.gateway.wire.protocol import Event, WebSocketProtocol
 from studyroom.gateway.wire.sockets import AwaitedRequests, PlainSockets, UnreadAnswers
-from studyroom.gateway.wire.upgrade import HttpProtocol
-from studyroom.gateway.wire.websocket import ClientSocket, FrameLimits, WebSocketProtocol, use_fast_transports
+from studyroom.gateway.wire.transport import use_fast_transports
+from studyroom.gateway.wire.upgrade import HttpProtocol, WireLimits
+from studyroom.gateway.wire.websocket import ClientSocket
 from studyroom.shared.chassis.http import HttpServer
 from studyroom.shared.chassis.listening import listen
 from studyroom.shared.contract.errors import ErrorCode
@@ -33,7 +34,6 @@ class Echo:
         self.socket = socket
 
     def received(self, payload: bytes) -> None:
-        payload.decode()
         self.socket.write(text_frame(payload))
 
     def burdened(self) -> None:
@@ -49,21 +49,34 @@ class Echo:
         pass
 
 
-class BinaryToo(ClientSocket):
-    """Answers binary messages by itself; everything else goes the gateway's way."""
+class Binary(bytes):
+    """A whole binary message: an event that only this server has."""
+
+
+class BinaryToo(WebSocketProtocol):
+    """Takes binary messages; everything else goes the gateway's way."""
 
     _binary: bytes | None = None
 
-    def _take(self, transport: WSTransport, frame: WSFrame) -> bytes | None:
-        begins = frame.msg_type == WSMsgType.BINARY and self._binary is None and self._assembler is None
-        goes_on = frame.msg_type == WSMsgType.CONTINUATION and self._binary is not None
-        if not (begins or goes_on) or frame.rsv1 or frame.rsv2 or frame.rsv3:
-            return super()._take(transport, frame)
-        self._binary = (self._binary or b"") + frame.get_payload_as_bytes()
-        if frame.fin:
-            self.write(encode_frame(Opcode.BINARY, self._binary))
+    def _take_other(self, first: int, payload: bytes, events: list[Event]) -> None:
+        opcode = first & 0x0F
+        begins = opcode == Opcode.BINARY and self._binary is None and self._assembler is None
+        goes_on = opcode == Opcode.CONTINUATION and self._binary is not None
+        if not (begins or goes_on):
+            super()._take_other(first, payload, events)
+            return
+        self._binary = (self._binary or b"") + payload
+        if first & 0x80:
+            events.append(Binary(self._binary))
             self._binary = None
-        return None
+
+
+class EchoingSocket(ClientSocket):
+    def _carry_out(self, event: Event) -> None:
+        if isinstance(event, Binary):
+            self.write(encode_frame(Opcode.BINARY, event))
+        else:
+            super()._carry_out(event)
 
 
 class Edge:
@@ -78,7 +91,7 @@ class Edge:
     def request_refused(self, _code: ErrorCode) -> None: ...
 
 
-async def serve(port: int, limits: FrameLimits) -> HttpServer:
+async def serve(port: int, limits: WireLimits) -> HttpServer:
     use_fast_transports()
     server = HttpServer(
         build_app(with_page=False, routers=[]),
@@ -87,12 +100,11 @@ async def serve(port: int, limits: FrameLimits) -> HttpServer:
             HttpProtocol,
             Edge(),
             limits,
-            AwaitedRequests(limits.handshake_seconds),
+            AwaitedRequests(10),
             UnreadAnswers(60, max_bytes=1 << 30),
             PlainSockets(1000, lambda _peer: None),
         ),
         below=1000,
-        websocket=WebSocketProtocol,
     )
     await server.start()
     return server
@@ -103,8 +115,9 @@ async def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--message-max-bytes", type=int, default=65_536)
     arguments = parser.parse_args()
-    websocket.ClientSocket = BinaryToo  # type: ignore[misc] # what the protocol makes
-    server = await serve(arguments.port, FrameLimits(arguments.message_max_bytes, 65_536, 65_536, 10.0))
+    websocket.ClientSocket = EchoingSocket  # type: ignore[misc] # what an upgrade makes
+    websocket.WebSocketProtocol = BinaryToo  # type: ignore[attr-defined] # and what that makes
+    server = await serve(arguments.port, WireLimits(arguments.message_max_bytes, 65_536, 65_536))
     print(f"listening on {server.port}", flush=True)
     with suppress(asyncio.CancelledError):
         await asyncio.Event().wait()

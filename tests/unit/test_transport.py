@@ -4,22 +4,20 @@ import asyncio
 import gc
 import socket
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from studyroom.gateway.wire.transport import HIGH_WATER_BYTES, LOW_WATER_BYTES, SocketTransport
-from studyroom.gateway.wire.websocket import FrameLimits, WebSocketProtocol
+from studyroom.gateway.wire.transport import HIGH_WATER_BYTES, LOW_WATER_BYTES, READ_MAX_BYTES, SocketTransport
+from studyroom.gateway.wire.websocket import open_websocket
 from tests.support.echo import Echo
 from tests.support.waiting import eventually
-
-BUFFER_BYTES = 512
 
 
 class Reader:
     def __init__(self) -> None:
-        self._buffer = memoryview(bytearray(BUFFER_BYTES))
         self.heard = bytearray()
         self.events: list[str] = []
         self.ended_with: list[Exception | None] = []
@@ -27,11 +25,8 @@ class Reader:
         self.closes_at: bytes | None = None
         """What it answers by ending the connection."""
 
-    def get_buffer(self, _sizehint: int) -> memoryview:
-        return self._buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
-        self.heard += self._buffer[:nbytes]
+    def data_received(self, data: bytes) -> None:
+        self.heard += data
         if self.closes_at is not None and self.closes_at in self.heard:
             assert self.transport is not None
             self.transport.abort()
@@ -94,21 +89,19 @@ async def test_what_is_written_arrives_in_order_though_the_peer_reads_late(pair:
     assert pair.reader.ended_with == [None]
 
 
-async def test_no_read_is_so_large_that_a_reader_keeps_a_large_buffer_for_it() -> None:
+async def test_no_read_is_large() -> None:
     made = Pair()
     sizes: list[int] = []
-    made.reader._buffer = memoryview(bytearray(1_000_000))
-    heard, made.reader.buffer_updated = made.reader.buffer_updated, sizes.append  # type: ignore[method-assign,assignment]
+    made.reader.data_received = lambda data: sizes.append(len(data))  # type: ignore[method-assign]
     made.peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1_000_000)
     sent = made.peer.send(bytes(500_000))
     made.transport.resume_reading()
     await eventually(lambda: sum(sizes) == sent, "all of it is read")
-    made.reader.buffer_updated = heard  # type: ignore[method-assign]
     made.transport.abort()
     await made.ended()
     made.peer.close()
     assert sent > 4 * 16_384
-    assert max(sizes) <= 16_384
+    assert max(sizes) <= READ_MAX_BYTES == 16_384
 
 
 async def test_the_reader_is_told_once_when_too_much_is_unwritten_and_once_when_that_is_over(pair: Pair) -> None:
@@ -151,7 +144,8 @@ async def test_nothing_is_read_before_it_is_asked_for_or_while_it_is_paused(pair
 
 async def test_a_reader_that_ends_the_connection_hears_no_more_of_it(pair: Pair) -> None:
     pair.reader.closes_at = b"stop"
-    pair.peer.send(b"x" * (BUFFER_BYTES - 4) + b"stop" + b"y" * BUFFER_BYTES)
+    pair.peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1_000_000)
+    assert pair.peer.send(b"x" * (READ_MAX_BYTES - 4) + b"stop" + b"y" * 512) == READ_MAX_BYTES + 512
     pair.transport.resume_reading()
     await pair.ended()
     assert b"y" not in pair.reader.heard
@@ -245,27 +239,20 @@ async def test_nothing_that_is_written_is_changed_by_a_close_that_comes_twice(pa
     assert pair.reader.ended_with == [None]
 
 
-def tcp_pair() -> tuple[socket.socket, socket.socket]:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        peer = socket.create_connection(server.getsockname())
-        return server.accept()[0], peer
-
-
-@pytest.mark.parametrize("pair_of", [socket.socketpair, tcp_pair], ids=["before", "midway"])
-async def test_an_upgrade_that_fails_leaves_no_socket_behind(
-    monkeypatch: pytest.MonkeyPatch, pair_of: Callable[[], tuple[socket.socket, socket.socket]]
-) -> None:
-    """Before: picows refuses sockets that are not TCP's."""
-
-    def fails(_protocol: WebSocketProtocol, _head: bytes) -> None:
+@pytest.mark.parametrize("fails_at", ["write", "resume_reading"])
+async def test_an_upgrade_that_fails_leaves_no_socket_behind(monkeypatch: pytest.MonkeyPatch, fails_at: str) -> None:
+    def fails(*_: object) -> None:
         raise OSError("on our side")
 
-    monkeypatch.setattr(WebSocketProtocol, "_feed", fails)
-    connected, peer = pair_of()
-    protocol = WebSocketProtocol(Echo(), FrameLimits(1024, 1024, 1024, 1.0), SimpleNamespace(connections=set()))
+    monkeypatch.setattr(SocketTransport, fails_at, fails)
+    connected, peer = socket.socketpair()
+    http: Any = SimpleNamespace(get_extra_info=lambda _name: connected, close=lambda: None)
+    connections: set[Any] = set()
     with connected, peer:
-        with pytest.raises(OSError, match=r"not supported|on our side"):
-            protocol.take_over(SimpleNamespace(get_extra_info=lambda _name: connected), "key", None)
+        with pytest.raises(OSError, match="on our side"):
+            open_websocket(http, Echo(), b"accepted", b"", message_max_bytes=1024, connections=connections)
         connected.close()  # as the HTTP protocol does, which is left with its own
+        await eventually(lambda: not connections, "the connection is gone")
         peer.settimeout(5)
+        assert peer.recv(8) in {b"", b"accepted"}
         assert peer.recv(1) == b""

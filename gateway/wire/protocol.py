@@ -1,0 +1,202 @@
+"""The WebSocket protocol of a server behind the handshake (RFC 6455). Pure: bytes come in, events and frames come out.
+
+Give `receive_data` what the socket delivers, and carry out the events that it returns, in order. The clock, the socket
+and the meaning of messages are the caller's.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from studyroom.gateway.wire.framing import (
+    CONTROL_PAYLOAD_MAX_BYTES,
+    Assembler,
+    Opcode,
+    Violation,
+    close_payload,
+    encode_frame,
+    parse_close,
+)
+from studyroom.shared.contract.close_codes import CloseCode
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # on a platform for which there is no wheel with the C code
+    from websockets.utils import apply_mask
+
+_FIN, _OPCODE = 0x80, 0x0F
+_MASKED = 0x80
+_WHOLE_TEXT = _FIN | Opcode.TEXT
+_FIRST_CONTROL = Opcode.CLOSE
+_OPCODES = frozenset(Opcode)
+_MASK_BYTES = 4
+_HEAD_BYTES = 2 + _MASK_BYTES
+"""Of a short frame."""
+_LENGTH_BYTES = {126: 2, 127: 8}
+"""Of a long one more, by the length in the second byte (section 5.2)."""
+_LEAST = {2: 126, 8: 1 << 16}
+"""What a length of so many bytes is for."""
+
+
+class Fragment(NamedTuple):
+    """A part of a message. The message is an event of its own, once it is whole."""
+
+
+class Ping(NamedTuple):
+    answer: bytes
+    """The pong to write. A client that does not read may go without (section 5.5.3)."""
+
+
+class Pong(NamedTuple):
+    pass
+
+
+class Closed(NamedTuple):
+    """The client has sent a close frame."""
+
+    answer: bytes
+    """The close frame to write before the socket ends; empty when ours came first."""
+
+
+class Broken(NamedTuple):
+    """The client broke the protocol: close with this."""
+
+    code: CloseCode
+    reason: str
+
+
+Event = bytes | Fragment | Ping | Pong | Closed | Broken
+"""`bytes` is a whole text message, in valid UTF-8. Nothing comes after `Closed` and `Broken`."""
+
+_FRAGMENT, _PONG = Fragment(), Pong()
+
+
+class WebSocketProtocol:
+    __slots__ = ("_assembler", "_incomplete", "_max_bytes", "_needed_bytes", "_over", "close_code")
+
+    def __init__(self, message_max_bytes: int) -> None:
+        """`message_max_bytes`: of a whole message, over all its fragments."""
+        self._max_bytes = message_max_bytes
+        self._assembler: Assembler | None = None
+        """While a message comes in fragments."""
+        self._incomplete: bytearray | None = None
+        """The beginning of a frame."""
+        self._needed_bytes = 0
+        """How long that has to be before it says more."""
+        self._over = False
+        """Whatever comes now does not count."""
+        self.close_code: int | None = None
+        """Of the close frame that came first, in either direction."""
+
+    def receive_data(self, data: bytes) -> Sequence[Event]:
+        if self._over:
+            return ()
+        if self._incomplete is not None:
+            self._incomplete += data
+            if len(self._incomplete) < self._needed_bytes:
+                return ()
+            data = bytes(self._incomplete)
+        events: list[Event] = []
+        try:
+            end = self._take_frames(data, events)
+        except Violation as violation:
+            self._over = True
+            events.append(Broken(violation.code, str(violation)))
+            end = len(data)
+        self._incomplete = bytearray(data[end:]) if end < len(data) else None
+        return events
+
+    def close(self, code: int, reason: str = "") -> bytes:
+        """The frame that begins the closing handshake."""
+        if self.close_code is None:
+            self.close_code = code
+        return encode_frame(Opcode.CLOSE, close_payload(code, reason))
+
+    def _take_frames(self, data: bytes, events: list[Event]) -> int:
+        """Add what whole frames say; where the first that is not whole begins. Raises Violation."""
+        start, available = 0, len(data)
+        while available - start > 1:
+            first, size = data[start], data[start + 1] - _MASKED
+            payload_at = start + _HEAD_BYTES
+            if first != _WHOLE_TEXT or size < 0:
+                _check_head(first, size)
+            if size > CONTROL_PAYLOAD_MAX_BYTES:
+                payload_at += _LENGTH_BYTES[size]
+                if payload_at > available:
+                    self._needed_bytes = payload_at - start
+                    return start
+                size = _long_size(data[start + 2 : payload_at - _MASK_BYTES])
+            if size > self._max_bytes and first & _OPCODE < _FIRST_CONTROL:
+                raise Violation(CloseCode.MESSAGE_TOO_BIG, f"message over {self._max_bytes} bytes")
+            end = payload_at + size
+            if end > available:
+                self._needed_bytes = end - start
+                return start
+            payload = apply_mask(data[payload_at:end], data[payload_at - _MASK_BYTES : payload_at])
+            start = end
+            if first == _WHOLE_TEXT and self._assembler is None:
+                if not payload.isascii():
+                    _check_text(payload)
+                events.append(payload)
+            else:
+                self._take_other(first, payload, events)
+                if self._over:
+                    return available
+        self._needed_bytes = 2
+        return start
+
+    def _take_other(self, first: int, payload: bytes, events: list[Event]) -> None:
+        opcode = first & _OPCODE
+        if opcode == Opcode.CLOSE:
+            self._over = True
+            events.append(Closed(self._answer_close(payload)))
+        elif opcode == Opcode.PING:
+            events.append(Ping(encode_frame(Opcode.PONG, payload)))
+        elif opcode == Opcode.PONG:
+            events.append(_PONG)
+        else:
+            events.append(_FRAGMENT)
+            self._assemble(opcode, payload, events, final=first >= _FIN)
+
+    def _assemble(self, opcode: int, payload: bytes, events: list[Event], *, final: bool) -> None:
+        assembler = self._assembler or Assembler(self._max_bytes)
+        text = assembler.feed(opcode, payload, final=final)
+        self._assembler = assembler if assembler.in_message else None
+        if text is not None:
+            events.append(text.encode())
+
+    def _answer_close(self, payload: bytes) -> bytes:
+        code, _ = parse_close(payload)
+        if self.close_code is not None:
+            return b""
+        if code == CloseCode.NO_STATUS:
+            self.close_code = code
+            return encode_frame(Opcode.CLOSE, b"")  # an empty body asks for one (section 5.5.1)
+        return self.close(code)
+
+
+def _check_head(first: int, size: int) -> None:
+    """`size`: the length in the second byte, below 0 without a mask. Raises Violation."""
+    if first & _OPCODE not in _OPCODES:
+        raise Violation(CloseCode.PROTOCOL_ERROR, "an opcode that nobody has defined")
+    if first & 0x70:
+        raise Violation(CloseCode.PROTOCOL_ERROR, "reserved bits without an extension")
+    if size < 0:
+        raise Violation(CloseCode.PROTOCOL_ERROR, "a frame that is not masked")
+    if first & _OPCODE >= _FIRST_CONTROL and (first < _FIN or size > CONTROL_PAYLOAD_MAX_BYTES):
+        raise Violation(CloseCode.PROTOCOL_ERROR, "a control frame in fragments, or over 125 bytes")
+
+
+def _long_size(length: bytes) -> int:
+    """Raises Violation."""
+    size = int.from_bytes(length, "big")
+    if size < _LEAST[len(length)] or size >> 63:
+        raise Violation(CloseCode.PROTOCOL_ERROR, "a length in more bytes than it needs, or over 63 bits")
+    return size
+
+
+def _check_text(payload: bytes) -> None:
+    """Raises Violation."""
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        raise Violation(CloseCode.INVALID_TEXT, "text is not UTF-8") from None
