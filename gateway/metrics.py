@@ -6,8 +6,9 @@ frame, never per member.
 
 import time
 from collections import Counter as Tally
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -248,17 +249,19 @@ class GatewayMetrics:
             sent[items[index].kind] -= 1
 
 
-@dataclass(frozen=True, slots=True)
-class Gauges:
-    connections: Callable[[], int]
-    rooms: Callable[[], int]
-    members: Callable[[], int]
-    drain_remaining: Callable[[], int]
-    most_of_an_address: Callable[[], int]
-    most_of_a_user: Callable[[], int]
-    waiting_questions: Callable[[], Mapping[str, Mapping[int, int]]]
-    """By kind and shard."""
-    silent_shards: Callable[[], Iterable[int]]
+class Gauges(Protocol):
+    """What is counted when it is asked for."""
+
+    def connections(self) -> int: ...
+    def rooms(self) -> int: ...
+    def members(self) -> int: ...
+    def drain_remaining(self) -> int: ...
+    def most_of_an_address(self) -> int: ...
+    def most_of_a_user(self) -> int: ...
+    def waiting_questions(self) -> Mapping[str, Mapping[int, int]]:
+        """By kind and shard."""
+
+    def silent_shards(self) -> Iterable[int]: ...
 
 
 class _Collector:

@@ -6,9 +6,9 @@ room until it has its message, or an error that says that the outcome is unknown
 
 import asyncio
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from studyroom.gateway.chat.backfill import Backfill
 from studyroom.gateway.chat.publisher import ChatPublisher, ChatTooLong, deletion_of
 from studyroom.gateway.connections.connection import Connection
 from studyroom.gateway.rooms.history import Stored
@@ -35,10 +35,9 @@ class _Outgoing:
 
 
 class Authors:
-    def __init__(self, chat: ChatPublisher, *, rewritten: Callable[[], None]) -> None:
-        """`rewritten` is called when the stream has another message than members know by its sequence."""
+    def __init__(self, chat: ChatPublisher, backfill: Backfill) -> None:
         self._chat = chat
-        self._rewritten = rewritten
+        self._backfill = backfill
         self._outgoing: dict[Connection, _Outgoing] = {}
 
     def publish(self, connection: Connection, room: Room, content: str, message: MessageId) -> None:
@@ -127,7 +126,7 @@ class Authors:
         if connection not in room or not history.passed(copy.sequence):
             return
         if copy.time and history.is_another(copy):
-            self._rewritten()
+            self._backfill.suspect()
             self._unknown(connection, message)
             return
         if copy not in history.without_deleted([copy, *history.behind(copy.sequence)]):

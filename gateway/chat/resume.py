@@ -1,12 +1,12 @@
 """What a joiner is told of the room's chat: what it has missed, or the newest messages."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from studyroom.gateway.chat.backfill import Backfill
 from studyroom.gateway.chat.stream import ChatStream, Trimmed
+from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.rooms.history import Resumption, Stored
 from studyroom.gateway.rooms.room import Room
 from studyroom.shared.chassis import logs
@@ -42,17 +42,17 @@ class Resumes:
         self,
         stream: ChatStream,
         backfill: Backfill,
+        metrics: GatewayMetrics,
         *,
         at_most: int,
         max_bytes: int,
-        count: Callable[[Result], None],
     ) -> None:
-        """`at_most`, `max_bytes`: who has missed more begins anew. `count` is told how each resume ended."""
+        """`at_most`, `max_bytes`: a client that has missed more begins with the newest messages."""
         self._stream = stream
         self._backfill = backfill
         self._at_most = at_most
         self._max_bytes = max_bytes
-        self._count = count
+        self._metrics = metrics
 
     def expect(self, room: Room) -> None:
         """A client joins the room. It will need the chat, so the room takes its position in the stream meanwhile."""
@@ -80,9 +80,9 @@ class Resumes:
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
             if not isinstance(outcome, _Missed):
-                self._count(outcome)
+                self._metrics.resumes.labels(result=outcome).inc()
                 return Resumption(recovered=False)
-            self._count(Result.RECOVERED)
+            self._metrics.resumes.labels(result=Result.RECOVERED).inc()
             return Resumption(recovered=True, since=outcome.up_to, missed=outcome.messages)
 
     async def _resume(self, room: Room, since: int, epoch: str | None) -> _Missed | Result:

@@ -1,7 +1,6 @@
 """One client's connection: what it says is validated, decided by its session, and carried out."""
 
 import time
-from typing import TYPE_CHECKING
 
 from studyroom.gateway.auth.identity import NO_EXPIRY, Identity
 from studyroom.gateway.auth.key_ring import KeysUnavailable
@@ -11,7 +10,9 @@ from studyroom.gateway.connections.hub import Hub
 from studyroom.gateway.connections.metered import Metered
 from studyroom.gateway.connections.replies import PONG_FRAME, authenticated_frame, error_frame, welcome_frame
 from studyroom.gateway.connections.session import CONFLATED, WAITING, Refusal, Session
+from studyroom.gateway.rooms.cursors import Cursors
 from studyroom.gateway.rooms.notices import encode_cursor
+from studyroom.gateway.rooms.room import Room
 from studyroom.gateway.wire.credentials import Unauthorized
 from studyroom.gateway.wire.framing import text_frame
 from studyroom.gateway.wire.items import Kind
@@ -40,10 +41,6 @@ from studyroom.shared.contract.messages import (
     decode_client_message,
 )
 from studyroom.shared.contract.presence import Profile, RoomConnection
-
-if TYPE_CHECKING:
-    from studyroom.gateway.rooms.cursors import Cursors
-    from studyroom.gateway.rooms.room import Room
 
 _BACKLOG_MAX = 64
 _AUTHENTICATE_COST = 20  # checking a signature is as much work as so many messages, and counts as such
@@ -74,7 +71,7 @@ class Connection(Metered):
         "user",
     )
 
-    def __init__(self, hub: Hub, identity: Identity, *, address: bytes, chat_max_chars: int) -> None:
+    def __init__(self, hub: "Hub[Connection]", identity: Identity, *, address: bytes, chat_max_chars: int) -> None:
         """`address`: what it counts for."""
         session = Session(
             chat_max_chars=chat_max_chars,
@@ -107,7 +104,7 @@ class Connection(Metered):
         self._update_prefix = b""
         self._excess: str | CursorMove | None = None
         """The newest cursor that was more than the client may send, newer than anything carried out."""
-        self.active_beat = hub.beat
+        self.active_beat = hub.pulse.beat
         """The last beat before which the client had said something, or at which it was in a room."""
 
     @property
@@ -145,12 +142,12 @@ class Connection(Metered):
     def opened(self, socket: Socket) -> None:
         self.socket = socket
         self.open = True
-        self._hub.register(self)
+        self._hub.connections.add(self)
         welcome = welcome_frame(
             self.id,
             self.user,
             guest_token=self._guest_token,
-            chat_retry_seconds=self._hub.chat_retry_seconds,
+            chat_retry_seconds=self._hub.retries.retry_seconds,
             expires_at=self.expires_at if self.expires_at < NO_EXPIRY else None,
         )
         self._guest_token = None
@@ -180,7 +177,7 @@ class Connection(Metered):
         self.gone_for_good = self.gone_for_good or code in FAREWELLS
         self.socket = NOWHERE
         self._hub.metrics.disconnects.labels(code=code if code in _KNOWN_CODES else "other").inc()
-        self._hub.unregister(self)
+        self._hub.connections.remove(self)
         self._leave(lost=code not in FAREWELLS)
 
     def deliver(self, frames: bytes) -> None:
@@ -188,13 +185,13 @@ class Connection(Metered):
         self._traffic.sent_bytes += len(frames)
         self.socket.write(frames)
         if self.lagging_since is not None:
-            self._hub.more_unread(len(frames))
+            self._hub.pulse.more_unread(len(frames))
             if self.socket.buffered_bytes > self._hub.limits.write_buffer_max_bytes:
                 self.close_slow("too much was left unread")
 
     def congested(self) -> None:
         """The client reads more slowly than it is written to: from now on only what is essential."""
-        self._begin_to_lag(self._hub.beat)
+        self._begin_to_lag(self._hub.pulse.beat)
         if self.room is not None:
             self.room.fanout.lag(self)
 
@@ -302,12 +299,12 @@ class Connection(Metered):
                     self.room.cursors.type(self.user, is_typing=typing.is_typing, ingress_us=time.time_ns() // 1000)
             case ChatSend(payload=chat):
                 if self.room is not None:
-                    self._hub.chat(self, self.room, chat.content, chat.id or new_message_id())
+                    self._hub.authors.publish(self, self.room, chat.content, chat.id or new_message_id())
             case JoinRoom(payload=join):
                 if self.room is not None and self.room.id != join.room_id:
                     self._leave(lost=False, at_once=False)
                 self._cursors = None
-                self._hub.join(self, join)
+                self._hub.joins.begin(self, join)
             case LeaveRoom():
                 self._leave(lost=False, at_once=False)
             case Ping():
@@ -338,7 +335,7 @@ class Connection(Metered):
         if self.room is not None:
             room, self.room = self.room, None
             self._cursors = None
-            self._hub.leave(self, room, lost=lost, at_once=at_once)
+            self._hub.leaves.leave(self, room, lost=lost, at_once=at_once)
             self.end_membership()
 
     def _refuse(self, code: ErrorCode, why: str, message: ClientMessage) -> None:
@@ -364,7 +361,7 @@ class Connection(Metered):
         self.send_error(ErrorCode.REMOVED, "a moderator has removed you from the room")
         return True
 
-    def joined(self, room: "Room") -> None:
+    def joined(self, room: Room) -> None:
         self.room = room
         self._resume(self._session.joined())
 

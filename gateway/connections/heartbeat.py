@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from operator import itemgetter
 
 from studyroom.gateway.connections.connection import Connection
@@ -31,7 +31,7 @@ class Heartbeat:
     def __init__(
         self,
         settings: ConnectionSettings,
-        connections: Callable[[], Iterable[Connection]],
+        connections: Iterable[Connection],
         awaited: AwaitedRequests,
         unread: UnreadAnswers,
         plain: PlainSockets,
@@ -69,7 +69,7 @@ class Heartbeat:
                 self._metrics.unread_answers.inc(self._unread.abort_late())
             self._metrics.idle_sockets.inc(self._plain.take_ended())
             expired_by = time.time() - self._leeway_seconds
-            connections = list(self._connections())
+            connections = list(self._connections)
             for connection in connections:
                 try:
                     self._check(connection, now, expired_by)
@@ -114,7 +114,7 @@ class Heartbeat:
     def _bound_unread(self) -> None:
         """What all leave unread together is bounded; those who leave most go first."""
         self._more_unread_bytes = 0
-        lagging = [connection for connection in self._connections() if connection.lagging]
+        lagging = [connection for connection in self._connections if connection.lagging]
         unread = sorted(((connection.socket.buffered_bytes, connection) for connection in lagging), key=itemgetter(0))
         total = sum(size for size, _ in unread)
         while total > self._unread_max_bytes:

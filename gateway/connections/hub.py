@@ -1,38 +1,58 @@
-"""What connections ask of the gateway."""
+"""What the connections of a gateway share, and what they ask of the packages above.
 
-from typing import TYPE_CHECKING, Protocol
+All of this is generic in the connection, so nothing here has to know what a connection is.
+"""
+
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 from studyroom.gateway.auth.identity import Authenticator
 from studyroom.gateway.connections.limits import Limits
+from studyroom.gateway.connections.registry import Client, Registry
 from studyroom.gateway.metrics import GatewayMetrics
+from studyroom.gateway.rooms.room import Room
 from studyroom.shared.contract.ids import MessageId
 from studyroom.shared.contract.messages import JoinRoomPayload
 
-if TYPE_CHECKING:
-    from studyroom.gateway.connections.connection import Connection
-    from studyroom.gateway.rooms.room import Room
+_Client_contra = TypeVar("_Client_contra", contravariant=True)
 
 
-class Hub(Protocol):
-    metrics: GatewayMetrics
-    limits: Limits
-    authenticator: Authenticator
-
-    @property
-    def beat(self) -> int:
-        """Counts up with every heartbeat sweep: a clock that costs nothing to read."""
-
-    def register(self, connection: "Connection") -> None: ...
-    def unregister(self, connection: "Connection") -> None: ...
-    @property
-    def chat_retry_seconds(self) -> int:
-        """For so long a chat message that is sent again is recognised."""
+class Pulse(Protocol):
+    beat: int
+    """Counts up with every heartbeat sweep: a clock that costs nothing to read."""
 
     def more_unread(self, size: int) -> None:
-        """So many bytes were written to a client that reads too slowly."""
+        """The gateway wrote so many bytes to a client that reads too slowly."""
 
-    def join(self, connection: "Connection", join: JoinRoomPayload) -> None: ...
-    def leave(self, connection: "Connection", room: "Room", *, lost: bool, at_once: bool = True) -> None:
-        """Not `at_once`: it still gets what it has said there itself, and all before it."""
 
-    def chat(self, connection: "Connection", room: "Room", content: str, message: MessageId) -> None: ...
+class Joins(Protocol[_Client_contra]):
+    def begin(self, connection: _Client_contra, join: JoinRoomPayload) -> None:
+        """Begin a join, which ends with the connection's `joined` or `join_failed`."""
+
+
+class Leaves(Protocol[_Client_contra]):
+    def leave(self, connection: _Client_contra, room: Room, *, lost: bool, at_once: bool = True) -> None:
+        """Not `at_once`: the connection still gets its own messages, and all before them."""
+
+
+class Authors(Protocol[_Client_contra]):
+    def publish(self, connection: _Client_contra, room: Room, content: str, message: MessageId) -> None: ...
+
+
+class Retries(Protocol):
+    @property
+    def retry_seconds(self) -> int:
+        """Retries of a chat message with the same id are deduplicated for so long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hub(Generic[Client]):
+    limits: Limits
+    metrics: GatewayMetrics
+    authenticator: Authenticator
+    connections: Registry[Client]
+    pulse: Pulse
+    joins: Joins[Client]
+    leaves: Leaves[Client]
+    authors: Authors[Client]
+    retries: Retries

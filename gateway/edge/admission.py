@@ -2,18 +2,20 @@
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from studyroom.gateway.auth.bans import Bans
 from studyroom.gateway.auth.identity import Authenticator, Identity
 from studyroom.gateway.auth.key_ring import KeysUnavailable
+from studyroom.gateway.connections.connection import Connection
+from studyroom.gateway.connections.registry import Registry
 from studyroom.gateway.edge.addresses import client_address, is_in, limit_key, parse_address, parse_network
 from studyroom.gateway.edge.capacity import capacity
-from studyroom.gateway.edge.connection_counts import ConnectionCounts
 from studyroom.gateway.edge.origins import is_allowed
 from studyroom.gateway.edge.rates import FixedWindow, TokenBucket, TokenBuckets
 from studyroom.gateway.edge.settings import EdgeSettings
-from studyroom.gateway.http.app import API_PREFIX, HEALTH_PATH, WEBSOCKET_PATH
+from studyroom.gateway.http.app import API_PREFIX
 from studyroom.gateway.lifecycle.drain import Drain
 from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.wire.credentials import Unauthorized
@@ -21,7 +23,6 @@ from studyroom.gateway.wire.handshake import Handshake, Refused, RequestHead
 from studyroom.gateway.wire.hosts import host_of
 from studyroom.shared.chassis import descriptors, logs
 from studyroom.shared.contract.errors import ErrorCode
-from studyroom.shared.contract.ids import UserId
 
 log = logs.get(__name__)
 
@@ -42,11 +43,10 @@ class Admission:
         settings: EdgeSettings,
         authenticator: Authenticator,
         drain: Drain,
-        counts: ConnectionCounts,
-        ban_of: Callable[[UserId], object],
+        connections: Registry[Connection],
+        bans: Bans,
         metrics: GatewayMetrics,
     ) -> None:
-        """`ban_of` returns None for a user who is not banned."""
         self._settings = settings
         self._hosts = frozenset(settings.hosts)
         self._origins = frozenset(settings.origins)
@@ -56,8 +56,8 @@ class Admission:
         self._requests = FixedWindow(settings.requests_per_second)
         self._authenticator = authenticator
         self._drain = drain
-        self._counts = counts
-        self._ban_of = ban_of
+        self._connections = connections
+        self._bans = bans
         self._metrics = metrics
         self._warned_of_untrusted_proxy = False
         self.descriptors = descriptors.below_public(descriptors.limit())
@@ -76,26 +76,17 @@ class Admission:
         if not self._hosts:
             log.warning("this gateway answers requests for any host name", setting="STUDYROOM_GATEWAY_HOSTS")
 
-    def has_websocket(self, path: str) -> bool:
-        return path == WEBSOCKET_PATH
-
-    def check(self, head: RequestHead) -> Refused | None:
-        """Why a plain HTTP request is refused; None if it may reach the app."""
-        if head.path == HEALTH_PATH:  # health checks come by address, with no host name
-            return None
+    def check_request(self, head: RequestHead) -> Refused | None:
+        """Why a plain HTTP request is refused; None if it is not."""
         return self._check_host(head.headers) or self._check_request_rate(head)
 
-    def request_refused(self, code: ErrorCode) -> None:
-        """Count a plain HTTP request that was refused before it reached the app."""
-        self._metrics.requests_refused.labels(code=code).inc()
-
-    def decide(self, handshake: Handshake, *, connections: int) -> Admitted | Refused:
-        """Admit or refuse a handshake. `connections`: how many WebSockets are open. Checks the token last."""
+    def decide(self, handshake: Handshake) -> Admitted | Refused:
+        """Admit or refuse a handshake. Checks the token last."""
         address = self._address(handshake)
         decision = (
             self._check_host(handshake.headers)
             or self._check_origin_and_drain(handshake)
-            or self._check_limits(address, full=connections >= self.capacity.connections)
+            or self._check_limits(address)
             or self._identify(handshake, address)
         )
         if isinstance(decision, Refused):
@@ -134,16 +125,16 @@ class Admission:
             return None
         return limit_key(address)
 
-    def _check_limits(self, address: bytes, *, full: bool) -> Refused | None:
+    def _check_limits(self, address: bytes) -> Refused | None:
         """Call this before the token is checked, since that is most of the work of a handshake."""
         settings = self._settings
         now = time.monotonic()
         bucket = self._handshakes_of_address.of(address, now) if settings.handshakes_per_second_of_address else None
         if bucket is not None and not bucket.has(now):
             return _refuse_for_now(429, ErrorCode.TOO_MANY_OF_ADDRESS, "too many handshakes from this address")
-        if full:
+        if len(self._connections) >= self.capacity.connections:
             return _refuse_for_now(503, ErrorCode.TOO_MANY_CONNECTIONS, "this gateway is full, try again later")
-        if 0 < settings.address_connections_max <= self._counts.of_address(address):
+        if 0 < settings.address_connections_max <= self._connections.counts.of_address(address):
             return _refuse_for_now(429, ErrorCode.TOO_MANY_OF_ADDRESS, "too many connections from this address")
         if settings.handshakes_per_second and not self._handshakes.take(now):
             return _refuse_for_now(503, ErrorCode.TOO_MANY_HANDSHAKES, "too many handshakes at once, try again soon")
@@ -158,9 +149,9 @@ class Admission:
             return Refused(401, ErrorCode.UNAUTHORIZED, str(error), (("WWW-Authenticate", "Bearer"),))
         except KeysUnavailable as error:
             return _refuse_for_now(503, ErrorCode.KEYS_UNAVAILABLE, str(error))
-        if self._ban_of(identity.user) is not None:
+        if self._bans.ban_of(identity.user) is not None:
             return Refused(403, ErrorCode.BANNED, "this user is banned")
-        if 0 < self._settings.user_connections_max <= self._counts.of_user(identity.user):
+        if 0 < self._settings.user_connections_max <= self._connections.counts.of_user(identity.user):
             return _refuse_for_now(429, ErrorCode.TOO_MANY_OF_USER, "too many connections of this user")
         return Admitted(identity, address)
 

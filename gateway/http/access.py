@@ -1,6 +1,5 @@
 """Authentication and authorization of HTTP requests: trusted backends by API key, users as for a WebSocket."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -8,6 +7,7 @@ from fastapi import Path, Request, Response, Security
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 
+from studyroom.gateway.auth.bans import Bans
 from studyroom.gateway.auth.identity import Authenticator, Identity
 from studyroom.gateway.auth.key_ring import KeysUnavailable
 from studyroom.gateway.wire.credentials import Unauthorized
@@ -64,13 +64,9 @@ class Backend:
         return f"key {self.key}"
 
 
-BanOf = Callable[[UserId, RoomId | None], object]
-"""The ban of a user, from the room or from the whole service if the room is None. Returns None if there is none."""
-
-
 class Access:
-    def __init__(self, authenticator: Authenticator, keys: ApiKeys, ban_of: BanOf) -> None:
-        self._ban_of = ban_of
+    def __init__(self, authenticator: Authenticator, keys: ApiKeys, bans: Bans) -> None:
+        self._bans = bans
         self._authenticator = authenticator
         self._keys = keys
 
@@ -87,7 +83,7 @@ class Access:
             raise _unauthorized(str(error)) from error
         except KeysUnavailable as error:
             raise HttpRefusal(HTTP_UNAVAILABLE, ErrorCode.KEYS_UNAVAILABLE, str(error), Retry_After="1") from error
-        if self._ban_of(identity.user, None) is not None:
+        if self._bans.ban_of(identity.user) is not None:
             raise HttpRefusal(_HTTP_FORBIDDEN, ErrorCode.BANNED, "this user is banned")
         return identity
 
@@ -119,7 +115,7 @@ class Access:
     def _check_may_enter(self, identity: Identity, room: RoomId) -> None:
         if not identity.may_enter(room):
             raise room_not_allowed("the access token does not grant this room")
-        if self._ban_of(identity.user, room) is not None:
+        if self._bans.ban_of(identity.user, room) is not None:
             raise HttpRefusal(_HTTP_FORBIDDEN, ErrorCode.BANNED_FROM_ROOM, "you are banned from this room")
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -25,6 +24,7 @@ from studyroom.gateway.http.access import (
     parse_room,
 )
 from studyroom.gateway.http.audit import Audit
+from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.rooms.history import only_chat
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import API_TIMEOUT_SECONDS, Acknowledgement, Bus, BusError, StorageFull, TooLong
@@ -74,14 +74,11 @@ def messages_router(
     stream: ChatStream,
     access: Access,
     audit: Audit,
+    metrics: GatewayMetrics,
     *,
     chat_max_chars: int,
     deadline_seconds: float,
-    commits: Callable[[float], None],
-    storage_full: Callable[[], None],
 ) -> APIRouter:
-    """The router calls `commits` with the seconds that a message took to be stored, and `storage_full` for a message
-    that NATS refused because the store of chat is full."""
     router = APIRouter(prefix="/api/v1/rooms", responses=REFUSALS, tags=["messages"])
 
     @router.get("/{room_id}/messages", dependencies=[BY_TOKEN, BY_KEY])
@@ -127,14 +124,14 @@ def messages_router(
             async with asyncio.timeout(deadline_seconds):
                 with audit.action("publish", caller, room=room, user=message.user_id, message=message.id):
                     acknowledged = await _store(bus, room, message, encoded)
-                commits(time.monotonic() - began)
+                metrics.commit_latency.observe(time.monotonic() - began)
                 if not acknowledged.duplicate:
                     return _payload(with_sequence(encoded, acknowledged.sequence))
                 stored = await stream.message(acknowledged.sequence)
         except TooLong as error:
             raise HttpRefusal(HTTP_BAD_REQUEST, ErrorCode.CHAT_TOO_LONG, str(error)) from error
         except StorageFull as error:
-            storage_full()
+            metrics.chat_storage_full.inc()
             reason = "the store of chat is full, and the message is not stored"
             raise HttpRefusal(HTTP_INSUFFICIENT_STORAGE, ErrorCode.CHAT_STORAGE_FULL, reason) from error
         except (BusError, TimeoutError) as error:

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -22,6 +21,7 @@ from studyroom.gateway.http.access import (
 )
 from studyroom.gateway.http.room_listing import list_rooms
 from studyroom.gateway.membership.presence_client import PresenceClient, PresenceRefused
+from studyroom.gateway.rooms.history import ChatView
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.errors import ErrorCode
 from studyroom.shared.contract.ids import RoomId, UserId
@@ -58,11 +58,10 @@ class RoomsBody(BaseModel):
 def rooms_router(
     presence: PresenceClient,
     access: Access,
+    chat: ChatView,
     *,
-    epoch: Callable[[str], str],
     deadline_seconds: float,
 ) -> APIRouter:
-    """`epoch` turns the epoch of the presence stream into the epoch that clients see."""
     router = APIRouter(prefix="/api/v1/rooms", responses=REFUSALS, tags=["rooms"], dependencies=[BY_TOKEN, BY_KEY])
 
     @router.get("/{room_id}/roster")
@@ -77,7 +76,7 @@ def rooms_router(
             raise _unavailable(presence, subject) from error
         return RosterBody.model_construct(
             room_id=room,
-            epoch=epoch(reply.epoch),
+            epoch=chat.epoch(reply.epoch),
             revision=reply.revision,
             users=[_user(member) for member in reply.members or []],
         )

@@ -1,7 +1,5 @@
 """All routers of the HTTP API."""
 
-from collections.abc import Callable
-
 from fastapi import APIRouter
 
 from studyroom.gateway.chat.deletions import Deletions
@@ -14,7 +12,9 @@ from studyroom.gateway.http.moderation import moderation_router
 from studyroom.gateway.http.rooms import rooms_router
 from studyroom.gateway.http.settings import HttpSettings
 from studyroom.gateway.membership.presence_client import PresenceClient
+from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.moderation.moderation import Moderation
+from studyroom.gateway.rooms.history import ChatView
 from studyroom.shared.chassis.nats.bus import Bus
 
 
@@ -27,23 +27,20 @@ def routers(
     stream: ChatStream,
     deletions: Deletions,
     moderation: Moderation,
-    *,
-    epoch: Callable[[str], str],
-    commits: Callable[[float], None],
-    storage_full: Callable[[], None],
+    chat: ChatView,
+    metrics: GatewayMetrics,
 ) -> list[APIRouter]:
     deadline_seconds = settings.request_deadline_seconds
     return [
-        rooms_router(presence, access, epoch=epoch, deadline_seconds=deadline_seconds),
+        rooms_router(presence, access, chat, deadline_seconds=deadline_seconds),
         messages_router(
             bus,
             stream,
             access,
             audit,
+            metrics,
             chat_max_chars=settings.chat_max_chars,
             deadline_seconds=deadline_seconds,
-            commits=commits,
-            storage_full=storage_full,
         ),
         moderation_router(access, audit, deletions, moderation, deadline_seconds=deadline_seconds),
         bans_router(access, audit, moderation, deadline_seconds=deadline_seconds),

@@ -4,9 +4,9 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Callable
 
 from studyroom.gateway.connections.connection import Connection
+from studyroom.gateway.connections.registry import Registry
 from studyroom.gateway.lifecycle.settings import LifecycleSettings
 from studyroom.shared.contract.close_codes import CloseCode, reconnect_hint
 
@@ -17,18 +17,18 @@ _SPREAD_FROM_CONNECTIONS = 100
 
 
 class Drain:
-    def __init__(self, settings: LifecycleSettings, connections: Callable[[], list[Connection]]) -> None:
+    def __init__(self, settings: LifecycleSettings, connections: Registry[Connection]) -> None:
         self._settings = settings
-        self.connections = connections
+        self._connections = connections
         self.active = False
 
     @property
     def remaining(self) -> int:
-        return len(self.connections()) if self.active else 0
+        return len(self._connections) if self.active else 0
 
     async def close_all(self) -> None:
         """Close every connection. Returns when their sockets have ended, and aborts those that outlast the timeout."""
-        remaining = self.connections()
+        remaining = list(self._connections)
         random.shuffle(remaining)
         spread = self._settings.drain_spread_seconds if len(remaining) >= _SPREAD_FROM_CONNECTIONS else 0.0
         began = time.monotonic()
@@ -51,11 +51,11 @@ class Drain:
         connection.close(CloseCode.SERVICE_RESTART, reconnect_hint(wait_ms))
 
     async def _wait_closed(self, deadline: float) -> None:
-        while self.connections() and time.monotonic() < deadline:
+        while self._connections and time.monotonic() < deadline:
             await asyncio.sleep(_STEP_SECONDS)
-        for connection in self.connections():
+        for connection in list(self._connections):
             connection.abort()
         # An aborted socket ends in a later iteration of the event loop, and only then is its connection removed.
         deadline = time.monotonic() + _ABORT_SECONDS
-        while self.connections() and time.monotonic() < deadline:
+        while self._connections and time.monotonic() < deadline:
             await asyncio.sleep(_STEP_SECONDS)

@@ -6,6 +6,7 @@ import random
 from pydantic import ValidationError
 
 from studyroom.gateway.connections.connection import Connection
+from studyroom.gateway.connections.registry import Registry
 from studyroom.gateway.lifecycle.balance import Load, Loads
 from studyroom.gateway.lifecycle.drain import Drain
 from studyroom.gateway.lifecycle.settings import LifecycleSettings
@@ -30,6 +31,7 @@ class Shedding:
         bus: Bus,
         gateway: GatewayId,
         settings: LifecycleSettings,
+        connections: Registry[Connection],
         drain: Drain,
         metrics: GatewayMetrics,
     ) -> None:
@@ -37,6 +39,7 @@ class Shedding:
         nor sheds connections."""
         self._bus = bus
         self._gateway = gateway
+        self._connections = connections
         self._drain = drain
         self._metrics = metrics
         self._per_second = settings.shed_per_second
@@ -51,7 +54,7 @@ class Shedding:
         step = 0
         while True:
             await asyncio.sleep(_STEP_SECONDS)
-            connections = self._drain.connections()
+            connections = list(self._connections)
             if step % _ANNOUNCE_EVERY_STEPS == 0:
                 load = Load(gateway=self._gateway, connections=len(connections), leaving=self._drain.active)
                 self._bus.publish(subjects.GATEWAY_LOADS, load.encode())

@@ -5,24 +5,24 @@ A join hosts the room, passes the join barrier, reads the chat that the client m
 
 import asyncio
 import time
-from typing import Protocol
 
+from studyroom.gateway.auth.bans import Bans
 from studyroom.gateway.chat.resume import Resumes
 from studyroom.gateway.connections.connection import Connection
 from studyroom.gateway.membership.join_barrier import JoinBarrier, MembershipEnded
 from studyroom.gateway.membership.lanes import Patience
 from studyroom.gateway.membership.leaves import Leaves
+from studyroom.gateway.membership.pending import PendingWork
 from studyroom.gateway.membership.presence_client import MembersStorageFull, PresenceClient, PresenceRefused, RoomFull
 from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.rooms.history import Resumption
 from studyroom.gateway.rooms.room import Room
-from studyroom.gateway.rooms.rooms import Rooms
+from studyroom.gateway.rooms.rooms import Hosting, Rooms
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import BusError, SubscriptionRefused
 from studyroom.shared.contract.errors import ErrorCode
-from studyroom.shared.contract.ids import RoomId, UserId
+from studyroom.shared.contract.ids import RoomId
 from studyroom.shared.contract.messages import JoinRoomPayload
-from studyroom.shared.contract.moderation import Command
 from studyroom.shared.contract.presence import RoomConnection
 from studyroom.shared.contract.subjects import presence_join, shard_of
 
@@ -30,10 +30,6 @@ log = logs.get(__name__)
 
 _HISTORY_PATIENCE = 0.6
 """Share of the join deadline after which a client that does not resume is admitted without history."""
-
-
-class Bans(Protocol):
-    def ban_of(self, user: UserId, room: RoomId | None = None) -> Command | None: ...
 
 
 class _Banned(Exception):
@@ -44,9 +40,11 @@ class Joins:
     def __init__(
         self,
         rooms: Rooms,
+        hosting: Hosting,
         presence: PresenceClient,
         join_barrier: JoinBarrier,
         leaves: Leaves,
+        pending: PendingWork,
         resumes: Resumes,
         bans: Bans,
         metrics: GatewayMetrics,
@@ -54,15 +52,21 @@ class Joins:
         deadline_seconds: float,
     ) -> None:
         self._rooms = rooms
+        self._hosting = hosting
         self._presence = presence
         self._join_barrier = join_barrier
         self._leaves = leaves
+        self._pending = pending
         self._resumes = resumes
         self._bans = bans
         self._metrics = metrics
         self._deadline_seconds = deadline_seconds
 
-    async def join(self, connection: Connection, join: JoinRoomPayload) -> None:
+    def begin(self, connection: Connection, join: JoinRoomPayload) -> None:
+        """Begin a join, which ends with the connection's `joined` or `join_failed`."""
+        self._pending.begin("join", self._join(connection, join))
+
+    async def _join(self, connection: Connection, join: JoinRoomPayload) -> None:
         """Carry out one join. Returns when the client has an answer or has gone."""
         began = time.perf_counter()
         place = connection.place(join.room_id)
@@ -86,7 +90,7 @@ class Joins:
         """How the join ended, for the metrics. The client has an answer, unless the join failed."""
         code = ErrorCode.PRESENCE_UNAVAILABLE
         try:
-            async with self._rooms.hold(place.room) as room:
+            async with self._hosting.hold(place.room) as room:
                 await self._enter(connection, room, place, patience)
                 code = ErrorCode.CHAT_UNAVAILABLE
                 async with asyncio.timeout_at(patience.deadline):

@@ -18,14 +18,17 @@ _STORE_TIMEOUT_SECONDS = 1.5
 
 
 class Lease:
-    def __init__(self, bus: Bus, gateway: GatewayId, *, lapsed: Callable[[], None]) -> None:
-        """`lapsed` is called after a renewal that came too late: presence may have given us up meanwhile."""
+    def __init__(self, bus: Bus, gateway: GatewayId) -> None:
         self._bus = bus
         self._key = subjects.gateway_key(gateway)
-        self._lapsed = lapsed
+        self._lapsed: list[Callable[[], None]] = []
         self._renewed_at: float | None = None
         """When the last renewal that NATS took was asked for."""
         self._given_up = False
+
+    def on_lapsed(self, callback: Callable[[], None]) -> None:
+        """Called after a renewal that came too late: presence may have given us up meanwhile."""
+        self._lapsed.append(callback)
 
     async def keep(self) -> None:
         """Renew for ever."""
@@ -45,7 +48,8 @@ class Lease:
             return False
         last, self._renewed_at = self._renewed_at, now
         if last is not None and now - last > LEASE_SECONDS:
-            self._lapsed()
+            for callback in self._lapsed:
+                callback()
         return True
 
     @property

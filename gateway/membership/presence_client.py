@@ -135,10 +135,9 @@ class _Question:
 class PresenceClient:
     """Every request asks until presence answers: bound it with a timeout. Cancelling leaves the outcome unknown."""
 
-    def __init__(self, bus: Bus, *, late_join: Late) -> None:
-        """`late_join` is called for each answer to a join that comes when nobody waits for it any more."""
+    def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._late_join = late_join
+        self._late_joins: list[Late] = []
         self._inbox = ReplyInbox[_Question](self._on_answer, late=self._on_late_answer)
         self._unserved: set[str] = set()
         """Subjects that had no subscriber the last time."""
@@ -155,6 +154,10 @@ class PresenceClient:
             "check": self._checks,
         }
         """By kind of question."""
+
+    def on_late_join(self, callback: Late) -> None:
+        """Called for each answer to a join that comes when nobody waits for it any more."""
+        self._late_joins.append(callback)
 
     async def start(self) -> None:
         await self._bus.open_inbox(self._inbox)
@@ -295,7 +298,8 @@ class PresenceClient:
         """Only joins matter here: presence has added a member that the gateway has given up."""
         late = _decode(message.data, RosterReply)
         if isinstance(late, RosterReply) and late.outcome is Outcome.OK and late.joined is not None:
-            self._late_join(late.joined)
+            for callback in self._late_joins:
+                callback(late.joined)
 
 
 async def _either(

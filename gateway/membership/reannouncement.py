@@ -5,9 +5,10 @@ Only what differs is written. Presence and the gateway compare their rosters, an
 
 import asyncio
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from studyroom.gateway.connections.connection import Connection
+from studyroom.gateway.connections.registry import Registry
 from studyroom.gateway.membership.join_barrier import JoinBarrier, MembershipEnded
 from studyroom.gateway.membership.lanes import Patience
 from studyroom.gateway.membership.leaves import Leaves
@@ -42,15 +43,13 @@ class Reannouncement:
         self,
         gateway: GatewayId,
         rooms: Rooms,
+        connections: Registry[Connection],
         presence: PresenceClient,
         metrics: GatewayMetrics,
         join_barrier: JoinBarrier,
         leaves: Leaves,
         pending: PendingWork,
-        *,
-        connections: Mapping[ConnectionId, Connection],
     ) -> None:
-        """`connections`: those that are open."""
         self._gateway = gateway
         self._rooms = rooms
         self._presence = presence
@@ -151,7 +150,7 @@ class Reannouncement:
         return {connection.membership_id for connection in self._connections_in(shard)}
 
     def _connections_in(self, shard: int) -> Iterator[Connection]:
-        for connection in self._connections.values():
+        for connection in self._connections:
             room = connection.in_or_joining
             if room is not None and shard_of(room) == shard:
                 yield connection

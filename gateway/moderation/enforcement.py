@@ -1,6 +1,6 @@
 """Carrying out on the connections of this gateway what moderators have ordered."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from studyroom.gateway.connections.connection import Connection
 from studyroom.shared.chassis import logs
@@ -11,11 +11,11 @@ log = logs.get(__name__)
 
 
 class Enforcement:
-    def __init__(self, connections: Callable[[], Iterable[Connection]]) -> None:
+    def __init__(self, connections: Iterable[Connection]) -> None:
         self._connections = connections
 
     def carry_out(self, target: Target) -> None:
-        own = [connection for connection in self._connections() if connection.user == target.user]
+        own = [connection for connection in self._connections if connection.user == target.user]
         if target.room is not None:
             affected = sum(connection.remove_from(target.room) for connection in own)
         elif target.kind is Kind.BAN:

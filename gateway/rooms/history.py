@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from itertools import takewhile
-from typing import NamedTuple, Self
+from typing import NamedTuple, Protocol, Self
 
 from studyroom.shared.contract.chat import deleted_by, with_sequence
 
@@ -50,6 +50,23 @@ def without_deleted(lines: Iterable[Stored], *others: Iterable[Stored]) -> list[
 def only_chat(lines: Iterable[Stored]) -> list[Stored]:
     """What there is to be shown: neither what is deleted, nor the tombstones."""
     return [stored for stored in without_deleted(lines) if not stored.deletes]
+
+
+class ChatView(Protocol):
+    """What a room asks about the stream of chat."""
+
+    history_kept: int
+    """How many of the newest messages a room remembers."""
+
+    @property
+    def sure(self) -> bool:
+        """The stream is the one that positions are of."""
+
+    def newest(self, history: "History") -> list[Stored]:
+        """What a newcomer is shown."""
+
+    def epoch(self, presence_epoch: str) -> str:
+        """The epoch that clients see, made from the one of the presence stream."""
 
 
 class Verdict(Enum):

@@ -16,7 +16,7 @@ from studyroom.gateway.rooms.change_log import ChangeLog, CommittedChange
 from studyroom.gateway.rooms.cursors import Cursors, Publish
 from studyroom.gateway.rooms.fanout import Fanout, Recipient
 from studyroom.gateway.rooms.flush_scheduler import FlushScheduler
-from studyroom.gateway.rooms.history import History, Resumption, Stored, Verdict
+from studyroom.gateway.rooms.history import ChatView, History, Resumption, Stored, Verdict
 from studyroom.gateway.rooms.neighbours import Neighbours
 from studyroom.gateway.rooms.notices import encode_joined_room, encode_member, encode_members, encode_notice
 from studyroom.gateway.rooms.roster import Change, Notice, Roster
@@ -35,28 +35,20 @@ log = logs.get(__name__)
 _KINDS = {Change.JOINED: Kind.JOINED, Change.UPDATED: Kind.UPDATED, Change.LEFT: Kind.LEFT}
 
 
-class RoomHost(Protocol):
-    """What a room asks of its gateway."""
-
-    gateway_id: GatewayId
-    history_kept: int
-    """How many of the newest messages a room remembers."""
-
-    @property
-    def chat_is_sure(self) -> bool:
-        """The stream of chat is the one that positions are of."""
-
-    def newest(self, history: History) -> list[Stored]:
-        """What a newcomer is shown."""
-
-    def epoch(self, presence_epoch: str) -> str:
-        """The epoch that clients see, made from the one of the presence stream."""
+class Repairs(Protocol):
+    """Where a room reports what it finds wrong, and cannot repair by itself."""
 
     def connection_is_missing(self, recipient: "Recipient") -> None:
         """Presence does not have a connection that is in a room here."""
 
     def connection_is_present(self, place: RoomConnection) -> None:
         """Presence has a connection of this gateway in a room."""
+
+    def roster_is_suspect(self, room: "Room") -> None:
+        """The roster may be wrong."""
+
+    def cannot_be_hosted(self, room: "Room", reason: str) -> None:
+        """NATS sends nothing of the room any more: its members have to leave it."""
 
     def chat_is_missing(self, room: "Room") -> None:
         """A message was not heard, or comes too early to be judged."""
@@ -70,21 +62,30 @@ class RoomHost(Protocol):
 
 class Room:
     def __init__(
-        self, room: RoomId, publish: Publish, scheduler: FlushScheduler, metrics: GatewayMetrics, host: RoomHost
+        self,
+        room: RoomId,
+        gateway: GatewayId,
+        publish: Publish,
+        scheduler: FlushScheduler,
+        metrics: GatewayMetrics,
+        chat: ChatView,
+        repairs: Repairs,
     ) -> None:
         self.id = room
+        self._gateway = gateway
         self._metrics = metrics
-        self._host = host
+        self._chat = chat
+        self._repairs = repairs
         self._roster = Roster()
         self._shown: dict[UserId, bytes] = {}
         """The members of the roster as JSON, without their cursors."""
         self._encoded_users = (-1, b"")
         self._change_log = ChangeLog()
-        self.history = History(host.history_kept)
+        self.history = History(chat.history_kept)
         self._chat_begun = False
         """Members may have been told a position in the stream of chat."""
         self.fanout = Fanout(metrics)
-        self._neighbours = Neighbours(host.gateway_id)
+        self._neighbours = Neighbours(gateway)
         self.cursors = Cursors(
             room,
             self.fanout,
@@ -119,7 +120,7 @@ class Room:
             lines = [stored for stored in resumption.missed if history.passed(stored.sequence)]
             lines = history.without_deleted(lines + history.behind(resumption.since))
         else:
-            lines = self._host.newest(history)
+            lines = self._chat.newest(history)
         shown = sum(not stored.deletes for stored in lines)
         payload = JoinedRoomPayload.model_construct(
             room_id=self.id,
@@ -286,14 +287,14 @@ class Room:
         own = self.fanout.of(user)
         for recipient in own:
             if recipient.membership_id not in entry.connections:
-                self._host.connection_is_missing(recipient)
+                self._repairs.connection_is_missing(recipient)
         all_here = entry.connections.keys() <= {recipient.membership_id for recipient in own}
         if own and all_here and all(recipient.profile != entry.profile for recipient in own):
-            self._host.connection_is_missing(own[-1])  # the profile is that of a connection that has left
+            self._repairs.connection_is_missing(own[-1])  # the profile is that of a connection that has left
         for membership_id, gateway in entry.connections.items():
-            if gateway == self._host.gateway_id:
+            if gateway == self._gateway:
                 place = RoomConnection.model_construct(room=self.id, user=user, connection=membership_id)
-                self._host.connection_is_present(place)
+                self._repairs.connection_is_present(place)
 
     def _place(self, user: UserId, revision: int, gateways: Iterable[GatewayId]) -> None:
         if self._roster.is_newest(user, revision) and self._neighbours.place(user, gateways):
@@ -315,23 +316,23 @@ class Room:
     @property
     def chat_epoch(self) -> str:
         """The epoch that clients see; positions in the chat are of it."""
-        return self._host.epoch(self._roster.epoch)
+        return self._chat.epoch(self._roster.epoch)
 
     def _receive_chat(self, message: Message) -> None:
         headers = message.headers or {}
         sequence = int(headers[SEQUENCE])
         stored = Stored.of(sequence, message.data, headers[TIME], int(headers.get(INGRESS, 0)))
-        verdict = self.history.receive(stored, int(headers[LAST_SEQUENCE]), sure=self._host.chat_is_sure)
+        verdict = self.history.receive(stored, int(headers[LAST_SEQUENCE]), sure=self._chat.sure)
         if verdict is Verdict.NEXT:
             self._send_stored(stored)
             if stored.deletes:
-                self._host.chat_is_deleted(self, stored)
+                self._repairs.chat_is_deleted(self, stored)
         elif verdict is Verdict.BEHIND_GAP:
-            self._host.chat_is_missing(self)
+            self._repairs.chat_is_missing(self)
         else:
             self._metrics.chat_repeats.inc()
             if self.history.is_rewritten(stored):
-                self._host.chat_is_rewritten()
+                self._repairs.chat_is_rewritten()
 
     def begin_chat(self, reach: int, newest: list[Stored]) -> None:
         """Take the newest messages, which are all behind `reach`; members who came before that are shown them."""
@@ -346,7 +347,7 @@ class Room:
         due = self.history.fill(missed, up_to)
         still_stored = {stored.sequence for stored in missed}
         for tombstone in {stored.deletes: stored for stored in missed if stored.deletes in still_stored}.values():
-            self._host.chat_is_deleted(self, tombstone)
+            self._repairs.chat_is_deleted(self, tombstone)
         for stored in due:
             self._send_stored(stored)
         return len(due)
@@ -373,7 +374,7 @@ class Room:
             self.cursors.forget(notice.user)
             self._neighbours.remove(notice.user)
             for recipient in self.fanout.of(notice.user):
-                self._host.connection_is_missing(recipient)
+                self._repairs.connection_is_missing(recipient)
         # Nobody is told of their own coming and going; whoever is connected is here, as far as they can tell.
         own = None if notice.change is Change.UPDATED else notice.user
         frame = text_frame(encode_notice(notice, self._show(notice)))

@@ -2,24 +2,31 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Container, Iterator
+from collections.abc import AsyncIterator, Container, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
+from pydantic import ValidationError
+
 from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.rooms.flush_scheduler import FlushScheduler
-from studyroom.gateway.rooms.room import Room, RoomHost
-from studyroom.shared.chassis.nats.bus import Bus, Subscription
+from studyroom.gateway.rooms.history import ChatView
+from studyroom.gateway.rooms.room import Repairs, Room
+from studyroom.shared.chassis import logs
+from studyroom.shared.chassis.nats.bus import Bus, Message, Subscription
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.ephemeral import encode_digest, split_batch, split_digest
-from studyroom.shared.contract.ids import RoomId, UserId
+from studyroom.shared.contract.ids import GatewayId, RoomId, UserId
+from studyroom.shared.contract.presence import RecallRequest
+
+log = logs.get(__name__)
 
 _DIGEST_SECONDS = 1.0
 
 
 @dataclass(slots=True)
-class _Hosted:
+class Hosted:
     room: Room
     subscription: Subscription | None = None
     subscribing: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -28,22 +35,10 @@ class _Hosted:
 
 
 class Rooms:
-    def __init__(
-        self,
-        bus: Bus,
-        scheduler: FlushScheduler,
-        metrics: GatewayMetrics,
-        host: RoomHost,
-        *,
-        unhosted: Callable[[Room, str], None],
-    ) -> None:
-        """`unhosted` is called when NATS sends nothing of a room any more, and why: its members have to leave it."""
-        self._unhosted = unhosted
-        self._bus = bus
-        self._scheduler = scheduler
-        self._metrics = metrics
-        self._host = host
-        self._hosted: dict[RoomId, _Hosted] = {}
+    """The hosted rooms, and how many members and joins keep each of them."""
+
+    def __init__(self) -> None:
+        self._hosted: dict[RoomId, Hosted] = {}
         self._by_shard: dict[int, dict[RoomId, Room]] = defaultdict(dict)
 
     def __len__(self) -> int:
@@ -69,69 +64,113 @@ class Rooms:
         for room in self:
             room.invalidate()
 
-    @asynccontextmanager
-    async def hold(self, room_id: RoomId) -> AsyncIterator[Room]:
-        """The room, hosted at least until the block ends. Raises BusUnavailable, and SubscriptionRefused when NATS does
-        not let this gateway host one more."""
-        hosted = self._hosted.get(room_id)
-        if hosted is None:
-            room = Room(room_id, self._publish_batch, self._scheduler, self._metrics, self._host)
-            hosted = self._hosted[room_id] = _Hosted(room)
-            self._by_shard[subjects.shard_of(room_id)][room_id] = room
-        hosted.users += 1
-        try:
-            async with hosted.subscribing:
-                if hosted.subscription is None:
-                    events = subjects.room_events(room_id)
-                    hosted.subscription = await self._bus.subscribe(
-                        events, hosted.room.receive, refused=partial(self._refused, hosted)
-                    )
-            yield hosted.room
-        finally:
-            await self._let_go(hosted)
-
-    def _refused(self, hosted: _Hosted, reason: str) -> None:
-        if hosted.subscription is not None:
-            hosted.subscription.forget()
-            hosted.subscription = None
-        hosted.room.invalidate()
-        self._unhosted(hosted.room, reason)
-
-    def enter(self, room: Room) -> None:
-        """Keep the room hosted for one more member, until `leave`."""
-        self._hosted[room.id].users += 1
-
-    async def leave(self, room: Room) -> None:
-        await self._let_go(self._hosted[room.id])
-
-    async def _let_go(self, hosted: _Hosted) -> None:
-        hosted.users -= 1
-        if hosted.users == 0:
-            del self._hosted[hosted.room.id]
-            del self._by_shard[subjects.shard_of(hosted.room.id)][hosted.room.id]
-            if hosted.subscription is not None:
-                await hosted.subscription.unsubscribe()
-
     def recall_cursors(self, shards: Container[int]) -> None:
         """Let the next digests have the cursors of all own members in these shards."""
         for room in self:
             if subjects.shard_of(room.id) in shards:
                 room.cursors.recall_cursors()
 
-    async def send_digests(self, suspect: Callable[[RoomId], None]) -> None:
-        """Once a second, for ever. `suspect` is called with each room whose roster may be wrong."""
+    def hosted(self, room_id: RoomId) -> Hosted | None:
+        return self._hosted.get(room_id)
+
+    def add(self, room: Room) -> Hosted:
+        """Nobody keeps it yet."""
+        hosted = self._hosted[room.id] = Hosted(room)
+        self._by_shard[subjects.shard_of(room.id)][room.id] = room
+        return hosted
+
+    def enter(self, room: Room) -> None:
+        """Keep the room hosted for one more member, until `leave`."""
+        self._hosted[room.id].users += 1
+
+    async def leave(self, room: Room) -> None:
+        """One member or join less keeps the room."""
+        hosted = self._hosted[room.id]
+        hosted.users -= 1
+        if hosted.users == 0:
+            del self._hosted[room.id]
+            del self._by_shard[subjects.shard_of(room.id)][room.id]
+            if hosted.subscription is not None:
+                await hosted.subscription.unsubscribe()
+
+
+class Hosting:
+    """What hosted rooms have on the bus: the subscription of each, their batches and digests of cursors."""
+
+    def __init__(
+        self,
+        gateway: GatewayId,
+        rooms: Rooms,
+        bus: Bus,
+        scheduler: FlushScheduler,
+        metrics: GatewayMetrics,
+        chat: ChatView,
+        repairs: Repairs,
+    ) -> None:
+        """`rooms`: where new rooms are added."""
+        self._gateway = gateway
+        self._rooms = rooms
+        self._bus = bus
+        self._scheduler = scheduler
+        self._metrics = metrics
+        self._chat = chat
+        self._repairs = repairs
+
+    async def start(self) -> None:
+        await self._bus.subscribe(subjects.CURSOR_RECALL, self._on_recall)
+
+    @asynccontextmanager
+    async def hold(self, room_id: RoomId) -> AsyncIterator[Room]:
+        """The room, hosted at least until the block ends. Raises BusUnavailable, and SubscriptionRefused when NATS does
+        not let this gateway host one more."""
+        hosted = self._rooms.hosted(room_id) or self._rooms.add(self._new(room_id))
+        room = hosted.room
+        self._rooms.enter(room)
+        try:
+            async with hosted.subscribing:
+                if hosted.subscription is None:
+                    events = subjects.room_events(room_id)
+                    hosted.subscription = await self._bus.subscribe(
+                        events, room.receive, refused=partial(self._refused, hosted)
+                    )
+            yield room
+        finally:
+            await self._rooms.leave(room)
+
+    def _new(self, room: RoomId) -> Room:
+        return Room(room, self._gateway, self._publish_batch, self._scheduler, self._metrics, self._chat, self._repairs)
+
+    def _refused(self, hosted: Hosted, reason: str) -> None:
+        if hosted.subscription is not None:
+            hosted.subscription.forget()
+            hosted.subscription = None
+        hosted.room.invalidate()
+        self._repairs.cannot_be_hosted(hosted.room, reason)
+
+    # --- cursors ------------------------------------------------------------------------------------------
+
+    def _on_recall(self, message: Message) -> None:
+        try:
+            request = RecallRequest.decode(message.data)
+        except ValidationError as error:
+            log.error("a recall of cursors is not ours", error=str(error))
+            return
+        self._rooms.recall_cursors(request.shards)
+
+    async def send_digests(self) -> None:
+        """Once a second, for ever."""
         while True:
             await asyncio.sleep(_DIGEST_SECONDS)
             self._publish_cursor_digests()
-            for room in self:
+            for room in self._rooms:
                 room.cursors.beat()
                 if room.unsettled:
-                    suspect(room.id)
+                    self._repairs.roster_is_suspect(room)
 
     def _publish_cursor_digests(self) -> None:
         """Tell presence the cursors that moved since the last call, shard by shard."""
         by_shard: dict[int, list[tuple[RoomId, UserId, bytes]]] = defaultdict(list)
-        for room in self:
+        for room in self._rooms:
             moved = room.cursors.take_moved()
             if moved:
                 by_shard[subjects.shard_of(room.id)] += [(room.id, user, cursor) for user, cursor in moved]

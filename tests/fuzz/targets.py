@@ -18,9 +18,10 @@ from pydantic import ValidationError
 
 from studyroom.gateway.auth.identity import Authenticator
 from studyroom.gateway.auth.key_ring import BadKeys, KeyRing, KeysUnavailable, read_keys
+from studyroom.gateway.connections.connection import Connection
 from studyroom.gateway.connections.cursor_move import cursor_update, update_prefix
+from studyroom.gateway.connections.registry import Registry
 from studyroom.gateway.edge.admission import Admission, Admitted
-from studyroom.gateway.edge.connection_counts import ConnectionCounts
 from studyroom.gateway.edge.origins import is_allowed, problem_of
 from studyroom.gateway.lifecycle.drain import Drain
 from studyroom.gateway.metrics import GatewayMetrics
@@ -252,15 +253,17 @@ _PROXY = "127.0.0.1"
 _AUTHENTICATOR = Authenticator(_SETTINGS, KeyRing())
 
 
-def _nobody_is_banned(_user: UserId) -> None: ...
+class _NobodyIsBanned:
+    def ban_of(self, _user: UserId, _room: RoomId | None = None) -> None: ...
 
 
+_CONNECTIONS = Registry[Connection]()
 _DOOR = Admission(
     _SETTINGS,
     _AUTHENTICATOR,
-    Drain(_SETTINGS, list),
-    ConnectionCounts(),
-    _nobody_is_banned,
+    Drain(_SETTINGS, _CONNECTIONS),
+    _CONNECTIONS,
+    _NobodyIsBanned(),
     GatewayMetrics(CollectorRegistry()),
 )
 
@@ -278,7 +281,7 @@ def handshakes(data: bytes) -> None:
     assert all(element and element == element.strip(" \t") for element in elements(headers, "connection"))
     host_of(headers.get("host", ""))
     parameters = dict(part.split("=", 1) for part in query.split("&") if "=" in part)
-    _check(_DOOR.decide(Handshake("/ws", headers, _PROXY, parameters), connections=0))
+    _check(_DOOR.decide(Handshake("/ws", headers, _PROXY, parameters)))
 
 
 def tokens(data: bytes) -> None:
@@ -286,7 +289,7 @@ def tokens(data: bytes) -> None:
     header, _, claims = data.partition(b"\n")
     for token in (data.decode("latin-1"), _signed(header, claims), _signed(b'{"alg":"HS256","typ":"JWT"}', data)):
         for query in ({"access_token": token}, {"guest_token": token, "username": token[:300]}):
-            _check(_DOOR.decide(Handshake("/ws", {}, _PROXY, query), connections=0))
+            _check(_DOOR.decide(Handshake("/ws", {}, _PROXY, query)))
         with suppress(Unauthorized, KeysUnavailable):
             _AUTHENTICATOR.renew(USER, token)
 

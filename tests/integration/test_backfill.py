@@ -15,7 +15,7 @@ from studyroom.gateway.rooms.fanout import Recipient
 from studyroom.gateway.rooms.flush_scheduler import FlushScheduler
 from studyroom.gateway.rooms.history import History, Stored
 from studyroom.gateway.rooms.room import Room
-from studyroom.gateway.rooms.rooms import Rooms
+from studyroom.gateway.rooms.rooms import Hosting, Rooms
 from studyroom.services.provisioner.streams import ensure, specifications
 from studyroom.shared.chassis.nats.bus import Bus
 from studyroom.shared.chassis.settings import StorageSettings
@@ -26,10 +26,9 @@ from studyroom.shared.contract.presence import RoomConnection
 from tests.support.waiting import eventually
 
 
-class RoomHost:
-    gateway_id = GatewayId("test")
+class ChatView:
     history_kept = 10
-    chat_is_sure = True
+    sure = True
 
     def newest(self, history: History) -> list[Stored]:
         return history.newest(self.history_kept)
@@ -37,10 +36,18 @@ class RoomHost:
     def epoch(self, presence_epoch: str) -> str:
         return presence_epoch
 
+
+class NoRepairs:
     def connection_is_missing(self, recipient: Recipient) -> None:
         """Nobody is in these rooms."""
 
     def connection_is_present(self, place: RoomConnection) -> None:
+        """Nobody is in these rooms."""
+
+    def roster_is_suspect(self, room: Room) -> None:
+        """Nobody is in these rooms."""
+
+    def cannot_be_hosted(self, room: Room, reason: str) -> None:
         """Nobody is in these rooms."""
 
     def chat_is_missing(self, room: Room) -> None:
@@ -51,6 +58,10 @@ class RoomHost:
 
     def chat_is_deleted(self, room: Room, tombstone: Stored) -> None:
         """Nothing is said in these rooms."""
+
+
+def hosting(rooms: Rooms, bus: Bus, metrics: GatewayMetrics) -> Hosting:
+    return Hosting(GatewayId("test"), rooms, bus, FlushScheduler(0.05), metrics, ChatView(), NoRepairs())
 
 
 class ReplacedMeanwhile(ChatStream):
@@ -85,11 +96,11 @@ async def test_a_room_takes_no_position_of_a_stream_that_is_not_there_any_more(
     stream = ReplacedMeanwhile(bus, storage)
     await stream.start()
     metrics = GatewayMetrics(CollectorRegistry())
-    rooms = Rooms(bus, FlushScheduler(0.05), metrics, RoomHost(), unhosted=lambda _room, _reason: None)
+    rooms = Rooms()
     filling = Backfill(rooms, stream, tasks, metrics, at_most=100)
     stream.on_replaced(filling.replaced)
     unknown: list[int] = []
-    async with rooms.hold(RoomId(str(uuid4()))) as room:
+    async with hosting(rooms, bus, metrics).hold(RoomId(str(uuid4()))) as room:
         before = await say(bus, room.id, 30)
         await filling.catch_up(room)
         assert room.history.position == before
@@ -110,10 +121,10 @@ async def test_a_room_where_nothing_was_said_is_compared_while_it_has_no_positio
     stream = ChatStream(bus)
     await stream.start()
     metrics = GatewayMetrics(CollectorRegistry())
-    rooms = Rooms(bus, FlushScheduler(0.05), metrics, RoomHost(), unhosted=lambda _room, _reason: None)
+    rooms = Rooms()
     comparing = Backfill(rooms, stream, tasks, metrics, at_most=10)
     monkeypatch.setattr(backfill, "_COMPARE_SECONDS", 0.0)
-    async with rooms.hold(RoomId(str(uuid4()))) as room:
+    async with hosting(rooms, bus, metrics).hold(RoomId(str(uuid4()))) as room:
         running = asyncio.ensure_future(comparing.run())
         await eventually(lambda: running.done() or room.history.position is not None, "the room has a position")
         assert not running.done()

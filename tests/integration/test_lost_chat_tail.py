@@ -13,7 +13,6 @@ from studyroom.gateway.chat.publisher import ChatPublisher
 from studyroom.gateway.chat.stream import ChatStream, Page
 from studyroom.gateway.chat.terms import Known
 from studyroom.gateway.metrics import GatewayMetrics
-from studyroom.gateway.rooms.flush_scheduler import FlushScheduler
 from studyroom.gateway.rooms.history import Stored
 from studyroom.gateway.rooms.rooms import Rooms
 from studyroom.services.provisioner.streams import ensure, specifications
@@ -24,7 +23,7 @@ from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.chat import encode_stored, encode_tombstone
 from studyroom.shared.contract.ids import MessageId, RoomId, new_message_id, new_user_id
-from tests.integration.test_backfill import RoomHost, say
+from tests.integration.test_backfill import hosting, say
 from tests.support.processes import NatsServer, nats_server, running
 from tests.support.waiting import eventually
 
@@ -202,7 +201,7 @@ async def test_what_is_read_behind_a_reconnect_is_shown_in_no_epoch_but_its_own(
     """NATS comes back with less while the messages of a room are being read."""
     stream = await started(bus)
     metrics = GatewayMetrics(CollectorRegistry())
-    rooms = Rooms(bus, FlushScheduler(0.05), metrics, RoomHost(), unhosted=lambda _room, _reason: None)
+    rooms = Rooms()
     filling = Backfill(rooms, stream, tasks, metrics, at_most=100)
     stream.on_replaced(filling.replaced)
     bus.on_disconnected(filling.disconnected)
@@ -222,7 +221,7 @@ async def test_what_is_read_behind_a_reconnect_is_shown_in_no_epoch_but_its_own(
         return page
 
     monkeypatch.setattr(stream, "newest", newest_after_the_loss)
-    async with rooms.hold(own_room) as room:
+    async with hosting(rooms, bus, metrics).hold(own_room) as room:
         shown: list[str] = []
         begin = room.begin_chat
 
@@ -244,12 +243,12 @@ async def test_authors_of_acknowledged_messages_that_are_gone_are_told(
 ):
     stream = await started(bus)
     metrics = GatewayMetrics(CollectorRegistry())
-    rooms = Rooms(bus, FlushScheduler(0.05), metrics, RoomHost(), unhosted=lambda _room, _reason: None)
+    rooms = Rooms()
     filling = Backfill(rooms, stream, tasks, metrics, at_most=100)
     stream.on_replaced(filling.replaced)
     bus.on_disconnected(filling.disconnected)
     unknown: list[int] = []
-    async with rooms.hold(own_room) as room:
+    async with hosting(rooms, bus, metrics).hold(own_room) as room:
         await say(bus, own_room, KEPT)
         copy = await asyncio.to_thread(nats.copy_store)
         last = await say(bus, own_room, LOST)

@@ -13,7 +13,6 @@ from studyroom.gateway.chat import backfill
 from studyroom.gateway.chat.backfill import Backfill
 from studyroom.gateway.chat.stream import ChatStream
 from studyroom.gateway.metrics import GatewayMetrics
-from studyroom.gateway.rooms.flush_scheduler import FlushScheduler
 from studyroom.gateway.rooms.room import Room
 from studyroom.gateway.rooms.rooms import Rooms
 from studyroom.services.provisioner.streams import ensure, specifications
@@ -22,7 +21,7 @@ from studyroom.shared.chassis.settings import StorageSettings
 from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.ids import RoomId
-from tests.integration.test_backfill import RoomHost, say
+from tests.integration.test_backfill import hosting, say
 from tests.support.waiting import eventually
 
 SAID = 5
@@ -49,11 +48,12 @@ async def hosted(bus: Bus, tasks: Tasks, storage: StorageSettings, count: int) -
     await ensure(bus, specifications(storage))
     stream, metrics = ChatStream(bus), GatewayMetrics(CollectorRegistry())
     await stream.start()
-    rooms = Rooms(bus, FlushScheduler(0.05), metrics, RoomHost(), unhosted=lambda _room, _reason: None)
+    rooms = Rooms()
+    hosts = hosting(rooms, bus, metrics)
     comparing = Backfill(rooms, stream, tasks, metrics, at_most=100)
     stream.on_replaced(comparing.replaced)
     async with AsyncExitStack() as held:
-        found = [await held.enter_async_context(rooms.hold(RoomId(str(uuid4())))) for _ in range(count)]
+        found = [await held.enter_async_context(hosts.hold(RoomId(str(uuid4())))) for _ in range(count)]
         for room in found:
             await comparing.catch_up(room)
             last = await say(bus, room.id, SAID)

@@ -33,7 +33,7 @@ def member(cursors: Cursors) -> Connection:
     hub: Any = SimpleNamespace(
         limits=GatewaySettings(bytes_per_second=1024, message_max_bytes=1024).limits,
         metrics=GatewayMetrics(CollectorRegistry()),
-        beat=0,
+        pulse=SimpleNamespace(beat=0),
     )
     identity = Identity(user=UserId(str(uuid4())), username="Ann", avatar_url=None, rooms=None, expires_at=NO_EXPIRY)
     made: Any = Connection(hub, identity, address=b"", chat_max_chars=100)

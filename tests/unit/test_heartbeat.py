@@ -49,7 +49,7 @@ async def test_one_connection_that_cannot_be_seen_to_is_closed_and_the_others_ke
     connections: Any = [Connection(broken=False), Connection(broken=True), Connection(broken=False)]
     beating = Heartbeat(
         GatewaySettings(),
-        lambda: connections,
+        connections,
         AwaitedRequests(10),
         UnreadAnswers(10, max_bytes=1000),
         PlainSockets(10, lambda _peer: None),
@@ -82,7 +82,7 @@ async def test_when_much_more_is_left_unread_who_leaves_most_is_closed_before_th
     connections: Any = [Slow(300_000), Slow(600_000), Slow(200_000)]
     beating = Heartbeat(
         settings,
-        lambda: connections,
+        connections,
         AwaitedRequests(10),
         UnreadAnswers(10, max_bytes=1000),
         PlainSockets(10, lambda _peer: None),
@@ -112,7 +112,7 @@ async def test_what_came_while_the_process_stood_still_is_not_late_before_it_cou
     awaited = AwaitedRequests(0.1)
     beating = Heartbeat(
         GatewaySettings(),
-        list,
+        [],
         awaited,
         UnreadAnswers(10, max_bytes=1000),
         PlainSockets(10, lambda _peer: None),

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studyroom.gateway.edge.connection_counts import ConnectionCounts
+from studyroom.gateway.connections.registry import ConnectionCounts
 from studyroom.gateway.edge.rates import FixedWindow, TokenBucket, TokenBuckets
 from studyroom.shared.contract.ids import UserId
 

@@ -18,8 +18,9 @@ from prometheus_client import CollectorRegistry
 from studyroom.gateway.auth.guests import Guests
 from studyroom.gateway.auth.identity import NO_EXPIRY, Authenticator, Identity, user_id_of
 from studyroom.gateway.auth.key_ring import KeyRing, read_keys
+from studyroom.gateway.connections.connection import Connection
+from studyroom.gateway.connections.registry import Registry
 from studyroom.gateway.edge.admission import Admission, Admitted
-from studyroom.gateway.edge.connection_counts import ConnectionCounts
 from studyroom.gateway.http.app import WEBSOCKET_PATH
 from studyroom.gateway.lifecycle.drain import Drain
 from studyroom.gateway.metrics import GatewayMetrics
@@ -175,19 +176,16 @@ WAYS: dict[str, Callable[[str], tuple[dict[str, str], dict[str, str]]]] = {
 }
 
 
-def nobody_is_banned(_user: UserId) -> None: ...
+class NobodyIsBanned:
+    def ban_of(self, _user: UserId, _room: RoomId | None = None) -> None: ...
 
 
 def knock(gate: Authenticator, query: dict[str, str], headers: dict[str, str]) -> Identity | Refused:
-    door = Admission(
-        settings(),
-        gate,
-        Drain(settings(), list),
-        ConnectionCounts(),
-        nobody_is_banned,
-        GatewayMetrics(CollectorRegistry()),
-    )
-    decision = door.decide(Handshake(WEBSOCKET_PATH, headers, None, query), connections=0)
+    connections = Registry[Connection]()
+    drain = Drain(settings(), connections)
+    metrics = GatewayMetrics(CollectorRegistry())
+    door = Admission(settings(), gate, drain, connections, NobodyIsBanned(), metrics)
+    decision = door.decide(Handshake(WEBSOCKET_PATH, headers, None, query))
     return decision.identity if isinstance(decision, Admitted) else decision
 
 

@@ -8,7 +8,7 @@ and as soon as the work of a turn fills its time, no time is waited at all.
 
 import asyncio
 import time
-from collections.abc import Callable
+from typing import Protocol
 
 _SAMPLE_SECONDS = 0.1
 _BUSY_PER_SECOND, _CALM_PER_SECOND = 1000.0, 500.0
@@ -17,21 +17,26 @@ _PASSES = 4
 """Of the loop in one turn: what came in goes from task to task in several of them."""
 
 
+class Traffic(Protocol):
+    received: int
+    """How many messages have come in since the start."""
+
+
 class Pace:
-    def __init__(self, turn_seconds: float, messages: Callable[[], int]) -> None:
-        """`turn_seconds`: 0 leaves the loop alone. `messages`: how many came in since the start."""
+    def __init__(self, turn_seconds: float, traffic: Traffic) -> None:
+        """`turn_seconds`: 0 leaves the loop alone."""
         self._turn_seconds = turn_seconds
-        self._messages = messages
+        self._traffic = traffic
         self._busy = False
         self._next = 0.0
         self._passes = 0
 
     async def run(self) -> None:
         """Notice how much comes in."""
-        seen, at = self._messages(), time.perf_counter()
+        seen, at = self._traffic.received, time.perf_counter()
         while self._turn_seconds:
             await asyncio.sleep(_SAMPLE_SECONDS)
-            count, now = self._messages(), time.perf_counter()
+            count, now = self._traffic.received, time.perf_counter()
             rate = (count - seen) / (now - at)
             seen, at = count, now
             if rate >= _BUSY_PER_SECOND and not self._busy:

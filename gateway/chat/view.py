@@ -1,0 +1,42 @@
+"""What clients see of the stream of chat: its epoch, its newest messages, and for how long it knows repetitions."""
+
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+
+from studyroom.gateway.chat.stream import ChatStream
+from studyroom.gateway.rooms.history import History, Stored
+
+_HISTORY_KEPT_MIN = 64
+"""A resume that is being read must reach what is remembered, however busy the room is."""
+
+
+class StreamView:
+    def __init__(self, stream: ChatStream, *, history_on_join: int) -> None:
+        """`history_on_join`: how many messages a newcomer is shown at most."""
+        self._stream = stream
+        self._history_on_join = history_on_join
+        self.history_kept = max(history_on_join, _HISTORY_KEPT_MIN)
+
+    @property
+    def sure(self) -> bool:
+        return self._stream.sure
+
+    @property
+    def retry_seconds(self) -> int:
+        return self._stream.terms.duplicate_window_seconds
+
+    def epoch(self, presence_epoch: str) -> str:
+        """The epoch that clients see, made from the one of the presence stream."""
+        epochs = f"{presence_epoch} {self._stream.terms.epoch}"
+        return blake2b(epochs.encode(), digest_size=8).hexdigest()
+
+    def newest(self, history: History) -> list[Stored]:
+        """What the stream would not have any more is not shown."""
+        terms = self._stream.terms
+        count = self._history_on_join
+        if terms.max_messages_per_room > 0:
+            count = min(count, terms.max_messages_per_room)
+        oldest = ""
+        if terms.max_age_seconds > 0:
+            oldest = (datetime.now(UTC) - timedelta(seconds=terms.max_age_seconds)).strftime("%Y-%m-%dT%H:%M:%S.%f")
+        return history.newest(count, not_before=oldest, first=terms.first)

@@ -1,0 +1,34 @@
+"""What the WebSocket adapter asks: which requests may go on, and which handshakes become connections."""
+
+from studyroom.gateway.connections.connection import Connection
+from studyroom.gateway.connections.hub import Hub
+from studyroom.gateway.edge.admission import Admission
+from studyroom.gateway.http.app import HEALTH_PATH, WEBSOCKET_PATH
+from studyroom.gateway.wire.handshake import Handshake, Refused, RequestHead
+from studyroom.shared.contract.errors import ErrorCode
+
+
+class GatewayEdge:
+    def __init__(self, admission: Admission, hub: Hub[Connection], *, chat_max_chars: int) -> None:
+        self._admission = admission
+        self._hub = hub
+        self._chat_max_chars = chat_max_chars
+
+    def has_websocket(self, path: str) -> bool:
+        return path == WEBSOCKET_PATH
+
+    def check(self, head: RequestHead) -> Refused | None:
+        """Why a plain HTTP request is refused; None if it may reach the app."""
+        if head.path == HEALTH_PATH:  # health checks come by address, with no host name
+            return None
+        return self._admission.check_request(head)
+
+    def request_refused(self, code: ErrorCode) -> None:
+        """Count a plain HTTP request that was refused before it reached the app."""
+        self._hub.metrics.requests_refused.labels(code=code).inc()
+
+    def admit(self, handshake: Handshake) -> Connection | Refused:
+        decision = self._admission.decide(handshake)
+        if isinstance(decision, Refused):
+            return decision
+        return Connection(self._hub, decision.identity, address=decision.address, chat_max_chars=self._chat_max_chars)

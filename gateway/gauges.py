@@ -1,0 +1,41 @@
+"""What the parts of a gateway have right now, for its metrics."""
+
+from collections.abc import Iterable, Mapping
+
+from studyroom.gateway.connections.connection import Connection
+from studyroom.gateway.connections.registry import Registry
+from studyroom.gateway.lifecycle.drain import Drain
+from studyroom.gateway.membership.presence_client import PresenceClient
+from studyroom.gateway.rooms.rooms import Rooms
+
+
+class GatewayGauges:
+    def __init__(self, connections: Registry[Connection], rooms: Rooms, drain: Drain, presence: PresenceClient) -> None:
+        self._connections = connections
+        self._rooms = rooms
+        self._drain = drain
+        self._presence = presence
+
+    def connections(self) -> int:
+        return len(self._connections)
+
+    def rooms(self) -> int:
+        return len(self._rooms)
+
+    def members(self) -> int:
+        return sum(len(room) for room in self._rooms)
+
+    def drain_remaining(self) -> int:
+        return self._drain.remaining
+
+    def most_of_an_address(self) -> int:
+        return self._connections.counts.most_of_an_address()
+
+    def most_of_a_user(self) -> int:
+        return self._connections.counts.most_of_a_user()
+
+    def waiting_questions(self) -> Mapping[str, Mapping[int, int]]:
+        return {kind: lane.waiting_in() for kind, lane in self._presence.lanes.items()}
+
+    def silent_shards(self) -> Iterable[int]:
+        return self._presence.silent_shards()

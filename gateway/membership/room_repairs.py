@@ -1,0 +1,69 @@
+"""What rooms report as wrong, brought to those that repair it."""
+
+from typing import Protocol
+
+from studyroom.gateway.chat.backfill import Backfill
+from studyroom.gateway.chat.deletions import Deletions
+from studyroom.gateway.connections.connection import Connection
+from studyroom.gateway.connections.registry import Registry
+from studyroom.gateway.membership.reannouncement import Reannouncement
+from studyroom.gateway.membership.resync import Resync
+from studyroom.gateway.rooms.fanout import Recipient
+from studyroom.gateway.rooms.history import Stored
+from studyroom.gateway.rooms.room import Room
+from studyroom.shared.chassis import logs
+from studyroom.shared.contract.presence import RoomConnection
+
+log = logs.get(__name__)
+
+
+class Farewell(Protocol):
+    def ask_to_leave(self, connection: Connection) -> None:
+        """Close it with the request to come back."""
+
+
+class RoomRepairs:
+    def __init__(
+        self,
+        connections: Registry[Connection],
+        reannouncement: Reannouncement,
+        resync: Resync,
+        backfill: Backfill,
+        deletions: Deletions,
+        farewell: Farewell,
+    ) -> None:
+        self._connections = connections
+        self._reannouncement = reannouncement
+        self._resync = resync
+        self._backfill = backfill
+        self._deletions = deletions
+        self._farewell = farewell
+
+    def connection_is_missing(self, recipient: Recipient) -> None:
+        """We were given up for dead, or cut off for long; the connection never left."""
+        connection = self._connections.get(recipient.id)
+        if connection is not None:
+            self._reannouncement.restore(connection)
+
+    def connection_is_present(self, place: RoomConnection) -> None:
+        self._reannouncement.is_present(place)
+
+    def roster_is_suspect(self, room: Room) -> None:
+        self._resync.suspect(room.id)
+
+    def cannot_be_hosted(self, room: Room, reason: str) -> None:
+        connections = [connection for connection in self._connections if connection.room is room]
+        log.error(
+            "NATS sends nothing of a room any more: its members are to go", error=reason, members=len(connections)
+        )
+        for connection in connections:
+            self._farewell.ask_to_leave(connection)
+
+    def chat_is_missing(self, room: Room) -> None:
+        self._backfill.gap(room)
+
+    def chat_is_rewritten(self) -> None:
+        self._backfill.suspect()
+
+    def chat_is_deleted(self, room: Room, tombstone: Stored) -> None:
+        self._deletions.came_upon(room.id, tombstone)
