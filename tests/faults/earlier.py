@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 COMMIT = "b96e121c52445ad9b17ae7c070a6bef56ff8f327"
 """The one to upgrade from."""
+_DEPENDENCIES = "dependencies"
 
 
 @dataclass(frozen=True)
@@ -21,11 +23,15 @@ class Earlier:
     @property
     def environment(self) -> dict[str, str]:
         """With it the same Python runs the earlier code: its packages, not those of the working directory."""
-        return {"PYTHONPATH": str(self.directory), "PYTHONSAFEPATH": "1"}
+        paths = self.directory, self.directory / _DEPENDENCIES
+        return {"PYTHONPATH": os.pathsep.join(map(str, paths)), "PYTHONSAFEPATH": "1"}
 
 
 def earlier_version(directory: Path) -> Earlier:
-    """Its files, in a directory that is made. It needs the history of the repository, and the same dependencies."""
+    """Its files, in a new directory, with those of its dependencies that are not installed here.
+
+    It needs the history of the repository, and an index of packages.
+    """
     place = directory / "earlier"
     place.mkdir(parents=True)
     archive = _git("archive", COMMIT)
@@ -33,8 +39,17 @@ def earlier_version(directory: Path) -> Earlier:
         return Earlier(place, f"commit {COMMIT[:7]} is not in this repository: {archive}")
     subprocess.run(["tar", "-x", "-C", str(place)], input=archive, check=True)
     _make_runnable(place)
-    if others := _locked(place) - _locked(ROOT):
-        return Earlier(place, f"commit {COMMIT[:7]} needs other dependencies than are installed: {sorted(others)}")
+    present, earlier = _locked(ROOT), _locked(place)
+    if others := [block for name, block in earlier.items() if name not in present]:
+        requirements = place / "requirements-others.txt"
+        requirements.write_text("".join(others))
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        command += ["--require-hashes", "--target", str(place / _DEPENDENCIES), "--requirement", str(requirements)]
+        installed = subprocess.run(command, capture_output=True, text=True, check=False)
+        if installed.returncode:
+            return Earlier(
+                place, f"dependencies of commit {COMMIT[:7]} cannot be installed: {installed.stderr.strip()}"
+            )
     return Earlier(place)
 
 
@@ -48,10 +63,18 @@ def _make_runnable(project: Path) -> None:
     (metadata / "entry_points.txt").write_text("\n".join(lines) + "\n")
 
 
-def _locked(project: Path) -> set[str]:
-    """The dependencies with their versions."""
-    lines = (project / "requirements" / "runtime.txt").read_text().splitlines()
-    return {line.split()[0] for line in lines if "==" in line and not line.startswith((" ", "#"))}
+def _locked(project: Path) -> dict[str, str]:
+    """The dependencies: by name and version, the lines of each with its hashes."""
+    blocks: dict[str, str] = {}
+    name = ""
+    for line in (project / "requirements" / "runtime.txt").read_text().splitlines(keepends=True):
+        if line.startswith("#"):
+            continue
+        if not line.startswith(" "):
+            name = line.split()[0] if line.strip() else ""
+        if name:
+            blocks[name] = blocks.get(name, "") + line
+    return blocks
 
 
 def _git(*arguments: str) -> bytes | str:

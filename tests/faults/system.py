@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from studyroom.shared.contract.presence import LOST_SECONDS, RENEWAL_SECONDS
 from tests.faults.checker import Purge
 from tests.faults.clocks import Clocks
 from tests.faults.disks import Disks
-from tests.faults.earlier import earlier_version
+from tests.faults.earlier import Earlier, earlier_version
 from tests.faults.stored import Posted
 from tests.support import backend
 from tests.support.accounts import options_of, user_of
@@ -69,7 +69,6 @@ class System:
         """What a backend said and was told to be stored, by its id."""
         self.disks = Disks()
         self.clocks = Clocks(directory)
-        self.earlier = earlier_version(directory)
         cluster_ports = [free_port() for _ in range(NODES)]
         self.routes = {(one, other): network.link(cluster_ports[other]) for one, other in permutations(range(NODES), 2)}
         """By the node that dials and the one that is dialled."""
@@ -129,6 +128,11 @@ class System:
             gateway.command = gateway_command or gateway.command
 
     # --- processes that faults end and begin ---
+
+    @cached_property
+    def earlier(self) -> Earlier:
+        """Made when it is first asked for, which takes some seconds."""
+        return earlier_version(self.directory)
 
     async def end(self, process: Process) -> None:
         """Kill it, if it runs."""
