@@ -1,1 +1,1 @@
-"""The members of a room on this gateway, and what they are sent."""
+"""The state of each hosted room on this gateway: roster, chat, cursors, and the fan-out to local members."""

@@ -1,8 +1,8 @@
-"""What was heard of a room's committed changes since the last doubt, and whether any can have been missed.
+"""The committed changes of a room that were received since the log was invalidated, and whether any may be missing.
 
-Pure. A subscription is new to the stream's leader some time after it was made, or made again after a reconnect. Once
-one committed change has been heard all later ones will be, so nothing is missing when the roster is at least as new
-as the first change heard.
+Pure. The leader of the stream learns of a subscription some time after it was made, or made again after a reconnect.
+Once the gateway has received one committed change, it receives all later ones. So no change is missing if the roster is
+at least as new as the first change received.
 """
 
 from collections import deque
@@ -13,12 +13,12 @@ from studyroom.shared.contract.ids import UserId
 from studyroom.shared.contract.presence import Entry
 
 _KEPT = 4096
-"""Changes kept until a roster comes. Older ones are in any roster that is asked for now."""
+"""Changes kept until a roster is loaded. Older ones are in any roster that presence returns by then."""
 
 
 @dataclass(frozen=True, slots=True)
 class CommittedChange:
-    """One committed change; `entry` is None for a removal, `time` is when it was committed (RFC 3339)."""
+    """One committed change. `entry`: None for a removal. `time`: of the commit, in RFC 3339."""
 
     user: UserId
     sequence: int
@@ -29,24 +29,26 @@ class CommittedChange:
 @dataclass(slots=True)
 class ChangeLog:
     loaded: int | None = None
-    """Revision of the newest roster taken since the last doubt; None before one is."""
+    """Revision of the newest roster loaded since the log was invalidated; None if there is none."""
     last: int = 0
-    """Sequence of the newest change heard."""
+    """Sequence of the newest change received."""
     _first: int = 0
-    """Sequence of the first change heard since the last doubt; 0 before."""
+    """Sequence of the first change received since the log was invalidated; 0 if there is none."""
     _kept: deque[CommittedChange] = field(default_factory=lambda: deque(maxlen=_KEPT))
 
     @property
     def consistent(self) -> bool:
+        """A roster is loaded, and no change since then is missing."""
         return self.loaded is not None and 0 < self._first <= self.loaded
 
     @property
     def revision(self) -> int:
-        """Every change up to here has been heard or is in the roster, as far as we know."""
+        """Every change up to here was received or is in the roster, unless one was lost with no sign."""
         return max(self.loaded or 0, self.last)
 
     def invalidate(self) -> None:
-        """Changes may have been missed: a new roster is needed, and a change heard from now on as proof."""
+        """Changes may be missing. To be consistent again, the room needs a new roster and a change received from now
+        on."""
         self.loaded = None
         self._first = 0
 
@@ -57,20 +59,20 @@ class ChangeLog:
             self._kept.append(change)
 
     def confirm(self, revision: int) -> None:
-        """What is known was found to be the roster as of `revision`."""
+        """Presence has confirmed the roster as of `revision`."""
         self.loaded = max(self.loaded or 0, revision)
         self._kept.clear()
 
     def load(self, revision: int, *, replaced: str | None = None) -> list[CommittedChange]:
-        """A roster as of `revision` was taken. Returns the changes that are to be applied to it, old ones included.
+        """A roster as of `revision` was loaded. Returns the changes to apply to it, which include old ones.
 
-        `replaced`: the roster is of another stream than what was heard before; when that one was made (RFC 3339).
-        Sequences of the old stream mean nothing in it.
+        `replaced`: set if the roster is from another stream than the last one. It is the creation time of that stream
+        (RFC 3339). Sequences of the old stream mean nothing in it.
         """
         kept, self._kept = self._kept, deque(maxlen=_KEPT)
         if replaced is not None:
-            made = datetime.fromisoformat(replaced)
-            kept = deque(change for change in kept if datetime.fromisoformat(change.time) >= made)
+            created = datetime.fromisoformat(replaced)
+            kept = deque(change for change in kept if datetime.fromisoformat(change.time) >= created)
             self.loaded = None
             self._first = kept[0].sequence if kept else 0
             self.last = max((change.sequence for change in kept), default=0)

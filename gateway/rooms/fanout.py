@@ -1,8 +1,8 @@
-"""The members of one room on this gateway, and what is written to them.
+"""The local members of one room, and the writes to them.
 
-Nothing here awaits. A frame is encoded once, collected in the outbox, and each member gets one write per flush. This is
-where most of a gateway's time goes: what is done once per member is spelled out in `Fanout.flush`, in as few steps as
-there are.
+Nothing here awaits. A frame is encoded once and collected in the outbox, and each member gets one write per flush. A
+gateway spends most of its time here, so the loops over members in `Fanout.flush` and `Fanout.send_cursors` do as little
+as possible.
 """
 
 import asyncio
@@ -21,10 +21,10 @@ _REST_FACTOR = 3.0
 
 
 def rest_seconds(flush_seconds: float) -> float:
-    """How long a room rests after a flush, so that more is collected for the next one.
+    """How long a room rests after a flush, so that more frames go with the next one.
 
-    Eight times as long as the flush took while nobody could see that, which is when the next one begins within 44 ms;
-    never less than three times, so that one room takes no more than a quarter of the loop.
+    Eight times as long as the flush took, but at most until 44 ms after its start, which nobody notices. At least three
+    times as long, so that one room takes no more than a quarter of the event loop.
     """
     long_rest = min(_LONG_REST_FACTOR * flush_seconds, _LONG_PERIOD_SECONDS - flush_seconds)
     return max(_REST_FACTOR * flush_seconds, long_rest)
@@ -33,7 +33,7 @@ def rest_seconds(flush_seconds: float) -> float:
 class Writable(Protocol):
     @property
     def write(self) -> Callable[[bytes], None]:
-        """Encoded frames. Must not raise, and does nothing once the socket is closing."""
+        """Takes encoded frames. Must not raise, and does nothing after the socket began to close."""
 
 
 class Recipient(Protocol):
@@ -49,22 +49,23 @@ class Recipient(Protocol):
     def id(self) -> ConnectionId: ...
     @property
     def membership_id(self) -> MembershipId:
-        """Of its being in this room."""
+        """The id of its membership in this room."""
 
     @property
     def lagging(self) -> bool:
-        """It reads more slowly than it is written to."""
+        """The client is a slow consumer."""
 
     def deliver(self, frames: bytes) -> None:
-        """Must not raise. Whoever leaves too much unread is dealt with there."""
+        """Write frames, and handle a client that leaves too much unread. Must not raise."""
 
 
 Cursor = tuple[bytes, int]
-"""A framed `CursorUpdate`, and when its gateway read it from its author (Unix microseconds)."""
+"""A framed `CursorUpdate`, and when the author's gateway read it (Unix microseconds)."""
 Newest = Callable[[UserId, set[UserId]], list[Item]]
-"""What a user has missed who got no notices for a while, and none of the typing of these users."""
+"""The notices that bring a user up to date who missed cursors, and typing notices of these users."""
 _Joined = dict[tuple[int, bool, UserId | None], tuple[list[Item], bytes]]
-"""Frames by the place they begin at, whether only essential ones are due, and the author who does not get its own."""
+"""Joined frames, by the number of frames to skip, whether only essential ones, and the author who gets none of its
+own."""
 
 
 class Fanout:
@@ -73,11 +74,11 @@ class Fanout:
         self._recipients: dict[Recipient, UserId] = {}
         self._by_user: dict[UserId, list[Recipient]] = {}
         self._newcomers: dict[Recipient, int] = {}
-        """Members since the last flush, with the number of frames that were waiting before them."""
+        """Members since the last flush, each with the number of frames that were in the outbox before."""
         self._lagging: dict[Recipient, set[UserId]] = {}
-        """Members that go without ephemeral frames, and whose typing notices they have missed."""
+        """Slow consumers, which get no ephemeral frames, each with the users whose typing notices they missed."""
         self._outbox = Outbox()
-        self._flush_due: asyncio.Handle | None = None
+        self._flush_handle: asyncio.Handle | None = None
         self._rest_until = 0.0
 
     def __len__(self) -> int:
@@ -101,9 +102,9 @@ class Fanout:
         return self._by_user.keys()
 
     def admit(self, recipient: Recipient, welcome: bytes) -> None:
-        """Write `welcome`; from now on the recipient gets all that is said."""
+        """Write the frames in `welcome`. From now on the recipient gets every frame."""
         if recipient in self._recipients:
-            # It joined again: what waits for it belongs before the new roster.
+            # It joined again, and frames in the outbox belong before the new roster.
             self.flush()
         else:
             self._recipients[recipient] = recipient.user
@@ -115,7 +116,7 @@ class Fanout:
             self.lag(recipient)
 
     def dismiss(self, recipient: Recipient) -> bool:
-        """Nothing reaches the recipient any more. False when it was not here."""
+        """Send the recipient nothing any more. False if it was not in the room."""
         if recipient not in self._recipients:
             return False
         del self._recipients[recipient]
@@ -128,13 +129,13 @@ class Fanout:
         return True
 
     def send(self, item: Item, *, not_to: UserId | None = None) -> None:
-        """To everyone but `not_to`, soon."""
+        """Send to all but the connections of `not_to`, with the next flush."""
         if self._recipients:
             self._outbox.add(item, not_to=not_to)
             self._flush_soon()
 
     def send_now(self, items: Iterable[tuple[UserId, Item]]) -> None:
-        """To everyone but each item's author, in this turn of the loop unless the room rests."""
+        """Send each item to all but its author, at once unless the room rests."""
         if not self._recipients:
             return
         add = self._outbox.add
@@ -146,7 +147,7 @@ class Fanout:
             self._flush_soon()
 
     def send_cursors(self, cursors: Mapping[UserId, Cursor]) -> None:
-        """The same for cursors of several authors, which is most of what is ever said."""
+        """`send_now` for cursors of several authors. Most of a gateway's traffic are cursors."""
         if not cursors or not self._recipients:
             return
         began = time.perf_counter()
@@ -178,20 +179,20 @@ class Fanout:
         self._rest_until = ended + rest_seconds(ended - began)
 
     def _flush_soon(self) -> None:
-        if self._flush_due is None:
+        if self._flush_handle is None:
             rest = self._rest_until - time.perf_counter()
             loop = asyncio.get_running_loop()
-            self._flush_due = loop.call_soon(self.flush) if rest <= 0 else loop.call_later(rest, self.flush)
+            self._flush_handle = loop.call_soon(self.flush) if rest <= 0 else loop.call_later(rest, self.flush)
 
-    # --- slow members -------------------------------------------------------------------------------------
+    # --- slow consumers -----------------------------------------------------------------------------------
 
     def lag(self, recipient: Recipient) -> None:
-        """The recipient goes without ephemeral frames until it has caught up."""
+        """Send the recipient no ephemeral frames until it catches up."""
         if recipient in self._recipients:
             self._lagging.setdefault(recipient, set())
 
     def catch_up(self, recipient: Recipient, newest: Newest) -> None:
-        """The recipient reads again, and gets what it needs to know of what it missed."""
+        """The recipient has caught up. Send it the newest of what it missed."""
         typists = self._lagging.pop(recipient, None)
         if typists is None:
             return
@@ -203,10 +204,10 @@ class Fanout:
     # --- flush --------------------------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Write what waits, once to each member."""
-        if self._flush_due is not None:
-            self._flush_due.cancel()
-            self._flush_due = None
+        """Write the frames in the outbox, once to each member."""
+        if self._flush_handle is not None:
+            self._flush_handle.cancel()
+            self._flush_handle = None
         if not len(self._outbox):
             return
         began = time.perf_counter()
@@ -238,22 +239,22 @@ class Fanout:
         self._rest_until = ended + rest_seconds(ended - began)
 
     def _take_special(self) -> dict[Recipient, int]:
-        """Members that do not get the whole batch, and from where in it."""
+        """Members that get only a part of the batch, each with the number of frames to skip."""
         if not self._newcomers and not self._lagging:
             return {}
         newcomers, self._newcomers = self._newcomers, {}
         return {**dict.fromkeys(self._lagging, 0), **newcomers}
 
     def _write_special(self, recipient: Recipient, since: int, batch: Batch, joined: _Joined) -> None:
-        """`joined`: what others were written in this flush, so that those who are due the same share it."""
+        """`joined`: the frames written to others in this flush. Members that need the same frames share them."""
         if recipient not in self._recipients:
             return
         typists = self._lagging.get(recipient)
-        due = since, typists is not None, recipient.user if recipient.user in batch.own else None
-        if due not in joined:
+        key = since, typists is not None, recipient.user if recipient.user in batch.own else None
+        if key not in joined:
             items = batch.select(recipient.user, since=since, essential_only=typists is not None)
-            joined[due] = items, b"".join([item.frame for item in items])
-        items, frames = joined[due]
+            joined[key] = items, b"".join([item.frame for item in items])
+        items, frames = joined[key]
         if typists is not None:
             typists.update(user for user, own in batch.own.items() if any(_is_typing(batch.items[i]) for i in own))
             skipped = sum(item.kind in EPHEMERAL for item in batch.items)

@@ -1,10 +1,10 @@
-"""One room's chat as this gateway knows it: how far members here have been told, and the newest messages.
+"""The chat of one hosted room: the position up to which local members have it, and the newest messages.
 
-Pure: messages in, messages to deliver out. Every stored message of the room up to `position` has been delivered to the
-members here, or is none of theirs. A message says which one of the room was stored before it, so a gap is seen at once;
-what is heard behind a gap waits until the gap has been filled.
+Pure: messages in, messages to deliver out. Every stored message of the room up to `position` was delivered to local
+members, or is older than their memberships. Each message names the one of the room that was stored before it, so a gap
+shows at once. Messages after a gap wait until the gap is filled.
 
-A tombstone is a message like any other, and what it deletes is not delivered, remembered or shown any more.
+A tombstone is a message like any other. The message that it deletes is not delivered, remembered or shown any more.
 """
 
 from collections import deque
@@ -18,37 +18,37 @@ from typing import NamedTuple, Protocol, Self
 from studyroom.shared.contract.chat import deleted_by, with_sequence
 
 _WAITING_MAX, _WAITING_MAX_BYTES = 1024, 256 * 1024
-"""Messages kept behind a gap. Without the oldest of them there is another gap, which is filled like any other."""
+"""Limits on the messages that wait after a gap. If the oldest are dropped, that is another gap to fill."""
 _KEPT_MAX_BYTES = 256 * 1024
-"""Of the messages that are remembered; but the newest one always is."""
+"""Limit on the remembered messages together. The newest one is always remembered."""
 
 
 class Stored(NamedTuple):
-    """A stored message. `ready`: the client's `Chat` or `ChatDeleted`; `time`: of its commit, RFC 3339 in UTC."""
+    """A stored message. `ready`: the client-ready `Chat` or `ChatDeleted`. `time`: of the commit, RFC 3339 in UTC."""
 
     sequence: int
     ready: bytes
     time: str
     ingress_us: int = 0
-    """When its gateway read it, Unix microseconds; 0 when that is long ago or unknown."""
+    """When the author's gateway read it, in Unix microseconds; 0 if that is long ago or unknown."""
     deletes: int = 0
-    """The sequence of the message that this one deletes; 0 when it is an ordinary one."""
+    """The sequence of the message that this tombstone deletes; 0 for an ordinary message."""
 
     @classmethod
     def of(cls, sequence: int, data: bytes, time: str, ingress_us: int = 0) -> Self:
-        """What the stream has under this sequence."""
+        """From the data that the stream has at this sequence."""
         return cls(sequence, with_sequence(data, sequence), time, ingress_us, deleted_by(data))
 
 
 def without_deleted(lines: Iterable[Stored], *others: Iterable[Stored]) -> list[Stored]:
-    """Without the messages that tombstones among them, or among the others, delete."""
+    """The messages that no tombstone in `lines` or `others` deletes."""
     kept = list(lines)
     deleted = {stored.deletes for group in (kept, *others) for stored in group}
     return [stored for stored in kept if stored.sequence not in deleted]
 
 
 def only_chat(lines: Iterable[Stored]) -> list[Stored]:
-    """What there is to be shown: neither what is deleted, nor the tombstones."""
+    """The messages without deleted ones and without tombstones."""
     return [stored for stored in without_deleted(lines) if not stored.deletes]
 
 
@@ -71,20 +71,20 @@ class ChatView(Protocol):
 
 class Verdict(Enum):
     NEXT = "next"
-    """To be delivered now."""
+    """Deliver it now."""
     OLD = "old"
-    """Was delivered before."""
+    """It was delivered before."""
     BEHIND_GAP = "behind a gap"
-    """Will come out of `fill`: something before it is missing."""
+    """Messages before it are missing. A later `fill` returns it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resumption:
-    """What a joiner is told of the chat before it came. `recovered` is None when it did not ask to resume."""
+    """The chat before a join. `recovered`: whether the resume succeeded; None if the client did not ask to resume."""
 
     recovered: bool | None = None
     since: int = 0
-    """When recovered: how far `missed` and the client's own position reach."""
+    """If recovered: the sequence up to which the client has the chat with `missed`."""
     missed: list[Stored] = field(default_factory=list)
 
 
@@ -96,28 +96,29 @@ class History:
     position: int | None = None
     """A sequence of the stream; None before `begin`."""
     begun: int = 0
-    """Where it began the last time: what is older was not told to members here, not from then on."""
+    """The position at the last `begin`. Local members got no older messages from then on."""
     reach: int = 0
-    """Every message of the room between here and `position` is remembered."""
+    """Every message of the room after this sequence, up to `position`, is remembered."""
     _tail: deque[Stored] = field(default_factory=deque)
     _tail_bytes: int = 0
     _waiting: deque[tuple[int, Stored]] = field(default_factory=deque)
-    """With the sequence of the message before each."""
+    """Messages after a gap, each with the sequence of the one before it."""
     _waiting_bytes: int = 0
 
     @property
     def incomplete(self) -> bool:
-        """Something has to be fetched before anything more can be delivered."""
+        """Messages must be read from the stream before more can be delivered."""
         return self.position is None or bool(self._waiting)
 
     def passed(self, sequence: int) -> bool:
-        """Members here have been told everything up to this sequence."""
+        """Whether local members have all messages up to this sequence."""
         return self.position is not None and self.position >= sequence
 
     def receive(self, stored: Stored, previous: int, *, sure: bool = True) -> Verdict:
-        """`previous`: the room's message before this one when it was stored; 0 when there was none.
+        """Take a message from the bus.
 
-        Lower than the position says only that older messages have expired. Not `sure`: it may be of another stream.
+        `previous`: the sequence of the room's message before this one when it was stored; 0 if there was none. If it is
+        lower than the position, older messages have expired. `sure`: False if the message may be from another stream.
         """
         position = self.position
         if position is None or previous > position or self._waiting or not sure:
@@ -129,15 +130,15 @@ class History:
         return Verdict.NEXT
 
     def begin(self, reach: int) -> None:
-        """Messages up to `reach` are none of ours: those behind it are to be filled in, or heard."""
+        """Start after the sequence `reach`. Messages after it come through `fill` or `receive`."""
         self._tail.clear()
         self._tail_bytes = 0
         self.position = self.reach = self.begun = reach
 
     def fill(self, fetched: Iterable[Stored], up_to: int) -> list[Stored]:
-        """What is to be delivered now, in order: nothing that is known to be deleted.
+        """Fill the gap. Returns the messages to deliver now, in order and without deleted ones.
 
-        `fetched`: all messages of the room that are stored behind the position, at least up to sequence `up_to`.
+        `fetched`: all messages of the room that are stored after the position, at least up to the sequence `up_to`.
         """
         self.position = self.position or 0
         known = {stored.sequence: (0, stored) for stored in fetched}
@@ -145,7 +146,7 @@ class History:
         self._waiting.clear()
         self._waiting_bytes = 0
         deleted = {stored.deletes for _, stored in known.values()}
-        due = []
+        deliverable = []
         for sequence, (previous, stored) in sorted(known.items()):
             if sequence <= self.position:
                 continue
@@ -157,12 +158,12 @@ class History:
                 self.position = sequence
             else:
                 self._take(stored)
-                due.append(stored)
+                deliverable.append(stored)
         self.position = max(self.position, up_to)
-        return due
+        return deliverable
 
     def forget(self) -> None:
-        """What was known is void: the stream is another one, or too much has been missed."""
+        """Forget everything, because the stream is another one, or too many messages are missing."""
         self.position = None
         self.reach = 0
         self._tail.clear()
@@ -171,7 +172,7 @@ class History:
 
     @property
     def oldest_stored(self) -> Stored | None:
-        """The oldest message that is remembered; None for none."""
+        """The oldest remembered message, if any."""
         return self._tail[0] if self._tail else None
 
     def before(self, sequence: int) -> list[Stored]:
@@ -179,27 +180,27 @@ class History:
         return list(takewhile(lambda stored: stored.sequence < sequence, self._tail))
 
     def drop_before(self, sequence: int) -> None:
-        """Messages below this sequence are not stored any more: nobody is to be shown them."""
+        """Forget messages below this sequence, because they are not stored any more."""
         while self._tail and self._tail[0].sequence < sequence:
             self._drop_oldest()
 
     @property
     def newest_stored(self) -> Stored | None:
-        """The newest message that is remembered; None for none."""
+        """The newest remembered message, if any."""
         return self._tail[-1] if self._tail else None
 
     @property
     def newest_sequence(self) -> int:
-        """That of the newest message that is remembered; 0 for none."""
+        """The sequence of the newest remembered message; 0 if there is none."""
         return self._tail[-1].sequence if self._tail else 0
 
     def is_rewritten(self, repeated: Stored) -> bool:
-        """A message has a sequence that was passed before, and was committed later than what is remembered."""
+        """Whether the stream lost its tail: a message with an old sequence is newer than all remembered messages."""
         newest = self.newest_stored
         return newest is not None and datetime.fromisoformat(repeated.time) > datetime.fromisoformat(newest.time)
 
     def is_another(self, copy: Stored) -> bool:
-        """Members know another message by the sequence of what was read from the stream, as far as can be told."""
+        """Whether members have seen another message with the sequence of this one from the stream."""
         for kept in self.behind(copy.sequence - 1)[:1]:
             if kept.sequence == copy.sequence:
                 return kept.ready != copy.ready
@@ -207,27 +208,30 @@ class History:
 
     @property
     def awaited(self) -> int:
-        """The newest sequence that is known to have been stored and was not heard; 0 for none."""
+        """The newest sequence that was stored and not received; 0 if there is none."""
         return max((previous for previous, _ in self._waiting), default=0)
 
     def behind(self, sequence: int) -> list[Stored]:
-        """The remembered messages with a higher sequence: all there are, when `sequence` is not below `reach`.
+        """The remembered messages with a higher sequence. They are complete if `sequence` is not below `reach`.
 
-        With the tombstones: whoever was here before may have seen what they delete.
+        Tombstones are included, because members may have seen the messages that they delete.
         """
         newer = list(takewhile(lambda stored: stored.sequence > sequence, reversed(self._tail)))
         newer.reverse()
         return newer
 
     def newest(self, count: int, *, not_before: str = "", first: int = 0) -> list[Stored]:
-        """`not_before`: RFC 3339 in UTC without the Z; older messages are left out, and those below `first`."""
+        """Up to `count` of the newest remembered messages, without deleted ones and tombstones.
+
+        `not_before`: the earliest commit time, RFC 3339 in UTC without the Z. `first`: the lowest sequence.
+        """
         if not count:
             return []
         lines = self.without_deleted(stored for stored in self._tail if not stored.deletes)[-count:]
         return [stored for stored in lines if stored.sequence >= first and stored.time.rstrip("Z") >= not_before]
 
     def without_deleted(self, lines: Iterable[Stored]) -> list[Stored]:
-        """Without what tombstones delete that are among them, or still wait behind a gap."""
+        """The messages that no tombstone in `lines` or after a gap deletes."""
         return without_deleted(lines, (stored for _, stored in self._waiting))
 
     def _take(self, stored: Stored) -> None:

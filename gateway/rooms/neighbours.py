@@ -10,11 +10,11 @@ from typing import NamedTuple
 from studyroom.shared.contract.ids import GatewayId, UserId
 
 _KNOWN_AFTER_BEATS = 2
-"""By then the servers of NATS know of a new subscription."""
+"""After this time all NATS servers know of a new subscription."""
 _REPEAT_EVERY_BEATS, _REPEAT_FOR_BEATS = 5, 30
 _DROPPED_FOR_BEATS = 120
 _OUT_OF_ORDER_US = 2_000_000
-"""A batch that is so much older than another comes from a server that was frozen, or from a clock that is wrong."""
+"""A batch that is this much older than another comes from a frozen server, or from a gateway with a wrong clock."""
 
 
 class Neighbours:
@@ -33,7 +33,7 @@ class Neighbours:
         return user in self._by_user
 
     def place(self, user: UserId, gateways: Iterable[GatewayId]) -> bool:
-        """The user's connections are on these gateways now. True when one of them is new to the room."""
+        """Record the gateways that the user is connected to. True if one of the others is new to the room."""
         others = frozenset(gateways) - {self._own}
         is_new = not others <= self._users.keys()
         self._users.update(others)
@@ -49,81 +49,81 @@ class Neighbours:
                 del self._users[gateway]
 
 
-class Due(NamedTuple):
+class Actions(NamedTuple):
     """What to do in this beat."""
 
     send_all: bool
-    """Send the other gateways the cursors of all own members."""
-    repeat_own: bool
-    """Send them the cursors of own members that moved lately."""
-    ask: bool
-    """Ask them for the cursors of their members."""
+    """Send the cursors of all local members to the other gateways."""
+    repeat_moved: bool
+    """Send them the cursors of local members that moved lately."""
+    request: bool
+    """Request the cursors of their members."""
 
 
-class LostBatches:
-    """Decides when cursors are sent again, since a batch can be lost, or come late, with no sign. Beats are seconds.
+class ExchangeSchedule:
+    """Decides when gateways exchange cursors again, because batches can be lost or late with no sign. Pure.
 
-    Cursors are repeated for a while after the last move. Other gateways are asked for theirs when some may have been
-    lost, or when those that came instead may be old.
+    A beat is a second. A gateway repeats cursors for a while after the last move. It requests those of the others when
+    batches may have been lost, or when the batches that came instead may be old.
     """
 
     def __init__(self) -> None:
-        self._send_all_in = self._ask_in = 0
+        self._send_all_in = self._request_in = 0
         """Beats until then; 0 for not at all."""
-        self._repeats_left = self._asks_left = 0
-        """Beats for which cursors are still repeated, and asked for."""
+        self._repeats_left = self._requests_left = 0
+        """For how many beats cursors are still repeated and requested."""
         self._dropped: dict[UserId, int] = {}
-        """Beats for which to remember that cursors of this user were dropped."""
+        """For how many beats to remember that cursors of a user were dropped."""
         self._newest_ingress_us = 0
 
     def exchange_soon(self) -> None:
-        """Send all cursors and ask for those of the others, soon and then for a while."""
-        self._send_all_in = self._ask_in = _KNOWN_AFTER_BEATS
-        self._repeats_left = self._asks_left = _REPEAT_FOR_BEATS
+        """Send all cursors and request those of the others, soon and then for a while."""
+        self._send_all_in = self._request_in = _KNOWN_AFTER_BEATS
+        self._repeats_left = self._requests_left = _REPEAT_FOR_BEATS
 
-    def ask_soon(self) -> None:
-        """Cursors of the others may be old: ask, and again in case that is lost."""
-        self._ask_in = self._ask_in or _KNOWN_AFTER_BEATS
-        self._asks_left = max(self._asks_left, 2 * _REPEAT_EVERY_BEATS)
+    def request_soon(self) -> None:
+        """Cursors of the others may be old: request them, and again in case that is lost."""
+        self._request_in = self._request_in or _KNOWN_AFTER_BEATS
+        self._requests_left = max(self._requests_left, 2 * _REPEAT_EVERY_BEATS)
 
     def answer_soon(self) -> None:
-        """Another gateway asks. Several that ask at once get one answer."""
+        """Another gateway requests cursors. Several requests within a beat get one answer."""
         self._send_all_in = self._send_all_in or 1
 
     def moved(self) -> None:
-        """Own members have moved."""
+        """Local members have moved."""
         self._repeats_left = _REPEAT_FOR_BEATS
 
     def dropped(self, user: UserId) -> None:
-        """The cursor of a user who is not in the roster yet was dropped."""
+        """A cursor was dropped because its user is not in the roster yet."""
         self._dropped[user] = _DROPPED_FOR_BEATS
 
     def received(self, ingress_us: int) -> None:
-        """A batch of this time (Unix microseconds) came."""
+        """A batch with this ingress time (Unix microseconds) came."""
         if ingress_us > self._newest_ingress_us:
             self._newest_ingress_us = ingress_us
-        elif ingress_us < self._newest_ingress_us - _OUT_OF_ORDER_US and not self._asks_left:
-            self.ask_soon()
+        elif ingress_us < self._newest_ingress_us - _OUT_OF_ORDER_US and not self._requests_left:
+            self.request_soon()
 
-    def beat(self, members: KeysView[UserId]) -> Due:
+    def beat(self, members: KeysView[UserId]) -> Actions:
         """`members`: the users in the roster now."""
         send_all = self._send_all_in == 1
         self._send_all_in = max(0, self._send_all_in - 1)
-        self._repeats_left, repeat_own = _count_down(self._repeats_left)
-        ask = self._ask_in == 1
-        self._ask_in = max(0, self._ask_in - 1)
-        self._asks_left, ask_again = _count_down(self._asks_left)
-        if ask_again:
-            self._ask_in = self._ask_in or 1
+        self._repeats_left, repeat_moved = _count_down(self._repeats_left)
+        request = self._request_in == 1
+        self._request_in = max(0, self._request_in - 1)
+        self._requests_left, request_again = _count_down(self._requests_left)
+        if request_again:
+            self._request_in = self._request_in or 1
         if self._dropped:
             if not members.isdisjoint(self._dropped):
-                self.ask_soon()
+                self.request_soon()
             self._dropped = {
                 user: beats - 1 for user, beats in self._dropped.items() if beats > 1 and user not in members
             }
-        return Due(send_all, repeat_own, ask)
+        return Actions(send_all, repeat_moved, request)
 
 
 def _count_down(beats: int) -> tuple[int, bool]:
-    """The beats that are left, and whether to repeat in this one."""
+    """The beats that are left, and whether to repeat in this beat."""
     return (beats - 1, (beats - 1) % _REPEAT_EVERY_BEATS == 0) if beats else (0, False)

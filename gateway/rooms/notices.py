@@ -1,4 +1,4 @@
-"""Client-ready messages about members, from what the gateway knows of them."""
+"""Encodes client-ready messages about members."""
 
 from collections.abc import Callable, Mapping
 
@@ -25,7 +25,7 @@ _NO_CURSOR = b"null}"
 
 
 def encode_member(user: UserId, profile: Profile) -> bytes:
-    """The member as others are shown it, without a cursor."""
+    """The member as JSON, a `UserPresence` without a cursor."""
     return encode_part(
         UserPresence.model_construct(
             user_id=user, username=profile.username, avatar_url=profile.avatar_url, cursor=None
@@ -34,7 +34,7 @@ def encode_member(user: UserId, profile: Profile) -> bytes:
 
 
 def encode_notice(notice: Notice, member: bytes) -> bytes:
-    """`member`: as `encode_member` gives it."""
+    """The client-ready `UserJoined`, `UserUpdated` or `UserLeft`. `member`: from `encode_member`."""
     match notice.change:
         case Change.LEFT:
             return encode(UserLeft.model_construct(payload=UserLeftPayload.model_construct(user_id=notice.user)))
@@ -45,7 +45,7 @@ def encode_notice(notice: Notice, member: bytes) -> bytes:
 
 
 def encode_joined_room(payload: JoinedRoomPayload, members: bytes) -> bytes:
-    """`payload` has no users; `members` are those of `encode_members`."""
+    """The client-ready `JoinedRoom`. `payload`: without users. `members`: from `encode_members`."""
     empty = encode(JoinedRoom.model_construct(payload=payload))
     return empty.replace(_NO_USERS, b'"users":[%b]' % members, 1)
 
@@ -54,7 +54,10 @@ _NO_USERS = b'"users":[]'
 
 
 def encode_members(members: Mapping[UserId, bytes], cursor_of: Callable[[UserId], bytes | None]) -> bytes:
-    """What is in the brackets of `JoinedRoom.users`. `cursor_of`: a member's `CursorPosition` as JSON."""
+    """The elements of `JoinedRoom.users` as JSON.
+
+    `members`: from `encode_member`. `cursor_of` returns a member's `CursorPosition` as JSON, or None.
+    """
     return b",".join(
         [
             member if (cursor := cursor_of(user)) is None else member[: -len(_NO_CURSOR)] + cursor + b"}"

@@ -1,4 +1,4 @@
-"""What a room has to say to its members, collected until the next flush. Pure."""
+"""The frames that a room collects for its members until the next flush. Pure."""
 
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -9,22 +9,23 @@ from studyroom.shared.contract.ids import UserId
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The frames of one flush, in order, and which of them their own author does not get."""
+    """The frames of one flush, in order. Some of them do not go to their own author."""
 
     items: list[Item]
     own: dict[UserId, list[int]]
-    """Indexes of each author's frames."""
+    """The indexes of the frames that an author does not get."""
     everything: bytes
+    """All frames, joined."""
     _ends: list[int]
-    """Where each frame ends in `everything`."""
+    """The offset in `everything` at which each frame ends."""
 
     def for_member(self, user: UserId) -> bytes:
-        """What this member gets."""
+        """The joined frames for this member."""
         own = self.own.get(user)
         return self.everything if own is None else self.without_own(own)
 
     def without_own(self, own: list[int]) -> bytes:
-        """What the author of the frames with these indexes gets."""
+        """The joined frames without those at these indexes."""
         if len(own) == 1:
             index = own[0]
             start = self._ends[index - 1] if index else 0
@@ -33,9 +34,10 @@ class Batch:
         return b"".join([item.frame for index, item in enumerate(self.items) if index not in skip])
 
     def select(self, user: UserId, *, since: int = 0, essential_only: bool = False) -> list[Item]:
-        """The frames of a member for whom something else is due.
+        """The frames for a member that gets only a part of the batch.
 
-        `since`: number of frames that came before the member did. `essential_only`: it reads too slowly for others.
+        `since`: how many frames to skip, because they are older than the membership. `essential_only`: leave out
+        ephemeral frames, because the client is a slow consumer.
         """
         skip = frozenset(self.own.get(user, ()))
         return [
@@ -54,7 +56,7 @@ class Outbox:
         return len(self._items)
 
     def add(self, item: Item, *, not_to: UserId | None = None) -> None:
-        """`not_to`: the author, who does not get its own frame back on any connection."""
+        """`not_to`: the author, who does not get the frame on any connection."""
         if not_to is not None:
             self._own.setdefault(not_to, []).append(len(self._items))
         self._items.append(item)

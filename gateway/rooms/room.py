@@ -222,7 +222,7 @@ class Room:
             if member.cursor is not None and member.user in self._roster:
                 self.cursors.learn_cursor(member.user, member.cursor)
             self._place(member.user, member.revision, member.gateways)
-        self.cursors.members_known()
+        self.cursors.roster_loaded()
         for change in self._change_log.load(reply.revision, replaced=replaced):
             self._change(change)
         self._settle()

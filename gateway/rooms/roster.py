@@ -1,7 +1,7 @@
-"""The roster of one hosted room as this gateway knows it, kept by committed changes.
+"""The roster of one hosted room, kept up to date by committed changes.
 
-Pure: changes in, notices out. Every client of the room on this gateway has been told exactly this roster, so a
-notice is due if and only if this state changes.
+Pure: changes in, notices out. Every client in the room on this gateway knows exactly this roster, so there is a notice
+if and only if it changes.
 """
 
 from collections.abc import Iterable, KeysView
@@ -29,7 +29,7 @@ class Notice:
 
 
 _UNCONFIRMED = -1
-"""Revision of a member that the stream of another epoch had; older than any."""
+"""The revision of a member from another epoch. It is older than any other."""
 
 
 @dataclass(slots=True)
@@ -40,11 +40,11 @@ class _Member:
 
 @dataclass(slots=True)
 class Roster:
-    """Members with the stream sequence (`revision`) of what is known of each.
+    """The members, each with the stream sequence (`revision`) of their last change.
 
-    A change that is not newer than what is known of its user does nothing. For users who left, the revision of
-    the removal is kept for a while. Of users with neither seat nor removal it is known that nothing up to `_horizon`
-    makes them members: a loaded roster says so, or the removal was forgotten.
+    A change that is not newer than the last one of its user does nothing. For users who left, the roster remembers the
+    revision of the removal for a while. For all other users, changes up to `_horizon` do nothing: they are older than a
+    loaded roster, or than a removal that was forgotten.
     """
 
     epoch: str = ""
@@ -63,7 +63,7 @@ class Roster:
 
     @property
     def members(self) -> KeysView[UserId]:
-        """Always the present ones: looks at the roster as it is then."""
+        """A live view of the users who are members."""
         return self._members.keys()
 
     def users(self) -> list[UserPresence]:
@@ -75,7 +75,7 @@ class Roster:
         ]
 
     def is_newest(self, user: UserId, revision: int) -> bool:
-        """Nothing newer than this change is known of its user."""
+        """Whether this is the last change of its user, who is a member."""
         known = self._members.get(user)
         return known is not None and known.revision == revision
 
@@ -111,16 +111,15 @@ class Roster:
 
     @property
     def unconfirmed(self) -> bool:
-        """There are members of whom only a former epoch knew."""
+        """There are members from a former epoch whom the present one has not confirmed."""
         return any(known.revision == _UNCONFIRMED for known in self._members.values())
 
     def load(self, epoch: str, revision: int, members: Iterable[Member], *, settled: bool = True) -> list[Notice]:
-        """Make this the roster as of `revision`, and tell what that changes.
+        """Make this the roster as of `revision`. Returns the notices for what that changes.
 
-        What is known to be newer than `revision` stays. A roster that is older than the last one tells nothing.
-        Another epoch voids all revisions, not the members: its stream began empty, and whoever is missing in it may
-        not have been put back yet. They stay, unconfirmed, until they are, or until the roster is said to be
-        `settled`.
+        Changes that are newer than `revision` stay. A roster that is older than the last one changes nothing. Another
+        epoch voids all revisions, but not the members: its stream began empty, and gateways may not have restored all
+        of them yet. They stay unconfirmed until they are restored, or until a `settled` roster is loaded.
         """
         if epoch == self.epoch and revision < self._loaded:
             return []
@@ -128,7 +127,7 @@ class Roster:
             self._begin_epoch(epoch)
         notices = []
         present = set()
-        # The roster speaks for all removals up to its revision, forgotten ones too; only an older roster cannot.
+        # A roster includes all removals up to its revision, even forgotten ones, unless it is older than the horizon.
         horizon = self._horizon if revision < self._horizon else 0
         for member in members:
             present.add(member.user)

@@ -60,7 +60,7 @@ class Gateway:
         )  # fmt: skip
         self.fanout.admit(Member(self.user), b"")
         self.members[self.user] = None
-        self.cursors.members_known()
+        self.cursors.roster_loaded()
 
     def publish(self, _subject: str, batch: bytes) -> None:
         self.sent += 1
