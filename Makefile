@@ -134,7 +134,7 @@ docs: $(DOCS) ## Build the documentation site into site/, strictly: every link a
 	@echo "the documentation is in site/index.html"
 
 .PHONY: prose
-prose: install ## Check the prose of the documents
+prose: install ## Check the prose of documents and code
 	@$(BIN)/python -m tests.project.prose
 
 .PHONY: packages

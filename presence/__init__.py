@@ -1,4 +1,4 @@
-"""The presence service: owns join, leave, cursor and roster. The only writer of the presence bucket.
+"""The presence service: carries out joins and leaves, and answers with rosters. It alone writes the presence bucket.
 
-Replicas are equal. The truth is in JetStream; a replica holds a mirror of it.
+Replicas are equal. JetStream has the truth, and each replica a mirror of it.
 """

@@ -1,7 +1,7 @@
-"""What becomes of the places that are kept for members who were lost: they return, or their time runs out.
+"""Counts how grace periods end: the member returns, or the period expires.
 
-Pure, and only for metrics: the time itself is NATS's. A replica knows of the places it has kept; what became of all
-is the sum over replicas.
+Pure, and only for metrics, because NATS keeps the time. A replica counts the grace periods that it has begun itself, so
+the total is the sum over replicas.
 """
 
 from collections.abc import Callable
@@ -18,55 +18,61 @@ class GraceOutcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _GracePeriod:
     sequence: int
     gateway: GatewayId | None
-    """The dead gateway whose member this was; None when only the connection was lost."""
+    """The dead gateway of this member; None when the member has only lost a connection."""
 
 
 @dataclass(slots=True)
-class Graces:
-    ended: Callable[[GraceOutcome], None]
-    ghosts_gone: Callable[[GatewayId], None]
-    """Called when the last place kept for a member of a dead gateway has ended."""
-    _kept: dict[tuple[RoomId, UserId], _Kept] = field(default_factory=dict)
+class GracePeriods:
+    on_ended: Callable[[GraceOutcome], None]
+    on_ghosts_gone: Callable[[GatewayId], None]
+    """Called when the last grace period of a dead gateway's members has ended."""
+    _running: dict[tuple[RoomId, UserId], _GracePeriod] = field(default_factory=dict)
     _ghosts: dict[GatewayId, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._running)
 
-    def keeps_of(self, gateway: GatewayId) -> bool:
-        """Places are kept for members of this dead gateway."""
+    def has_any_of(self, gateway: GatewayId) -> bool:
+        """Return whether grace periods of this dead gateway's members are running."""
         return gateway in self._ghosts
 
-    def forget(self) -> None:
-        """The stream was replaced: what was kept in it is unknown."""
-        self._kept.clear()
+    def clear(self) -> None:
+        """Drop everything, because the stream was replaced."""
+        self._running.clear()
         self._ghosts.clear()
 
     def begin(self, room: RoomId, user: UserId, sequence: int, gateway: GatewayId | None) -> None:
-        """An entry with a TTL was written with this stream sequence."""
+        """Record that this replica has written an entry with a TTL at this stream sequence.
+
+        `gateway`: the dead gateway that the member was on, None if it is alive.
+        """
         self._end(room, user)
-        self._kept[room, user] = _Kept(sequence, gateway)
+        self._running[room, user] = _GracePeriod(sequence, gateway)
         if gateway is not None:
             self._ghosts[gateway] = self._ghosts.get(gateway, 0) + 1
 
     def changed(self, room: RoomId, user: UserId, sequence: int, entry: Entry | None) -> None:
-        """A committed change; `entry` is None for a removal. Changes that are not newer than the place are fine."""
-        kept = self._kept.get((room, user))
-        if kept is None or sequence <= kept.sequence:
+        """Take in a committed change; `entry` is None for a removal.
+
+        Changes that are older than the member's grace period have no effect.
+        """
+        period = self._running.get((room, user))
+        if period is None or sequence <= period.sequence:
             return
         if entry is None:
-            self.ended(GraceOutcome.EXPIRED)
+            self.on_ended(GraceOutcome.EXPIRED)
         elif entry.connections:
-            self.ended(GraceOutcome.RETURNED)
+            self.on_ended(GraceOutcome.RETURNED)
         self._end(room, user)
 
     def _end(self, room: RoomId, user: UserId) -> None:
-        kept = self._kept.pop((room, user), None)
-        if kept is None or kept.gateway is None:
+        period = self._running.pop((room, user), None)
+        if period is None or period.gateway is None:
             return
-        self._ghosts[kept.gateway] -= 1
-        if not self._ghosts[kept.gateway]:
-            del self._ghosts[kept.gateway]
-            self.ghosts_gone(kept.gateway)
+        self._ghosts[period.gateway] -= 1
+        if not self._ghosts[period.gateway]:
+            del self._ghosts[period.gateway]
+            self.on_ghosts_gone(period.gateway)

@@ -1,4 +1,4 @@
-"""What the leader of the presence stream knows, which any copy may be behind."""
+"""Questions to the leader of the presence stream. Other servers of the cluster may lag behind the leader."""
 
 from collections.abc import Collection
 from typing import Any
@@ -11,7 +11,7 @@ _NO_MESSAGE_FOUND = 10037
 
 
 class Leader:
-    """All raise BusError."""
+    """The current state of the presence stream. All methods raise BusError."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
@@ -20,21 +20,21 @@ class Leader:
         return await self._bus.stream_info(subjects.PRESENCE_STREAM)
 
     async def last(self) -> int:
-        """The stream's last sequence."""
+        """Return the stream's last sequence."""
         last: int = (await self.info())["state"]["last_seq"]
         return last
 
     async def last_sequence(self, key: str) -> int:
-        """`key`: a subject, wildcards allowed; 0 when there is none."""
+        """Return the sequence of the last message of `key`, a subject that may have wildcards; 0 if there is none."""
         message = await self._message({"last_by_subj": key})
         return message["seq"] if message is not None else 0
 
     async def has_newer(self, keys: Collection[str], sequence: int) -> bool:
-        """There are changes of these keys that are newer."""
+        """Return whether any of these keys has a change after `sequence`."""
         return any([await self.last_sequence(key) > sequence for key in keys])
 
     async def committed(self, sequence: int) -> str | None:
-        """When the message with this sequence was committed (RFC 3339); None when there is none."""
+        """Return the commit time (RFC 3339) of the message with this sequence; None if there is no such message."""
         message = await self._message({"seq": sequence})
         return message["time"] if message is not None else None
 

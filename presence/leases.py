@@ -1,10 +1,10 @@
-"""Which gateways are alive, and the removal of those that are not.
+"""Follows the leases of gateways, and drops the connections of gateways that are dead.
 
-A gateway renews its lease every second. One that has not for `LOST_SECONDS` is dead, if NATS would have taken its
-renewals: while a gateway is overdue each replica writes to the same stream itself, four times a second, and follows its
-own writes as it follows the leases. A write of ours that comes back proves that NATS takes writes, and that every
-renewal before it has been read here. So NATS being away, slow, or without a leader, and a replica that was frozen or
-reads late, never look like the death of a gateway.
+A gateway renews its lease every second. A gateway that has not renewed for `LOST_SECONDS` is dead, if NATS would have
+accepted its renewals. To prove that, each replica writes to the same stream four times a second while a gateway is
+overdue, and watches its own writes together with the leases. A proof that comes back shows that NATS accepts writes,
+and that this replica has read every renewal before it. So an outage of NATS, an election, or a replica that was frozen
+never looks like the death of a gateway.
 """
 
 import asyncio
@@ -26,37 +26,37 @@ _SWEEP_SECONDS = 0.25
 _OVERSLEPT_SECONDS = 1.0
 _RETRY_SECONDS = 0.2
 _OVERDUE_SECONDS = 2.5
-"""Without a renewal for so long a gateway is overdue. One of an older version renews every two seconds."""
+"""A gateway without a renewal for so long is overdue. Gateways of older versions renew every two seconds."""
 _PROOF_SECONDS = 1.5
-"""A write of ours that took longer to come back, or was so long after the one before, proves nothing."""
+"""The longest time for a proof to come back, and between two proofs. After a longer time the guard starts again."""
 _ENDED_SECONDS = 600.0
-"""A dead gateway is forgotten after this, also when another replica has seen its last member go."""
+"""This replica forgets a dead gateway after this time if another replica has dropped its last member."""
 
 
 @dataclass(slots=True)
 class Leases:
-    """Pure: who is alive, since when the others have been silent, and whether that is their fault.
+    """The gateways that are alive, the silence of the others, and the proof that NATS did not cause it.
 
-    Times are monotonic seconds.
+    Pure; times are monotonic seconds.
     """
 
     guard_seconds: float
     _alive: set[GatewayId] = field(default_factory=set)
     _renewed: dict[GatewayId, float] = field(default_factory=dict)
-    """The last renewal of each, or when it began to be missed."""
-    _proven: tuple[float, float] | None = None
-    """From when to when NATS is known to have taken writes without a break."""
+    """The last renewal of each gateway, or when this replica first expected one."""
+    _proof: tuple[float, float] | None = None
+    """Begin and end of the time in which NATS has accepted writes without a break."""
     _ended: dict[GatewayId, float] = field(default_factory=dict)
-    """Those that were dead, and when they were heard of last."""
+    """The last renewal of each dead gateway."""
 
     def __len__(self) -> int:
         return len(self._alive)
 
     def reset(self) -> None:
-        """Nothing is known: everyone is counted anew."""
+        """Forget all renewals, so the silence of every gateway counts from now."""
         self._alive.clear()
         self._renewed.clear()
-        self._proven = None
+        self._proof = None
 
     def renewed(self, gateway: GatewayId, now: float) -> None:
         self._alive.add(gateway)
@@ -64,30 +64,33 @@ class Leases:
         self._ended.pop(gateway, None)
 
     def ended(self, gateway: GatewayId, now: float) -> None:
-        """The lease was given up. The silence counts from the last renewal all the same."""
+        """Record that a gateway has given up its lease. Its silence still counts from the last renewal."""
         self._alive.discard(gateway)
         self._renewed.setdefault(gateway, now)
 
-    def unproven(self) -> None:
-        """NATS may not have taken renewals: the guard begins anew."""
-        self._proven = None
+    def discard_proof(self) -> None:
+        """Start the guard again, because NATS may have refused renewals."""
+        self._proof = None
 
-    def proven(self, written: float, now: float) -> None:
-        """A write of this replica has come back, and so has every renewal that was committed before it."""
+    def add_proof(self, written: float, now: float) -> None:
+        """Record that a proof written at `written` has come back, after every renewal that was committed before it."""
         if now - written > _PROOF_SECONDS:
-            self._proven = None
-        elif self._proven is None or written - self._proven[1] > _PROOF_SECONDS:
-            self._proven = written, written
+            self._proof = None
+        elif self._proof is None or written - self._proof[1] > _PROOF_SECONDS:
+            self._proof = written, written
         else:
-            self._proven = self._proven[0], max(self._proven[1], written)
+            self._proof = self._proof[0], max(self._proof[1], written)
 
     def overdue(self, present: Collection[GatewayId], now: float) -> bool:
-        """A gateway that has members present has not renewed in time; what NATS does is to be proven."""
+        """Return whether a gateway with members has not renewed in time, so the replica must write proofs."""
         self._forget_others(present, now)
         return any(now - self._renewed[gateway] >= _OVERDUE_SECONDS for gateway in present)
 
     def dead(self, present: Collection[GatewayId], now: float) -> list[GatewayId]:
-        """Of the gateways that have members present, those that are silent for too long while NATS is well."""
+        """Return the dead ones of `present`: they are silent for too long, and NATS is proven to accept writes.
+
+        `present`: the gateways that have members.
+        """
         self._forget_others(present, now)
         dead = [gateway for gateway in present if self.is_dead(gateway, now)]
         self._ended = {gateway: last for gateway, last in self._ended.items() if now - last < _ENDED_SECONDS}
@@ -96,34 +99,37 @@ class Leases:
         return dead
 
     def is_dead(self, gateway: GatewayId, now: float) -> bool:
-        if self._proven is None:
+        if self._proof is None:
             return False
-        since, until = self._proven
+        since, until = self._proof
         if now - until > _PROOF_SECONDS or until - since < self.guard_seconds:
             return False
         return until - self._renewed.get(gateway, until) >= LOST_SECONDS
 
     def renewed_at(self, gateway: GatewayId) -> float:
-        """When a gateway that has members present was last known to live."""
+        """Return when a gateway with members last renewed its lease."""
         return self._renewed[gateway]
 
     def _forget_others(self, present: Collection[GatewayId], now: float) -> None:
         for gateway in present:
             self._renewed.setdefault(gateway, now)
-        # NATS removes a lease that has expired without a word.
+        # NATS sends no message when it removes an expired lease.
         self._alive = {gateway for gateway in self._alive if now - self._renewed[gateway] < LEASE_SECONDS}
         if len(self._renewed) > len(self._alive):
             known = self._alive.union(present)
             self._renewed = {gateway: last for gateway, last in self._renewed.items() if gateway in known}
 
-    def revive(self, gateway: GatewayId, now: float) -> float | None:
-        """Nothing of a dead gateway is left. Seconds since its last sign of life."""
+    def forget_dead(self, gateway: GatewayId, now: float) -> float | None:
+        """Forget a dead gateway whose last member has left. Return the seconds since its last renewal.
+
+        Return None if the gateway was not dead.
+        """
         last = self._ended.pop(gateway, None)
         return now - last if last is not None else None
 
 
 class LeaseKeeper:
-    """Follows the leases and has dead gateways dropped. Every replica does; repeating it is harmless."""
+    """Follows the leases and drops dead gateways. Every replica does so, because dropping twice is harmless."""
 
     def __init__(
         self,
@@ -134,9 +140,11 @@ class LeaseKeeper:
         drop: Callable[[GatewayId, float, Callable[[], bool]], Awaitable[int]],
         expired: Callable[[], None],
     ) -> None:
-        """`present`: gateways that have members; None when that is not known now.
+        """Create it with what it needs from the replica.
 
-        `drop(gateway, when it was heard of last, whether it is still dead)` returns how many members that touched.
+        `present`: returns the gateways that have members, None while the mirror is not ready.
+        `drop(gateway, time of its last renewal, whether it is still dead)`: returns the number of changed members.
+        `expired`: called after a gateway with members was dropped.
         """
         self._bus = bus
         self._leases = leases
@@ -144,11 +152,11 @@ class LeaseKeeper:
         self._drop = drop
         self._expired = expired
         self._dropping: set[GatewayId] = set()
-        self._proof = subjects.lease_proof_key(new_gateway_id())
-        self._watch = Watch(bus, subjects.GATEWAYS_STREAM, [subjects.LEASE_KEYS, self._proof])
+        self._proof_key = subjects.lease_proof_key(new_gateway_id())
+        self._watch = Watch(bus, subjects.GATEWAYS_STREAM, [subjects.LEASE_KEYS, self._proof_key])
 
     async def keep(self) -> None:
-        """Never returns."""
+        """Follow the leases until cancelled."""
         while True:
             self._leases.reset()
             try:
@@ -169,18 +177,18 @@ class LeaseKeeper:
                     return
                 self._watch.check_silence()
                 if loop.time() - before > _OVERSLEPT_SECONDS:
-                    # We were frozen: what came meanwhile has not been read yet.
-                    self._leases.unproven()
+                    # This process was frozen, and has not read yet what arrived meanwhile.
+                    self._leases.discard_proof()
                 for gateway in self._sweep(loop.time()):
                     drops.create_task(self._drop_dead(gateway))
 
     def _sweep(self, now: float) -> list[GatewayId]:
-        """Have NATS prove that it is well, if that matters now; the gateways that are to be dropped."""
+        """Write a proof if a gateway is overdue. Return the dead gateways to drop."""
         present = self._present()
         if present is None:
             return []
         if self._leases.overdue(present, now):
-            self._bus.publish(self._proof, repr(now).encode(), headers={TTL: str(LEASE_SECONDS)})
+            self._bus.publish(self._proof_key, repr(now).encode(), headers={TTL: str(LEASE_SECONDS)})
         return [gateway for gateway in self._leases.dead(present, now) if gateway not in self._dropping]
 
     async def _drop_dead(self, gateway: GatewayId) -> None:
@@ -188,13 +196,13 @@ class LeaseKeeper:
         try:
             members = await self._drop(gateway, self._leases.renewed_at(gateway), partial(self._still_dead, gateway))
         except (BusError, TimeoutError) as error:
-            # NATS does not take our writes, so it has not taken the gateway's renewals either.
-            self._leases.unproven()
-            log.warning("a dead gateway could not be dropped yet", gateway=gateway, error=str(error))
+            # NATS refuses writes, so it may have refused the gateway's renewals too.
+            self._leases.discard_proof()
+            log.warning("could not drop a dead gateway yet", gateway=gateway, error=str(error))
         else:
             if members:
                 self._expired()
-                log.warning("a gateway is dead, its members are dropped", gateway=gateway, members=members)
+                log.warning("dropped the members of a dead gateway", gateway=gateway, members=members)
         finally:
             self._dropping.discard(gateway)
 
@@ -204,9 +212,9 @@ class LeaseKeeper:
 
     def _apply(self, message: Message, _sequence: int, _pending: int) -> None:
         now = asyncio.get_running_loop().time()
-        if message.subject == self._proof:
+        if message.subject == self._proof_key:
             if not is_removal(message.headers or {}):
-                self._leases.proven(float(message.data), now)
+                self._leases.add_proof(float(message.data), now)
             return
         gateway = subjects.parse_gateway_key(message.subject)
         if is_removal(message.headers or {}):

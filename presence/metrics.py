@@ -12,9 +12,9 @@ from studyroom.shared.chassis.metrics import by_shards
 from studyroom.shared.contract.presence import Outcome
 
 STORAGE_FULL = "storage_full"
-"""Outcome of joins for which the bucket has no room; to gateways they are unavailable."""
+"""The outcome of a join for which the bucket has no room. The gateway gets `unavailable`."""
 LATE = "late"
-"""The outcome of a request that came, or was carried out, too late to be answered."""
+"""The outcome of a request that arrived or finished too late for an answer."""
 _GHOST_BUCKETS = (7, 7.5, 8, 9, 10, 12, 14, 16, 20, 25, 30, 60)
 
 
@@ -22,12 +22,13 @@ class PresenceMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.joins = Counter(
             "studyroom_presence_joins",
-            "Connections that joined a room, repeated joins included.",
+            "Joins of connections, with repeated ones.",
             registry=registry,
         )
         self.leaves = Counter(
             "studyroom_presence_leaves",
-            "Connections that left a room, by cause; `lease_expired` and `not_announced` were swept.",
+            "Connections removed from a room, by cause: by the `client`, `lost` by the gateway, with a dead gateway "
+            "(`lease_expired`), or absent from a gateway's announcement (`not_announced`).",
             ["cause"],
             registry=registry,
         )
@@ -35,24 +36,24 @@ class PresenceMetrics:
             self.leaves.labels(cause=cause)
         self.request_duration = Histogram(
             "studyroom_presence_roster_request_duration_seconds",
-            "From receipt of a request to its answer, by request.",
+            "Time from the receipt of a request to its answer, by request.",
             ["request"],
             registry=registry,
         )
         self.refused = Counter(
             "studyroom_presence_requests_refused",
-            "Requests not carried out, or too late to be answered, by outcome.",
+            "Requests that presence did not carry out, or too late to answer them, by outcome.",
             ["outcome"],
             registry=registry,
         )
         for outcome in (Outcome.UNAVAILABLE, Outcome.FULL, Outcome.INVALID, STORAGE_FULL, LATE):
             self.refused.labels(outcome=outcome)
         self.conflicts = Counter(
-            "studyroom_presence_conflicts", "Compare-and-set writes that were tried again.", registry=registry
+            "studyroom_presence_conflicts", "Compare-and-set writes repeated after a conflict.", registry=registry
         )
         self.rebuilds = Counter(
             "studyroom_presence_mirror_rebuilds",
-            "Times the mirror was built from the stream, or brought up to date after its watch was lost.",
+            "Times the mirror was rebuilt from the stream, or brought up to date after its watch broke.",
             registry=registry,
         )
         self.lease_expirations = Counter(
@@ -62,14 +63,14 @@ class PresenceMetrics:
         )
         grace_outcomes = Counter(
             "studyroom_presence_grace_outcomes",
-            "Places kept for lost members, by what became of them.",
+            "Grace periods that have ended, by outcome: the member `returned`, or the period `expired`.",
             ["outcome"],
             registry=registry,
         )
         self.grace_outcomes = {outcome: grace_outcomes.labels(outcome=outcome.value) for outcome in GraceOutcome}
         self.ghost_seconds = Histogram(
             "studyroom_presence_ghost_seconds",
-            "From the last sign of life of a dead gateway to the end of its last member that this replica dropped.",
+            "Time from the last renewal of a dead gateway until this replica has dropped the last of its members.",
             buckets=_GHOST_BUCKETS,
             registry=registry,
         )
@@ -84,9 +85,9 @@ class PresenceState:
     mirror: Callable[[], Mirror]
     leases: Callable[[], int]
     shards: Collection[int]
-    """That are served."""
+    """The shards that this replica serves."""
     waiting: Callable[[], Mapping[int, int]]
-    """Requests without a slot, by shard."""
+    """The number of requests that wait for a slot, by shard."""
 
 
 class _StateCollector:
@@ -98,14 +99,14 @@ class _StateCollector:
         mirror = state.mirror()
         yield GaugeMetricFamily(
             "studyroom_presence_members",
-            "Members of all rooms: users, not connections.",
+            "Members of all rooms. A user with several connections to a room counts once.",
             value=mirror.member_count,
         )
         yield GaugeMetricFamily("studyroom_presence_rooms", "Rooms with at least one member.", value=mirror.room_count)
-        yield GaugeMetricFamily("studyroom_presence_leases", "Gateways that are alive.", value=state.leases())
+        yield GaugeMetricFamily("studyroom_presence_leases", "Gateways with a valid lease.", value=state.leases())
         waiting = GaugeMetricFamily(
             "studyroom_presence_requests_waiting",
-            "Requests that are not worked on yet since many others of their shards are.",
+            "Requests that wait because presence works on many others of the same shard.",
             labels=["shards"],
         )
         for shards, count in by_shards(state.waiting(), state.shards).items():

@@ -1,10 +1,10 @@
-"""Join, leave and roster against the store: read the mirror, compare-and-set, again on conflict."""
+"""Carries out requests on the store: read the mirror, compare and set, and repeat after a conflict."""
 
 import asyncio
 import random
 from collections.abc import Callable
 
-from studyroom.presence.grace import Graces
+from studyroom.presence.grace import GracePeriods
 from studyroom.presence.metrics import PresenceMetrics
 from studyroom.presence.store import Store
 from studyroom.shared.chassis.nats.bus import BusUnavailable, Conflict, StorageFull
@@ -34,16 +34,17 @@ _STORAGE_FULL = RosterReply(outcome=Outcome.UNAVAILABLE, storage_full=True)
 
 
 class Operations:
-    """Each method may be cancelled: the write it was in then has happened or not, and asking again is harmless.
+    """The requests to presence, one method each.
 
-    All raise BusError when NATS does not answer or the mirror is not ready: another replica may be.
+    You may cancel each method: its last write has happened or not, and repeating the request is harmless.
+    All methods raise BusError if NATS does not answer or the mirror is not ready. Another replica may be ready.
     """
 
     def __init__(
         self,
         store: Store,
         metrics: PresenceMetrics,
-        graces: Graces,
+        grace_periods: GracePeriods,
         *,
         grace_seconds: int,
         guard_seconds: float,
@@ -54,12 +55,14 @@ class Operations:
         self._grace_seconds = grace_seconds
         self._room_capacity = room_capacity
         self._metrics = metrics
-        self._graces = graces
+        self._grace_periods = grace_periods
 
     async def join(self, request: JoinRequest) -> RosterReply:
-        """Writes always, also when the connection is in already: the event of the write is the join barrier.
+        """Add a connection to a room, and answer with the roster.
 
-        Replicas count for themselves: joins that meet at the last place of a room may both get it.
+        It writes the entry even if the connection is in the room already, because the gateway waits for the event of
+        the write (the join barrier). Each replica counts members on its own, so concurrent joins at two replicas can
+        exceed the capacity of a room.
         """
         self._check_ready()
 
@@ -70,7 +73,7 @@ class Operations:
 
         while True:
             mirror = self._store.mirror
-            if not request.again and mirror.is_full(request.room, self._room_capacity, but=request.user):
+            if not request.again and mirror.is_full(request.room, self._room_capacity, joining=request.user):
                 return RosterReply(outcome=Outcome.FULL)
             before = mirror.entry(request.room, request.user)
             if not self._has_storage(request, before):
@@ -82,7 +85,7 @@ class Operations:
             except Conflict:
                 await self._after_conflict(request.room, request.user)
             except StorageFull:
-                self._store.fill.refused()
+                self._store.capacity.count_refusal()
                 if request.again:
                     raise
                 return _STORAGE_FULL
@@ -96,14 +99,14 @@ class Operations:
         )
 
     def _has_storage(self, request: JoinRequest, before: Entry | None) -> bool:
-        """Connections that were here before are put back in any case."""
-        fill, applied = self._store.fill, self._store.mirror.applied
+        """Return whether the bucket has room for the join. Connections that were in the room before always have it."""
+        capacity, applied = self._store.capacity, self._store.mirror.applied
         if request.again or (before is not None and request.connection in before.connections):
             return True
-        return fill.takes_members(applied) if before is None else fill.takes_connections(applied)
+        return capacity.has_room_for_members(applied) if before is None else capacity.has_room_for_connections(applied)
 
     async def leave(self, request: LeaveRequest) -> LeaveReply:
-        """Leaving what one is not in is no error."""
+        """Remove a connection from a room. A connection that is not in the room causes no error."""
         self._check_ready()
         gone = {request.connection}
         cause, grace_seconds = "client", 0
@@ -116,14 +119,14 @@ class Operations:
         return LeaveReply(outcome=Outcome.OK)
 
     async def complete(self, request: CompleteRequest) -> CompleteReply:
-        """Drop what this replica holds for a gateway beyond what the gateway says it has, and say what is missing."""
+        """Drop the connections of a gateway that it does not announce, and return those that the mirror lacks."""
         self._check_ready()
         if request.epoch != self._store.epoch:
-            raise BusUnavailable("the gateway counted in another epoch")
+            raise BusUnavailable("the gateway's announcement is from another epoch")
         await self._store.wait_applied(request.revision)
         mirror = self._store.mirror
         lacking = set(request.connections if request.connections is not None else request.some)
-        for room, user in mirror.places_in(request.shard, request.gateway):
+        for room, user in mirror.members_in_shard(request.shard, request.gateway):
             entry = mirror.entry(room, user)
             if entry is None:
                 continue
@@ -133,20 +136,20 @@ class Operations:
                 continue
             stale = request.missing(held)
 
-            def counted(room: RoomId = room, user: UserId = user) -> bool:
+            def is_unchanged(room: RoomId = room, user: UserId = user) -> bool:
                 return self._store.mirror.last_sequence(room, user) <= request.revision
 
             if stale:
-                await self._remove(room, user, stale, self._grace_seconds, cause="not_announced", wanted=counted)
+                await self._remove(room, user, stale, self._grace_seconds, cause="not_announced", wanted=is_unchanged)
         return CompleteReply(outcome=Outcome.OK, missing=lacking)
 
     async def drop_gateway(self, gateway: GatewayId, renewed_at: float, still_dead: Callable[[], bool]) -> int:
-        """Drop all connections of a dead gateway, as lost, for as long as it is dead; how many members that touched.
+        """Drop all connections of a dead gateway as lost, while it is dead. Return the number of changed members.
 
-        `heard`: its last sign of life (the loop's time). The grace period of its members counts from then, or from
-        when they were last written if that was later: some have been on another gateway since.
-        Members who would leave come first. Every replica drops, each in an order of its own so that they seldom meet.
-        Raises TimeoutError when one member takes too long; the others are dropped all the same.
+        `renewed_at`: the gateway's last renewal, in the loop's time. The grace period of a member counts from then, or
+        from the last write of the entry if that was later, because the member may have been on another gateway since.
+        Members without another connection come first. Every replica drops in a random order, to avoid conflicts.
+        Raises BusError, or TimeoutError if one member takes longer than 5 s. It tries all other members first.
         """
         self._check_ready()
         now = asyncio.get_running_loop().time()
@@ -158,7 +161,7 @@ class Operations:
                 entry = mirror.entry(room, user)
                 if entry is None:
                     return False
-                written = self._store.ages.written(mirror.last_sequence(room, user), now)
+                written = self._store.commit_times.committed_by(mirror.last_sequence(room, user), now)
                 grace_seconds = int(max(0.0, self._grace_seconds - (now - max(renewed_at, written))))
                 gone = entry.connections_of(gateway)
                 async with asyncio.timeout(_DROP_SECONDS):
@@ -166,24 +169,27 @@ class Operations:
                         room, user, gone, grace_seconds, cause="lease_expired", wanted=still_dead, dead=gateway
                     )
 
-        def would_remain(place: tuple[RoomId, UserId]) -> bool:
-            entry = self._store.mirror.entry(*place)
+        def would_remain(member: tuple[RoomId, UserId]) -> bool:
+            entry = self._store.mirror.entry(*member)
             return entry is None or any(other != gateway for other in entry.connections.values())
 
-        places = self._store.mirror.places_of(gateway)
-        random.shuffle(places)
-        places.sort(key=would_remain)
-        outcomes = await asyncio.gather(*(drop(room, user) for room, user in places), return_exceptions=True)
+        members = self._store.mirror.members_of(gateway)
+        random.shuffle(members)
+        members.sort(key=would_remain)
+        outcomes = await asyncio.gather(*(drop(room, user) for room, user in members), return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
         dropped = sum(outcome is True for outcome in outcomes)
-        if dropped and not self._graces.keeps_of(gateway):
-            self._graces.ghosts_gone(gateway)
+        if dropped and not self._grace_periods.has_any_of(gateway):
+            self._grace_periods.on_ghosts_gone(gateway)
         return dropped
 
     async def compare(self, request: CompareRequest) -> CompareReply:
-        """Which rooms have changed since, or have not and differ all the same. A replica that is behind cannot tell."""
+        """Return the rooms that have changed since the gateway's revision, and those that differ without a change.
+
+        A replica that has not reached the gateway's revision of a room does not compare that room.
+        """
         self._check_ready()
         if request.epoch == self._store.epoch:
             await self._store.check_reached(max((known.revision for known in request.rooms.values()), default=0))
@@ -208,12 +214,12 @@ class Operations:
         wanted: Callable[[], bool] = lambda: True,
         dead: GatewayId | None = None,
     ) -> bool:
-        """Take connections out of an entry; the last one takes the entry with it, or begins the grace period.
+        """Remove connections from an entry. Without any left, the grace period begins, or the key is purged.
 
-        `grace_seconds`: 0 for none.
-        `wanted` is asked before every attempt: a conflict may mean that they are meant to be there after all.
+        `grace_seconds`: 0 for no grace period.
+        `wanted`: called before every attempt, since after a conflict the connections may have to stay.
         `dead`: the gateway whose death is the cause.
-        False when nothing was taken out.
+        Return whether anything was removed.
         """
         while wanted():
             mirror = self._store.mirror
@@ -230,7 +236,7 @@ class Operations:
                     stored = await self._store.put(room, user, left, expected=expected)
                 elif grace_seconds:
                     stored = await self._store.put(room, user, left, expected=expected, ttl_seconds=grace_seconds)
-                    self._keep_place(room, user, stored.sequence, dead)
+                    self._begin_grace_period(room, user, stored.sequence, dead)
                 else:
                     stored = await self._store.purge(room, user, expected=expected)
             except Conflict:
@@ -241,18 +247,18 @@ class Operations:
             return True
         return False
 
-    def _keep_place(self, room: RoomId, user: UserId, sequence: int, dead: GatewayId | None) -> None:
-        self._graces.begin(room, user, sequence, dead)
+    def _begin_grace_period(self, room: RoomId, user: UserId, sequence: int, dead: GatewayId | None) -> None:
+        self._grace_periods.begin(room, user, sequence, dead)
         mirror = self._store.mirror
-        # The mirror may know already what became of it.
-        self._graces.changed(room, user, mirror.last_sequence(room, user), mirror.entry(room, user))
+        # The mirror may have a newer change of this member already.
+        self._grace_periods.changed(room, user, mirror.last_sequence(room, user), mirror.entry(room, user))
 
     async def roster(self, request: RosterRequest) -> RosterReply:
         self._check_ready()
         return self._reply(request.room, with_members=True)
 
     async def rooms(self, request: RoomsRequest) -> RoomsReply:
-        """From the asked place on, through the shards behind it for as long as they are served here."""
+        """List rooms after the given one, through the following shards until one that this replica does not serve."""
         self._check_ready()
         mirror, found = self._store.mirror, list[RoomSummary]()
         shard, after = request.shard, request.after
@@ -282,7 +288,7 @@ class Operations:
 
     def _check_ready(self) -> None:
         if not self._store.ready:
-            raise BusUnavailable("the presence mirror is being built")
+            raise BusUnavailable("the presence mirror is not ready")
 
     async def _after_conflict(self, room: RoomId, user: UserId) -> None:
         self._metrics.conflicts.inc()

@@ -1,4 +1,4 @@
-"""Who is in which room, as a pure state: changes in, rosters out."""
+"""The members of all rooms as a pure state: changes in, rosters out."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ ROOM_REVISIONS_KEPT = 200_000
 
 @dataclass(slots=True)
 class CommittedMember:
-    """A member of a room: the entry as committed at `revision`, and the last cursor heard of."""
+    """A member of a room: the entry as committed at `revision`, and the last cursor that this replica received."""
 
     entry: Entry
     revision: int
@@ -24,10 +24,10 @@ class CommittedMember:
 
 @dataclass(slots=True)
 class Mirror:
-    """All rooms as of `applied`, the stream sequence of the last change taken in.
+    """All rooms as of `applied`, the stream sequence of the last change.
 
-    Changes must come in stream order. The sequences of removals are kept too, since a compare-and-set on a removed
-    key has to expect its marker; only the newest, as a hint that saves a round trip for those who come back.
+    Apply changes in stream order. The mirror also keeps the sequences of the newest removals, because a compare-and-set
+    on a removed key must expect the sequence of its delete marker. A user who returns then needs no extra round trip.
     """
 
     applied: int = 0
@@ -59,7 +59,7 @@ class Mirror:
 
     def remove(self, room: RoomId, user: UserId, sequence: int) -> None:
         self.applied = max(self.applied, sequence)
-        self.correct_marker(room, user, sequence)
+        self.set_marker(room, user, sequence)
         self._touch(room, sequence)
         members = self.rooms.get(room)
         if members is not None:
@@ -73,11 +73,11 @@ class Mirror:
                 self._by_shard[shard_of(room)].discard(room)
 
     def catch_up(self, sequence: int) -> None:
-        """Everything up to `sequence` has been taken in, though the last of it is not ours."""
+        """Record that all changes up to `sequence` are applied, although the last ones are not about members."""
         self.applied = max(self.applied, sequence)
 
-    def correct_marker(self, room: RoomId, user: UserId, sequence: int) -> None:
-        """The key has no member now and this is the sequence of its last message, 0 for none."""
+    def set_marker(self, room: RoomId, user: UserId, sequence: int) -> None:
+        """Set the sequence of the delete marker of a user who is not a member, 0 for none."""
         self._markers.pop((room, user), None)
         if sequence:
             self._markers[room, user] = sequence
@@ -89,39 +89,39 @@ class Mirror:
         return member.entry if member else None
 
     def last_sequence(self, room: RoomId, user: UserId) -> int:
-        """What a compare-and-set on this key has to expect; 0 for a key that does not exist."""
+        """Return the sequence that a compare-and-set on this key must expect; 0 for a key that does not exist."""
         member = self.rooms.get(room, {}).get(user)
         return member.revision if member else self._markers.get((room, user), 0)
 
-    def is_full(self, room: RoomId, capacity: int, *, but: UserId) -> bool:
-        """There is no place for one more member; who is in the room already (`but`) always has one."""
+    def is_full(self, room: RoomId, capacity: int, *, joining: UserId) -> bool:
+        """Return whether `joining` exceeds the capacity. A user who is a member already never does."""
         members = self.rooms.get(room, {})
-        return len(members) >= capacity and but not in members
+        return len(members) >= capacity and joining not in members
 
     def gateways(self) -> list[GatewayId]:
-        """Those that have a connection in any room."""
+        """Return the gateways that have a connection in any room."""
         return list(self._gateways)
 
-    def places_of(self, gateway: GatewayId) -> list[tuple[RoomId, UserId]]:
-        """Members that are present by a connection of this gateway."""
+    def members_of(self, gateway: GatewayId) -> list[tuple[RoomId, UserId]]:
+        """Return the members that have a connection on this gateway."""
         return list(self._gateways.get(gateway, ()))
 
-    def places_in(self, shard: int, gateway: GatewayId) -> list[tuple[RoomId, UserId]]:
-        """The same in one shard."""
+    def members_in_shard(self, shard: int, gateway: GatewayId) -> list[tuple[RoomId, UserId]]:
+        """Return the members of one shard's rooms that have a connection on this gateway."""
         rooms = self._by_shard.get(shard, ())
-        return [place for place in self._gateways.get(gateway, ()) if place[0] in rooms]
+        return [(room, user) for room, user in self._gateways.get(gateway, ()) if room in rooms]
 
     def room_revision(self, room: RoomId) -> int:
-        """Sequence of the room's last change, removals included; 0 when that was too long ago to remember."""
+        """Return the sequence of the room's last change or removal; 0 if the mirror no longer remembers it."""
         return self._room_revisions.get(room, 0)
 
     def rooms_of(self, shard: int, *, after: str, limit: int) -> list[RoomId]:
-        """Up to `limit` rooms that have members, in the order of their ids, behind `after`."""
-        behind = (room for room in self._by_shard.get(shard, ()) if room > after)
-        return nsmallest(limit, behind)
+        """Return up to `limit` rooms that have members and an id greater than `after`, in the order of their ids."""
+        following = (room for room in self._by_shard.get(shard, ()) if room > after)
+        return nsmallest(limit, following)
 
     def digest(self, room: RoomId) -> int:
-        """Of the members and their revisions."""
+        """Return a digest of the room's members and their revisions."""
         return self._digests.get(room, 0)
 
     def _touch(self, room: RoomId, sequence: int) -> None:
@@ -132,14 +132,14 @@ class Mirror:
 
     def _forget_gateways(self, room: RoomId, user: UserId, entry: Entry) -> None:
         for gateway in set(entry.connections.values()):
-            places = self._gateways.get(gateway)
-            if places is not None:
-                places.discard((room, user))
-                if not places:
+            members = self._gateways.get(gateway)
+            if members is not None:
+                members.discard((room, user))
+                if not members:
                     del self._gateways[gateway]
 
     def move_cursor(self, room: RoomId, user: UserId, cursor: CursorPosition) -> None:
-        """Nothing happens for someone who is not in the room."""
+        """Set a member's last cursor. A user who is not in the room is ignored."""
         member = self.rooms.get(room, {}).get(user)
         if member is not None:
             member.cursor = cursor

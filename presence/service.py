@@ -1,4 +1,4 @@
-"""The presence service as a process: requests in, answers out."""
+"""The presence service: receives requests over NATS, has them carried out, and answers them."""
 
 import asyncio
 import time
@@ -8,11 +8,11 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
-from studyroom.presence.answering import ANSWER_SECONDS, FRESH_SECONDS, Answering, Arrival, Pings
-from studyroom.presence.grace import Graces
+from studyroom.presence.grace import GracePeriods
 from studyroom.presence.leases import LeaseKeeper, Leases
 from studyroom.presence.metrics import LATE, STORAGE_FULL, PresenceMetrics, PresenceState
 from studyroom.presence.operations import Operations
+from studyroom.presence.request_ages import ANSWER_SECONDS, FRESH_SECONDS, Arrival, Pings, RequestAges
 from studyroom.presence.settings import PresenceSettings, parse_shards
 from studyroom.presence.store import Store
 from studyroom.shared.chassis import logs
@@ -45,10 +45,10 @@ from studyroom.shared.contract.presence import (
 log = logs.get(__name__)
 
 _REPLY_SPARE_BYTES = 1024
-"""Of a message, for what is around the members of a roster."""
+"""The part of a message for what surrounds the members of a roster."""
 
 _OWN_OF_A_SHARD = 8
-"""Requests of one shard that are worked on however many of others are."""
+"""Requests that each shard may work on at once, however busy other shards are."""
 _RECALL_SECONDS = (0.0, 2.0)
 _RETRY_SECONDS = 0.2
 
@@ -65,15 +65,15 @@ class Presence:
         self._deadline_seconds = own.request_deadline_seconds
         self._slots = Bulkheads(own=_OWN_OF_A_SHARD, shared=own.concurrent_requests)
         self._metrics = PresenceMetrics(chassis.registry)
-        self._graces = Graces(
-            ended=lambda outcome: self._metrics.grace_outcomes[outcome].inc(), ghosts_gone=self._on_ghosts_gone
+        self._grace_periods = GracePeriods(
+            on_ended=lambda outcome: self._metrics.grace_outcomes[outcome].inc(), on_ghosts_gone=self._on_ghosts_gone
         )
         self._store = Store(
             chassis.bus,
             shards=parse_shards(own.shards),
             marker_ttl_seconds=storage.presence_marker_ttl_seconds,
             on_rebuilt=self._on_rebuilt,
-            on_change=self._graces.changed,
+            on_change=self._grace_periods.changed,
         )
         self._metrics.watch(
             PresenceState(
@@ -86,7 +86,7 @@ class Presence:
         self._operations = Operations(
             self._store,
             self._metrics,
-            self._graces,
+            self._grace_periods,
             grace_seconds=own.grace_seconds,
             guard_seconds=own.guard_seconds,
             room_capacity=own.room_capacity,
@@ -99,8 +99,8 @@ class Presence:
             drop=self._operations.drop_gateway,
             expired=self._metrics.lease_expirations.inc,
         )
-        self._answering = Answering(time.monotonic())
-        self._pings = Pings(chassis.bus, self._answering)
+        self._request_ages = RequestAges(time.monotonic())
+        self._pings = Pings(chassis.bus, self._request_ages)
         self._subscriptions: list[Subscription] = []
         self._working: set[asyncio.Task[None]] = set()
         self._started = False
@@ -127,7 +127,7 @@ class Presence:
         self._recall()
 
     async def _subscribed(self) -> None:
-        """Returns when NATS knows of all subscriptions."""
+        """Return when NATS has all subscriptions."""
         while True:
             try:
                 await self._bus.flush()
@@ -145,7 +145,7 @@ class Presence:
         return [] if self._store.ready else ["the presence mirror is not complete"]
 
     async def drain(self) -> None:
-        """Take no more requests, finish those taken."""
+        """Stop receiving requests, and finish those that are under way."""
         await asyncio.gather(*(subscription.drain() for subscription in self._subscriptions))
         if self._working:
             await asyncio.wait(self._working)
@@ -160,7 +160,9 @@ class Presence:
     def _accept(self, answer: Answer) -> Callable[[Message], None]:
         def accept(message: Message) -> None:
             name = message.subject.rsplit(".", 1)[1]
-            task = self._tasks.spawn(f"presence {name}", self._work(name, answer, message, self._answering.arrived()))
+            task = self._tasks.spawn(
+                f"presence {name}", self._work(name, answer, message, self._request_ages.arrival())
+            )
             self._working.add(task)
             task.add_done_callback(self._working.discard)
 
@@ -168,9 +170,9 @@ class Presence:
 
     async def _work(self, name: str, answer: Answer, message: Message, arrival: Arrival) -> None:
         with self._metrics.request_duration.labels(request=name).time():
-            fresh = self._answering.is_within(FRESH_SECONDS, arrival, time.monotonic())
+            fresh = self._request_ages.is_within(FRESH_SECONDS, arrival, time.monotonic())
             reply = await self._answer(answer, message) if fresh else None
-        if reply is None or not self._answering.is_within(ANSWER_SECONDS, arrival, time.monotonic()):
+        if reply is None or not self._request_ages.is_within(ANSWER_SECONDS, arrival, time.monotonic()):
             self._metrics.refused.labels(outcome=LATE).inc()
             return
         if reply.outcome is not Outcome.OK:
@@ -180,7 +182,7 @@ class Presence:
             self._bus.publish(message.reply, part)
 
     def _fitting(self, reply: Reply) -> list[bytes]:
-        """The reply in messages that NATS takes."""
+        """Encode the reply, in several messages if it is longer than NATS allows."""
         max_bytes = self._bus.max_payload_bytes
         encoded = reply.encode()
         if len(encoded) <= max_bytes:
@@ -190,20 +192,20 @@ class Presence:
             return [part.encode() for part in parts]
         if isinstance(reply, RoomsReply):
             return [cut_rooms(reply, max_bytes).encode()]
-        return [encoded]  # it is as long as its question
+        return [encoded]  # It is no longer than its request.
 
     async def _answer(self, answer: Answer, message: Message) -> Reply:
         try:
             async with asyncio.timeout(self._deadline_seconds), self._slots.slot(_shard_of(message.subject)):
                 return await answer(message.data)
         except ValidationError as error:
-            log.error("a request is not ours", subject=message.subject, error=str(error))
+            log.error("cannot decode a request", subject=message.subject, error=str(error))
             return LeaveReply(outcome=Outcome.INVALID)
         except TooLong as error:
-            log.warning("a request needs more than NATS takes", subject=message.subject, error=str(error))
+            log.warning("a request needs a longer message than NATS allows", subject=message.subject, error=str(error))
             return LeaveReply(outcome=Outcome.TOO_LONG)
         except (BusError, TimeoutError) as error:
-            log.warning("request not carried out", subject=message.subject, error=str(error) or "deadline")
+            log.warning("could not carry out a request", subject=message.subject, error=str(error) or "deadline")
             return LeaveReply(outcome=Outcome.UNAVAILABLE)
 
     def _waiting(self) -> dict[int, int]:
@@ -213,7 +215,7 @@ class Presence:
         self._metrics.rebuilds.inc()
         if self._store.epoch != self._epoch:
             self._epoch = self._store.epoch
-            self._graces.forget()
+            self._grace_periods.clear()
         if self._started:
             self._recall()
 
@@ -221,13 +223,16 @@ class Presence:
         self._tasks.spawn("recall cursors", self._recall_cursors())
 
     async def _recall_cursors(self) -> None:
-        """Digests that went by unheard: ask for the last cursors, once more when our interest is known everywhere."""
+        """Ask gateways for the last cursors, because this replica may have missed digests.
+
+        It asks a second time, when every NATS server knows this replica's subscriptions.
+        """
         for wait_seconds in _RECALL_SECONDS:
             await asyncio.sleep(wait_seconds)
             self._bus.publish(subjects.CURSOR_RECALL, RecallRequest(shards=sorted(self._store.shards)).encode())
 
     def _on_ghosts_gone(self, gateway: GatewayId) -> None:
-        seconds = self._leases.revive(gateway, asyncio.get_running_loop().time())
+        seconds = self._leases.forget_dead(gateway, asyncio.get_running_loop().time())
         if seconds is not None:
             self._metrics.ghost_seconds.observe(seconds)
 
@@ -236,11 +241,11 @@ class Presence:
             for room, user, cursor in decode_digest(message.data):
                 self._store.mirror.move_cursor(room, user, CursorPosition.model_validate_json(cursor))
         except (MalformedBatch, ValidationError) as error:
-            log.error("a cursor digest is not ours", error=str(error))
+            log.error("cannot decode a cursor digest", error=str(error))
 
 
 def _shard_of(subject: str) -> int:
-    """Of a request's subject: `presence.<shard>.<kind>`."""
+    """Return the shard in the subject of a request, `presence.<shard>.<kind>`."""
     return int(subject.split(".")[1])
 
 

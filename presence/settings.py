@@ -14,24 +14,27 @@ class PresenceSettings(Settings):
 
     shards: str = Field(
         f"0-{SHARDS - 1}",
-        description="Shards this replica serves, such as 0-31 or 0-7,40; replicas serve the same or disjoint ones.",
+        description="The shards that this replica serves, such as 0-31 or 0-7,40. Two replicas must serve the same or "
+        "disjoint shards.",
     )
     grace_seconds: int = Field(
-        5, ge=0, description="How long a lost connection keeps its user's place in the room; 0 for not at all."
+        5, ge=0, description="The grace period: how long a user stays a member after a lost connection. 0 for none."
     )
     guard_seconds: float = Field(
         4.0,
         ge=1,
-        description="A silent gateway is given up only when NATS has taken writes for this long without a break.",
+        description="Presence drops a silent gateway only if NATS accepted writes for this long without a break.",
     )
-    room_capacity: int = Field(2000, ge=1, description="Members of one room, users not connections; more are refused.")
+    room_capacity: int = Field(
+        2000, ge=1, description="The most members of one room. Users count once, however many connections they have."
+    )
     request_deadline_seconds: float = Field(
-        2.0, gt=0, description="A request that cannot be carried out in this time is answered `unavailable`."
+        2.0, gt=0, description="Presence answers `unavailable` to a request that it cannot carry out in this time."
     )
     concurrent_requests: int = Field(
         1024,
         ge=1,
-        description="Requests worked on at once, beside a few of each shard; more wait in the order they came.",
+        description="Requests that presence works on at once, besides a few of each shard. More wait in their order.",
     )
 
     @field_validator("shards")
@@ -42,16 +45,16 @@ class PresenceSettings(Settings):
 
 
 def parse_shards(text: str) -> frozenset[int]:
-    """Ranges and numbers, separated by commas. Raises ValueError."""
+    """Parse shards and ranges of shards, separated by commas, such as `0-7,40`. Raises ValueError."""
     found: set[int] = set()
     for part in text.split(","):
         first, _, last = part.strip().partition("-")
         if not (first.isascii() and first.isdigit() and (not last or (last.isascii() and last.isdigit()))):
-            raise ValueError(f"{part.strip()!r} is no shard and no range of shards such as 0-31")
+            raise ValueError(f"{part.strip()!r} is neither a shard nor a range of shards such as 0-31")
         shards = range(int(first), int(last or first) + 1)
         if not shards or shards[-1] >= SHARDS:
-            raise ValueError(f"{part.strip()!r} is not within 0-{SHARDS - 1}, lower number first")
+            raise ValueError(f"{part.strip()!r} is not within 0-{SHARDS - 1}, or not in ascending order")
         if not found.isdisjoint(shards):
-            raise ValueError(f"{part.strip()!r} names shards again")
+            raise ValueError(f"{part.strip()!r} repeats shards")
         found.update(shards)
     return frozenset(found)

@@ -1,4 +1,4 @@
-"""Presence as the `studyroom` command knows it."""
+"""Describes presence to the `studyroom` command."""
 
 from studyroom.presence.settings import PresenceSettings
 from studyroom.shared.chassis.settings import StorageSettings

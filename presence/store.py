@@ -1,14 +1,14 @@
-"""The presence bucket: compare-and-set writes, and the mirror, which is built anew whenever its watch breaks."""
+"""The presence bucket: compare-and-set writes, and a mirror that is rebuilt when its watch breaks."""
 
 import asyncio
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import datetime
 
-from studyroom.presence.ages import Ages
-from studyroom.presence.fill import Fill
+from studyroom.presence.capacity import BucketCapacity
+from studyroom.presence.commit_times import CommitTimes
 from studyroom.presence.leader import Leader
-from studyroom.presence.reading import Change, Reading
+from studyroom.presence.replay import OnChange, Replay
 from studyroom.presence.roster import Mirror
 from studyroom.presence.watch import Watch
 from studyroom.shared.chassis import logs
@@ -23,17 +23,17 @@ log = logs.get(__name__)
 
 WRITE_TIMEOUT_SECONDS = 2.0
 _STALLED_SECONDS = 10.0
-"""A build to which nothing comes for so long is begun anew."""
+"""A build that receives nothing for so long starts again."""
 _LITTLE_PENDING = 1000
-"""With fewer changes to come a watch is at most a moment behind."""
+"""With fewer pending changes, a watch is at most a moment behind the stream."""
 _REBUILD_RETRY_SECONDS = 0.2
 _LOOK_SECONDS = 0.25
 _LOOKED_AT_SECONDS = 5.0
-"""How often the stream is asked whether it is shorter than it was."""
+"""How often this replica asks NATS for the size and the last sequence of the stream."""
 _FULL_LOOKED_AT_SECONDS = 0.5
-"""The same, while it seems to be too full for joins."""
+"""The same, while the stream seems too full for joins."""
 _CONFIRMED_SECONDS = 0.3
-"""A stream that seems to be shorter is asked again after this, before everything known of it is given up."""
+"""If the stream seems shorter than before, this replica asks again after this time before it starts a new epoch."""
 
 
 class Store:
@@ -46,9 +46,9 @@ class Store:
         shards: Collection[int],
         marker_ttl_seconds: int,
         on_rebuilt: Callable[[], None] = lambda: None,
-        on_change: Change = lambda _room, _user, _sequence, _entry: None,
+        on_change: OnChange = lambda _room, _user, _sequence, _entry: None,
     ) -> None:
-        """`on_change` is called for every change that is read, old ones too when the mirror is built."""
+        """Create it. It calls `on_change` for every change that it reads, also for old ones during a build."""
         self._bus = bus
         self._marker_ttl_seconds = marker_ttl_seconds
         self._on_rebuilt = on_rebuilt
@@ -62,15 +62,15 @@ class Store:
         self._watch = Watch(bus, subjects.PRESENCE_STREAM, self._keys)
         self._ready = asyncio.Event()
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
-        self._read = Reading(0, 0)
+        self._read = Replay(0, 0)
         self._identity = Identity()
-        """Of the stream that the mirror was read from."""
+        """The identity of the stream that the mirror was read from."""
         self._reached = 0
-        """A gateway has heard a change of that stream with this sequence."""
+        """The highest sequence of that stream that a gateway reported and the stream did not have."""
         self._caught_up: datetime | None = None
-        """When the mirror had everything, by NATS's clock; None when what it has is not to be relied on."""
-        self.ages = Ages()
-        self.fill = Fill()
+        """When the mirror last had every change, by NATS's clock; None if the mirror may be wrong."""
+        self.commit_times = CommitTimes()
+        self.capacity = BucketCapacity()
 
     @property
     def mirror(self) -> Mirror:
@@ -78,7 +78,7 @@ class Store:
 
     @property
     def epoch(self) -> str:
-        """Identity of the stream the mirror was read from (RFC 3339); empty before one was."""
+        """The epoch of the stream that the mirror was read from (RFC 3339); empty before the first build."""
         return self._identity.epoch
 
     @property
@@ -87,7 +87,7 @@ class Store:
 
     @property
     def resumable(self) -> bool:
-        """If the watch is lost now, what was missed can be read without reading everything, for a while."""
+        """Whether the mirror could be brought up to date after a broken watch, instead of being rebuilt."""
         return self._caught_up is not None
 
     async def wait_ready(self) -> None:
@@ -98,9 +98,9 @@ class Store:
     async def put(
         self, room: RoomId, user: UserId, entry: Entry, *, expected: int, ttl_seconds: int | None = None
     ) -> Acknowledgement:
-        """Raises Conflict when the key's last sequence is not `expected`, or BusUnavailable.
+        """Write an entry. With a TTL, NATS removes it unless it is written again in time.
 
-        With a TTL, NATS removes the entry by itself unless it is put again in time.
+        Raises Conflict if the key's last sequence is not `expected`, StorageFull, and other BusErrors.
         """
         headers = {EXPECTED_SEQUENCE: str(expected)}
         if ttl_seconds is not None:
@@ -108,7 +108,7 @@ class Store:
         return await self._write(room, user, entry.encode(), headers)
 
     async def purge(self, room: RoomId, user: UserId, *, expected: int) -> Acknowledgement:
-        """Remove a key, with one event and nothing left behind once the marker's TTL is over. Raises as `put`."""
+        """Remove a key with one event. NATS drops the delete marker after its TTL. Raises the same as `put`."""
         headers = {**purge(self._marker_ttl_seconds), EXPECTED_SEQUENCE: str(expected)}
         return await self._write(room, user, b"", headers)
 
@@ -116,20 +116,20 @@ class Store:
         mirror, applied = self.mirror, self.mirror.applied
         key = subjects.presence_key(room, user)
         stored = await self._bus.store(key, value, headers, timeout_seconds=WRITE_TIMEOUT_SECONDS)
-        self.fill.wrote(len(value))
+        self.capacity.count_write(len(value))
         if stored.sequence <= applied:
-            # Not among those that were applied before: the stream has lost them.
+            # The mirror had a change with this sequence before the write, so the stream has lost that change.
             if self.mirror is mirror:
                 self._invalidate("the stream is shorter than it was")
             raise BusUnavailable("the presence stream has lost its newest changes")
         return stored
 
     async def last_sequence(self, room: RoomId, user: UserId) -> int:
-        """The key's last sequence as the stream's leader knows it; 0 when there is none. Raises BusError."""
+        """Return the key's last sequence according to the stream's leader, 0 if there is none. Raises BusError."""
         return await self._leader.last_sequence(subjects.presence_key(room, user))
 
     async def catch_up(self, room: RoomId, user: UserId) -> None:
-        """Make the mirror's view of one key at least as new as the leader's now. Raises BusError."""
+        """Wait until the mirror has the leader's last change of one key. Raises BusError."""
         before = self.mirror.last_sequence(room, user)
         last = await self.last_sequence(room, user)
         if last > self.mirror.applied:
@@ -137,10 +137,10 @@ class Store:
         elif last == before or self.mirror.last_sequence(room, user) != before:
             return
         elif self.mirror.entry(room, user) is None:
-            self.mirror.correct_marker(room, user, last)
+            self.mirror.set_marker(room, user, last)
         else:
-            # Somebody changed the stream behind our back, an operator's purge for example.
-            self._invalidate("the mirror has a member that the stream has not")
+            # Something else has changed the stream, such as an operator's purge.
+            self._invalidate("the mirror has a member that the stream does not have")
             raise BusUnavailable("the mirror is being rebuilt")
 
     def _invalidate(self, reason: str) -> None:
@@ -150,9 +150,9 @@ class Store:
         self._watch.invalidate(reason)
 
     async def check_reached(self, revision: int) -> None:
-        """A gateway has heard the change with this sequence, in this epoch.
+        """Check that the stream has the change with this sequence, which a gateway has received in this epoch.
 
-        Raises BusUnavailable when the stream is shorter than that; the mirror is then rebuilt, with another epoch.
+        Raises BusUnavailable if the stream is shorter. The mirror is then rebuilt, in a new epoch.
         """
         if revision <= max(self.mirror.applied, self._reached):
             return
@@ -160,15 +160,15 @@ class Store:
         last = await self._leader.last()
         if last < revision and epoch == self.epoch:
             self._reached = revision
-            self._invalidate("the stream is shorter than a gateway knows it")
+            self._invalidate("the stream lacks changes that a gateway has received")
             raise BusUnavailable("the presence stream has lost its newest changes")
 
     # --- the mirror ---------------------------------------------------------------------------------------
 
     async def wait_applied(self, sequence: int) -> None:
-        """Returns when the mirror contains the change with this stream sequence.
+        """Wait until the mirror contains the change with this stream sequence.
 
-        Raises BusUnavailable when the stream is replaced meanwhile: its sequences mean nothing then.
+        Raises BusUnavailable if the stream is replaced meanwhile, because its sequences then mean nothing.
         """
         if self._ready.is_set() and self.mirror.applied >= sequence:
             return
@@ -177,14 +177,14 @@ class Store:
         await future
 
     async def keep(self) -> None:
-        """Build the mirror, and bring it up to date or build it again whenever the watch is lost; never returns."""
+        """Build the mirror, and bring it up to date or rebuild it when the watch breaks, until cancelled."""
         while True:
             self._ready.clear()
             try:
                 resumed = await self._may_resume()
                 await (self._resume() if resumed else self._build())
             except BusError as error:
-                log.info("presence mirror not built, trying again", error=str(error))
+                log.info("could not build the presence mirror, trying again", error=str(error))
                 await asyncio.sleep(_REBUILD_RETRY_SECONDS)
                 continue
             members, applied = self.mirror.member_count, self.mirror.applied
@@ -192,7 +192,7 @@ class Store:
             await self._wait_until_invalidated()
 
     async def _may_resume(self) -> bool:
-        """What the mirror has is true of this stream, and every removal since has left a trace that is still there.
+        """Return whether the mirror is of this stream, and the stream still has the markers of all removals since.
 
         Raises BusError.
         """
@@ -206,55 +206,55 @@ class Store:
             return False
         if info["state"]["messages"] < self.mirror.member_count:
             return False
-        # The newest change that was read is there, so nothing was lost up to it, and nothing else is in its place.
+        # If the newest change of the mirror is still in the stream, no change before it is lost or replaced.
         committed = await self._leader.committed(read.newest)
         if committed is None:
             return False
         return datetime.fromisoformat(committed) == datetime.fromisoformat(rfc3339(read.committed_ns))
 
     async def _resume(self) -> None:
-        """Read what has changed since the watch was lost. Raises BusError; then the mirror has what was read of it."""
-        reading, applied, record = self._read, self.mirror.applied, self._read.record
-        reading.rewritten = False
+        """Read the changes since the watch broke. Raises BusError, with some of them applied already."""
+        replay, applied, record = self._read, self.mirror.applied, self._read.record
+        replay.rewritten = False
         loaded = asyncio.Event()
 
         def apply(message: Message, sequence: int, pending: int) -> None:
             if sequence <= applied:
-                reading.rewritten = True
-            record = reading.take(message, sequence, pending, self._on_change)
+                replay.rewritten = True
+            record = replay.apply(message, sequence, pending, self._on_change)
             if record is not None:
                 self._follow(record)
             if pending == 0 and not loaded.is_set():
                 loaded.set()
             self._wake()
 
-        created, waiting_changes, _, last = await self._watch.start(apply, after=reading.newest)
+        created, waiting_changes, _, last = await self._watch.start(apply, after=replay.newest)
         if created != self._identity.created:
             self._caught_up = None
             raise BusUnavailable("the presence stream is another one")
         if waiting_changes:
-            await self._until_loaded(loaded, reading)
-        elif await self._leader.has_newer(self._keys, reading.newest):
+            await self._until_loaded(loaded, replay)
+        elif await self._leader.has_newer(self._keys, replay.newest):
             raise BusUnavailable("the consumer's server is behind the leader")
         else:
             self.mirror.catch_up(last)
-        self._caught_up = None  # unless what follows says that it is the same stream, it is to be read anew
-        if reading.rewritten and reading.record != record:
-            raise BusUnavailable("another replica has begun a new epoch")
-        await self._check_identity(self._identity, max(last, reading.newest), rewritten=reading.rewritten)
+        self._caught_up = None  # If the following checks fail, the mirror must be rebuilt.
+        if replay.rewritten and replay.record != record:
+            raise BusUnavailable("another replica has started a new epoch")
+        await self._check_identity(self._identity, max(last, replay.newest), rewritten=replay.rewritten)
         self._ready.set()
         self._wake()
         self._on_rebuilt()
 
     async def _build(self) -> None:
-        """A fresh watch into a fresh mirror: whatever the old one had and this one has not is gone."""
-        reading = Reading(self._read.newest, self._read.newest_ns)
-        fresh = reading.mirror
+        """Build a new mirror with a new watch, which drops everything that the old mirror has in excess."""
+        replay = Replay(self._read.newest, self._read.newest_ns)
+        fresh = replay.mirror
         loaded = asyncio.Event()
 
         def apply(message: Message, sequence: int, pending: int) -> None:
-            record = reading.take(message, sequence, pending, self._on_change)
-            if record is not None and self._read is reading:
+            record = replay.apply(message, sequence, pending, self._on_change)
+            if record is not None and self._read is replay:
                 self._follow(record)
             if pending == 0 and not loaded.is_set():
                 loaded.set()
@@ -262,24 +262,24 @@ class Store:
 
         created, waiting_changes, messages, last = await self._watch.start(apply)
         if waiting_changes:
-            await self._until_loaded(loaded, reading)
+            await self._until_loaded(loaded, replay)
         elif messages and await self._leader.has_newer(self._keys, 0):
             raise BusUnavailable("the consumer's server is behind the leader")
         else:
             fresh.catch_up(last)
-        if reading.record is not None:
-            fresh.catch_up(reading.record.sequence)
-        await self._check_identity(Identity(created, reading.record), last, rewritten=reading.rewritten)
-        identity = Identity(created, reading.record)
+        if replay.record is not None:
+            fresh.catch_up(replay.record.sequence)
+        await self._check_identity(Identity(created, replay.record), last, rewritten=replay.rewritten)
+        identity = Identity(created, replay.record)
         if identity.epoch == self.epoch:
             fresh.inherit_cursors(self.mirror)
-            reading.keep_known()
+            replay.continue_previous()
         else:
-            reading.forget_known()
-            self.ages.forget()
+            replay.forget_previous()
+            self.commit_times.clear()
             self._give_up_waiting()
             self._reached = 0
-        self._read, self._identity = reading, identity
+        self._read, self._identity = replay, identity
         self._ready.set()
         self._wake()
         self._on_rebuilt()
@@ -287,17 +287,19 @@ class Store:
     # --- the stream's identity ----------------------------------------------------------------------------
 
     async def _check_identity(self, found: Identity, last: int, *, rewritten: bool) -> None:
-        """Raises BusUnavailable when the stream has lost changes that were known of it.
+        """Check that the stream still has all changes that this replica knows of.
 
-        Then there is a new record of that, by which all replicas and gateways see that it is another one.
-        `last`: its last sequence when the watch began. `rewritten`: something newer has a sequence from before.
+        Raises BusUnavailable if it has lost some, after writing a record to the stream. The commit time of that record
+        is the new epoch for all replicas and gateways.
+        `last`: the stream's last sequence when the watch began.
+        `rewritten`: the stream has another change with a sequence that this replica knows.
         """
         known = self._identity
         if found.created != known.created:
             return
         lacking = found.lacks(known)
         if found.epoch != known.epoch and not lacking:
-            return  # somebody else has noticed
+            return  # Another replica has written a record already.
         reached = max(self.mirror.applied, self._reached)
         if last < reached and not (lacking or rewritten):
             await asyncio.sleep(_CONFIRMED_SECONDS)
@@ -305,55 +307,55 @@ class Store:
         if not (lacking or rewritten or last < reached):
             return
         log.error("the presence stream has lost its newest changes", last=last, known=reached)
-        with suppress(Conflict):  # another replica has noticed, too
+        with suppress(Conflict):  # Another replica was faster.
             await self._bus.store(
                 subjects.PRESENCE_INCARNATION,
                 encode_record(found.created),
                 {EXPECTED_SEQUENCE: str(found.expected)},
                 timeout_seconds=WRITE_TIMEOUT_SECONDS,
             )
-        raise BusUnavailable("the presence stream begins a new epoch")
+        raise BusUnavailable("the presence stream starts a new epoch")
 
     def _follow(self, record: Record) -> None:
-        """A replica has found that the stream is shorter than it was."""
+        """Adopt the epoch of a record, which a replica wrote because the stream had lost changes."""
         if record.sequence <= self.mirror.applied:
             self._invalidate("the stream is shorter than it was")
             return
         self.mirror.catch_up(record.sequence)
         before, self._identity = self.epoch, Identity(self._identity.created, record)
         if self.epoch != before:
-            self._read.forget_known()
+            self._read.forget_previous()
             self._reached = 0
-            self.ages.forget()
+            self.commit_times.clear()
             self._give_up_waiting()
             self._on_rebuilt()
 
-    async def _until_loaded(self, loaded: asyncio.Event, reading: Reading) -> None:
-        """Takes as long as it needs, if changes keep coming. Raises BusUnavailable."""
+    async def _until_loaded(self, loaded: asyncio.Event, replay: Replay) -> None:
+        """Wait for the last pending change, for as long as changes arrive. Raises BusUnavailable."""
         waiting = [asyncio.create_task(loaded.wait()), asyncio.create_task(self._watch.broken.wait())]
         before = -1
         try:
-            while before != reading.newest and not any(task.done() for task in waiting):
-                before = reading.newest
+            while before != replay.newest and not any(task.done() for task in waiting):
+                before = replay.newest
                 await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED, timeout=_STALLED_SECONDS)
         finally:
             for task in waiting:
                 task.cancel()
         if not loaded.is_set():
-            raise BusUnavailable("the watch broke while it was read")
+            raise BusUnavailable("the watch broke during the build")
 
     async def _wait_until_invalidated(self) -> None:
         loop = asyncio.get_running_loop()
         await self._look_at_stream()
         looked_at = loop.time()
         while not self._watch.broken.is_set():
-            self.ages.sample(self.mirror.applied, loop.time())
+            self.commit_times.sample(self.mirror.applied, loop.time())
             try:
                 async with asyncio.timeout(_LOOK_SECONDS):
                     await self._watch.broken.wait()
             except TimeoutError:
                 self._watch.check_silence()
-                full = not self.fill.takes_members(self.mirror.applied)
+                full = not self.capacity.has_room_for_members(self.mirror.applied)
                 if loop.time() >= looked_at + (_FULL_LOOKED_AT_SECONDS if full else _LOOKED_AT_SECONDS):
                     await self._look_at_stream()
                     looked_at = loop.time()
@@ -363,10 +365,10 @@ class Store:
         try:
             info = await self._leader.info()
         except BusError as error:
-            log.info("the presence stream was not looked at", error=str(error))
+            log.info("could not look at the presence stream", error=str(error))
             return
         state = info["state"]
-        self.fill.looked(
+        self.capacity.update(
             size_bytes=state["bytes"],
             max_bytes=info["config"].get("max_bytes", -1),
             messages=state["messages"],

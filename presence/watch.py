@@ -1,8 +1,7 @@
-"""A watch over a key-value stream, of our own making.
+"""A watch over a key-value stream that reports when it may have missed a change.
 
-nats-py's key-value watch loses its place without a word (docs/decisions/0004). This one says when it may have: after a
-reconnect, a gap in the delivery sequence, a heartbeat that disagrees, or silence. Then it is to be started
-anew.
+nats-py's key-value watch can miss changes without a sign (docs/decisions/0004). This one sets `broken` after a
+reconnect, a gap in the delivery sequence, a heartbeat that disagrees, or silence. Then its user starts it again.
 """
 
 import asyncio
@@ -18,20 +17,20 @@ HEARTBEAT_SECONDS = 1.0
 _SILENCE_SECONDS = 3 * HEARTBEAT_SECONDS
 _CONSUMER_IDLE_SECONDS = 10
 _CREATE_SECONDS = 60.0
-"""NATS looks at every key before it answers."""
+"""NATS reads every key before it answers."""
 _ASKED_AGAIN_SECONDS = 2.0
-"""A cluster that elects its leader drops such requests without an answer."""
+"""A cluster drops such requests without an answer while it elects its leader."""
 _SECOND_NS = 1_000_000_000
 
 Apply = Callable[[Message, int, int], None]
-"""`apply(message, stream sequence, changes still to come)`."""
+"""`apply(message, stream sequence, number of pending changes)`."""
 
 
 class Watch:
-    """One consumer over a key-value stream; `start` replaces it by a new one."""
+    """One ordered consumer over a key-value stream. `start` replaces it with a new one."""
 
     def __init__(self, bus: Bus, stream: str, keys: list[str]) -> None:
-        """`keys`: subjects of the stream, disjoint."""
+        """Create it. `keys`: subjects of the stream that do not overlap."""
         self._bus = bus
         self._stream = stream
         self._keys = keys
@@ -40,14 +39,15 @@ class Watch:
         self._delivered = 0
         self._last_received = 0.0
         self.broken = asyncio.Event()
-        """Set when a change may have been missed since the last start."""
+        """Set if the watch may have missed a change since the last start."""
         bus.on_reconnected(self._on_reconnected)
 
     async def start(self, apply: Apply, *, after: int | None = None) -> tuple[str, int, int, int]:
-        """Epoch of the stream, changes that will come at once, and the stream's number of messages and last sequence.
+        """Start the watch. Each change goes to `apply`, as soon as NATS delivers it.
 
-        `after`: only what is newer than this sequence is read, instead of the newest of every key.
-        Raises BusError.
+        `after`: deliver all changes after this sequence, instead of the newest change of every key.
+        Return the stream's creation time (RFC 3339), the number of changes that NATS will deliver at once, the number
+        of the stream's messages, and its last sequence. Raises BusError.
         """
         self.broken.clear()
         if self._subscription is not None:
@@ -97,12 +97,12 @@ class Watch:
                 },
             },
         )
-        # Changes between the two calls are counted by the consumer, so `last` may be too low but never too high.
+        # The consumer counts changes between the two calls, so `last` may be too low but never too high.
         to_come = created["num_pending"] + created["delivered"]["consumer_seq"]
         return state["created"], to_come, state["state"]["messages"], state["state"]["last_seq"]
 
     async def _create(self, name: str, request: dict[str, Any]) -> dict[str, Any]:
-        """Ask for the consumer until NATS answers once. To ask again for one that is being made changes nothing.
+        """Ask for the consumer until NATS answers once. Repeated requests for the same consumer change nothing.
 
         Raises BusError.
         """
@@ -126,11 +126,11 @@ class Watch:
 
     def invalidate(self, reason: str) -> None:
         if not self.broken.is_set():
-            log.warning("a watch is to be started anew", stream=self._stream, reason=reason)
+            log.warning("a watch broke", stream=self._stream, reason=reason)
             self.broken.set()
 
     def check_silence(self) -> None:
-        """To be called now and then: not even heartbeats for a while is a doubt."""
+        """Invalidate the watch if NATS has sent nothing for 3 s, not even heartbeats. Call this regularly."""
         if asyncio.get_running_loop().time() - self._last_received > _SILENCE_SECONDS:
             self.invalidate("no heartbeat")
 
@@ -138,7 +138,7 @@ class Watch:
         self.invalidate("reconnected")
 
     def _control(self, reply: str, headers: dict[str, str]) -> None:
-        """A heartbeat, or NATS asks whether it may go on (flow control, NATS ADR-9)."""
+        """Handle a heartbeat, or answer a request of flow control (NATS ADR-9)."""
         go_on = reply or headers.get("Nats-Consumer-Stalled")
         if go_on:
             self._bus.publish(go_on, b"")
@@ -148,10 +148,10 @@ class Watch:
 
 
 def _metadata(reply: str) -> tuple[int, int, int]:
-    """Stream sequence, delivery sequence and number of pending changes, from the reply subject of a delivery.
+    """Return stream sequence, delivery sequence and number of pending changes from the reply subject of a delivery.
 
-    `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>`, or with domain and
-    account hash before the stream and a token behind (NATS ADR-15).
+    The subject is `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>`, or has
+    domain and account hash before the stream and a random token at the end (NATS ADR-15).
     """
     tokens = reply.split(".")
     if len(tokens) == _SHORT_ACK_TOKENS:
@@ -160,7 +160,7 @@ def _metadata(reply: str) -> tuple[int, int, int]:
 
 
 def committed_ns(reply: str) -> int:
-    """When a change that was delivered with this reply subject was committed, Unix nanoseconds."""
+    """Return the commit time of a delivered change, in Unix nanoseconds, from the reply subject of its delivery."""
     tokens = reply.split(".")
     return int(tokens[7] if len(tokens) == _SHORT_ACK_TOKENS else tokens[9])
 

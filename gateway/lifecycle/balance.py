@@ -1,6 +1,6 @@
 """How many connections an overloaded gateway should shed. Pure.
 
-Connections last for hours, so a new gateway stays empty unless the others shed some of theirs. They shed a few at a
+Connections last for hours, so a new gateway stays empty unless the others shed some. They shed a few at a
 time, and only if they are far above the mean: a move costs a client more than a small imbalance does.
 """
 

@@ -158,7 +158,7 @@ async def test_presence_told_to_stop_finishes_the_requests_it_has_taken(
     successor.stop()
 
     assert unanswered == 0
-    assert "request not carried out" not in services["presence"].output()
+    assert "could not carry out a request" not in services["presence"].output()
 
 
 def test_the_whole_stack_starts_says_where_it_is_and_leaves_nothing_behind(tmp_path: Path):

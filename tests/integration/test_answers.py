@@ -13,7 +13,7 @@ from nats.aio.msg import Msg
 from nats.errors import TimeoutError as NatsTimeout
 from prometheus_client import CollectorRegistry
 
-from studyroom.presence.answering import ANSWER_SECONDS, Answering, Arrival, Pings
+from studyroom.presence.request_ages import ANSWER_SECONDS, Arrival, Pings, RequestAges
 from studyroom.shared.chassis.metrics import BusMetrics
 from studyroom.shared.chassis.nats.bus import Bus
 from studyroom.shared.chassis.settings import NatsSettings
@@ -95,11 +95,13 @@ async def test_a_request_of_an_earlier_connection_cannot_be_answered_and_is_not(
     )
     bus = Bus(settings, BusMetrics(registry), name="presence")
     await bus.connect()
-    answering = Answering(time.monotonic())
-    pinging = asyncio.create_task(Pings(bus, answering).keep())
+    request_ages = RequestAges(time.monotonic())
+    pinging = asyncio.create_task(Pings(bus, request_ages).keep())
     asked: list[tuple[str, Arrival]] = []
     await bus.subscribe(
-        subjects.presence_rooms(3), lambda message: asked.append((message.reply, answering.arrived())), queue="presence"
+        subjects.presence_rooms(3),
+        lambda message: asked.append((message.reply, request_ages.arrival())),
+        queue="presence",
     )
     back = asyncio.Event()
 
@@ -120,7 +122,7 @@ async def test_a_request_of_an_earlier_connection_cannot_be_answered_and_is_not(
         before = len(asked)
         await eventually(lambda: asked_more(before), "asked after")
         questions, now = [asked[0], asked[-1]], time.monotonic()
-        assert [answering.is_within(ANSWER_SECONDS, arrival, now) for _, arrival in questions] == [False, True]
+        assert [request_ages.is_within(ANSWER_SECONDS, arrival, now) for _, arrival in questions] == [False, True]
 
         def refused() -> float | None:
             return registry.get_sample_value("studyroom_nats_errors_total", {"kind": "ServerError"})

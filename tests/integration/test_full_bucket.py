@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from prometheus_client import CollectorRegistry
 
-from studyroom.presence.grace import Graces
+from studyroom.presence.grace import GracePeriods
 from studyroom.presence.metrics import PresenceMetrics
 from studyroom.presence.operations import Operations
 from studyroom.presence.store import Store
@@ -56,7 +56,7 @@ class Replica:
         self.operations = Operations(
             self.store,
             PresenceMetrics(CollectorRegistry()),
-            Graces(ended=lambda _outcome: None, ghosts_gone=lambda _gateway: None),
+            GracePeriods(on_ended=lambda _outcome: None, on_ghosts_gone=lambda _gateway: None),
             grace_seconds=60,
             guard_seconds=5,
             room_capacity=2 * MOST_MEMBERS,

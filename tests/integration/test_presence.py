@@ -7,10 +7,10 @@ from uuid import uuid4
 import pytest
 from prometheus_client import CollectorRegistry
 
-from studyroom.presence.grace import Graces
+from studyroom.presence.grace import GracePeriods
 from studyroom.presence.metrics import PresenceMetrics
 from studyroom.presence.operations import Operations
-from studyroom.presence.reading import Reading
+from studyroom.presence.replay import Replay
 from studyroom.presence.store import Store
 from studyroom.presence.watch import HEARTBEAT_SECONDS
 from studyroom.services.provisioner.streams import ensure, specifications
@@ -66,7 +66,7 @@ class Replica:
         self.operations = Operations(
             self.store,
             PresenceMetrics(CollectorRegistry()),
-            Graces(ended=lambda _outcome: None, ghosts_gone=lambda _gateway: None),
+            GracePeriods(on_ended=lambda _outcome: None, on_ghosts_gone=lambda _gateway: None),
             grace_seconds=1,
             guard_seconds=5,
             room_capacity=ROOM_CAPACITY,
@@ -346,12 +346,12 @@ async def test_a_build_may_take_as_long_as_changes_keep_coming_and_is_given_up_w
 ):
     monkeypatch.setattr("studyroom.presence.store._STALLED_SECONDS", 0.2)
     store = Store(bus, shards=[0], marker_ttl_seconds=600)
-    reading, loaded = Reading(0, 0), asyncio.Event()
+    replay, loaded = Replay(0, 0), asyncio.Event()
     began = asyncio.get_running_loop().time()
-    reads = asyncio.create_task(store._until_loaded(loaded, reading))
+    reads = asyncio.create_task(store._until_loaded(loaded, replay))
     while asyncio.get_running_loop().time() < began + 1:
         await asyncio.sleep(0.05)
-        reading.newest += 1
+        replay.newest += 1
     assert not reads.done()
     with pytest.raises(BusUnavailable):
         await reads
@@ -415,7 +415,7 @@ async def test_what_a_gateway_does_not_announce_is_dropped_unless_it_is_newer_th
     replicas: list[Replica], own_room: RoomId
 ):
     users = {name: new_user_id() for name in ("kept", "stale", "newer")}
-    kept = await replicas[0].join(own_room, users["kept"])
+    period = await replicas[0].join(own_room, users["kept"])
     await replicas[0].join(own_room, users["stale"])
     counted = replicas[0].store.mirror.applied
     await replicas[0].join(own_room, users["newer"])
@@ -425,7 +425,7 @@ async def test_what_a_gateway_does_not_announce_is_dropped_unless_it_is_newer_th
             shard=subjects.shard_of(own_room),
             epoch=replicas[0].store.epoch,
             revision=counted,
-            connections={kept},
+            connections={period},
         )
     )
 

@@ -1,16 +1,16 @@
-"""The linter for prose finds what it should, and our documents have none of it."""
+"""The linter for prose finds what it should, and neither the documents nor the product's code have any of it."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.project.prose import documents, problems
+from tests.project.prose import code, code_problems, documents, problems, problems_in
 from tests.support.markdown import ROOT
 
 
-@pytest.mark.parametrize("path", documents(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_document_is_in_plain_english(path: Path):
-    assert list(problems(path.read_text("utf-8"))) == []
+@pytest.mark.parametrize("path", documents() + code(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_is_in_plain_english(path: Path):
+    assert problems_in(path) == []
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,29 @@ def test_a_pattern_to_avoid_is_found(text: str):
 )
 def test_ordinary_sentences_and_code_pass(text: str):
     assert list(problems(text)) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        '"""A module.\n\nIts doubts."""',
+        'class A:\n    """A class."""\n\n    b = 1\n    """Whoever it is."""',
+        'def a():\n    """Of a request."""',
+        "a = 1  # begun anew",
+        "# The room\n# is to be gone.\na = 1",
+        'a = Field(1, description="A room that is said to be full.")',
+        'log.info(f"the {room} was not heard of")',
+    ],
+)
+def test_a_pattern_to_avoid_is_found_in_code(source: str):
+    assert len(list(code_problems(source))) == 1
+
+
+def test_a_problem_in_code_has_its_line():
+    source = '"""A module.\n\nIt is begun\nanew.\n"""\n\na = 1\n# one\n# anew\n'
+    assert sorted(problem.line for problem in code_problems(source)) == [4, 9]
+
+
+@pytest.mark.parametrize("source", ['a = "anew"', 'a = {"mend": whoever}', "a = 1  # noqa: E501"])
+def test_names_and_directives_in_code_pass(source: str):
+    assert list(code_problems(source)) == []

@@ -20,7 +20,7 @@ class Clock:
             if renewing is not None:
                 self.leases.renewed(renewing, self.now)
             if self.leases.overdue(present, self.now) and well:
-                self.leases.proven(self.now, self.now)
+                self.leases.add_proof(self.now, self.now)
 
     def dead(self, *present: GatewayId) -> list[GatewayId]:
         return self.leases.dead(present, self.now)
@@ -93,7 +93,7 @@ def test_a_write_that_comes_back_late_proves_nothing_and_a_break_begins_the_guar
     clock = Clock()
     clock.leases.renewed(ONE, 0)
     clock.pass_(LOST_SECONDS - 1, ONE)
-    clock.leases.proven(clock.now, clock.now + 2)
+    clock.leases.add_proof(clock.now, clock.now + 2)
     clock.pass_(GUARD - 0.25, ONE)
     assert clock.dead(ONE) == []
     clock.pass_(0.5, ONE)
@@ -108,7 +108,7 @@ def test_what_proved_nothing_may_be_said_so():
     clock = Clock()
     clock.leases.renewed(ONE, 0)
     clock.pass_(LOST_SECONDS, ONE)
-    clock.leases.unproven()
+    clock.leases.discard_proof()
 
     assert clock.dead(ONE) == []
 
@@ -151,5 +151,5 @@ def test_how_long_ghosts_were_shown_counts_from_the_last_sign_of_life():
     clock.pass_(LOST_SECONDS, ONE)
 
     assert clock.dead(ONE) == [ONE]
-    assert clock.leases.revive(ONE, clock.now + 0.5) == LOST_SECONDS + 0.5
-    assert clock.leases.revive(ONE, clock.now) is None
+    assert clock.leases.forget_dead(ONE, clock.now + 0.5) == LOST_SECONDS + 0.5
+    assert clock.leases.forget_dead(ONE, clock.now) is None

@@ -60,7 +60,7 @@ def test_a_write_expects_the_last_change_of_its_key():
 def test_a_marker_that_is_gone_is_forgotten():
     mirror = Mirror()
     mirror.remove(ROOM, ADA, 7)
-    mirror.correct_marker(ROOM, ADA, 0)
+    mirror.set_marker(ROOM, ADA, 0)
     assert mirror.last_sequence(ROOM, ADA) == 0
 
 
