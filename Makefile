@@ -93,7 +93,7 @@ screenshots: install page ## Take the pictures in docs/images anew, of the runni
 
 .PHONY: compose-check
 compose-check: install ## Kill, freeze, cut off and scale the containers of docker-compose.yml under load; minutes
-	@$(BIN)/python -m pytest -s -m long tests/containers/test_failures.py $(ARGS)
+	@$(BIN)/python -m pytest -s -m long tests/containers $(ARGS)
 
 .PHONY: soak
 soak: install ## Random faults under load, judged by the checker; ARGS="--minutes 20 --seed 7"

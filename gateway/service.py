@@ -148,6 +148,7 @@ class Gateway:
         self._heartbeat = Heartbeat(own, connections, self._awaited, self._unread, self._plain, metrics)
         hub = Hub(
             limits=own.limits,
+            room_hints=own.room_hints,
             metrics=metrics,
             authenticator=self._authenticator,
             connections=connections,

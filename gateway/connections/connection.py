@@ -149,6 +149,7 @@ class Connection(Metered):
             guest_token=self._guest_token,
             chat_retry_seconds=self._hub.retries.retry_seconds,
             expires_at=self.expires_at if self.expires_at < NO_EXPIRY else None,
+            room_hints=self._hub.room_hints,
         )
         self._guest_token = None
         self.deliver(welcome)

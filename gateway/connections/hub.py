@@ -48,6 +48,8 @@ class Retries(Protocol):
 @dataclass(frozen=True, slots=True)
 class Hub(Generic[Client]):
     limits: Limits
+    room_hints: bool
+    """`Welcome` tells clients that the load balancer honours the room in the address."""
     metrics: GatewayMetrics
     authenticator: Authenticator
     connections: Registry[Client]

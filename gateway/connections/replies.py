@@ -26,6 +26,7 @@ def welcome_frame(
     guest_token: str | None,
     chat_retry_seconds: int,
     expires_at: int | None,
+    room_hints: bool,
 ) -> bytes:
     """`expires_at`: Unix seconds until which the token is good; None for ever."""
     payload = WelcomePayload.model_construct(
@@ -35,6 +36,7 @@ def welcome_frame(
         chat_retry_seconds=chat_retry_seconds,
         guest_token=guest_token,
         expires_at=expires_at * 1000 if expires_at is not None else None,
+        room_hints=room_hints or None,
     )
     return text_frame(encode(Welcome.model_construct(payload=payload)))
 

@@ -72,6 +72,12 @@ class ConnectionSettings(AuthSettings):
         50, ge=10, le=1000, description="How often a busy room sends the newest cursors and typing notices."
     )
 
+    room_hints: bool = Field(
+        False,
+        description="The load balancer sends clients to gateways by the room in their address (`/ws?room=`). `Welcome` "
+        "tells clients so, and they connect again when they change rooms.",
+    )
+
     @property
     def limits(self) -> Limits:
         return Limits(

@@ -2,6 +2,9 @@
 
 Connections last for hours, so a new gateway stays empty unless the others shed some. They shed a few at a
 time, and only if they are far above the mean: a move costs a client more than a small imbalance does.
+
+A load balancer that follows the room in the address sends a client back if its room belongs here. So a gateway asks a
+user once, and again only when there are other gateways.
 """
 
 from collections.abc import Collection
@@ -11,7 +14,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
-from studyroom.shared.contract.ids import GatewayId
+from studyroom.shared.contract.ids import GatewayId, UserId
 
 TOLERANCE = 0.2
 """A gateway may exceed the mean by this share of it."""
@@ -59,19 +62,29 @@ class Loads:
     moving_seconds: float
     """For so long after a connection was shed, the gateway that it moves to may not count it yet."""
     _shed: list[tuple[int, float]] = field(default_factory=list)
+    _asked: set[UserId] = field(default_factory=set)
+    """Users that were asked to go since `_gateways` changed. Never more than there are connections."""
+    _gateways: frozenset[GatewayId] = frozenset()
     _received: dict[GatewayId, tuple[Load, float]] = field(default_factory=dict)
 
     def receive(self, load: Load, now: float) -> None:
         self._received[load.gateway] = (load, now)
 
-    def record_shed(self, count: int, now: float) -> None:
-        self._shed.append((count, now))
+    def may_ask(self, user: UserId) -> bool:
+        return user not in self._asked
+
+    def record_shed(self, users: Collection[UserId], now: float) -> None:
+        self._shed.append((len(users), now))
+        self._asked.update(users)
 
     def surplus(self, own: int, now: float) -> int:
         """How many connections to shed; 0 while another gateway drains, because its clients have not arrived yet."""
         self._received = {
             gateway: (load, at) for gateway, (load, at) in self._received.items() if now - at <= self.kept_seconds
         }
+        if self._received.keys() != self._gateways or len(self._asked) > own:
+            self._gateways = frozenset(self._received)
+            self._asked.clear()
         self._shed = [(count, at) for count, at in self._shed if now - at <= self.moving_seconds]
         loads = [load for load, _ in self._received.values()]
         if any(load.leaving and load.connections for load in loads):

@@ -66,11 +66,15 @@ class Shedding:
         count = min(self._per_second, self._loads.surplus(len(connections), now))
         if not count:
             return
-        self._loads.record_shed(count, now)
-        log.info("shedding connections", shed=count, connections=len(connections))
-        for connection in random.sample(connections, count):
+        candidates = [connection for connection in connections if self._loads.may_ask(connection.user)]
+        shed = random.sample(candidates, min(count, len(candidates)))
+        if not shed:
+            return
+        self._loads.record_shed([connection.user for connection in shed], now)
+        log.info("shedding connections", shed=len(shed), connections=len(connections))
+        for connection in shed:
             self._drain.ask_to_leave(connection)
-        self._metrics.shed.inc(count)
+        self._metrics.shed.inc(len(shed))
 
     def _on_load(self, message: Message) -> None:
         try:

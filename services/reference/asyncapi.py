@@ -58,6 +58,11 @@ _QUERY = {
             "type": "string",
             "description": "Of an earlier `Welcome`: a guest comes back as the same user.",
         },
+        "room": {
+            "type": "string",
+            "format": "uuid",
+            "description": "A hint for the load balancer: the room that the client is about to join.",
+        },
     },
 }
 

@@ -120,6 +120,9 @@ class WelcomePayload(_Part):
     """A guest that connects again with `?guest_token=` is the same user; nobody else can be."""
     expires_at: int | None = Field(default=None, exclude_if=_is_none)
     """Unix milliseconds until which the access token is good; soon after that the connection is closed (4002)."""
+    room_hints: bool | None = Field(default=None, exclude_if=_is_none)
+    """The load balancer sends a client to the gateway of the room in its address (`?room=`). So a client that changes
+    rooms may connect again."""
 
 
 class JoinedRoomPayload(_Part):

@@ -135,6 +135,10 @@ COMMANDS: dict[str, dict[str, By | NotRun]] = {
         "studyroom gateway --workers 4": NotRun(
             "tests start two or three workers", "tests/e2e/test_workers.py::test_every_worker_is_a_gateway_of_its_own"
         ),
+        "nginx: map $arg_room …": NotRun(
+            "the tests have no nginx",
+            "tests/containers/test_homes.py::test_members_of_a_room_meet_on_one_gateway_in_any_spelling",
+        ),
         "yaml: - job_name: gateway": By(
             "tests/project/test_monitoring.py::test_promtool_accepts_the_targets_of_workers_that_the_how_to_shows"
         ),

@@ -114,7 +114,7 @@ def test_the_load_balancer_asks_the_ports_that_gateways_have():
 def test_gateways_believe_the_load_balancer_who_came_and_it_believes_nobody():
     assert SERVICES["gateway"]["environment"]["STUDYROOM_GATEWAY_TRUSTED_PROXIES"]
     assert "ports" not in SERVICES["gateway"]  # whoever reaches a gateway is a container
-    public = HAPROXY.partition("frontend public\n")[2].partition("\nfrontend ")[0]
+    public = HAPROXY.partition("frontend public from base\n")[2].partition("\nfrontend ")[0]
     assert public.index("http-request del-header X-Forwarded-For\n") < public.index("option forwardfor\n")
     assert HAPROXY.count("option forwardfor") == 1
 

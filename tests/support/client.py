@@ -37,9 +37,8 @@ class Client:
         query = "&".join(
             f"{key}={value}" for key, value in (("username", username), ("access_token", token)) if value is not None
         )
-        socket = await websockets.connect(
-            f"{url}?{query}" if query else url, open_timeout=DEADLINE_SECONDS, close_timeout=3, **options
-        )
+        address = f"{url}{'&' if '?' in url else '?'}{query}" if query else url
+        socket = await websockets.connect(address, open_timeout=DEADLINE_SECONDS, close_timeout=3, **options)
         first = json.loads(await asyncio.wait_for(socket.recv(), DEADLINE_SECONDS))
         assert first["type"] == "Welcome"
         return cls(socket, first["payload"])

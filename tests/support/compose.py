@@ -1,7 +1,9 @@
 """`docker-compose.yml` as it runs, under a name and ports of its own."""
 
 import json
+import re
 import subprocess
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -124,6 +126,17 @@ class Project:
         text = self.ask(container, "http://127.0.0.1:8081/metrics")[1]
         (line,) = [line for line in text.splitlines() if line.startswith(f"{name} ")]
         return int(float(line.split()[1]))
+
+    def wait_balanced(self) -> None:
+        """The load balancer sends clients to every gateway that there is, and to no other."""
+        count = len(self.containers("gateway"))
+        wait_until(lambda: self._ups() == {"rooms": count, "gateways": count}, f"it knows {count} gateways", 30)
+
+    def _ups(self) -> Counter[str]:
+        """How many gateways each backend of the load balancer has."""
+        metrics = self.ask(self.containers("presence")[0], "http://haproxy:8405/metrics")[1]
+        ups = re.compile(r'^haproxy_server_status\{proxy="(\w+)",server="\w+",state="UP"\} 1$', re.MULTILINE)
+        return Counter(ups.findall(metrics))
 
     def _wait_ready(self) -> None:
         for service in OURS:

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from studyroom.gateway.lifecycle.balance import AT_LEAST, TOLERANCE, Load, Loads, surplus
-from studyroom.shared.contract.ids import GatewayId
+from studyroom.shared.contract.ids import GatewayId, new_user_id
 
 COUNTS = st.lists(st.integers(0, 20_000), min_size=1, max_size=12)
 FIRST, SECOND = GatewayId("first"), GatewayId("second")
@@ -64,9 +64,30 @@ def test_who_was_not_heard_of_for_long_is_gone():
 def test_who_was_asked_to_go_counts_until_another_gateway_has_counted_them():
     known = heard(Load(gateway=FIRST, connections=0), at=100.0)
     assert known.surplus(40, 100.0) == 10
-    known.record_shed(10, 100.0)
+    known.record_shed([new_user_id() for _ in range(10)], 100.0)
     assert known.surplus(30, 104.0) == 0
     assert known.surplus(30, 106.0) == surplus(30, [0]) > 0
+
+
+def test_a_user_who_came_back_is_asked_again_only_when_there_are_other_gateways():
+    known = heard(Load(gateway=FIRST, connections=0))
+    user = new_user_id()
+    known.surplus(40, 0.0)
+    known.record_shed([user], 0.0)
+    known.surplus(40, 6.0)
+    assert not known.may_ask(user)
+    known.receive(Load(gateway=SECOND, connections=0), 6.0)
+    known.surplus(40, 6.0)
+    assert known.may_ask(user)
+
+
+def test_more_users_than_there_are_connections_are_not_remembered():
+    known = heard(Load(gateway=FIRST, connections=0))
+    gone = [new_user_id() for _ in range(41)]
+    known.surplus(40, 0.0)
+    known.record_shed(gone, 0.0)
+    known.surplus(40, 1.0)
+    assert all(known.may_ask(user) for user in gone)
 
 
 def test_while_somebody_leaves_nobody_is_let_go():

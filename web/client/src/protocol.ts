@@ -139,6 +139,11 @@ export interface WelcomePayload {
    * Unix milliseconds until which the access token is good; soon after that the connection is closed (4002).
    */
   expires_at?: number | null
+  /**
+   * The load balancer sends a client to the gateway of the room in its address (`?room=`). So a client that changes
+   * rooms may connect again.
+   */
+  room_hints?: boolean | null
 }
 /**
  * The answer to `JoinRoom`; every room event after it is newer than its roster.
