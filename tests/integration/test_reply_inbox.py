@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from studyroom.shared.chassis.metrics import BusMetrics
-from studyroom.shared.chassis.nats.bus import Bus, Message, SubscriptionRefused
+from studyroom.shared.chassis.nats.bus import Bus, BusUnavailable, Message, SubscriptionRefused
 from studyroom.shared.chassis.nats.reply_inbox import ReplyInbox
 from studyroom.shared.chassis.settings import NatsSettings
 from tests.integration.conftest import Connect
@@ -168,3 +168,40 @@ async def test_an_inbox_that_nats_withdraws_is_a_problem_until_it_is_back(config
     assert not limited.problems
     limited.publish(inbox.expect(answers), b"again")
     await eventually(lambda: answers == [b"again"], "answers arrive again")
+
+
+async def test_requests_share_one_subscription_though_all_are_the_first(connect: Connect):
+    asking, answering = await connect(), await connect()
+    await answer_everything(answering)
+    assert asking.subscriptions == 0
+    answers = await asyncio.gather(
+        *(asking.request(QUESTION, str(number).encode(), timeout_seconds=5) for number in range(100))
+    )
+
+    assert [answer.data for answer in answers] == [str(number).encode() for number in range(100)]
+    assert asking.subscriptions == 1
+
+
+async def test_the_first_of_several_answers_is_the_one_of_a_request(connect: Connect):
+    asking, answering = await connect(), await connect()
+    for _ in range(3):
+        await answer_everything(answering)
+
+    assert (await asking.request(QUESTION, b"1", timeout_seconds=5)).data == b"1"
+    assert (await asking.request(QUESTION, b"2", timeout_seconds=5)).data == b"2"
+
+
+async def test_a_request_that_ends_without_an_answer_leaves_nothing_behind(connect: Connect):
+    asking, silent = await connect(), await connect()
+    await silent.subscribe(QUESTION, lambda _: None)
+    with pytest.raises(BusUnavailable, match="no answer in time"):
+        await asking.request(QUESTION, b"", timeout_seconds=0.1)
+    with pytest.raises(BusUnavailable, match="no subscriber"):
+        await asking.request("nobody.listens", b"", timeout_seconds=5)
+    cancelled = asyncio.create_task(asking.request(QUESTION, b"", timeout_seconds=5))
+    await eventually(lambda: asking._replies.waiting, "the request is under way")
+    cancelled.cancel()
+    await asyncio.wait([cancelled])
+
+    assert cancelled.cancelled()
+    assert not asking._replies.waiting

@@ -1,9 +1,7 @@
-"""The connection to NATS. The modules of this package are the only ones that know the vendor.
+"""The connection to NATS. Only the modules of this package know nats-py, and this one translates its errors.
 
-The vendor's errors are translated here, once.
-
-nats-py's defaults are set on purpose (docs/decisions/0003): reconnecting never ends and is jittered, a frozen
-server is noticed within three pings, nothing is kept for later while disconnected, and nothing is queued for handlers.
+The options of nats-py are set on purpose (docs/decisions/0003): reconnecting never ends and is jittered, the bus
+notices a frozen server within three pings, keeps nothing for later while disconnected, and queues nothing for handlers.
 """
 
 import asyncio
@@ -19,7 +17,8 @@ from studyroom.shared.chassis.metrics import BusMetrics
 from studyroom.shared.chassis.nats import connecting
 from studyroom.shared.chassis.nats.attempts import Attempts
 from studyroom.shared.chassis.nats.client import NatsClient, Refused
-from studyroom.shared.chassis.nats.connecting import CredentialsFile, CredentialsUnusable, ServerError, in_words
+from studyroom.shared.chassis.nats.connecting import CredentialsFile
+from studyroom.shared.chassis.nats.error_log import ErrorLog
 from studyroom.shared.chassis.nats.errors import (
     ApiError,
     BusError,
@@ -35,6 +34,7 @@ from studyroom.shared.chassis.nats.subscription import Subscription
 from studyroom.shared.chassis.nats.version import NEEDED, is_too_old
 from studyroom.shared.chassis.settings import NatsSettings
 from studyroom.shared.chassis.tls import tls_context
+from studyroom.shared.contract.headers import STATUS
 
 __all__ = [
     "Acknowledgement", "ApiError", "Bus", "BusError", "BusUnavailable", "Conflict", "Message", "StorageFull",
@@ -45,15 +45,14 @@ log = logs.get(__name__)
 
 API_TIMEOUT_SECONDS = 5.0
 MAX_PAYLOAD_LEAST_BYTES = 16_000
-"""Of NATS, without which nothing of ours is sure to fit: a question about 256 rooms has 13 KB."""
+"""With a lower limit of NATS our messages may not fit: a question about 256 rooms has 13 KB."""
 _FIRST_RECONNECT_WAIT_SECONDS = 0.1
 _GONE_POLL_SECONDS = 0.1
-_REPEAT_SECONDS = 30.0
 _CLOSE_SECONDS = 2.0
-_ANSWER_REFUSED = 'permissions violation for publish to "_inbox.'
 _FLUSHER_QUEUE_SIZE = 1_000_000
 """A full queue makes nats-py's subscribe and its pings wait, and swallows cancellation; so it is never full."""
-
+_NO_RESPONDERS = "503"
+"""NATS: the subject of a request has no subscriber."""
 
 Handler = Callable[[Message], None]
 Failed = Callable[[], None]
@@ -62,12 +61,12 @@ Failed = Callable[[], None]
 class Bus:
     """One NATS connection.
 
-    `publish` is plain and ordered, so a caller needs no task and never waits. Everything else may be awaited by many
-    tasks at once; cancelling an await leaves the outcome of what was asked unknown.
+    `publish` is plain and ordered, so a caller needs no task and never waits. Many tasks may await everything else at
+    once. Cancelling a request leaves its outcome unknown.
     """
 
     def __init__(self, settings: NatsSettings, metrics: BusMetrics, *, name: str, no_echo: bool = False) -> None:
-        """`no_echo`: core messages published here are not delivered here; republished ones still are.
+        """`no_echo`: NATS does not deliver core messages of this connection back to it, but still republished ones.
 
         `name`: of the service. Answers come to an inbox that begins with it: its user in NATS may read no other.
         """
@@ -76,17 +75,14 @@ class Bus:
         self._name = name
         self._no_echo = no_echo
         self._client = NatsClient(self._next_wait)
+        self._replies = ReplyInbox["asyncio.Future[Message]"](_take_first)
+        self._opening_replies = asyncio.Lock()
         self._reconnected: list[Callable[[], Awaitable[None]]] = []
         self._disconnected: list[Callable[[], None]] = []
         self._attempts = Attempts(settings.reconnect_max_wait_seconds)
         self._lost_at = float("-inf")
         self._closing = False
-        self._reported: dict[str, float] = {}
-        """Why there was no connection, and when that was logged."""
-        self._why = ""
-        """Of late, for people."""
-        self._reported_by_nats = False
-        """A reason that NATS gave. That it then ends the connection is no better one."""
+        self._errors = ErrorLog(metrics, settings.addresses)
         self.closed_for_good = asyncio.Event()
         """Set when the client gave up although we never asked it to (not known to happen): the process must end."""
 
@@ -120,7 +116,7 @@ class Bus:
             reconnected_cb=self._on_reconnected,
             closed_cb=self._on_closed,
         )
-        self._why, self._reported_by_nats = "", False
+        self._errors.connected()
         self._attempts.connected(asyncio.get_running_loop().time())
         if self._client.connected_url is not None:
             self._attempts.tried(self._client.connected_url.netloc)
@@ -131,14 +127,14 @@ class Bus:
 
     @property
     def why_away(self) -> str:
-        """Why there is no connection, for people; empty while there is one, or where nobody knows."""
-        return self._why
+        """Why there is no connection, for people; empty while there is one, or while nobody knows."""
+        return self._errors.why_away
 
     @property
     def problems(self) -> list[str]:
-        """Why this process cannot do its work by NATS now, for people; empty when it can."""
+        """Why this process cannot work with NATS now, for people; empty when it can."""
         if not self.connected:
-            return [f"not connected to NATS: {self._why}" if self._why else "not connected to NATS"]
+            return [f"not connected to NATS: {self.why_away}" if self.why_away else "not connected to NATS"]
         reasons = [f"NATS refuses a subscription: {reason}" for reason in self._client.refused.values()]
         if is_too_old(self.server_version):
             reasons.append(f"nats-server {self.server_version} is too old: {NEEDED}")
@@ -165,7 +161,7 @@ class Bus:
 
     @property
     def max_payload_bytes(self) -> int:
-        """The longest message that NATS takes, headers and all. The next connection may have another limit."""
+        """The longest message that NATS accepts, with its headers. The next connection may have another limit."""
         return self._client.max_payload
 
     @property
@@ -179,7 +175,7 @@ class Bus:
         self._reconnected.append(callback)
 
     async def gone(self, for_seconds: float) -> None:
-        """Returns when there has been no connection for so long, or there will never be one again."""
+        """Returns when there was no connection for so long, or when there will never be one again."""
         now = asyncio.get_running_loop().time
         while self.connected or now() - self._lost_at < for_seconds:
             if self.closed_for_good.is_set():
@@ -208,7 +204,6 @@ class Bus:
             log.warning("the connection to NATS did not close in time")
 
     def _check_connected(self) -> None:
-        """nats-py keeps the future of a request that it refuses to send, for ever: so it is not asked."""
         if not self.connected:
             raise BusUnavailable("not connected to NATS")
 
@@ -220,48 +215,18 @@ class Bus:
         return self._attempts.wait_seconds(asyncio.get_running_loop().time())
 
     async def _on_error(self, error: Exception) -> None:
-        kind = type(error).__name__
-        self._metrics.errors.labels(kind=kind).inc()
-        expected = isinstance(error, OSError | nats.errors.Error | asyncio.TimeoutError)
-        if str(error).lower().startswith(_ANSWER_REFUSED):
-            # NATS forgets who has asked when it reads its configuration again; the question is asked again as well.
-            log.warning("NATS did not take an answer", error=str(error))
-        elif "permissions violation" in str(error).lower():
-            self._metrics.refusals.inc()
-            log.error("NATS does not allow this", error=str(error))
-        elif isinstance(error, ServerError):
-            self._metrics.count_server_error(str(error))
-            self._reported_by_nats = True
-            self._take_reason("NATS sent an error", str(error))
-        elif isinstance(error, CredentialsUnusable):
-            self._reported_by_nats = True
-            self._take_reason("no credentials for NATS", str(error))
-        elif expected:
-            log.debug("bus error", kind=kind, error=str(error))
-            if not self.connected and not self._reported_by_nats:
-                self._take_reason(
-                    "cannot connect to NATS", f"{in_words(error)} ({', '.join(self._settings.addresses)})"
-                )
-        else:
-            log.error("message handler failed", exc_info=error)
-
-    def _take_reason(self, event: str, text: str) -> None:
-        self._why = text
-        now = asyncio.get_running_loop().time()
-        if now - self._reported.get(text, float("-inf")) > _REPEAT_SECONDS:
-            self._reported[text] = now
-            log.warning(event, error=text)
+        self._errors.take(error, is_connected=self.connected, now=asyncio.get_running_loop().time())
 
     async def _on_disconnected(self) -> None:
         self._lost_at = asyncio.get_running_loop().time()
         if not self._closing:
-            log.warning("disconnected from NATS", error=self._why or None)
+            log.warning("disconnected from NATS", error=self.why_away or None)
         for callback in self._disconnected:
             callback()
 
     async def _on_reconnected(self) -> None:
         self._attempts.connected(asyncio.get_running_loop().time())
-        self._why, self._reported_by_nats = "", False
+        self._errors.connected()
         self._metrics.reconnects.inc()
         log.info("reconnected to NATS")
         for callback in self._reconnected:
@@ -285,7 +250,7 @@ class Bus:
     ) -> None:
         """Publish soon, in the order of the calls.
 
-        While NATS is away the message is dropped and counted, and `failed` is called; it is never sent later.
+        While NATS is away, the bus drops and counts the message and calls `failed`; it never sends the message later.
         """
         try:
             self._client.publish_soon(subject, payload, reply, headers)
@@ -300,21 +265,41 @@ class Bus:
         if size > self.max_payload_bytes:
             raise TooLong(f"{size} bytes are more than NATS takes in a message ({self.max_payload_bytes})")
 
-    async def request(self, subject: str, payload: bytes, *, timeout_seconds: float) -> Message:
-        """Raises BusUnavailable when nobody answers in time, or TooLong."""
+    async def request(
+        self, subject: str, payload: bytes, *, timeout_seconds: float, headers: Mapping[str, str] | None = None
+    ) -> Message:
+        """The first answer. Raises BusUnavailable when none comes in time, or TooLong."""
         self._check_connected()
-        self._check_length(len(payload))
+        self._check_length(len(payload) + (headers_bytes(headers) if headers else 0))
+        answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         with _translated():
-            return await self._client.request(subject, payload, timeout=timeout_seconds)
+            async with asyncio.timeout(timeout_seconds):
+                await self._open_replies()
+                reply = self._replies.expect(answer)
+                try:
+                    self._client.publish_soon(subject, payload, reply, headers)
+                    message = await answer
+                finally:
+                    self._replies.close(reply)
+        if (message.headers or {}).get(STATUS) == _NO_RESPONDERS:
+            raise BusUnavailable(f"{subject} has no subscriber")
+        return message
+
+    async def _open_replies(self) -> None:
+        """Open the inbox of `request` when it is needed for the first time. Processes that never ask have none."""
+        if not self._replies.is_open:
+            async with self._opening_replies:
+                if not self._replies.is_open:
+                    await self.open_inbox(self._replies)
 
     async def subscribe(
         self, subject: str, handler: Handler, *, queue: str = "", refused: Refused | None = None
     ) -> Subscription:
-        """Returns when NATS has the subscription, or at once while it is away. Raises SubscriptionRefused.
+        """Returns when NATS has the subscription, or at once while NATS is away. Raises SubscriptionRefused.
 
-        `handler` is called in the order of arrival and must not block. Survives reconnects; if NATS refuses it then, or
-        withdraws it, `refused` is called with the reason, and the subscription should be given up. Without `refused` it
-        is tried again, and this process has a problem until that works.
+        `handler` is called in the order of arrival and must not block. The subscription survives reconnects. If NATS
+        refuses it then, or withdraws it, `refused` is called with the reason and should give it up. Without `refused`,
+        the bus subscribes again until that works, and has a problem meanwhile.
         """
         with _translated():
             vendor = await self._client.handle(subject, queue, handler, refused)
@@ -346,11 +331,9 @@ class Bus:
 
         Raises Conflict, StorageFull, ApiError, BusUnavailable or TooLong.
         """
-        self._check_connected()
-        self._check_length(len(payload) + headers_bytes(headers))
-        with _translated():
-            reply = await self._client.request(subject, payload, timeout=timeout_seconds, headers=dict(headers))
-        return parse_acknowledgement(reply)
+        return parse_acknowledgement(
+            await self.request(subject, payload, timeout_seconds=timeout_seconds, headers=headers)
+        )
 
     async def api(
         self,
@@ -359,29 +342,33 @@ class Bus:
         *,
         timeout_seconds: float = API_TIMEOUT_SECONDS,
     ) -> dict[str, Any]:
-        """One call of the JetStream API, such as `STREAM.INFO.CHAT`. Raises ApiError or BusUnavailable.
+        """One call of the JetStream API, such as `STREAM.INFO.CHAT`. Raises ApiError, BusUnavailable or TooLong.
 
         https://docs.nats.io/reference/reference-protocols/nats_api_reference
         """
-        self._check_connected()
         payload = json.dumps(request).encode() if request is not None else b""
-        with _translated():
-            reply = await self._client.request(self.jetstream(verb), payload, timeout=timeout_seconds)
+        reply = await self.request(self.jetstream(verb), payload, timeout_seconds=timeout_seconds)
         answer: dict[str, Any] = json.loads(reply.data)
         if error := answer.get("error"):
             raise ApiError(error.get("err_code", 0), error.get("description", "refused"))
         return answer
 
     async def stream_info(self, stream: str) -> dict[str, Any]:
-        """What the leader of the stream says of it. Raises ApiError or BusUnavailable.
+        """What the leader of the stream knows of it. Raises ApiError or BusUnavailable.
 
-        While a stream has no leader, any server answers for what it has itself, which may be older.
+        While a stream has no leader, any server answers with what it has itself, which may be older.
         """
         info = await self.api(f"STREAM.INFO.{stream}")
         cluster = info.get("cluster")
         if cluster is not None and not cluster.get("leader"):
             raise BusUnavailable(f"the stream {stream} has no leader")
         return info
+
+
+def _take_first(answer: "asyncio.Future[Message]", message: Message) -> None:
+    """Several services may answer one request; only the first answer counts."""
+    if not answer.done():
+        answer.set_result(message)
 
 
 @contextmanager
@@ -391,4 +378,4 @@ def _translated() -> Iterator[None]:
     except connecting.SubscriptionRefused as error:
         raise SubscriptionRefused(f"NATS refuses a subscription: {error}") from error
     except (TimeoutError, nats.errors.Error, OSError) as error:
-        raise BusUnavailable(str(error) or type(error).__name__) from error
+        raise BusUnavailable(str(error) or "no answer in time") from error

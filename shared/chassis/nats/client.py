@@ -295,9 +295,6 @@ class NatsClient(nats.aio.client.Client):
             self._pending_data_size = 0
         await super()._process_op_err(e)
 
-    async def request(self, *args: Any, **options: Any) -> Msg:
-        return await _honouring_cancellation(super().request(*args, **options))
-
     async def flush(self, *args: Any) -> None:
         await _honouring_cancellation(super().flush(*args))
 

@@ -35,6 +35,10 @@ class ReplyInbox(Generic[Question]):
         """Questions that are not closed, by the subject of their answers, oldest first."""
         return self._waiting
 
+    @property
+    def is_open(self) -> bool:
+        return bool(self._prefix)
+
     def opened(self, subject: str) -> None:
         """Called by the bus: answers are received on all subjects one token below this one."""
         self._prefix = f"{subject}."

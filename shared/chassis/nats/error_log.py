@@ -1,0 +1,60 @@
+"""Errors of the connection to NATS: counted, logged, and remembered as the reason why there is no connection."""
+
+import nats.errors
+
+from studyroom.shared.chassis import logs
+from studyroom.shared.chassis.metrics import BusMetrics
+from studyroom.shared.chassis.nats.connecting import CredentialsUnusable, ServerError, in_words
+
+log = logs.get(__name__)
+
+_REPEAT_SECONDS = 30.0
+"""A reason is not logged again before this."""
+_ANSWER_REFUSED = 'permissions violation for publish to "_inbox.'
+
+
+class ErrorLog:
+    """Times are those of the event loop."""
+
+    def __init__(self, metrics: BusMetrics, addresses: list[str]) -> None:
+        """`addresses`: of the servers, as people may see them."""
+        self._metrics = metrics
+        self._addresses = addresses
+        self._logged_at: dict[str, float] = {}
+        self._given_by_nats = False
+        """NATS gave the present reason. That it ends the connection afterwards is no better one."""
+        self.why_away = ""
+        """Why there is no connection, for people; empty while there is one, or while nobody knows."""
+
+    def connected(self) -> None:
+        """There is a connection (again)."""
+        self.why_away, self._given_by_nats = "", False
+
+    def take(self, error: Exception, *, is_connected: bool, now: float) -> None:
+        kind, text = type(error).__name__, str(error)
+        self._metrics.errors.labels(kind=kind).inc()
+        if text.lower().startswith(_ANSWER_REFUSED):
+            # After NATS reads its configuration again, it no longer knows who asked. The gateway asks again as well.
+            log.warning("NATS did not take an answer", error=text)
+        elif "permissions violation" in text.lower():
+            self._metrics.refusals.inc()
+            log.error("NATS does not allow this", error=text)
+        elif isinstance(error, ServerError):
+            self._metrics.count_server_error(text)
+            self._given_by_nats = True
+            self._keep_reason("NATS sent an error", text, now)
+        elif isinstance(error, CredentialsUnusable):
+            self._given_by_nats = True
+            self._keep_reason("no credentials for NATS", text, now)
+        elif isinstance(error, OSError | nats.errors.Error | TimeoutError):
+            log.debug("bus error", kind=kind, error=text)
+            if not is_connected and not self._given_by_nats:
+                self._keep_reason("cannot connect to NATS", f"{in_words(error)} ({', '.join(self._addresses)})", now)
+        else:
+            log.error("message handler failed", exc_info=error)
+
+    def _keep_reason(self, event: str, text: str, now: float) -> None:
+        self.why_away = text
+        if now - self._logged_at.get(text, float("-inf")) > _REPEAT_SECONDS:
+            self._logged_at[text] = now
+            log.warning(event, error=text)
