@@ -3,11 +3,10 @@
 from collections.abc import Collection
 from typing import Any
 
-from studyroom.shared.chassis.nats.bus import ApiError, Bus
+from studyroom.shared.chassis.nats.bus import Bus
 from studyroom.shared.contract import subjects
 
 _ANSWER_SECONDS = 2.0
-_NO_MESSAGE_FOUND = 10037
 
 
 class Leader:
@@ -39,13 +38,4 @@ class Leader:
         return message["time"] if message is not None else None
 
     async def _message(self, which: dict[str, Any]) -> dict[str, Any] | None:
-        try:
-            answer = await self._bus.api(
-                f"STREAM.MSG.GET.{subjects.PRESENCE_STREAM}", which, timeout_seconds=_ANSWER_SECONDS
-            )
-        except ApiError as error:
-            if error.code == _NO_MESSAGE_FOUND:
-                return None
-            raise
-        message: dict[str, Any] = answer["message"]
-        return message
+        return await self._bus.stored(subjects.PRESENCE_STREAM, which, timeout_seconds=_ANSWER_SECONDS)

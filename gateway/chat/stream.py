@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Any, NamedTuple
 
-from studyroom.gateway.chat.terms import NO_MESSAGE, ChatTerms
+from studyroom.gateway.chat.terms import ChatTerms
 from studyroom.gateway.rooms.history import Stored
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import API_TIMEOUT_SECONDS, ApiError, Bus, BusError, BusUnavailable, Message
@@ -113,13 +113,9 @@ class ChatStream(ChatTerms):
         return found
 
     async def _message(self, request: dict[str, Any], only_of: RoomId | None = None) -> Stored | None:
-        try:
-            answer = await self._bus.api(f"STREAM.MSG.GET.{subjects.CHAT_STREAM}", request)
-        except ApiError as error:
-            if error.code == NO_MESSAGE:
-                return None
-            raise
-        message = answer["message"]
+        message = await self._bus.stored(subjects.CHAT_STREAM, request)
+        if message is None:
+            return None
         sequence: int = message["seq"]
         if only_of is not None and message["subject"] != subjects.chat(only_of):
             raise NotInRoom(f"message {sequence} is of another room")

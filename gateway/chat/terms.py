@@ -14,14 +14,13 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from studyroom.shared.chassis import logs
-from studyroom.shared.chassis.nats.bus import API_TIMEOUT_SECONDS, ApiError, Bus, BusUnavailable, Conflict
+from studyroom.shared.chassis.nats.bus import API_TIMEOUT_SECONDS, Bus, BusUnavailable, Conflict
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.headers import EXPECTED_SEQUENCE
 from studyroom.shared.contract.incarnation import Identity, Record, encode_record
 
 log = logs.get(__name__)
 
-NO_MESSAGE = 10037
 _SECOND_NS = 1_000_000_000
 _ROUND_MAX_BYTES = 1_048_576
 """How much below its limit a stream may be after it has made room for a message: no message is larger."""
@@ -196,27 +195,17 @@ class ChatTerms:
 
     async def _record(self) -> Record | None:
         request = {"last_by_subj": subjects.CHAT_INCARNATION}
-        try:
-            answer = await self._bus.api(f"STREAM.MSG.GET.{subjects.MODERATION_STREAM}", request)
-        except ApiError as error:
-            if error.code == NO_MESSAGE:
-                return None
-            raise
-        message = answer["message"]
+        message = await self._bus.stored(subjects.MODERATION_STREAM, request)
+        if message is None:
+            return None
         return Record.decode(b64decode(message.get("data", "")), message["seq"], message["time"])
 
     async def _committed(self, sequence: int) -> str | None:
         """When the message with this sequence was committed; None for none."""
         if not sequence:
             return None
-        try:
-            answer = await self._bus.api(f"STREAM.MSG.GET.{subjects.CHAT_STREAM}", {"seq": sequence})
-        except ApiError as error:
-            if error.code == NO_MESSAGE:
-                return None
-            raise
-        time: str = answer["message"]["time"]
-        return time
+        message = await self._bus.stored(subjects.CHAT_STREAM, {"seq": sequence})
+        return message["time"] if message is not None else None
 
 
 def _time(text: str) -> datetime:

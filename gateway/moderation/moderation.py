@@ -15,11 +15,11 @@ from base64 import b64decode
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from studyroom.gateway.moderation.commands import NEVER, Change, Commands
 from studyroom.shared.chassis import logs
-from studyroom.shared.chassis.nats.bus import ApiError, Bus, BusError, Message
+from studyroom.shared.chassis.nats.bus import Bus, BusError, Message
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.headers import SEQUENCE, TIME, TTL, is_removal, removal
 from studyroom.shared.contract.ids import RoomId, UserId
@@ -36,7 +36,6 @@ _LIFTED_SECONDS = 3600
 _LONGEST_SECONDS = 100 * 365 * 86_400
 """Whatever is to last for longer lasts for so long."""
 _CLOCK_ACCURACY_SECONDS = 1.0
-_NO_MESSAGE = 10037
 _TRACES_SECONDS = 30.0
 """What was removed leaves a trace for longer than this (a minute, by the shortest setting)."""
 
@@ -201,7 +200,7 @@ class Moderation:
         sequence, committed = self._commands.newest
         if state.last < self._commands.position or not sequence:
             return state.last < self._commands.position
-        found = await self._message({"seq": sequence})
+        found = await self._bus.stored(subjects.MODERATION_STREAM, {"seq": sequence})
         return found is not None and datetime.fromisoformat(found["time"]) > committed
 
     async def _read(self, sequence: int) -> tuple[list[Change], int]:
@@ -216,23 +215,14 @@ class Moderation:
 
     async def _message_from(self, sequence: int) -> tuple[int, Change | None] | None:
         """The first message at this sequence or behind it, as the leader knows it. Raises BusError."""
-        message = await self._message({"seq": sequence, "next_by_subj": subjects.MODERATION_KEYS})
+        message = await self._bus.stored(
+            subjects.MODERATION_STREAM, {"seq": sequence, "next_by_subj": subjects.MODERATION_KEYS}
+        )
         if message is None:
             return None
         data, lines = b64decode(message.get("data", "")), b64decode(message.get("hdrs", "")).decode().splitlines()
         headers = {name: value.strip() for name, colon, value in (line.partition(":") for line in lines) if colon}
         return message["seq"], _change(message["subject"], message["seq"], data, message["time"], headers)
-
-    async def _message(self, request: dict[str, Any]) -> dict[str, Any] | None:
-        """As the leader has it; None for none. Raises BusError."""
-        try:
-            answer = await self._bus.api(f"STREAM.MSG.GET.{subjects.MODERATION_STREAM}", request)
-        except ApiError as error:
-            if error.code == _NO_MESSAGE:
-                return None
-            raise
-        message: dict[str, Any] = answer["message"]
-        return message
 
     async def _state(self) -> "_State":
         """As the leader knows it. Raises BusError."""

@@ -51,6 +51,8 @@ _GONE_POLL_SECONDS = 0.1
 _CLOSE_SECONDS = 2.0
 _FLUSHER_QUEUE_SIZE = 1_000_000
 """A full queue makes nats-py's subscribe and its pings wait, and swallows cancellation; so it is never full."""
+_NO_MESSAGE = 10037
+"""JetStream: the stream has no such message."""
 _NO_RESPONDERS = "503"
 """NATS: the subject of a request has no subscriber."""
 
@@ -352,6 +354,22 @@ class Bus:
         if error := answer.get("error"):
             raise ApiError(error.get("err_code", 0), error.get("description", "refused"))
         return answer
+
+    async def stored(
+        self, stream: str, which: Mapping[str, Any], *, timeout_seconds: float = API_TIMEOUT_SECONDS
+    ) -> dict[str, Any] | None:
+        """The message of `STREAM.MSG.GET` as the leader has it; None when there is none.
+
+        Raises ApiError or BusUnavailable.
+        """
+        try:
+            answer = await self.api(f"STREAM.MSG.GET.{stream}", which, timeout_seconds=timeout_seconds)
+        except ApiError as error:
+            if error.code == _NO_MESSAGE:
+                return None
+            raise
+        message: dict[str, Any] = answer["message"]
+        return message
 
     async def stream_info(self, stream: str) -> dict[str, Any]:
         """What the leader of the stream knows of it. Raises ApiError or BusUnavailable.
