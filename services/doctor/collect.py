@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from studyroom.shared.chassis.nats.all_answers import all_answers
 from studyroom.shared.chassis.nats.bus import Bus, BusError, BusUnavailable, Message
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.headers import STATUS, SUBJECT, TIME, is_removal
@@ -209,7 +210,7 @@ async def _with_stores(bus: Bus, servers: list[Server]) -> list[Server]:
 
 async def _ask(bus: Bus, subject: str, request: bytes) -> list[dict[str, Any]]:
     """What every server answers, as pages of its monitoring."""
-    return [json.loads(message.data) for message in await _answers(bus, subject, request, _is_status) if message.data]
+    return [json.loads(message.data) for message in await _all_answers(bus, subject, request) if message.data]
 
 
 def _is_status(message: Message) -> bool:
@@ -256,7 +257,7 @@ async def _consumers(bus: Bus, stream: str) -> tuple[Consumer, ...]:
 
 async def _leases(bus: Bus, seen: Observation) -> None:
     request = json.dumps({"multi_last": [subjects.LEASE_KEYS]}).encode()
-    answers = await _answers(bus, bus.jetstream(_LEASES), request, _is_status)
+    answers = await _all_answers(bus, bus.jetstream(_LEASES), request)
     for message in answers:
         headers = message.headers or {}
         # The subject stands in a status, too: of who did not answer.
@@ -287,18 +288,13 @@ async def _answers_for(bus: Bus, shard: int) -> bool:
     return False
 
 
-async def _answers(bus: Bus, subject: str, request: bytes, is_last: Callable[[Message], bool]) -> list[Message]:
-    """All answers to a question that several give, or one in several parts."""
-    received: asyncio.Queue[Message] = asyncio.Queue()
-    inbox = bus.new_inbox()
-    subscription = await bus.subscribe(inbox, received.put_nowait)
-    bus.publish(subject, request, reply=inbox)
-    found: list[Message] = []
-    patience = _ANSWER_SECONDS
-    with suppress(TimeoutError):
-        while not found or not is_last(found[-1]):
-            async with asyncio.timeout(patience):
-                found.append(await received.get())
-            patience = _SILENCE_SECONDS
-    await subscription.unsubscribe()
-    return found
+async def _all_answers(bus: Bus, subject: str, request: bytes) -> list[Message]:
+    """All up to the first status without a message."""
+    return await all_answers(
+        bus,
+        subject,
+        request,
+        is_complete=lambda answers: _is_status(answers[-1]),
+        first_seconds=_ANSWER_SECONDS,
+        silence_seconds=_SILENCE_SECONDS,
+    )

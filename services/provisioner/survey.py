@@ -4,13 +4,12 @@ How much a server tells depends on who asks. `deploy/nats/accounts.conf` lets th
 their JetStream; elsewhere (another account, a managed NATS) every server still tells its version.
 """
 
-import asyncio
 import json
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from studyroom.shared.chassis.nats.all_answers import all_answers
 from studyroom.shared.chassis.nats.bus import Bus, BusError, Message
 from studyroom.shared.chassis.nats.version import is_too_old
 from studyroom.shared.contract import subjects
@@ -110,22 +109,25 @@ def _unix_ns(time: str) -> int:
 
 async def _answers(bus: Bus, subject: str, request: dict[str, Any]) -> list[dict[str, Any]]:
     """Of every server; none when nobody may be asked."""
-    received: asyncio.Queue[Message] = asyncio.Queue()
-    inbox = bus.new_inbox()
-    subscription = await bus.subscribe(inbox, received.put_nowait)
-    bus.publish(subject, json.dumps(request).encode(), reply=inbox)
-    found: list[dict[str, Any]] = []
-    patience = _ANSWER_SECONDS
-    with suppress(TimeoutError):
-        while len(found) < _expected(bus, found):
-            async with asyncio.timeout(patience):
-                message = await received.get()
-            if not message.data:
-                break  # there are no responders
-            found.append(json.loads(message.data))
-            patience = _SILENCE_SECONDS
-    await subscription.unsubscribe()
-    return found
+
+    def is_complete(answers: list[Message]) -> bool:
+        return not answers[-1].data or len(answers) >= _expected(bus, _decoded(answers))
+
+    return _decoded(
+        await all_answers(
+            bus,
+            subject,
+            json.dumps(request).encode(),
+            is_complete=is_complete,
+            first_seconds=_ANSWER_SECONDS,
+            silence_seconds=_SILENCE_SECONDS,
+        )
+    )
+
+
+def _decoded(answers: list[Message]) -> list[dict[str, Any]]:
+    """Without the empty message that NATS sends when nobody may be asked."""
+    return [json.loads(answer.data) for answer in answers if answer.data]
 
 
 def _expected(bus: Bus, found: list[dict[str, Any]]) -> float:
