@@ -145,10 +145,9 @@ class Cursors:
     # --- delivery to local members ------------------------------------------------------------------------
 
     def roster_loaded(self) -> None:
-        """A roster is loaded. With the first one, deliver the notices that came before it."""
-        if not self._has_roster:
-            self._has_roster = True
-            self.deliver()
+        """Deliver the cursors of members in the roster that arrived before it, or with it."""
+        self._has_roster = True
+        self.deliver()
 
     def _deliver_with_neighbours(self) -> None:
         """Deliver now if every other gateway has sent a batch, or after a short wait for their batches."""
@@ -304,9 +303,8 @@ class Cursors:
 
         The cursor may be old, from a replica that missed digests, so this also requests it from the user's gateway.
         """
-        if user not in self._cursors:
-            self._cursors[user] = (text_frame(encode_cursor(user, position)), 0)
-            self.version += 1
+        if self._newest_of(user) is None:
+            self._undelivered_cursors[user] = (text_frame(encode_cursor(user, position)), 0)
             if user in self._neighbours:
                 self._exchange.request_soon()
 

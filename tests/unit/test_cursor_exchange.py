@@ -34,8 +34,9 @@ class Member:
         self.user, self.id, self.membership_id = user, ConnectionId(str(uuid4())), MembershipId("")
         self.socket = self
         self.profile = Profile(username="", avatar_url=None)
+        self.written: list[bytes] = []
+        self.write = self.written.append
 
-    def write(self, frames: bytes) -> None: ...
     def deliver(self, frames: bytes) -> None: ...
 
 
@@ -240,8 +241,19 @@ async def test_a_cursor_that_presence_knows_is_corrected_by_its_own_gateway(pair
     beats(A_LONG_TIME, here, there)
     there.cursors.forget(ANN)
     there.cursors.learn_cursor(ANN, CursorPosition(x=3, y=0))
+    there.cursors.roster_loaded()
     beats(12, here, there)
     assert there.shows(ANN) == 7
+
+
+async def test_a_cursor_that_comes_with_the_roster_is_sent_to_members_that_had_none(pair: tuple[Gateway, Gateway]):
+    _, there = pair
+    bob = Member(BOB)
+    there.fanout.admit(bob, b"")
+    there.cursors.learn_cursor(ANN, CursorPosition(x=3, y=0))
+    there.cursors.roster_loaded()
+    there.fanout.flush()
+    assert b'"x":3' in b"".join(bob.written)
 
 
 @pytest.mark.parametrize("moves_meanwhile", [False, True])
