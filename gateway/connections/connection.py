@@ -9,7 +9,7 @@ from studyroom.gateway.connections.cursor_move import cursor_update, update_pref
 from studyroom.gateway.connections.hub import Hub
 from studyroom.gateway.connections.metered import Metered
 from studyroom.gateway.connections.replies import PONG_FRAME, authenticated_frame, error_frame, welcome_frame
-from studyroom.gateway.connections.session import CONFLATED, WAITING, Refusal, Session
+from studyroom.gateway.connections.session import CONFLATED, InRoom, Joining, Refusal, Session, State, Waiting
 from studyroom.gateway.rooms.cursors import Cursors
 from studyroom.gateway.rooms.notices import encode_cursor
 from studyroom.gateway.rooms.room import Room
@@ -56,24 +56,20 @@ class Connection(Metered):
         "_guest_token",
         "_hub",
         "_memberships",
-        "_removed",
         "_traffic",
         "_update_prefix",
         "_username",
         "active_beat",
         "address",
         "expires_at",
-        "gone_for_good",
         "id",
         "keep_seconds",
-        "open",
-        "room",
         "user",
     )
 
     def __init__(self, hub: "Hub[Connection]", identity: Identity, *, address: bytes, chat_max_chars: int) -> None:
         """`address`: what it counts for."""
-        session = Session(
+        session = Session[Room](
             chat_max_chars=chat_max_chars,
             backlog_max=_BACKLOG_MAX,
             join_parts=hub.limits.join_parts_burst,
@@ -91,16 +87,11 @@ class Connection(Metered):
         self.address = address
         self.expires_at = identity.expires_at
         """Unix seconds until which the token is good."""
-        self.open = False
-        self.gone_for_good = False  # the client has said goodbye, or a moderator has closed it: no place is kept
         self.keep_seconds = 0
         """How long presence is to keep the place at least; more than 0 when the client was asked to come back."""
-        self.room: Room | None = None
-        """The room that delivers to this connection."""
         self._cursors: Cursors | None = None
-        """Of the room, while cursors go there at once: not while a join is under way."""
-        self._removed = False
-        """However the join that is under way ends, the connection is not to stay in that room."""
+        """Those of the room while the session is `InRoom`, else None: a shortcut for the message that comes most often.
+        Every transition of the session is followed by setting this."""
         self._update_prefix = b""
         self._excess: str | CursorMove | None = None
         """The newest cursor that was more than the client may send, newer than anything carried out."""
@@ -124,9 +115,20 @@ class Connection(Metered):
         """Presence is told that the connection has left: its next join is another stay."""
         self._memberships += 1
 
-    def holds_or_will(self, place: RoomConnection) -> bool:
-        rooms = {self._session.room, self._session.joining}
-        return self.open and place.connection == self.membership_id and place.room in rooms
+    # --- where it is, as its session knows ----------------------------------------------------------------
+
+    @property
+    def room(self) -> Room | None:
+        """The room that delivers to this connection."""
+        return self._session.room
+
+    @property
+    def open(self) -> bool:
+        return self._session.open
+
+    @property
+    def gone_for_good(self) -> bool:
+        return self._session.gone_for_good
 
     @property
     def is_member(self) -> bool:
@@ -135,13 +137,17 @@ class Connection(Metered):
 
     @property
     def in_or_joining(self) -> RoomId | None:
-        return self._session.joining or self._session.room
+        state = self._session.state
+        return state.joining or state.room_id
+
+    def holds_or_will(self, place: RoomConnection) -> bool:
+        state = self._session.state
+        return place.connection == self.membership_id and place.room in {state.room_id, state.joining}
 
     # --- the socket ---------------------------------------------------------------------------------------
 
     def opened(self, socket: Socket) -> None:
         self.socket = socket
-        self.open = True
         self._hub.connections.add(self)
         welcome = welcome_frame(
             self.id,
@@ -174,12 +180,11 @@ class Connection(Metered):
             self._receive(message)
 
     def closed(self, code: int) -> None:
-        self.open = False
-        self.gone_for_good = self.gone_for_good or code in FAREWELLS
+        room = self._session.close(for_good=code in FAREWELLS)
         self.socket = NOWHERE
         self._hub.metrics.disconnects.labels(code=code if code in _KNOWN_CODES else "other").inc()
         self._hub.connections.remove(self)
-        self._leave(lost=code not in FAREWELLS)
+        self._leave(room, lost=code not in FAREWELLS)
 
     def deliver(self, frames: bytes) -> None:
         """Write encoded frames; close who leaves too much of them unread."""
@@ -193,14 +198,14 @@ class Connection(Metered):
     def congested(self) -> None:
         """The client reads more slowly than it is written to: from now on only what is essential."""
         self._begin_to_lag(self._hub.pulse.beat)
-        if self.room is not None:
-            self.room.fanout.lag(self)
+        if (room := self._session.state.room) is not None:
+            room.fanout.lag(self)
 
     def relieved(self) -> None:
         """The client has caught up."""
         self.lagging_since = None
-        if self.room is not None:
-            self.room.catch_up(self)
+        if (room := self._session.state.room) is not None:
+            room.catch_up(self)
 
     def close_slow(self, reason: str) -> None:
         """With a code that invites to come back and resume."""
@@ -222,7 +227,7 @@ class Connection(Metered):
 
     def refill(self, beat: int, now: float) -> None:
         """To be called with every heartbeat. `now`: monotonic seconds."""
-        if self.room is not None or self._is_active:
+        if self._session.state.room is not None or self._is_active:
             self.active_beat = beat
         self._refill_with_beat(now)
         if self._excess is not None:
@@ -261,7 +266,7 @@ class Connection(Metered):
 
     def _use_excess(self) -> None:
         excess, self._excess = self._excess, None
-        if self._cursors is None and self._session.joining is None:
+        if not isinstance(self._session.state, InRoom | Joining):
             return
         if (message := self._decode(excess) if isinstance(excess, str) else excess) is not None:
             self._receive(message)
@@ -281,33 +286,33 @@ class Connection(Metered):
         return message
 
     def _receive(self, message: ClientMessage) -> None:  # noqa: C901, PLR0912 - one case per message type
+        room = self._session.state.room
         decision = self._session.receive(message)
-        if decision is WAITING:
-            return
-        if decision is CONFLATED:
-            self._traffic.conflated[Kind.CURSOR] += 1
+        if isinstance(decision, Waiting):
+            if decision is CONFLATED:
+                self._traffic.conflated[Kind.CURSOR] += 1
             return
         if isinstance(decision, Refusal):
             self._refuse(decision.code, decision.message, decision.about)
             return
         match decision:
             case CursorMove(payload=position):
-                if self.room is not None:
+                if room is not None:
                     frame = text_frame(encode_cursor(self.user, position))
-                    self.room.cursors.move_cursor(self.user, frame, time.time_ns() // 1000)
+                    room.cursors.move_cursor(self.user, frame, time.time_ns() // 1000)
             case Typing(payload=typing):
-                if self.room is not None:
-                    self.room.cursors.type(self.user, is_typing=typing.is_typing, ingress_us=time.time_ns() // 1000)
+                if room is not None:
+                    room.cursors.type(self.user, is_typing=typing.is_typing, ingress_us=time.time_ns() // 1000)
             case ChatSend(payload=chat):
-                if self.room is not None:
-                    self._hub.authors.publish(self, self.room, chat.content, chat.id or new_message_id())
+                if room is not None:
+                    self._hub.authors.publish(self, room, chat.content, chat.id or new_message_id())
             case JoinRoom(payload=join):
-                if self.room is not None and self.room.id != join.room_id:
-                    self._leave(lost=False, at_once=False)
                 self._cursors = None
+                if room is not None and room.id != join.room_id:
+                    self._leave(room, lost=False, at_once=False)
                 self._hub.joins.begin(self, join)
             case LeaveRoom():
-                self._leave(lost=False, at_once=False)
+                self._leave(room, lost=False, at_once=False)
             case Ping():
                 self.deliver(PONG_FRAME)
                 self._traffic.replies_sent["Pong"] += 1
@@ -327,15 +332,15 @@ class Connection(Metered):
         self._session.rooms = identity.rooms
         self.deliver(authenticated_frame(self.expires_at))
         self._traffic.replies_sent["Authenticated"] += 1
-        room = self._session.room
-        if room is not None and not self._session.may_join(room):
+        room_id = self._session.state.room_id
+        if room_id is not None and not self._session.may_join(room_id):
             self._receive(LeaveRoom())  # nothing that waits behind this is said there any more
             self.close(CloseCode.TOKEN_EXPIRED, "the newer access token does not grant the room")
 
-    def _leave(self, *, lost: bool, at_once: bool = True) -> None:
-        if self.room is not None:
-            room, self.room = self.room, None
-            self._cursors = None
+    def _leave(self, room: Room | None, *, lost: bool, at_once: bool = True) -> None:
+        """`room`: the one that the session has just left, if any."""
+        self._cursors = None
+        if room is not None:
             self._hub.leaves.leave(self, room, lost=lost, at_once=at_once)
             self.end_membership()
 
@@ -346,43 +351,42 @@ class Connection(Metered):
 
     def expel(self, code: CloseCode, reason: str) -> None:
         """Close the connection; the others are told at once, whatever the client does."""
-        self.gone_for_good = True
-        self._leave(lost=False)
+        self._leave(self._session.expel(), lost=False)
         self.close(code, reason)
 
     def remove_from(self, room: RoomId) -> bool:
         """Out of the room, at once or when it has been joined. False when the connection is elsewhere."""
-        if self._session.joining == room:
-            self._removed = True
+        state = self._session.state
+        if isinstance(state, Joining) and state.joining == room:
+            state.removed = True
             return True
-        if self.room is None or self.room.id != room:
+        if state.room_id != room:
             return False
-        self._session.receive(LeaveRoom())
-        self._leave(lost=False)
+        self._leave(self._session.leave(), lost=False)
         self.send_error(ErrorCode.REMOVED, "a moderator has removed you from the room")
         return True
 
     def joined(self, room: Room) -> None:
-        self.room = room
-        self._resume(self._session.joined())
+        """The join succeeded, and the room delivers to this connection."""
+        self._resume(self._session.state, self._session.joined(room))
 
     def join_failed(self, code: ErrorCode, message: str) -> None:
         self.send_error(code, message)
-        self._resume(self._session.join_failed())
+        self._resume(self._session.state, self._session.join_failed())
 
-    def _resume(self, waiting: list[ClientMessage]) -> None:
-        removed, self._removed = self._removed, False
-        if removed and self.room is not None:
-            self.remove_from(self.room.id)
+    def _resume(self, join: State[Room], waiting: list[ClientMessage]) -> None:
+        """`join`: the state before the join ended."""
+        if isinstance(join, Joining) and join.removed:
+            self.remove_from(join.joining)
         try:
             for message in waiting:
                 self._receive(message)
         except Exception:
             self.close(CloseCode.INTERNAL_ERROR, "an error on our side")  # what waited behind it is lost
             raise
-        if self.room is not None and self._session.joining is None:
+        if isinstance(state := self._session.state, InRoom):
             self._update_prefix = update_prefix(self.user)
-            self._cursors = self.room.cursors
+            self._cursors = state.room.cursors
 
     def send_error(self, code: ErrorCode, message: str, *, about: MessageId | None = None) -> None:
         self.deliver(error_frame(code, message, about))

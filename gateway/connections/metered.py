@@ -8,6 +8,7 @@ import time
 from studyroom.gateway.connections.client_socket import NOWHERE, Socket
 from studyroom.gateway.connections.limits import PATIENCE_SECONDS, Limits, calmed, refilled
 from studyroom.gateway.connections.session import Session
+from studyroom.gateway.rooms.room import Room
 
 
 class Metered:
@@ -27,7 +28,7 @@ class Metered:
         "socket",
     )
 
-    def __init__(self, limits: Limits, session: Session) -> None:
+    def __init__(self, limits: Limits, session: Session[Room]) -> None:
         """`session`: whose joins are counted."""
         self.socket: Socket = NOWHERE
         self._limits = limits

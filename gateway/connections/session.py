@@ -2,10 +2,17 @@
 
 Pure. A connection is in at most one room, and joining takes a while. What the client sends meanwhile waits and is
 carried out in order once the join is decided, so that `JoinRoom` followed at once by `Chat` does what it says.
+
+    Outside ──JoinRoom──▶ Joining ──joined──▶ InRoom       Any of them ──expel──▶ Expelled ──close──▶ Closed
+       ▲                     │                   │         Any of them ──close──▶ Closed
+       └─────join_failed─────┴─────LeaveRoom─────┘
+
+`JoinRoom` in a room leads to `Joining` too. If it is the same room, the connection stays in it until it leaves.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+from typing import ClassVar, Generic, TypeVar
 
 from studyroom.gateway.connections.limits import JOIN_COST
 from studyroom.shared.contract.errors import ErrorCode
@@ -42,18 +49,98 @@ WAITING = Waiting.WAITING
 CONFLATED = Waiting.CONFLATED
 
 
-class Session:
-    __slots__ = (
-        "_backlog",
-        "_backlog_max",
-        "_chat_max_chars",
-        "_move",
-        "_move_at",
-        "join_parts_left",
-        "joining",
-        "room",
-        "rooms",
-    )
+Room = TypeVar("Room")
+"""The room as the gateway has it. A session only keeps it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """In no room, and joining none."""
+
+    room: ClassVar[None] = None
+    room_id: ClassVar[None] = None
+    joining: ClassVar[None] = None
+
+
+@dataclass(frozen=True, slots=True)
+class InRoom(Generic[Room]):
+    room_id: RoomId
+    room: Room
+    joining: ClassVar[None] = None
+
+
+@dataclass(slots=True)
+class Joining(Generic[Room]):
+    """A join is under way, and messages wait for its end."""
+
+    joining: RoomId
+    still_in: InRoom[Room] | None
+    """The room when the connection is joining it again."""
+    removed: bool = False
+    """A moderator has removed the connection from the room: it does not stay there, however the join ends."""
+    _backlog: list[ClientMessage] = field(default_factory=list)
+    _move: CursorMove | None = None
+    """The newest cursor that waits: it does not count, for people move their mouse while they wait."""
+    _move_at: int = 0
+    """How many messages of the backlog come before it."""
+
+    @property
+    def room(self) -> Room | None:
+        return self.still_in.room if self.still_in is not None else None
+
+    @property
+    def room_id(self) -> RoomId | None:
+        return self.still_in.room_id if self.still_in is not None else None
+
+    def wait(self, message: ClientMessage, backlog_max: int) -> Refusal | Waiting:
+        if isinstance(message, CursorMove):
+            decision = WAITING if self._move is None else CONFLATED
+            self._move, self._move_at = message, len(self._backlog)
+            return decision
+        if len(self._backlog) >= backlog_max:
+            return Refusal(ErrorCode.BUSY, f"more than {backlog_max} messages while joining", message)
+        self._backlog.append(message)
+        return WAITING
+
+    def release(self) -> list[ClientMessage]:
+        """What waited, in order."""
+        waiting = self._backlog
+        if self._move is not None:
+            waiting.insert(self._move_at, self._move)
+        return waiting
+
+
+@dataclass(frozen=True, slots=True)
+class Expelled:
+    """A moderator has closed the connection, and its socket is about to end."""
+
+    joining: RoomId | None
+    """A join was under way, and presence may still write it."""
+    room: ClassVar[None] = None
+    room_id: ClassVar[None] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    for_good: bool
+    """The client said goodbye, or a moderator closed the connection: nobody keeps a place for it."""
+    room: ClassVar[None] = None
+    room_id: ClassVar[None] = None
+    joining: ClassVar[None] = None
+
+
+State = Outside | Joining[Room] | InRoom[Room] | Expelled | Closed
+OUTSIDE = Outside()
+
+
+class NotJoining(Exception):
+    """A join cannot succeed that is not under way."""
+
+
+class Session(Generic[Room]):
+    """`state` is the only truth about where the connection is. Only the methods of the session change it."""
+
+    __slots__ = ("_backlog_max", "_chat_max_chars", "join_parts_left", "rooms", "state")
 
     def __init__(
         self, *, chat_max_chars: int, backlog_max: int, join_parts: float, rooms: frozenset[RoomId] | None = None
@@ -64,86 +151,105 @@ class Session:
         self._backlog_max = backlog_max
         self.join_parts_left = join_parts
         """What may be joined before more is given (`limits`)."""
-        self._backlog: list[ClientMessage] | None = None
-        self._move: CursorMove | None = None
-        """The newest cursor that waits: it does not count, for people move their mouse while they wait."""
-        self._move_at = 0
-        """How many messages of the backlog come before it."""
-        self.room: RoomId | None = None
-        """The room the connection is in."""
-        self.joining: RoomId | None = None
-        """The room whose join is under way; the connection may still be in `room`, which it is joining again."""
+        self.state: State[Room] = OUTSIDE
 
-    def receive(  # noqa: PLR0911 - one case per message type
-        self, message: ClientMessage
-    ) -> ClientMessage | Refusal | Waiting:
+    @property
+    def room(self) -> Room | None:
+        return self.state.room
+
+    @property
+    def joining(self) -> RoomId | None:
+        """The room whose join is under way; the connection may still be in `room`, which it is joining again."""
+        return self.state.joining
+
+    @property
+    def open(self) -> bool:
+        return not isinstance(self.state, Closed)
+
+    @property
+    def gone_for_good(self) -> bool:
+        """Nobody keeps a place for the connection."""
+        state = self.state
+        return isinstance(state, Expelled) or (isinstance(state, Closed) and state.for_good)
+
+    def receive(self, message: ClientMessage) -> ClientMessage | Refusal | Waiting:
         """The message itself when it is to be carried out now.
 
         `JoinRoom` begins a join, which ends with `joined` or `join_failed`. `Authenticate` may change `rooms`, and so
         has its place in the order too.
         """
-        if self.joining is not None and not isinstance(message, Ping):
-            return self._wait(message)
+        state = self.state
+        if isinstance(state, Joining) and not isinstance(message, Ping):
+            return state.wait(message, self._backlog_max)
         match message:
             case CursorMove() | Typing():
-                return message if self.room is not None else self._not_in_room(message)
+                return message if isinstance(state, InRoom) else self._not_in_room(message)
             case ChatSend():
                 return self._check_chat(message)
             case JoinRoom():
                 return self._begin_join(message)
             case LeaveRoom():
-                if self.room is None:
-                    return self._not_in_room(message)
-                self.room = None
-                return message
+                return message if self.leave() is not None else self._not_in_room(message)
             case Ping() | Authenticate():
                 return message
 
     def may_join(self, room: RoomId) -> bool:
         return self.rooms is None or room in self.rooms
 
-    def joined(self) -> list[ClientMessage]:
-        """The join succeeded. Returns what waited; each is to be received again, in order."""
-        self.room, self.joining = self.joining, None
-        return self._release()
+    def leave(self) -> Room | None:
+        """Leave the room. Returns it; None when the connection is in none, or joining."""
+        state = self.state
+        if not isinstance(state, InRoom):
+            return None
+        self.state = OUTSIDE
+        return state.room
+
+    def joined(self, room: Room) -> list[ClientMessage]:
+        """The join succeeded. Returns what waited; each is to be received again, in order. Raises NotJoining."""
+        state = self.state
+        if not isinstance(state, Joining):
+            raise NotJoining
+        self.state = InRoom(state.joining, room)
+        return state.release()
 
     def join_failed(self) -> list[ClientMessage]:
-        """The join failed; a room that was being joined again is still the connection's room."""
-        self.joining = None
-        return self._release()
+        """The join failed; a room that was being joined again is still the connection's room.
+
+        Nothing waits any more when the connection has ended meanwhile.
+        """
+        state = self.state
+        if not isinstance(state, Joining):
+            return []
+        self.state = state.still_in or OUTSIDE
+        return state.release()
+
+    def expel(self) -> Room | None:
+        """A moderator closes the connection. Returns the room that it was in."""
+        room = self.state.room
+        self.state = Expelled(self.state.joining)
+        return room
+
+    def close(self, *, for_good: bool) -> Room | None:
+        """The socket has ended. `for_good`: the client said goodbye. Returns the room that the connection was in."""
+        room = self.state.room
+        self.state = Closed(for_good or self.gone_for_good)
+        return room
 
     def _begin_join(self, message: JoinRoom) -> JoinRoom | Refusal:
         if not self.may_join(message.payload.room_id):
             return Refusal(ErrorCode.ROOM_NOT_ALLOWED, "the access token does not grant this room", message)
         if self.join_parts_left < JOIN_COST:
             return Refusal(ErrorCode.RATE_LIMITED, "too many joins: try again a little later", message)
+        room_id, state = message.payload.room_id, self.state
+        if not isinstance(state, Outside | InRoom):
+            return self._not_in_room(message)  # the connection is about to end
         self.join_parts_left -= JOIN_COST
-        self.joining = message.payload.room_id
-        if self.room != self.joining:
-            self.room = None
+        still_in = state if isinstance(state, InRoom) and state.room_id == room_id else None
+        self.state = Joining(room_id, still_in)
         return message
 
-    def _wait(self, message: ClientMessage) -> Refusal | Waiting:
-        if self._backlog is None:
-            self._backlog = []
-        if isinstance(message, CursorMove):
-            decision = WAITING if self._move is None else CONFLATED
-            self._move, self._move_at = message, len(self._backlog)
-            return decision
-        if len(self._backlog) >= self._backlog_max:
-            return Refusal(ErrorCode.BUSY, f"more than {self._backlog_max} messages while joining", message)
-        self._backlog.append(message)
-        return WAITING
-
-    def _release(self) -> list[ClientMessage]:
-        waiting = self._backlog or []
-        if self._move is not None:
-            waiting.insert(self._move_at, self._move)
-        self._backlog = self._move = None
-        return waiting
-
     def _check_chat(self, message: ChatSend) -> ChatSend | Refusal:
-        if self.room is None:
+        if not isinstance(self.state, InRoom):
             return self._not_in_room(message)
         content = message.payload.content
         if len(content) > self._chat_max_chars:

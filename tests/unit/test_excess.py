@@ -9,10 +9,10 @@ from prometheus_client import CollectorRegistry
 
 from studyroom.gateway.auth.identity import NO_EXPIRY, Identity
 from studyroom.gateway.connections.connection import Connection
-from studyroom.gateway.connections.cursor_move import update_prefix
 from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.settings import GatewaySettings
 from studyroom.shared.contract.ids import RoomId, UserId
+from studyroom.shared.contract.messages import JoinRoom, JoinRoomPayload
 
 LARGE_BYTES = 990
 
@@ -36,12 +36,10 @@ def member(cursors: Cursors) -> Connection:
         pulse=SimpleNamespace(beat=0),
     )
     identity = Identity(user=UserId(str(uuid4())), username="Ann", avatar_url=None, rooms=None, expires_at=NO_EXPIRY)
-    made: Any = Connection(hub, identity, address=b"", chat_max_chars=100)
-    made.room = SimpleNamespace(id=room, cursors=cursors)
-    made._session.room = room
-    made._cursors = cursors
-    made._update_prefix = update_prefix(identity.user)
-    connection: Connection = made
+    connection = Connection(hub, identity, address=b"", chat_max_chars=100)
+    hosted: Any = SimpleNamespace(id=room, cursors=cursors)
+    connection._session.receive(JoinRoom(payload=JoinRoomPayload(room_id=room)))
+    connection.joined(hosted)
     return connection
 
 

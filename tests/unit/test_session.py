@@ -1,12 +1,13 @@
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from studyroom.gateway.connections.limits import JOIN_COST
-from studyroom.gateway.connections.session import CONFLATED, WAITING, Refusal, Session
+from studyroom.gateway.connections.session import CONFLATED, WAITING, NotJoining, Refusal, Session
 from studyroom.shared.contract.errors import ErrorCode
 from studyroom.shared.contract.ids import RoomId
 from studyroom.shared.contract.messages import (
@@ -43,18 +44,19 @@ TYPING = Typing(payload=TypingPayload(is_typing=True))
 ROOM_MESSAGES: list[ClientMessage] = [chat(), MOVE, TYPING, LeaveRoom()]
 
 
-def session(*, chat_max_chars: int = 10, backlog_max: int = 3, joins: int = 1000) -> Session:
+def session(*, chat_max_chars: int = 10, backlog_max: int = 3, joins: int = 1000) -> Session[RoomId]:
+    """Its rooms are only ids."""
     return Session(chat_max_chars=chat_max_chars, backlog_max=backlog_max, join_parts=joins * JOIN_COST)
 
 
-def in_room(room: RoomId = A) -> Session:
+def in_room(room: RoomId = A) -> Session[RoomId]:
     joined = session()
     joined.receive(join(room))
-    joined.joined()
+    joined.joined(room)
     return joined
 
 
-def refusal(of: Session, message: ClientMessage) -> ErrorCode:
+def refusal(of: Session[RoomId], message: ClientMessage) -> ErrorCode:
     decision = of.receive(message)
     assert isinstance(decision, Refusal)
     assert decision.about is message
@@ -87,7 +89,7 @@ def test_a_room_that_one_may_not_enter_is_refused_and_one_stays_where_one_is():
 
 
 def test_who_may_enter_no_room_is_refused_everywhere():
-    nowhere = Session(chat_max_chars=10, backlog_max=3, join_parts=1000 * JOIN_COST, rooms=frozenset())
+    nowhere = Session[RoomId](chat_max_chars=10, backlog_max=3, join_parts=1000 * JOIN_COST, rooms=frozenset())
     assert refusal(nowhere, join(A)) is refusal(nowhere, join(B)) is ErrorCode.ROOM_NOT_ALLOWED
 
 
@@ -95,7 +97,7 @@ def test_a_newer_token_counts_for_what_is_said_behind_it_and_for_nothing_before(
     asking = session()
     asking.receive(join(A))
     assert asking.receive(AUTHENTICATE) is asking.receive(join(B)) is WAITING
-    assert asking.joined() == [AUTHENTICATE, join(B)]
+    assert asking.joined(A) == [AUTHENTICATE, join(B)]
     assert asking.receive(AUTHENTICATE) is AUTHENTICATE
     asking.rooms = frozenset([A])
     assert refusal(asking, join(B)) is ErrorCode.ROOM_NOT_ALLOWED
@@ -112,7 +114,7 @@ def test_what_is_said_while_joining_waits_and_is_released_in_order():
     said: list[ClientMessage] = [chat("1"), MOVE, chat("2")]
     joining.receive(join(A))
     assert [joining.receive(message) for message in said] == [WAITING] * 3
-    assert joining.joined() == said
+    assert joining.joined(A) == said
     assert joining.room == A
 
 
@@ -120,7 +122,7 @@ def test_joining_another_room_leaves_the_first_at_once():
     moving = in_room(A)
     moving.receive(join(B))
     assert (moving.room, moving.joining) == (None, B)
-    moving.joined()
+    moving.joined(B)
     assert (moving.room, moving.joining) == (B, None)
 
 
@@ -149,7 +151,7 @@ def test_more_than_the_backlog_holds_is_refused():
     joining.receive(join(A))
     assert [joining.receive(chat(text)) for text in "12"] == [WAITING, WAITING]
     assert refusal(joining, chat("3")) is ErrorCode.BUSY
-    assert joining.joined() == [chat("1"), chat("2")]
+    assert joining.joined(A) == [chat("1"), chat("2")]
 
 
 def test_of_the_mouse_moves_of_a_join_the_newest_is_kept_in_its_place_and_none_counts():
@@ -160,16 +162,16 @@ def test_of_the_mouse_moves_of_a_join_the_newest_is_kept_in_its_place_and_none_c
     decisions += [joining.receive(move) for move in moves[1:]]
     decisions.append(joining.receive(chat("2")))
     assert decisions == [WAITING, WAITING, *[CONFLATED] * 499, WAITING]
-    assert joining.joined() == [chat("1"), moves[-1], chat("2")]
+    assert joining.joined(A) == [chat("1"), moves[-1], chat("2")]
     assert joining.receive(join(B)) == join(B)
-    assert joining.joined() == [], "what waited for the first join does not wait for the second"
+    assert joining.joined(B) == [], "what waited for the first join does not wait for the second"
 
 
 def test_a_refused_message_is_not_carried_out_later():
     joining = session(backlog_max=0)
     joining.receive(join(A))
     joining.receive(chat())
-    assert joining.joined() == []
+    assert joining.joined(A) == []
 
 
 @pytest.mark.parametrize(
@@ -270,7 +272,7 @@ def test_nothing_is_lost_or_reordered_and_one_join_at_most_is_under_way(
             succeeds = event
             asked, before = client.asked, client.room
             client.room = asked if succeeds else before
-            client.end_join(client.session.joined if succeeds else client.session.join_failed)
+            client.end_join(partial(client.session.joined, asked) if succeeds else client.session.join_failed)
         assert client.session.joining == client.asked
         assert client.session.room == client.room
         assert client.counted <= backlog_max
@@ -282,9 +284,49 @@ def test_a_client_that_joins_too_often_is_refused_and_stays_where_it_is():
     restless = session(joins=2)
     for room in (A, B):
         restless.receive(join(room))
-        restless.joined()
+        restless.joined(room)
 
     assert refusal(restless, join(A)) == ErrorCode.RATE_LIMITED
     assert (restless.room, restless.joining) == (B, None)
     restless.join_parts_left += JOIN_COST
     assert restless.receive(join(A)) == join(A)
+
+
+def test_an_ended_session_is_in_no_room_begins_no_join_and_lets_nobody_in():
+    ended = in_room(A)
+    assert ended.expel() == A
+    assert ended.open
+    assert refusal(ended, join(B)) is ErrorCode.NOT_IN_ROOM
+    assert ended.close(for_good=False) is None
+    assert (ended.room, ended.joining, ended.open) == (None, None, False)
+
+
+def test_a_join_that_ends_after_its_session_changes_nothing_and_nothing_waits_any_more():
+    expelled, closed = session(), session()
+    for joining in (expelled, closed):
+        joining.receive(join(A))
+        joining.receive(join(B))
+    expelled.expel()
+    closed.close(for_good=False)
+    for ended in (expelled, closed):
+        assert ended.join_failed() == []
+        with pytest.raises(NotJoining):
+            ended.joined(A)
+    assert expelled.joining == A, "presence may still write that join"
+
+
+@pytest.mark.parametrize("expelled", [True, False])
+@pytest.mark.parametrize("goodbye", [True, False])
+def test_a_place_is_kept_only_for_a_connection_that_was_lost(expelled: bool, goodbye: bool):
+    member = in_room(A)
+    if expelled:
+        member.expel()
+    member.close(for_good=goodbye)
+    assert member.gone_for_good == (expelled or goodbye)
+
+
+def test_a_session_that_joins_its_room_again_is_in_it_until_it_is_closed():
+    again = in_room(A)
+    again.receive(join(A))
+    assert again.leave() is None
+    assert again.close(for_good=True) == A
