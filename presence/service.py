@@ -38,8 +38,8 @@ from studyroom.shared.contract.presence import (
     RoomsRequest,
     RosterReply,
     RosterRequest,
-    cut_rooms,
     split_roster,
+    truncate_rooms,
 )
 
 log = logs.get(__name__)
@@ -191,7 +191,7 @@ class Presence:
             parts = split_roster(reply, uuid4().hex, max_bytes - _REPLY_SPARE_BYTES)
             return [part.encode() for part in parts]
         if isinstance(reply, RoomsReply):
-            return [cut_rooms(reply, max_bytes).encode()]
+            return [truncate_rooms(reply, max_bytes).encode()]
         return [encoded]  # It is no longer than its request.
 
     async def _answer(self, answer: Answer, message: Message) -> Reply:

@@ -1,1 +1,1 @@
-"""What the processes share: the contract between them, and the chassis that each one stands on."""
+"""Code that all processes share: the contract between them, and the chassis that runs each of them."""

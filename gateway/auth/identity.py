@@ -13,7 +13,7 @@ from studyroom.gateway.auth.tokens import Tokens
 from studyroom.gateway.wire.credentials import Unauthorized, access_token
 from studyroom.shared.contract.ids import RoomId, UserId, canonical_uuid
 from studyroom.shared.contract.messages import AVATAR_URL_MAX_CHARS
-from studyroom.shared.contract.text import is_blank, meddles
+from studyroom.shared.contract.text import is_blank, is_disruptive
 
 _SUBJECTS = UUID("0d0f4f0e-6a35-5d7e-9a0e-2f6f4e6a7c11")
 """UUIDv5 namespace for token subjects that are not UUIDs. Never change it: user ids derive from it."""
@@ -136,4 +136,4 @@ def _avatar_url(claims: dict[str, Any]) -> str | None:
     avatar = claims.get("avatar_url")
     if not isinstance(avatar, str) or len(avatar) > AVATAR_URL_MAX_CHARS:
         return None
-    return None if is_blank(avatar) or meddles(avatar) else avatar
+    return None if is_blank(avatar) or is_disruptive(avatar) else avatar

@@ -5,7 +5,7 @@ import re
 import regex
 
 from studyroom.shared.contract.messages import USERNAME_MAX_CHARS
-from studyroom.shared.contract.text import is_blank, tamed
+from studyroom.shared.contract.text import is_blank, without_disruptive
 
 _BLANKS = re.compile(r"\s{2,}")
 _graphemes = regex.compile(r"\X").finditer
@@ -14,7 +14,7 @@ _graphemes = regex.compile(r"\X").finditer
 
 def presentable(name: str) -> str:
     """The name on one line of at most USERNAME_MAX_CHARS characters; empty if none of them is visible."""
-    line = _BLANKS.sub(" ", tamed(name)).strip()
+    line = _BLANKS.sub(" ", without_disruptive(name)).strip()
     shown = _shortened(line).rstrip()
     return "" if is_blank(shown) else shown
 

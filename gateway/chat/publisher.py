@@ -17,7 +17,7 @@ from studyroom.shared.chassis.nats.bus import Bus, BusError, Message, StorageFul
 from studyroom.shared.chassis.nats.reply_inbox import ReplyInbox
 from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.contract import subjects
-from studyroom.shared.contract.chat import CHAT_AROUND_BYTES, CHAT_CHAR_MAX_BYTES, encode_stored, encode_tombstone
+from studyroom.shared.contract.chat import CHAT_CHAR_MAX_BYTES, CHAT_OVERHEAD_BYTES, encode_stored, encode_tombstone
 from studyroom.shared.contract.headers import INGRESS, MESSAGE_ID
 from studyroom.shared.contract.ids import MessageId, RoomId, UserId
 
@@ -86,7 +86,7 @@ class ChatPublisher:
 
     def problems(self, max_chars: int) -> list[str]:
         """Why NATS may refuse a message of `max_chars` characters, which clients may send."""
-        needed, most = CHAT_CHAR_MAX_BYTES * max_chars + CHAT_AROUND_BYTES, self._bus.max_payload_bytes
+        needed, most = CHAT_CHAR_MAX_BYTES * max_chars + CHAT_OVERHEAD_BYTES, self._bus.max_payload_bytes
         if not self._bus.connected or needed <= most:
             return []
         what = f"chat of STUDYROOM_GATEWAY_CHAT_MAX_CHARS={max_chars} characters may take {needed} bytes"

@@ -16,7 +16,7 @@ from studyroom.gateway.rooms.room import Room
 from studyroom.gateway.wire.credentials import Unauthorized
 from studyroom.gateway.wire.framing import text_frame
 from studyroom.gateway.wire.items import Kind
-from studyroom.shared.contract.close_codes import FAREWELLS, CloseCode
+from studyroom.shared.contract.close_codes import FINAL_CODES, CloseCode
 from studyroom.shared.contract.errors import ErrorCode
 from studyroom.shared.contract.ids import (
     ConnectionId,
@@ -180,11 +180,11 @@ class Connection(Metered):
             self._receive(message)
 
     def closed(self, code: int) -> None:
-        room = self._session.close(for_good=code in FAREWELLS)
+        room = self._session.close(for_good=code in FINAL_CODES)
         self.socket = NOWHERE
         self._hub.metrics.disconnects.labels(code=code if code in _KNOWN_CODES else "other").inc()
         self._hub.connections.remove(self)
-        self._leave(room, lost=code not in FAREWELLS)
+        self._leave(room, lost=code not in FINAL_CODES)
 
     def deliver(self, frames: bytes) -> None:
         """Write encoded frames; close who leaves too much of them unread."""

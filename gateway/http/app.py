@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from studyroom.gateway.http.access import ErrorBody, HttpRefusal
 from studyroom.gateway.http.page import add_page
 from studyroom.shared.contract.errors import ErrorCode
-from studyroom.shared.contract.text import NO_CHARACTER
+from studyroom.shared.contract.text import LONE_SURROGATE
 
 WEBSOCKET_PATH = "/ws"
 HEALTH_PATH = "/health"
@@ -95,7 +95,7 @@ def build_app(*, with_page: bool, routers: Iterable[APIRouter]) -> FastAPI:
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
-        reason = NO_CHARACTER if first["type"] == "string_unicode" else first["msg"]
+        reason = LONE_SURROGATE if first["type"] == "string_unicode" else first["msg"]
         return _error(_BAD_REQUEST, ErrorCode.INVALID_REQUEST, f"{first['loc'][-1]}: {reason}")
 
     return app

@@ -34,13 +34,13 @@ from studyroom.shared.contract.errors import ErrorCode
 from studyroom.shared.contract.headers import INGRESS, MESSAGE_ID
 from studyroom.shared.contract.ids import MessageIdField, RoomId, UserIdField, new_message_id
 from studyroom.shared.contract.messages import USERNAME_MAX_CHARS, Chat, ChatPayload
-from studyroom.shared.contract.text import SEEN, UnicodeText, is_blank
+from studyroom.shared.contract.text import VISIBLE, UnicodeText, is_blank
 
 log = logs.get(__name__)
 
 PAGE_MAX = 200
 _CREATED, _REPEATED = 201, 200
-_VISIBLE: dict[str, JsonValue] = {"minLength": 1, "pattern": SEEN}
+_VISIBLE: dict[str, JsonValue] = {"minLength": 1, "pattern": VISIBLE}
 
 
 class MessagesBody(BaseModel):

@@ -1,1 +1,1 @@
-"""What every process stands on: settings, logs, metrics, HTTP, tasks, and its life from start to stop."""
+"""The parts that every process runs on: settings, logs, metrics, HTTP, tasks, start and stop."""

@@ -1,4 +1,4 @@
-"""What browsers, gateways and presence say to each other. Pure: no I/O, no clock, no event loop.
+"""The contract between browsers, gateways and presence. Pure: no I/O, no clock, no event loop.
 
-Everything that two processes must agree on lives here: ids, messages, subjects, close codes and error codes.
+Everything that two processes must agree on is here: ids, messages, subjects, close codes and error codes.
 """

@@ -1,10 +1,10 @@
-"""A chat message on its way through the stream.
+"""Chat messages and tombstones as the stream stores them.
 
-Stored and republished it is the client's message without its `seq`, which only the commit gives. The gateway
-puts it in by cutting the closing braces, so nothing is parsed on the way out.
+The stream stores and republishes the message for clients without its `seq`, which only the commit assigns. The gateway
+inserts the `seq` in place of the closing braces, so it parses nothing on the way out.
 
-A message is deleted by a tombstone, which is stored in the same room, ordered and told like any message; what it names
-is then erased from the stream.
+A tombstone deletes a message. It is stored, ordered and delivered like any message of the room. The deleted message is
+then erased from the stream.
 """
 
 import re
@@ -13,16 +13,16 @@ from studyroom.shared.contract.ids import MessageId, UserId
 from studyroom.shared.contract.messages import Chat, ChatDeleted, ChatDeletedPayload, ChatPayload, encode
 
 CHAT_CHAR_MAX_BYTES = 6
-"""What one character of a message may take as JSON: a control character is written as `\\u0001`."""
-CHAT_AROUND_BYTES = 1500
-"""What is around the content at most: headers, and a name of 100 such characters."""
+"""The most that one character takes in JSON. A control character is escaped as `\\u0001`."""
+CHAT_OVERHEAD_BYTES = 1500
+"""The most that surrounds the content: headers, and a name of 100 such characters."""
 _SEQ_ZERO = b',"seq":0}}'
 _TOMBSTONE = b'{"type":"ChatDeleted"'
 _DELETED = re.compile(rb'"deleted_seq":(\d+)')
 
 
 def encode_stored(user: UserId, username: str, content: str, timestamp: int, message: MessageId) -> bytes:
-    """`timestamp`: Unix seconds."""
+    """Return a chat message as the stream stores it. `timestamp`: Unix seconds."""
     payload = ChatPayload.model_construct(
         user_id=user, username=username, content=content, timestamp=timestamp, id=message, seq=0
     )
@@ -31,14 +31,14 @@ def encode_stored(user: UserId, username: str, content: str, timestamp: int, mes
 
 
 def encode_tombstone(message: MessageId, sequence: int) -> bytes:
-    """Of the message with this id and sequence, as it is stored."""
+    """Return the tombstone of the message with this id and sequence, as the stream stores it."""
     payload = ChatDeletedPayload.model_construct(id=message, deleted_seq=sequence, seq=0)
     encoded = encode(ChatDeleted.model_construct(payload=payload))
     return encoded[: -len(_SEQ_ZERO)]
 
 
 def deleted_by(stored: bytes) -> int:
-    """The sequence of the message that this one deletes; 0 for what is no tombstone."""
+    """Return the sequence of the message that a tombstone deletes; 0 for any other message."""
     if not stored.startswith(_TOMBSTONE):
         return 0
     found = _DELETED.search(stored)
@@ -46,5 +46,5 @@ def deleted_by(stored: bytes) -> int:
 
 
 def with_sequence(stored: bytes, sequence: int) -> bytes:
-    """The client-ready `Chat` or `ChatDeleted` of what is stored."""
+    """Return the `Chat` or `ChatDeleted` for clients, made of the stored message and its sequence."""
     return b'%b,"seq":%d}}' % (stored, sequence)

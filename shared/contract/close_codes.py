@@ -1,10 +1,10 @@
-"""Why a connection was closed, and what the client should do about it.
+"""Close codes of WebSocket connections, and the rule for reconnecting after each.
 
-Below 4000 the codes are those of RFC 6455 section 7.4.1 and the IANA registry. Ours are in ranges, so that a
-client that does not know a code still knows the rule:
+Codes below 4000 are from RFC 6455 section 7.4.1 and the IANA registry. Studyroom's own codes are in ranges, so a client
+that does not know a code still knows the rule:
 
-    4000-4499   connect again and resume
-    4500-4999   do not connect again by yourself
+    4000-4499   reconnect and resume
+    4500-4999   do not reconnect automatically
 """
 
 import re
@@ -27,24 +27,24 @@ class CloseCode(IntEnum):
     """The gateway drains. The reason may carry a reconnect hint, see `reconnect_hint`."""
 
     SLOW_CONSUMER = 4000
-    """The client did not read what it was sent."""
+    """The client read too slowly, and too many messages for it were waiting."""
     PING_TIMEOUT = 4001
-    """Nothing was heard from the client, not even a pong."""
+    """The client sent nothing, not even a pong."""
     TOKEN_EXPIRED = 4002
-    """The access token has expired, or a newer one does not grant the room: connect again with a fresh one."""
+    """The access token has expired, or its replacement does not allow the room. The client needs a new token."""
     IDLE = 4003
-    """The client was in no room and said nothing for long; it may connect again when it wants something."""
+    """The client was outside rooms and sent nothing for a long time. It may reconnect when it needs something."""
 
     FLOOD = 4500
-    """The client sends far more than it may."""
+    """The client sent far more than its limits allow."""
     DISCONNECTED = 4501
-    """A moderator has disconnected the user, who may come back when people ask for it."""
+    """A moderator has disconnected the user, who may reconnect by hand."""
     BANNED = 4502
-    """The user is banned; until that ends every handshake is refused."""
+    """The user is banned. Every handshake is refused until the ban ends."""
 
 
-FAREWELLS = frozenset({CloseCode.NORMAL, CloseCode.DISCONNECTED, CloseCode.BANNED})
-"""After these nobody is expected back: the others are told at once, and no place is kept."""
+FINAL_CODES = frozenset({CloseCode.NORMAL, CloseCode.DISCONNECTED, CloseCode.BANNED})
+"""After these codes there is no grace period: the user leaves at once, because nobody expects a reconnect."""
 
 
 class Reconnect(Enum):
@@ -65,7 +65,7 @@ _TERMINAL_RANGE = range(4500, 5000)
 
 
 def reconnect_rule(code: int) -> Reconnect:
-    """What a client should do after a close with this code. Total: every integer has an answer."""
+    """Return what a client should do after a close with this code, for any integer."""
     if code in _TERMINAL_STANDARD_CODES or code in _TERMINAL_RANGE:
         return Reconnect.NEVER
     return Reconnect.RESUME
@@ -75,11 +75,11 @@ _HINT = re.compile(r"reconnect_after_ms=(\d+)")
 
 
 def reconnect_hint(after_ms: int) -> str:
-    """The close reason that asks a client to wait so many milliseconds before it connects again."""
+    """Return the close reason that asks a client to wait so many milliseconds before it reconnects."""
     return f"reconnect_after_ms={after_ms}"
 
 
 def parse_reconnect_hint(reason: str) -> int | None:
-    """Milliseconds to wait, or None when the reason carries no hint."""
+    """Return the milliseconds to wait; None if the reason has no hint."""
     found = _HINT.search(reason)
     return int(found[1]) if found else None

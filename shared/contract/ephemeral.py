@@ -1,17 +1,17 @@
-"""Cursor and typing notices between gateways, and the cursor digest for presence.
+"""Batches of cursor and typing notices between gateways, and digests of cursors for presence.
 
-They are sent often and lost without harm, so they travel client-ready: the receiver checks who a notice is from
-and frames the bytes, it parses nothing.
+Notices are frequent, and losing one is harmless. They travel as the JSON that clients receive: the receiving gateway
+checks the author of a notice and frames the bytes, without parsing them.
 
-A batch is lines of ASCII and JSON (JSON never contains a raw newline):
+A batch consists of lines of ASCII and JSON, in which JSON never contains a raw newline:
 
     <stamp, 16 digits>\\n
-    <user id, 36 characters><client-ready JSON>\\n …
+    <user id, 36 characters><JSON for clients>\\n …
 
-The stamp is the ingress in Unix microseconds, or 0 for what is repeated. What is repeated with the time of its move has
-that time in tens of microseconds, and 9·10¹⁵ added.
+The stamp is the time at which the gateway received the oldest notice, in Unix microseconds. A batch that repeats
+notices has the stamp 0, or the time of the original move in tens of microseconds plus 9·10¹⁵.
 
-A digest line has the room before the user: `<room id><user id><CursorPosition JSON>`.
+A line of a digest has the room before the user: `<room id><user id><CursorPosition JSON>`.
 """
 
 from collections.abc import Iterable
@@ -20,35 +20,38 @@ from studyroom.shared.contract.ids import ID_LENGTH, RoomId, UserId
 
 _STAMP_DIGITS = 16
 _REPEATED = 9 * 10**15
-"""Added to the time of what is repeated. An older gateway takes it for something new, which is no harm."""
+"""The amount that marks the time of repeated notices. Older gateways treat them as new, which is harmless."""
 
 
 class MalformedBatch(ValueError):
-    """The bytes are not a batch of this format; nothing of it was used."""
+    """The bytes are not a valid batch or digest, so nothing of them was used."""
 
 
 def repeated_at(moved_us: int) -> int:
-    """The stamp of a batch that repeats what was moved at this time, Unix microseconds."""
+    """Return the stamp of a batch that repeats moves from this time, in Unix microseconds."""
     return _REPEATED + moved_us // 10
 
 
 def parse_stamp(stamp: int) -> tuple[int, int]:
-    """The ingress, 0 for what is repeated, and when that was moved, 0 where nobody says so. Unix microseconds."""
+    """Return the time of receipt (0 in repeated notices) and the time of the repeated move (0 if unknown).
+
+    Both are in Unix microseconds.
+    """
     return (0, (stamp - _REPEATED) * 10) if stamp >= _REPEATED else (stamp, 0)
 
 
 def encode_batch(stamp: int, notices: Iterable[tuple[UserId, bytes]]) -> bytes:
-    """`stamp`: when the oldest notice arrived, Unix microseconds, or `repeated_at`."""
+    """Encode notices. `stamp`: when the oldest notice arrived, in Unix microseconds, or `repeated_at`."""
     lines = [b"%016d" % stamp]
     lines += [user.encode("ascii") + notice for user, notice in notices]
     return b"\n".join(lines)
 
 
 def decode_batch(data: bytes) -> tuple[int, list[tuple[UserId, bytes]]]:
-    """The stamp, for `parse_stamp`, and the notices in order. Raises MalformedBatch."""
+    """Return the stamp, for `parse_stamp`, and the notices in their order. Raises MalformedBatch."""
     stamp, *lines = data.split(b"\n")
     if len(stamp) != _STAMP_DIGITS or not stamp.isdigit():
-        raise MalformedBatch("no ingress stamp")
+        raise MalformedBatch("no stamp")
     if any(len(line) < ID_LENGTH for line in lines):
         raise MalformedBatch("short line")
     try:
@@ -58,7 +61,7 @@ def decode_batch(data: bytes) -> tuple[int, list[tuple[UserId, bytes]]]:
 
 
 def split_batch(batch: bytes, max_bytes: int) -> list[bytes]:
-    """An encoded batch as several of at most `max_bytes`, or of one notice where that alone is longer."""
+    """Split an encoded batch into batches of at most `max_bytes`, or of a single notice that is longer."""
     if len(batch) <= max_bytes:
         return [batch]
     stamp, _, notices = batch.partition(b"\n")
@@ -66,7 +69,7 @@ def split_batch(batch: bytes, max_bytes: int) -> list[bytes]:
 
 
 def split_digest(digest: bytes, max_bytes: int) -> list[bytes]:
-    """The same of an encoded digest."""
+    """Split an encoded digest into digests of at most `max_bytes`, or of a single line that is longer."""
     return _split_lines(digest, max_bytes)
 
 
@@ -88,7 +91,7 @@ def encode_digest(cursors: Iterable[tuple[RoomId, UserId, bytes]]) -> bytes:
 
 
 def decode_digest(data: bytes) -> list[tuple[RoomId, UserId, bytes]]:
-    """Raises MalformedBatch."""
+    """Return room, user and `CursorPosition` JSON of each line. Raises MalformedBatch."""
     return [_cursor(line) for line in data.split(b"\n")]
 
 
@@ -107,5 +110,5 @@ _CURSOR_AT = len(_BEFORE_USER) + ID_LENGTH + len(b'",')
 
 
 def cursor_of(update: bytes) -> bytes:
-    """The `CursorPosition` JSON inside a client-ready `CursorUpdate`, cut out unparsed."""
+    """Return the `CursorPosition` JSON of an encoded `CursorUpdate`, without parsing it."""
     return b"{" + update[_CURSOR_AT:-1]

@@ -1,29 +1,29 @@
-"""NATS headers that processes agree on: JetStream's own, and ours."""
+"""Names of NATS headers, those of JetStream and Studyroom's own."""
 
 from collections.abc import Mapping
 
 SEQUENCE = "Nats-Sequence"
-"""Of a message that was republished or read: its sequence in the stream."""
+"""The sequence of a republished or read message in the stream."""
 LAST_SEQUENCE = "Nats-Last-Sequence"
-"""Of a republished message: the sequence of the one before it on its subject, 0 for none. Of a message in a batch that
-was read: the sequence of the one before it in the batch."""
+"""In a republished message, the sequence of the message before it on its subject, 0 for none. In a message of a batch
+read, the sequence of the message before it in the batch (NATS ADR-31)."""
 SUBJECT = "Nats-Subject"
-"""Of a message in a batch that was read."""
+"""The subject of a message of a batch read."""
 PENDING = "Nats-Num-Pending"
-"""Of a message in a batch that was read: how many more there are, in the batch or behind it."""
+"""The number of matching messages after this message of a batch read, in the batch and beyond."""
 STATUS = "Status"
-"""NATS's answer without a message: 204 for the end of a batch, 404, 503 and others for what went wrong."""
+"""The status of an answer without a message: 204 for the end of a batch, 404, 503 and others for errors."""
 TIME = "Nats-Time-Stamp"
-"""Of a message that was republished or read: when it was committed, RFC 3339."""
+"""The commit time (RFC 3339) of a republished or read message."""
 MESSAGE_ID = "Nats-Msg-Id"
-"""Deduplication id within the stream's window."""
+"""The id by which the stream deduplicates messages within its window."""
 TTL = "Nats-TTL"
-"""Whole seconds after which JetStream removes the message by itself (NATS ADR-43)."""
+"""Whole seconds after which JetStream removes the message (NATS ADR-43)."""
 EXPECTED_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
-"""Compare-and-set: the last sequence of the subject, 0 for none."""
+"""The last sequence of the subject that a compare-and-set expects, 0 for none."""
 
 INGRESS = "Studyroom-Ingress"
-"""Unix microseconds at which the gateway read the message from its author."""
+"""The time at which the gateway received the message from its author, in Unix microseconds."""
 
 _OPERATION = "KV-Operation"
 _ROLLUP = "Nats-Rollup"
@@ -31,15 +31,15 @@ _MARKER_REASON = "Nats-Marker-Reason"
 
 
 def removal(ttl_seconds: int) -> dict[str, str]:
-    """Removes a key in a bucket that takes no rollups: what is stored instead says so, until the TTL (NATS ADR-8)."""
+    """Return headers that delete a key of a bucket without rollups. The delete marker stays until its TTL (ADR-8)."""
     return {_OPERATION: "DEL", TTL: str(ttl_seconds)}
 
 
 def purge(marker_ttl_seconds: int) -> dict[str, str]:
-    """Removes a key with one event, where rollups are allowed; what is left goes after the TTL (NATS ADR-8, ADR-43)."""
+    """Return headers that purge a key of a bucket with rollups. The marker stays until its TTL (ADR-8, ADR-43)."""
     return {_OPERATION: "PURGE", _ROLLUP: "sub", TTL: str(marker_ttl_seconds)}
 
 
 def is_removal(headers: Mapping[str, str]) -> bool:
-    """Of a change of a key: it was deleted or purged, or it expired."""
+    """Return whether a change of a key is a deletion, a purge or an expiry."""
     return _OPERATION in headers or _MARKER_REASON in headers

@@ -1,4 +1,4 @@
-"""Identifiers. All are UUIDs, carried as their canonical text (36 lower-case characters)."""
+"""Identifiers. All are UUIDs in their canonical form (36 lower-case characters), except for membership ids."""
 
 import re
 from typing import Annotated, NewType
@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 from pydantic import AfterValidator, WithJsonSchema
 
 ID_LENGTH = 36
-"""Characters in every id, so that wire formats may use fixed-width fields."""
+"""The number of characters of every UUID, so wire formats can use fields of fixed width."""
 
 
 _HYPHENATED = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
@@ -17,9 +17,9 @@ _SPELLING = re.compile(
 
 
 def canonical_uuid(text: str) -> str:
-    """The canonical form of any spelling of a UUID that RFC 9562 readers accept (hyphens, braces, URN, case).
+    """Return the canonical form of a UUID that may be spelled without hyphens, in braces, in capitals, or as a URN.
 
-    Raises ValueError, naming the value, when it is not a UUID.
+    Raises ValueError with the first 64 characters if the text is not a UUID (RFC 9562 section 4).
     """
     if _SPELLING.fullmatch(text) is None:
         raise ValueError(f"not a UUID: {text[:64]!r}")
@@ -33,8 +33,8 @@ UserId = NewType("UserId", str)
 ConnectionId = NewType("ConnectionId", str)
 GatewayId = NewType("GatewayId", str)
 MembershipId = NewType("MembershipId", str)
-"""Of one stay of a connection in a room; another one each time it enters. What is said of an earlier stay, however late
-it arrives, says nothing of the present one."""
+"""The id of one membership: a connection's time in a room, from a join to a leave. Every join has another id, so a late
+message about an earlier membership does not affect the present one."""
 MessageId = NewType("MessageId", str)
 
 RoomIdField = Annotated[RoomId, *_Canonical]
@@ -48,7 +48,7 @@ def new_connection_id() -> ConnectionId:
 
 
 def new_membership_id(connection: ConnectionId, number: int) -> MembershipId:
-    """`number`: of the connection's stays."""
+    """Return the id of a membership. `number`: how many memberships the connection has had."""
     return MembershipId(f"{connection}:{number}")
 
 
@@ -57,7 +57,7 @@ def connection_of(membership_id: MembershipId) -> ConnectionId:
 
 
 def new_gateway_id() -> GatewayId:
-    """A gateway's name is new at every start, so that a restarted gateway never inherits a dead one's members."""
+    """Return a random id. A restarted gateway has a new id, so it never inherits the members of a dead one."""
     return GatewayId(str(uuid4()))
 
 

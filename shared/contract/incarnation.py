@@ -1,8 +1,8 @@
-"""Which of the streams that had the same name and creation time: the identity of a stream whose storage went back.
+"""The identity of a stream, also after its storage has lost its newest messages.
 
-After a power cut, a restored volume or a rolled back machine a stream is created when it was, and has lost its newest
-messages. Sequences from before mean other messages in it. A process that finds a stream shorter than it was writes a
-record into a bucket, by compare-and-set, and the time at which that record was committed is the new epoch, for all
+After a power cut, a restored volume or a rolled back machine, a stream has the same creation time but lacks its newest
+messages. New messages then get sequences that other messages had before. A process that finds a stream shorter than
+before writes a record to a bucket, by compare-and-set. The commit time of that record is the new epoch for all
 processes, also for those that never saw the lost messages (docs/decisions/0017).
 """
 
@@ -16,14 +16,14 @@ _SECOND_NS = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The newest record about a stream, as it is stored."""
+    """The newest stored record about a stream."""
 
     created: str
-    """Creation time of the stream that it is about. Empty when the record was removed, or is not ours."""
+    """The creation time of the stream that the record is about; empty if the record was removed or is invalid."""
     began: str
-    """When the record was committed, RFC 3339."""
+    """The commit time of the record, RFC 3339."""
     sequence: int
-    """In the bucket of records, for compare-and-set."""
+    """The sequence of the record in its bucket, for compare-and-set."""
 
     @classmethod
     def decode(cls, data: bytes, sequence: int, began: str) -> Self:
@@ -36,21 +36,21 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Of a stream. Two streams with sequences that mean different messages have different epochs."""
+    """The identity of a stream. If the same sequence may mean different messages, the epochs differ."""
 
     created: str = ""
-    """RFC 3339. Empty for a stream that is not known yet."""
+    """The creation time of the stream, RFC 3339; empty for a stream that is not known yet."""
     record: Record | None = None
-    """The newest one, whatever stream it is about."""
+    """The newest record, which may be about an earlier stream of this name."""
 
     @property
     def epoch(self) -> str:
-        """When the stream was created, or when it was last found shorter than before (RFC 3339)."""
+        """The time at which the stream was created, or last found shorter than before (RFC 3339)."""
         record = self._own_record
         return record.began if record is not None else self.created
 
     def lacks(self, known: Self) -> bool:
-        """The record that was `known` of this stream is missing: it was lost together with the tail."""
+        """Return whether the record in `known` is missing now, so it was lost together with the newest messages."""
         before, now = known._own_record, self._own_record
         if known.created != self.created or before is None:
             return False
@@ -58,7 +58,7 @@ class Identity:
 
     @property
     def expected(self) -> int:
-        """The sequence that a compare-and-set of the next record has to expect."""
+        """The sequence that a compare-and-set of the next record must expect."""
         return self.record.sequence if self.record is not None else 0
 
     @property
@@ -67,11 +67,11 @@ class Identity:
 
 
 def encode_record(created: str) -> bytes:
-    """The value of a record about the stream that was created then."""
+    """Return the value of a record about the stream with this creation time."""
     return json.dumps({"created": created}).encode()
 
 
 def rfc3339(nanoseconds: int) -> str:
-    """Of a Unix time."""
+    """Format a Unix time in nanoseconds."""
     seconds, fraction = divmod(nanoseconds, _SECOND_NS)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"

@@ -1,6 +1,6 @@
-"""What a message that is refused was meant to be: which chat message, and what is wrong with its text.
+"""Reads invalid messages of clients with Python's JSON parser, which accepts more than pydantic's.
 
-Read only then, by Python's own reader, which takes more than pydantic's does.
+The refusal of a message then names the chat message, and the field whose text is not Unicode.
 """
 
 import json
@@ -11,7 +11,7 @@ from studyroom.shared.contract.text import is_unicode
 
 
 def read_leniently(text: str) -> object:
-    """What Python's reader makes of it, which takes more than pydantic's; None where it does not either."""
+    """Parse JSON that pydantic has refused. Return None if Python's parser refuses it too."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -19,6 +19,7 @@ def read_leniently(text: str) -> object:
 
 
 def chat_id(sent: object) -> MessageId | None:
+    """Return the id of a chat message, None if `sent` is not a chat message with a valid id."""
     match sent:
         case {"type": "Chat", "payload": {"id": str(text)}}:
             try:
@@ -29,8 +30,8 @@ def chat_id(sent: object) -> MessageId | None:
             return None
 
 
-def half_a_character(sent: object, types: Collection[str], fields: Collection[str]) -> str | None:
-    """Which field holds one, as far as it is one of the protocol; None when none does."""
+def lone_surrogate_field(sent: object, types: Collection[str], fields: Collection[str]) -> str | None:
+    """Return the field that has half of a surrogate pair, "message" if it is not one of `fields`, or None."""
     match sent:
         case {"type": str(message_type), "payload": dict(payload)} if message_type in types:
             for field, value in payload.items():

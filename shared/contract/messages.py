@@ -1,7 +1,7 @@
 """The client protocol: one JSON object per WebSocket text frame, `{"type": …, "payload": …}`.
 
-Unit messages have no payload. Fields that the first protocol did not have are optional for the reader and come
-after its own, so that an old client works unchanged.
+Messages without fields have no payload. Fields that the first version of the protocol did not have are optional and
+come last, so old clients work unchanged.
 """
 
 from typing import Annotated, Any, Literal
@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, Val
 
 from studyroom.shared.contract.errors import ErrorCode
 from studyroom.shared.contract.ids import ConnectionIdField, MessageId, MessageIdField, RoomIdField, UserIdField
-from studyroom.shared.contract.lenient import chat_id, half_a_character, read_leniently
-from studyroom.shared.contract.text import NO_CHARACTER
+from studyroom.shared.contract.lenient import chat_id, lone_surrogate_field, read_leniently
+from studyroom.shared.contract.text import LONE_SURROGATE
 
 ELEMENT_ID_MAX_CHARS = 256
 USERNAME_MAX_CHARS = 100
@@ -24,28 +24,31 @@ def _is_none(value: object) -> bool:
 
 
 class _Part(BaseModel):
-    """Unknown fields are ignored: a newer peer may send more than we know. Errors are for logs and repeat no value."""
+    """A part of a message. Unknown fields are ignored, because a newer peer may send more fields.
+
+    Errors do not repeat the input, because they are for logs.
+    """
 
     model_config = ConfigDict(
         strict=True, frozen=True, extra="ignore", hide_input_in_errors=True, use_attribute_docstrings=True
     )
 
 
-# --- what the client says ----------------------------------------------------------------------------------
+# --- messages of clients -----------------------------------------------------------------------------------
 
 
 class JoinRoomPayload(_Part):
     room_id: RoomIdField
     since: int | None = Field(default=None, ge=0, le=2**63 - 1)
-    """The last position this client has seen of the room's chat: the `seq` of a message, or `last_seq`."""
+    """The last position in the room's chat that this client has seen: the `seq` of a message, or `last_seq`."""
     epoch: str | None = Field(default=None, max_length=64)
-    """The epoch that the position is of."""
+    """The epoch of that position."""
 
 
 class ChatSendPayload(_Part):
     content: str
     id: MessageIdField | None = None
-    """Chosen by the client; sending again with the same id stores nothing twice."""
+    """An id that the client chooses. Retries with the same id are stored once."""
 
 
 class CursorPosition(_Part):
@@ -91,7 +94,7 @@ class Ping(_Part):
 
 
 class Authenticate(_Part):
-    """A newer access token of the same user, so that the connection may stay when the old one expires."""
+    """Replaces the access token with a newer one of the same user, before the old one expires."""
 
     type: Literal["Authenticate"] = "Authenticate"
     payload: AuthenticatePayload
@@ -99,7 +102,7 @@ class Authenticate(_Part):
 
 ClientMessage = JoinRoom | LeaveRoom | ChatSend | CursorMove | Typing | Ping | Authenticate
 
-# --- what the server says ----------------------------------------------------------------------------------
+# --- messages of the server --------------------------------------------------------------------------------
 
 
 class UserPresence(_Part):
@@ -115,36 +118,36 @@ class WelcomePayload(_Part):
     server_time: int
     """Unix milliseconds."""
     chat_retry_seconds: int | None = Field(default=None, exclude_if=_is_none)
-    """For so long chat that is sent again with its `id` is recognised; later it would be stored twice."""
+    """Retries of chat with the same `id` are deduplicated for so many seconds."""
     guest_token: str | None = Field(default=None, exclude_if=_is_none)
-    """A guest that connects again with `?guest_token=` is the same user; nobody else can be."""
+    """A guest that connects with `?guest_token=` is the same user again."""
     expires_at: int | None = Field(default=None, exclude_if=_is_none)
-    """Unix milliseconds until which the access token is good; soon after that the connection is closed (4002)."""
+    """Unix milliseconds at which the access token expires. The server closes the connection (4002) soon after."""
     room_hints: bool | None = Field(default=None, exclude_if=_is_none)
-    """The load balancer sends a client to the gateway of the room in its address (`?room=`). So a client that changes
-    rooms may connect again."""
+    """Whether a client that changes rooms may reconnect with `?room=` in its address, because the load balancer then
+    chooses a gateway by the room."""
 
 
 class JoinedRoomPayload(_Part):
     room_id: RoomIdField
     users: list[UserPresence]
     epoch: str
-    """Changes when the server's history was lost or replaced: then everything known before is void."""
+    """Changes when the server has lost its history. Positions from another epoch mean nothing."""
     recovered: bool | None = Field(default=None, exclude_if=_is_none)
-    """Whether everything behind `since` follows; only for who asked for it. If not, begin anew: something is gone."""
+    """Whether all messages after `since` follow; present only after a join with `since`. If false, some are gone."""
     history: int = 0
-    """How many `Chat` messages of the past follow at once, before anything new: those missed, or the newest."""
+    """The number of earlier `Chat` messages that follow at once: the missed ones, or the newest."""
     last_seq: int | None = None
-    """The position in the room's chat behind those; null when the history cannot be read now and follows later."""
+    """The position after the `history`; null if the gateway cannot read it now, so it follows later."""
 
 
 class ChatDeletedPayload(_Part):
     id: MessageIdField
-    """The id it had. Another author's message may have the same, since authors choose them: `deleted_seq` is sure."""
+    """The id of the deleted message. Other authors may have chosen the same id, but `deleted_seq` is unique."""
     deleted_seq: int
-    """The position it had."""
+    """The position of the deleted message."""
     seq: int
-    """The position of this: it has its place among the messages."""
+    """The position of this notice, which is ordered like a message."""
 
 
 class ChatResetPayload(_Part):
@@ -169,7 +172,7 @@ class ChatPayload(_Part):
     """Unix seconds."""
     id: MessageIdField
     seq: int
-    """Position in the room's history; grows within an epoch, not always by one."""
+    """The position in the room's chat. Positions grow within an epoch, not always by one."""
 
 
 class CursorUpdatePayload(_Part):
@@ -186,14 +189,14 @@ class TypingStatusPayload(_Part):
 
 class AuthenticatedPayload(_Part):
     expires_at: int
-    """As in `Welcome`."""
+    """Unix milliseconds at which the newer token expires."""
 
 
 class ErrorPayload(_Part):
     message: str
     code: ErrorCode
     id: MessageIdField | None = Field(default=None, exclude_if=_is_none)
-    """The id of the chat message this is about; absent otherwise."""
+    """The id of the refused chat message; absent for other errors."""
 
 
 class Welcome(_Part):
@@ -204,7 +207,7 @@ class Welcome(_Part):
 
 
 class JoinedRoom(_Part):
-    """The answer to `JoinRoom`; every room event after it is newer than its roster."""
+    """The answer to `JoinRoom`. Every room event after it is newer than its roster."""
 
     type: Literal["JoinedRoom"] = "JoinedRoom"
     payload: JoinedRoomPayload
@@ -216,7 +219,7 @@ class UserJoined(_Part):
 
 
 class UserUpdated(_Part):
-    """A member who is present changed name or avatar (joined again with another token, say)."""
+    """A member has another name or avatar, for example after a join with another token."""
 
     type: Literal["UserUpdated"] = "UserUpdated"
     payload: UserPayload
@@ -228,23 +231,23 @@ class UserLeft(_Part):
 
 
 class Chat(_Part):
-    """A stored chat message. Its author gets it too: that is the acknowledgement."""
+    """A stored chat message. Its author receives it too, as the acknowledgement."""
 
     type: Literal["Chat"] = "Chat"
     payload: ChatPayload
 
 
 class ChatDeleted(_Part):
-    """A message was deleted: nobody is to show it any more, and nobody gets it any more."""
+    """A message was deleted: clients stop showing it, and nobody receives it again."""
 
     type: Literal["ChatDeleted"] = "ChatDeleted"
     payload: ChatDeletedPayload
 
 
 class ChatReset(_Part):
-    """Chat behind what this client has seen was lost or is too much, or the epoch is another one.
+    """Some chat after the last message that this client has seen is lost or too much, or the epoch has changed.
 
-    Positions from before are void; from `last_seq` on nothing is missing. Join again to see what is stored.
+    Older positions are void. After `last_seq` nothing is missing. Join again to see the stored messages.
     """
 
     type: Literal["ChatReset"] = "ChatReset"
@@ -266,7 +269,7 @@ class Pong(_Part):
 
 
 class Authenticated(_Part):
-    """The answer to `Authenticate`: what the newer token allows holds from here on, and for so long."""
+    """The answer to `Authenticate`: the newer token is valid from now on, until `expires_at`."""
 
     type: Literal["Authenticated"] = "Authenticated"
     payload: AuthenticatedPayload
@@ -311,10 +314,10 @@ _server_messages: TypeAdapter[ServerMessage] = TypeAdapter(
 
 
 class InvalidMessage(ValueError):
-    """What a client sent is not a message of this protocol.
+    """A client's message is not valid.
 
-    `code` is stable; `str()` names what is wrong, in English; of what was sent it repeats a bad id at the most.
-    `about` is the id of the chat message that it would have been, where it has one.
+    `code` is stable. `str()` explains the problem in English, and repeats nothing of the input but a bad id.
+    `about` is the id of the invalid chat message, if it has one.
     """
 
     def __init__(self, code: ErrorCode, message: str, about: MessageId | None = None) -> None:
@@ -324,7 +327,7 @@ class InvalidMessage(ValueError):
 
 
 def decode_client_message(text: str) -> ClientMessage:
-    """One validated client message. Raises InvalidMessage."""
+    """Decode and validate a client's message. Raises InvalidMessage."""
     try:
         return _client_messages.validate_json(text)
     except ValidationError as error:
@@ -332,27 +335,27 @@ def decode_client_message(text: str) -> ClientMessage:
 
 
 def decode_server_message(text: str | bytes) -> ServerMessage:
-    """One server message, for clients and tests. Raises pydantic's ValidationError."""
+    """Decode a server's message, for clients and tests. Raises pydantic's ValidationError."""
     return _server_messages.validate_json(text)
 
 
 def encode(message: ServerMessage | ClientMessage) -> bytes:
-    """Compact UTF-8 JSON, fields in the order of the model."""
+    """Encode a message as compact UTF-8 JSON, with its fields in the order of the model."""
     return message.__pydantic_serializer__.to_json(message)
 
 
 def encode_part(part: UserPresence) -> bytes:
-    """The same of what stands inside messages."""
+    """Encode a part of a message in the same way as `encode`."""
     return part.__pydantic_serializer__.to_json(part)
 
 
 def _explain(error: ValidationError, text: str) -> InvalidMessage:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     sent = read_leniently(text)
-    half = half_a_character(sent, _TYPES, _FIELDS) if first["type"] == "json_invalid" else None
+    field = lone_surrogate_field(sent, _TYPES, _FIELDS) if first["type"] == "json_invalid" else None
     about = chat_id(sent)
-    if half is not None:
-        return InvalidMessage(ErrorCode.INVALID_MESSAGE, f"{half}: {NO_CHARACTER}", about)
+    if field is not None:
+        return InvalidMessage(ErrorCode.INVALID_MESSAGE, f"{field}: {LONE_SURROGATE}", about)
     match first["type"]:
         case "json_invalid":
             return InvalidMessage(ErrorCode.INVALID_JSON, first["msg"], about)
@@ -369,7 +372,7 @@ def _explain(error: ValidationError, text: str) -> InvalidMessage:
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of both directions, each as a discriminated union."""
+    """Return the JSON Schema (2020-12) of the messages in both directions, each as a discriminated union."""
     _, schema = TypeAdapter.json_schemas(
         [
             ("ClientMessage", "validation", _client_messages),

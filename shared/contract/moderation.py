@@ -1,4 +1,4 @@
-"""What moderators have ordered, as gateways store it and tell each other."""
+"""Commands of moderators, as gateways store and exchange them."""
 
 from enum import StrEnum
 from typing import NamedTuple, Self
@@ -9,23 +9,23 @@ from studyroom.shared.contract import subjects
 from studyroom.shared.contract.ids import RoomId, UserId
 
 COMMAND_SECONDS = 86_400
-"""TTL of what is to be done once: a gateway that is cut off for longer, and keeps its clients, does not learn of it."""
+"""TTL of commands that gateways carry out once. A gateway that is cut off for longer does not learn of the command."""
 
 
 class Kind(StrEnum):
     BAN = "ban"
-    """Holds until it is lifted or its time is over; from a room, or from everything."""
+    """Ban a user from a room or from everything, until the ban is lifted or expires."""
     REMOVE = "remove"
-    """Out of a room, once."""
+    """Remove a user from a room, once."""
     DISCONNECT = "disconnect"
-    """Once."""
+    """Disconnect a user, once."""
 
 
 class Target(NamedTuple):
     kind: Kind
     user: UserId
     room: RoomId | None = None
-    """None: everywhere."""
+    """None for all rooms."""
 
     @property
     def key(self) -> str:
@@ -33,16 +33,16 @@ class Target(NamedTuple):
 
 
 class Command(BaseModel):
-    """The value of a key; the key is its target."""
+    """The value of a key in the bucket. The key is the target."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     by: str
-    """The API key, or the moderator."""
+    """The name of the API key, or the moderator's user id."""
     reason: str | None = None
     seconds: int | None = None
     until: int | None = None
-    """Unix seconds, for people. A ban ends `seconds` after its commit, by the clock of NATS."""
+    """The end in Unix seconds, for people to read. A ban ends `seconds` after its commit, by the clock of NATS."""
 
     def encode(self) -> bytes:
         return self.__pydantic_serializer__.to_json(self)
@@ -54,6 +54,6 @@ class Command(BaseModel):
 
 
 def target_of(subject: str) -> Target:
-    """Of a key, or of the event that tells of it. Raises ValueError."""
+    """Return the target in the subject of a key or of its event. Raises ValueError."""
     kind, user, room = subjects.parse_moderation(subject)
     return Target(Kind(kind), user, room)

@@ -1,4 +1,4 @@
-"""What gateways and presence say to each other: the entry of a member, and the requests about it."""
+"""The entry of a member in the presence bucket, and the requests of gateways to presence with their answers."""
 
 from enum import StrEnum
 from hashlib import blake2b
@@ -14,12 +14,12 @@ from studyroom.shared.contract.messages import CursorPosition
 from studyroom.shared.contract.subjects import shard_of
 
 RENEWAL_SECONDS = 1.0
-"""A gateway renews its lease so often."""
+"""How often a gateway renews its lease."""
 LEASE_SECONDS = 6
-"""TTL of the lease, the key that says that a gateway is alive."""
+"""TTL of a lease, the key that shows that a gateway is alive."""
 LOST_SECONDS = 7.0
-"""A gateway that has not renewed its lease for so long is given up, if NATS was well meanwhile. More than the lease, so
-that a gateway knows that it may have been given up before it is."""
+"""Presence drops a gateway that has not renewed its lease for so long, if NATS accepted writes meanwhile. It is more
+than the TTL of the lease, so a gateway notices an expired lease before presence drops it."""
 
 
 class _Part(BaseModel):
@@ -35,18 +35,18 @@ class _Part(BaseModel):
 
 
 class Profile(_Part):
-    """How a member is shown to the others."""
+    """The name and avatar that other members see."""
 
     username: str
     avatar_url: str | None = None
 
 
 class Entry(_Part):
-    """The value of a presence key: a user is in a room for as long as one connection is."""
+    """The value of a presence key: a member with all connections to the room."""
 
     profile: Profile
     connections: dict[MembershipId, GatewayId]
-    """Empty during the grace period: then the key has a TTL."""
+    """The gateway of each membership. It is empty during the grace period, when the key has a TTL."""
 
     def connections_of(self, gateway: GatewayId) -> set[MembershipId]:
         return {connection for connection, its_gateway in self.connections.items() if its_gateway == gateway}
@@ -55,17 +55,17 @@ class Entry(_Part):
 class Outcome(StrEnum):
     OK = "ok"
     UNAVAILABLE = "unavailable"
-    """The replica cannot tell now (its mirror is being rebuilt, or NATS does not answer). Ask again."""
+    """The replica cannot answer now, because its mirror is not ready or NATS does not answer. Ask again."""
     FULL = "full"
-    """The room has as many members as it may have."""
+    """The room has as many members as the limit allows."""
     TOO_LONG = "too_long"
-    """What is to be stored is longer than NATS takes: the user has too many connections in the room."""
+    """The entry would be longer than NATS allows, because the user has too many connections to the room."""
     INVALID = "invalid"
-    """The request is not what this replica understands. Asking again will not help."""
+    """This replica does not understand the request. Asking again does not help."""
 
 
 class RoomConnection(_Part):
-    """A connection in a room."""
+    """A user's connection to a room, named by its membership."""
 
     room: RoomIdField
     user: UserIdField
@@ -76,18 +76,18 @@ class JoinRequest(RoomConnection):
     gateway: GatewayId
     profile: Profile
     with_roster: bool
-    """False when the gateway hosts the room already and only needs the entry written."""
+    """Whether the answer must have the roster. A gateway that hosts the room already does not need it."""
     again: bool = False
-    """The connection was in the room before: it is put back, however full the room has become."""
+    """Whether the connection was in the room before. Then presence restores it, even if the room is full."""
 
 
 class LeaveRequest(RoomConnection):
-    """Leaving where one is not is fine."""
+    """Ends a membership. Presence answers `ok` even if there is no such membership."""
 
     lost: bool = False
-    """The connection was lost rather than left: its user keeps the place for the grace period."""
+    """Whether the connection was lost, so the user stays a member for the grace period."""
     keep_seconds: int = Field(0, ge=0)
-    """At least so long, if it was lost: the gateway has asked the client to come back, and not at once."""
+    """The shortest grace period of a lost connection, because the gateway has asked the client to reconnect later."""
 
 
 class RosterRequest(_Part):
@@ -98,39 +98,40 @@ class Member(_Part):
     user: UserId
     profile: Profile
     revision: int
-    """Stream sequence of the change that this state of the member comes from."""
+    """The stream sequence of the member's last change."""
     cursor: CursorPosition | None = None
     gateways: list[GatewayId] = []
-    """Where it has connections."""
+    """The gateways on which the member has connections."""
 
 
 class RosterReply(_Part):
-    """The members of a room as of `revision`: every change up to it is in, none after it."""
+    """The members of a room at `revision`: with every change up to it, and none after it."""
 
     outcome: Outcome
     epoch: str = ""
     revision: int = 0
     sequence: int = 0
-    """For a join: the stream sequence of the join's own write, at most `revision`."""
+    """After a join, the stream sequence of the join's own write. It is at most `revision`."""
     joined: RoomConnection | None = None
-    """For a join: what was joined, so that an answer that comes late can be acted upon."""
+    """After a join, the connection that joined, so the gateway can undo a join whose answer comes too late."""
     members: list[Member] | None = None
-    """None when the roster was not asked for."""
+    """The roster; None if the gateway did not ask for it."""
     answer: str = ""
+    """The id that all parts of one answer have; empty if there is one part."""
     parts: int = 1
-    """A roster that is too large for one message comes in several, with parts of the members and one `answer` id."""
+    """The number of messages of the answer. Each has some of the members."""
     room_revision: int = 0
-    """Sequence of the room's newest change; 0 when that is not known."""
+    """The sequence of the room's newest change; 0 if it is unknown."""
     room_digest: int = 0
-    """`RoomState.digest` as of `revision`: whether a gateway that did not ask for the roster has heard every change."""
+    """`RoomState.digest` at `revision`. A gateway without the roster compares it, to learn of lost changes."""
     storage_full: bool = False
-    """With `unavailable`, for a join: there is no room for more members, whichever replica is asked."""
+    """Whether a join is `unavailable` because the bucket is full, at all replicas."""
     guard_seconds: float = 0.0
-    """How long a gateway that was cut off is waited for before it is given up."""
+    """How long NATS must have accepted writes before presence drops a silent gateway."""
 
 
 def split_roster(reply: RosterReply, answer: str, max_bytes: int) -> list[RosterReply]:
-    """The reply in parts that encode to about `max_bytes` at the most, or the reply itself."""
+    """Split a reply into parts that encode to about `max_bytes` each. Return the reply itself if it is short enough."""
     members = reply.members or []
     parts, size = list[list[Member]]([[]]), 0
     for member in members:
@@ -152,14 +153,14 @@ class LeaveReply(_Part):
 class CompleteReply(_Part):
     outcome: Outcome
     missing: set[MembershipId] | None = None
-    """Those of the gateway's connections that presence does not have; None from a replica that does not say."""
+    """The announced memberships that presence does not have; None from an older replica, which does not report them."""
 
 
 class CompleteRequest(_Part):
-    """All connections that a gateway has in rooms of a shard, told after a doubt.
+    """Announces all memberships that a gateway has in the rooms of a shard.
 
-    Presence drops what it holds for the gateway beyond them, as far as it was written up to `revision`: what is newer
-    may have been joined after the gateway counted.
+    Presence drops all others of the gateway, if their entries were not written after `revision`. Newer entries may be
+    of joins after the announcement.
     """
 
     gateway: GatewayId
@@ -167,23 +168,23 @@ class CompleteRequest(_Part):
     epoch: str
     revision: int
     connections: set[MembershipId] | None
-    """All of them. None where they are too many for one message: then it is about one part, and names `some`."""
+    """All memberships; None if they are too many for one message, so that each of several has a part in `some`."""
     part: int = 0
     parts: int = 1
-    """A connection is of the part that its CRC-32, modulo their number, gives."""
+    """The number of parts. The CRC-32 of a membership id modulo `parts` is the part that it belongs to."""
     some: set[MembershipId] = set()
-    """All connections of this part."""
+    """All memberships of this part."""
 
     def missing(self, held: set[MembershipId]) -> set[MembershipId]:
-        """Of the gateway's connections that presence holds: those that it says, by this request, not to have."""
+        """Return those of the memberships in `held` that this request denies: it covers them without naming them."""
         if self.connections is not None:
             return held - self.connections
         return {membership_id for membership_id in held if _part_of(membership_id, self.parts) == self.part} - self.some
 
     def split(self, max_bytes: int) -> "list[CompleteRequest]":
-        """Requests that together say the same, each of `max_bytes` at most. They may go to different replicas."""
+        """Split the request into requests of at most `max_bytes` each, which may go to different replicas."""
         connections = self.connections or set()
-        at_once = max(_STAYS_LEAST, (max_bytes - _COMPLETE_BYTES) // _STAY_BYTES)
+        at_once = max(_MEMBERSHIPS_LEAST, (max_bytes - _COMPLETE_BYTES) // _MEMBERSHIP_BYTES)
         parts = ceil(len(connections) / at_once)
         if parts <= 1:
             return [self]
@@ -201,10 +202,10 @@ class CompleteRequest(_Part):
 
 
 _COMPLETE_BYTES = 300
-"""Of a request without connections."""
-_STAY_BYTES = 60
-"""Of one of them: an id, a number of up to 20 digits, quotes and a comma."""
-_STAYS_LEAST = 64
+"""The length of a request without memberships."""
+_MEMBERSHIP_BYTES = 60
+"""The length of a membership id with a number of up to 20 digits, quotes and a comma."""
+_MEMBERSHIPS_LEAST = 64
 
 
 def _part_of(membership_id: MembershipId, parts: int) -> int:
@@ -212,22 +213,22 @@ def _part_of(membership_id: MembershipId, parts: int) -> int:
 
 
 class RoomState(_Part):
-    """What somebody knows of a room."""
+    """The revision and the digest of a gateway's roster of a room."""
 
     revision: int
-    """Every change up to this one was taken in."""
+    """The sequence up to which the gateway has applied all changes."""
     digest: int
-    """`member_digest` of all members, joined by exclusive or."""
+    """The exclusive or of the `member_digest` of all members."""
 
 
 class CompareRequest(_Part):
-    """Rooms that a gateway hosts in a shard."""
+    """Asks whether the rosters of the rooms that a gateway hosts in a shard are right."""
 
     epoch: str
     rooms: dict[RoomIdField, RoomState]
 
     def split(self, max_bytes: int) -> "list[CompareRequest]":
-        """Requests about some of the rooms each; neither they nor their answers are longer than `max_bytes`."""
+        """Split the request by rooms, so that neither requests nor answers are longer than `max_bytes`."""
         at_once = max(1, (max_bytes - _COMPARE_BYTES) // _COMPARED_ROOM_BYTES)
         if len(self.rooms) <= at_once:
             return [self]
@@ -240,27 +241,29 @@ class CompareRequest(_Part):
 
 _COMPARE_BYTES = 300
 _COMPARED_ROOM_BYTES = 120
-"""A room's id, a revision and a digest of 20 digits each, and their names."""
+"""The length of a room id, a revision and a digest of 20 digits each, and their names."""
 
 
 class CompareReply(_Part):
     outcome: Outcome
     epoch: str = ""
     revision: int = 0
-    """What presence has applied."""
+    """The sequence up to which presence has applied all changes."""
     newer: dict[RoomId, int] = {}
-    """Rooms that changed since, with their newest revision; all that were asked about when the epoch is another."""
+    """The newest revision of each room that has changed since. It has all rooms if the epoch has changed."""
     wrong: list[RoomId] = []
-    """Rooms that did not change since and yet have other members: something was lost."""
+    """Rooms that have other members although they have not changed since, so the gateway has lost a change."""
 
 
 class RoomsRequest(_Part):
-    """Rooms with members, ordered by shard and id: those behind a place."""
+    """Asks for rooms with members, in the order of shards and ids."""
 
     shard: int
+    """The first shard to list."""
     after: str = ""
-    """The last room that is known of this shard; empty for none."""
+    """The last room of that shard that the gateway has already; empty for none."""
     limit: int
+    """The most rooms to list."""
 
 
 class RoomSummary(_Part):
@@ -272,11 +275,11 @@ class RoomsReply(_Part):
     outcome: Outcome
     rooms: list[RoomSummary] = []
     next_shard: int | None = None
-    """Where to go on, behind the last room if it is of that shard; None at the end."""
+    """The shard to continue with, after the last room if it is of that shard; None at the end."""
 
 
-def cut_rooms(reply: RoomsReply, max_bytes: int) -> RoomsReply:
-    """The reply, or its first rooms and where to go on, so that it encodes to `max_bytes` at most."""
+def truncate_rooms(reply: RoomsReply, max_bytes: int) -> RoomsReply:
+    """Remove the last rooms of a reply that is longer than `max_bytes`, and set `next_shard` accordingly."""
     most = max(1, (max_bytes - _ROOMS_BYTES) // _SUMMARY_BYTES)
     if len(reply.rooms) <= most:
         return reply
@@ -285,7 +288,7 @@ def cut_rooms(reply: RoomsReply, max_bytes: int) -> RoomsReply:
 
 _ROOMS_BYTES = 100
 _SUMMARY_BYTES = 80
-"""A room's id, and a number of members of ten digits."""
+"""The length of a room id, and of a number of members with ten digits."""
 
 
 class RecallRequest(_Part):
@@ -295,5 +298,5 @@ class RecallRequest(_Part):
 
 
 def member_digest(user: UserId, revision: int) -> int:
-    """64 bits that depend on both; two sides that joined the same ones by exclusive or have the same members."""
+    """Return 64 bits that depend on both. If two rosters have the same exclusive or of them, they are the same."""
     return int.from_bytes(blake2b(f"{user} {revision}".encode(), digest_size=8).digest())

@@ -1,7 +1,7 @@
-"""Every NATS subject, stream and bucket name. No other module spells one.
+"""All NATS subjects and all names of streams and buckets. Other modules contain none.
 
-`<shard>` is crc32(room id) modulo 64, fixed for ever, so that presence and the streams can be split over
-machines by configuration alone.
+`<shard>` is crc32(room id) modulo 64. It never changes, so you can distribute presence over machines by configuration
+alone.
 """
 
 from collections.abc import Callable, Collection
@@ -21,7 +21,7 @@ MODERATION_STREAM = f"KV_{MODERATION_BUCKET}"
 STREAMS = (PRESENCE_STREAM, GATEWAYS_STREAM, MODERATION_STREAM, CHAT_STREAM)
 
 PRESENCE_QUEUE = "presence"
-"""Queue group: each presence request goes to one replica."""
+"""The queue group of presence replicas: NATS delivers each request to one of them."""
 
 
 def shard_of(room: RoomId) -> int:
@@ -32,7 +32,7 @@ def shard_of(room: RoomId) -> int:
 
 
 def of_shards(subject: Callable[[int], str], shards: Collection[int]) -> list[str]:
-    """One subject per shard, or a single wildcard for all of them."""
+    """Return one subject per shard, or a single wildcard if `shards` has all of them."""
     if len(shards) == SHARDS:
         return [subject(0).replace(".0.", ".*.")]
     return [subject(shard) for shard in sorted(shards)]
@@ -63,7 +63,7 @@ def presence_rooms(shard: int) -> str:
 
 
 def presence_cursors(shard: int) -> str:
-    """Gateways tell presence the newest cursors here, once a second."""
+    """Gateways publish the newest cursors here for presence, once a second."""
     return f"presence.{shard}.cursors"
 
 
@@ -71,20 +71,20 @@ CURSOR_RECALL = "presence.recall"
 """A replica asks all gateways for the last cursors of their members here."""
 
 GATEWAY_LOADS = "gateways.load"
-"""Gateways tell each other here how many connections they have."""
+"""Gateways publish the number of their connections here for each other."""
 
 
 # --- the state ---------------------------------------------------------------------------------------------
 
 PRESENCE_KEYS = f"$KV.{PRESENCE_BUCKET}.>"
 PRESENCE_INCARNATION = f"$KV.{PRESENCE_BUCKET}.incarnation"
-"""Key of the record that tells apart presence streams with the same creation time (`incarnation`)."""
+"""The key of the record that distinguishes presence streams with the same creation time (`incarnation`)."""
 GATEWAY_KEYS = f"$KV.{GATEWAYS_BUCKET}.>"
 LEASE_KEYS = f"$KV.{GATEWAYS_BUCKET}.*"
 MODERATION_KEYS = f"$KV.{MODERATION_BUCKET}.>"
 CHAT_SUBJECTS = "chat.*.*"
 CHAT_INCARNATION = f"$KV.{MODERATION_BUCKET}.incarnation.chat"
-"""Key of the record that tells apart chat streams with the same creation time; in the bucket that gateways write."""
+"""The key of the record that distinguishes chat streams with the same creation time. Gateways may write this bucket."""
 CHAT_INCARNATION_EVENT = f"{MODERATION_BUCKET}.incarnation.chat"
 
 
@@ -97,7 +97,7 @@ def presence_keys_of_shard(shard: int) -> str:
 
 
 def parse_presence_key(subject: str) -> tuple[RoomId, UserId]:
-    """Room and user of a presence key. Raises ValueError for any other subject."""
+    """Return room and user of a presence key. Raises ValueError for any other subject."""
     match subject.split("."):
         case ["$KV", bucket, _shard, room, user] if bucket == PRESENCE_BUCKET:
             return RoomId(room), UserId(user)
@@ -106,7 +106,7 @@ def parse_presence_key(subject: str) -> tuple[RoomId, UserId]:
 
 
 def parse_gateway_key(subject: str) -> GatewayId:
-    """Raises ValueError for any other subject."""
+    """Return the gateway of a lease. Raises ValueError for any other subject."""
     match subject.split("."):
         case ["$KV", bucket, gateway] if bucket == GATEWAYS_BUCKET:
             return GatewayId(gateway)
@@ -119,7 +119,7 @@ def gateway_key(gateway: GatewayId) -> str:
 
 
 def lease_proof_key(replica: str) -> str:
-    """A presence replica writes it beside the leases to see whether NATS takes writes; no gateway may."""
+    """A presence replica writes this key to see whether NATS accepts writes. Gateways may not write it."""
     return f"$KV.{GATEWAYS_BUCKET}.presence.{replica}"
 
 
@@ -129,14 +129,14 @@ def moderation_key(kind: str, user: UserId, room: RoomId | None) -> str:
 
 
 def parse_moderation(subject: str) -> tuple[str, UserId, RoomId | None]:
-    """Kind, user and room of a key or event of moderation. Raises ValueError for any other subject."""
+    """Return kind, user and room of a moderation key or of its event. Raises ValueError for any other subject."""
     match subject.removeprefix("$KV.").split("."):
         case [bucket, kind, user] if bucket == MODERATION_BUCKET:
             return kind, UserId(user), None
         case [bucket, kind, user, room] if bucket == MODERATION_BUCKET:
             return kind, UserId(user), RoomId(room)
         case _:
-            raise ValueError(f"not of moderation: {subject!r}")
+            raise ValueError(f"not a moderation key: {subject!r}")
 
 
 def chat(room: RoomId) -> str:
@@ -144,7 +144,7 @@ def chat(room: RoomId) -> str:
 
 
 def chat_deduplication_id(room: RoomId, user: UserId, message: str) -> str:
-    """JetStream forgets the subject when it compares ids, so the id contains the room."""
+    """Return the deduplication id. It has the room, because JetStream compares ids without regard to the subject."""
     return f"{room}:{user}:{message}"
 
 
@@ -152,17 +152,17 @@ def deletion_deduplication_id(room: RoomId, sequence: int) -> str:
     return f"{room}:deleted:{sequence}"
 
 
-# --- what gateways hear ------------------------------------------------------------------------------------
+# --- subscriptions of gateways -----------------------------------------------------------------------------
 
 MODERATION_EVENTS = f"{MODERATION_BUCKET}.>"
-"""The orders of moderators, republished after their commit."""
+"""The commands of moderators, which JetStream republishes after their commit."""
 PRESENCE_REPUBLISH_SOURCE = f"$KV.{PRESENCE_BUCKET}.*.*.*"
 PRESENCE_REPUBLISH_TARGET = "room.{{wildcard(1)}}.{{wildcard(2)}}.presence.{{wildcard(3)}}"
 CHAT_REPUBLISH_TARGET = "room.{{wildcard(1)}}.{{wildcard(2)}}.chat"
 
 
 def room_events(room: RoomId) -> str:
-    """The one subscription a gateway holds for a room."""
+    """The only subscription that a gateway has for a room."""
     return f"room.{shard_of(room)}.{room}.>"
 
 
@@ -175,10 +175,10 @@ def room_typing(room: RoomId) -> str:
 
 
 def room_event_kind(subject: str) -> str:
-    """`presence`, `chat`, `cursor` or `typing`: the token behind the room in a room event's subject."""
+    """Return `presence`, `chat`, `cursor` or `typing`: the token after the room in the subject of a room event."""
     return subject.split(".", 4)[3]
 
 
 def room_event_user(subject: str) -> UserId:
-    """The user a `presence` room event is about."""
+    """Return the user in the subject of a `presence` room event."""
     return UserId(subject[-ID_LENGTH:])

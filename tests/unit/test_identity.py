@@ -13,7 +13,7 @@ from studyroom.gateway.settings import GatewaySettings
 from studyroom.gateway.wire.credentials import Unauthorized
 from studyroom.shared.contract.ids import UserId, canonical_uuid
 from studyroom.shared.contract.messages import UserJoined, UserPayload, UserPresence, encode
-from studyroom.shared.contract.text import is_blank, meddles
+from studyroom.shared.contract.text import is_blank, is_disruptive
 
 SECRET = "a secret of thirty-two characters or more"
 USER = "7f2c1f0e-0d3b-4e0a-9c57-2b1f6a8f3d11"
@@ -204,7 +204,7 @@ def test_a_name_is_not_damaged(name: str):
 def test_any_name_is_made_presentable(name: str):
     shown = authenticator(guests=True).identify({"username": name}, {}).username
     assert 0 < len(shown) <= 100
-    assert not meddles(shown)
+    assert not is_disruptive(shown)
     assert not is_blank(shown)
 
 

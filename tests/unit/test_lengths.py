@@ -20,7 +20,7 @@ from studyroom.shared.contract.presence import (
     RoomsReply,
     RoomState,
     RoomSummary,
-    cut_rooms,
+    truncate_rooms,
 )
 from studyroom.shared.contract.subjects import shard_of
 
@@ -78,13 +78,13 @@ def test_rooms_are_compared_in_questions_that_fit(count: int):
 
 def test_a_list_of_rooms_that_is_cut_goes_on_where_it_ends():
     rooms = [RoomSummary(room=RoomId(uuid(number)), members=2**32) for number in range(1000)]
-    reply = cut_rooms(RoomsReply(outcome=Outcome.OK, rooms=rooms), LIMIT)
+    reply = truncate_rooms(RoomsReply(outcome=Outcome.OK, rooms=rooms), LIMIT)
     assert len(reply.encode()) <= LIMIT
     assert 100 < len(reply.rooms) < 1000
     assert reply.rooms == rooms[: len(reply.rooms)]
     assert reply.next_shard == shard_of(reply.rooms[-1].room)
     short = RoomsReply(outcome=Outcome.OK, rooms=rooms[:10])
-    assert cut_rooms(short, LIMIT) is short
+    assert truncate_rooms(short, LIMIT) is short
 
 
 @pytest.mark.parametrize("limit", [300, 1000, 16_000, 1_000_000])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from studyroom.gateway.auth.names import presentable
-from studyroom.shared.contract.text import SEEN, is_blank, is_unicode, meddles, tamed
+from studyroom.shared.contract.text import VISIBLE, is_blank, is_disruptive, is_unicode, without_disruptive
 
 INVISIBLE = {
     "nothing": "",
@@ -57,7 +57,7 @@ def test_whatever_this_python_calls_a_blank_or_a_control_is_one():
 
 @given(st.text())
 def test_the_pattern_of_the_documents_says_the_same(text: str):
-    assert is_blank(text) == (re.search(SEEN, text) is None)
+    assert is_blank(text) == (re.search(VISIBLE, text) is None)
 
 
 @given(st.text(st.characters(codec=None)))
@@ -66,10 +66,10 @@ def test_text_is_unicode_when_it_has_a_form_in_utf_8(text: str):
         text.encode()
     except UnicodeEncodeError:
         assert not is_unicode(text)
-        assert meddles(text)
+        assert is_disruptive(text)
     else:
         assert is_unicode(text)
-    assert is_unicode(tamed(text))
+    assert is_unicode(without_disruptive(text))
 
 
 # --- names -------------------------------------------------------------------------------------------------
@@ -123,5 +123,5 @@ def test_any_name_is_made_presentable_and_stays_so(name: str):
     shown = presentable(name)
     assert len(shown) <= 100
     assert presentable(shown) == shown
-    assert not meddles(shown)
+    assert not is_disruptive(shown)
     assert shown == "" or not is_blank(shown)

@@ -62,11 +62,11 @@ export interface JoinRoom {
 export interface JoinRoomPayload {
   room_id: string
   /**
-   * The last position this client has seen of the room's chat: the `seq` of a message, or `last_seq`.
+   * The last position in the room's chat that this client has seen: the `seq` of a message, or `last_seq`.
    */
   since?: number | null
   /**
-   * The epoch that the position is of.
+   * The epoch of that position.
    */
   epoch?: string | null
 }
@@ -80,7 +80,7 @@ export interface ChatSend {
 export interface ChatSendPayload {
   content: string
   /**
-   * Chosen by the client; sending again with the same id stores nothing twice.
+   * An id that the client chooses. Retries with the same id are stored once.
    */
   id?: string | null
 }
@@ -104,7 +104,7 @@ export interface Ping {
   type: "Ping"
 }
 /**
- * A newer access token of the same user, so that the connection may stay when the old one expires.
+ * Replaces the access token with a newer one of the same user, before the old one expires.
  */
 export interface Authenticate {
   type: "Authenticate"
@@ -128,25 +128,25 @@ export interface WelcomePayload {
    */
   server_time: number
   /**
-   * For so long chat that is sent again with its `id` is recognised; later it would be stored twice.
+   * Retries of chat with the same `id` are deduplicated for so many seconds.
    */
   chat_retry_seconds?: number | null
   /**
-   * A guest that connects again with `?guest_token=` is the same user; nobody else can be.
+   * A guest that connects with `?guest_token=` is the same user again.
    */
   guest_token?: string | null
   /**
-   * Unix milliseconds until which the access token is good; soon after that the connection is closed (4002).
+   * Unix milliseconds at which the access token expires. The server closes the connection (4002) soon after.
    */
   expires_at?: number | null
   /**
-   * The load balancer sends a client to the gateway of the room in its address (`?room=`). So a client that changes
-   * rooms may connect again.
+   * Whether a client that changes rooms may reconnect with `?room=` in its address, because the load balancer then
+   * chooses a gateway by the room.
    */
   room_hints?: boolean | null
 }
 /**
- * The answer to `JoinRoom`; every room event after it is newer than its roster.
+ * The answer to `JoinRoom`. Every room event after it is newer than its roster.
  */
 export interface JoinedRoom {
   type: "JoinedRoom"
@@ -156,19 +156,19 @@ export interface JoinedRoomPayload {
   room_id: string
   users: UserPresence[]
   /**
-   * Changes when the server's history was lost or replaced: then everything known before is void.
+   * Changes when the server has lost its history. Positions from another epoch mean nothing.
    */
   epoch: string
   /**
-   * Whether everything behind `since` follows; only for who asked for it. If not, begin anew: something is gone.
+   * Whether all messages after `since` follow; present only after a join with `since`. If false, some are gone.
    */
   recovered?: boolean | null
   /**
-   * How many `Chat` messages of the past follow at once, before anything new: those missed, or the newest.
+   * The number of earlier `Chat` messages that follow at once: the missed ones, or the newest.
    */
   history?: number
   /**
-   * The position in the room's chat behind those; null when the history cannot be read now and follows later.
+   * The position after the `history`; null if the gateway cannot read it now, so it follows later.
    */
   last_seq?: number | null
 }
@@ -186,7 +186,7 @@ export interface UserPayload {
   user: UserPresence
 }
 /**
- * A member who is present changed name or avatar (joined again with another token, say).
+ * A member has another name or avatar, for example after a join with another token.
  */
 export interface UserUpdated {
   type: "UserUpdated"
@@ -200,7 +200,7 @@ export interface UserLeftPayload {
   user_id: string
 }
 /**
- * A stored chat message. Its author gets it too: that is the acknowledgement.
+ * A stored chat message. Its author receives it too, as the acknowledgement.
  */
 export interface Chat {
   type: "Chat"
@@ -216,12 +216,12 @@ export interface ChatPayload {
   timestamp: number
   id: string
   /**
-   * Position in the room's history; grows within an epoch, not always by one.
+   * The position in the room's chat. Positions grow within an epoch, not always by one.
    */
   seq: number
 }
 /**
- * A message was deleted: nobody is to show it any more, and nobody gets it any more.
+ * A message was deleted: clients stop showing it, and nobody receives it again.
  */
 export interface ChatDeleted {
   type: "ChatDeleted"
@@ -229,22 +229,22 @@ export interface ChatDeleted {
 }
 export interface ChatDeletedPayload {
   /**
-   * The id it had. Another author's message may have the same, since authors choose them: `deleted_seq` is sure.
+   * The id of the deleted message. Other authors may have chosen the same id, but `deleted_seq` is unique.
    */
   id: string
   /**
-   * The position it had.
+   * The position of the deleted message.
    */
   deleted_seq: number
   /**
-   * The position of this: it has its place among the messages.
+   * The position of this notice, which is ordered like a message.
    */
   seq: number
 }
 /**
- * Chat behind what this client has seen was lost or is too much, or the epoch is another one.
+ * Some chat after the last message that this client has seen is lost or too much, or the epoch has changed.
  *
- * Positions from before are void; from `last_seq` on nothing is missing. Join again to see what is stored.
+ * Older positions are void. After `last_seq` nothing is missing. Join again to see the stored messages.
  */
 export interface ChatReset {
   type: "ChatReset"
@@ -277,7 +277,7 @@ export interface Pong {
   type: "Pong"
 }
 /**
- * The answer to `Authenticate`: what the newer token allows holds from here on, and for so long.
+ * The answer to `Authenticate`: the newer token is valid from now on, until `expires_at`.
  */
 export interface Authenticated {
   type: "Authenticated"
@@ -285,7 +285,7 @@ export interface Authenticated {
 }
 export interface AuthenticatedPayload {
   /**
-   * As in `Welcome`.
+   * Unix milliseconds at which the newer token expires.
    */
   expires_at: number
 }
@@ -297,7 +297,7 @@ export interface ErrorPayload {
   message: string
   code: ErrorCode
   /**
-   * The id of the chat message this is about; absent otherwise.
+   * The id of the refused chat message; absent for other errors.
    */
   id?: string | null
 }
