@@ -1,4 +1,4 @@
-"""Settings of the gateway: the parts of its packages, together."""
+"""Settings of the gateway, which combine those of its packages."""
 
 from pydantic import ValidationInfo, field_validator
 
@@ -26,7 +26,7 @@ class GatewaySettings(
     @field_validator("jwt_cookie")
     @classmethod
     def _needs_known_origins(cls, value: str | None, others: ValidationInfo) -> str | None:
-        """Browsers send cookies for any page that asks: only the check of origins keeps other pages out."""
+        """Check the origins, which must keep other pages out: browsers send cookies with requests of any page."""
         if value is not None and ANY in others.data.get("origins", ()):
-            raise ValueError("cannot be had with STUDYROOM_GATEWAY_ORIGINS=*")
+            raise ValueError("must not be set with STUDYROOM_GATEWAY_ORIGINS=*")
         return value

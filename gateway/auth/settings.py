@@ -22,50 +22,52 @@ class AuthSettings(Settings):
         None,
         examples=["32-random-bytes-or-more-in-hexadecimal"],
         min_length=SECRET_MIN_BYTES,
-        description="HS256 secret of access tokens, 32 bytes or more; without it no such token is accepted.",
+        description="The secret of access tokens signed with HS256, at least 32 bytes. Without it such tokens are "
+        "refused.",
     )
     jwks_url: str | None = Field(
         None,
         examples=["https://login.example.org/jwks.json"],
-        description="https address of a JWK Set: the public keys of access tokens signed by RS, PS, ES or EdDSA. "
-        "Without it no such token is accepted.",
+        description="The https address of a JWK Set with the public keys of access tokens signed with RS, PS, ES or "
+        "EdDSA. Without it such tokens are refused.",
     )
-    jwks_refresh_seconds: float = Field(300.0, gt=0, description="How often it is read again, about.")
+    jwks_refresh_seconds: float = Field(300.0, gt=0, description="How often the gateway reads the keys again.")
     jwks_retry_seconds: float = Field(
         10.0,
         gt=0,
-        description="How soon after a failure, or for a token with an unknown key; it is never read more often.",
+        description="How soon the gateway reads the keys again after a failure, or for a token with an unknown key. It "
+        "never reads them more often.",
     )
     jwt_issuer: str | None = Field(
         None,
         examples=["https://login.example.org"],
         min_length=1,
-        description="The `iss` that access tokens must have. It becomes part of user ids that are made of a `sub`: set "
-        "it before there are any.",
+        description="The `iss` that access tokens must have. If a `sub` is not a UUID, the user id depends on this, so "
+        "set it before you have users.",
     )
     jwt_audience: str | None = Field(
         None,
         examples=["studyroom"],
         min_length=1,
-        description="The `aud` that access tokens must have, or have among others; without it those that have one are "
-        "refused.",
+        description="The `aud` that access tokens must have, alone or among others. Without it tokens with an `aud` "
+        "are refused.",
     )
     jwt_leeway_seconds: float = Field(
-        10.0, ge=0, le=300, description="By how much the clocks of the issuer and of the gateway may differ."
+        10.0, ge=0, le=300, description="How much the clocks of the token's issuer and the gateway may differ."
     )
     jwt_cookie: str | None = Field(
         None,
         examples=["__Host-token"],
         min_length=1,
-        description="Name of the cookie that may hold an access token; without it cookies are not looked at.",
+        description="The name of a cookie that may have the access token. Without it the gateway ignores cookies.",
     )
-    guests: bool = Field(False, description="Let in those without a token, under a random user id.")
+    guests: bool = Field(False, description="Let users without a token in, with a random user id.")
     guest_secret: SecretStr | None = Field(
         None,
         examples=["32-other-random-bytes-in-hexadecimal"],
         min_length=SECRET_MIN_BYTES,
-        description="Signs the random ids of guests, so that they keep them when they come again; 32 bytes or more, "
-        "the same for all gateways. Without it a guest is known to one process only.",
+        description="The secret that signs the tokens of guests, with which they keep their user id. At least 32 "
+        "bytes, the same for all gateways. Without it a guest gets a new id on another gateway.",
     )
 
     @field_validator("jwks_url")

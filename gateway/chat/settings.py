@@ -11,13 +11,11 @@ class ChatSettings(Settings):
 
     model_config = SettingsConfigDict(env_prefix="STUDYROOM_GATEWAY_")
 
-    chat_max_chars: int = Field(4000, ge=1, description="Length of one chat message.")
+    chat_max_chars: int = Field(4000, ge=1, description="The longest chat message, in characters.")
     chat_deadline_seconds: float = Field(
-        5.0, gt=0, description="Chat that is not stored by then is answered `chat_unavailable`."
+        5.0, gt=0, description="The author gets `chat_unavailable` for chat that is not stored after this time."
     )
-    history_on_join: int = Field(
-        50, ge=0, le=1000, description="How many of the newest chat messages a newcomer is shown."
-    )
+    history_on_join: int = Field(50, ge=0, le=1000, description="How many of the newest chat messages a newcomer gets.")
     resume_max_messages: int = Field(
-        1000, ge=1, le=10_000, description="Who has missed more chat than this is told to begin anew."
+        1000, ge=1, le=10_000, description="A client that has missed more chat than this gets the newest chat instead."
     )

@@ -7,66 +7,76 @@ from studyroom.gateway.connections.limits import JOIN_COST, Limits
 
 
 class ConnectionSettings(AuthSettings):
-    """The gateway: what one client may send, and how long it may be silent or slow."""
+    """The gateway: limits on what one client sends, and on how long it is silent or slow."""
 
-    headers_max_bytes: int = Field(65_536, ge=1024, description="Size of a request head.")
+    headers_max_bytes: int = Field(65_536, ge=1024, description="The largest head of a request.")
     handshake_seconds: float = Field(
-        10.0, gt=0, description="From accept to a complete request head, and from there to the end of its body."
+        10.0, gt=0, description="The deadline for a complete request head, and then for the body of a request."
     )
-    body_max_bytes: int = Field(65_536, ge=1024, description="Size of the body of one HTTP request.")
-    message_max_bytes: int = Field(65_536, ge=1024, description="Size of one message, over all its fragments.")
+    body_max_bytes: int = Field(65_536, ge=1024, description="The largest body of an HTTP request.")
+    message_max_bytes: int = Field(65_536, ge=1024, description="The largest message, with all its fragments.")
     write_buffer_max_bytes: int = Field(
         8 * 1024 * 1024,
         ge=65_536,
-        description="A client that leaves more than this unread is closed (4000); a full room's roster has to fit.",
+        description="The gateway closes a client that leaves more than this unread (4000). The roster of a full room "
+        "must fit.",
     )
     write_buffers_max_bytes: int = Field(
         256 * 1024 * 1024,
         ge=1024 * 1024,
-        description="What all clients together may leave unread; above it those who left most are closed (4000).",
+        description="The most that all clients together may leave unread. Beyond it the gateway closes those that "
+        "leave the most (4000).",
     )
     messages_per_second: int = Field(
         100,
         ge=1,
-        description="What one client may send; twice as much for a moment. Fragments, pings and pongs have as much for "
-        "themselves. A client that goes on sending more than five times as much is read more slowly.",
+        description="Messages that one client may send, with bursts of twice as many. Fragments, pings and pongs have "
+        "an equal allowance of their own. The gateway slows the reading of a client that keeps sending more than five "
+        "times as many.",
     )
     bytes_per_second: int = Field(
-        131_072, ge=1024, description="The same in bytes of message text; one message of the full size always passes."
+        131_072,
+        ge=1024,
+        description="Bytes of message text that one client may send, with bursts of twice as many or of one message "
+        "of the largest size.",
     )
     flood_seconds: float = Field(
         10.0,
         gt=0,
-        description="A client that has to be read more slowly for this long without a break is closed (4500).",
+        description="The gateway closes a client whose reading it has slowed for this long without a break (4500).",
     )
     joins_per_minute: int = Field(
         60,
         ge=1,
-        description="Joins of one connection, also of the room it is in; all at once after a minute without any.",
+        description="Joins that one connection may send, also of the room that it is in. After a minute without any, "
+        "all of them may come at once.",
     )
     idle_seconds: float = Field(
         600.0,
         ge=0,
-        description="A client that is in no room and says nothing, not even `Ping`, for this long is closed (4003). "
-        "Pings and pongs of WebSocket itself are nothing said. 0 for never.",
+        description="The gateway closes a client that is outside rooms and sends nothing for this long, not even a "
+        "`Ping` (4003). Pings and pongs of WebSocket itself do not count. 0 for never.",
     )
-    ping_interval_seconds: float = Field(20.0, gt=0, description="A silent client is pinged this often.")
+    ping_interval_seconds: float = Field(20.0, gt=0, description="How often the gateway pings a silent client.")
     ping_timeout_seconds: float = Field(
-        45.0, gt=0, description="A client of which nothing was heard for this long is closed (4001)."
+        45.0, gt=0, description="The gateway closes a client from which nothing arrives for this long (4001)."
     )
     close_timeout_seconds: float = Field(
         5.0,
         gt=0,
-        description="How long a client may take to answer a close frame before its socket is ended.",
+        description="The time that a client has to answer a close frame, before the gateway aborts the connection.",
     )
     slow_seconds: float = Field(
-        15.0, gt=0, description="A client that leaves much unread and reads nothing for this long is closed (4000)."
+        15.0,
+        gt=0,
+        description="The gateway closes a client that leaves much unread and reads nothing for this long (4000).",
     )
     turn_ms: float = Field(
         3.0,
         ge=0,
         le=20,
-        description="Under load messages are read together that come within this time; 0 reads each at once.",
+        description="Under load, the gateway reads messages together that arrive within this time. 0 to read each at "
+        "once.",
     )
     cursor_tick_ms: int = Field(
         50, ge=10, le=1000, description="How often a busy room sends the newest cursors and typing notices."
@@ -74,8 +84,8 @@ class ConnectionSettings(AuthSettings):
 
     room_hints: bool = Field(
         False,
-        description="The load balancer sends clients to gateways by the room in their address (`/ws?room=`). `Welcome` "
-        "tells clients so, and they connect again when they change rooms.",
+        description="Set this if the load balancer chooses gateways by the room in the address (`/ws?room=`). "
+        "`Welcome` then has `room_hints`, and clients reconnect when they change rooms.",
     )
 
     @property

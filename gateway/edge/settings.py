@@ -9,78 +9,80 @@ from studyroom.gateway.wire.hosts import in_ascii, is_host
 from studyroom.shared.chassis.settings import CommaSeparated, Settings
 
 _ADDRESS_SHARE, _ADDRESS_HANDSHAKES_MIN = 2, 5
-"""One address may have half of all handshakes, so that others get the other half whatever it does."""
+"""One address may have half of all handshakes, so it cannot take the other half from other addresses."""
 
 
 class EdgeSettings(Settings):
-    """The gateway: who is let in, and from where."""
+    """The gateway: admission of connections."""
 
     model_config = SettingsConfigDict(env_prefix="STUDYROOM_GATEWAY_")
 
-    host: str = Field("127.0.0.1", description="Address of the public port.")
-    port: int = Field(8080, ge=0, le=65535, description="Public port: WebSocket at /ws, HTTP beside it.")
+    host: str = Field("127.0.0.1", description="The address of the public port.")
+    port: int = Field(8080, ge=0, le=65535, description="The public port for WebSocket (/ws) and HTTP.")
     origins: CommaSeparated = Field(
         (),
         examples=["https://app.example.org"],
-        description="Web pages that may connect beside the gateway's own (and those of this machine to this machine): "
-        "origins such as https://app.example.org, https://*.example.org (all subdomains) or, of apps, "
-        "capacitor://localhost, separated by commas; * for all.",
+        description="Origins of web pages that may connect, separated by commas, such as https://app.example.org, "
+        "https://*.example.org (all subdomains) or capacitor://localhost (an app). * for all. The gateway's own page "
+        "may always connect, and so may pages of this machine to this machine.",
     )
     hosts: CommaSeparated = Field(
         (),
         examples=["rooms.example.org"],
-        description="Names by which the gateway may be reached, as in rooms.example.org, 127.0.0.1 or [::1], without "
-        "ports, separated by commas; requests for others are answered 421, but for /health. Without it any name will "
-        "do, also one that was made to point here (DNS rebinding).",
+        description="Host names that clients may use for the gateway, separated by commas and without ports, such as "
+        "rooms.example.org, 127.0.0.1 or [::1]. Requests for other hosts get 421, except for /health. Without it any "
+        "name is accepted, also one that an attacker points here (DNS rebinding).",
     )
     trusted_proxies: CommaSeparated = Field(
         (),
         examples=["10.0.0.0/8"],
-        description="Networks such as 10.0.0.0/8, separated by commas, whose X-Forwarded-For is believed: those of the "
-        "load balancers in front. Without it all who come through one count as one address.",
+        description="The networks of your load balancers, separated by commas, such as 10.0.0.0/8. The gateway takes "
+        "the address of a client from their X-Forwarded-For. Without it all clients of a load balancer count as one "
+        "address.",
     )
     connections_max: int = Field(
         0,
         ge=0,
-        description="WebSockets at once; more are refused with 503 `too_many_connections`. 0, or more than the limit "
-        "of file descriptors allows, for as many as that allows.",
+        description="The most WebSocket connections. More get 503 `too_many_connections`. 0 for as many as the limit "
+        "on file descriptors allows, which also caps this setting.",
     )
     address_connections_max: int = Field(
         2000,
         ge=0,
-        description="The same for one address (of IPv6, one /64); more are refused with 429 `too_many_of_address`. A "
-        "whole school or company is one address, so this is far more than a person needs. 0 for no limit.",
+        description="The most WebSocket connections of one address (for IPv6 of one /64). More get 429 "
+        "`too_many_of_address`. It is far more than a person needs, because a whole school or company may share one "
+        "address. 0 for no limit.",
     )
     address_sockets_max: int = Field(
         1000,
         ge=0,
-        description="Sockets of one address that are no WebSockets, or not yet; beyond it the oldest that waits for a "
-        "request is ended. Never more than a quarter of what the limit of file descriptors allows. Those of "
-        "STUDYROOM_GATEWAY_TRUSTED_PROXIES are not counted. 0 for that quarter alone.",
+        description="The most sockets of one address that are not WebSockets, or not yet. Beyond it the gateway closes "
+        "the oldest that waits for a request. A quarter of the limit on file descriptors caps it. Sockets of "
+        "STUDYROOM_GATEWAY_TRUSTED_PROXIES do not count. 0 for that quarter alone.",
     )
     user_connections_max: int = Field(
         100,
         ge=0,
-        description="The same for one user, in tabs and devices: 429 `too_many_of_user`. Guests are as many users as "
-        "they like. 0 for no limit.",
+        description="The most WebSocket connections of one user on all tabs and devices. More get 429 "
+        "`too_many_of_user`. It does not limit guests, who can be as many users as they like. 0 for no limit.",
     )
     handshakes_per_second: int = Field(
         1000,
         ge=0,
-        description="WebSockets that are let in or whose token is bad, all together; twice as many for a moment. More "
-        "are refused with 503 `too_many_handshakes`, so that those who are in do not suffer. 0 for no limit.",
+        description="Handshakes that the gateway accepts or refuses for their token, with bursts of twice as many. "
+        "More get 503 `too_many_handshakes`, so that open connections do not suffer. 0 for no limit.",
     )
     address_handshakes_per_second: int = Field(
         500,
         ge=0,
-        description="The same of one address, whether a token is good or not: 429 `too_many_of_address`. A whole "
-        "school is one address, and comes back together. Half of the above at the most. 0 for no limit, as with none "
-        "above.",
+        description="Handshakes of one address. More get 429 `too_many_of_address`. Half of the limit above caps it. "
+        "It is high because a whole school may share one address and reconnect together. 0 for no limit, which also "
+        "holds if there is no limit above.",
     )
     requests_per_second: int = Field(
         100,
         ge=0,
-        description="HTTP requests to /api/ of one address, also of a backend of yours; more are refused with 429 "
+        description="HTTP requests to /api/ of one address, which may be your own backend. More get 429 "
         "`rate_limited`. 0 for no limit.",
     )
 
@@ -91,8 +93,8 @@ class EdgeSettings(Settings):
             if not is_host(host):
                 ascii_host = in_ascii(host) if not host.isascii() else None
                 raise ValueError(
-                    "hosts are spelled rooms.example.org, 127.0.0.1 or [::1]: in lower case, without a port"
-                    + (f", and this one as browsers send it: {ascii_host}" if ascii_host is not None else "")
+                    "a host is spelled like rooms.example.org, 127.0.0.1 or [::1], in lower case and without a port"
+                    + (f"; browsers send this one as {ascii_host}" if ascii_host is not None else "")
                 )
         return value
 
@@ -104,7 +106,7 @@ class EdgeSettings(Settings):
                 parse_network(network)
             except ValueError as error:
                 raise ValueError(
-                    "networks are spelled 10.0.0.0/8 or fd00::/8, with no bits set after the prefix"
+                    "a network is spelled like 10.0.0.0/8 or fd00::/8, without bits after the prefix"
                 ) from error
         return value
 
@@ -115,12 +117,12 @@ class EdgeSettings(Settings):
             if origin != ANY and (problem := problem_of(origin)) is not None:
                 shown = repr(origin) if "@" not in origin else "one"  # the part before the @ may be a password
                 raise ValueError(
-                    f"origins are spelled https://host or https://host:port, in lower case: {shown} {problem}"
+                    f"an origin is spelled https://host or https://host:port, in lower case: {shown} {problem}"
                 )
         return value
 
     @property
     def handshakes_per_second_of_address(self) -> int:
-        """0 for no limit."""
+        """The limit for one address; 0 for none."""
         share = max(self.handshakes_per_second // _ADDRESS_SHARE, _ADDRESS_HANDSHAKES_MIN)
         return min(self.address_handshakes_per_second, share) if self.handshakes_per_second else 0

@@ -14,11 +14,11 @@ class HttpSettings(ChatSettings):
     api_keys: CommaSeparated = Field(
         (),
         examples=["backend-2026:the-hash-that-studyroom-api-key-prints"],
-        description="Keys of trusted backends, which may moderate over HTTP: name:hash as `studyroom api-key NAME` "
-        "prints them, separated by commas; several while they are rotated. The name is what the log says.",
+        description="API keys of your backends, which may moderate over HTTP: name:hash as `studyroom api-key NAME` "
+        "prints it, separated by commas. You can have several while you rotate them. The audit log has the name.",
     )
     request_deadline_seconds: float = Field(
-        5.0, gt=0, description="An HTTP request about rooms that presence has not answered by then is answered 503."
+        5.0, gt=0, description="An HTTP request about rooms gets 503 if presence does not answer in this time."
     )
 
     @field_validator("api_keys")

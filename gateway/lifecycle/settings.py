@@ -11,22 +11,25 @@ class LifecycleSettings(ConnectionSettings):
     shed_per_second: int = Field(
         0,
         ge=0,
-        description="While far above the mean of all gateways, ask so many clients a second to connect again; "
-        "0 for none. Only behind a load balancer that knows who has the fewest connections.",
+        description="How many clients a second the gateway asks to reconnect while it has far more than the mean of "
+        "all gateways. 0 for none. Use it only with a load balancer that chooses the gateway with the fewest "
+        "connections.",
     )
     drain_delay_seconds: float = Field(
-        0.0, ge=0, description="From not ready to the first close, for load balancers to notice."
+        0.0, ge=0, description="The wait before the first close of a drain, so that load balancers notice it."
     )
     drain_spread_seconds: float = Field(
-        2.0, ge=0, description="Closing all connections is spread over this, when there are many."
+        2.0, ge=0, description="The time over which a drain closes the connections, if there are many."
     )
     reconnect_spread_ms: int = Field(
         2000,
         ge=0,
-        description="Drained clients are asked to wait a random time up to this; their places are kept for longer.",
+        description="A drain asks each client to wait a random time up to this before it reconnects. Its user stays a "
+        "member for longer.",
     )
     reconnect_allowance_seconds: int = Field(
         15,
         ge=5,
-        description="How long after that wait the place of a drained client is kept: everybody comes back at once.",
+        description="How long after that wait the user of a drained client stays a member. It allows for a storm of "
+        "reconnections.",
     )

@@ -12,5 +12,5 @@ class MembershipSettings(Settings):
     model_config = SettingsConfigDict(env_prefix="STUDYROOM_GATEWAY_")
 
     join_deadline_seconds: float = Field(
-        5.0, gt=0, description="A join that is not done by then is answered `presence_unavailable`."
+        5.0, gt=0, description="The client gets `presence_unavailable` for a join that is not done after this time."
     )

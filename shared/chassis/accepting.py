@@ -1,8 +1,8 @@
-"""Taking connections from a listener, for as long as there are file descriptors for them.
+"""Accepts connections from a listener while file descriptors are left.
 
-The servers of the event loops do not survive the lack of descriptors: uvloop's closes its listener for good, and
-aiofastnet's fails again in every turn of the loop. Here the listener is left alone until there are some again, and
-clients wait in the kernel's queue meanwhile.
+The servers of the event loops do not cope with a lack of descriptors: uvloop closes its listener for good, and
+aiofastnet fails again in every iteration of the loop. The acceptor here stops reading the listener until descriptors
+are free again. Clients wait in the kernel's queue meanwhile.
 """
 
 import asyncio
@@ -18,15 +18,16 @@ from studyroom.shared.chassis.descriptors import lowest_free
 log = logs.get(__name__)
 
 _AT_ONCE = 64
-"""Connections in one turn of the loop: those that are open have their turn between, and so have other workers."""
+"""The most connections per iteration of the loop, so that open connections and other workers get their time."""
 _LOOK_SECONDS = 0.05
-"""How often it is looked whether there are descriptors again."""
+"""How often the acceptor checks for free descriptors."""
 _REPEAT_SECONDS = 60.0
-_SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""The shortest time between two warnings."""
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class Acceptor:
-    """What uvicorn takes for its server: connections of one listener, which is closed with it."""
+    """Accepts the connections of one listener for uvicorn, in place of an `asyncio.Server`. It owns the listener."""
 
     def __init__(
         self,
@@ -36,7 +37,11 @@ class Acceptor:
         below: int,
         make_room: Callable[[], None],
     ) -> None:
-        """`below`: the descriptors that may be used. `make_room` is called now and then while there are no others."""
+        """Start accepting.
+
+        `below`: connections use only descriptors with lower numbers.
+        `make_room`: called every 50 ms while none is free, to close connections that are dispensable.
+        """
         self._listener = listener
         self._protocol = protocol
         self._below = below
@@ -59,7 +64,7 @@ class Acceptor:
         self._listener.close()
 
     async def wait_closed(self) -> None:
-        """Returns when no connection is on its way to its protocol any more."""
+        """Wait until all accepted connections have their protocol."""
         while self._connecting:
             await asyncio.wait(self._connecting)
 
@@ -70,10 +75,10 @@ class Acceptor:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
-                if error.errno in _SHORT:
+                if error.errno in _EXHAUSTED:
                     self._wait_for_descriptors()
                     return
-                continue  # this connection failed before we had it (accept(2), "Error handling")
+                continue  # This connection failed before accept returned (accept(2), "Error handling").
             connected.setblocking(False)
             number = connected.fileno()
             task = self._loop.create_task(self._connect(connected), name="accept")
@@ -86,8 +91,8 @@ class Acceptor:
     async def _connect(self, connected: socket.socket) -> None:
         try:
             transport, _ = await self._loop.connect_accepted_socket(self._protocol, connected)
-        except OSError as error:  # the client is gone already
-            log.debug("a connection ended before it began", error=str(error))
+        except OSError as error:  # The client has disconnected already.
+            log.debug("a client disconnected at once", error=str(error))
             connected.close()
             return
         if self._closed:
@@ -98,7 +103,7 @@ class Acceptor:
         now = time.monotonic()
         if now >= self._warn_at:
             self._warn_at = now + _REPEAT_SECONDS
-            log.warning("no descriptors are left for more connections: they wait", descriptors=self._below)
+            log.warning("connections wait, because no file descriptors are left", descriptors=self._below)
         self._look()
 
     def _look(self) -> None:

@@ -1,11 +1,11 @@
-"""The admin endpoint of every process: liveness, readiness and metrics, on a port of its own.
+"""The admin port of every process: liveness, readiness and metrics.
 
-Liveness answers for as long as the event loop turns and never looks at NATS: a NATS outage must not restart
-every process. Readiness does look.
+Liveness answers while the event loop runs. It never looks at NATS, so an outage of NATS does not restart every process.
+Readiness does look at NATS.
 
-`/balancez` is readiness for load balancers that end the connections of a server whose check fails, as they must do
-with one that is frozen. One that drains, or has lost NATS, still serves whom it has: it answers 404, which HAProxy
-(`http-check disable-on-404`) takes as "send nobody new, keep the others".
+`/balancez` is readiness for load balancers that end all connections of a server whose check fails, which they must do
+if the server is frozen. A gateway that drains or has lost NATS still serves its clients, so it answers 404. HAProxy
+(`http-check disable-on-404`) then sends no new clients and keeps the others.
 """
 
 from collections.abc import Callable
@@ -19,11 +19,11 @@ from starlette.routing import Route
 HTTP_NOT_FOUND, HTTP_UNAVAILABLE = 404, 503
 
 Reasons = Callable[[], list[str]]
-"""Why the process is not ready; empty when it is."""
+"""Returns the reasons why the process is not ready; none if it is ready."""
 
 
 def build_app(registry: CollectorRegistry, not_ready: Reasons) -> Starlette:
-    """In Starlette alone: FastAPI, which has nothing to add here, is a third of what a small service loads to start."""
+    """Return the application. It uses plain Starlette, since FastAPI would be a third of a small service's imports."""
 
     async def healthz(_: Request) -> Response:
         return JSONResponse({"status": "alive"})
@@ -38,7 +38,7 @@ def build_app(registry: CollectorRegistry, not_ready: Reasons) -> Starlette:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     app = Starlette(routes=[Route(f"/{answer.__name__}", answer) for answer in (healthz, readyz, balancez, metrics)])
-    app.router.redirect_slashes = False  # to wherever `Host` says
+    app.router.redirect_slashes = False  # A redirect would go to the host in `Host`, which a client chooses.
     return app
 
 

@@ -1,6 +1,6 @@
-"""Keys of trusted backends: random, so a plain SHA-256 of them may stand in a configuration.
+"""API keys of trusted backends. They are random, so the configuration may have plain SHA-256 hashes of them.
 
-A slow hash protects what people choose. Of 256 random bits nobody finds the one that has a given hash.
+Passwords need a slow hash, because people choose guessable ones. Nobody can guess 256 random bits.
 """
 
 import hmac
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from hashlib import sha256
 
 _PREFIX = "studyroom_"
-"""So that scanners for leaked secrets, and people, know one when they see it."""
+"""The prefix by which people and scanners for leaked secrets recognise a key."""
 _KEY_BYTES = 32
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -22,34 +22,34 @@ def new_api_key() -> str:
 
 
 def entry_of(name: str, key: str) -> str:
-    """What the configuration has of a key. Raises ValueError for a name that cannot be one."""
+    """Return the `name:hash` of a key for the configuration. Raises ValueError if the name is invalid."""
     if _NAME.fullmatch(name) is None:
         raise ValueError("a name has up to 63 of a-z, 0-9, '.', '_' and '-', and begins with a letter or digit")
     return f"{name}:{_hash(key)}"
 
 
 def check_entries(entries: Iterable[str]) -> None:
-    """Raises ValueError, without the value."""
+    """Check the entries of the configuration. Raises ValueError with a message that does not repeat them."""
     pairs = [entry.partition(":") for entry in entries]
     if any(_NAME.fullmatch(name) is None or _HASH.fullmatch(hashed) is None for name, _, hashed in pairs):
         raise ValueError("an entry is name:hash as `studyroom api-key NAME` prints it")
     if len({name for name, _, _ in pairs}) < len(pairs):
-        raise ValueError("two keys have the same name: the log could not tell them apart")
+        raise ValueError("two keys have the same name, so the log could not distinguish them")
 
 
 class ApiKeys:
-    """Those that are good now; several while one takes the place of another."""
+    """The valid keys. There are several while backends change from one to another."""
 
     def __init__(self, entries: Iterable[str]) -> None:
-        """`entries`: checked ones."""
+        """Create it from entries that `check_entries` accepts."""
         self._hashes = [(name, hashed) for name, _, hashed in (entry.partition(":") for entry in entries)]
 
     def name_of(self, authorization: str) -> str | None:
-        """The name of the key in this `Authorization` header; None when there is none that is good."""
+        """Return the name of the key in an `Authorization` header; None if the header has no valid key."""
         if authorization[: len(_BEARER)].lower() != _BEARER:
             return None
         given = _hash(authorization[len(_BEARER) :].strip())
-        # All are compared, so that the time tells nothing of which.
+        # All hashes are compared, so the time does not depend on which one matches.
         found = [name for name, hashed in self._hashes if hmac.compare_digest(given, hashed)]
         return found[0] if found else None
 

@@ -1,7 +1,7 @@
-"""How much may be under way at once, divided into compartments: what is stuck in one takes nothing from the others.
+"""Limits concurrent work in compartments, so work that is stuck in one compartment does not stop the others.
 
-Each compartment has slots of its own, and all of them share some more. Within a compartment slots are given in the
-order of arrival; someone who comes back with an old number is served before those who came later.
+Each compartment has slots of its own, and all compartments share further slots. Within a compartment, waiters get slots
+in the order of their numbers. A waiter that returns with an old number comes before those that arrived later.
 """
 
 import asyncio
@@ -16,16 +16,16 @@ from dataclasses import dataclass, field
 @dataclass(slots=True)
 class _Compartment:
     taken: int = 0
-    """Slots in use, its own and shared ones."""
+    """The number of slots in use, own and shared ones."""
     waiting: list[tuple[int, int, "Permit"]] = field(default_factory=list)
-    """A heap by number, and by arrival among equal ones; those that gave up are skipped when they come first."""
+    """A heap by number, then by arrival. Cancelled permits are dropped when they come first."""
     restricted: bool = False
     opening: asyncio.TimerHandle | None = None
-    """While it is restricted: until then no slot is given."""
+    """The timer before which a restricted compartment gives out no slot."""
 
 
 class Permit(asyncio.Future[None]):
-    """A place in a queue: done when it has become a slot. To be given back in any case."""
+    """A place in a queue. It is done when it has a slot. Release it in any case."""
 
     def __init__(self, compartment: Hashable) -> None:
         super().__init__()
@@ -34,8 +34,10 @@ class Permit(asyncio.Future[None]):
 
 
 class Bulkheads:
+    """Slots in compartments. A compartment exists from its first use on."""
+
     def __init__(self, *, own: int, shared: int) -> None:
-        """`own`: slots of each compartment; `shared`: more, for those that need them."""
+        """Create it with `own` slots for each compartment, and `shared` slots for all compartments together."""
         self._own = own
         self._shared = shared
         self._lent = 0
@@ -44,30 +46,30 @@ class Bulkheads:
         self._compartments: defaultdict[Hashable, _Compartment] = defaultdict(_Compartment)
 
     def number(self) -> int:
-        """For someone who begins to wait; lower numbers come first."""
+        """Return the number for a new waiter. Lower numbers come first."""
         return next(self._numbers)
 
     @property
     def waiting(self) -> int:
-        """How many have no slot."""
+        """The number of waiters without a slot."""
         return sum(self.waiting_in().values())
 
     def waiting_in(self) -> dict[Hashable, int]:
-        """The same, by compartment."""
+        """Return the number of waiters without a slot, by compartment."""
         return {
             key: sum(not permit.done() for *_, permit in compartment.waiting)
             for key, compartment in self._compartments.items()
         }
 
     def queue(self, compartment: Hashable, number: int) -> Permit:
-        """A place that becomes a slot, maybe at once. Give it back when it is not needed any more."""
+        """Return a permit that gets a slot at once or later. Release it after use."""
         permit = Permit(compartment)
         heapq.heappush(self._compartments[compartment].waiting, (number, next(self._arrivals), permit))
         self._serve(compartment)
         return permit
 
     def release(self, permit: Permit) -> None:
-        """The slot, or the wish for one."""
+        """Give back the slot of a permit, or stop waiting for one. Further calls have no effect."""
         if permit.returned:
             return
         permit.returned = True
@@ -84,7 +86,7 @@ class Bulkheads:
 
     @asynccontextmanager
     async def slot(self, compartment: Hashable) -> AsyncIterator[None]:
-        """Wait for a slot and hold it."""
+        """Wait for a slot and hold it during the block."""
         permit = self.queue(compartment, self.number())
         try:
             await permit
@@ -92,10 +94,10 @@ class Bulkheads:
         finally:
             self.release(permit)
 
-    # --- compartments in trouble ---
+    # --- restricted compartments --------------------------------------------------------------------------
 
     def restrict(self, compartment: Hashable, until: float) -> None:
-        """One slot at a time, and the next one not before `until` (seconds of the event loop)."""
+        """Give out one slot at a time, and the next one not before `until` (in the loop's time)."""
         restricted = self._compartments[compartment]
         restricted.restricted = True
         if restricted.opening is not None:
@@ -103,7 +105,7 @@ class Bulkheads:
         restricted.opening = asyncio.get_running_loop().call_at(until, self._open, compartment)
 
     def relax(self, compartment: Hashable) -> None:
-        """As many slots as ever."""
+        """Give out as many slots as before the restriction."""
         relaxed = self._compartments[compartment]
         if not relaxed.restricted:
             return
@@ -120,10 +122,10 @@ class Bulkheads:
         self._compartments[compartment].opening = None
         self._serve(compartment)
 
-    # --- giving slots ---
+    # --- giving out slots ---------------------------------------------------------------------------------
 
     def _serve(self, key: Hashable) -> None:
-        """Give the compartment the slots that it may have now."""
+        """Give the waiters of a compartment the slots that it may use now."""
         compartment = self._compartments[key]
         while self._first(compartment) is not None and self._has_slot(compartment):
             if compartment.taken >= self._own:
@@ -138,7 +140,7 @@ class Bulkheads:
         return compartment.taken < self._own or self._lent < self._shared
 
     def _lend(self) -> None:
-        """A shared slot may be free: whoever has waited longest gets it."""
+        """Give free shared slots to the waiters with the lowest numbers."""
         while self._lent < self._shared:
             found: tuple[int, Hashable] | None = None
             for key, compartment in self._compartments.items():
@@ -151,7 +153,7 @@ class Bulkheads:
 
     @staticmethod
     def _first(compartment: _Compartment) -> int | None:
-        """The lowest number that waits."""
+        """Return the lowest number that waits, None if there are no waiters."""
         waiting = compartment.waiting
         while waiting and waiting[0][2].done():
             heapq.heappop(waiting)

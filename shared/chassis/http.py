@@ -1,7 +1,7 @@
-"""uvicorn as a part of a process instead of its owner.
+"""An HTTP server on uvicorn, as a part of a process.
 
-uvicorn's own signal handling closes everything in one loop and re-raises the signal; here the lifecycle owns
-signals, and `stop` has a deadline after which open connections are aborted.
+uvicorn by itself handles signals, closes everything and raises the signal again. Here the process handles signals, and
+`stop` has a deadline after which it aborts open connections.
 """
 
 import asyncio
@@ -25,9 +25,9 @@ _REQUEST_SECONDS = 20.0
 
 
 class BoundedRequests(HttpToolsProtocol):
-    """uvicorn's, and a socket without a whole request, or whose answer is not read, ends after a while.
+    """uvicorn's protocol with a deadline by which a client must have sent a request, or read the answer.
 
-    uvicorn has a deadline between two requests only.
+    uvicorn itself has a deadline only between two requests.
     """
 
     def __init__(self, *args: Any, request_seconds: float = _REQUEST_SECONDS, **options: Any) -> None:
@@ -35,16 +35,16 @@ class BoundedRequests(HttpToolsProtocol):
         self._request_seconds = request_seconds
         self._due: asyncio.TimerHandle | None = None
         self._is_in_request = False
-        """The beginning of one was read, and not its end."""
+        """Whether a part of a request was read, but not its end."""
         self._has_asked = False
-        """A whole request has come."""
+        """Whether a whole request was read."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn
         super().connection_made(transport)
         self._begin()
 
     def data_received(self, data: bytes) -> None:
-        if not self._owes():
+        if not self._waits_for_client():
             self._begin()
         super().data_received(data)
 
@@ -61,15 +61,15 @@ class BoundedRequests(HttpToolsProtocol):
         self._begin()
 
     def timeout_keep_alive_handler(self) -> None:
-        self.transport.abort()  # a close would wait until all is read
+        self.transport.abort()  # A close would wait until the client has read everything.
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._due is not None:
             self._due.cancel()
         super().connection_lost(exc)
 
-    def _owes(self) -> bool:
-        """The client owes us something: the rest of a request, or to read what it was answered."""
+    def _waits_for_client(self) -> bool:
+        """Return whether the client must act: send the rest of a request, or read the answer."""
         return self._is_in_request or self._is_answering() or self.transport.get_write_buffer_size() > 0
 
     def _is_answering(self) -> bool:
@@ -82,12 +82,12 @@ class BoundedRequests(HttpToolsProtocol):
         self._due = self.loop.call_later(self._request_seconds, self._end_if_late)
 
     def _end_if_late(self) -> None:
-        if not self._has_asked or self._owes():
+        if not self._has_asked or self._waits_for_client():
             self.transport.abort()
 
 
 def _nothing() -> None:
-    """There is no room to be made."""
+    """Close no connections."""
 
 
 class _Server(uvicorn.Server):
@@ -101,7 +101,7 @@ class _Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn's, but connections are accepted by us."""
+        """Start like uvicorn, but with `Acceptor` in place of an `asyncio.Server`."""
         await self.lifespan.startup()
 
         def protocol() -> asyncio.Protocol:
@@ -113,12 +113,12 @@ class _Server(uvicorn.Server):
         acceptors: list[Any] = [
             Acceptor(listener, protocol, below=self._below, make_room=self._make_room) for listener in sockets or ()
         ]
-        self.servers = acceptors  # all that is asked of them is to close
+        self.servers = acceptors  # uvicorn only closes them.
         self.started = True
 
 
 class HttpServer:
-    """An ASGI app on one port of this process."""
+    """An ASGI application on one port of this process."""
 
     def __init__(
         self,
@@ -129,7 +129,7 @@ class HttpServer:
         make_room: Callable[[], None] = _nothing,
         http: Any = BoundedRequests,
     ) -> None:
-        """`below`, `make_room`: the descriptors that its sockets may have, see `Acceptor`."""
+        """Create a server that owns the listener. `below`, `make_room`: see `Acceptor`."""
         self._listener = listener
         self.port: int = listener.getsockname()[1]
         self._config = uvicorn.Config(
@@ -140,7 +140,7 @@ class HttpServer:
             log_config=None,
             access_log=False,
             server_header=False,
-            proxy_headers=False,  # who is believed what is for the app to say
+            proxy_headers=False,  # The application decides which proxies it trusts.
             timeout_keep_alive=65,
         )
         self._server = _Server(self._config, below=below, make_room=make_room)
@@ -155,12 +155,12 @@ class HttpServer:
             await asyncio.sleep(_STARTED_POLL_SECONDS)
 
     def stop_listening(self) -> None:
-        """Accept no new connections; those that are open stay."""
+        """Accept no new connections. Open ones continue."""
         for server in self._server.servers if self._server.started else ():
             server.close()
 
     async def stop(self, grace_seconds: float) -> None:
-        """Close idle connections, wait for running requests, abort what is open after the grace."""
+        """Close idle connections, wait up to `grace_seconds` for running requests, then abort the rest."""
         if self._serving is None:
             self._listener.close()
             return

@@ -1,4 +1,4 @@
-"""Ports of this machine."""
+"""Listening on a port of this machine."""
 
 import socket
 
@@ -6,11 +6,11 @@ BACKLOG = 4096
 
 
 class AddressUnavailable(Exception):
-    """The port is in use, or the address is not of this machine."""
+    """The port is in use, or this machine does not have the address."""
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket. Raises AddressUnavailable."""
+    """Return a listening, non-blocking socket. Raises AddressUnavailable."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,6 +1,6 @@
-"""Structured logs through structlog: for people on a terminal, one JSON object per line elsewhere.
+"""Structured logs through structlog: readable on a terminal, one JSON object per line elsewhere.
 
-Vendors that use the standard library's logging come out in the same form.
+Logs of libraries that use the standard library's logging have the same form.
 """
 
 import logging
@@ -22,7 +22,7 @@ _SHARED: list[Any] = [
 ]
 
 _TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
-"""Without the values of variables: there may be secrets and what people write among them."""
+"""Tracebacks without the values of variables, which may have secrets or chat in them."""
 
 
 def configure(settings: ProcessSettings, service: str) -> None:

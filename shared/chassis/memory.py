@@ -1,4 +1,4 @@
-"""Memory that is free inside the process, given back to the system."""
+"""Returns free memory of the process to the system."""
 
 import ctypes
 import sys
@@ -10,9 +10,9 @@ log = logs.get(__name__)
 
 
 def trim() -> None:
-    """With glibc: give the pages that no object is in back to the system. Takes some 10 ms for each 100 MB.
+    """Return pages without objects to the system, if the C library is glibc. It takes about 10 ms for each 100 MB.
 
-    Holds no lock of Python's, so call it in a thread.
+    It does not hold Python's global lock, so call it in a thread.
     """
     trim = _malloc_trim()
     if trim is not None:
@@ -20,7 +20,7 @@ def trim() -> None:
 
 
 def _malloc_trim() -> Callable[[int], int] | None:
-    """None where the C library is another one."""
+    """Return glibc's `malloc_trim`, None with another C library."""
     if sys.platform != "linux":
         return None
     trim: Callable[[int], int] | None = getattr(ctypes.CDLL(None), "malloc_trim", None)
@@ -28,15 +28,15 @@ def _malloc_trim() -> Callable[[int], int] | None:
 
 
 class HighWaterMark:
-    """Notices when much of what there was has gone. Pure."""
+    """Notices when a number has halved since its maximum. Pure."""
 
     def __init__(self, *, at_least: int) -> None:
-        """`at_least`: fewer are not worth it."""
+        """Create it. `at_least`: ignore maxima below this number."""
         self._at_least = at_least
         self._high = 0
 
     def has_halved(self, now: int) -> bool:
-        """`now`: how many there are. True once after each time their number has halved."""
+        """Take the present number. Return True once each time it has halved."""
         self._high = max(self._high, now)
         if self._high < self._at_least or now > self._high // 2:
             return False

@@ -1,4 +1,4 @@
-"""Metrics every process has. Each service adds an object of its own; all take the registry as an argument."""
+"""Metrics that every process has. Each service adds its own, in an object that takes the registry as an argument."""
 
 import asyncio
 from bisect import bisect_left
@@ -31,14 +31,14 @@ class ProcessMetrics:
         GCCollector(registry=registry)
         self.task_failures = Counter(
             f"studyroom_{service}_task_failures",
-            "Background tasks that ended with an unexpected error.",
+            "Failures of background tasks, by task.",
             ["task"],
             registry=registry,
         )
-        Gauge("studyroom_event_loop_tasks", "Tasks that have not ended.", registry=registry).set_function(_count_tasks)
+        Gauge("studyroom_event_loop_tasks", "Running asyncio tasks.", registry=registry).set_function(_count_tasks)
         self.event_loop_lag = Histogram(
             f"studyroom_{service}_event_loop_lag_seconds",
-            "How much later than asked a timer fired, sampled ten times a second.",
+            "Delay of a timer beyond its time, sampled ten times a second.",
             buckets=_LAG_BUCKETS,
             registry=registry,
         )
@@ -55,11 +55,11 @@ def _count_tasks() -> float:
     try:
         return float(len(asyncio.all_tasks()))
     except RuntimeError:
-        return 0.0  # asked for outside the event loop
+        return 0.0  # The caller is outside the event loop.
 
 
 def by_shards(values: Mapping[int, int], served: Iterable[int] = range(SHARDS)) -> dict[str, int]:
-    """What belongs to the shards that are `served`, added up by eight: a label with few values."""
+    """Add up the values of the `served` shards in groups of eight, for a label with few values such as "0-7"."""
     added: dict[str, int] = {}
     for shard in sorted(served):
         first = shard - shard % _SHARDS_OF_A_LABEL
@@ -69,12 +69,12 @@ def by_shards(values: Mapping[int, int], served: Iterable[int] = range(SHARDS)) 
 
 
 class PlainHistogram:
-    """A histogram for hot paths: observing takes no lock and no label lookup. Exported by a collector."""
+    """A histogram for hot paths, without locks and label lookups. A collector exports it."""
 
     __slots__ = ("_bounds", "_counts", "_sum")
 
     def __init__(self, bounds: Sequence[float]) -> None:
-        """`bounds`: upper bounds of the buckets, rising, without infinity; a value equal to a bound is inside."""
+        """Create it. `bounds`: ascending, inclusive upper bounds of the buckets, without infinity."""
         self._bounds = list(bounds)
         self._counts = [0] * (len(self._bounds) + 1)
         self._sum = 0.0
@@ -84,11 +84,11 @@ class PlainHistogram:
         self._sum += value
 
     def read(self, *, divisor: float = 1.0) -> tuple[list[tuple[str, float]], float]:
-        """Cumulative buckets and the sum, both divided, as `HistogramMetricFamily.add_metric` takes them."""
+        """Return cumulative buckets and the sum for `HistogramMetricFamily.add_metric`, with values divided."""
         buckets, total = [], 0
         for bound, count in zip([*self._bounds, float("inf")], self._counts, strict=True):
             total += count
-            buckets.append((str(floatToGoString(bound / divisor)), float(total)))  # type: ignore[no-untyped-call] # theirs
+            buckets.append((str(floatToGoString(bound / divisor)), float(total)))  # type: ignore[no-untyped-call] # as in prometheus_client
         return buckets, self._sum / divisor
 
 
@@ -120,20 +120,18 @@ class BusState(Protocol):
 
 class BusMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.reconnects = Counter(
-            "studyroom_nats_reconnects", "Times the connection to NATS was made again.", registry=registry
-        )
+        self.reconnects = Counter("studyroom_nats_reconnects", "Reconnections to NATS.", registry=registry)
         self.errors = Counter(
             "studyroom_nats_errors", "Errors of the NATS connection by kind.", ["kind"], registry=registry
         )
         self.refusals = Counter(
             "studyroom_nats_refusals",
-            "Subjects that this service's user of NATS may not use, and tried to.",
+            "Attempts to use subjects that the service's NATS user may not use.",
             registry=registry,
         )
         self.server_errors = Counter(
             "studyroom_nats_server_errors",
-            "Errors that NATS sent, by their text where it is known.",
+            "Errors that NATS sent, by their text if it is a known one.",
             ["reason"],
             registry=registry,
         )
@@ -141,13 +139,13 @@ class BusMetrics:
             self.server_errors.labels(reason=reason)
         self.unsent = Counter(
             "studyroom_nats_unsent",
-            "Messages not published since NATS was away.",
+            "Messages that the service did not publish because NATS was away.",
             registry=registry,
         )
         self._registry = registry
 
     def count_server_error(self, text: str) -> None:
-        """`text`: in lower case."""
+        """Count an error that NATS sent. `text`: its text in lower case."""
         self.server_errors.labels(reason=text if text in _SERVER_ERRORS else _OTHER_ERROR).inc()
 
     def watch(self, bus: BusState) -> None:
@@ -163,10 +161,10 @@ class _BusStateCollector:
             "studyroom_nats_connected", "1 while connected to NATS.", value=float(self._bus.connected)
         )
         yield GaugeMetricFamily(
-            "studyroom_nats_subscriptions", "Subscriptions of this process.", value=self._bus.subscriptions
+            "studyroom_nats_subscriptions", "NATS subscriptions of this process.", value=self._bus.subscriptions
         )
         yield GaugeMetricFamily(
             "studyroom_nats_pending_bytes",
-            "Bytes handed to the NATS client and not yet written to its socket.",
+            "Bytes that the NATS client has not yet written to its socket.",
             value=self._bus.pending_bytes,
         )

@@ -1,9 +1,9 @@
-"""Under load, fewer and larger turns of the event loop.
+"""Makes the event loop handle messages in batches under load, at a fixed interval.
 
-A loop that sleeps until the next message wakes up for each one: at thousands of messages a second the wake-ups cost as
-much as the reading. So while much comes in, the loop takes its turns at a fixed pace and finds in each all that has
-come since the last one, like a network card that moderates its interrupts. Nothing waits longer than one turn for it,
-and as soon as the work of a turn fills its time, no time is waited at all.
+A loop that sleeps until the next message wakes up for each one. At thousands of messages a second, waking up costs as
+much as reading. So under load the loop runs at a fixed interval, and each time finds all messages that have arrived
+meanwhile, like a network card with interrupt moderation. No message waits longer than one interval. If the work takes
+longer than the interval, the loop does not wait at all.
 """
 
 import asyncio
@@ -14,27 +14,29 @@ _SAMPLE_SECONDS = 0.1
 _BUSY_PER_SECOND, _CALM_PER_SECOND = 1000.0, 500.0
 _SHORTEST_WAIT_SECONDS = 0.0002
 _PASSES = 4
-"""Of the loop in one turn: what came in goes from task to task in several of them."""
+"""Iterations of the loop for each interval, because messages pass through several tasks, in one iteration each."""
 
 
 class Traffic(Protocol):
     received: int
-    """How many messages have come in since the start."""
+    """The number of messages since the start."""
 
 
 class Pace:
-    def __init__(self, turn_seconds: float, traffic: Traffic) -> None:
-        """`turn_seconds`: 0 leaves the loop alone."""
-        self._turn_seconds = turn_seconds
+    """The pace of the event loop of this process."""
+
+    def __init__(self, interval_seconds: float, traffic: Traffic) -> None:
+        """Create it. `interval_seconds`: 0 for no batches."""
+        self._interval_seconds = interval_seconds
         self._traffic = traffic
         self._busy = False
         self._next = 0.0
         self._passes = 0
 
     async def run(self) -> None:
-        """Notice how much comes in."""
+        """Watch the traffic, and use the interval while there is much."""
         seen, at = self._traffic.received, time.perf_counter()
-        while self._turn_seconds:
+        while self._interval_seconds:
             await asyncio.sleep(_SAMPLE_SECONDS)
             count, now = self._traffic.received, time.perf_counter()
             rate = (count - seen) / (now - at)
@@ -42,15 +44,15 @@ class Pace:
             if rate >= _BUSY_PER_SECOND and not self._busy:
                 self._busy = True
                 self._next = now
-                self._turn()
+                self._wait_for_interval()
             elif rate < _CALM_PER_SECOND:
                 self._busy = False
 
-    def _turn(self) -> None:
-        """Blocks the loop on purpose: what would be done meanwhile is what is to gather."""
+    def _wait_for_interval(self) -> None:
+        """Block the loop until the next interval, so that messages gather meanwhile."""
         if not self._busy:
             return
-        asyncio.get_running_loop().call_soon(self._turn)
+        asyncio.get_running_loop().call_soon(self._wait_for_interval)
         self._passes += 1
         if self._passes < _PASSES:
             return
@@ -60,4 +62,4 @@ class Pace:
         if wait > _SHORTEST_WAIT_SECONDS:
             time.sleep(wait)
             now += wait
-        self._next = now + self._turn_seconds
+        self._next = now + self._interval_seconds

@@ -1,8 +1,7 @@
 """The life of a process: start, ready, drain, stop.
 
-SIGTERM and SIGINT begin the drain, which has a deadline; then everything is let go of, within seconds. A second signal
-ends the process at once. The exit status is 0 after a stop that was asked for, also when connections had to be
-aborted at the deadline.
+SIGTERM and SIGINT begin the drain, which has a deadline. The service, its tasks and the bus then stop within seconds. A
+second signal ends the process at once. After a signal the exit status is 0, even if the drain did not finish in time.
 """
 
 import asyncio
@@ -28,8 +27,8 @@ from studyroom.shared.chassis.spec import Chassis, ServiceSpec
 from studyroom.shared.chassis.tasks import Tasks
 
 EXIT_FAILED = 1
-_LET_GO_SECONDS = 3.0
-"""For each of the service, its tasks and the bus, after the drain is over."""
+_STOP_SECONDS = 3.0
+"""The time that the service, its tasks and the bus each have to stop after the drain."""
 
 log = logs.get(__name__)
 
@@ -42,27 +41,27 @@ class Phase(Enum):
 
 @dataclass(frozen=True)
 class Worker:
-    """What makes a process one of several with the same public port (shared/chassis/workers.py)."""
+    """The parts that a worker gets from its supervisor (shared/chassis/workers.py)."""
 
     listener: socket.socket
     lifeline: int
-    """The reading end of a pipe into which nothing is ever written. At its end the process stops as by a signal."""
+    """The reading end of a pipe to which nobody writes. When the pipe closes, the process stops as after a signal."""
 
 
 def load_settings(spec: ServiceSpec) -> dict[type[Settings], Any]:
-    """All that a process of this kind reads, and logs set up by them. Ends the process when they are bad."""
+    """Load the settings of a service and set up logs accordingly. Bad settings end the process."""
     settings: dict[type[Settings], Any] = dict(load_or_exit([ProcessSettings, NatsSettings, *spec.settings]))
     logs.configure(settings[ProcessSettings], spec.name)
     return settings
 
 
 def run(spec: ServiceSpec) -> int:
-    """Run one service until it is told to stop. Returns the exit status."""
+    """Run one service until a signal stops it. Return the exit status."""
     return run_process(spec, load_settings(spec))
 
 
 def run_process(spec: ServiceSpec, settings: dict[type[Settings], Any], worker: Worker | None = None) -> int:
-    """As `run`, with settings that were loaded before, and as a worker where that is given."""
+    """Run one service with these settings until a signal stops it, as a worker if `worker` is given."""
     descriptors.raise_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
@@ -72,8 +71,8 @@ def run_process(spec: ServiceSpec, settings: dict[type[Settings], Any], worker: 
 
 
 def log_reason(spec: ServiceSpec, error: AddressUnavailable) -> int:
-    """One clear line, and the exit status."""
-    print(f"studyroom {spec.name}: {error}", file=sys.stderr)  # noqa: T201 - logs are for what happens while it runs
+    """Print one line and return the exit status."""
+    print(f"studyroom {spec.name}: {error}", file=sys.stderr)  # noqa: T201 - logs are for a running service
     return EXIT_FAILED
 
 
@@ -121,7 +120,7 @@ class _Process:
         return EXIT_FAILED if self._bus.closed_for_good.is_set() else 0
 
     async def _start(self, stop: asyncio.Event) -> bool:
-        """False when a signal came first. Raises what the service's start raises."""
+        """Start the service. Return False if a signal came first. Raises the errors of the service's `start`."""
 
         async def begin() -> None:
             await self._bus.connect()
@@ -148,15 +147,15 @@ class _Process:
                     log.info("draining")
                     await self._service.drain()
         except TimeoutError:
-            log.warning("drain deadline passed, aborting what is left")
+            log.warning("the drain did not finish in time, aborting the rest")
         except Exception:
-            log.exception("the drain failed, aborting what is left")
-        for part, let_go in (("service", self._service.stop), ("tasks", self._tasks.stop), ("bus", self._bus.close)):
+            log.exception("the drain failed, aborting the rest")
+        for part, stop in (("service", self._service.stop), ("tasks", self._tasks.stop), ("bus", self._bus.close)):
             try:
-                async with asyncio.timeout(_LET_GO_SECONDS):
-                    await let_go()
+                async with asyncio.timeout(_STOP_SECONDS):
+                    await stop()
             except Exception:
-                log.exception("not stopped cleanly", part=part)
+                log.exception("a part did not stop cleanly", part=part)
         log.info("stopped")
 
     def _not_ready(self) -> list[str]:
@@ -169,7 +168,7 @@ class _Process:
 
         def on_signal(number: signal.Signals) -> None:
             if signalled.is_set():
-                os._exit(128 + number)  # now means now
+                os._exit(128 + number)  # A second signal means: at once.
             log.info("stopping", signal=number.name)
             signalled.set()
             stop.set()

@@ -1,7 +1,7 @@
-"""Settings come from the environment, `STUDYROOM_*`, and from nowhere else.
+"""Settings from environment variables `STUDYROOM_*`, and from a file with such variables.
 
-Every settings class names its variables by prefix; every field has a description, and `.env.example` is written
-from them. Bad values are collected over all classes and reported at once.
+Every settings class has a prefix for its variables. Every field has a description, from which `.env.example` is
+written. Bad values of all classes are reported together.
 """
 
 import difflib
@@ -28,9 +28,9 @@ OF_COMPOSE = frozenset(
         "PROMETHEUS_PORT",
     )
 )  # fmt: skip
-"""Variables that docker-compose.yml reads and no process does. They may be in the same `.env`."""
+"""Variables that only docker-compose.yml reads. They may be in the same `.env`."""
 _OF_KUBERNETES = re.compile(r"_SERVICE_(HOST|PORT(_\w+)?)$|_PORT(_\d+_(TCP|UDP)(_(PROTO|PORT|ADDR))?)?$")
-"""Of a Service, for every container of its namespace, unless a pod has `enableServiceLinks: false`."""
+"""Variables that Kubernetes adds to containers for each Service, unless a pod has `enableServiceLinks: false`."""
 
 
 def _split(value: object) -> object:
@@ -44,40 +44,42 @@ CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
 class Settings(BaseSettings):
-    """Base of all settings classes."""
+    """The base of all settings classes."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
 
     @classmethod
     def variables(cls) -> dict[str, str]:
-        """Field name to environment variable."""
+        """Return the environment variable of each field."""
         prefix = cls.model_config["env_prefix"]
         return {field: (prefix + field).upper() for field in cls.model_fields}
 
 
 class ProcessSettings(Settings):
-    """What every process has."""
+    """All processes."""
 
     model_config = SettingsConfigDict(env_prefix="STUDYROOM_")
 
     env_file: str = Field(
-        ".env", description="File with more settings, read at the start; the environment comes first. Empty: none."
+        ".env", description="A file with more settings. Environment variables override it. Empty for no file."
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least severe level that is logged."
+    )
     log_format: Literal["auto", "json", "console"] = Field(
-        "auto", description="auto: readable on a terminal, JSON elsewhere."
+        "auto", description="The form of logs. auto: readable on a terminal, JSON elsewhere."
     )
-    admin_host: str = Field("127.0.0.1", description="Address of /healthz, /readyz and /metrics.")
+    admin_host: str = Field("127.0.0.1", description="The address of the admin port: /healthz, /readyz and /metrics.")
     admin_port: int = Field(
         0,
         ge=0,
         le=65535,
-        description="Port of the same; 0 picks a free one. With --workers, worker i listens on this + i.",
+        description="The admin port. 0 for any free one. With --workers, worker i listens on this + i.",
     )
     stop_deadline_seconds: float = Field(
         25.0,
         gt=0,
-        description="From SIGTERM to the end of the drain; what is open then is aborted.",
+        description="The longest time from SIGTERM to the end of the drain. Open connections are aborted then.",
     )
 
 
@@ -86,55 +88,57 @@ class NatsSettings(Settings):
 
     model_config = SettingsConfigDict(env_prefix="STUDYROOM_NATS_")
 
-    url: CommaSeparated = Field(("nats://127.0.0.1:4222",), description="One or more servers, separated by commas.")
-    user: str | None = Field(None, examples=["gateway"], description="User name, with STUDYROOM_NATS_PASSWORD.")
+    url: CommaSeparated = Field(("nats://127.0.0.1:4222",), description="The servers, separated by commas.")
+    user: str | None = Field(None, examples=["gateway"], description="The user name, with STUDYROOM_NATS_PASSWORD.")
     password: SecretStr | None = Field(
-        None, validate_default=True, examples=["a-long-random-text"], description="Password of that user."
+        None, validate_default=True, examples=["a-long-random-text"], description="The password of that user."
     )
     credentials_file: FilePath | None = Field(
         None,
         examples=["/run/secrets/gateway.creds"],
-        description="Path of a credentials file (`nsc generate creds`), in place of user and password, for a NATS with "
-        "operator, accounts and JWTs. It is read again for every connection, so it may be replaced.",
+        description="The path of a credentials file (`nsc generate creds`), in place of user and password, for NATS "
+        "with an operator and JWTs. You may replace the file, because every connection reads it again.",
     )
     jetstream_domain: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9_-]+$",
         examples=["hub"],
-        description="Domain of JetStream, if NATS has one and it is not that of the server.",
+        description="The JetStream domain of the streams, if it is not the domain of the servers above.",
     )
     tls_ca_file: FilePath | None = Field(
         None,
         examples=["/run/tls/ca.crt"],
-        description="Path of the CA certificates that servers must have theirs from; with it TLS is required.",
+        description="The path of the CA certificates that verify the servers. If set, TLS is required.",
     )
     tls_cert_file: FilePath | None = Field(
-        None, examples=["/run/tls/tls.crt"], description="Path of our own certificate, if servers ask for one."
+        None, examples=["/run/tls/tls.crt"], description="The path of a client certificate, if the servers require one."
     )
     tls_key_file: FilePath | None = Field(
-        None, validate_default=True, examples=["/run/tls/tls.key"], description="Path of its key."
+        None, validate_default=True, examples=["/run/tls/tls.key"], description="The path of that certificate's key."
     )
-    ping_interval_seconds: float = Field(1.0, gt=0, description="A frozen server is noticed after three of these.")
-    connect_timeout_seconds: float = Field(2.0, gt=0, description="For one server.")
+    ping_interval_seconds: float = Field(
+        1.0, gt=0, description="How often the server is pinged. A frozen one is noticed after three times as long."
+    )
+    connect_timeout_seconds: float = Field(2.0, gt=0, description="The deadline for connecting to one server.")
     reconnect_max_wait_seconds: float = Field(
-        2.0, gt=0, description="Cap of the jittered wait between attempts to reconnect, which never end."
+        2.0, gt=0, description="The longest wait between attempts to reconnect, which go on for ever, with jitter."
     )
 
     @property
     def addresses(self) -> list[str]:
-        """The servers as they may be shown: a URL may name a password."""
+        """The servers without user and password, for logs."""
         return [re.sub("//.*@", "//", url) for url in self.url]
 
     @field_validator("url")
     @classmethod
     def _schemes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value:
-            raise ValueError("at least one server is needed")
+            raise ValueError("name at least one server")
         for url in value:
             if not _is_server(url):
                 raise ValueError(
-                    "servers are nats://host:port or tls://host:port; "
-                    "a password with / ? or # in it goes into STUDYROOM_NATS_PASSWORD"
+                    "a server is nats://host:port or tls://host:port; "
+                    "a password with / ? or # must be in STUDYROOM_NATS_PASSWORD"
                 )
         return value
 
@@ -151,7 +155,7 @@ class NatsSettings(Settings):
         if value is None:
             return value
         if others.data.get("user") is not None or others.data.get("password") is not None:
-            raise ValueError("takes the place of STUDYROOM_NATS_USER and STUDYROOM_NATS_PASSWORD")
+            raise ValueError("replaces STUDYROOM_NATS_USER and STUDYROOM_NATS_PASSWORD, so set only one of both")
         from studyroom.shared.chassis.nats.credentials import Credentials
 
         Credentials.read(value)
@@ -181,38 +185,43 @@ def _is_server(url: str) -> bool:
 
 
 class StorageSettings(Settings):
-    """Streams and buckets, as the provisioner makes them."""
+    """Streams and buckets, which the provisioner makes."""
 
     model_config = SettingsConfigDict(env_prefix="STUDYROOM_STORAGE_")
 
-    replicas: int = Field(1, ge=1, le=5, description="Copies of every stream; 3 on a cluster of three.")
-    kind: Literal["file", "memory"] = Field("file", description="Where streams live; cannot change later.")
-    chat_max_messages_per_room: int = Field(10_000, ge=1, description="Older messages of a room are dropped.")
-    chat_max_age_seconds: int = Field(30 * 86_400, ge=0, description="Older messages are dropped; 0 keeps them.")
+    replicas: int = Field(1, ge=1, le=5, description="The copies of every stream. Use 3 on a cluster of three.")
+    kind: Literal["file", "memory"] = Field("file", description="Where streams are stored. You cannot change it later.")
+    chat_max_messages_per_room: int = Field(
+        10_000, ge=1, description="The most chat messages of one room. Beyond it the oldest are dropped."
+    )
+    chat_max_age_seconds: int = Field(
+        30 * 86_400, ge=0, description="The age at which chat messages are dropped. 0 to keep them."
+    )
     size_bytes: int = Field(
         0,
         ge=0,
-        description="What the streams together may take on each server; 0: what the account may store, or the smallest "
-        "max_file_store of the servers.",
+        description="The size of all streams together on each server. 0 for the limit of the account, or else the "
+        "smallest max_file_store of the servers.",
     )
     create: Literal["new", "missing", "never"] = Field(
         "new",
-        description="Which streams the provisioner makes. new: those that are missing where nothing shows that there "
-        "was chat before; missing: all that are missing; never: none.",
+        description="Which streams the provisioner makes. new: missing ones, unless something shows that there was "
+        "chat before. missing: all missing ones. never: none.",
     )
     chat_max_bytes: int = Field(
-        0, ge=-1, description="Size of all chat together; 0: three quarters of the store, -1: no limit."
+        0, ge=-1, description="The size of all chat together. 0 for three quarters of the store, -1 for no limit."
     )
     chat_when_full: Literal["refuse", "drop_oldest"] = Field(
-        "refuse", description="Whether chat is refused beyond that size, or the oldest of all chat goes."
+        "refuse", description="Beyond that size: refuse new chat, or drop the oldest chat of all rooms."
     )
     chat_duplicate_window_seconds: int = Field(
-        120, ge=1, description="How long a retried chat message is recognised by its id."
+        120, ge=1, description="How long retries of a chat message with the same id are deduplicated."
     )
     presence_marker_ttl_seconds: int = Field(
         600,
         ge=60,
-        description="How long the trace of a removed member is kept; a replica cut off for half of it reads all anew.",
+        description="How long the delete marker of a removed member is kept. A replica of presence that is cut off for "
+        "more than half of it rebuilds its mirror.",
     )
 
     @field_validator("chat_duplicate_window_seconds")
@@ -225,9 +234,9 @@ class StorageSettings(Settings):
 
 
 def read_env_file() -> None:
-    """Take settings that the environment does not have from the file that STUDYROOM_ENV_FILE names, `.env` by default.
+    """Read settings that are not in the environment from the file in STUDYROOM_ENV_FILE, `.env` by default.
 
-    Only variables of ours are taken: compose has others in the same file.
+    It ignores variables without Studyroom's prefix, because Compose may have others in the same file.
     """
     default = str(ProcessSettings.model_fields["env_file"].default)
     if path := os.environ.get("STUDYROOM_ENV_FILE", default):
@@ -237,10 +246,10 @@ def read_env_file() -> None:
 
 
 def unknown_variables(classes: Sequence[type[Settings]]) -> dict[str, str | None]:
-    """Variables of the environment that look like settings and are none, each with the setting that is most like it.
+    """Return variables that have the prefix but are not settings, each with the most similar setting.
 
-    Those that Kubernetes adds for a service of this name (`STUDYROOM_SERVICE_HOST`, `STUDYROOM_PORT_8080_TCP`) are not
-    among them.
+    Variables that Kubernetes adds for a Service of this name (`STUDYROOM_SERVICE_HOST`, `STUDYROOM_PORT_8080_TCP`) are
+    left out.
     """
     known = {variable.removeprefix(PREFIX) for cls in classes for variable in cls.variables().values()}
     return {
@@ -254,13 +263,13 @@ def unknown_variables(classes: Sequence[type[Settings]]) -> dict[str, str | None
 
 
 def _most_like(name: str, names: Collection[str]) -> str | None:
-    """The variable whose name, without the prefix of all, is most like this one."""
+    """Return the variable that is most similar to `name`, which has no prefix."""
     found = difflib.get_close_matches(name, names, n=1, cutoff=0.7)
     return PREFIX + found[0] if found else None
 
 
 class BadSettings(Exception):
-    """One or more variables are wrong. `problems` maps each to what is wrong with it."""
+    """One or more variables are wrong. `problems` maps each variable to its problem."""
 
     def __init__(self, problems: dict[str, str]) -> None:
         self.problems = problems
@@ -269,7 +278,7 @@ class BadSettings(Exception):
 
 
 def load(classes: Sequence[type[Settings]]) -> dict[type[Settings], Settings]:
-    """An instance of each class from the environment. Raises BadSettings naming every bad variable."""
+    """Return an instance of each class from the environment. Raises BadSettings that names every bad variable."""
     loaded: dict[type[Settings], Settings] = {}
     problems: dict[str, str] = {}
     for cls in classes:
@@ -286,7 +295,7 @@ def load(classes: Sequence[type[Settings]]) -> dict[type[Settings], Settings]:
 
 
 def load_or_exit(classes: Sequence[type[Settings]]) -> dict[type[Settings], Settings]:
-    """As `load`, but prints the problems and ends the process with status 2."""
+    """Load settings. If some are bad, print the problems and end the process with status 2."""
     try:
         return load(classes)
     except BadSettings as error:
@@ -295,7 +304,7 @@ def load_or_exit(classes: Sequence[type[Settings]]) -> dict[type[Settings], Sett
 
 
 def describe(classes: Sequence[type[Settings]]) -> str:
-    """The text of `.env.example`: every variable with its default and what it is for."""
+    """Return the text of `.env.example`: every variable with its description and default."""
     lines = ["# Every setting of every process, with its default. Written by `make env-example`."]
     for part, fields in parts(classes):
         lines += ["", f"# --- {(part.__doc__ or part.__name__).strip().splitlines()[0]}"]
@@ -307,7 +316,7 @@ def describe(classes: Sequence[type[Settings]]) -> str:
 
 
 def parts(classes: Sequence[type[Settings]]) -> Iterator[tuple[type[Settings], list[str]]]:
-    """Each class that has fields of its own, which may be a base of one of `classes`, with the names of these."""
+    """Yield each class with fields of its own, and their names. A class may be a base of one of `classes`."""
     seen: set[type] = set()
     for cls in classes:
         for part in reversed(cls.__mro__):
@@ -318,9 +327,9 @@ def parts(classes: Sequence[type[Settings]]) -> Iterator[tuple[type[Settings], l
 
 
 def example_of(field: FieldInfo) -> str:
-    """A value that it takes, for documentation: another than the default where there is a choice.
+    """Return a valid value for the documentation, different from the default if there is a choice.
 
-    Raises ValueError where neither the field's `examples` nor its default has one.
+    Raises ValueError if the field has neither `examples` nor a default.
     """
     choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
     if field.examples:

@@ -1,6 +1,6 @@
-"""What a service is to its process, and its process to it.
+"""The interface between a service and the process that runs it.
 
-A spec says which settings a service reads, and loads its code when it is to run: commands that want only the settings
+A spec names the settings of a service, and imports the service only to run it. So commands that need only the settings
 are quick.
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Chassis:
-    """What a service is given to stand on."""
+    """The parts that a process gives to its service."""
 
     name: str
     settings: ProcessSettings
@@ -30,40 +30,40 @@ class Chassis:
     tasks: "Tasks"
     registry: "CollectorRegistry"
     public_listener: socket.socket | None = None
-    """What workers of one service share."""
+    """The listener that the workers of one service share."""
 
     def listen(self, host: str, port: int) -> socket.socket:
-        """The service's public port: one of its own, or the one it shares. Raises AddressUnavailable."""
+        """Return the listener of the public port, the shared one if there is one. Raises AddressUnavailable."""
         return self.public_listener or listen(host, port)
 
 
 class Service(Protocol):
     async def start(self) -> None:
-        """Returns when it can serve. Raises AddressUnavailable when it cannot have its port."""
+        """Return when the service can serve. Raises AddressUnavailable if its port is not free."""
 
     def not_ready(self) -> list[str]:
-        """Why it cannot serve right now; empty when it can."""
+        """Return the reasons why the service cannot serve now; none if it can."""
 
     async def drain(self) -> None:
-        """Finish what was begun, take nothing new. Cancelled at the deadline."""
+        """Accept no new work and finish the rest. Cancelled at the deadline."""
 
     async def stop(self) -> None:
-        """Let go of everything, quickly."""
+        """Release everything quickly."""
 
 
 @dataclass(frozen=True)
 class ServiceSpec:
-    """An entry of the `studyroom.services` entry points: how to run one kind of service."""
+    """Describes how to run one kind of service. The entry points `studyroom.services` list the specs."""
 
     name: str
     settings: Sequence[type[Settings]]
     service: str
-    """`package.module:Class`, of a class that is made of `(Chassis, settings by their class)`."""
+    """The `package.module:Class` of the service, called with `(Chassis, settings by their class)`."""
     bus_without_echo: bool = False
     public_address: Callable[[dict[type[Settings], Any]], tuple[str, int]] | None = None
-    """Host and port that several processes of it may share. It listens there through `Chassis.listen`."""
+    """Returns host and port that workers of the service share. The service listens there with `Chassis.listen`."""
 
     def load(self) -> Callable[[Chassis, dict[type[Settings], Any]], Service]:
-        """The class, with all of the code that it needs."""
+        """Import the service and return its class."""
         loaded: Callable[[Chassis, dict[type[Settings], Any]], Service] = pkgutil.resolve_name(self.service)
         return loaded

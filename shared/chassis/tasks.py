@@ -1,4 +1,4 @@
-"""Background tasks that cannot be lost: each has a name, an owner, and its failure is seen."""
+"""Background tasks that have a name and an owner, and whose failures are logged and counted."""
 
 import asyncio
 import random
@@ -9,7 +9,7 @@ from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.metrics import ProcessMetrics
 
 _RESTART_WAIT_SECONDS = (0.1, 5.0)
-"""First and longest wait before a failed loop is started again; doubled in between, then jittered."""
+"""The first and the longest wait before a failed loop starts again. Waits double in between, with jitter."""
 
 log = logs.get(__name__)
 
@@ -25,18 +25,18 @@ class Tasks:
         return len(self._running)
 
     def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run `work` once. A failure is logged and counted."""
+        """Run `work` once. Log and count its failure."""
         task = asyncio.get_running_loop().create_task(self._watch(name, work), name=name)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return task
 
     def supervise(self, name: str, loop: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
-        """Run `loop` for as long as the process lives; when it fails or returns, start it again after a wait."""
+        """Run `loop` until `stop`. If it fails or returns, start it again after a wait."""
         return self.spawn(name, self._restart(name, loop))
 
     async def stop(self) -> None:
-        """Cancel everything and wait until it is gone."""
+        """Cancel all tasks and wait until they have ended."""
         while self._running:
             running = list(self._running)
             for task in running:
@@ -48,7 +48,7 @@ class Tasks:
             await work
         except Exception:
             self._metrics.task_failures.labels(task=name).inc()
-            log.exception("task failed", task=name)
+            log.exception("a task failed", task=name)
 
     async def _restart(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
         shortest, longest = _RESTART_WAIT_SECONDS
@@ -59,7 +59,7 @@ class Tasks:
                 await loop()
             except Exception:
                 self._metrics.task_failures.labels(task=name).inc()
-                log.exception("task failed, starting it again", task=name)
+                log.exception("a task failed, starting it again", task=name)
             if asyncio.get_running_loop().time() - started > longest:
                 wait = shortest
             await asyncio.sleep(random.uniform(0, wait))  # noqa: S311 - jitter

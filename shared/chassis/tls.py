@@ -1,4 +1,4 @@
-"""How the connection to NATS is encrypted."""
+"""TLS of the connection to NATS."""
 
 import ssl
 
@@ -6,7 +6,7 @@ from studyroom.shared.chassis.settings import NatsSettings
 
 
 def tls_context(settings: NatsSettings) -> ssl.SSLContext | None:
-    """None when no CA is named: then TLS is up to the server's certificate and the CAs of the machine."""
+    """Return the TLS context; None if the settings name no CA, so that the client uses the CAs of the machine."""
     if settings.tls_ca_file is None:
         return None
     context = ssl.create_default_context(cafile=settings.tls_ca_file)

@@ -1,11 +1,10 @@
 """Several processes of one service behind one public port, for machines with several cores.
 
-The supervisor listens, forks the workers, and from then on only waits: it serves nobody, has one thread and no event
-loop, so that it may fork again at any time. Every worker accepts from the one listener it inherited, and is an ordinary
-process of its service otherwise: a connection to NATS, an identity and an admin port of its own
-(docs/decisions/0009).
+The supervisor listens, forks the workers and then waits. It serves no clients and has one thread and no event loop, so
+it can fork again at any time. Every worker accepts from the listener that it inherits. Otherwise it is an ordinary
+process of its service, with its own connection to NATS, identity and admin port (docs/decisions/0009).
 
-Workers end with the supervisor, however it ends: each waits for the end of a pipe that only the supervisor holds open.
+Workers stop if the supervisor ends for any reason, because a pipe then closes that only the supervisor holds open.
 """
 
 import os
@@ -26,14 +25,14 @@ from studyroom.shared.chassis.settings import EXIT_BAD_SETTINGS, BadSettings, Pr
 from studyroom.shared.chassis.spec import ServiceSpec
 
 _RESTART_WAIT_SECONDS = (0.1, 5.0)
-"""First and longest wait before a worker that ended is started again; doubled in between. Who lived longer than the
-longest begins with the first."""
+"""The first and the longest wait before a worker starts again. Waits double in between. A worker that ran for longer
+than the longest wait begins with the first."""
 _STOP_MARGIN_SECONDS = 4.0
-"""After the deadline of the drain, for letting go; less than what those who stop us allow beyond that deadline."""
+"""The time for stopping after the deadline of the drain. Compose and Kubernetes must allow more than this."""
 _STOPS = frozenset({signal.SIGTERM, signal.SIGINT})
 _AWAITED = frozenset({*_STOPS, signal.SIGCHLD, signal.SIGALRM})
 _CLEAN = frozenset({0, *(-number for number in _STOPS)})
-"""How a worker that was asked to stop may end: drained, or by the signal when that came before it could catch it."""
+"""Good exit statuses of a stopped worker: after a drain, or by a signal that came before its handlers were ready."""
 _SOONEST_SECONDS = 0.001
 _PORT_MAX = 65_535
 
@@ -41,7 +40,7 @@ log = logs.get(__name__)
 
 
 def run_workers(spec: ServiceSpec, count: int) -> int:
-    """Run `count` workers until told to stop. Returns the exit status; bad settings end the process."""
+    """Run `count` workers until a signal stops them. Return the exit status. Bad settings end the process."""
     settings = load_settings(spec)
     process: ProcessSettings = settings[ProcessSettings]
     if spec.public_address is None:
@@ -61,7 +60,7 @@ def run_workers(spec: ServiceSpec, count: int) -> int:
 
 
 def _admin_ports(process: ProcessSettings, count: int) -> list[int]:
-    """Of each worker. Raises BadSettings when there are not so many ports."""
+    """Return the admin port of each worker. Raises BadSettings if they go beyond the highest port."""
     first = process.admin_port
     if first == 0:
         return [0] * count
@@ -72,17 +71,17 @@ def _admin_ports(process: ProcessSettings, count: int) -> list[int]:
 
 @dataclass
 class _Slot:
-    """The place of one worker, which several processes fill in turn."""
+    """One worker, which is a new process after each start."""
 
     index: int
     admin_port: int
     pid: int = 0
-    """0 while it waits to be started."""
+    """0 while no process is running."""
     started: float = 0.0
     start_at: float = 0.0
-    """When to start it (monotonic seconds)."""
+    """When to start the next process (monotonic seconds)."""
     wait_seconds: float = 0.0
-    """How long the last start had to wait."""
+    """The wait before the last start."""
 
 
 class _Supervisor:
@@ -113,7 +112,7 @@ class _Supervisor:
                     wait_seconds=slot.wait_seconds,
                 )
 
-    # --- while they are wanted ----------------------------------------------------------------------------
+    # --- starting workers ---------------------------------------------------------------------------------
 
     def _next_start(self) -> float | None:
         return min((slot.start_at for slot in self._slots if not slot.pid), default=None)
@@ -127,7 +126,7 @@ class _Supervisor:
         try:
             pid = os.fork()
         except OSError as error:
-            log.error("worker not started", worker=slot.index, error=str(error))
+            log.error("could not start a worker", worker=slot.index, error=str(error))
             _postpone(slot)
             return
         if pid == 0:
@@ -136,23 +135,23 @@ class _Supervisor:
         log.info("worker started", worker=slot.index, worker_pid=pid)
 
     def _become(self, slot: _Slot) -> NoReturn:
-        """In the new process: live as a worker, and never return into what the supervisor was doing."""
+        """Run as a worker, in the new process. Never return to the supervisor's code."""
         status = EXIT_FAILED
         try:
-            os.setsid()  # a Ctrl-C is for the supervisor, which passes it on once
+            os.setsid()  # Ctrl-C goes to the supervisor only, which then stops its workers.
             os.close(self._lifeline_end)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _AWAITED)
             structlog.contextvars.bind_contextvars(worker=slot.index)
             own = self._process.model_copy(update={"admin_port": slot.admin_port})
             worker = Worker(self._listener, self._lifeline)
             status = run_process(self._spec, {**self._settings, ProcessSettings: own}, worker)
-        except BaseException:  # noqa: BLE001 - whatever it is, it ends here
+        except BaseException:  # noqa: BLE001 - nothing may reach the supervisor's code
             traceback.print_exc()
         finally:
             os._exit(status)
 
     def _reap(self) -> list[tuple[_Slot, int]]:
-        """The slots whose workers have ended since, and how: the exit status, or minus the signal."""
+        """Return the slots whose processes have ended, each with the exit status or the negative signal number."""
         ended = []
         for slot in self._slots:
             if not slot.pid:
@@ -163,12 +162,12 @@ class _Supervisor:
                 ended.append((slot, os.waitstatus_to_exitcode(status)))
         return ended
 
-    # --- when they are not --------------------------------------------------------------------------------
+    # --- stopping workers ---------------------------------------------------------------------------------
 
     def _stop(self, number: int) -> int:
-        """Let all of them drain at once. A second signal, or the end of patience, kills what is left."""
+        """Let all workers drain at once. Kill the rest after a second signal, or after the deadline and its margin."""
         log.info("stopping", signal=signal.Signals(number).name)
-        self._listener.close()  # or who connects after the last worker stopped listening would wait for nobody
+        self._listener.close()  # Otherwise clients that connect after the last worker has stopped would wait in vain.
         os.close(self._lifeline_end)
         give_up_at = time.monotonic() + self._process.stop_deadline_seconds + _STOP_MARGIN_SECONDS
         statuses: list[int] = []
@@ -179,7 +178,7 @@ class _Supervisor:
             number = _await_signal(give_up_at)
             if number in _STOPS:
                 self._kill()
-                return 128 + number  # now means now
+                return 128 + number  # A second signal means: at once.
             if time.monotonic() >= give_up_at:
                 log.error("workers did not stop in time")
                 self._kill()
@@ -195,7 +194,7 @@ class _Supervisor:
 
 
 def _postpone(slot: _Slot) -> None:
-    """Let the next start wait, longer each time unless the last one had gone well."""
+    """Set the wait before the next start. It doubles each time, unless the last process ran for long enough."""
     now = time.monotonic()
     shortest, longest = _RESTART_WAIT_SECONDS
     lived_long = now - slot.started > longest
@@ -204,7 +203,7 @@ def _postpone(slot: _Slot) -> None:
 
 
 def _await_signal(until: float | None) -> int:
-    """The next of the awaited signals; SIGALRM at `until` (monotonic seconds)."""
+    """Wait for one of the awaited signals and return it. SIGALRM arrives at `until` (monotonic seconds)."""
     if until is not None:
         signal.setitimer(signal.ITIMER_REAL, max(until - time.monotonic(), _SOONEST_SECONDS))
     number = signal.sigwait(_AWAITED)

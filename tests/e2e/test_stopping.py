@@ -131,7 +131,7 @@ async def test_a_drain_that_meets_its_deadline_aborts_the_rest_and_exits_0(
         await client.ended()
 
     assert status == 0
-    assert "not stopped cleanly" not in impatient.output()
+    assert "did not stop cleanly" not in impatient.output()
 
 
 async def test_presence_told_to_stop_finishes_the_requests_it_has_taken(

@@ -233,7 +233,7 @@ def test_a_certificate_and_its_key_go_together(monkeypatch: pytest.MonkeyPatch):
 )
 def test_a_bad_origin_stops_the_process_at_start(monkeypatch: pytest.MonkeyPatch, bad: str):
     monkeypatch.setenv("STUDYROOM_GATEWAY_ORIGINS", bad)
-    with pytest.raises(ValidationError, match="origins are spelled"):
+    with pytest.raises(ValidationError, match="an origin is spelled"):
         GatewaySettings()
 
 
