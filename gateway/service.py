@@ -118,7 +118,9 @@ class Gateway:
         )
         self._presence.on_late_join(reannouncement.is_present)
         self._lease = Lease(bus, gateway)
-        self._resync = Resync(rooms, reannouncement, self._presence, metrics, tasks, renew_lease=self._lease.renew)
+        self._resync = Resync(
+            rooms, reannouncement, join_barrier, self._presence, metrics, tasks, renew_lease=self._lease.renew
+        )
         self._lease.on_lapsed(partial(self._resync.invalidate, "the lease had lapsed"))
         self._drain = Drain(own, connections)
         self._shedding = Shedding(bus, gateway, own, connections, self._drain, metrics)
@@ -181,7 +183,6 @@ class Gateway:
         self._tasks.supervise("lease", self._lease.keep)
         self._tasks.supervise("resync", self._resync.run)
         self._tasks.supervise("backfill", self._backfill.run)
-        self._tasks.supervise("comparison", self._resync.compare_for_ever)
         self._tasks.supervise("heartbeat", self._heartbeat.run)
         self._tasks.supervise("cursor digests", self._hosting.send_digests)
         self._tasks.supervise("pace", self._pace.run)

@@ -1,4 +1,4 @@
-"""Having a connection's entry written by presence, and heard: the join barrier."""
+"""The join barrier: presence has written a connection's entry, and this gateway has received that change."""
 
 import asyncio
 from contextlib import ExitStack
@@ -16,14 +16,14 @@ from studyroom.shared.contract.subjects import shard_of
 log = logs.get(__name__)
 
 _BARRIER_SECONDS = 0.1
-"""A committed change of one's own that has not been heard by then is asked for again; doubled each time."""
+"""If the change has not arrived by then, presence is asked to write the entry again. Doubled each time."""
 _BARRIER_MAX_SECONDS = 1.6
 _CONFIRMED_TIMES = 2
-"""The first time may be too early for a write that is on its way."""
+"""The first time may be too early for a write that is still on its way."""
 
 
 class MembershipEnded(Exception):
-    """The connection has left the room meanwhile."""
+    """The connection has left the room."""
 
 
 class JoinBarrier:
@@ -32,7 +32,7 @@ class JoinBarrier:
         self._presence = presence
         self._metrics = metrics
         self._written_in: dict[int, int] = {}
-        """Shards in which anything was written, and how often they are to be confirmed."""
+        """Shards in which presence wrote for this gateway, and how many more times each will be confirmed."""
 
     def request(self, connection: Connection, room: RoomId, *, with_roster: bool, again: bool = False) -> JoinRequest:
         self._written_in[shard_of(room)] = _CONFIRMED_TIMES
@@ -55,16 +55,16 @@ class JoinBarrier:
         patience: Patience,
         again: bool = False,
     ) -> int:
-        """Returns when presence has the connection and the room's roster here is consistent and contains it.
+        """Returns when presence has the connection, and the room's roster here is consistent and contains it.
 
-        `again`: it was in the room before. How many changes the members here were told of. Raises StayEnded before a
-        question is put when `stay` is over, and what `PresenceClient.join` raises.
+        Returns how many changes members here got meanwhile. `again`: the connection was in the room before. Raises
+        MembershipEnded when the membership is over before a request, and what `PresenceClient.join` raises.
         """
         needs_roster = False
         barrier = _BARRIER_SECONDS
         first, first_epoch = 0, ""
         sent = 0
-        proven = False  # a roster was asked for since the one here was found wrong
+        proven = False  # presence was asked for a roster after the one here was found wrong
         while True:
             question = _JoinAttempt(self, connection, room, membership_id, needs_roster=needs_roster, again=again)
             reply, differences = await question.put(self._presence, patience)
@@ -87,27 +87,26 @@ class JoinBarrier:
                 barrier = min(2 * barrier, _BARRIER_MAX_SECONDS)
                 continue
             if reply.members is None and not proven and room.misses_changes(reply):
-                log.warning("changes of a room were lost on the way: its roster is taken anew", room=room.id)
+                log.warning("the bus lost changes of a room: its roster is asked for again", room=room.id)
                 self._metrics.lost_changes.inc()
                 needs_roster = proven = True
                 continue
             return sent
 
-    # --- what is to be confirmed --------------------------------------------------------------------------
-
     @property
-    def unconfirmed(self) -> list[int]:
-        """Shards in which anybody has joined of late."""
-        return list(self._written_in)
+    def unconfirmed(self) -> set[int]:
+        """Shards in which anyone has joined recently."""
+        return set(self._written_in)
 
     def confirmed(self, shard: int) -> None:
+        """Presence has compared its connections of this gateway in the shard with those that are here."""
         self._written_in[shard] -= 1
         if not self._written_in[shard]:
             del self._written_in[shard]
 
 
 class _JoinAttempt:
-    """A request to join that is made when it is put: whether it needs the roster depends on what others did before."""
+    """A join request, made at the moment it is sent: other joins may have brought the roster by then."""
 
     def __init__(
         self,
@@ -128,16 +127,16 @@ class _JoinAttempt:
         self._taking = ExitStack()
         self._takes = False
         self.elsewhere: asyncio.Future[None] | None = None
-        """Done when somebody else has taken the roster that this needs too."""
+        """Done when another join has taken the roster that this one needs too."""
 
     async def put(self, presence: PresenceClient, patience: Patience) -> tuple[RosterReply, int]:
-        """Have the entry written; with a roster, the room takes it, and the number is what that changed."""
+        """Have the entry written. If the answer has a roster, the room takes it; returns how many changes that made."""
         with self._taking:
             reply = await presence.join(self._room.id, self._request, patience=patience, restores=self._again)
             return reply, self._room.load(reply) if self._takes else 0
 
     def _request(self) -> JoinRequest:
-        """Raises StayEnded."""
+        """Raises MembershipEnded."""
         room = self._room
         if self._connection.membership_id != self._membership_id or not self._connection.is_member:
             raise MembershipEnded

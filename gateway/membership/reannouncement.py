@@ -1,10 +1,10 @@
-"""Telling presence anew who is here: after a doubt, when somebody is missed, and every so often what is complete.
+"""Making presence and this gateway agree on a shard: on the rosters, and on the connections that this gateway has.
 
-Only what differs is written. Presence and the gateway compare their rosters, and the connections that each of them has.
+They compare first, and write only what differs. Presence drops the connections that this gateway does not have; this
+gateway restores its members that presence lacks, and refreshes rooms whose rosters differ.
 """
 
 import asyncio
-import random
 from collections.abc import Iterator
 
 from studyroom.gateway.connections.connection import Connection
@@ -18,6 +18,7 @@ from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.rooms.room import Room
 from studyroom.gateway.rooms.rooms import Rooms
 from studyroom.shared.chassis import logs
+from studyroom.shared.chassis.repairs import Repairs
 from studyroom.shared.contract.ids import ConnectionId, GatewayId, MembershipId, connection_of
 from studyroom.shared.contract.presence import (
     CompareReply,
@@ -32,10 +33,8 @@ log = logs.get(__name__)
 
 _ANSWER_SECONDS = 5.0
 _REFRESH_ATTEMPTS = 3
-_SPREAD_SECONDS = 0.5
-_SPREAD_FROM_ROOMS = 32
-_NOTHING = CompareRequest(epoch="", rooms={})
-"""Asks only for what presence has applied."""
+_NO_ROOMS = CompareRequest(epoch="", rooms={})
+"""Asks only for the epoch, and the revision that presence has applied."""
 
 
 class Reannouncement:
@@ -56,38 +55,32 @@ class Reannouncement:
         self._metrics = metrics
         self._join_barrier = join_barrier
         self._leaves = leaves
-        self._pending = pending
         self._connections = connections
-        self._restoring: dict[ConnectionId, asyncio.Task[None]] = {}
-        self._once_more: set[ConnectionId] = set()
-        """Those that are missed again while they are being restored."""
-        self._refreshing: dict[Room, asyncio.Task[None]] = {}
-        self._refresh_once_more: set[Room] = set()
+        # Both end within a bound: what they could not repair is found by the next comparison.
+        self._restores = Repairs[Connection](pending.begin, "restore", self._restore)
+        self._refreshes = Repairs[Room](pending.begin, "refresh", self._refresh)
 
     async def announce(self, shard: int) -> None:
-        """Tell presence all connections we have in a shard, and put right what differs, here and there.
+        """Send presence all connections of this gateway in a shard, and repair what differs on either side.
 
         Raises PresenceRefused, or TimeoutError when nobody serves the shard.
         """
         async with asyncio.timeout(_ANSWER_SECONDS):
-            rooms = self._rooms.in_shard(shard)
-            differing, bound = await self._compare(shard, rooms)
-            # First what is too much: restoring makes entries newer than the count, and those are spared.
+            differing, bound = await self._compare(shard)
+            # This comes before any repair: presence drops only entries up to the bound, and a repair writes newer ones.
             missing = await self._announce_all(shard, bound)
         if missing is None:
             missing = self._memberships_in(shard)
-        spread_seconds = _SPREAD_SECONDS if len(differing) > _SPREAD_FROM_ROOMS else 0.0
-        await asyncio.gather(
-            *(self._refresh_later(room, random.uniform(0, spread_seconds)) for room in differing),  # noqa: S311
-            *(asyncio.shield(task) for task in self._put_back_those(missing)),
-        )
+        repairs = [*self._refreshes.invalidate_all(differing), *self._restore_all(missing)]
+        await asyncio.gather(*map(asyncio.shield, repairs))
 
-    async def _compare(self, shard: int, rooms: list[Room]) -> tuple[list[Room], CompareReply]:
-        """Rooms that are to be taken anew, and what presence said. Raises PresenceRefused."""
+    async def _compare(self, shard: int) -> tuple[list[Room], CompareReply]:
+        """Rooms whose rosters differ, and presence's answer. Raises PresenceRefused."""
+        rooms = self._rooms.in_shard(shard)
         epoch = next((room.epoch for room in rooms if room.epoch), "")
         asked = {room.id: room.state for room in rooms if room.epoch == epoch}
         reply = await self._presence.compare(shard, CompareRequest(epoch=epoch, rooms=asked))
-        # What was received before a reconnect has been handled by now: what is heard from here on is proof.
+        # All messages from before a reconnect have been handled by now. A change that arrives from here on is a proof.
         differing = []
         for room in self._rooms.in_shard(shard):
             known = asked.get(room.id)
@@ -104,30 +97,19 @@ class Reannouncement:
                 room.confirm(reply.revision)
         return differing, reply
 
-    @property
-    def unconfirmed(self) -> list[int]:
-        """Shards in which anybody has joined of late."""
-        return self._join_barrier.unconfirmed
+    async def announce_all(self, shard: int) -> None:
+        """Send presence all connections of this gateway in a shard, and begin to restore those that presence lacks.
 
-    async def confirm(self, shard: int) -> None:
-        """Tell presence all connections we have in a shard, and put back who is missing.
-
-        A write that was not acknowledged, or whose reply was lost, can be committed after its connection has left.
         Raises PresenceRefused or TimeoutError.
         """
-        await self.announce_all(shard)
-        self._join_barrier.confirmed(shard)
-
-    async def announce_all(self, shard: int) -> None:
-        """Raises PresenceRefused or TimeoutError."""
         async with asyncio.timeout(_ANSWER_SECONDS):
-            missing = await self._announce_all(shard, await self._presence.compare(shard, _NOTHING))
-        self._put_back_those(missing or set())
+            missing = await self._announce_all(shard, await self._presence.compare(shard, _NO_ROOMS))
+        self._restore_all(missing or set())
 
     async def _announce_all(self, shard: int, bound: CompareReply) -> set[MembershipId] | None:
-        """`bound`: what presence had applied before we count. What it does not have; None when it does not say.
+        """`bound`: what presence had applied before the connections are counted here.
 
-        Raises PresenceRefused.
+        Returns the memberships that presence lacks; None when it cannot know them. Raises PresenceRefused.
         """
         reply = await self._presence.complete(
             CompleteRequest.model_construct(
@@ -140,51 +122,39 @@ class Reannouncement:
         )
         return reply.missing
 
-    def _put_back_those(self, missing: set[MembershipId]) -> list[asyncio.Task[None]]:
-        """Restore those that are in a room here."""
+    def _memberships_in(self, shard: int) -> set[MembershipId]:
+        return {
+            connection.membership_id
+            for connection in self._connections
+            if (room := connection.in_or_joining) is not None and shard_of(room) == shard
+        }
+
+    # --- connections --------------------------------------------------------------------------------------
+
+    def _restore_all(self, missing: set[MembershipId]) -> list[asyncio.Task[None]]:
+        """Only those that are still in a room here."""
         found = (self._connections.get(connection_of(membership_id)) for membership_id in missing)
         members = [member for member in found if member is not None and member.membership_id in missing]
         return [self.restore(member) for member in members if member.room is not None]
 
-    def _memberships_in(self, shard: int) -> set[MembershipId]:
-        return {connection.membership_id for connection in self._connections_in(shard)}
-
-    def _connections_in(self, shard: int) -> Iterator[Connection]:
-        for connection in self._connections:
-            room = connection.in_or_joining
-            if room is not None and shard_of(room) == shard:
-                yield connection
-
-    # --- connections --------------------------------------------------------------------------------------
-
     def restore(self, connection: Connection) -> asyncio.Task[None]:
-        """Put a connection back that presence may not have; the task ends when it has."""
-        task = self._restoring.get(connection.id)
-        if task is None:
-            task = self._restoring[connection.id] = self._pending.begin("restore", self._restore(connection))
-        else:
-            self._once_more.add(connection.id)
-        return task
+        """Have presence write a member again that it may lack. The task ends when that was done, or failed."""
+        return self._restores.invalidate(connection)
 
     async def _restore(self, connection: Connection) -> None:
+        if connection.room is None:
+            return
         try:
-            while connection.room is not None:
-                self._once_more.discard(connection.id)
-                await self._put_back(connection, connection.room)
-                if connection.id not in self._once_more:
-                    return
+            await self._put_back(connection, connection.room)
         except MembershipEnded:
             return
         except TimeoutError:
-            log.warning("a member could not be put back yet", room=connection.room.id if connection.room else None)
+            log.warning("a member could not be restored yet", room=connection.room.id if connection.room else None)
         except PresenceRefused as error:
-            log.error("a member could not be put back", error=str(error))
-        finally:
-            del self._restoring[connection.id]
-            self._once_more.discard(connection.id)
+            log.error("presence refused to restore a member", error=str(error))
 
     async def _put_back(self, connection: Connection, room: Room) -> None:
-        """Raises TimeoutError; the next comparison finds who is still missing."""
+        """Raises TimeoutError, MembershipEnded or PresenceRefused."""
         place = connection.place(room.id)
 
         def request() -> JoinRequest:
@@ -203,32 +173,11 @@ class Reannouncement:
 
     # --- rooms --------------------------------------------------------------------------------------------
 
-    async def _refresh_later(self, room: Room, wait_seconds: float) -> None:
-        """`wait_seconds`: until the roster is asked for, so that not all gateways ask for all rosters at once."""
-        await asyncio.sleep(wait_seconds)
-        await asyncio.shield(self.refresh(room))
-
     def refresh(self, room: Room) -> asyncio.Task[None]:
-        """Take a room's roster anew, as a join does, and tell its members the difference; the task ends then."""
-        task = self._refreshing.get(room)
-        if task is None:
-            task = self._refreshing[room] = self._pending.begin("refresh", self._refresh(room))
-        else:
-            self._refresh_once_more.add(room)
-        return task
+        """Ask for a room's roster again, as a join does, and send its members the difference. The task ends then."""
+        return self._refreshes.invalidate(room)
 
     async def _refresh(self, room: Room) -> None:
-        try:
-            while True:
-                self._refresh_once_more.discard(room)
-                await self._reload(room)
-                if room not in self._refresh_once_more:
-                    return
-        finally:
-            del self._refreshing[room]
-            self._refresh_once_more.discard(room)
-
-    async def _reload(self, room: Room) -> None:
         for _ in range(_REFRESH_ATTEMPTS):
             room.invalidate()
             connection = next((member for member in _connections(room) if member.is_member), None)
@@ -247,21 +196,21 @@ class Reannouncement:
             except (TimeoutError, MembershipEnded):
                 continue
             except PresenceRefused as error:
-                log.error("a member could not be put back", error=str(error))
+                log.error("presence refused to refresh a room", error=str(error))
                 return
             finally:
                 if patience.asked:
                     self._withdraw_if_gone(place, connection)
-        log.error("a room's roster could not be taken anew", room=room.id)
+        log.error("a room could not be refreshed", room=room.id)
 
     def _withdraw_if_gone(self, place: RoomConnection, connection: Connection) -> None:
-        """It may have left while it was being put back: undo a join that may have been written."""
+        """If the member left during its repair, undo a join that presence may have written."""
         if not connection.holds_or_will(place):
             lost = not connection.open and not connection.gone_for_good
             self._leaves.send(place, lost=lost, keep_seconds=connection.keep_seconds)
 
     def is_present(self, place: RoomConnection) -> None:
-        """Presence has this. If nobody is there, a join was carried out after it was given up, or after its leave."""
+        """Presence has this place. If nobody is there, it carried out a join after its leave, or after its end here."""
         connection = self._connections.get(connection_of(place.connection))
         if place in self._leaves:
             return
@@ -272,5 +221,5 @@ class Reannouncement:
 
 
 def _connections(room: Room) -> Iterator[Connection]:
-    """Those that are in the room. Authors that have left it may still be sent what they said."""
+    """Those that are in the room. Authors that have left it may still get their own messages."""
     return (one for one in room.fanout if isinstance(one, Connection) and one.room is room)
