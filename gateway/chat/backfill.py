@@ -1,12 +1,11 @@
-"""Fetching chat that was missed: when a message shows that one before it is missing, after a doubt, and to make sure.
+"""Fetching the chat that hosted rooms missed.
 
-Republished messages can be lost with no sign at all, and a new subscription is unknown to the stream's leader for a
-while. So besides the check of every message, a room is compared with the stream shortly after it was hosted or put
-right, and all are every ten seconds or so.
+Each message names the one before it, so a gap shows. But the bus can also lose a room's newest message, and a new
+subscription is unknown to the stream's leader for a while. So a room is compared with the stream soon after its repair,
+and all rooms are compared regularly.
 """
 
 import asyncio
-import random
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -21,27 +20,27 @@ from studyroom.gateway.rooms.room import Room
 from studyroom.gateway.rooms.rooms import Rooms
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import BusError, BusUnavailable
+from studyroom.shared.chassis.repairs import Repairs
 from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.contract.ids import RoomId
 from studyroom.shared.contract.subjects import shard_of
 
 log = logs.get(__name__)
 
-_TICK_SECONDS = 0.25
-_CHECKED_AFTER_SECONDS = (0.5, 2.0)
+_CHECK_AFTER_SECONDS = (0.5, 2.0)
 _COMPARE_SECONDS = 10.0
 _IN_FLIGHT_SECONDS = 0.3
-"""What the stream has and we have not heard may be on its way; after this long it is fetched."""
+"""A stored message that has not arrived here may be on its way. After this long it is fetched."""
 _ANSWER_SECONDS = 5.0
-_RETRY_SECONDS, _RETRY_MAX_SECONDS = 0.1, 2.0
+_LEARN_PAUSE_SECONDS = 0.1
+"""The pause does not grow, because joins wait until the terms of the stream are known again."""
 _AT_ONCE = 16
-_SPREAD_SECONDS = 0.5
-_SPREAD_FROM_ROOMS = 32
+_FAILURES = (BusError, TimeoutError)
 
 
 @dataclass(slots=True)
 class _Acknowledged:
-    """A message that was stored and is not heard yet."""
+    """A message that was stored and has not arrived here."""
 
     sequence: int
     since: float
@@ -52,22 +51,30 @@ class Backfill:
     def __init__(
         self, rooms: Rooms, stream: ChatStream, tasks: Tasks, metrics: GatewayMetrics, *, at_most: int
     ) -> None:
-        """`at_most`: who has missed more of a room is told to begin anew."""
+        """`at_most`: a room that has missed more messages begins its chat again."""
         self._rooms = rooms
         self._stream = stream
-        self._tasks = tasks
         self._metrics = metrics
         self._at_most = at_most
         self._slots = asyncio.Semaphore(_AT_ONCE)
-        self._running: dict[Room, asyncio.Task[None]] = {}
-        self._again: set[Room] = set()
-        """Those in doubt again while they are being put right."""
-        self._checks: list[tuple[float, Room]] = []
-        """When rooms are to be compared with the stream (monotonic seconds)."""
+        self._repairs = Repairs[Room](
+            tasks.spawn,
+            "backfill",
+            self._repair,
+            label=lambda room: room.id,
+            failures=_FAILURES,
+            check_after_seconds=_CHECK_AFTER_SECONDS,
+        )
+        self._everything = Repairs[None](
+            tasks.spawn,
+            "backfill",
+            self._begin_all,
+            failures=_FAILURES,
+            pause_seconds=(_LEARN_PAUSE_SECONDS, _LEARN_PAUSE_SECONDS),
+        )
         self._acknowledged: dict[Room, list[_Acknowledged]] = defaultdict(list)
         self._replaced: set[Room] = set()
-        """Rooms that had members when the stream was replaced: all that is in the new one is new to them."""
-        self._invalidated = asyncio.Event()
+        """Rooms that had members when the stream was replaced. All messages of the new stream are new to them."""
         self._suspected = False
         """The stream may have lost messages."""
         self._removals = Removals(rooms, stream, self._removed)
@@ -75,51 +82,34 @@ class Backfill:
     # --- one room -----------------------------------------------------------------------------------------
 
     async def ready(self, room: Room) -> None:
-        """Returns when the room has a position in the stream that is there now. Wait with a timeout."""
+        """Returns when the room has a position in the present stream. Wait with a timeout."""
         while not self._stream.sure or room.history.position is None:
             await self._stream.known()
             await asyncio.shield(self.catch_up(room))
 
-    def catch_up(self, room: Room, *, wait_seconds: float = 0.0) -> asyncio.Task[None]:
-        """Fetch what the room has missed, if anything; whoever asks meanwhile shares it. The task ends when it has."""
-        task = self._running.get(room)
-        if task is None:
-            task = self._running[room] = self._tasks.spawn("backfill", self._catch_up(room, wait_seconds))
-        else:
-            self._again.add(room)
-        return task
+    def catch_up(self, room: Room) -> asyncio.Task[None]:
+        """Fetch what the room has missed. The task ends when the room has it; it is shared, so shield it."""
+        return self._repairs.invalidate(room)
 
     def gap(self, room: Room) -> None:
-        """A message was heard that comes behind one that was not."""
-        if room not in self._running:
+        """A message arrived, and one before it has not."""
+        if room not in self._repairs:
             self.catch_up(room)
 
-    async def _catch_up(self, room: Room, wait_seconds: float) -> None:
-        pause = _RETRY_SECONDS
-        try:
-            await asyncio.sleep(wait_seconds)
-            while self._is_hosted(room):
-                self._again.discard(room)
-                await self._stream.known()
-                try:
-                    async with self._slots, asyncio.timeout(_ANSWER_SECONDS):
-                        await self._fetch(room)
-                except (BusError, TimeoutError) as error:
-                    log.info("chat not fetched, trying again", error=str(error) or "no answer in time")
-                    await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-                    pause = min(2 * pause, _RETRY_MAX_SECONDS)
-                    continue
-                if not room.history.incomplete and room not in self._again:
-                    break
-        finally:
-            del self._running[room]
-            self._again.discard(room)
-        self._check_later(room)
+    async def _repair(self, room: Room) -> None:
+        """Raises BusError or TimeoutError."""
+        if not self._is_hosted(room):
+            return
+        await self._stream.known()
+        async with self._slots, asyncio.timeout(_ANSWER_SECONDS):
+            await self._fetch(room)
+        if room.history.incomplete:
+            self.catch_up(room)
 
     def _is_still(self, epoch: str) -> bool:
-        """What was read since this was the epoch is of the same stream.
+        """The stream has been the same since this was its epoch, so what was read meanwhile is of this stream.
 
-        It may not be while NATS has been away: then the stream has this epoch only until the gateway looks at it.
+        While NATS is away that is not sure: a stream keeps its epoch here until the gateway learns its terms again.
         """
         return self._stream.sure and self._stream.terms.epoch == epoch
 
@@ -135,14 +125,14 @@ class Backfill:
         stream = self._stream.terms.epoch
         target = max(await self._stream.last(room.id) or 0, room.history.awaited)
         if not self._is_still(stream):
-            return  # what was found is of either stream; the room is to be put right again anyway
+            return  # this may be of either stream, and the room will be repaired again
         if target <= position:
             room.take_missed([], position)
             return
         try:
             missed = await self._stream.behind(room.id, position, up_to=target, at_most=self._at_most)
         except Trimmed:
-            log.warning("chat was lost to members: it was removed, or is too much", room=room.id)
+            log.warning("members missed chat that was removed or is too much", room=room.id)
             self._metrics.chat_losses.inc()
             room.forget_chat()
             await self._begin(room)
@@ -166,7 +156,7 @@ class Backfill:
             room.begin_chat(newest[0].sequence - 1 if newest else empty_up_to, newest)
 
     async def _begin_from_the_start(self, room: Room) -> bool:
-        """False when that is too much, or nothing. Raises BusError."""
+        """False when there are too many messages, or none. Raises BusError."""
         stream = self._stream.terms.epoch
         try:
             last = await self._stream.last(room.id)
@@ -185,7 +175,7 @@ class Backfill:
         return (await self._stream.newest(room.id, room.history.kept)).messages
 
     async def reach(self, room: Room, sequence: int) -> bool:
-        """Bring the room to a position that somebody else has seen. False when the stream has not been there.
+        """Bring the room to a position that a client has seen. False when the stream has never been there.
 
         Raises BusError.
         """
@@ -203,19 +193,26 @@ class Backfill:
             room.take_missed([], empty_up_to)
         return room.history.passed(sequence)
 
-    # --- doubts and checks --------------------------------------------------------------------------------
+    # --- all rooms ----------------------------------------------------------------------------------------
 
     def invalidate(self) -> None:
-        """Messages may have been missed in any room, or the stream may be another one."""
-        self._invalidated.set()
+        """Any room may have missed messages, and the stream may be another one."""
+        if None not in self._everything:  # otherwise the rooms are not invalidated yet
+            self._everything.invalidate(None)
+
+    async def _begin_all(self, _: None) -> None:
+        """Raises BusError or TimeoutError."""
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            await self._stream.learn()
+        self._repairs.invalidate_all(list(self._rooms))
 
     def disconnected(self) -> None:
-        """NATS is away: it may come back with another stream, or with less in it."""
+        """NATS is away. It may come back with another stream, or with fewer messages in it."""
         self._send_known()
         self._stream.invalidate()
 
     def suspect(self) -> None:
-        """The stream may be another one, or have lost messages: it is looked at soon."""
+        """The stream may be another one, or have lost messages. Learn its terms soon."""
         self._suspected = True
 
     def _send_known(self) -> None:
@@ -237,7 +234,7 @@ class Backfill:
                 message.unknown()
 
     def acknowledged(self, room_id: RoomId, sequence: int, unknown: Callable[[], None]) -> None:
-        """A message was stored: it should be heard soon. `unknown` is called when members are not told of it."""
+        """A message was stored and should arrive soon. `unknown` is called when members will not get it."""
         room = self._rooms.get(room_id)
         if room is None:
             return
@@ -248,46 +245,27 @@ class Backfill:
 
     async def run(self) -> None:
         """Never returns."""
-        compare_at = time.monotonic() + _jittered(_COMPARE_SECONDS)
-        while True:
-            try:
-                async with asyncio.timeout(_TICK_SECONDS):
-                    await self._invalidated.wait()
-            except TimeoutError:
-                pass
-            compare = time.monotonic() >= compare_at
-            try:
-                async with asyncio.timeout(_ANSWER_SECONDS):
-                    await self._tick(compare=compare)
-            except (BusError, TimeoutError) as error:
-                log.info("chat not compared", error=str(error) or "no answer in time")
-                await asyncio.sleep(_RETRY_SECONDS)
-            if compare:
-                compare_at = time.monotonic() + _jittered(_COMPARE_SECONDS)
+        await self._repairs.run(self._compare_all, every_seconds=_COMPARE_SECONDS, check=self._check)
 
-    async def _tick(self, *, compare: bool) -> None:
-        """Raises BusError."""
-        if self._invalidated.is_set():
-            await self._stream.learn()
-            self._invalidated.clear()
-            spread_seconds = _SPREAD_SECONDS if len(self._rooms) > _SPREAD_FROM_ROOMS else 0.0
-            for room in list(self._rooms):
-                self.catch_up(room, wait_seconds=random.uniform(0, spread_seconds))  # noqa: S311 - jitter
-        now = time.monotonic()
-        self._check_acknowledged(now)
-        due = {room for at, room in self._checks if at <= now and self._is_hosted(room)}
-        self._checks = [(at, room) for at, room in self._checks if at > now]
-        if compare or self._suspected:
-            self._suspected = False
+    async def _check(self, repaired: set[Room]) -> None:
+        """Compare rooms that were repaired recently, all in few questions. Raises BusError or TimeoutError."""
+        self._check_acknowledged(time.monotonic())
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            if self._suspected:
+                self._suspected = False
+                self._send_known()
+                await self._stream.learn()
+            await self._compare(room for room in repaired if self._is_hosted(room))
+
+    async def _compare_all(self) -> None:
+        """Raises BusError or TimeoutError."""
+        async with asyncio.timeout(_ANSWER_SECONDS):
             self._send_known()
             await self._stream.learn()
-        if compare:
-            due = set(self._rooms)
-            self._replaced &= due
-        if due:
-            shorter = await self._compare(due)
-            if compare:
-                await self._removals.look(shorter, but=self._running.keys())
+            rooms = set(self._rooms)
+            self._replaced &= rooms
+            shorter = await self._compare(rooms)
+            await self._removals.look(shorter, but=self._repairs)
 
     def _check_acknowledged(self, now: float) -> None:
         for room, stored in list(self._acknowledged.items()):
@@ -306,12 +284,8 @@ class Backfill:
                     message.since = now
                 self._lost(room)
 
-    def _check_later(self, room: Room) -> None:
-        now = time.monotonic()
-        self._checks += [(now + after, room) for after in _CHECKED_AFTER_SECONDS]
-
     async def _compare(self, rooms: Iterable[Room]) -> set[Room]:
-        """Rooms whose newest message, as members have seen it, some replica does not have. Raises BusError."""
+        """Returns rooms whose newest message, as members got it, some replica does not have. Raises BusError."""
         by_shard: dict[int, list[Room]] = defaultdict(list)
         for room in rooms:
             by_shard[shard_of(room.id)].append(room)
@@ -325,7 +299,7 @@ class Backfill:
         if behind:
             await asyncio.sleep(_IN_FLIGHT_SECONDS)
         for room, last in behind:
-            if not room.history.passed(last) and room not in self._running and self._is_hosted(room):
+            if not room.history.passed(last) and self._is_hosted(room):
                 self._lost(room)
         return shorter
 
@@ -336,11 +310,7 @@ class Backfill:
         self.catch_up(room)
 
     def _lost(self, room: Room) -> None:
-        """A message was lost with no sign, or its room is still being put right."""
-        if room not in self._running:
+        """The bus lost a message, unless a repair of the room is still under way."""
+        if room not in self._repairs:
             self._metrics.chat_behind.inc()
             self.catch_up(room)
-
-
-def _jittered(seconds: float) -> float:
-    return seconds * random.uniform(0.8, 1.2)  # noqa: S311 - jitter

@@ -19,7 +19,7 @@ from studyroom.gateway.rooms.room import Room
 from studyroom.gateway.rooms.rooms import Rooms
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.repairs import Repairs
-from studyroom.shared.contract.ids import ConnectionId, GatewayId, MembershipId, connection_of
+from studyroom.shared.contract.ids import GatewayId, MembershipId, connection_of
 from studyroom.shared.contract.presence import (
     CompareReply,
     CompareRequest,

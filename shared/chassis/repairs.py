@@ -72,7 +72,7 @@ class Repairs(Generic[Key]):
         return task
 
     def invalidate_all(self, keys: Collection[Key]) -> list[asyncio.Task[None]]:
-        """As `invalidate` for each. Many repairs do not all begin at once: other gateways begin theirs too."""
+        """Invalidate each. Many repairs do not all begin at once, because other gateways begin theirs too."""
         spread_seconds = _SPREAD_SECONDS if len(keys) > _SPREAD_FROM else 0.0
         return [self.invalidate(key, wait_seconds=random.uniform(0, spread_seconds)) for key in keys]  # noqa: S311 - jitter
 
