@@ -40,7 +40,7 @@ class Client:
         while True:
             code, reason = 1006, ""
             try:
-                url = f"{self.url}?username=Ann&guest_token={self.guest_token}"
+                url = f"{self.url}?username=Ann&guest_token={self.guest_token}&room={self.room}"
                 async with websockets.connect(url) as self.socket:
                     with contextlib.suppress(websockets.ConnectionClosedError):
                         async for text in self.socket:

@@ -10,14 +10,15 @@ import {
 import { createRoot } from "react-dom/client"
 
 const client = new StudyroomClient({ url: "/ws", username: "Guest" })
+const roomId = "550e8400-e29b-41d4-a716-446655440000"
+client.join(roomId)
 client.connect()
 
 function Room() {
-  const room = useRoom("550e8400-e29b-41d4-a716-446655440000")
   const [others, cursors, typing, chat] = [useOthers(), useCursors(), useTyping(), useChat()]
   return (
     <main onPointerMove={(event) => client.moveCursor(event.clientX, event.clientY)}>
-      <h1>{room.status === "joined" ? `${others.length + 1} in the room` : "Connecting…"}</h1>
+      <h1>{useRoom(roomId).status === "joined" ? `${others.length + 1} in the room` : "Connecting…"}</h1>
       {chat.messages.map(({ id, username, content, state }) => (
         <p key={id}>{`${username}: ${content} ${state === "sent" ? "" : `(${state})`}`}</p>
       ))}

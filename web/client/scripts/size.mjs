@@ -4,7 +4,8 @@ import { fileURLToPath } from "node:url"
 import { gzipSync } from "node:zlib"
 import { build } from "esbuild"
 
-const BUDGET_BYTES = 6.25 * 1024
+// The room in the address, and the move to the gateway of another room, took 0.25 of them.
+const BUDGET_BYTES = 6.5 * 1024
 
 const entry = fileURLToPath(new URL("../src/index.ts", import.meta.url))
 const { outputFiles } = await build({

@@ -72,6 +72,10 @@ export class StudyroomClient implements Client {
   /** Where one's own cursor is: told again to a server that may not know it. */
   #position: CursorPosition | null = null
   #retryWindowMs = 0
+  /** The room in the address decides which gateway a connection leads to. */
+  #hints = false
+  /** What the application sends while the connection is being replaced: for the new one. */
+  #held: ClientMessage[] = []
   /** When the room is to be asked for again. */
   #askAt = NEVER
 
@@ -83,12 +87,18 @@ export class StudyroomClient implements Client {
     this.#connection = new Connection(
       {
         ...options,
-        address: async () => address(options.url, await this.#identity.query()),
+        // The token may take its time: the room is the one that is wanted then.
+        address: async () =>
+          address(options.url, {
+            ...(await this.#identity.query()),
+            room: this.#entry.wanted?.toLowerCase(),
+          }),
         now: this.#now,
       },
       {
         connecting: () => this.#do(() => {}),
-        opened: (welcome) => this.#do(() => this.#opened(welcome)),
+        opened: (welcome, moved) => this.#do(() => this.#opened(welcome, moved)),
+        stayed: () => this.#do(() => this.#ask()),
         message: (message) => {
           // Of these there may be thousands a second, and nothing follows from them.
           if (message.type === "CursorUpdate") this.#changes.run(() => this.#received(message))
@@ -109,14 +119,19 @@ export class StudyroomClient implements Client {
     this.#do(() => {
       const { wanted, state } = this.#entry
       if (wanted === roomId && state.status !== "refused") return
+      const isIn = this.#isIn
       if (wanted !== null && wanted !== roomId) this.#forgetRoom()
       this.#entry.want(roomId)
       this.#ask()
+      // The other room does not wait for the new connection.
+      if (isIn && this.#connection.moving) this.#connection.send({ type: "LeaveRoom" })
     })
 
   readonly leave = (): void =>
     this.#do(() => {
-      if (this.#entry.inside || this.#entry.pending) this.send({ type: "LeaveRoom" })
+      if (this.#isIn) this.send({ type: "LeaveRoom" })
+      this.#connection.stay()
+      this.#held = []
       this.#forgetRoom()
       this.#entry.unwant()
     })
@@ -154,7 +169,8 @@ export class StudyroomClient implements Client {
   readonly setTyping = (isTyping: boolean): void =>
     this.#do(() => this.#entry.inside && this.#sayTyping(this.#typing.set(isTyping, this.#now())))
 
-  readonly send = (message: ClientMessage): boolean => this.#connection.send(message)
+  readonly send = (message: ClientMessage): boolean =>
+    this.#connection.moving ? this.#held.push(message) > 0 : this.#connection.send(message)
 
   readonly on = <T extends ClientEvent["type"]>(
     type: T,
@@ -164,12 +180,14 @@ export class StudyroomClient implements Client {
 
   // --- what the connection tells --------------------------------------------------------------------------
 
-  #opened(welcome: WelcomePayload): void {
+  #opened(welcome: WelcomePayload, moved: boolean): void {
     this.#me.userId = welcome.user_id
     this.#me.ids.add(welcome.user_id)
     this.#retryWindowMs = (welcome.chat_retry_seconds ?? 0) * 1000
     this.#identity.welcomed(welcome.guest_token)
-    this.#emit({ type: "open" })
+    this.#hints = welcome.room_hints ?? false
+    if (moved) this.#entry.lost()
+    else this.#emit({ type: "open" })
     this.#ask()
   }
 
@@ -178,6 +196,7 @@ export class StudyroomClient implements Client {
     this.#room.lost()
     this.#typing.forget()
     this.#askAt = NEVER
+    this.#held = []
     // Who closes may connect again, and what was written is sent then.
     if (!reconnects && code !== NORMAL) this.#room.giveUp({ code: "closed", message: reason })
     this.#emit({ type: "close", code, reason, reconnects })
@@ -225,13 +244,20 @@ export class StudyroomClient implements Client {
     this.#askAt = NEVER
   }
 
-  /** Join the wanted room, or join it anew. */
+  /** The open connection is in a room, or will be. */
+  get #isIn(): boolean {
+    return (this.#entry.inside || this.#entry.pending) && !this.#connection.moving
+  }
+
+  /** Join the wanted room, or join it again, with the connection that is for it. */
   #ask(): void {
     this.#askAt = NEVER
     const { state } = this.#entry
     if (state.status !== "joining" && state.status !== "joined") return
+    if (this.#hints && this.#connection.moveTo(state.roomId.toLowerCase())) return
     const payload = { room_id: state.roomId, ...this.#room.history.resume }
     if (this.send({ type: "JoinRoom", payload })) this.#entry.asked()
+    for (const message of this.#held.splice(0)) this.send(message)
   }
 
   #sayTyping(isTyping: boolean | null): void {

@@ -1,4 +1,7 @@
-/** One connection that is made again when it is lost. Knows of the protocol only `Welcome`, `Ping` and close codes. */
+/**
+ * One connection that is made again when it is lost. Knows of the protocol only `Welcome`, `Ping`, close codes and the
+ * room in the address.
+ */
 
 import { Alarm } from "./alarm.js"
 import { backoff } from "./core/backoff.js"
@@ -11,6 +14,8 @@ import { watchPage } from "./wake.js"
 
 /** From asking for a token to Welcome. */
 const WELCOME_MS = 15_000
+/** The same, for a connection that replaces one that works. */
+const MOVE_MS = 5000
 /** A connection that lasted so long was a good one: the next attempts are early again. */
 const GOOD_MS = 5000
 const OPEN = 1
@@ -24,13 +29,18 @@ export interface ConnectionOptions extends Pick<ClientOptions, "WebSocket" | "re
 /** Called when `state` is already the new one. */
 export interface ConnectionEvents {
   connecting(): void
-  opened(welcome: WelcomePayload): void
+  /** `moved`: it replaces another one, and there was no time without a connection. */
+  opened(welcome: WelcomePayload, moved: boolean): void
+  /** The connection that was to replace the open one has failed. */
+  stayed(): void
   message(message: ServerMessage): void
   closed(code: number, reason: string, reconnects: boolean): void
 }
 
 /** From asking for its address to its end. */
 interface Attempt {
+  /** The room that its address names; or another one that it serves, since no better connection could be had. */
+  room: string | null
   socket?: WebSocketLike
   /** Since Welcome. */
   liveness?: Liveness
@@ -43,7 +53,9 @@ export class Connection {
   readonly #events: ConnectionEvents
   readonly #alarm: Alarm
   #attempt: Attempt | null = null
-  /** When the attempt has to be welcome; without one, when there is to be the next. */
+  /** To replace the open one, as soon as it is welcome. */
+  #next: Attempt | null = null
+  /** When the newest attempt has to be welcome; without one, when there is to be the next. */
   #dueAt = NEVER
   /** Attempts in a row that were not good. */
   #failures = 0
@@ -80,28 +92,55 @@ export class Connection {
     return true
   }
 
+  get moving(): boolean {
+    return this.#next !== null
+  }
+
+  /**
+   * Replace the open connection, if it is for another room. It serves until the new one is welcome, and goes on when that
+   * one fails. Returns whether a new one is under way.
+   */
+  moveTo(room: string): boolean {
+    const { room: here, liveness } = this.#attempt ?? {}
+    if (this.#next?.room === room) return true
+    this.stay()
+    if (!liveness || here === room) return false
+    this.#next = { room }
+    this.#begin(this.#next, MOVE_MS)
+    return true
+  }
+
+  /** Go on with the open connection. */
+  stay(): void {
+    if (this.#next !== null) end(this.#next, NORMAL)
+    this.#next = null
+  }
+
   #try(): void {
-    const attempt: Attempt = {}
-    this.#attempt = attempt
-    this.#dueAt = this.#options.now() + WELCOME_MS
-    this.#alarm.set(this.#dueAt)
+    this.#attempt = { room: null }
     this.#state = { status: "connecting", attempt: this.#failures }
+    this.#begin(this.#attempt, WELCOME_MS)
     this.#events.connecting()
-    this.#open(attempt).catch((error: unknown) => {
-      if (attempt === this.#attempt) this.#ended(ABNORMAL, String(error))
-    })
+  }
+
+  #begin(attempt: Attempt, withinMs: number): void {
+    this.#dueAt = this.#options.now() + withinMs
+    this.#check()
+    this.#open(attempt).catch((error: unknown) => this.#failed(attempt, ABNORMAL, String(error)))
   }
 
   /** Rejects when there is no address, or no such WebSocket. */
   async #open(attempt: Attempt): Promise<void> {
-    const { href } = await this.#options.address()
-    if (attempt !== this.#attempt) return
+    const { href, searchParams } = await this.#options.address()
+    if (attempt !== this.#attempt && attempt !== this.#next) return
+    attempt.room = searchParams.get("room")
     const Socket = this.#options.WebSocket ?? (globalThis.WebSocket as WebSocketConstructor | undefined)
     if (!Socket) throw new TypeError("no WebSocket here: give one in the options")
     const socket = new Socket(href)
     attempt.socket = socket
     socket.onmessage = ({ data }: { data: unknown }) => this.#received(attempt, data)
-    socket.onclose = ({ code, reason }: { code: number; reason: string }) => this.#ended(code, reason)
+    socket.onclose = ({ code, reason }: { code: number; reason: string }) =>
+      this.#failed(attempt, code, reason)
     // A close follows.
     socket.onerror = () => {}
   }
@@ -116,12 +155,29 @@ export class Connection {
     this.#events.message(message)
   }
 
+  #failed(attempt: Attempt, code: number, reason: string): void {
+    if (attempt === this.#attempt) this.#ended(code, reason)
+    else if (attempt === this.#next) this.#stayed(attempt)
+  }
+
+  #stayed({ room }: Attempt): void {
+    this.stay()
+    if (this.#attempt !== null) this.#attempt.room = room
+    this.#events.stayed()
+  }
+
   #welcomed(attempt: Attempt, welcome: WelcomePayload, now: number): void {
+    const moved = attempt === this.#next
+    if (moved && this.#attempt !== null) {
+      end(this.#attempt, NORMAL)
+      this.#attempt = attempt
+      this.#next = null
+    }
     attempt.liveness = new Liveness(now, this.#options.heartbeat)
     attempt.openedAt = now
     this.#check()
     this.#state = { status: "open", userId: welcome.user_id, connectionId: welcome.connection_id }
-    this.#events.opened(welcome)
+    this.#events.opened(welcome, moved)
   }
 
   /** Do what is due. */
@@ -132,10 +188,12 @@ export class Connection {
       const verdict = liveness.poll(now)
       if (verdict === "dead") return this.#lose(ABNORMAL, "nothing was heard")
       if (verdict === "ask") this.send({ type: "Ping" })
+      if (this.#next !== null && now >= this.#dueAt) this.#stayed(this.#next)
     } else if (now >= this.#dueAt) {
       return this.#attempt ? this.#lose(ABNORMAL, "not welcomed in time") : this.#try()
     }
-    this.#alarm.set(liveness?.wakeAt ?? this.#dueAt)
+    const { wakeAt = NEVER } = liveness ?? {}
+    this.#alarm.set(liveness && this.#next === null ? wakeAt : Math.min(wakeAt, this.#dueAt))
   }
 
   #doubt(): void {
@@ -156,12 +214,7 @@ export class Connection {
 
   /** A dead peer would not answer the closing handshake, so its end is not waited for. */
   #lose(code: number, reason: string): void {
-    const { socket } = this.#attempt ?? {}
-    if (socket) {
-      socket.onmessage = socket.onclose = null
-      if (code === NORMAL) socket.close(code)
-      else socket.close()
-    }
+    if (this.#attempt !== null) end(this.#attempt, code)
     this.#ended(code, reason)
   }
 
@@ -169,6 +222,7 @@ export class Connection {
     const { openedAt = NEVER } = this.#attempt ?? {}
     const now = this.#options.now()
     const again = reconnects(code)
+    this.stay()
     this.#attempt = null
     if (now - openedAt >= GOOD_MS) this.#failures = 0
     if (again) this.#wait(code, reason, now)
@@ -192,4 +246,11 @@ export class Connection {
     this.#dueAt = NEVER
     this.#state = { status: "closed", code, reason }
   }
+}
+
+function end({ socket }: Attempt, code: number): void {
+  if (!socket) return
+  socket.onmessage = socket.onclose = null
+  if (code === NORMAL) socket.close(code)
+  else socket.close()
 }

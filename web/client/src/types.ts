@@ -105,6 +105,7 @@ export interface ChatFailure {
 }
 
 export type ClientEvent =
+  /** Not when another connection replaces one that is open, as a change of rooms may do. */
   | { type: "open" }
   | { type: "close"; code: number; reason: string; reconnects: boolean }
   /** Every message of the server, as it came. */

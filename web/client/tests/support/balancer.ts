@@ -1,4 +1,4 @@
-/** What stands before the gateways: a TCP load balancer, and a network that can fail. */
+/** What stands before the gateways: a load balancer that knows where rooms live, and a network that can fail. */
 
 import { connect, createServer, type Server, type Socket } from "node:net"
 import type { Gateway } from "./stack.js"
@@ -9,6 +9,7 @@ export class Balancer {
   #up = true
   #stalled = false
   #prefer: string | null = null
+  readonly #homes = new Map<string, string | null>()
   /** Request lines that came, the newest last. */
   readonly requests: string[] = []
   /** When connections came, as of `performance.now()`. */
@@ -39,6 +40,11 @@ export class Balancer {
     this.#prefer = name
   }
 
+  /** The gateway of connections that name this room, for as long as it takes them; null: such connections break. */
+  home(room: string, name: string | null): void {
+    this.#homes.set(room, name)
+  }
+
   /** Connections break, and new ones too. */
   cut(): void {
     this.#up = false
@@ -65,9 +71,14 @@ export class Balancer {
 
   /** The gateway that the newest connection goes to. */
   get newest(): string {
-    const newest = [...this.#pairs.values()].at(-1)
+    const newest = this.open.at(-1)
     if (!newest) throw new Error("no connection")
-    return newest.to
+    return newest
+  }
+
+  /** The gateway of each open connection. */
+  get open(): string[] {
+    return [...this.#pairs.values()].map(({ to }) => to)
   }
 
   #accept(client: Socket): void {
@@ -78,11 +89,18 @@ export class Balancer {
       return
     }
     if (this.#stalled) return
-    const gateways = this.#gateways().sort((a) => (a.name === this.#prefer ? -1 : 1))
-    this.#forward(client, gateways)
+    client.once("data", (head) => {
+      client.pause()
+      const line = String(head).split("\r\n", 1)[0] ?? ""
+      this.requests.push(line)
+      const home = this.#homes.get(roomIn(line) ?? "")
+      const first = home ?? this.#prefer
+      const gateways = this.#gateways().sort((a) => (a.name === first ? -1 : 1))
+      this.#forward(client, head, home === null ? [] : gateways)
+    })
   }
 
-  #forward(client: Socket, [first, ...others]: Gateway[]): void {
+  #forward(client: Socket, head: Buffer, [first, ...others]: Gateway[]): void {
     if (!first) {
       client.resetAndDestroy()
       return
@@ -90,13 +108,13 @@ export class Balancer {
     const gateway = connect(Number(first.url.port), first.url.hostname)
     gateway.once("connect", () => {
       this.#pairs.set(client, { gateway, to: first.name })
-      client.once("data", (head) => this.requests.push(String(head).split("\r\n", 1)[0] ?? ""))
+      gateway.write(head)
       client.pipe(gateway).pipe(client)
       gateway.once("close", () => this.#gone(client))
       client.once("close", () => this.#gone(client))
     })
     gateway.once("error", () => {
-      if (!this.#pairs.has(client)) this.#forward(client, others)
+      if (!this.#pairs.has(client)) this.#forward(client, head, others)
     })
   }
 
@@ -105,4 +123,9 @@ export class Balancer {
     this.#pairs.delete(client)
     client.destroy()
   }
+}
+
+/** The room that a request line names. */
+export function roomIn(line: string): string | null {
+  return new URL(line.split(" ")[1] ?? "", "ws://localhost").searchParams.get("room")
 }
