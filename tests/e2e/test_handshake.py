@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import jwt
 import pytest
@@ -114,6 +115,15 @@ async def test_a_whole_url_as_target_is_welcome(stack: EmbeddedStack):
     await writer.wait_closed()
 
     assert answer.startswith(b"HTTP/1.1 101 ")
+
+
+@pytest.mark.parametrize("hint", ["", "nonsense", "%ff", str(uuid4())])
+async def test_any_room_in_the_address_is_welcome_and_joins_nothing(stack: EmbeddedStack, room: str, hint: str):
+    async with clients(f"{stack.gateways[0]}?room={hint}") as (client,):
+        assert "room_hints" not in client.welcome
+        await client.chat("to nobody")
+        assert (await client.expect("Error"))["code"] == "not_in_room"
+        await client.join(room)
 
 
 async def test_a_socket_that_sends_nothing_or_half_a_head_is_ended(strict: ServiceProcess):

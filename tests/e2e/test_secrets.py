@@ -34,7 +34,7 @@ pytestmark = pytest.mark.timeout(300)
 KEY = rsa_key("known")
 COOKIE = "session"
 FAILING_GATEWAY = Path(__file__).parent / "failing_gateway.py"
-WAYS = ["header", "subprotocol", "query", "cookie", "guest_token"]
+WAYS = ["header", "subprotocol", "query", "cookie", "guest_token", "room"]
 MONITOR_PAGES = ["varz", "connz?auth=1&subs=1", "jsz?config=1&accounts=1", "subsz?subs=1", "routez"]
 
 
@@ -110,8 +110,8 @@ def shown_by(way: str, token: str) -> tuple[str, dict[str, Any]]:
             return "", {"subprotocols": ["studyroom", f"access_token.{token}"]}
         case "cookie":
             return "", {"additional_headers": {"Cookie": f"{COOKIE}={token}"}}
-        case "guest_token":
-            return f"?guest_token={token}", {}
+        case "guest_token" | "room":
+            return f"?{way}={token}", {}
         case _:
             return f"?access_token={token}", {}
 
