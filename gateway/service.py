@@ -118,9 +118,7 @@ class Gateway:
         )
         self._presence.on_late_join(reannouncement.is_present)
         self._lease = Lease(bus, gateway)
-        self._resync = Resync(
-            rooms, reannouncement, join_barrier, self._presence, metrics, tasks, renew_lease=self._lease.renew
-        )
+        self._resync = Resync(rooms, reannouncement, join_barrier, self._presence, metrics, tasks, self._lease)
         self._lease.on_lapsed(partial(self._resync.invalidate, "the lease had lapsed"))
         self._drain = Drain(own, connections)
         self._shedding = Shedding(bus, gateway, own, connections, self._drain, metrics)

@@ -133,7 +133,7 @@ class Connection(Metered):
     @property
     def is_member(self) -> bool:
         """It is open, and nobody has begun to close it."""
-        return self.open and self.closing_since is None
+        return self._session.open and self.closing_since is None
 
     @property
     def in_or_joining(self) -> RoomId | None:

@@ -7,9 +7,9 @@ after its repair, and all are compared regularly. A shard that no replica serves
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 from studyroom.gateway.membership.join_barrier import JoinBarrier
+from studyroom.gateway.membership.lease import Lease
 from studyroom.gateway.membership.presence_client import PresenceClient, PresenceRefused
 from studyroom.gateway.membership.reannouncement import Reannouncement
 from studyroom.gateway.metrics import GatewayMetrics
@@ -43,8 +43,7 @@ class Resync:
         presence: PresenceClient,
         metrics: GatewayMetrics,
         tasks: Tasks,
-        *,
-        renew_lease: Callable[[], Awaitable[bool]],
+        lease: Lease,
     ) -> None:
         self._rooms = rooms
         self._reannouncement = reannouncement
@@ -52,7 +51,7 @@ class Resync:
         self._presence = presence
         self._metrics = metrics
         self._tasks = tasks
-        self._renew_lease = renew_lease
+        self._lease = lease
         self._everything = Repairs[None](tasks.spawn, "resync", self._begin)
         self._shards = Repairs[int](
             tasks.spawn,
@@ -83,7 +82,7 @@ class Resync:
 
     async def _begin(self, _: None) -> None:
         self._metrics.resyncs.inc()
-        await self._renew_lease()
+        await self._lease.renew()
         for shard in range(SHARDS):
             self._shards.invalidate(shard)
 
