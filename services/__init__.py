@@ -1,1 +1,1 @@
-"""Programs beside the gateway and presence: provisioner, doctor, and the embedded stack with its command line."""
+"""Further programs: the provisioner, the doctor, and the embedded stack with the command line."""

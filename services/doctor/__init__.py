@@ -1,1 +1,1 @@
-"""`studyroom doctor`: a look at everything from the side of NATS, and what is wrong with it. It changes nothing."""
+"""`studyroom doctor`: observes the system through NATS, and reports problems. It changes nothing."""

@@ -1,4 +1,4 @@
-"""What is wrong with what was seen. Pure."""
+"""Finds the problems in an observation. Pure."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,20 +9,20 @@ from studyroom.shared.contract import subjects
 from studyroom.shared.contract.presence import LEASE_SECONDS, RENEWAL_SECONDS
 
 PENDING_MAX_BYTES = 1024 * 1024
-"""A client that has not read so much is too slow."""
+"""A client that leaves more than this unread is too slow."""
 LAG_MAX = 1000
-"""Changes a consumer, or a copy, may be behind: more is not only on its way."""
+"""The most messages that a healthy consumer or copy may lag behind."""
 FULL = 0.8
-"""The share of a store beyond which somebody should do something."""
+"""The share of a store above which the doctor warns."""
 LEASE_LATE_SECONDS = 3.0
-"""A renewal, and the end of a lease, may be so late on a busy machine."""
+"""How late a renewal, or the expiry of a lease, may be on a busy machine."""
 SERVICES = ("gateway", "presence", "provisioner")
 
 
 def problems(seen: Observation, wanted: list[StreamSpec]) -> list[str]:
-    """One line for each, in the order in which one would look. None: all is well."""
+    """Return one line for each problem, in the order in which you should look at them; none if all is well."""
     return [
-        *(f"{asked} did not answer: {why}" for asked, why in sorted(seen.failures.items())),
+        *(f"{asked} did not answer: {reason}" for asked, reason in sorted(seen.failures.items())),
         *_of_servers(seen, wanted),
         *_of_stores(seen),
         *_of_services(seen),
@@ -41,7 +41,7 @@ def _of_servers(seen: Observation, wanted: list[StreamSpec]) -> Iterator[str]:
         yield f"{len(seen.servers)} of at least {copies} NATS servers answer ({names})"
     versions = {server.version for server in seen.servers}
     if len(versions) > 1:
-        yield f"NATS servers are of different versions: {', '.join(sorted(versions))}"
+        yield f"NATS servers have different versions: {', '.join(sorted(versions))}"
 
 
 def _of_stores(seen: Observation) -> Iterator[str]:
@@ -52,7 +52,7 @@ def _of_stores(seen: Observation) -> Iterator[str]:
         if store.used > FULL * store.limit:
             yield f"the storage of {server.name} is {_full(store.used, store.limit)}"
         if not store.sync_always:
-            yield f"{server.name} acknowledges before it has synced: a power cut loses what people have seen"
+            yield f"{server.name} acknowledges messages before they are synced, so a power cut loses messages"
 
 
 def _of_services(seen: Observation) -> Iterator[str]:
@@ -66,7 +66,7 @@ def _of_services(seen: Observation) -> Iterator[str]:
             if one.pending_bytes > PENDING_MAX_BYTES:
                 yield f"{service} at {one.address} reads too slowly: {one.pending_bytes:,} bytes wait for it"
     for address in seen.silent:
-        yield f"the presence replica at {address} is connected and answers nothing"
+        yield f"the presence replica at {address} is connected, but does not answer"
     if seen.unserved:
         yield f"no presence replica answers for shards {_ranges(seen.unserved)}"
 
@@ -81,7 +81,7 @@ def _of_stream(spec: StreamSpec, seen: Observation) -> Iterator[str]:
         yield f"stream {spec.name}: {key} is {_short(stream.config.get(key))} and should be {_short(value)}"
     limit = int(stream.config.get("max_bytes", 0))
     if stream.config.get("discard") == "new" and limit > 0 and stream.bytes > FULL * limit:
-        yield f"stream {spec.name} is {_full(stream.bytes, limit)}, and then refuses more"
+        yield f"stream {spec.name} is {_full(stream.bytes, limit)}, and refuses messages when it is full"
     if stream.clustered and not stream.leader:
         yield f"stream {spec.name} has no leader"
     for copy in stream.copies:
@@ -111,14 +111,14 @@ def _of_leases(seen: Observation) -> Iterator[str]:
         return
     gateways, leases = len(seen.connected("gateway")), len(seen.leases)
     if leases > gateways:
-        yield f"{leases} leases and {gateways} connected gateways: one has died, or has just lost its connection"
+        yield f"{leases} leases and {gateways} connected gateways: a gateway has died or lost its connection"
     elif leases < gateways:
-        yield f"{gateways} connected gateways and {leases} leases: one cannot renew its own"
+        yield f"{gateways} connected gateways and {leases} leases: a gateway cannot renew its lease"
     for gateway, age in seen.lease_ages().items():
         if age > LEASE_SECONDS + LEASE_LATE_SECONDS:
             yield (
                 f"the lease of gateway {gateway} is {age:.0f} s old and should have ended after {LEASE_SECONDS} s: "
-                "this NATS does not remove what has a lifetime, so the dead stay in their rooms"
+                "this NATS does not remove expired keys, so members of dead gateways stay in their rooms"
             )
         elif age > RENEWAL_SECONDS + LEASE_LATE_SECONDS:
             yield f"gateway {gateway} has not renewed its lease for {age:.0f} s: it is dead, frozen or cut off"

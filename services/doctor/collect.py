@@ -1,4 +1,4 @@
-"""What there is: servers, connections, streams, consumers, leases, shards. Asked of NATS, and by it of presence."""
+"""Collects an observation of servers, connections, streams, consumers, leases and shards, from NATS and presence."""
 
 import asyncio
 import json
@@ -18,15 +18,16 @@ from studyroom.shared.contract.presence import Outcome, RoomsReply, RoomsRequest
 
 _CONNECTIONS = "$SYS.REQ.ACCOUNT.PING.CONNZ"
 _STORAGE = "$SYS.REQ.SERVER.PING.JSZ"
-"""Answered in the system account only, unless that exports it (deploy/nats/accounts.conf)."""
+"""NATS answers this only in the system account, unless that account exports it (deploy/nats/accounts.conf)."""
 _LEASES = f"DIRECT.GET.{subjects.GATEWAYS_STREAM}"
 _SILENCE_SECONDS = 0.5
-"""After the last answer of a server: there are no more."""
+"""After so long without another answer, all servers have answered."""
 _ANSWER_SECONDS = 2.0
 _SHARD_SECONDS = 1.0
 _CONNECTIONS_MAX = 4096
 _ASKED_AGAIN = 32
-"""Questions about a shard whose first got no answer. NATS deals them among the replicas: one that answers gets some."""
+"""Further requests about a shard if the first got no answer. NATS distributes them over the replicas, so each replica
+gets some."""
 _END = "204"
 
 Seen = TypeVar("Seen")
@@ -42,23 +43,23 @@ class Connection:
     uptime: str
     subscriptions: int
     pending_bytes: int
-    """What it has not read yet."""
+    """Bytes that the client has not read yet."""
     received: int = 0
-    """Messages that it has sent to NATS."""
+    """Messages that the client has sent to NATS."""
     delivered: int = 0
-    """Messages that NATS has sent to it."""
+    """Messages that NATS has sent to the client."""
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """What a server keeps on its disk, in bytes."""
+    """The file storage of a server, in bytes."""
 
     used: int
     reserved: int
-    """Promised to streams, used or not."""
+    """Bytes that are set aside for streams, used or not."""
     limit: int
     sync_always: bool
-    """Messages are on the disk before they are acknowledged."""
+    """Whether the server syncs messages to the disk before it acknowledges them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +68,12 @@ class Server:
     version: str
     connections: tuple[Connection, ...]
     store: Store | None = None
-    """None where servers tell it to nobody but their system account."""
+    """None if servers report it to their system account only."""
 
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A replica of a stream beside its leader."""
+    """A replica of a stream that is not the leader."""
 
     server: str
     current: bool
@@ -84,9 +85,9 @@ class Copy:
 class Consumer:
     name: str
     pending: int
-    """Changes it was not sent yet."""
+    """Messages that NATS has not yet sent to the consumer."""
     bound: bool
-    """Somebody listens."""
+    """Whether a client is subscribed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class Stream:
     bytes: int
     last_sequence: int
     leader: str | None
-    """None where there is one server only."""
+    """None if there is one server only."""
     clustered: bool
     copies: tuple[Copy, ...]
     consumers: tuple[Consumer, ...]
@@ -105,23 +106,23 @@ class Stream:
 
 @dataclass(slots=True)
 class Observation:
-    """What could be seen."""
+    """The state of the system, as far as NATS and presence report it."""
 
     servers: list[Server] = field(default_factory=list)
     streams: list[Stream] = field(default_factory=list)
     now: str = ""
-    """When the leases were read, by the clock of the servers, RFC 3339."""
+    """The time at which the leases were read, by the servers' clock, RFC 3339."""
     leases: dict[str, str] = field(default_factory=dict)
-    """By gateway, when it was renewed last, RFC 3339 by the clock of the servers."""
+    """The last renewal of each gateway's lease, by the servers' clock, RFC 3339."""
     silent: list[str] = field(default_factory=list)
-    """Addresses of presence replicas that were asked and answered nothing."""
+    """Addresses of presence replicas that received requests and answered none."""
     unserved: list[int] = field(default_factory=list)
     """Shards for which no presence replica answers."""
     failures: dict[str, str] = field(default_factory=dict)
-    """By what was asked and did not answer, why: of that nothing is known."""
+    """The error of each part that did not answer. The observation does not have that part."""
 
     def lease_ages(self) -> dict[str, float]:
-        """By gateway, seconds since it renewed its lease."""
+        """Return the seconds since each gateway renewed its lease."""
         if not self.now:
             return {}
         now = datetime.fromisoformat(self.now)
@@ -135,17 +136,17 @@ class Observation:
 
 
 async def look(bus: Bus) -> Observation:
-    """Everything that a connected bus can tell. What fails is noted, not raised."""
+    """Observe the system through a connected bus. Record errors in `failures` instead of raising them."""
     seen = Observation()
     before, *_ = await asyncio.gather(
-        _noting(seen, "servers", _servers(bus, seen)),
+        _or_failure(seen, "servers", _servers(bus, seen)),
         _streams(bus, seen),
-        _noting(seen, "leases", _leases(bus, seen)),
+        _or_failure(seen, "leases", _leases(bus, seen)),
     )
     seen.servers = before or []
     await _shards(bus, seen)
-    # Which replicas took part is seen by what passed between NATS and each of them meanwhile.
-    after = await _noting(seen, "servers", _servers(bus, seen)) if seen.servers else None
+    # The message counts of each connection show which replicas received requests, and which answered.
+    after = await _or_failure(seen, "servers", _servers(bus, seen)) if seen.servers else None
     if after is not None:
         seen.silent = _silent(seen, after)
         seen.servers = await _with_stores(bus, after)
@@ -164,8 +165,8 @@ def _silent(seen: Observation, after: list[Server]) -> list[str]:
     ]
 
 
-async def _noting(seen: Observation, asked: str, answer: Awaitable[Seen]) -> Seen | None:
-    """None: there was no answer, and why is noted."""
+async def _or_failure(seen: Observation, asked: str, answer: Awaitable[Seen]) -> Seen | None:
+    """Return the answer, or record the failure and return None."""
     try:
         return await answer
     except BusError as error:
@@ -193,7 +194,7 @@ async def _servers(bus: Bus, seen: Observation) -> list[Server]:
         )
         servers.append(Server(answer["server"]["name"], answer["server"]["ver"], connections))
     if not servers:
-        raise BusUnavailable("none tells who is connected")
+        raise BusUnavailable("no server lists its connections")
     return sorted(servers, key=lambda server: server.name)
 
 
@@ -209,20 +210,20 @@ async def _with_stores(bus: Bus, servers: list[Server]) -> list[Server]:
 
 
 async def _ask(bus: Bus, subject: str, request: bytes) -> list[dict[str, Any]]:
-    """What every server answers, as pages of its monitoring."""
+    """Return the answer of every server to a monitoring request."""
     return [json.loads(message.data) for message in await _all_answers(bus, subject, request) if message.data]
 
 
 def _is_status(message: Message) -> bool:
-    """The end of an answer, or that nobody listens."""
+    """Return whether the message is the end of an answer, or shows that there are no subscribers."""
     return STATUS in (message.headers or {})
 
 
 async def _streams(bus: Bus, seen: Observation) -> None:
-    """Ours are asked even where nobody lists them: without a majority some still say that they have no leader."""
-    listed = await _noting(seen, "streams", _names(bus))
+    """Look at all streams. Without a list, look at Studyroom's, since servers without a majority may report them."""
+    listed = await _or_failure(seen, "streams", _names(bus))
     names = subjects.STREAMS if listed is None else listed
-    asked = (_noting(seen, f"stream {name}", _stream(bus, seen, name)) for name in sorted(names))
+    asked = (_or_failure(seen, f"stream {name}", _stream(bus, seen, name)) for name in sorted(names))
     seen.streams = [stream for stream in await asyncio.gather(*asked) if stream is not None]
 
 
@@ -232,7 +233,7 @@ async def _names(bus: Bus) -> list[str]:
 
 async def _stream(bus: Bus, seen: Observation, name: str) -> Stream:
     info = await bus.api(f"STREAM.INFO.{name}", timeout_seconds=_ANSWER_SECONDS)
-    consumers = await _noting(seen, f"consumers of {name}", _consumers(bus, name))
+    consumers = await _or_failure(seen, f"consumers of {name}", _consumers(bus, name))
     cluster, state = info.get("cluster", {}), info["state"]
     return Stream(
         name=name,
@@ -260,12 +261,12 @@ async def _leases(bus: Bus, seen: Observation) -> None:
     answers = await _all_answers(bus, bus.jetstream(_LEASES), request)
     for message in answers:
         headers = message.headers or {}
-        # The subject stands in a status, too: of who did not answer.
+        # A status can have the subject too.
         if STATUS not in headers and not is_removal(headers):
             seen.leases[subjects.parse_gateway_key(headers[SUBJECT])] = headers[TIME]
     end = (answers[-1].headers or {}).get(STATUS) if answers else None
     if end not in {_END, "404"}:
-        raise BusUnavailable(f"status {end}" if end else "no end of the answer in time")
+        raise BusUnavailable(f"status {end}" if end else "the answer did not end in time")
 
 
 async def _shards(bus: Bus, seen: Observation) -> None:
@@ -274,7 +275,7 @@ async def _shards(bus: Bus, seen: Observation) -> None:
 
 
 async def _is_served(bus: Bus, shard: int) -> bool:
-    """Whether any replica answers: one that does not may have been asked first."""
+    """Return whether any replica answers. The first request may have gone to a replica that hangs."""
     return await _answers_for(bus, shard) or any(
         await asyncio.gather(*(_answers_for(bus, shard) for _ in range(_ASKED_AGAIN)))
     )
@@ -289,7 +290,7 @@ async def _answers_for(bus: Bus, shard: int) -> bool:
 
 
 async def _all_answers(bus: Bus, subject: str, request: bytes) -> list[Message]:
-    """All up to the first status without a message."""
+    """Return all answers up to the first status without a message."""
     return await all_answers(
         bus,
         subject,

@@ -1,4 +1,4 @@
-"""Connect, look, judge, tell."""
+"""Connects to NATS, observes the system, assesses the observation and writes the report."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ _CONNECT_SECONDS = 5.0
 
 
 async def examine(nats: NatsSettings, storage: StorageSettings, *, for_programs: bool) -> tuple[str, bool]:
-    """The report, and whether all is well. Where NATS cannot be reached the report says only that."""
+    """Return the report, and whether all is well. Without a connection to NATS the report has only that problem."""
     bus = Bus(nats, BusMetrics(CollectorRegistry()), name="doctor")
     seen: Observation | None = None
     try:
@@ -26,8 +26,8 @@ async def examine(nats: NatsSettings, storage: StorageSettings, *, for_programs:
         seen = await look(bus)
         found = problems(seen, specifications(storage))
     except TimeoutError:
-        why = bus.why_away or "not connected to NATS"
-        found = [f"NATS does not let us in within {_CONNECT_SECONDS:.0f} s: {why}"]
+        reason = bus.why_away or "not connected to NATS"
+        found = [f"could not connect to NATS within {_CONNECT_SECONDS:.0f} s: {reason}"]
     finally:
         await bus.close()
     text = json.dumps(as_json(seen, found), indent=2) if for_programs else as_text(seen, found)

@@ -1,4 +1,4 @@
-"""The screen, and the same for programs."""
+"""The report of the doctor, as text and as JSON."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -12,12 +12,12 @@ _LEASES_SHOWN = 6
 
 
 def as_json(seen: Observation | None, problems: list[str]) -> dict[str, Any]:
-    """`seen` is None where NATS could not be reached: nothing is known then."""
+    """Return the report for programs. `seen`: None without a connection to NATS."""
     return {"ok": not problems, "problems": problems, **(asdict(seen) if seen is not None else {})}
 
 
 def as_text(seen: Observation | None, problems: list[str]) -> str:
-    """As `as_json`, for people."""
+    """Return the report for people. `seen`: None without a connection to NATS."""
     if seen is None:
         lines = [f"{what}: unknown" for what in ("servers", "streams", "gateways with a lease", "shards served")]
         lines.append("")
@@ -55,7 +55,7 @@ def _full(stream: Stream) -> str:
 
 def _store(store: Store | None) -> str:
     if store is None:
-        return "not told"
+        return "unknown"
     return f"{store.used:,} of {store.limit:,} ({store.used / store.limit:.0%})" if store.limit else f"{store.used:,}"
 
 

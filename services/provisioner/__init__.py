@@ -1,1 +1,1 @@
-"""Creates the streams and buckets, keeps their configuration, and recreates them when NATS comes back without."""
+"""Creates streams and buckets, keeps their configuration, and recreates them if NATS comes back without them."""

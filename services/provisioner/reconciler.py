@@ -1,4 +1,4 @@
-"""Keeps the streams as configured: which may be made, how large each is, and when to leave them alone."""
+"""Reconciles the streams with their configuration, and decides which it may create and how large each is."""
 
 import asyncio
 import time
@@ -8,8 +8,8 @@ from studyroom.services.provisioner import sizes
 from studyroom.services.provisioner.streams import (
     STREAMS_MADE,
     Claim,
+    ConfigurationIgnored,
     NoRoom,
-    NotTaken,
     StreamSpec,
     Superseded,
     WrongStorage,
@@ -28,49 +28,51 @@ log = logs.get(__name__)
 
 _SURVEY_SECONDS = 60.0
 _USAGE_SECONDS = 4.0
-"""Servers of a cluster tell each other every 1.5 s how much an account uses."""
+"""Servers of a cluster report the usage of an account to each other every 1.5 s."""
 _USAGE_POLL_SECONDS = 0.25
 _ORDER = (subjects.CHAT_STREAM, subjects.MODERATION_STREAM)
-"""Streams whose content nobody can put back, made before all others: where one of these is missing and one that comes
-after it is there, it has been lost. The first is also the largest: the one that may not fit."""
+"""Streams whose content no process can restore. They are made before all others, so if one of them is missing while a
+later one exists, it has been lost. The first is also the largest, which may not fit."""
 
 Found = dict[str, dict[str, Any] | None]
 
 
 class NotAllowed(Exception):
-    """A stream is missing, and it is for an operator to say whether it is made."""
+    """A stream is missing, and an operator must decide whether it may be created without its data."""
 
 
 class Reconciler:
+    """Makes the streams as configured. It remembers what NATS has refused, so it does not repeat it."""
+
     def __init__(self, bus: Bus, settings: StorageSettings) -> None:
         self._bus = bus
         self._settings = settings
         self.found: Found = {}
-        """What NATS told of each stream when they were last looked at, before anything was changed."""
+        """The state of each stream before the last pass changed anything; None for a missing one."""
         self._survey: Survey | None = None
         self._surveyed_at = 0.0
         self._claim: Claim | None = None
         self._without_effect: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {}
         self._superseded: set[str] = set()
         self._fits: dict[int, int] = {}
-        """By what there should be in all, what there is."""
+        """The size of all streams together that fits, for each configured size."""
         self._expected: str | None = None
-        """Why data is expected where there is none. Remembered: a server that finds it has no use for it erases it."""
+        """Why missing streams should have data. It is remembered, because servers erase data of unknown streams."""
 
-    def look_again(self) -> None:
-        """NATS may be another one than before."""
+    def forget_survey(self) -> None:
+        """Look at NATS again in the next pass, because it may be another NATS than before."""
         self._survey = None
         self._without_effect.clear()
 
     async def ensure(self) -> None:
         """Make every stream exist as configured. Raises WrongStorage, NotAllowed or BusError."""
         began = time.monotonic()
-        # First: a cluster in which one server is too old may have no leader to ask about streams.
+        # The survey comes first, since a cluster with a server that is too old may have no leader to ask about streams.
         seen = await self._look(since=began - _SURVEY_SECONDS)
         try:
             found: Found = {name: await find(self._bus, name) for name in subjects.STREAMS}
         except BusError:
-            self._survey = None  # servers may have come since
+            self._survey = None  # Servers may have started since.
             raise
         self.found = found
         missing = [name for name, info in found.items() if info is None]
@@ -81,7 +83,7 @@ class Reconciler:
         await self._fit(found, seen)
 
     async def _look(self, *, since: float) -> Survey:
-        """Not older than that (monotonic seconds). Raises WrongStorage where a server is too old."""
+        """Return a survey that is not older than `since` (monotonic seconds). Raises WrongStorage for an old server."""
         if self._survey is None or self._surveyed_at < since:
             now = time.monotonic()
             self._survey, self._surveyed_at = await survey(self._bus), now
@@ -92,7 +94,7 @@ class Reconciler:
             raise WrongStorage(f"nats-server {NEEDED}: {servers}")
         return self._survey
 
-    # --- what may be made ---------------------------------------------------------------------------------
+    # --- permission to create streams ---------------------------------------------------------------------
 
     async def _check_may_create(self, missing: list[str], found: Found, seen: Survey) -> None:
         match self._settings.create:
@@ -101,21 +103,21 @@ class Reconciler:
             case "missing":
                 return
         if silent := seen.silent:
-            raise NotAllowed(f"{', '.join(missing)} missing, and {silent} do not say what they have stored")
+            raise NotAllowed(f"{', '.join(missing)} missing, and {silent} do not report what they have stored")
         found_on_disk = _on_disk(missing, seen) or await self._unseen_usage(found, seen)
         if found_on_disk and [name for name in missing if await find(self._bus, name)]:
             raise NotAllowed("another provisioner is making the streams")
         self._expected = self._expected or found_on_disk
-        if why := self._expected or _made_before(missing, found):
+        if reason := self._expected or _made_before(missing, found):
             raise NotAllowed(
-                f"{', '.join(missing)} missing although there was data before: {why}. Restore it, or set "
+                f"{', '.join(missing)} missing although there was data before: {reason}. Restore it, or set "
                 'STUDYROOM_STORAGE_CREATE=missing to begin without (docs/operations.md, "Storage that is missing")'
             )
 
     async def _unseen_usage(self, found: Found, seen: Survey) -> str | None:
-        """Where servers do not tell what is on their disks, the account's usage does, after a while."""
-        told = any(server.max_file_bytes is not None for server in seen.servers)
-        if told or not self._bus.clustered or any(found.values()):
+        """Return the account's usage as a sign of data, if servers do not report what is on their disks."""
+        reported = any(server.max_file_bytes is not None for server in seen.servers)
+        if reported or not self._bus.clustered or any(found.values()):
             return None
         deadline = time.monotonic() + _USAGE_SECONDS
         while time.monotonic() < deadline:
@@ -126,14 +128,14 @@ class Reconciler:
             await asyncio.sleep(_USAGE_POLL_SECONDS)
         return None
 
-    # --- how they are made --------------------------------------------------------------------------------
+    # --- creating and changing streams --------------------------------------------------------------------
 
     async def _fit(self, found: Found, seen: Survey) -> None:
-        """As large as the store allows. NATS sets the room aside, and refuses where others have it already."""
+        """Make all streams, as large as the store allows. NATS reserves the space, and may have none left."""
         settings = self._settings
         limit, stream_max = sizes.account_bytes(seen.account, kind=settings.kind, replicas=settings.replicas)
-        told = [size for size in (limit, seen.server_bytes(settings.kind)) if size is not None]
-        whole = settings.size_bytes or min(told, default=sizes.ASSUMED_BYTES)
+        reported = [size for size in (limit, seen.server_bytes(settings.kind)) if size is not None]
+        whole = settings.size_bytes or min(reported, default=sizes.ASSUMED_BYTES)
         total = self._fits.get(whole, whole)
         made: set[str] = set()
         while True:
@@ -141,7 +143,7 @@ class Reconciler:
             fitted = {
                 name: shares[name]
                 if name in made
-                else _fitted(shares[name], found[name], told=bool(told or settings.size_bytes))
+                else _fitted(shares[name], found[name], known=bool(reported or settings.size_bytes))
                 for name in shares
             }
             try:
@@ -150,7 +152,7 @@ class Reconciler:
                 total //= 2
                 if settings.size_bytes or total < sizes.SMALLEST_BYTES:
                     raise WrongStorage(f"{error}; {_HOW_TO_MAKE_ROOM}") from error
-                log.warning("there is less room than told, trying with less", problem=str(error), total_bytes=total)
+                log.warning("NATS has less space than reported, trying less", problem=str(error), total_bytes=total)
             else:
                 self._fits[whole] = total
                 return
@@ -173,8 +175,8 @@ class Reconciler:
             if spec.name not in self._superseded:
                 log.warning("leaving a stream to another provisioner", problem=str(other))
             self._superseded.add(spec.name)
-        except NotTaken as error:
-            # Asked again it would do the same.
+        except ConfigurationIgnored as error:
+            # Another attempt would have the same result.
             after = await find(self._bus, spec.name)
             self._without_effect[spec.name] = (spec.config, after["config"] if after else {}, str(error))
             raise
@@ -185,13 +187,13 @@ class Reconciler:
 _HOW_TO_MAKE_ROOM = "give NATS a larger store, or streams a smaller part of it (STUDYROOM_STORAGE_SIZE_BYTES)"
 
 
-def _fitted(share: int, info: dict[str, Any] | None, *, told: bool) -> int:
+def _fitted(share: int, info: dict[str, Any] | None, *, known: bool) -> int:
     if info is None:
         return share
-    return sizes.fitted(share, has=info["config"].get("max_bytes", -1), state_bytes=info["state"]["bytes"], told=told)
+    return sizes.fitted(share, has=info["config"].get("max_bytes", -1), state_bytes=info["state"]["bytes"], known=known)
 
 
-_ERASED_SOON = ", and erases 30 s after it has started: stop NATS and keep a copy"
+_ERASED_SOON = " and erases 30 s after its start. Stop NATS and keep a copy"
 
 
 def _on_disk(missing: list[str], seen: Survey) -> str | None:
@@ -203,7 +205,7 @@ def _on_disk(missing: list[str], seen: Survey) -> str | None:
 
 
 def _made_before(missing: list[str], found: Found) -> str | None:
-    """A stream that is there names those that were made with it."""
+    """Return why a missing stream must have existed: another stream's metadata names it, and is made after it."""
     for place, lost in enumerate(_ORDER):
         later = [(name, info) for name, info in found.items() if info and name not in _ORDER[: place + 1]]
         for name, info in later:

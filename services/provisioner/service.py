@@ -1,4 +1,4 @@
-"""The provisioner as a process: the only one that may touch the configuration of streams and buckets."""
+"""The provisioner, the only service that changes the configuration of streams and buckets."""
 
 import asyncio
 from typing import Any
@@ -28,24 +28,24 @@ class Provisioner:
         self._problem: str | None = "streams are not made yet"
         self._provisioned = Gauge(
             "studyroom_provisioner_streams_ok",
-            "1 while every stream and bucket is as configured.",
+            "1 if every stream and bucket is as configured, else 0.",
             registry=chassis.registry,
         )
         self._stream_bytes = Gauge(
             "studyroom_provisioner_stream_bytes",
-            "What a stream stores, in one copy.",
+            "Bytes in one copy of a stream.",
             ["stream"],
             registry=chassis.registry,
         )
         self._stream_max_bytes = Gauge(
             "studyroom_provisioner_stream_max_bytes",
-            "What a stream may store, in one copy; by what it does when it is full: `refuses`, or `drops_oldest`.",
+            "Limit on the bytes in one copy of a stream. A full stream either `refuses` or `drops_oldest`.",
             ["stream", "when_full"],
             registry=chassis.registry,
         )
         self._failures = Counter(
             "studyroom_provisioner_failures",
-            "Passes that could not make the streams as configured.",
+            "Failed attempts to make the streams as configured.",
             registry=chassis.registry,
         )
 
@@ -61,10 +61,10 @@ class Provisioner:
         return [self._problem] if self._problem else []
 
     async def drain(self) -> None:
-        """There is nothing to finish."""
+        """Do nothing, because every pass may be cancelled."""
 
     async def stop(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing, because the process stops tasks and bus."""
 
     async def _keep(self) -> None:
         while True:
@@ -94,7 +94,7 @@ class Provisioner:
         return problem is None
 
     def _measure(self) -> None:
-        """Streams that are not there, or have no limit, have no sample."""
+        """Set the metrics of streams. Missing streams, and limits that do not exist, have no sample."""
         self._stream_bytes.clear()
         self._stream_max_bytes.clear()
         for name, info in self._reconciler.found.items():
@@ -107,5 +107,5 @@ class Provisioner:
                 self._stream_max_bytes.labels(stream=name, when_full=when_full).set(limit)
 
     async def _on_reconnected(self) -> None:
-        self._reconciler.look_again()
+        self._reconciler.forget_survey()
         self._again.set()

@@ -1,4 +1,4 @@
-"""How the store is divided among the streams, so that chat cannot take the room of what must not stop. Pure."""
+"""Divides the store among the streams, so that chat cannot fill it and stop the other streams. Pure."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,13 +8,14 @@ from studyroom.shared.contract import subjects
 GIB = 1024**3
 MIB = 1024**2
 ASSUMED_BYTES = 4 * GIB
-"""Where neither the account nor a server tells how much there is; less when NATS refuses that."""
+"""The size to begin with if neither the account nor a server reports one. The reconciler tries less if NATS refuses."""
 SMALLEST_BYTES = MIB
 _RAISE_SHARE = 1.1
-"""A server without a limit of its own has one that changes with the free space of its disk, at every start."""
+"""Streams grow only if the new share is larger by this factor. A server without a configured limit computes one from
+the free space of its disk at every start."""
 _HEADROOM_SHARE = 1.25
 
-# docs/operations.md ("Storage") has the bytes of a message, a member, a lease and a ban. The rest is for more streams.
+# docs/operations.md ("Storage") has the bytes of a message, a member, a lease and a ban. The rest is for other streams.
 _SHARES: dict[str, Callable[[int], int]] = {
     subjects.CHAT_STREAM: lambda total: total * 3 // 4,
     subjects.PRESENCE_STREAM: lambda total: min(total // 8, 2 * GIB),
@@ -23,29 +24,34 @@ _SHARES: dict[str, Callable[[int], int]] = {
 }
 
 Sizes = dict[str, int]
-"""`max_bytes` by stream."""
+"""`max_bytes` of each stream."""
 
 
 def divide(total_bytes: int, *, stream_max_bytes: int = -1) -> Sizes:
-    """`total_bytes`: what one copy of all streams together may take. `stream_max_bytes`: of one stream; -1 for any."""
+    """Divide the store.
+
+    `total_bytes`: the size of one copy of all streams together.
+    `stream_max_bytes`: the largest size of one stream, -1 for no limit.
+    """
     most = stream_max_bytes if stream_max_bytes > 0 else total_bytes
     return {stream: min(share(total_bytes), most) for stream, share in _SHARES.items()}
 
 
-def fitted(share: int, *, has: int, state_bytes: int, told: bool) -> int:
-    """The share of a stream that exists: never below what it has, since that could cost what is stored in it.
+def fitted(share: int, *, has: int, state_bytes: int, known: bool) -> int:
+    """Return the new size of an existing stream, which is never smaller than before, so that it keeps its data.
 
-    `has`: its `max_bytes` now. `told`: whether the share comes from what NATS tells, or else from what we assume.
+    `has`: its `max_bytes` now, not positive for no limit. `state_bytes`: the bytes that it stores.
+    `known`: whether the share comes from a reported or configured size, not from an assumption.
     """
     if has > 0:
-        return share if told and share > has * _RAISE_SHARE else has
+        return share if known and share > has * _RAISE_SHARE else has
     return max(share, int(state_bytes * _HEADROOM_SHARE))
 
 
 def account_bytes(account: dict[str, Any], *, kind: str, replicas: int) -> tuple[int | None, int]:
-    """What the account may store in one copy of its streams, None for any; and in one of its streams, -1 for any.
+    """Return the account's limit on one copy of all its streams, None for none, and on one stream, -1 for none.
 
-    `account`: the answer to `$JS.API.INFO`. A limit without tiers counts every copy, that of a tier one of them.
+    `account`: the answer to `$JS.API.INFO`. The limit of a tier is for one copy. Without tiers it is for all copies.
     """
     tier = (account.get("tiers") or {}).get(f"R{replicas}")
     limits = (tier or account).get("limits") or {}

@@ -1,4 +1,4 @@
-"""The provisioner as the `studyroom` command knows it."""
+"""Describes the provisioner to the `studyroom` command."""
 
 from studyroom.shared.chassis.settings import StorageSettings
 from studyroom.shared.chassis.spec import ServiceSpec

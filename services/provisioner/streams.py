@@ -1,7 +1,7 @@
-"""What the streams and buckets look like, and the idempotent way to make one so.
+"""The configuration of streams and buckets, and an idempotent way to create and change them.
 
-Many processes may do it at once and settings may differ from last time: creating what exists with the same
-configuration is no error in JetStream, and another configuration is updated in place.
+Several processes may do so at once, and settings may have changed. JetStream accepts the creation of a stream that
+exists with the same configuration. A stream with another configuration is updated in place.
 """
 
 import time
@@ -24,24 +24,25 @@ _NO_SUITABLE_PEERS = 10005
 _NO_ROOM = (10023, 10028, 10047, 10053, 10122)
 _CLAIM = "studyroom.provisioner"
 STREAMS_MADE = "studyroom.streams"
-"""In the metadata of each stream, the names of all that were made with it: one that is missing later is known to be."""
+"""The key in the metadata of each stream for the names of all streams that were made with it. A missing stream whose
+name is there has been lost."""
 
 
 class WrongStorage(Exception):
-    """A stream is not as configured, and cannot be made so."""
+    """A stream is not as configured, and the provisioner cannot change that."""
 
 
-class NotTaken(WrongStorage):
-    """NATS has acknowledged a configuration and made another one."""
+class ConfigurationIgnored(WrongStorage):
+    """NATS has acknowledged a configuration, but has not applied all of it."""
 
 
 class NoRoom(Exception):
-    """NATS cannot set so much room aside for a stream."""
+    """NATS does not have the space that a stream would reserve."""
 
 
 @dataclass(frozen=True)
 class StreamSpec:
-    """`config`: the keys of the JetStream stream configuration that are ours; NATS fills in the others."""
+    """The configuration of one stream. `config` has the keys that Studyroom sets. NATS adds the others."""
 
     config: dict[str, Any]
 
@@ -53,12 +54,12 @@ class StreamSpec:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Who configures: of several provisioners that disagree, the one that started last has its way."""
+    """A provisioner's claim to configure streams. If several disagree, the one that started last wins."""
 
     started_ns: int
 
     def yields_to(self, metadata: dict[str, str]) -> bool:
-        """Whether a stream was configured by one that started later."""
+        """Return whether a provisioner that started later has configured the stream."""
         return metadata.get(_CLAIM, "").isdecimal() and int(metadata[_CLAIM]) > self.started_ns
 
     @property
@@ -67,7 +68,7 @@ class Claim:
 
 
 def specifications(settings: StorageSettings, sizes: Sizes | None = None) -> list[StreamSpec]:
-    """`sizes`: `max_bytes` of each stream. Without, a stream keeps what it has, unless the settings say."""
+    """Return the specification of each stream. Without `sizes`, streams keep their `max_bytes`, except by settings."""
     sizes = dict(sizes or {})
     if settings.chat_max_bytes:
         sizes[subjects.CHAT_STREAM] = settings.chat_max_bytes
@@ -84,7 +85,7 @@ def specifications(settings: StorageSettings, sizes: Sizes | None = None) -> lis
         "deny_delete": True,
         "allow_direct": True,
         "allow_msg_ttl": True,
-        # A rollup can empty a bucket with one message. Markers of expired keys take them along (docs/decisions/0011).
+        # A rollup can empty a bucket with one message. Markers of expired keys need rollups (docs/decisions/0011).
         "allow_rollup_hdrs": False,
         "subject_delete_marker_ttl": 0,
     }
@@ -129,7 +130,7 @@ def specifications(settings: StorageSettings, sizes: Sizes | None = None) -> lis
 
 
 async def find(bus: Bus, name: str) -> dict[str, Any] | None:
-    """What NATS tells of a stream; None when there is none. Raises ApiError or BusUnavailable."""
+    """Return what NATS reports of a stream, None if it does not exist. Raises ApiError or BusUnavailable."""
     try:
         return await bus.api(f"STREAM.INFO.{name}")
     except ApiError as error:
@@ -147,9 +148,9 @@ async def ensure(bus: Bus, specs: list[StreamSpec]) -> None:
 
 
 async def ensure_one(bus: Bus, spec: StreamSpec, found: dict[str, Any] | None, claim: Claim) -> None:
-    """Make one stream as specified, and make sure that it is. `found`: what `find` returned.
+    """Make one stream as specified, and check the result. `found`: the result of `find`.
 
-    Raises as `ensure`, and Superseded.
+    Raises Superseded, and the same as `ensure`.
     """
     if found is None:
         try:
@@ -161,7 +162,7 @@ async def ensure_one(bus: Bus, spec: StreamSpec, found: dict[str, Any] | None, c
             found = await bus.api(f"STREAM.INFO.{spec.name}")
         else:
             log.info("stream created", stream=spec.name)
-            _check_taken(bus, spec, made["config"])
+            _check_applied(bus, spec, made["config"])
             return
     actual = found["config"]
     changes = differences(spec.config, actual)
@@ -172,10 +173,10 @@ async def ensure_one(bus: Bus, spec: StreamSpec, found: dict[str, Any] | None, c
 
 
 class Superseded(Exception):
-    """A stream is configured otherwise, by a provisioner that started later."""
+    """A provisioner that started later has configured the stream differently."""
 
     def __init__(self, stream: str, changes: dict[str, Any]) -> None:
-        super().__init__(f"stream {stream} is configured by another provisioner, started later ({sorted(changes)})")
+        super().__init__(f"a provisioner that started later has configured stream {stream} ({sorted(changes)})")
 
 
 async def _update(bus: Bus, spec: StreamSpec, actual: dict[str, Any], changes: dict[str, Any], claim: Claim) -> None:
@@ -191,23 +192,23 @@ async def _update(bus: Bus, spec: StreamSpec, actual: dict[str, Any], changes: d
         raise _explained(spec, f"changed ({sorted(changes)})", error) from error
     log.info("stream updated", stream=spec.name, changes=changes)
     if not differences(claim.metadata, made["config"].get("metadata") or {}):  # else another was faster
-        _check_taken(bus, spec, made["config"])
+        _check_applied(bus, spec, made["config"])
 
 
-def _check_taken(bus: Bus, spec: StreamSpec, made: dict[str, Any]) -> None:
-    """An older server accepts what it does not know, and ignores it."""
+def _check_applied(bus: Bus, spec: StreamSpec, made: dict[str, Any]) -> None:
+    """Check that NATS has applied the configuration. Older servers ignore keys that they do not know."""
     if ignored := differences(spec.config, made):
-        raise NotTaken(f"nats-server {bus.server_version} did not take {sorted(ignored)} of stream {spec.name}")
+        raise ConfigurationIgnored(f"nats-server {bus.server_version} ignored {sorted(ignored)} of stream {spec.name}")
 
 
 def _explained(spec: StreamSpec, what: str, error: ApiError) -> Exception:
     no_room = error.code in _NO_ROOM or (error.code == _NO_SUITABLE_PEERS and "storage" in str(error))
     text = f"stream {spec.name} cannot be {what}: {error}"
-    return NoRoom(f"{text}; it asks for {spec.config.get('max_bytes', -1)} bytes") if no_room else WrongStorage(text)
+    return NoRoom(f"{text}; it needs {spec.config.get('max_bytes', -1)} bytes") if no_room else WrongStorage(text)
 
 
 def differences(wanted: dict[str, Any], actual: dict[str, Any]) -> dict[str, Any]:
-    """Keys whose value differs, with the wanted value. NATS leaves out keys that are zero, and adds some of its own."""
+    """Return the keys whose values differ, with the wanted values. NATS omits keys that are zero, and adds others."""
     return {key: value for key, value in wanted.items() if not _is_same(value, actual.get(key))}
 
 

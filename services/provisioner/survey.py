@@ -1,7 +1,7 @@
-"""What NATS offers and what it holds: its servers, their versions and stores, and the limits of the account.
+"""Surveys NATS: its servers, their versions and stores, and the limits of the account.
 
-How much a server tells depends on who asks. `deploy/nats/accounts.conf` lets the provisioner ask all servers about
-their JetStream; elsewhere (another account, a managed NATS) every server still tells its version.
+The answers of servers depend on the permissions. `deploy/nats/accounts.conf` lets the provisioner ask all servers about
+JetStream. With other permissions, such as those of a managed NATS, every server still reports its version.
 """
 
 import json
@@ -19,7 +19,7 @@ _VERSIONS = "$SYS.REQ.ACCOUNT.PING.STATZ"
 _WHO_AM_I = "$SYS.REQ.USER.INFO"
 _ANSWER_SECONDS = 1.0
 _SILENCE_SECONDS = 0.3
-"""After the last answer of a server: there are no more."""
+"""After so long without another answer, all servers have answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,25 +27,25 @@ class Server:
     name: str
     version: str
     max_file_bytes: int | None = None
-    """What its store may take; None when it does not tell."""
+    """The limit of its file storage; None if it does not report one."""
     max_memory_bytes: int | None = None
     messages: tuple[tuple[str, int], ...] = ()
-    """Of our streams on its disk, whether the cluster knows of them or not: name, and number of messages."""
+    """Names and numbers of messages of Studyroom's streams on its disk, also of streams unknown to the cluster."""
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
     servers: tuple[Server, ...]
     account: dict[str, Any]
-    """The answer to `$JS.API.INFO`; empty where a server is too old."""
+    """The answer to `$JS.API.INFO`; empty if a server is too old."""
     time_ns: int
-    """Unix time as NATS tells it; 0 when it does not."""
+    """Unix time by the clock of NATS in nanoseconds; 0 if NATS does not report it."""
     cluster_size: int = 0
-    """0 when it is not known."""
+    """The number of servers; 0 if it is unknown."""
 
     @property
     def silent(self) -> str:
-        """How many servers of the cluster have not answered; empty when all have, or nobody knows."""
+        """A text such as "1 of 3 servers" for those that have not answered; empty if all have, or if it is unknown."""
         answered = len(self.servers)
         return f"{self.cluster_size - answered} of {self.cluster_size} servers" if answered < self.cluster_size else ""
 
@@ -54,24 +54,24 @@ class Survey:
         return [server for server in self.servers if is_too_old(server.version)]
 
     def server_bytes(self, kind: str) -> int | None:
-        """Of the server with the smallest store."""
-        told = [server.max_memory_bytes if kind == "memory" else server.max_file_bytes for server in self.servers]
-        return min((size for size in told if size is not None and size > 0), default=None)
+        """Return the size of the smallest store of all servers; None if no server reports it."""
+        limits = [server.max_memory_bytes if kind == "memory" else server.max_file_bytes for server in self.servers]
+        return min((limit for limit in limits if limit is not None and limit > 0), default=None)
 
 
 async def survey(bus: Bus) -> Survey:
-    """Raises BusError. Servers are asked first: each answers for itself, also where JetStream has no leader."""
+    """Survey NATS, servers first: each answers for itself, even if JetStream has no leader. Raises BusError."""
     name = await _account_name(bus)
     stores = await _answers(bus, _STORES, {"account": name, "streams": True} if name else {})
     versions = stores or await _answers(bus, _VERSIONS, {"include_unused": True})
     servers = [_server(answer) for answer in versions if answer["server"].get("jetstream", True)]
     if not servers:
-        servers = [Server("the server that we are connected to", bus.server_version)]
-    told = [answer["server"].get("time", "") for answer in versions]
+        servers = [Server("the connected server", bus.server_version)]
+    times = [answer["server"].get("time", "") for answer in versions]
     return Survey(
         servers=tuple(sorted(servers, key=lambda server: server.name)),
         account={} if any(is_too_old(server.version) for server in servers) else await bus.api("INFO"),
-        time_ns=_unix_ns(max(told, default="")),
+        time_ns=_unix_ns(max(times, default="")),
         cluster_size=max(map(_cluster_size, stores), default=0),
     )
 
@@ -108,7 +108,7 @@ def _unix_ns(time: str) -> int:
 
 
 async def _answers(bus: Bus, subject: str, request: dict[str, Any]) -> list[dict[str, Any]]:
-    """Of every server; none when nobody may be asked."""
+    """Return the answer of every server; none if the permissions do not allow the request."""
 
     def is_complete(answers: list[Message]) -> bool:
         return not answers[-1].data or len(answers) >= _expected(bus, _decoded(answers))
@@ -126,7 +126,7 @@ async def _answers(bus: Bus, subject: str, request: dict[str, Any]) -> list[dict
 
 
 def _decoded(answers: list[Message]) -> list[dict[str, Any]]:
-    """Without the empty message that NATS sends when nobody may be asked."""
+    """Decode the answers, without the empty message that NATS sends if there are no subscribers."""
     return [json.loads(answer.data) for answer in answers if answer.data]
 
 

@@ -1,1 +1,1 @@
-"""What documents are generated from: the AsyncAPI document of the client protocol."""
+"""Generates reference documents: the AsyncAPI document of the client protocol."""

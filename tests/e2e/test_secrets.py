@@ -265,7 +265,7 @@ async def test_no_secret_is_told_to_anybody_whatever_goes_wrong(tmp_path: Path, 
         "failed to read the keys for access tokens",
         "chat_unavailable",
         "bus error",
-        "does not let us in",
+        "could not connect to NATS",
     ):
         assert told.says(provoked), provoked
     assert told.places_of(secrets.marks) == []

@@ -61,7 +61,7 @@ def test_a_server_that_does_not_answer(seen: Observation):
 
 def test_servers_of_different_versions(seen: Observation):
     seen.servers[2] = replace(seen.servers[2], version="2.14.0")
-    assert problems(seen, WANTED) == ["NATS servers are of different versions: 2.14.0, 2.15.1"]
+    assert problems(seen, WANTED) == ["NATS servers have different versions: 2.14.0, 2.15.1"]
 
 
 @pytest.mark.parametrize("service", ["gateway", "provisioner"])
@@ -84,7 +84,7 @@ def test_shards_that_nobody_serves(seen: Observation):
 
 def test_a_replica_that_is_connected_and_answers_nothing(seen: Observation):
     seen.silent = ["10.0.0.1:1"]
-    assert problems(seen, WANTED) == ["the presence replica at 10.0.0.1:1 is connected and answers nothing"]
+    assert problems(seen, WANTED) == ["the presence replica at 10.0.0.1:1 is connected, but does not answer"]
 
 
 def test_a_server_whose_storage_is_nearly_full(seen: Observation):
@@ -97,17 +97,18 @@ def test_a_server_whose_storage_is_nearly_full(seen: Observation):
 def test_a_server_that_acknowledges_what_is_not_on_its_disk(seen: Observation):
     seen.servers[1] = replace(seen.servers[1], store=Store(0, 0, 10**9, sync_always=False))
     (problem,) = problems(seen, WANTED)
-    assert problem.startswith("nats-2 acknowledges before it has synced")
+    assert problem.startswith("nats-2 acknowledges messages before they are synced")
 
 
 def test_a_server_that_tells_nothing_of_its_storage_is_not_judged_by_it(seen: Observation):
     seen.servers = [replace(server, store=None) for server in seen.servers]
     assert problems(seen, WANTED) == []
-    assert "not told" in as_text(seen, [])
+    assert "unknown" in as_text(seen, [])
 
 
 @pytest.mark.parametrize(
-    ("discard", "said"), [("new", ["stream CHAT is 90% full (900 of 1,000 bytes), and then refuses more"]), ("old", [])]
+    ("discard", "said"),
+    [("new", ["stream CHAT is 90% full (900 of 1,000 bytes), and refuses messages when it is full"]), ("old", [])],
 )
 def test_a_stream_that_is_nearly_full_when_it_refuses_what_is_too_much(
     seen: Observation, discard: str, said: list[str]
@@ -180,9 +181,9 @@ def test_a_presence_replica_that_follows_nothing(seen: Observation):
 
 def test_leases_and_gateways_that_do_not_match(seen: Observation):
     seen.leases.clear()
-    assert problems(seen, WANTED) == ["1 connected gateways and 0 leases: one cannot renew its own"]
+    assert problems(seen, WANTED) == ["1 connected gateways and 0 leases: a gateway cannot renew its lease"]
     seen.leases.update(dict.fromkeys(("a", "b"), "2026-01-31T12:00:00Z"))
-    assert "one has died" in problems(seen, WANTED)[0]
+    assert "a gateway has died" in problems(seen, WANTED)[0]
 
 
 @pytest.mark.parametrize(

@@ -21,15 +21,15 @@ def test_no_part_is_larger_than_a_stream_may_be():
 
 
 @pytest.mark.parametrize(
-    ("has", "state_bytes", "told", "expected"),
+    ("has", "state_bytes", "known", "expected"),
     [
         (-1, 0, True, 100), (-1, 1000, True, 1250),  # without a limit before: above what is stored
         (50, 0, True, 100), (95, 0, True, 95), (200, 0, True, 200),  # larger, but not for a trifle, and never smaller
         (50, 0, False, 50),  # what is only assumed changes nothing
     ],
 )  # fmt: skip
-def test_a_stream_that_exists_is_never_made_smaller(has: int, state_bytes: int, told: bool, expected: int):
-    assert fitted(100, has=has, state_bytes=state_bytes, told=told) == expected
+def test_a_stream_that_exists_is_never_made_smaller(has: int, state_bytes: int, known: bool, expected: int):
+    assert fitted(100, has=has, state_bytes=state_bytes, known=known) == expected
 
 
 NO_LIMITS = {"max_storage": -1, "max_memory": -1, "storage_max_stream_bytes": -1, "memory_max_stream_bytes": -1}
