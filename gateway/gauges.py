@@ -1,4 +1,4 @@
-"""What the parts of a gateway have right now, for its metrics."""
+"""The current values of a gateway's gauges, for its metrics."""
 
 from collections.abc import Iterable, Mapping
 

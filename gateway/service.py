@@ -1,4 +1,4 @@
-"""The gateway as a process: its parts, put together, and its life."""
+"""Assembles the gateway from its parts, and starts, drains and stops it."""
 
 import asyncio
 import socket
@@ -59,10 +59,11 @@ log = logs.get(__name__)
 _STREAM_RETRY_SECONDS = 0.1
 _STOP_GRACE_SECONDS = 1.0
 _NATS_GONE_SECONDS = 3.0
-"""A gateway that drains does not wait for NATS for longer. What it could not say, the end of its lease says."""
-_FINISH_SECONDS = 5.0  # for leaves, in a drain: a shard that nobody serves must not use up its deadline
-_ANSWER_READ_SECONDS = 60.0
-"""In which a client has to have read the answer to a plain request; the largest has some 5 MB."""
+"""How long a drain waits for NATS. Leaves that it could not send follow from the end of its lease."""
+_FINISH_SECONDS = 5.0
+"""How long a drain waits for leaves, so that a shard without presence does not use up the deadline of the drain."""
+_RESPONSE_READ_SECONDS = 60.0
+"""How long a client may take to read the response to a plain request. The largest has about 5 MB."""
 
 
 class Gateway:
@@ -107,7 +108,7 @@ class Gateway:
             max_bytes=own.write_buffer_max_bytes // 2,
         )
 
-        # Members, and the repair of what presence and the rooms here know of them.
+        # Memberships, and their repair where presence and this gateway differ.
         self._moderation = Moderation(bus, Enforcement(connections).carry_out, chat_incarnation=self._backfill.suspect)
         self._presence = PresenceClient(bus)
         self._pending = PendingWork(tasks)
@@ -140,10 +141,10 @@ class Gateway:
             deadline_seconds=own.join_deadline_seconds,
         )
 
-        # Connections, and who gets one.
+        # Admission and connections.
         self._admission = Admission(own, self._authenticator, self._drain, connections, self._moderation, metrics)
         self._awaited = AwaitedRequests(own.handshake_seconds)
-        self._unread = UnreadAnswers(_ANSWER_READ_SECONDS, max_bytes=own.write_buffers_max_bytes)
+        self._unread = UnreadAnswers(_RESPONSE_READ_SECONDS, max_bytes=own.write_buffers_max_bytes)
         self._plain = PlainSockets(self._admission.capacity.of_address, self._admission.limit_key)
         self._heartbeat = Heartbeat(own, connections, self._awaited, self._unread, self._plain, metrics)
         hub = Hub(
@@ -190,8 +191,8 @@ class Gateway:
         if self._keys is not None:
             self._tasks.supervise("keys", self._keys.run)
         await self._server.start()
-        most = self._admission.capacity.connections
-        log.info("listening", host=own.host, port=self._server.port, connections_max=most)
+        connections_max = self._admission.capacity.connections
+        log.info("listening", host=own.host, port=self._server.port, connections_max=connections_max)
 
     def _build_server(self, listener: socket.socket) -> HttpServer:
         own = self._settings
@@ -222,14 +223,14 @@ class Gateway:
     def not_ready(self) -> list[str]:
         reasons = []
         if self._keys is not None and not self._keys.ring.keys:
-            reasons.append("the keys of access tokens are not known yet")
+            reasons.append("the keys for access tokens have not been read yet")
         reasons += self._chat.problems(self._settings.chat_max_chars)
         if self._lease.overdue:
-            reasons.append("the lease is not renewed: NATS does not take writes")
+            reasons.append("the lease is overdue: NATS does not take writes")
         return reasons
 
     async def drain(self) -> None:
-        """Serve on until load balancers have noticed; then close everyone, and finish what they had begun."""
+        """Wait until load balancers have noticed, close all connections, and finish their leaves and messages."""
         await asyncio.sleep(self._settings.drain_delay_seconds)
         self._drain.active = True
         if self._server is not None:
@@ -240,12 +241,12 @@ class Gateway:
         gone = self._tasks.spawn("NATS is gone", self._bus.gone(_NATS_GONE_SECONDS))
         await asyncio.wait((finishing, gone), return_when=asyncio.FIRST_COMPLETED)
         if not finishing.done():
-            log.warning("NATS is away: presence removes this gateway's members when its lease has ended")
+            log.warning("NATS is away: presence removes the members of this gateway when its lease expires")
 
     async def _finish(self) -> None:
         await self._chat.settled()
         if left := await self._pending.settled(_FINISH_SECONDS):
-            log.warning("presence was not told of all leaves: it takes them from the end of the lease", left=left)
+            log.warning("presence has not answered all leaves: it removes these members with the lease", left=left)
         await self._lease.give_up()
 
     async def stop(self) -> None:

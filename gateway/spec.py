@@ -1,4 +1,4 @@
-"""The gateway as the `studyroom` command knows it."""
+"""The description of the gateway that the `studyroom` command uses."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Who is banned, as those that let users in ask it."""
+"""Bans, as the packages that admit users look them up."""
 
 from typing import Protocol
 
@@ -7,4 +7,4 @@ from studyroom.shared.contract.ids import RoomId, UserId
 
 class Bans(Protocol):
     def ban_of(self, user: UserId, room: RoomId | None = None) -> object:
-        """The ban from the room, or from everything; None when there is none."""
+        """The user's ban from the room, or from the whole service if `room` is None. Returns None if there is none."""

@@ -129,7 +129,7 @@ class Authors:
             self._backfill.suspect()
             self._unknown(connection, message)
             return
-        if copy not in history.without_deleted([copy, *history.behind(copy.sequence)]):
+        if copy not in history.without_deleted([copy, *history.after(copy.sequence)]):
             copy = deletion_of(message, copy.sequence)
         room.fanout.flush()  # what came before it is not to come behind it
         connection.send_ready(copy.ready)

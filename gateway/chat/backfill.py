@@ -130,7 +130,7 @@ class Backfill:
             room.take_missed([], position)
             return
         try:
-            missed = await self._stream.behind(room.id, position, up_to=target, at_most=self._at_most)
+            missed = await self._stream.after(room.id, position, up_to=target, at_most=self._at_most)
         except Trimmed:
             log.warning("members missed chat that was removed or is too much", room=room.id)
             self._metrics.chat_losses.inc()
@@ -160,7 +160,7 @@ class Backfill:
         stream = self._stream.terms.epoch
         try:
             last = await self._stream.last(room.id)
-            everything = await self._stream.behind(room.id, 0, up_to=last or 0, at_most=self._at_most)
+            everything = await self._stream.after(room.id, 0, up_to=last or 0, at_most=self._at_most)
         except Trimmed:
             everything = []
         if not self._is_still(stream):

@@ -86,6 +86,6 @@ class Removals:
                 return True
         if terms.full and gone.sequence < terms.first:
             return True
-        left = room.history.behind(first - 1)
+        left = room.history.after(first - 1)
         had = len(left) + sum(stored.deletes > 0 for stored in left)  # what was deleted had a place, too
         return 0 < terms.max_messages_per_room <= had

@@ -110,11 +110,11 @@ class Resumes:
         """Raises Trimmed or BusError."""
         up_to = room.history.position or 0
         room_left = self._at_most - len(missed.messages)
-        found = await self._stream.behind(room.id, missed.up_to, up_to=up_to, at_most=room_left)
+        found = await self._stream.after(room.id, missed.up_to, up_to=up_to, at_most=room_left)
         missed.messages += found
         missed.up_to = max(up_to, found[-1].sequence if found else 0)
 
     def _fits(self, missed: _Missed, room: Room) -> bool:
-        messages = [*missed.messages, *room.history.behind(missed.up_to)]
+        messages = [*missed.messages, *room.history.after(missed.up_to)]
         size = sum(len(stored.ready) for stored in messages)
         return len(messages) <= self._at_most and size <= self._max_bytes

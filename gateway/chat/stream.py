@@ -142,7 +142,7 @@ class ChatStream(ChatTerms):
             found.update({by_subject[subject]: stored.sequence for subject, stored in batch.messages})
         return found
 
-    async def behind(self, room: RoomId, position: int, *, up_to: int, at_most: int) -> list[Stored]:
+    async def after(self, room: RoomId, position: int, *, up_to: int, at_most: int) -> list[Stored]:
         """All messages of the room after a position, at least up to the sequence `up_to`, which has been stored.
 
         Asks until it has them: bound it with a timeout. Raises Trimmed, or BusError.

@@ -1,4 +1,4 @@
-"""What clients see of the stream of chat: its epoch, its newest messages, and for how long it knows repetitions."""
+"""The stream of chat as clients see it: its epoch, the newest messages, and how long it deduplicates retries."""
 
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
@@ -7,12 +7,12 @@ from studyroom.gateway.chat.stream import ChatStream
 from studyroom.gateway.rooms.history import History, Stored
 
 _HISTORY_KEPT_MIN = 64
-"""A resume that is being read must reach what is remembered, however busy the room is."""
+"""A resume reads from the stream up to the remembered messages. It must reach them even in a busy room."""
 
 
 class StreamView:
     def __init__(self, stream: ChatStream, *, history_on_join: int) -> None:
-        """`history_on_join`: how many messages a newcomer is shown at most."""
+        """`history_on_join`: how many messages a new member gets at most."""
         self._stream = stream
         self._history_on_join = history_on_join
         self.history_kept = max(history_on_join, _HISTORY_KEPT_MIN)
@@ -26,12 +26,12 @@ class StreamView:
         return self._stream.terms.duplicate_window_seconds
 
     def epoch(self, presence_epoch: str) -> str:
-        """The epoch that clients see, made from the one of the presence stream."""
+        """The epoch that clients see. It changes with the epoch of the presence stream and with that of the chat."""
         epochs = f"{presence_epoch} {self._stream.terms.epoch}"
         return blake2b(epochs.encode(), digest_size=8).hexdigest()
 
     def newest(self, history: History) -> list[Stored]:
-        """What the stream would not have any more is not shown."""
+        """The newest messages for a new member, without those that the limits of the stream have removed by now."""
         terms = self._stream.terms
         count = self._history_on_join
         if terms.max_messages_per_room > 0:

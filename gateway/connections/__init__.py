@@ -1,1 +1,1 @@
-"""One client: its connection, its session, and what it may send."""
+"""Connections of clients: the session of each, its limits, and the heartbeat of all."""

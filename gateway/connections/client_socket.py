@@ -1,27 +1,30 @@
-"""What a connection needs of its socket, and what it has instead while there is none."""
+"""The socket as a connection sees it, and a substitute for a connection without one."""
 
 from collections.abc import Callable
 from typing import Protocol
 
 
 class Socket(Protocol):
-    """What a connection needs of its socket; `gateway.wire.websocket.ClientSocket` is one."""
+    """The part of `gateway.wire.websocket.ClientSocket` that a connection uses."""
 
     @property
-    def closing_since(self) -> float | None: ...
+    def closing_since(self) -> float | None:
+        """Monotonic seconds; None while no closing handshake is in progress."""
+
     @property
-    def buffered_bytes(self) -> int: ...
+    def buffered_bytes(self) -> int:
+        """How many written bytes the client has not read."""
 
     @property
     def progress_bytes(self) -> int:
-        """Grows with what the client takes of that."""
+        """Grows with the bytes that the client reads."""
 
     @property
     def write(self) -> Callable[[bytes], None]:
-        """Encoded frames. Does not raise, and does nothing once the socket is closing."""
+        """Takes encoded frames. Does not raise, and does nothing after the socket began to close."""
 
     def hold(self) -> None:
-        """Read nothing more until `release`: the client has to wait. What was read already still comes."""
+        """Read nothing until `release`, so that the client has to wait. Messages that were read already still come."""
 
     def release(self) -> None: ...
     def close(self, code: int, reason: str = "") -> None: ...
@@ -29,7 +32,7 @@ class Socket(Protocol):
 
 
 class Nowhere:
-    """The socket of a connection that has none (yet, or any more)."""
+    """The socket of a connection before it is open and after it is closed."""
 
     closing_since = None
     buffered_bytes = progress_bytes = 0

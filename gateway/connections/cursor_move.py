@@ -1,7 +1,7 @@
-"""The shortcut for the message that most of the traffic is.
+"""A shortcut for `CursorMove`, the most frequent message.
 
-A `CursorMove` spelled as `JSON.stringify` spells it is recognised and turned into a client-ready `CursorUpdate` without
-parsing it: both end in the same bytes. Everything that is spelled differently takes the long way, and means the same.
+If a `CursorMove` is encoded as `JSON.stringify` does it, it becomes a client-ready `CursorUpdate` without parsing: both
+end in the same bytes. Any other encoding is parsed, with the same result.
 """
 
 import re
@@ -10,9 +10,9 @@ from studyroom.shared.contract.ids import UserId
 from studyroom.shared.contract.messages import ELEMENT_ID_MAX_CHARS
 
 _NUMBER = rb"-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,20})?"
-"""RFC 8259 section 6 without exponents, and short enough to be finite."""
+"""A number of RFC 8259 section 6 without an exponent, and short enough to be finite."""
 _STRING = rb'"[ !#-\[\]-~]{0,%d}"' % ELEMENT_ID_MAX_CHARS
-"""RFC 8259 section 7 without escapes and in ASCII, so that it need not be checked for UTF-8."""
+"""A string of RFC 8259 section 7 without escapes and in ASCII, so that no check for UTF-8 is necessary."""
 _BEFORE = b'{"type":"CursorMove","payload":{'
 _match = re.compile(
     rb'%b"x":%b,"y":%b(,"element_id":(?:null|%b))?\}\}' % (re.escape(_BEFORE), _NUMBER, _NUMBER, _STRING)
@@ -22,12 +22,12 @@ _POSITION_ALONE = slice(len(_BEFORE), -2)
 
 
 def update_prefix(user: UserId) -> bytes:
-    """What all `CursorUpdate` of a user begin with."""
+    """The bytes with which every `CursorUpdate` of a user begins."""
     return b'{"type":"CursorUpdate","payload":{"user_id":"%b",' % user.encode()
 
 
 def cursor_update(prefix: bytes, payload: bytes) -> bytes | None:
-    """The client-ready `CursorUpdate` for what a client sent; None when it has to be parsed. Pure."""
+    """The client-ready `CursorUpdate` for a message from a client; None if the message must be parsed. Pure."""
     move = _match(payload)
     if move is None:
         return None

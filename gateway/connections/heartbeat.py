@@ -1,4 +1,4 @@
-"""One sweep for everything that has to happen after a while, for all connections at once."""
+"""The heartbeat: one sweep a second checks the timeouts of all connections, so that none needs a timer."""
 
 import asyncio
 import math
@@ -18,15 +18,15 @@ from studyroom.shared.contract.close_codes import CloseCode
 log = logs.get(__name__)
 
 SWEEP_SECONDS = 1.0
-_LOOKS = 4
-"""Times that what is unread is counted before it can have grown from nothing to what is allowed."""
-_WORTH_GIVING_BACK = 1000
-"""Connections; when half of so many or more have gone, the memory they had is given back."""
+_UNREAD_CHECKS = 4
+"""Unread bytes are counted at least this often while they grow from nothing to their limit."""
+_TRIM_FROM_CONNECTIONS = 1000
+"""When half of this many or more connections have closed, the process returns their memory to the system."""
 
 
 class Heartbeat:
-    """Pings the silent, closes the dead, the slow, the idle and those whose token has expired, ends sockets that do not
-    finish closing or their request or to read its answer."""
+    """Pings silent clients. Closes connections that are dead, slow, idle or flooding, or whose token has expired. Ends
+    sockets that do not finish the close handshake or their request, or do not read the response."""
 
     def __init__(
         self,
@@ -50,10 +50,11 @@ class Heartbeat:
         self._unread = unread
         self._plain = plain
         self._metrics = metrics
-        self._high_water = HighWaterMark(at_least=_WORTH_GIVING_BACK)
+        self._high_water = HighWaterMark(at_least=_TRIM_FROM_CONNECTIONS)
         self._more_unread_bytes = 0
-        """Written to who reads too slowly since all they leave unread was last counted."""
+        """Bytes written to slow consumers since all unread bytes were last counted."""
         self.beat = 0
+        """Counts the sweeps."""
 
     async def run(self) -> None:
         last, excused = time.monotonic(), False
@@ -61,7 +62,8 @@ class Heartbeat:
             await asyncio.sleep(SWEEP_SECONDS)
             self.beat += 1
             now = time.monotonic()
-            # What came while we stood still is not read yet: it is looked at with the next beat whether it was late.
+            # After a pause of this process, bytes that came in time may still be unread. So lateness counts from the
+            # next beat on.
             excused = not excused and now - last > 2 * SWEEP_SECONDS
             last = now
             if not excused:
@@ -74,51 +76,50 @@ class Heartbeat:
                 try:
                     self._check(connection, now, expired_by)
                 except Exception:
-                    # The others must not miss their beat.
-                    log.exception("a connection could not be seen to")
-                    connection.close(CloseCode.INTERNAL_ERROR, "an error on our side")
+                    # The other connections must still be checked.
+                    log.exception("the check of a connection failed")
+                    connection.close(CloseCode.INTERNAL_ERROR, "internal error")
             self._bound_unread()
             if self._high_water.has_halved(len(connections)):
                 await asyncio.to_thread(trim)
 
     def _check(self, connection: Connection, now: float, expired_by: float) -> None:
-        """`expired_by`: tokens that were good until then are not good any more (Unix seconds); `now`: monotonic."""
+        """`now`: monotonic seconds. `expired_by`: tokens that expire then or earlier have expired (Unix seconds)."""
         closing_since = connection.closing_since
-        connection.silent_beats = (
-            0 if connection.held else connection.silent_beats + 1
-        )  # held: it is we who do not listen
+        # While a connection is held, this gateway does not read it, so silence means nothing.
+        connection.silent_beats = 0 if connection.held else connection.silent_beats + 1
         silent = connection.silent_beats
         connection.refill(self.beat, now)
         if closing_since is not None:
             if now - closing_since > self._close_timeout_seconds:
                 connection.abort()
         elif connection.held_beats >= self._flood_beats:
-            connection.close(CloseCode.FLOOD, "far too much was sent for too long")
+            connection.close(CloseCode.FLOOD, "you sent far too much for too long")
         elif connection.lagging_since is not None and connection.beats_without_reading(self.beat) > self._slow_beats:
-            connection.close_slow("nothing was read for too long")
+            connection.close_slow("you read nothing for too long")
         elif connection.expires_at <= expired_by:
             connection.close(CloseCode.TOKEN_EXPIRED, "the access token has expired")
         elif self.beat - connection.active_beat >= self._idle_beats:
-            connection.close(CloseCode.IDLE, "in no room, and nothing was said")
+            connection.close(CloseCode.IDLE, "you were in no room and sent nothing")
         elif silent >= self._timeout_beats:
-            connection.close(CloseCode.PING_TIMEOUT, "nothing was heard")
+            connection.close(CloseCode.PING_TIMEOUT, "you sent nothing and answered no ping")
         elif silent == self._ping_beats:
             connection.socket.write(PING_FRAME)
 
     def more_unread(self, size: int) -> None:
-        """So many bytes more were written to who reads too slowly: where that is much, it is not left for a beat."""
-        if self._more_unread_bytes < self._unread_max_bytes // _LOOKS <= self._more_unread_bytes + size:
+        """Count bytes written to a slow consumer. After many of them, check the limit before the next beat."""
+        if self._more_unread_bytes < self._unread_max_bytes // _UNREAD_CHECKS <= self._more_unread_bytes + size:
             asyncio.get_running_loop().call_soon(self._bound_unread)
         self._more_unread_bytes += size
 
     def _bound_unread(self) -> None:
-        """What all leave unread together is bounded; those who leave most go first."""
+        """Bound the unread bytes of all clients together, by closing those with the most."""
         self._more_unread_bytes = 0
         lagging = [connection for connection in self._connections if connection.lagging]
         unread = sorted(((connection.socket.buffered_bytes, connection) for connection in lagging), key=itemgetter(0))
         total = sum(size for size, _ in unread)
         while total > self._unread_max_bytes:
             size, connection = unread.pop()
-            connection.close_slow("all clients together left too much unread")
+            connection.close_slow("all clients together left too many bytes unread")
             connection.abort()
             total -= size

@@ -1,6 +1,6 @@
-"""What the connections of a gateway share, and what they ask of the packages above.
+"""The parts of the gateway that all its connections share. Those from packages above are protocols.
 
-All of this is generic in the connection, so nothing here has to know what a connection is.
+The protocols are generic in the connection, so that this module does not import it.
 """
 
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ _Client_contra = TypeVar("_Client_contra", contravariant=True)
 
 class Pulse(Protocol):
     beat: int
-    """Counts up with every heartbeat sweep: a clock that costs nothing to read."""
+    """Counts the sweeps of the heartbeat: a clock that costs nothing to read."""
 
     def more_unread(self, size: int) -> None:
-        """The gateway wrote so many bytes to a client that reads too slowly."""
+        """Count bytes that were written to a slow consumer."""
 
 
 class Joins(Protocol[_Client_contra]):
@@ -32,7 +32,8 @@ class Joins(Protocol[_Client_contra]):
 
 class Leaves(Protocol[_Client_contra]):
     def leave(self, connection: _Client_contra, room: Room, *, lost: bool, at_once: bool = True) -> None:
-        """Not `at_once`: the connection still gets its own messages, and all before them."""
+        """`lost`: the user stays a member for the grace period. `at_once`: False if the connection should first get its
+        own chat messages that are in flight, and all messages before them."""
 
 
 class Authors(Protocol[_Client_contra]):

@@ -1,18 +1,18 @@
-"""How much one client may send and leave unread. Pure: the time that passed is an argument."""
+"""Limits on what one client may send and leave unread. Pure: the elapsed time is an argument."""
 
 from dataclasses import dataclass
 
 _BURST_SECONDS = 2
 PATIENCE_SECONDS = 10.0
-"""So much more than allowed is read at once: each message beyond the allowance costs what it takes of a second."""
+"""A client may exceed its rate by this many seconds' worth before the gateway stops reading from it for a while."""
 _PATIENCE_PER_SECOND = 4.0
 JOIN_COST = 60
-"""What may be joined is counted in such parts of a join that each second gives a whole number of them."""
+"""The allowance for joins is counted in parts of a join, so that every second adds a whole number of parts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one client may send and leave unread. `str()` names its rates."""
+    """The limits of one client. `str()` names its rates."""
 
     messages_per_second: int
     bytes_per_second: int
@@ -26,7 +26,7 @@ class Limits:
         return _BURST_SECONDS * self.messages_per_second
 
     def excess_seconds(self, size: int) -> float:
-        """The part of a second that a message of so many bytes takes."""
+        """The share of a second's allowance that a message of `size` bytes uses."""
         return max(1 / self.messages_per_second, size / self.bytes_per_second)
 
     def __str__(self) -> str:
@@ -34,10 +34,10 @@ class Limits:
 
 
 def refilled(left: float, elapsed_seconds: float, *, per_second: float, burst: float) -> float:
-    """What is left of an allowance after a time.
+    """The remaining allowance after some time, when `left` remained before.
 
-    A connection is refilled every second. When more time has passed, the process stood still, and what it did not read
-    meanwhile comes all at once: for that there is more than the burst, for as long again.
+    A connection is refilled every second. If more time has passed, the process was paused, and everything that clients
+    sent meanwhile comes at once. So the allowance may exceed the burst, for as long as the pause was.
     """
     gained = max(0.0, elapsed_seconds) * per_second
     most = max(burst, gained)
@@ -45,5 +45,5 @@ def refilled(left: float, elapsed_seconds: float, *, per_second: float, burst: f
 
 
 def calmed(patience: float, elapsed_seconds: float) -> float:
-    """The patience that there is after a time."""
+    """The patience (seconds) that a client has after some time."""
     return min(PATIENCE_SECONDS, patience + max(0.0, elapsed_seconds) * _PATIENCE_PER_SECOND)

@@ -1,4 +1,4 @@
-"""The open connections of this gateway, and how many each user and each address has. Pure."""
+"""The open connections of this gateway, with the number of each user and each address. Pure."""
 
 from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
@@ -15,7 +15,7 @@ class Registered(Protocol):
     def user(self) -> UserId: ...
     @property
     def address(self) -> bytes:
-        """Its key in limits."""
+        """The key of the client's address in limits."""
 
 
 Client = TypeVar("Client", bound=Registered)
@@ -67,7 +67,7 @@ class Registry(Generic[Client]):
         self.counts.add(connection.user, connection.address)
 
     def remove(self, connection: Client) -> None:
-        """A connection that ended before it began is not here; that is fine."""
+        """Does nothing for a connection that closed before it was added."""
         if self._connections.pop(connection.id, None) is not None:
             self.counts.remove(connection.user, connection.address)
 

@@ -1,4 +1,4 @@
-"""What the server answers to one client, as frames."""
+"""Encodes replies to one client as frames."""
 
 import time
 
@@ -28,7 +28,7 @@ def welcome_frame(
     expires_at: int | None,
     room_hints: bool,
 ) -> bytes:
-    """`expires_at`: Unix seconds until which the token is good; None for ever."""
+    """`expires_at`: when the token expires, in Unix seconds; None for never."""
     payload = WelcomePayload.model_construct(
         connection_id=connection,
         user_id=user,
@@ -42,13 +42,13 @@ def welcome_frame(
 
 
 def authenticated_frame(expires_at: int) -> bytes:
-    """`expires_at`: as of `welcome_frame`."""
+    """`expires_at`: when the token expires, in Unix seconds."""
     payload = AuthenticatedPayload.model_construct(expires_at=expires_at * 1000)
     return text_frame(encode(Authenticated.model_construct(payload=payload)))
 
 
 def error_frame(code: ErrorCode, message: str, about: MessageId | None) -> bytes:
-    """`about`: the chat message that is refused."""
+    """`about`: the id of the refused chat message, if there is one."""
     return text_frame(
         encode(Error.model_construct(payload=ErrorPayload.model_construct(message=message, code=code, id=about)))
     )

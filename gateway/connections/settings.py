@@ -1,4 +1,4 @@
-"""Settings of `connections`."""
+"""Settings for connections: sizes, rates and timeouts."""
 
 from pydantic import Field
 

@@ -1,4 +1,4 @@
-"""What the WebSocket adapter asks: which requests may go on, and which handshakes become connections."""
+"""Answers the WebSocket adapter: which requests may reach the app, and which handshakes become connections."""
 
 from studyroom.gateway.connections.connection import Connection
 from studyroom.gateway.connections.hub import Hub

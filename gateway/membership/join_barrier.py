@@ -144,5 +144,5 @@ class _JoinAttempt:
             self.elsewhere = room.pending_roster
             if self.elsewhere is None:
                 self._takes = True
-                self._taking.enter_context(room.taking_roster())
+                self._taking.enter_context(room.fetching_roster())
         return self._join_barrier.request(self._connection, room.id, with_roster=self._takes, again=self._again)

@@ -53,20 +53,20 @@ def only_chat(lines: Iterable[Stored]) -> list[Stored]:
 
 
 class ChatView(Protocol):
-    """What a room asks about the stream of chat."""
+    """The stream of chat as a room sees it."""
 
     history_kept: int
     """How many of the newest messages a room remembers."""
 
     @property
     def sure(self) -> bool:
-        """The stream is the one that positions are of."""
+        """Whether it is certain that the positions of rooms belong to the present stream."""
 
     def newest(self, history: "History") -> list[Stored]:
-        """What a newcomer is shown."""
+        """The messages that a new member gets."""
 
     def epoch(self, presence_epoch: str) -> str:
-        """The epoch that clients see, made from the one of the presence stream."""
+        """The epoch that clients see. It depends on the epoch of the presence stream."""
 
 
 class Verdict(Enum):
@@ -74,7 +74,7 @@ class Verdict(Enum):
     """Deliver it now."""
     OLD = "old"
     """It was delivered before."""
-    BEHIND_GAP = "behind a gap"
+    AFTER_GAP = "after a gap"
     """Messages before it are missing. A later `fill` returns it."""
 
 
@@ -123,7 +123,7 @@ class History:
         position = self.position
         if position is None or previous > position or self._waiting or not sure:
             self._wait(previous, stored)
-            return Verdict.BEHIND_GAP
+            return Verdict.AFTER_GAP
         if stored.sequence <= position:
             return Verdict.OLD
         self._take(stored)
@@ -201,7 +201,7 @@ class History:
 
     def is_another(self, copy: Stored) -> bool:
         """Whether members have seen another message with the sequence of this one from the stream."""
-        for kept in self.behind(copy.sequence - 1)[:1]:
+        for kept in self.after(copy.sequence - 1)[:1]:
             if kept.sequence == copy.sequence:
                 return kept.ready != copy.ready
         return self.is_rewritten(copy)
@@ -211,7 +211,7 @@ class History:
         """The newest sequence that was stored and not received; 0 if there is none."""
         return max((previous for previous, _ in self._waiting), default=0)
 
-    def behind(self, sequence: int) -> list[Stored]:
+    def after(self, sequence: int) -> list[Stored]:
         """The remembered messages with a higher sequence. They are complete if `sequence` is not below `reach`.
 
         Tombstones are included, because members may have seen the messages that they delete.

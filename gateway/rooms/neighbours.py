@@ -32,7 +32,7 @@ class Neighbours:
         """Whether the user has connections on other gateways."""
         return user in self._by_user
 
-    def place(self, user: UserId, gateways: Iterable[GatewayId]) -> bool:
+    def locate(self, user: UserId, gateways: Iterable[GatewayId]) -> bool:
         """Record the gateways that the user is connected to. True if one of the others is new to the room."""
         others = frozenset(gateways) - {self._own}
         is_new = not others <= self._users.keys()

@@ -1,6 +1,6 @@
-"""One room on this gateway: its members, its roster, and what they are told.
+"""One hosted room: its roster, its chat, and its local members, to whom it sends every change.
 
-Nothing here awaits but the wait for a change to be heard.
+Only `wait_for_change` awaits.
 """
 
 import asyncio
@@ -36,28 +36,28 @@ _KINDS = {Change.JOINED: Kind.JOINED, Change.UPDATED: Kind.UPDATED, Change.LEFT:
 
 
 class Repairs(Protocol):
-    """Where a room reports what it finds wrong, and cannot repair by itself."""
+    """Rooms report here what they cannot repair by themselves."""
 
     def connection_is_missing(self, recipient: "Recipient") -> None:
-        """Presence does not have a connection that is in a room here."""
+        """Presence does not have a connection that is in a room here, or has an old profile for it."""
 
-    def connection_is_present(self, place: RoomConnection) -> None:
-        """Presence has a connection of this gateway in a room."""
+    def connection_is_present(self, membership: RoomConnection) -> None:
+        """Presence has a connection of this gateway in a room. It may have left."""
 
     def roster_is_suspect(self, room: "Room") -> None:
         """The roster may be wrong."""
 
     def cannot_be_hosted(self, room: "Room", reason: str) -> None:
-        """NATS sends nothing of the room any more: its members have to leave it."""
+        """NATS sends no messages of the room any more, so its members must leave it."""
 
     def chat_is_missing(self, room: "Room") -> None:
-        """A message was not heard, or comes too early to be judged."""
+        """Messages before a new one are missing, or the new one may be from another stream."""
 
     def chat_is_rewritten(self) -> None:
-        """A new message has an old sequence: the stream has lost others."""
+        """A new message has an old sequence, so the stream has lost its tail."""
 
     def chat_is_deleted(self, room: "Room", tombstone: Stored) -> None:
-        """What the tombstone deletes may be stored all the same."""
+        """The message that the tombstone deletes may still be stored."""
 
 
 class Room:
@@ -77,13 +77,14 @@ class Room:
         self._chat = chat
         self._repairs = repairs
         self._roster = Roster()
-        self._shown: dict[UserId, bytes] = {}
+        self._member_json: dict[UserId, bytes] = {}
         """The members of the roster as JSON, without their cursors."""
         self._encoded_users = (-1, b"")
+        """The members with their cursors as JSON, and the version of the cursors."""
         self._change_log = ChangeLog()
         self.history = History(chat.history_kept)
-        self._chat_begun = False
-        """Members may have been told a position in the stream of chat."""
+        self._position_known = False
+        """Local members may know a position in the chat."""
         self.fanout = Fanout(metrics)
         self._neighbours = Neighbours(gateway)
         self.cursors = Cursors(
@@ -96,11 +97,13 @@ class Room:
             neighbours=self._neighbours,
         )
         self.pending_roster: asyncio.Future[None] | None = None
-        """Done when a roster that was asked for since the last doubt is here, or will not come."""
+        """Set while a roster is fetched that is newer than the last `invalidate`. Done when the attempt has ended."""
         self._settles_at = 0.0
-        """When whoever is missing in a new epoch is gone for good (monotonic seconds)."""
-        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        """When members of a former epoch are gone if they are not restored (monotonic seconds); 0 if there are none."""
+        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+        """Futures of `wait_for_change`, each with the sequence that it waits for."""
         self._kind_at = len(subjects.room_events(room)) - 1
+        """Where the kind of event begins in the subject of a message."""
 
     # --- members ------------------------------------------------------------------------------------------
 
@@ -113,12 +116,12 @@ class Room:
     def admit(self, recipient: Recipient, resumption: Resumption) -> None:
         """Send `JoinedRoom` and the chat that belongs to it.
 
-        From now on the recipient gets every event that is newer than the roster, and every message behind that chat.
+        From now on the recipient gets every event that is newer than the roster, and every message after that chat.
         """
         history = self.history
         if resumption.recovered:
             lines = [stored for stored in resumption.missed if history.passed(stored.sequence)]
-            lines = history.without_deleted(lines + history.behind(resumption.since))
+            lines = history.without_deleted(lines + history.after(resumption.since))
         else:
             lines = self._chat.newest(history)
         shown = sum(not stored.deletes for stored in lines)
@@ -138,33 +141,33 @@ class Room:
         self._metrics.traffic.replies_sent["ChatDeleted"] += len(lines) - shown
 
     def dismiss(self, recipient: Recipient) -> None:
-        """No event reaches the recipient any more. Unknown recipients are fine."""
+        """Send the recipient no events any more. Does nothing if it is not in the room."""
         if self.fanout.dismiss(recipient) and not self.fanout.has(recipient.user):
             self.cursors.left(recipient.user)
 
     def catch_up(self, recipient: Recipient) -> None:
-        """The recipient reads again: it gets the newest of what it missed."""
+        """A slow consumer has caught up. Send it the newest cursors and the typing notices that it missed."""
         self.fanout.catch_up(recipient, self.cursors.newest)
 
     # --- the roster and the join barrier ------------------------------------------------------------------
 
     @property
     def epoch(self) -> str:
-        """Of the presence stream; empty before the first roster."""
+        """The epoch of the presence stream; empty before the first roster."""
         return self._roster.epoch
 
     @property
     def consistent(self) -> bool:
-        """The roster is loaded, and every change since has been heard."""
+        """The roster is loaded, and no change since then is missing."""
         return self._change_log.consistent
 
     @property
     def is_stale(self) -> bool:
-        """Changes may have been missed, and no roster was taken or confirmed since."""
+        """Changes may be missing, and since then no roster was loaded or confirmed."""
         return self._change_log.loaded is None
 
     def confirm(self, revision: int) -> None:
-        """Presence has the same members as of `revision`. What comes behind is not proven: newcomers need a roster."""
+        """Presence has the same members as of `revision`. Later changes may be missing, so a join needs a roster."""
         self._change_log.confirm(revision)
 
     @property
@@ -172,25 +175,26 @@ class Room:
         return RoomState.model_construct(revision=self._change_log.revision, digest=self._roster.digest)
 
     def misses_changes(self, reply: RosterReply) -> bool:
-        """Whether a change of the room was lost on its way, as far as a reply without members can show.
+        """Whether a reply without members shows that a change of the room was lost.
 
-        Both sides have to be as of the same change: while others come and go nothing can be said.
+        Only rosters as of the same change can be compared, so this returns False while others join and leave.
         """
         last = self._change_log.last
         return 0 < reply.room_revision == last <= reply.revision and reply.room_digest != self._roster.digest
 
     def knows(self, revision: int) -> bool:
+        """Whether the roster includes the change with this revision, unless that was lost with no sign."""
         return self._change_log.revision >= revision
 
     def invalidate(self) -> None:
-        """Changes may have been missed. The roster stays until a new one is loaded."""
+        """Changes may be missing. The roster stays in use until a new one is loaded."""
         self._change_log.invalidate()
         self.cursors.invalidate()
         self.pending_roster = None
 
     @contextmanager
-    def taking_roster(self) -> Iterator[None]:
-        """Others who need a roster meanwhile may wait for this one."""
+    def fetching_roster(self) -> Iterator[None]:
+        """Set `pending_roster` during the block, so that others who need a roster can wait for this one."""
         pending = self.pending_roster = asyncio.get_running_loop().create_future()
         try:
             yield
@@ -201,11 +205,11 @@ class Room:
 
     @property
     def unsettled(self) -> bool:
-        """Members of a former epoch are waited for, and their time is up: the roster is to be taken anew."""
+        """Members of a former epoch had time to be restored, so the roster must be loaded again without the others."""
         return 0 < self._settles_at <= time.monotonic()
 
     def load(self, reply: RosterReply) -> int:
-        """Take a roster from presence; members are told what it changes. How many changes that were."""
+        """Take a roster from presence, and send the changes to local members. Returns the number of changes."""
         members = reply.members or []
         replaced = reply.epoch if self._roster.epoch not in {"", reply.epoch} else None
         if replaced:
@@ -221,26 +225,26 @@ class Room:
         for member in members:
             if member.cursor is not None and member.user in self._roster:
                 self.cursors.learn_cursor(member.user, member.cursor)
-            self._place(member.user, member.revision, member.gateways)
+            self._locate(member.user, member.revision, member.gateways)
         self.cursors.roster_loaded()
         for change in self._change_log.load(reply.revision, replaced=replaced):
-            self._change(change)
-        self._settle()
+            self._apply(change)
+        self._wake_waiters()
         return len(notices)
 
     def has_member(self, user: UserId) -> bool:
         return user in self._roster
 
     async def wait_for_change(self, sequence: int) -> None:
-        """Returns when the roster is consistent and contains the change with this stream sequence."""
+        """Returns when the roster is consistent and includes the change with this stream sequence."""
         if self.consistent and self._change_log.last >= sequence:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((sequence, future))
+        self._waiters.append((sequence, future))
         await future
 
     def receive(self, message: Message) -> None:
-        """A message of the room's subscription."""
+        """Take a message from the room's subscription."""
         match message.subject[self._kind_at : self._kind_at + 4]:
             case "curs":
                 self.cursors.receive(Kind.CURSOR, message.data)
@@ -251,7 +255,7 @@ class Room:
             case "typi":
                 self.cursors.receive(Kind.TYPING, message.data)
             case _:
-                log.error("a room event of unknown kind", subject=message.subject)
+                log.error("unknown kind of room event", subject=message.subject)
 
     def _receive_change(self, message: Message) -> None:
         headers = message.headers or {}
@@ -262,60 +266,60 @@ class Room:
             try:
                 entry = Entry.decode(message.data)
             except ValidationError:
-                # Presence takes it for a removal too.
-                log.error("a presence event is not ours", subject=message.subject, sequence=sequence)
+                # Presence treats a malformed entry as a removal too.
+                log.error("malformed presence entry", subject=message.subject, sequence=sequence)
         change = CommittedChange(user, sequence, entry, headers[TIME])
         self._change_log.record(change)
         if self._roster.epoch:
-            self._change(change)
-        self._settle()
+            self._apply(change)
+        self._wake_waiters()
 
-    def _change(self, change: CommittedChange) -> None:
+    def _apply(self, change: CommittedChange) -> None:
         user, entry = change.user, change.entry
         if entry is None:
             notice = self._roster.remove(user, change.sequence)
         else:
             notice = self._roster.put(user, entry.profile, change.sequence)
-            self._place(user, change.sequence, entry.connections.values())
+            self._locate(user, change.sequence, entry.connections.values())
             if self._roster.is_newest(user, change.sequence):
-                self._check_own(user, entry)
+                self._check_local(user, entry)
         if notice is not None:
             self._announce(notice)
 
-    def _check_own(self, user: UserId, entry: Entry) -> None:
-        """Whoever is connected here must be in a committed entry, and nobody else of this gateway may be."""
-        own = self.fanout.of(user)
-        for recipient in own:
+    def _check_local(self, user: UserId, entry: Entry) -> None:
+        """A committed entry must have exactly the connections that are in the room here, with one of their profiles."""
+        local = self.fanout.of(user)
+        for recipient in local:
             if recipient.membership_id not in entry.connections:
                 self._repairs.connection_is_missing(recipient)
-        all_here = entry.connections.keys() <= {recipient.membership_id for recipient in own}
-        if own and all_here and all(recipient.profile != entry.profile for recipient in own):
-            self._repairs.connection_is_missing(own[-1])  # the profile is that of a connection that has left
+        all_local = entry.connections.keys() <= {recipient.membership_id for recipient in local}
+        if local and all_local and all(recipient.profile != entry.profile for recipient in local):
+            self._repairs.connection_is_missing(local[-1])  # the profile is that of a connection that has left
         for membership_id, gateway in entry.connections.items():
             if gateway == self._gateway:
-                place = RoomConnection.model_construct(room=self.id, user=user, connection=membership_id)
-                self._repairs.connection_is_present(place)
+                membership = RoomConnection.model_construct(room=self.id, user=user, connection=membership_id)
+                self._repairs.connection_is_present(membership)
 
-    def _place(self, user: UserId, revision: int, gateways: Iterable[GatewayId]) -> None:
-        if self._roster.is_newest(user, revision) and self._neighbours.place(user, gateways):
+    def _locate(self, user: UserId, revision: int, gateways: Iterable[GatewayId]) -> None:
+        if self._roster.is_newest(user, revision) and self._neighbours.locate(user, gateways):
             self.cursors.sync_neighbours()
 
-    def _settle(self) -> None:
-        if not self._waiting or not self.consistent:
+    def _wake_waiters(self) -> None:
+        if not self._waiters or not self.consistent:
             return
         still_waiting = []
-        for sequence, future in self._waiting:
-            if future.done():  # whoever waited has given up
+        for sequence, future in self._waiters:
+            if future.done():  # the waiting task was cancelled
                 continue
             if sequence > self._change_log.last:
                 still_waiting.append((sequence, future))
             else:
                 future.set_result(None)
-        self._waiting = still_waiting
+        self._waiters = still_waiting
 
     @property
     def chat_epoch(self) -> str:
-        """The epoch that clients see; positions in the chat are of it."""
+        """The epoch that clients see. Positions in the chat belong to it."""
         return self._chat.epoch(self._roster.epoch)
 
     def _receive_chat(self, message: Message) -> None:
@@ -327,7 +331,7 @@ class Room:
             self._send_stored(stored)
             if stored.deletes:
                 self._repairs.chat_is_deleted(self, stored)
-        elif verdict is Verdict.BEHIND_GAP:
+        elif verdict is Verdict.AFTER_GAP:
             self._repairs.chat_is_missing(self)
         else:
             self._metrics.chat_repeats.inc()
@@ -335,31 +339,35 @@ class Room:
                 self._repairs.chat_is_rewritten()
 
     def begin_chat(self, reach: int, newest: list[Stored]) -> None:
-        """Take the newest messages, which are all behind `reach`; members who came before that are shown them."""
+        """Start the chat after the sequence `reach` with its newest messages. Local members get them."""
         self.history.begin(reach)
-        if self._chat_begun:
+        if self._position_known:
             self._send_reset()
-        self._chat_begun = True
+        self._position_known = True
         self.take_missed(newest, newest[-1].sequence if newest else reach)
 
     def take_missed(self, missed: list[Stored], up_to: int) -> int:
-        """Take what was fetched (see `History.fill`), and say what is due now. How many messages that were."""
-        due = self.history.fill(missed, up_to)
+        """Fill a gap with messages from the stream (see `History.fill`), and send those that can be delivered.
+
+        Returns how many those were.
+        """
+        deliverable = self.history.fill(missed, up_to)
         still_stored = {stored.sequence for stored in missed}
         for tombstone in {stored.deletes: stored for stored in missed if stored.deletes in still_stored}.values():
             self._repairs.chat_is_deleted(self, tombstone)
-        for stored in due:
+        for stored in deliverable:
             self._send_stored(stored)
-        return len(due)
+        return len(deliverable)
 
     def _send_stored(self, stored: Stored) -> None:
         kind = Kind.DELETED if stored.deletes else Kind.CHAT
         self.fanout.send(Item(text_frame(stored.ready), kind, stored.ingress_us))
 
     def forget_chat(self) -> None:
-        """The stream is another one, or members have missed too much: they are told so with the next position."""
+        """The stream is another one, or too many messages are missing. With the next position members get a
+        `ChatReset`."""
         self.history.forget()
-        self._chat_begun = True
+        self._position_known = True
 
     def _send_reset(self) -> None:
         payload = ChatResetPayload.model_construct(
@@ -367,7 +375,7 @@ class Room:
         )
         self.fanout.send(Item(text_frame(encode(ChatReset.model_construct(payload=payload))), Kind.RESET))
 
-    # --- what members are told of -------------------------------------------------------------------------
+    # --- notices to local members -------------------------------------------------------------------------
 
     def _announce(self, notice: Notice) -> None:
         if notice.change is Change.LEFT:
@@ -375,25 +383,25 @@ class Room:
             self._neighbours.remove(notice.user)
             for recipient in self.fanout.of(notice.user):
                 self._repairs.connection_is_missing(recipient)
-        # Nobody is told of their own coming and going; whoever is connected is here, as far as they can tell.
-        own = None if notice.change is Change.UPDATED else notice.user
-        frame = text_frame(encode_notice(notice, self._show(notice)))
-        self.fanout.send(Item(frame, _KINDS[notice.change]), not_to=own)
+        # A user gets no notices of its own joins and leaves. While it is connected, it counts itself as a member.
+        excluded = None if notice.change is Change.UPDATED else notice.user
+        frame = text_frame(encode_notice(notice, self._encode_member(notice)))
+        self.fanout.send(Item(frame, _KINDS[notice.change]), not_to=excluded)
         if notice.change is Change.JOINED:
             self.cursors.rejoined(notice.user)
 
-    def _show(self, notice: Notice) -> bytes:
-        """Keep what joiners are told in line with the roster. The member as JSON."""
+    def _encode_member(self, notice: Notice) -> bytes:
+        """Update the JSON of the members for a notice. Returns that of its member."""
         self._encoded_users = (-1, b"")
         if notice.change is Change.LEFT:
-            return self._shown.pop(notice.user)
-        member = self._shown[notice.user] = encode_member(notice.user, notice.profile)
+            return self._member_json.pop(notice.user)
+        member = self._member_json[notice.user] = encode_member(notice.user, notice.profile)
         return member
 
     def _users(self) -> bytes:
-        """The members as JSON, encoded anew when something has changed."""
+        """The members with their cursors as JSON. Encodes them only if something has changed."""
         version, users = self._encoded_users
         if version != self.cursors.version:
-            version, users = self.cursors.version, encode_members(self._shown, self.cursors.cursor)
+            version, users = self.cursors.version, encode_members(self._member_json, self.cursors.cursor)
             self._encoded_users = version, users
         return users

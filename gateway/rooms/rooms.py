@@ -1,4 +1,4 @@
-"""The rooms this gateway hosts, each with its one subscription."""
+"""The rooms that this gateway hosts, and their traffic on the bus."""
 
 import asyncio
 from collections import defaultdict
@@ -31,11 +31,11 @@ class Hosted:
     subscription: Subscription | None = None
     subscribing: asyncio.Lock = field(default_factory=asyncio.Lock)
     users: int = 0
-    """Members and joins under way; at none the room is let go."""
+    """Local members and joins in progress. At 0 the gateway stops hosting the room."""
 
 
 class Rooms:
-    """The hosted rooms, and how many members and joins keep each of them."""
+    """The hosted rooms. A room is hosted while it has local members or joins in progress."""
 
     def __init__(self) -> None:
         self._hosted: dict[RoomId, Hosted] = {}
@@ -56,16 +56,16 @@ class Rooms:
         return list(self._by_shard.get(shard, {}).values())
 
     def by_shard(self) -> dict[int, list[Room]]:
-        """Those shards that have any."""
+        """The rooms of each shard that has any."""
         return {shard: list(rooms.values()) for shard, rooms in self._by_shard.items() if rooms}
 
     def invalidate_all(self) -> None:
-        """Changes may have been missed in every room."""
+        """In every room changes may be missing."""
         for room in self:
             room.invalidate()
 
     def recall_cursors(self, shards: Container[int]) -> None:
-        """Let the next digests have the cursors of all own members in these shards."""
+        """Let the next digests include the cursors of all local members in these shards."""
         for room in self:
             if subjects.shard_of(room.id) in shards:
                 room.cursors.recall_cursors()
@@ -74,17 +74,17 @@ class Rooms:
         return self._hosted.get(room_id)
 
     def add(self, room: Room) -> Hosted:
-        """Nobody keeps it yet."""
+        """Add a room with no users yet. Call `enter` before anything awaits."""
         hosted = self._hosted[room.id] = Hosted(room)
         self._by_shard[subjects.shard_of(room.id)][room.id] = room
         return hosted
 
     def enter(self, room: Room) -> None:
-        """Keep the room hosted for one more member, until `leave`."""
+        """Count one more user of the room, until `leave`."""
         self._hosted[room.id].users += 1
 
     async def leave(self, room: Room) -> None:
-        """One member or join less keeps the room."""
+        """Count one user less. Without users the room is not hosted any more."""
         hosted = self._hosted[room.id]
         hosted.users -= 1
         if hosted.users == 0:
@@ -95,7 +95,7 @@ class Rooms:
 
 
 class Hosting:
-    """What hosted rooms have on the bus: the subscription of each, their batches and digests of cursors."""
+    """Connects hosted rooms to the bus: one subscription each, batches to other gateways, digests to presence."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class Hosting:
         chat: ChatView,
         repairs: Repairs,
     ) -> None:
-        """`rooms`: where new rooms are added."""
+        """Adds new rooms to `rooms`."""
         self._gateway = gateway
         self._rooms = rooms
         self._bus = bus
@@ -121,8 +121,10 @@ class Hosting:
 
     @asynccontextmanager
     async def hold(self, room_id: RoomId) -> AsyncIterator[Room]:
-        """The room, hosted at least until the block ends. Raises BusUnavailable, and SubscriptionRefused when NATS does
-        not let this gateway host one more."""
+        """Host the room at least until the block ends.
+
+        Raises BusUnavailable, or SubscriptionRefused if NATS allows this gateway no more subscriptions.
+        """
         hosted = self._rooms.hosted(room_id) or self._rooms.add(self._new(room_id))
         room = hosted.room
         self._rooms.enter(room)
@@ -153,12 +155,12 @@ class Hosting:
         try:
             request = RecallRequest.decode(message.data)
         except ValidationError as error:
-            log.error("a recall of cursors is not ours", error=str(error))
+            log.error("malformed recall of cursors", error=str(error))
             return
         self._rooms.recall_cursors(request.shards)
 
     async def send_digests(self) -> None:
-        """Once a second, for ever."""
+        """Send presence the cursors that moved, once a second. Also lets rooms exchange cursors. Never returns."""
         while True:
             await asyncio.sleep(_DIGEST_SECONDS)
             self._publish_cursor_digests()
@@ -168,7 +170,7 @@ class Hosting:
                     self._repairs.roster_is_suspect(room)
 
     def _publish_cursor_digests(self) -> None:
-        """Tell presence the cursors that moved since the last call, shard by shard."""
+        """Send presence the cursors that moved since the last call, shard by shard."""
         by_shard: dict[int, list[tuple[RoomId, UserId, bytes]]] = defaultdict(list)
         for room in self._rooms:
             moved = room.cursors.take_moved()
@@ -179,7 +181,7 @@ class Hosting:
                 self._bus.publish(subjects.presence_cursors(shard), part)
 
     def _publish_batch(self, subject: str, batch: bytes) -> None:
-        """Notices of one room to the other gateways that host it."""
+        """Publish notices of one room to the other gateways that host it, in several messages if they are too long."""
         if len(batch) <= self._bus.max_payload_bytes:
             self._bus.publish(subject, batch)
             return

@@ -47,5 +47,5 @@ async def test_a_gateway_whose_lease_nats_does_not_take_says_so_and_keeps_whom_i
             await nats.request(f"$JS.API.STREAM.DELETE.{subjects.GATEWAYS_STREAM}", timeout=5)
             cut_off = {"healthz": 200, "readyz": 503, "balancez": 404}
             await eventually(lambda: statuses(gateway) == cut_off, "the gateway says that it has no lease")
-            assert "the lease is not renewed" in http_get(f"{gateway.admin_url}/readyz")[1]
+            assert "the lease is overdue" in http_get(f"{gateway.admin_url}/readyz")[1]
             await client.settle()

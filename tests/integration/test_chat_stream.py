@@ -127,19 +127,19 @@ async def test_the_last_message_of_many_rooms_is_one_question(bus: Bus, stream: 
     assert await stream.last(rooms[5]) == layout[rooms[5]][-1]
 
 
-async def behind(stream: ChatStream, room: RoomId, position: int, up_to: int, at_most: int = 1000) -> list[int]:
+async def after(stream: ChatStream, room: RoomId, position: int, up_to: int, at_most: int = 1000) -> list[int]:
     async with asyncio.timeout(TIMEOUT_SECONDS):
-        return numbers(await stream.behind(room, position, up_to=up_to, at_most=at_most))
+        return numbers(await stream.after(room, position, up_to=up_to, at_most=at_most))
 
 
 async def test_all_messages_behind_a_position_are_read_or_none(bus: Bus, stream: ChatStream):
     room, other = new_room(), new_room()
     sequences = (await say(bus, [room, other] * 350))[room]
-    assert await behind(stream, room, sequences[3], sequences[-1]) == sequences[4:]
-    assert await behind(stream, room, sequences[3] + 1, sequences[-1]) == sequences[4:]
-    assert await behind(stream, room, sequences[-1], sequences[-1]) == []
+    assert await after(stream, room, sequences[3], sequences[-1]) == sequences[4:]
+    assert await after(stream, room, sequences[3] + 1, sequences[-1]) == sequences[4:]
+    assert await after(stream, room, sequences[-1], sequences[-1]) == []
     with pytest.raises(Trimmed):
-        await behind(stream, room, sequences[3], sequences[-1], at_most=300)
+        await after(stream, room, sequences[3], sequences[-1], at_most=300)
 
 
 async def test_what_was_removed_behind_a_position_is_noticed(bus: Bus, stream: ChatStream):
@@ -148,8 +148,8 @@ async def test_what_was_removed_behind_a_position_is_noticed(bus: Bus, stream: C
     kept = sequences[10:]
     for position in (empty, sequences[0], sequences[9]):
         with pytest.raises(Trimmed):
-            await behind(stream, room, position, sequences[-1])
-    assert await behind(stream, room, kept[0], sequences[-1]) == kept[1:]
+            await after(stream, room, position, sequences[-1])
+    assert await after(stream, room, kept[0], sequences[-1]) == kept[1:]
 
 
 async def test_what_was_removed_is_noticed_though_something_was_erased_since(bus: Bus, stream: ChatStream):
@@ -160,8 +160,8 @@ async def test_what_was_removed_is_noticed_though_something_was_erased_since(bus
     await stream.erase(sequences[50])
     for position in (empty, sequences[0], sequences[1] - 1):
         with pytest.raises(Trimmed):
-            await behind(stream, room, position, stored.sequence)
-    assert len(await behind(stream, room, sequences[2], stored.sequence)) == KEPT - 2
+            await after(stream, room, position, stored.sequence)
+    assert len(await after(stream, room, sequences[2], stored.sequence)) == KEPT - 2
 
 
 async def test_a_position_in_an_empty_room_is_one_of_the_whole_stream(bus: Bus, stream: ChatStream):
@@ -169,8 +169,8 @@ async def test_a_position_in_an_empty_room_is_one_of_the_whole_stream(bus: Bus, 
     await say(bus, [other] * 5)
     position = (await stream.learn()).last
     sequences = (await say(bus, [other, room, other, room]))[room]
-    assert await behind(stream, room, position, sequences[-1]) == sequences
-    assert await behind(stream, room, position, position) == sequences
+    assert await after(stream, room, position, sequences[-1]) == sequences
+    assert await after(stream, room, position, position) == sequences
 
 
 async def test_another_stream_is_noticed(bus: Bus, stream: ChatStream):

@@ -16,7 +16,7 @@ from studyroom.gateway.http.messages import PAGE_MAX as MESSAGES_PAGE_MAX
 from studyroom.gateway.http.messages import MessagesBody, NewMessage
 from studyroom.gateway.http.rooms import PAGE_MAX, RoomsBody, RosterBody
 from studyroom.gateway.rooms.cursors import _OWN_TYPING_SECONDS
-from studyroom.gateway.service import _ANSWER_READ_SECONDS
+from studyroom.gateway.service import _RESPONSE_READ_SECONDS
 from studyroom.gateway.settings import GatewaySettings
 from studyroom.gateway.wire.upgrade import _PIPELINE_MAX
 from studyroom.presence.settings import PresenceSettings
@@ -201,7 +201,7 @@ FIXED = {
     "life of a guest token since the last connection": _LIFETIME_SECONDS / 86_400,
     "rooms of an HTTP page": PAGE_MAX,
     "messages of an HTTP page": MESSAGES_PAGE_MAX,
-    "time for reading an HTTP answer": _ANSWER_READ_SECONDS,
+    "time for reading an HTTP answer": _RESPONSE_READ_SECONDS,
     "HTTP requests of a socket that wait for the answer to another": _PIPELINE_MAX,
     "length of an access token": TOKEN_MAX_CHARS,
 }

@@ -72,7 +72,7 @@ class Gateway:
         """A change of the roster says that the other gateway has a member of the room."""
         self.other = other
         self.members[other.user] = None
-        if self.neighbours.place(other.user, [other.name]):
+        if self.neighbours.locate(other.user, [other.name]):
             self.cursors.sync_neighbours()
 
     def part(self, other: "Gateway") -> None:
@@ -164,7 +164,7 @@ async def test_a_repeated_cursor_does_not_take_back_a_newer_one_of_the_same_user
     here, there = pair
     there.fanout.admit(Member(ANN), b"")  # another tab of hers
     for one, other in (pair, (there, here)):
-        one.neighbours.place(ANN, [one.name, other.name])
+        one.neighbours.locate(ANN, [one.name, other.name])
     await here.move(7)
     beats(1, here, there)
     await there.move(9, user=ANN)
@@ -178,7 +178,7 @@ async def test_of_two_tabs_on_two_gateways_the_last_to_move_counts_although_that
     here, there = pair
     for one, other in (pair, (there, here)):
         one.fanout.admit(Member(ANN), b"")
-        one.neighbours.place(ANN, [one.name, other.name])
+        one.neighbours.locate(ANN, [one.name, other.name])
     await here.move(7)
     beats(2, here, there)
     there.loses = True
@@ -229,7 +229,7 @@ async def test_a_cursor_dropped_before_its_member_was_in_the_roster_is_asked_for
     await here.move(7)
     beats(A_LONG_TIME, here, there)
     there.members[ANN] = None
-    there.neighbours.place(ANN, [here.name, GatewayId("another")])
+    there.neighbours.locate(ANN, [here.name, GatewayId("another")])
     there.other = here
     beats(12, here, there)
     assert there.shows(ANN) == 7

@@ -48,8 +48,8 @@ def test_a_message_that_was_delivered_is_not_delivered_again():
 
 def test_a_message_behind_a_gap_waits_until_it_is_filled():
     history = begun(3)
-    assert history.receive(stored(9), 7) is Verdict.BEHIND_GAP
-    assert history.receive(stored(11), 9) is Verdict.BEHIND_GAP
+    assert history.receive(stored(9), 7) is Verdict.AFTER_GAP
+    assert history.receive(stored(11), 9) is Verdict.AFTER_GAP
     assert history.incomplete
     assert history.awaited == 9
     assert numbers(history.fill([stored(5), stored(7)], 7)) == [5, 7, 9, 11]
@@ -63,8 +63,8 @@ def test_a_lower_message_before_it_says_that_older_ones_have_expired():
 
 def test_what_may_be_of_another_stream_waits():
     history = begun(3)
-    assert history.receive(stored(4), 3, sure=False) is Verdict.BEHIND_GAP
-    assert history.receive(stored(5), 4) is Verdict.BEHIND_GAP
+    assert history.receive(stored(4), 3, sure=False) is Verdict.AFTER_GAP
+    assert history.receive(stored(5), 4) is Verdict.AFTER_GAP
     assert numbers(history.fill([], 3)) == [4, 5]
 
 
@@ -93,7 +93,7 @@ def test_a_gap_behind_what_was_fetched_is_another_gap():
 
 def test_before_its_beginning_is_known_a_room_delivers_nothing_and_loses_nothing():
     history = History(KEPT)
-    assert history.receive(stored(9), 7) is Verdict.BEHIND_GAP
+    assert history.receive(stored(9), 7) is Verdict.AFTER_GAP
     assert history.incomplete
     history.begin(4)
     assert numbers(history.fill([stored(5), stored(7)], 7)) == [5, 7, 9]
@@ -110,9 +110,9 @@ def test_the_newest_are_remembered_and_those_behind_a_place_are_all_there_are():
     assert history.reach == 20 - KEPT
     assert numbers(history.newest(3)) == [18, 19, 20]
     assert numbers(history.newest(0)) == []
-    assert numbers(history.behind(17)) == [18, 19, 20]
-    assert numbers(history.behind(20)) == []
-    assert numbers(history.behind(history.reach)) == list(range(13, 21))
+    assert numbers(history.after(17)) == [18, 19, 20]
+    assert numbers(history.after(20)) == []
+    assert numbers(history.after(history.reach)) == list(range(13, 21))
 
 
 def test_what_is_too_old_is_not_shown():
@@ -177,7 +177,7 @@ def test_a_deleted_message_is_remembered_no_more_and_who_was_away_is_told():
     history = begun(3, 7)
     assert history.receive(tombstone(9, 3), 7) is Verdict.NEXT
     assert numbers(history.newest(KEPT)) == [7]
-    assert numbers(history.behind(0)) == [7, 9]
+    assert numbers(history.after(0)) == [7, 9]
 
 
 def test_what_is_fetched_with_its_tombstone_is_not_delivered():
@@ -189,14 +189,14 @@ def test_what_is_fetched_with_its_tombstone_is_not_delivered():
 
 def test_what_is_deleted_behind_a_gap_is_not_shown_although_the_tombstone_waits():
     history = begun(3, 5)
-    assert history.receive(tombstone(9, 5), 7) is Verdict.BEHIND_GAP
+    assert history.receive(tombstone(9, 5), 7) is Verdict.AFTER_GAP
     assert numbers(history.newest(KEPT)) == [3]
     assert numbers(history.fill([stored(7)], 7)) == [7, 9]
 
 
 def test_a_message_whose_predecessor_was_erased_is_delivered_once_nothing_more_is_found():
     history = begun(3)
-    assert history.receive(stored(9), 7) is Verdict.BEHIND_GAP
+    assert history.receive(stored(9), 7) is Verdict.AFTER_GAP
     assert numbers(history.fill([], history.awaited)) == [9]
 
 

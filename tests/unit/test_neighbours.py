@@ -10,33 +10,33 @@ ADA, BEN = UserId("ada"), UserId("ben")
 
 def test_a_room_whose_members_are_all_here_has_no_neighbours():
     neighbours = Neighbours(HERE)
-    assert not neighbours.place(ADA, [HERE, HERE])
+    assert not neighbours.locate(ADA, [HERE, HERE])
     assert not neighbours
 
 
 def test_a_gateway_is_new_once():
     neighbours = Neighbours(HERE)
-    assert neighbours.place(ADA, [HERE, THERE])
-    assert not neighbours.place(BEN, [THERE])
-    assert neighbours.place(BEN, [THERE, BEYOND])
+    assert neighbours.locate(ADA, [HERE, THERE])
+    assert not neighbours.locate(BEN, [THERE])
+    assert neighbours.locate(BEN, [THERE, BEYOND])
 
 
 def test_who_moved_here_or_lost_its_connections_is_not_elsewhere():
     neighbours = Neighbours(HERE)
-    neighbours.place(ADA, [THERE])
-    neighbours.place(BEN, [THERE])
-    neighbours.place(ADA, [HERE])
+    neighbours.locate(ADA, [THERE])
+    neighbours.locate(BEN, [THERE])
+    neighbours.locate(ADA, [HERE])
     assert neighbours
-    neighbours.place(BEN, [])
+    neighbours.locate(BEN, [])
     assert not neighbours
 
 
 def test_a_gateway_that_comes_back_is_new_again():
     neighbours = Neighbours(HERE)
-    neighbours.place(ADA, [THERE])
+    neighbours.locate(ADA, [THERE])
     neighbours.remove(ADA)
     assert not neighbours
-    assert neighbours.place(ADA, [THERE])
+    assert neighbours.locate(ADA, [THERE])
 
 
 GATEWAYS = st.lists(st.sampled_from([HERE, THERE, BEYOND]), max_size=3)
@@ -53,5 +53,5 @@ def test_there_are_neighbours_exactly_while_somebody_is_on_another_gateway(steps
         else:
             before = set[GatewayId]().union(*truth.values())
             truth[user] = set(gateways) - {HERE}
-            assert neighbours.place(user, gateways) == (not truth[user] <= before)
+            assert neighbours.locate(user, gateways) == (not truth[user] <= before)
         assert bool(neighbours) == any(truth.values())
