@@ -1,1 +1,1 @@
-"""Who a client is and what it may do: access tokens, guests and the keys that verify them."""
+"""Authentication: access tokens, the keys that verify them, and guests."""

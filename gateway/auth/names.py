@@ -20,7 +20,7 @@ def presentable(name: str) -> str:
 
 
 def _shortened(line: str) -> str:
-    """As many whole grapheme clusters as fit."""
+    """The whole grapheme clusters that fit."""
     if len(line) <= USERNAME_MAX_CHARS:
         return line
     end = 0

@@ -50,7 +50,7 @@ class Retries(Protocol):
 class Hub(Generic[Client]):
     limits: Limits
     room_hints: bool
-    """`Welcome` tells clients that the load balancer honours the room in the address."""
+    """Whether the load balancer follows the room in the address, so that `Welcome` says so."""
     metrics: GatewayMetrics
     authenticator: Authenticator
     connections: Registry[Client]

@@ -43,7 +43,7 @@ class ChangeLog:
 
     @property
     def revision(self) -> int:
-        """Every change up to here was received or is in the roster, unless one was lost with no sign."""
+        """Every change up to here was received or is in the roster, unless one was lost silently."""
         return max(self.loaded or 0, self.last)
 
     def invalidate(self) -> None:

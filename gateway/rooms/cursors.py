@@ -83,7 +83,7 @@ class Cursors:
         self._moved_here: FramedNotices = {}
         """Cursors of local members who moved on this gateway, as of the last beat."""
         self._withheld: FramedNotices = {}
-        """Cursors of users who are connected here and not in the roster. Presence will put them back."""
+        """Cursors of users who are connected here and not in the roster until presence restores them."""
         self._batches_since_delivery = 0
         """How many batches of other gateways came since the last delivery."""
         self.flush_at = self.deliver_at = NEVER

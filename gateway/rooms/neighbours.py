@@ -50,7 +50,7 @@ class Neighbours:
 
 
 class Actions(NamedTuple):
-    """What to do in this beat."""
+    """The actions that are due in a beat."""
 
     send_all: bool
     """Send the cursors of all local members to the other gateways."""
@@ -61,7 +61,7 @@ class Actions(NamedTuple):
 
 
 class ExchangeSchedule:
-    """Decides when gateways exchange cursors again, because batches can be lost or late with no sign. Pure.
+    """Decides when gateways exchange cursors again, because batches can be lost or late silently. Pure.
 
     A beat is a second. A gateway repeats cursors for a while after the last move. It requests those of the others when
     batches may have been lost, or when the batches that came instead may be old.

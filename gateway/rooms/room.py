@@ -51,7 +51,7 @@ class Repairs(Protocol):
         """NATS sends no messages of the room any more, so its members must leave it."""
 
     def chat_is_missing(self, room: "Room") -> None:
-        """Messages before a new one are missing, or the new one may be from another stream."""
+        """Messages before a new one are missing, or the new one is possibly from another stream."""
 
     def chat_is_rewritten(self) -> None:
         """A new message has an old sequence, so the stream has lost its tail."""
@@ -183,7 +183,7 @@ class Room:
         return 0 < reply.room_revision == last <= reply.revision and reply.room_digest != self._roster.digest
 
     def knows(self, revision: int) -> bool:
-        """Whether the roster includes the change with this revision, unless that was lost with no sign."""
+        """Whether the roster includes the change with this revision, unless that was lost silently."""
         return self._change_log.revision >= revision
 
     def invalidate(self) -> None:

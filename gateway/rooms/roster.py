@@ -49,7 +49,7 @@ class Roster:
 
     epoch: str = ""
     digest: int = 0
-    """Of the members and their revisions; presence computes the same from the same state."""
+    """A digest of the members and their revisions. Presence computes the same from the same state."""
     _members: dict[UserId, _Member] = field(default_factory=dict)
     _removals: dict[UserId, int] = field(default_factory=dict)
     _horizon: int = 0
