@@ -80,21 +80,15 @@ class Room:
         self._member_json: dict[UserId, bytes] = {}
         """The members of the roster as JSON, without their cursors."""
         self._encoded_users = (-1, b"")
-        """The members with their cursors as JSON, and the version of the cursors."""
         self._change_log = ChangeLog()
         self.history = History(chat.history_kept)
         self._position_known = False
         """Local members may know a position in the chat."""
         self.fanout = Fanout(metrics)
         self._neighbours = Neighbours(gateway)
+        members = self._roster.members
         self.cursors = Cursors(
-            room,
-            self.fanout,
-            publish,
-            scheduler,
-            metrics,
-            members=self._roster.members,
-            neighbours=self._neighbours,
+            room, self.fanout, publish, scheduler, metrics, members=members, neighbours=self._neighbours
         )
         self.pending_roster: asyncio.Future[None] | None = None
         """Set while a roster is fetched that is newer than the last `invalidate`. Done when the attempt has ended."""
@@ -364,8 +358,7 @@ class Room:
         self.fanout.send(Item(text_frame(stored.ready), kind, stored.ingress_us))
 
     def forget_chat(self) -> None:
-        """The stream is another one, or too many messages are missing. With the next position members get a
-        `ChatReset`."""
+        """The stream is another one, or too many messages are missing. Members get a `ChatReset` later."""
         self.history.forget()
         self._position_known = True
 
