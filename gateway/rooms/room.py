@@ -97,7 +97,6 @@ class Room:
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         """Futures of `wait_for_change`, each with the sequence that it waits for."""
         self._kind_at = len(subjects.room_events(room)) - 1
-        """Where the kind of event begins in the subject of a message."""
 
     # --- members ------------------------------------------------------------------------------------------
 
