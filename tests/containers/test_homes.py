@@ -5,15 +5,18 @@ also restarts the load balancer, and fills, adds and loses gateways.
 """
 
 import asyncio
+import textwrap
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import yaml
 from websockets.exceptions import InvalidStatus
 
 from tests.support.client import Client, clients
-from tests.support.compose import BUILD_SECONDS, Project, docker
+from tests.support.compose import BUILD_SECONDS, ROOT, SERVICES, Project, docker
 from tests.support.visitor import Visitor, all_in, visiting
 from tests.support.waiting import eventually
 
@@ -84,6 +87,32 @@ async def test_clients_without_a_valid_hint_spread(project: Project, query: str)
 async def test_the_balancer_honours_hints_and_gateways_say_so(project: Project):
     async with clients(project.websocket) as (client,):
         assert client.welcome["room_hints"] is True
+
+
+WRITTEN_BY_THE_CONTROLLER = """
+defaults
+  mode http
+  timeout connect 2s
+  timeout client 30s
+  timeout server 30s
+frontend https
+  bind :8443
+  use_backend rooms if {{ path /ws }} {{ {acl} }}
+backend rooms
+  balance leastconn
+{lines}
+  server SRV_1 127.0.0.1:8080 weight 128
+"""
+
+
+def test_haproxy_accepts_the_lines_of_the_component_for_kubernetes(project: Project, tmp_path: Path):
+    service = yaml.safe_load((ROOT / "k8s" / "homes" / "haproxy" / "service.yaml").read_text())
+    annotations = {name.partition("/")[2]: text for name, text in service["metadata"]["annotations"].items()}
+    lines = textwrap.indent(annotations["backend-config-snippet"].strip(), "  ")
+    configuration = tmp_path / "haproxy.cfg"
+    configuration.write_text(WRITTEN_BY_THE_CONTROLLER.format(acl=annotations["route-acl"], lines=lines))
+    image = SERVICES["haproxy"]["image"]
+    docker("run", "--rm", "--volume", f"{configuration}:/haproxy.cfg:ro", image, "haproxy", "-c", "-f", "/haproxy.cfg")
 
 
 @long

@@ -1,6 +1,7 @@
-"""What the Prometheus operator's kinds may look like, as far as we use them: anything else is refused.
+"""The kinds of other projects that we use, as far as we use them: anything else is refused.
 
-From the custom resource definitions of prometheus-operator 0.85, by hand, since no package of schemas has them.
+By hand from the custom resource definitions of prometheus-operator 0.85, the Gateway API 1.6 and Envoy Gateway 1.9,
+because no package of schemas has them.
 """
 
 from typing import Any
@@ -23,10 +24,10 @@ def _list(items: Schema) -> Schema:
     return {"type": "array", "minItems": 1, "items": items}
 
 
-def _kind(kind: str, spec: Schema) -> Schema:
+def _kind(kind: str, spec: Schema, version: str = "monitoring.coreos.com/v1") -> Schema:
     return _object(
         ["apiVersion", "kind", "metadata", "spec"],
-        apiVersion={"const": "monitoring.coreos.com/v1"},
+        apiVersion={"const": version},
         kind={"const": kind},
         metadata=_object(["name"], name=_TEXT, namespace=_TEXT, labels=_TEXTS, annotations=_TEXTS),
         spec=spec,
@@ -62,5 +63,74 @@ SCHEMAS = {
     "PrometheusRule": _kind(
         "PrometheusRule",
         _object(["groups"], groups=_list(_GROUP)),
+    ),
+}
+
+_NAME: Schema = _object(["name"], name=_TEXT)
+_BACKEND = _object(["name", "port"], name=_TEXT, port={"type": "integer"})
+_PATH = _object(["type", "value"], type={"enum": ["Exact", "PathPrefix", "RegularExpression"]}, value=_TEXT)
+_PARAMETER = _object(["name", "value"], type={"enum": ["Exact", "RegularExpression"]}, name=_TEXT, value=_TEXT)
+_TARGET = _object(
+    ["group", "kind", "name"],
+    group={"const": "gateway.networking.k8s.io"}, kind={"enum": ["Gateway", "HTTPRoute"]}, name=_TEXT,
+)  # fmt: skip
+
+GATEWAY_API = {
+    "Gateway": _kind(
+        "Gateway",
+        _object(
+            ["gatewayClassName", "listeners"],
+            gatewayClassName=_TEXT,
+            listeners=_list(
+                _object(
+                    ["name", "port", "protocol"],
+                    name=_TEXT,
+                    port={"type": "integer", "minimum": 1, "maximum": 65535},
+                    protocol={"enum": ["HTTP", "HTTPS"]},
+                    hostname=_TEXT,
+                    tls=_object(["certificateRefs"], certificateRefs=_list(_NAME)),
+                )
+            ),
+        ),
+        "gateway.networking.k8s.io/v1",
+    ),
+    "HTTPRoute": _kind(
+        "HTTPRoute",
+        _object(
+            ["parentRefs", "rules"],
+            parentRefs=_list(_NAME),
+            hostnames=_list(_TEXT),
+            rules=_list(
+                _object(
+                    ["backendRefs"],
+                    matches=_list(_object([], path=_PATH, queryParams=_list(_PARAMETER))),
+                    backendRefs=_list(_BACKEND),
+                    timeouts=_object([], request=_DURATION, backendRequest=_DURATION),
+                )
+            ),
+        ),
+        "gateway.networking.k8s.io/v1",
+    ),
+    "BackendTrafficPolicy": _kind(
+        "BackendTrafficPolicy",
+        _object(
+            ["targetRefs"],
+            targetRefs=_list(_TARGET),
+            loadBalancer=_object(
+                ["type"],
+                type={"enum": ["ConsistentHash", "LeastRequest", "Random", "RoundRobin"]},
+                consistentHash=_object(["type"], type={"const": "QueryParams"}, queryParams=_list(_NAME)),
+            ),
+            retry=_object(
+                [],
+                numRetries={"type": "integer", "minimum": 0},
+                retryOn=_object(
+                    [],
+                    triggers=_list({"enum": ["connect-failure", "refused-stream", "reset", "retriable-status-codes"]}),
+                    httpStatusCodes=_list({"type": "integer", "minimum": 100, "maximum": 599}),
+                ),
+            ),
+        ),
+        "gateway.envoyproxy.io/v1alpha1",
     ),
 }

@@ -170,6 +170,7 @@ COMMANDS: dict[str, dict[str, By | NotRun]] = {
         ),
     },
     "docs/operations.md": {
+        "yaml: # ConfigMap of the controller": NotRun("there is no cluster, and no ingress-nginx"),
         "kubectl create namespace studyroom": By(KUBERNETES),
         "kubectl -n studyroom create secret generic studyroom-nats …": By(KUBERNETES),
         "kubectl -n studyroom create secret generic studyroom-gateway …": By(KUBERNETES),
