@@ -1,1 +1,1 @@
-"""Chat messages: published, stored, fetched, resumed and deleted."""
+"""Chat: publishing, reading the stream, repairing gaps, resuming and deleting."""

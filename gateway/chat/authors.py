@@ -1,7 +1,8 @@
-"""What the gateway sends authors about their messages, also to those that leave the room at once.
+"""Publishes messages for their authors, and sends authors the outcome, also when they leave the room at once.
 
-An author gets its message with all members, in order. One that leaves before that goes on getting the events of the
-room until it has its message, or an error that says that the outcome is unknown. Only then its next join is answered.
+An author gets its message together with all members, in order. An author that leaves before that still gets the events
+of the room, until it has its message or an error that says that the outcome is unknown. Only then does its next join
+get an answer.
 """
 
 import asyncio
@@ -17,21 +18,22 @@ from studyroom.shared.contract.errors import ErrorCode
 from studyroom.shared.contract.ids import MessageId
 
 _POLL_SECONDS = 0.01
-_HEARD_SECONDS = 3.0
-"""A message that was stored and is not heard is fetched before this."""
+_RECEIVED_SECONDS = 3.0
+"""Within this time the backfill reads a stored message that the gateway has not received."""
 _FLUSHED_SECONDS = 1.0
-"""What was heard has been written to everybody by then."""
+"""Within this time after its acknowledgement a message is written to local members."""
 
 
 @dataclass(slots=True)
 class _Outgoing:
-    """What a connection has said in the room it is in, or was in last."""
+    """The messages of a connection in its present room, or in its last one."""
 
     unanswered: int = 0
+    """How many messages wait for their acknowledgement."""
     undelivered: list[tuple[int, MessageId]] = field(default_factory=list)
-    """Stored, with these sequences, and members may not have been told yet."""
+    """Stored messages that local members may not have yet, each with its sequence."""
     answered_at: float = 0.0
-    """When the last answer came (monotonic seconds)."""
+    """When the last acknowledgement came (monotonic seconds)."""
 
 
 class Authors:
@@ -60,8 +62,8 @@ class Authors:
 
         def full(message: MessageId) -> None:
             self._answered(outgoing, room)
-            why = "the storage of chat is full: the message is not stored"
-            connection.send_error(ErrorCode.CHAT_STORAGE_FULL, why, about=message)
+            reason = "the store of chat is full, and the message is not stored"
+            connection.send_error(ErrorCode.CHAT_STORAGE_FULL, reason, about=message)
 
         try:
             self._chat.publish(
@@ -82,7 +84,7 @@ class Authors:
             outgoing.unanswered += 1
 
     def is_waiting(self, connection: Connection, room: Room) -> bool:
-        """The connection, which is in the room, has not seen all that it has said there."""
+        """Whether the connection, which is in the room, still waits for the outcome of a message there."""
         outgoing = self._outgoing.get(connection)
         if outgoing is None:
             return False
@@ -91,17 +93,17 @@ class Authors:
         return outgoing.unanswered > 0 or not _all_delivered(outgoing, room)
 
     async def finished(self, connection: Connection, room: Room) -> None:
-        """Returns when the connection has been told of all that it has said in the room, or is closed.
+        """Returns when the connection has the outcome of all its messages in the room, or is closed.
 
-        Bounded by the chat deadline, and some seconds.
+        It takes at most the chat deadline and a few seconds.
         """
         outgoing = self._outgoing.get(connection)
         if outgoing is None:
             return
         while connection.open and outgoing.unanswered:
             await asyncio.sleep(_POLL_SECONDS)
-        heard_by = time.monotonic() + _HEARD_SECONDS
-        while connection.open and not _all_delivered(outgoing, room) and time.monotonic() < heard_by:
+        deadline = time.monotonic() + _RECEIVED_SECONDS
+        while connection.open and not _all_delivered(outgoing, room) and time.monotonic() < deadline:
             await asyncio.sleep(_POLL_SECONDS)
         room.fanout.flush()
         for sequence, message in outgoing.undelivered:
@@ -110,7 +112,7 @@ class Authors:
         outgoing.undelivered.clear()
 
     def forget(self, connection: Connection) -> None:
-        """The connection has left the room, and waits for nothing that it said there."""
+        """The connection has left the room, and waits for no outcome any more."""
         self._outgoing.pop(connection, None)
 
     @staticmethod
@@ -118,10 +120,11 @@ class Authors:
         outgoing.unanswered -= 1
         outgoing.answered_at = time.monotonic()
         if outgoing.undelivered:
-            outgoing.undelivered = [line for line in outgoing.undelivered if not room.history.passed(line[0])]
+            outgoing.undelivered = [item for item in outgoing.undelivered if not room.history.passed(item[0])]
 
     def _answer_repeated(self, connection: Connection, room: Room, message: MessageId, copy: Stored) -> None:
-        # `Chat` names no room: it must not turn up in another one. What was not heard yet comes to all members.
+        # `Chat` names no room, so an author that has left must not get it. All members get a message later that the
+        # room has not received yet.
         history = room.history
         if connection not in room or not history.passed(copy.sequence):
             return
@@ -131,13 +134,13 @@ class Authors:
             return
         if copy not in history.without_deleted([copy, *history.after(copy.sequence)]):
             copy = deletion_of(message, copy.sequence)
-        room.fanout.flush()  # what came before it is not to come behind it
+        room.fanout.flush()  # frames in the outbox belong before the copy
         connection.send_ready(copy.ready)
 
     @staticmethod
     def _unknown(connection: Connection, message: MessageId) -> None:
-        why = "not known to be stored: send it again with the same id"
-        connection.send_error(ErrorCode.CHAT_UNAVAILABLE, why, about=message)
+        reason = "the message may be stored or not: send it again with the same id"
+        connection.send_error(ErrorCode.CHAT_UNAVAILABLE, reason, about=message)
 
 
 def _all_delivered(outgoing: _Outgoing, room: Room) -> bool:

@@ -1,7 +1,7 @@
-"""Deleting messages: a tombstone is stored, which tells everyone in order, and then the message itself is erased.
+"""Deletes messages: stores a tombstone, which reaches everybody in order, and then erases the message itself.
 
-A gateway that dies between the two leaves a message that is deleted and still there. Readers leave it out, and every
-gateway that comes upon a tombstone sees to it, a little later, that the message is gone.
+If a gateway dies between the two, the deleted message is still stored. Readers leave it out, and every gateway that
+receives a tombstone erases the message a little later if it is still there.
 """
 
 import asyncio
@@ -20,8 +20,8 @@ from studyroom.shared.contract.messages import Chat, ChatDeleted
 
 log = logs.get(__name__)
 
-_LATER_SECONDS = (1.0, 3.0)
-"""Time enough for whoever deletes it to erase it too."""
+_ERASE_AFTER_SECONDS = (1.0, 3.0)
+"""A random time between these, in which the gateway that stored the tombstone erases the message."""
 
 
 class Deletions:
@@ -31,29 +31,29 @@ class Deletions:
         self._tasks = tasks
 
     async def delete(self, room: RoomId, sequence: int, message: MessageId | None) -> None:
-        """When this returns nobody gets the message any more, and members are being told.
+        """Delete a message. When this returns, nobody gets it any more, and the tombstone is on its way to members.
 
-        Doing it again is harmless. Cancelling, or an error, leaves the outcome unknown. `message`: its id, where that
-        is to be made sure of. Raises NotInRoom or BusError.
+        `message`: the id that the message must have; None for any. May be repeated. Cancellation or an error leaves the
+        outcome unknown. Raises NotInRoom or BusError.
         """
         stored = await self._stream.message_of(room, sequence)
         if stored is None:
             return
         if stored.deletes:
             raise NotInRoom(f"{sequence} is not a message")
-        said = Chat.model_validate_json(stored.ready).payload
-        if message is not None and message != said.id:
+        chat = Chat.model_validate_json(stored.ready).payload
+        if message is not None and message != chat.id:
             raise NotInRoom(f"message {sequence} has another id")
         try:
-            await self._entomb(room, sequence, said.id)
+            await self._store_tombstone(room, sequence, chat.id)
         except StorageFull:
-            # A tombstone is smaller than any message, so it fits into the room that its message gives back.
+            # A tombstone is smaller than any message, so it fits into the space that the erased message frees.
             await self._stream.erase(sequence)
-            await self._entomb(room, sequence, said.id)
+            await self._store_tombstone(room, sequence, chat.id)
         else:
-            await self._erase(room, sequence, said.id)
+            await self._erase(room, sequence, chat.id)
 
-    async def _entomb(self, room: RoomId, sequence: int, message: MessageId) -> None:
+    async def _store_tombstone(self, room: RoomId, sequence: int, message: MessageId) -> None:
         await self._bus.store(
             subjects.chat(room),
             encode_tombstone(message, sequence),
@@ -61,25 +61,26 @@ class Deletions:
             timeout_seconds=API_TIMEOUT_SECONDS,
         )
 
-    def came_upon(self, room: RoomId, tombstone: Stored) -> asyncio.Task[None]:
-        """The room has this tombstone. The task ends when its message is gone."""
-        return self._tasks.spawn("erase", self._see_to_it(room, tombstone))
+    def erase_later(self, room: RoomId, tombstone: Stored) -> asyncio.Task[None]:
+        """Erase the message of a tombstone if it is still stored. The task ends when the message is gone."""
+        return self._tasks.spawn("erase", self._erase_later(room, tombstone))
 
-    async def _see_to_it(self, room: RoomId, tombstone: Stored) -> None:
+    async def _erase_later(self, room: RoomId, tombstone: Stored) -> None:
         deleted = ChatDeleted.model_validate_json(tombstone.ready).payload
         sequence = deleted.deleted_seq
         while True:
-            await asyncio.sleep(random.uniform(*_LATER_SECONDS))  # noqa: S311 - jitter
+            await asyncio.sleep(random.uniform(*_ERASE_AFTER_SECONDS))  # noqa: S311 - jitter
             try:
                 if await self._erase(room, sequence, deleted.id):
-                    log.warning("erased what was deleted and still stored", room=room, sequence=sequence)
+                    log.warning("erased a deleted message that was still stored", room=room, sequence=sequence)
             except BusError as error:
-                log.info("not erased, trying again", error=str(error))
+                log.info("failed to erase a deleted message, trying again", error=str(error))
                 continue
             return
 
     async def _erase(self, room: RoomId, sequence: int, message: MessageId) -> bool:
-        """Whether the message was there. Another one with its sequence stays: the stream went back. Raises BusError."""
+        """Whether the message was still stored. Erases no other message at its sequence, which there is if the stream
+        has lost its tail. Raises BusError."""
         try:
             stored = await self._stream.message_of(room, sequence)
         except NotInRoom:

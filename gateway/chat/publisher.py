@@ -56,7 +56,7 @@ class _Pending:
 
 
 def deletion_of(message: MessageId, sequence: int) -> Stored:
-    """What the author of a message receives when the message is no longer stored."""
+    """The tombstone that the author of a message gets if the message is no longer stored."""
     return Stored.of(sequence, encode_tombstone(message, sequence), "")
 
 
@@ -89,13 +89,13 @@ class ChatPublisher:
         needed, most = CHAT_CHAR_MAX_BYTES * max_chars + CHAT_OVERHEAD_BYTES, self._bus.max_payload_bytes
         if not self._bus.connected or needed <= most:
             return []
-        what = f"chat of STUDYROOM_GATEWAY_CHAT_MAX_CHARS={max_chars} characters may take {needed} bytes"
-        return [f"{what}, NATS accepts {most} (max_payload)"]
+        setting = f"STUDYROOM_GATEWAY_CHAT_MAX_CHARS={max_chars}"
+        return [f"chat of {setting} characters may take {needed} bytes, NATS accepts {most} (max_payload)"]
 
     async def settled(self) -> None:
         """Returns when everything published before is acknowledged or given up. The chat deadline bounds it."""
-        asked = time.monotonic()
-        while any(self._published_by(asked)):
+        now = time.monotonic()
+        while any(self._published_by(now)):
             await asyncio.sleep(_SETTLE_POLL_SECONDS)
 
     def publish(
@@ -126,7 +126,7 @@ class ChatPublisher:
         }
         size = len(encoded) + headers_bytes(headers)
         if size > self._bus.max_payload_bytes:
-            raise ChatTooLong(f"{size} bytes, the most is {self._bus.max_payload_bytes} now")
+            raise ChatTooLong(f"the message takes {size} bytes, the maximum is {self._bus.max_payload_bytes} now")
         pending = _Pending(room, message, time.monotonic(), unknown, lost, full, stored, known)
         reply = self._inbox.expect(pending)
         self._bus.publish(
@@ -146,7 +146,7 @@ class ChatPublisher:
             pending.full(pending.message)
             return
         except BusError as error:
-            log.warning("chat not acknowledged", error=str(error))
+            log.warning("a chat message was not acknowledged", error=str(error))
             self._give_up(message.subject)
             return
         self._inbox.close(message.subject)
@@ -170,7 +170,7 @@ class ChatPublisher:
         try:
             stored = await self._stream.message(sequence)
         except BusError as error:
-            log.warning("a repeated chat message could not be read back", error=str(error))
+            log.warning("failed to read a repeated chat message", error=str(error))
             pending.unknown(pending.message)
             return
         if self._stream.sure and self._stream.terms.epoch == epoch:

@@ -1,7 +1,7 @@
-"""Finding stored chat that was removed under hosted rooms: an operator has purged them.
+"""Finds hosted rooms whose stored chat an operator has purged.
 
-Messages that go because they are old, too many or too much go oldest first and are no loss: newcomers are just not
-shown them any more. Of a room that was purged members are told to begin anew, so that everybody sees the same.
+The limits of the stream remove the oldest messages first. Such messages do not count, and only new members miss them.
+Members of a purged room get a `ChatReset`, so that everybody sees the same.
 """
 
 import asyncio
@@ -14,29 +14,29 @@ from studyroom.gateway.rooms.room import Room
 from studyroom.gateway.rooms.rooms import Rooms
 
 _ROOMS_MAX = 256
-"""Rooms that are looked at in one comparison, beside those that are known to lack something."""
-_AT_ONCE = 16
+"""How many rooms one comparison looks at, besides those that are known to lack messages."""
+_CONCURRENCY = 16
 _IN_FLIGHT_SECONDS = 0.3
-"""What a moderator has deleted may be gone this long before we hear of it."""
-_CLOCKS_SECONDS = 60.0
-"""By how much our clock and NATS's may differ when it is judged whether a message has expired."""
+"""A message that a moderator deletes may be gone this long before its tombstone arrives here."""
+_CLOCK_DIFFERENCE_SECONDS = 60.0
+"""The clocks of this gateway and of NATS may differ by this much when a message seems to have expired."""
 
 
 class Removals:
     def __init__(self, rooms: Rooms, stream: ChatStream, removed: Callable[[Room], None]) -> None:
-        """`removed` is called for each room of which messages were removed that newcomers would still be shown."""
+        """Calls `removed` for each purged room: one that remembers messages which were removed before they expired."""
         self._rooms = rooms
         self._stream = stream
         self._removed = removed
-        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._slots = asyncio.Semaphore(_CONCURRENCY)
         self._complete_at: dict[Room, int] = {}
-        """How many messages had been removed from the stream when all that a room remembers was stored."""
+        """The stream's count of removed messages when all messages that a room remembers were still stored."""
 
     async def look(self, shorter: set[Room], *, but: Container[Room]) -> None:
-        """To be called now and then, when the terms of the stream were just learned. Raises BusError.
+        """Look for purged rooms. Call it now and then, just after the terms were learned. Raises BusError.
 
-        `shorter`: rooms that some replica says have lost their newest message: all of these are looked at, and of the
-        others some at a time, if anything was removed from the stream since. `but`: those to leave alone now.
+        `shorter`: rooms that lack their newest message on some replica. This looks at all of them, and at some of the
+        others if any message was removed from the stream since. `but`: rooms to skip.
         """
         removed = self._stream.terms.removed
         known = {room: seen for room, seen in self._complete_at.items() if self._is_hosted(room)}
@@ -50,7 +50,7 @@ class Removals:
             await self._stream.learn()
         for room, first in lacking:
             if not room.history.passed(await self._stream.last(room.id) or 0):
-                continue  # a tombstone may be on its way
+                continue  # a tombstone may be in flight
             gone = room.history.before(first)
             if not gone or room in but or not self._is_hosted(room):
                 continue
@@ -64,7 +64,7 @@ class Removals:
         return self._rooms.get(room.id) is room
 
     async def _first_left(self, room: Room) -> int | None:
-        """The first sequence that is still stored of what the room remembers; None when that is the oldest of it.
+        """The first remembered sequence that is still stored; None if no remembered message is missing.
 
         Raises BusError.
         """
@@ -78,14 +78,17 @@ class Removals:
         return first if first > oldest.sequence else None
 
     def _has_expired(self, room: Room, gone: Stored, first: int) -> bool:
-        """The message has gone as the oldest ones do, by age, number or size. `first`: of those that are left."""
+        """Whether a limit of the stream removed the message, by age, number or size.
+
+        `first`: the first sequence that is left.
+        """
         terms = self._stream.terms
         if terms.max_age_seconds > 0:
             age = (datetime.now(UTC) - datetime.fromisoformat(gone.time)).total_seconds()
-            if age >= terms.max_age_seconds - min(_CLOCKS_SECONDS, terms.max_age_seconds / 10):
+            if age >= terms.max_age_seconds - min(_CLOCK_DIFFERENCE_SECONDS, terms.max_age_seconds / 10):
                 return True
         if terms.full and gone.sequence < terms.first:
             return True
         left = room.history.after(first - 1)
-        had = len(left) + sum(stored.deletes > 0 for stored in left)  # what was deleted had a place, too
-        return 0 < terms.max_messages_per_room <= had
+        count = len(left) + sum(stored.deletes > 0 for stored in left)  # deleted messages counted for the limit too
+        return 0 < terms.max_messages_per_room <= count

@@ -1,4 +1,4 @@
-"""What a joiner is told of the room's chat: what it has missed, or the newest messages."""
+"""Prepares the chat for a join: the missed messages for a client that resumes, otherwise the newest ones."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -21,16 +21,16 @@ _RETRY_SECONDS = 0.1
 class Result(StrEnum):
     RECOVERED = "recovered"
     OTHER_EPOCH = "other_epoch"
-    """The client's position is one of a stream that is gone."""
+    """The client's position belongs to another stream."""
     TRIMMED = "trimmed"
-    """What it has missed is not stored any more, or is more than is sent."""
+    """The missed messages are not all stored any more, or exceed the limits of a resume."""
     UNKNOWN_POSITION = "unknown_position"
-    """The stream has never been there."""
+    """The stream has not reached the client's position."""
 
 
 @dataclass(slots=True)
 class _Missed:
-    """All messages of the room behind `since` up to `up_to`."""
+    """All messages of the room after `since`, up to `up_to`."""
 
     since: int
     up_to: int
@@ -47,7 +47,7 @@ class Resumes:
         at_most: int,
         max_bytes: int,
     ) -> None:
-        """`at_most`, `max_bytes`: a client that has missed more begins with the newest messages."""
+        """`at_most`, `max_bytes`: limits on the missed messages. If there are more, the resume fails."""
         self._stream = stream
         self._backfill = backfill
         self._at_most = at_most
@@ -60,23 +60,24 @@ class Resumes:
             self._backfill.gap(room)
 
     async def prepare(self, room: Room, join: JoinRoomPayload, *, patience_seconds: float) -> Resumption:
-        """What to admit the joiner with, in this turn of the loop: what comes from now on reaches members.
+        """Read the chat for a join. The caller must admit the client before it awaits again, or messages are missed.
 
-        A client that does not resume is let in without history when there is none in time: it gets it later. Wait for
-        the others with a timeout; cancelling changes nothing.
+        If the history cannot be read within `patience_seconds`, a client that does not resume gets none now and the
+        messages later. For a client that resumes this retries for ever, so bound it with a timeout. Cancellation
+        changes nothing.
         """
         if join.since is None:
             try:
                 async with asyncio.timeout(patience_seconds):
                     await self._backfill.ready(room)
             except TimeoutError:
-                log.warning("joined without history, which cannot be read now", room=room.id)
+                log.warning("a client joins without history, which cannot be read now", room=room.id)
             return Resumption()
         while True:
             try:
                 outcome = await self._resume(room, join.since, join.epoch)
             except BusError as error:
-                log.info("resume not read, trying again", error=str(error))
+                log.info("failed to read missed chat for a resume, trying again", error=str(error))
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
             if not isinstance(outcome, _Missed):
@@ -109,8 +110,8 @@ class Resumes:
     async def _fetch(self, room: Room, missed: _Missed) -> None:
         """Raises Trimmed or BusError."""
         up_to = room.history.position or 0
-        room_left = self._at_most - len(missed.messages)
-        found = await self._stream.after(room.id, missed.up_to, up_to=up_to, at_most=room_left)
+        remaining = self._at_most - len(missed.messages)
+        found = await self._stream.after(room.id, missed.up_to, up_to=up_to, at_most=remaining)
         missed.messages += found
         missed.up_to = max(up_to, found[-1].sequence if found else 0)
 

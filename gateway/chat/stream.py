@@ -28,21 +28,21 @@ _BATCH_SECONDS = 2.0
 _BATCH_MAX = 256
 _BATCH_MAX_BYTES = 1_048_576
 _LASTS_MAX = 256
-"""Rooms in one question; NATS accepts 1,024."""
+"""Rooms in one request. NATS accepts 1,024."""
 _RETRY_SECONDS = 0.1
 _STALE_SECONDS = 0.05
-"""The pause before the next question after a replica that lags."""
-_EXPIRED_QUESTIONS = 20
+"""The pause before the next request when a replica lags."""
+_ATTEMPTS_FOR_EXPIRED = 20
 _END, _NOT_FOUND = "204", "404"
 _GUESSES_MAX = 64
-"""Halving the range of all sequences that there can be takes no more steps."""
+"""Halving a range of sequences, which have 64 bits, takes at most this many steps."""
 _SURPLUS = 4
-"""To find the newest messages, at most this many times the number asked for are read."""
+"""To return the newest messages, this class reads at most this many times their number."""
 
 
 class Page(NamedTuple):
     messages: list[Stored]
-    """In order."""
+    """Oldest first."""
     older: bool
     """The room has messages before these."""
 
@@ -59,9 +59,9 @@ class Trimmed(Exception):
 class _Batch:
     done: "asyncio.Future[None]"
     messages: list[tuple[str, Stored]] = field(default_factory=list)
-    """With the subject of each."""
+    """Each with its subject."""
     pending: int = 0
-    """How many more messages match."""
+    """How many matching messages follow the batch."""
 
 
 class ChatStream(ChatTerms):
@@ -86,12 +86,12 @@ class ChatStream(ChatTerms):
     # --- single messages ----------------------------------------------------------------------------------
 
     async def last(self, room: RoomId) -> int | None:
-        """Sequence of the room's newest message, as the leader knows it; None for none. Raises BusError."""
+        """The sequence of the room's newest message, from the leader; None if there is none. Raises BusError."""
         found = await self._message({"last_by_subj": subjects.chat(room)})
         return found.sequence if found is not None else None
 
     async def first(self, room: RoomId, sequence: int) -> int | None:
-        """Sequence of the room's first message from a sequence on, as the leader knows it; None for none.
+        """The sequence of the room's first message from `sequence` on, from the leader; None if there is none.
 
         Raises BusError.
         """
@@ -99,13 +99,13 @@ class ChatStream(ChatTerms):
         return found.sequence if found is not None else None
 
     async def message(self, sequence: int) -> Stored | None:
-        """As the leader knows it. Raises BusError."""
+        """The message at this sequence, from the leader; None if there is none. Raises BusError."""
         return await self._message({"seq": sequence})
 
     async def message_of(self, room: RoomId, sequence: int) -> Stored | None:
-        """As the leader knows it; None when it was stored once and is gone.
+        """The message at this sequence, from the leader; None if it was stored once and is gone.
 
-        Raises NotInRoom when the sequence is one of another room or still to come, or BusError.
+        Raises NotInRoom if the sequence belongs to another room or does not exist yet, or BusError.
         """
         found = await self._message({"seq": sequence}, only_of=room)
         if found is None and sequence > (await self.learn()).last:
@@ -118,11 +118,11 @@ class ChatStream(ChatTerms):
             return None
         sequence: int = message["seq"]
         if only_of is not None and message["subject"] != subjects.chat(only_of):
-            raise NotInRoom(f"message {sequence} is of another room")
+            raise NotInRoom(f"message {sequence} belongs to another room")
         return Stored.of(sequence, b64decode(message["data"]), message["time"])
 
     async def erase(self, sequence: int) -> None:
-        """Overwrite and remove a message. It is no error when the message is gone already. Raises BusError."""
+        """Overwrite and remove a message. Succeeds also if the message is gone already. Raises BusError."""
         try:
             await self._bus.api(f"STREAM.MSG.DELETE.{subjects.CHAT_STREAM}", {"seq": sequence})
         except ApiError:
@@ -132,12 +132,12 @@ class ChatStream(ChatTerms):
     # --- many messages ------------------------------------------------------------------------------------
 
     async def lasts(self, rooms: Iterable[RoomId]) -> dict[RoomId, int]:
-        """Sequence of the newest message of each room that has one, as one replica knows it. Raises BusError."""
+        """The sequence of the newest message of each room that has one, from any replica. Raises BusError."""
         by_subject = {subjects.chat(room): room for room in rooms}
-        asked = list(by_subject)
+        all_subjects = list(by_subject)
         found = {}
-        for start in range(0, len(asked), _LASTS_MAX):
-            some = asked[start : start + _LASTS_MAX]
+        for start in range(0, len(all_subjects), _LASTS_MAX):
+            some = all_subjects[start : start + _LASTS_MAX]
             batch = await self._get({"multi_last": some, "batch": len(some)})
             found.update({by_subject[subject]: stored.sequence for subject, stored in batch.messages})
         return found
@@ -145,11 +145,11 @@ class ChatStream(ChatTerms):
     async def after(self, room: RoomId, position: int, *, up_to: int, at_most: int) -> list[Stored]:
         """All messages of the room after a position, at least up to the sequence `up_to`, which has been stored.
 
-        Asks until it has them: bound it with a timeout. Raises Trimmed, or BusError.
+        Retries until it has them, so bound it with a timeout. Raises Trimmed, or BusError.
         """
         found: list[Stored] = []
         complete = False
-        patience = _EXPIRED_QUESTIONS
+        attempts_left = _ATTEMPTS_FOR_EXPIRED
         while True:
             batch = await self._batch(room, max(1, found[-1].sequence + 1 if found else position), _BATCH_MAX)
             lines = [stored for _, stored in batch.messages]
@@ -165,8 +165,8 @@ class ChatStream(ChatTerms):
                 last = await self.last(room)
                 if last is None or last < up_to:
                     # The message has expired meanwhile, or the leader is new and does not have it yet.
-                    patience -= 1
-                    if not patience:
+                    attempts_left -= 1
+                    if not attempts_left:
                         break
                 await asyncio.sleep(_STALE_SECONDS)
         erased = sum(stored.deletes > 0 for stored in found)
@@ -177,7 +177,7 @@ class ChatStream(ChatTerms):
     async def _untrimmed(self, room: RoomId, position: int, erased: int) -> bool:
         """Whether no message of the room after the position was removed, except the `erased` ones.
 
-        A tombstone counts for the erased message too, which had a place of its own.
+        Each erased message counts, because it was one of the messages that the limit per room allows.
         """
         batch = await self._batch(room, 1, 1)
         if batch.messages and batch.messages[0][1].sequence <= position:
@@ -190,7 +190,7 @@ class ChatStream(ChatTerms):
     async def newest(self, room: RoomId, count: int, *, before: int | None = None) -> Page:
         """The newest messages of the room, or the newest of those before a sequence.
 
-        Asks until it has them: bound it with a timeout. Raises BusError.
+        Retries until it has them, so bound it with a timeout. Raises BusError.
         """
         while True:
             last = await self.last(room)
@@ -205,9 +205,10 @@ class ChatStream(ChatTerms):
             await asyncio.sleep(_STALE_SECONDS)
 
     async def _newest(self, room: RoomId, count: int, before: int | None, last: int) -> Page:
-        """`before`: None, or not beyond the `last` of the room.
+        """`before`: None, or at most the `last` sequence of the room.
 
-        NATS reads forward only, so this has to find where they begin. NATS says how many follow a sequence.
+        NATS reads forward only, so this searches for the first of them. NATS returns how many messages follow a
+        sequence.
         """
         first = await self._batch(room, 1, count)
         lines = [stored for _, stored in first.messages]
@@ -215,9 +216,9 @@ class ChatStream(ChatTerms):
             return Page([stored for stored in lines if before is None or stored.sequence < before], older=False)
         oldest = lines[0].sequence
         end = before or last + 1
-        newer = await self._how_many(room, end) if before is not None else 0
+        newer = await self._count_from(room, end) if before is not None else 0
         total = len(lines) + first.pending - newer
-        start = oldest if total <= count else await self._place(room, oldest, end, total, count, newer)
+        start = oldest if total <= count else await self._start_of(room, oldest, end, total, count, newer)
         found: list[Stored] = []
         while True:
             batch = await self._batch(room, start, _BATCH_MAX)
@@ -228,28 +229,28 @@ class ChatStream(ChatTerms):
             start = batch.messages[-1][1].sequence + 1
         return Page(found, older=bool(found) and found[0].sequence > oldest)
 
-    async def _place(self, room: RoomId, low: int, end: int, total: int, count: int, newer: int) -> int:
-        """Where to begin to read for the `count` newest before `end`, and not many more.
+    async def _start_of(self, room: RoomId, low: int, end: int, total: int, count: int, newer: int) -> int:
+        """A sequence to read from, for the `count` newest messages before `end` and not many more.
 
-        From `low` on there are `total` of them, more than `count`; `newer`: how many there are from `end` on.
+        `total`: how many messages the room has from `low` to `end`, more than `count`. `newer`: how many from `end` on.
         """
         high, at_low = end, total
         for _ in range(_GUESSES_MAX):
             if at_low <= _SURPLUS * count or high - low <= 1:
                 break
-            # A guess for messages that are spread evenly, with a margin. Where it does not help, halve the range.
+            # The guess assumes evenly spread messages, and adds a margin. If it is no use, halve the range.
             guess = max(low + 1, end - ceil((end - low) * (1.5 * count) / at_low))
             if guess >= high:
                 guess = (low + high) // 2
-            there = await self._how_many(room, guess) - newer
-            if there >= count:
-                low, at_low = guess, there
+            at_guess = await self._count_from(room, guess) - newer
+            if at_guess >= count:
+                low, at_low = guess, at_guess
             else:
                 high = guess
         return low
 
-    async def _how_many(self, room: RoomId, start: int) -> int:
-        """Messages of the room from a sequence on."""
+    async def _count_from(self, room: RoomId, start: int) -> int:
+        """How many messages the room has from a sequence on."""
         batch = await self._batch(room, start, 1)
         return len(batch.messages) + batch.pending
 
@@ -258,7 +259,7 @@ class ChatStream(ChatTerms):
         return await self._get({**request, "max_bytes": _BATCH_MAX_BYTES})
 
     async def _get(self, request: dict[str, Any]) -> _Batch:
-        """Raises BusUnavailable when no complete answer comes in time. Parts that come later are ignored."""
+        """Raises BusUnavailable if no complete answer comes in time. Parts that come later are ignored."""
         batch = _Batch(asyncio.get_running_loop().create_future())
         reply = self._inbox.expect(batch)
         try:
@@ -271,14 +272,14 @@ class ChatStream(ChatTerms):
             async with asyncio.timeout(min(_BATCH_SECONDS, API_TIMEOUT_SECONDS)):
                 await batch.done
         except TimeoutError as error:
-            raise BusUnavailable("chat was not read in time") from error
+            raise BusUnavailable("no batch of chat came in time") from error
         finally:
             self._inbox.close(reply)
         return batch
 
     @staticmethod
     def _on_part(batch: _Batch, message: Message) -> None:
-        """NATS sends each message of a batch by itself, and a status after the last one."""
+        """NATS sends every message of a batch as a part, and a status after the last one (NATS ADR-31)."""
         headers = message.headers or {}
         status = headers.get(STATUS)
         if status is None:

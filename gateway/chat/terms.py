@@ -1,6 +1,6 @@
-"""How the stream of chat keeps messages, and which stream it is: learned from its leader.
+"""The limits of the stream of chat, and its identity, both from its leader.
 
-A stream that comes back shorter than it was is another one, although its name and creation time are the same
+A stream that comes back shorter than it was counts as another one, although its name and creation time are the same
 (docs/decisions/0017).
 """
 
@@ -23,44 +23,44 @@ log = logs.get(__name__)
 
 _SECOND_NS = 1_000_000_000
 _ROUND_MAX_BYTES = 1_048_576
-"""How much below its limit a stream may be after it has made room for a message: no message is larger."""
-_CONFIRMED_SECONDS = 0.3
-"""A stream that seems to be shorter than it was is asked again after this, before everything is given up."""
+"""A full stream may be this much below its limit after it has removed a message, because no message is larger."""
+_CONFIRM_SECONDS = 0.3
+"""If a stream seems to be shorter than it was, read its state again after this pause, before a new epoch begins."""
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How the stream keeps chat. Zero and less stand for no limit."""
+    """The limits and the state of the stream. A limit of zero or less means none."""
 
     epoch: str
-    """Which stream it is: sequences mean the same messages for as long as this is the same."""
+    """The identity of the stream. Sequences mean the same messages for as long as it does not change."""
     duplicate_window_seconds: int
     max_age_seconds: int
     max_messages_per_room: int
     first: int
-    """Lowest sequence in the stream at the time."""
+    """The lowest sequence in the stream."""
     last: int
-    """Highest."""
+    """The highest sequence in the stream."""
     removed: int = 0
-    """How many of all that were ever stored are not any more. Where it does not change nothing was removed."""
+    """How many of all messages ever stored are gone. If it does not change, no message was removed."""
     full: bool = False
-    """It has about the size that it may have: the oldest messages go as new ones come."""
+    """The stream has about its maximum size, so NATS removes the oldest messages for new ones."""
 
 
 class Known(NamedTuple):
-    """What a gateway knows of the stream, whatever happens to it."""
+    """The tail of the stream as a gateway has seen it. If the stream does not have it any more, it lost messages."""
 
     reached: int = 0
-    """A sequence that it has had."""
+    """The stream had at least this sequence."""
     sequence: int = 0
-    """That of a message, the newest that is known."""
+    """The sequence of the newest known message."""
     time: str = ""
-    """When that one was committed, RFC 3339."""
+    """The commit time of the newest known message (RFC 3339)."""
 
 
 class _Found(NamedTuple):
     info: dict[str, Any]
-    """The answer to `STREAM.INFO`."""
+    """The reply to `STREAM.INFO`."""
     identity: Identity
 
 
@@ -69,20 +69,20 @@ class ChatTerms:
         self._bus = bus
         self._on_replaced: list[Callable[[], None]] = []
         self.terms = Terms("", 0, 0, 0, 0, 0)
-        """As last learned."""
+        """The terms as of the last `learn`."""
         self._sure = asyncio.Event()
         self._learning: asyncio.Future[Terms] | None = None
-        """The question under way, shared by all who want to know."""
-        self._asking: set[asyncio.Task[_Found]] = set()
+        """Shared by all who call `learn` while a request is in progress."""
+        self._requests: set[asyncio.Task[_Found]] = set()
         self._identity = Identity()
         self._known = Known()
 
     def on_replaced(self, callback: Callable[[], None]) -> None:
-        """To be called when the stream turns out to be another one than before."""
+        """Call `callback` whenever the stream turns out to be another one than before."""
         self._on_replaced.append(callback)
 
     def invalidate(self) -> None:
-        """NATS is away: it may come back with another stream, and does not answer what it was asked before."""
+        """NATS is away. It may come back with another stream, and it does not answer earlier requests."""
         self._sure.clear()
         learning, self._learning = self._learning, None
         if learning is not None:
@@ -90,26 +90,26 @@ class ChatTerms:
 
     @property
     def sure(self) -> bool:
-        """The terms were learned since the last doubt."""
+        """The terms were learned since the last `invalidate`."""
         return self._sure.is_set()
 
     async def known(self) -> None:
-        """Returns when the terms have been learned since the last doubt."""
+        """Returns when the terms were learned since the last `invalidate`."""
         await self._sure.wait()
 
     async def learn(self) -> Terms:
-        """The terms as they are now, asked once for all who want to know. Raises BusError."""
+        """Request the present terms from the leader. Concurrent calls share one request. Raises BusError."""
         if self._learning is None:
             learning = self._learning = asyncio.get_running_loop().create_future()
-            # Whoever asked may have given up; then nobody else looks at how it ended.
+            # If all callers were cancelled, nobody else retrieves the exception.
             learning.add_done_callback(lambda done: done.cancelled() or done.exception())
-            task = asyncio.create_task(self._ask(), name="chat terms")
-            self._asking.add(task)
-            task.add_done_callback(partial(self._answered, learning))
+            task = asyncio.create_task(self._find(), name="chat terms")
+            self._requests.add(task)
+            task.add_done_callback(partial(self._found, learning))
         return await asyncio.shield(self._learning)
 
-    def _answered(self, learning: "asyncio.Future[Terms]", task: "asyncio.Task[_Found]") -> None:
-        self._asking.discard(task)
+    def _found(self, learning: "asyncio.Future[Terms]", task: "asyncio.Task[_Found]") -> None:
+        self._requests.discard(task)
         error = None if task.cancelled() else task.exception()
         if self._learning is not learning:
             return
@@ -121,7 +121,7 @@ class ChatTerms:
         else:
             try:
                 learning.set_result(self._take(task.result()))
-            except Exception as failure:  # noqa: BLE001 - for those who asked
+            except Exception as failure:  # noqa: BLE001 - the callers of `learn` get it
                 learning.set_exception(failure)
 
     def _take(self, found: "_Found") -> Terms:
@@ -146,16 +146,16 @@ class ChatTerms:
                 callback()
         return self.terms
 
-    # --- which stream it is -------------------------------------------------------------------------------
+    # --- the identity of the stream -----------------------------------------------------------------------
 
     def know(self, known: "Known") -> None:
-        """This is known of the stream, as it was when the terms were learned last."""
+        """Remember a tail that the stream had when the terms were learned last, or later."""
         before = self._known
         newest = known if known.sequence > before.sequence else before
         self._known = Known(max(before.reached, known.reached), newest.sequence, newest.time)
 
-    async def _ask(self) -> "_Found":
-        """Of the leader. When the stream has lost messages that were known here, it has another epoch from then on.
+    async def _find(self) -> "_Found":
+        """Request state and identity from the leader. If the stream lost known messages, a new epoch begins.
 
         Raises BusError.
         """
@@ -177,7 +177,7 @@ class ChatTerms:
             rewritten = committed is not None and _time(committed) != _time(known.time)
             if last < known.reached and not (lacking or rewritten or suspected):
                 suspected = True
-                await asyncio.sleep(_CONFIRMED_SECONDS)
+                await asyncio.sleep(_CONFIRM_SECONDS)
                 continue
             if not (lacking or rewritten or last < known.reached):
                 return found
@@ -185,7 +185,7 @@ class ChatTerms:
             await self._begin_epoch(found.identity)
 
     async def _begin_epoch(self, found: Identity) -> None:
-        with suppress(Conflict):  # another gateway has noticed, too
+        with suppress(Conflict):  # another gateway has noticed too
             await self._bus.store(
                 subjects.CHAT_INCARNATION,
                 encode_record(found.created),
@@ -201,7 +201,7 @@ class ChatTerms:
         return Record.decode(b64decode(message.get("data", "")), message["seq"], message["time"])
 
     async def _committed(self, sequence: int) -> str | None:
-        """When the message with this sequence was committed; None for none."""
+        """When the message with this sequence was committed; None if there is none. Raises BusError."""
         if not sequence:
             return None
         message = await self._bus.stored(subjects.CHAT_STREAM, {"seq": sequence})
@@ -209,5 +209,5 @@ class ChatTerms:
 
 
 def _time(text: str) -> datetime:
-    """RFC 3339, however many digits the fraction has."""
+    """Parses RFC 3339 with any number of digits in the fraction."""
     return datetime.fromisoformat(text)

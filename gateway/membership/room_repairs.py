@@ -66,4 +66,4 @@ class RoomRepairs:
         self._backfill.suspect()
 
     def chat_is_deleted(self, room: Room, tombstone: Stored) -> None:
-        self._deletions.came_upon(room.id, tombstone)
+        self._deletions.erase_later(room.id, tombstone)

@@ -137,7 +137,7 @@ async def test_growing_trimming_and_purging_are_no_reason_for_another_epoch(bus:
 async def test_what_was_deleted_in_the_lost_tail_takes_no_message_that_came_in_its_place(
     nats: NatsServer, bus: Bus, tasks: Tasks, own_room: RoomId, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("studyroom.gateway.chat.deletions._LATER_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr("studyroom.gateway.chat.deletions._ERASE_AFTER_SECONDS", (0.0, 0.0))
     stream = await started(bus)
     deletions = Deletions(bus, stream, tasks)
     await say(bus, own_room, KEPT)
@@ -149,9 +149,9 @@ async def test_what_was_deleted_in_the_lost_tail_takes_no_message_that_came_in_i
     await eventually(lambda: bus.connected, "NATS is back")
     assert await say_with_id(bus, own_room, other) == deleted
 
-    await deletions.came_upon(own_room, tombstone)
+    await deletions.erase_later(own_room, tombstone)
     assert await stream.message(deleted) is not None
-    await deletions.came_upon(own_room, Stored.of(deleted + 1, encode_tombstone(other, deleted), ""))
+    await deletions.erase_later(own_room, Stored.of(deleted + 1, encode_tombstone(other, deleted), ""))
     assert await stream.message(deleted) is None
 
 
