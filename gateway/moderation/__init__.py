@@ -1,1 +1,1 @@
-"""Bans and removals: read from their bucket, and carried out here."""
+"""Moderation: follows the bucket of bans and commands, and carries out commands on this gateway."""

@@ -1,4 +1,4 @@
-"""The orders of moderators as this gateway knows them. Pure: changes in, what is to be carried out is returned."""
+"""The bans and commands that this gateway knows. Pure: changes in, targets of commands to carry out out."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -7,20 +7,21 @@ from datetime import UTC, datetime, timedelta
 from studyroom.shared.contract.ids import RoomId, UserId
 from studyroom.shared.contract.moderation import Command, Kind, Target
 
-_ENDED_KEPT = 1000
+_ENDED_BANS_KEPT = 1000
 NEVER = datetime.min.replace(tzinfo=UTC)
+"""The time before every other."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change of the bucket. Without an order: what was ordered before holds no more."""
+    """A change of the bucket. `command`: None if the earlier command was lifted."""
 
     sequence: int
     target: Target
     command: Command | None
     committed: datetime = NEVER
     seconds: int | None = None
-    """For so long NATS keeps it after its commit; None for ever."""
+    """How long NATS keeps it after the commit; None for ever."""
 
     def has_ended(self, now: datetime) -> bool:
         return self.seconds is not None and now - self.committed >= timedelta(seconds=self.seconds)
@@ -29,19 +30,19 @@ class Change:
 @dataclass(slots=True)
 class Commands:
     position: int = 0
-    """Every change up to this sequence of the bucket is known."""
+    """All changes up to this sequence of the bucket are known."""
     _bans: dict[tuple[UserId, RoomId | None], Change] = field(default_factory=dict)
-    """Also some that have ended: NATS removes them without a word."""
-    _looked_through_at: int = _ENDED_KEPT
-    """With more bans than this those that have ended are forgotten."""
+    """Some of these may have ended, because NATS removes expired keys without a message."""
+    _sweep_at: int = _ENDED_BANS_KEPT
+    """With more bans than this, forget those that have ended."""
     _carried_out: int = 0
-    """Orders up to this sequence were carried out here. It does not go back when the bucket is read again."""
+    """Commands up to this sequence were carried out here. It does not go back when the bucket is read again."""
     newest: tuple[int, datetime] = (0, NEVER)
-    """Sequence of the newest change that is known, and the latest commit of all that are."""
+    """The sequence of the newest known change, and the latest commit time of all known changes."""
 
     def ban_of(self, user: UserId, room: RoomId | None = None, *, now: datetime) -> Command | None:
-        """From the room, or from everything. `now`: by NATS's clock, as the times of commits are."""
-        return self._holding(user, None, now) or (self._holding(user, room, now) if room is not None else None)
+        """The ban from the whole service, or from the room; None if there is none. `now`: by the clock of NATS."""
+        return self._active(user, None, now) or (self._active(user, room, now) if room is not None else None)
 
     def bans(self, *, now: datetime) -> dict[tuple[UserId, RoomId | None], Command]:
         self._forget_ended(now)
@@ -49,14 +50,15 @@ class Commands:
 
     def _forget_ended(self, now: datetime) -> None:
         self._bans = {key: ban for key, ban in self._bans.items() if not ban.has_ended(now)}
-        self._looked_through_at = 2 * len(self._bans) + _ENDED_KEPT
+        self._sweep_at = 2 * len(self._bans) + _ENDED_BANS_KEPT
 
-    def _holding(self, user: UserId, room: RoomId | None, now: datetime) -> Command | None:
+    def _active(self, user: UserId, room: RoomId | None, now: datetime) -> Command | None:
         ban = self._bans.get((user, room))
         return None if ban is None or ban.has_ended(now) else ban.command
 
     def forget(self, *, replaced: bool) -> None:
-        """All of the bucket is to be taken anew. `replaced`: it is another one, of which nothing was carried out."""
+        """Forget all changes before the whole bucket is read again. `replaced`: it is another bucket, of which no
+        command was carried out."""
         self._bans.clear()
         self.position = 0
         if replaced:
@@ -64,20 +66,20 @@ class Commands:
             self.newest = 0, NEVER
 
     def take(self, changes: Iterable[Change], up_to: int, *, shorter: bool = False) -> list[Target]:
-        """All changes behind the position up to a sequence, in order. What is to be carried out because of them.
+        """Take all changes after the position up to a sequence, in order. Returns the targets of new commands.
 
-        `shorter`: the bucket has lost changes that were known. New ones have their sequences; they are told from what
-        was carried out by the time of their commit.
+        `shorter`: the bucket has lost known changes, and new ones have their sequences. Then commit times show which
+        commands are new.
         """
-        due = [target for change in changes if (target := self._take(change)) is not None]
+        targets = [target for change in changes if (target := self._take(change)) is not None]
         self.position = up_to
         self._carried_out = up_to if shorter else max(self._carried_out, up_to)
         if shorter:
             self.newest = min(self.newest[0], up_to), self.newest[1]
-        return due
+        return targets
 
     def is_rewritten(self, change: Change) -> bool:
-        """The change has a sequence that another one had."""
+        """Whether an earlier change had the sequence of this one, so that the bucket has lost that change."""
         return change.sequence <= self.position and change.committed > self.newest[1]
 
     def _take(self, change: Change) -> Target | None:
@@ -86,7 +88,7 @@ class Commands:
             self._bans.pop((target.user, target.room), None)
             if change.command is not None:
                 self._bans[target.user, target.room] = change
-                if len(self._bans) > self._looked_through_at:
+                if len(self._bans) > self._sweep_at:
                     self._forget_ended(change.committed)
         known, latest = self.newest
         self.newest = max(known, change.sequence), max(latest, change.committed)

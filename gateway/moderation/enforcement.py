@@ -1,4 +1,4 @@
-"""Carrying out on the connections of this gateway what moderators have ordered."""
+"""Carries out the commands of moderators on the connections of this gateway."""
 
 from collections.abc import Iterable
 

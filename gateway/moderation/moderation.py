@@ -1,12 +1,12 @@
-"""The bucket of moderation: what moderators order is stored there, and every gateway follows it.
+"""Stores commands of moderators in the bucket of moderation, and follows the bucket on every gateway.
 
-Changes are republished, which NATS does at most once; but every change has the next sequence of the bucket, so what is
-missing is seen, and now and then the leader is asked how far it is. Then what is new is read from the leader, or all of
-the bucket, where that was long ago. Meanwhile what was known holds. A consumer would be simpler, but whoever may make
-one can have it deliver to any subject (docs/decisions/0014).
+NATS republishes every change at most once. Each change has the next sequence of the bucket, so a gap shows. Every few
+seconds the gateway also compares its position with the leader. When changes are missing, it reads them from the leader,
+or the whole bucket if the last comparison was long ago. Until then the known commands stay in force. A consumer would
+be simpler, but a client with the right to create consumers can let them deliver to any subject (docs/decisions/0014).
 
-NATS ends bans and tells nobody: a bucket that leaves markers of what has ended takes rollups too, by which a gateway
-could empty it (docs/decisions/0011). So every gateway counts for itself, by NATS's clock.
+NATS sends no message when a ban expires. A bucket with delete markers would also take rollups, with which a gateway
+could empty it (docs/decisions/0011). So every gateway computes the end of bans itself, by the clock of NATS.
 """
 
 import asyncio
@@ -31,42 +31,42 @@ _COMPARE_SECONDS = 5.0
 _IN_FLIGHT_SECONDS = 0.3
 _RETRY_SECONDS = 0.2
 _STORE_SECONDS = 2.0
-_HEARD_SECONDS = 1.0
+_RECEIVED_SECONDS = 1.0
 _LIFTED_SECONDS = 3600
 _LONGEST_SECONDS = 100 * 365 * 86_400
-"""Whatever is to last for longer lasts for so long."""
+"""A longer time counts as this."""
 _CLOCK_ACCURACY_SECONDS = 1.0
 _TRACES_SECONDS = 30.0
-"""What was removed leaves a trace for longer than this (a minute, by the shortest setting)."""
+"""The marker of a lifted command stays for longer than this: for a minute, with the shortest setting."""
 
 
 class Moderation:
     def __init__(
         self, bus: Bus, carry_out: Callable[[Target], None], *, chat_incarnation: Callable[[], None] = lambda: None
     ) -> None:
-        """`carry_out` is called once for each order, also for those of a time when this gateway was cut off.
+        """Calls `carry_out` once for each command, also for those from a time when this gateway was disconnected.
 
-        `chat_incarnation` is called when a gateway has found that the stream of chat is shorter than it was.
+        Calls `chat_incarnation` when a gateway has found that the stream of chat is shorter than it was.
         """
         self._bus = bus
         self._carry_out = carry_out
         self._chat_incarnation = chat_incarnation
         self._commands = Commands()
         self._created = ""
-        """When the bucket was made: its identity."""
+        """The creation time of the bucket, which identifies it."""
         self._clock = _Clock()
         self._known_at = 0.0
-        """When all that was stored was known here (monotonic seconds)."""
+        """When all stored changes were last known here (monotonic seconds)."""
         self._shorter = False
         """The bucket seems to have lost changes that are known here."""
         self._loading = False
         self._early: list[Change] = []
-        """Heard while the bucket was being read."""
+        """Changes that came while the bucket was being read."""
         self._invalidated = asyncio.Event()
         self._moved = asyncio.Event()
 
     async def start(self) -> None:
-        """Returns when all that was ordered is known."""
+        """Returns when all commands in the bucket are known."""
         await self._bus.subscribe(subjects.MODERATION_EVENTS, self._on_event)
         self._bus.on_reconnected(self._on_reconnected)
         while True:
@@ -79,7 +79,7 @@ class Moderation:
                 return
 
     async def run(self) -> None:
-        """Never returns."""
+        """Compare with the leader every few seconds, and read missing changes. Never returns."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_COMPARE_SECONDS):
@@ -89,18 +89,18 @@ class Moderation:
                     self._invalidated.clear()
                     await self._load()
             except BusError as error:
-                log.info("orders of moderators not read, trying again", error=str(error))
+                log.info("failed to read the bucket of moderation, trying again", error=str(error))
                 self._invalidated.set()
                 await asyncio.sleep(_RETRY_SECONDS)
 
-    # --- what holds ---------------------------------------------------------------------------------------
+    # --- bans ---------------------------------------------------------------------------------------------
 
     def ban_of(self, user: UserId, room: RoomId | None = None) -> Command | None:
-        """From the room, or from everything."""
+        """The ban from the whole service, or from the room; None if there is none."""
         return self._commands.ban_of(user, room, now=self._clock.now())
 
     async def bans(self) -> dict[tuple[UserId, RoomId | None], Command]:
-        """All, as the leader knows them now. Raises BusError; bound it with a timeout."""
+        """All bans that the leader has now. Raises BusError. Bound it with a timeout."""
         position = self._commands.position
         state = await self._state()
         if state.is_behind(self._created, position):
@@ -108,14 +108,14 @@ class Moderation:
         await self._reached(state.last, state.created)
         return self._commands.bans(now=self._clock.now())
 
-    # --- orders -------------------------------------------------------------------------------------------
+    # --- commands -----------------------------------------------------------------------------------------
 
     async def command(self, target: Target, command: Command, *, ttl_seconds: int) -> None:
-        """When this returns every gateway will carry it out. Raises BusError."""
+        """Store a command. When this returns, every gateway will carry it out. Raises BusError."""
         await self._store(target, command.encode(), {TTL: str(ttl_seconds)})
 
     async def lift(self, target: Target) -> None:
-        """What is not ordered may be lifted too. Raises BusError."""
+        """Lift a command. Succeeds also if there is none. Raises BusError."""
         await self._store(target, b"", removal(_LIFTED_SECONDS))
 
     async def _store(self, target: Target, data: bytes, headers: dict[str, str]) -> None:
@@ -123,13 +123,13 @@ class Moderation:
         stored = await self._bus.store(target.key, data, headers, timeout_seconds=_STORE_SECONDS)
         if stored.sequence <= position:
             self._suspect()
-        # It holds in any case; but whoever asks this gateway next should find it so.
+        # The command is stored. Wait a little, so that the next request to this gateway already sees it.
         with suppress(TimeoutError):
-            async with asyncio.timeout(_HEARD_SECONDS):
+            async with asyncio.timeout(_RECEIVED_SECONDS):
                 await self._reached(stored.sequence)
 
     async def _reached(self, sequence: int, created: str | None = None) -> None:
-        """Returns when all is known up to a sequence; of the bucket that was made then, where that is known."""
+        """Returns when all changes up to a sequence are known. `created`: that of the bucket; None for the present."""
         while self._shorter or self._commands.position < sequence or created not in {None, self._created}:
             try:
                 async with asyncio.timeout(_IN_FLIGHT_SECONDS):
@@ -140,7 +140,7 @@ class Moderation:
     # --- the mirror ---------------------------------------------------------------------------------------
 
     def _suspect(self) -> None:
-        """The bucket has less in it than was known: all of it is to be read."""
+        """The bucket has lost known changes, so read all of it."""
         self._shorter = True
         self._invalidated.set()
 
@@ -167,14 +167,14 @@ class Moderation:
         self._take([change], change.sequence)
 
     def _take(self, changes: list[Change], up_to: int, *, shorter: bool = False) -> None:
-        due = self._commands.take(changes, up_to, shorter=shorter)
+        targets = self._commands.take(changes, up_to, shorter=shorter)
         self._moved.set()
         self._moved = asyncio.Event()
-        for target in due:
+        for target in targets:
             self._carry_out(target)
 
     async def _load(self) -> None:
-        """Read what is new, or everything where a removal may have been missed. Raises BusError."""
+        """Read new changes, or the whole bucket if the marker of a lifted command may be gone. Raises BusError."""
         self._loading = True
         self._early.clear()
         try:
@@ -196,7 +196,7 @@ class Moderation:
             self._take_change(change)
 
     async def _is_shorter(self, state: "_State") -> bool:
-        """Raises BusError."""
+        """Whether the bucket has lost known changes. Raises BusError."""
         sequence, committed = self._commands.newest
         if state.last < self._commands.position or not sequence:
             return state.last < self._commands.position
@@ -204,7 +204,7 @@ class Moderation:
         return found is not None and datetime.fromisoformat(found["time"]) > committed
 
     async def _read(self, sequence: int) -> tuple[list[Change], int]:
-        """All that is stored from a sequence on, and up to where. Raises BusError."""
+        """The changes from a sequence on, and the sequence up to which they are complete. Raises BusError."""
         changes = []
         while (found := await self._message_from(sequence)) is not None:
             sequence, change = found
@@ -214,7 +214,7 @@ class Moderation:
         return changes, sequence - 1
 
     async def _message_from(self, sequence: int) -> tuple[int, Change | None] | None:
-        """The first message at this sequence or behind it, as the leader knows it. Raises BusError."""
+        """The first message from this sequence on, from the leader; None if there is none. Raises BusError."""
         message = await self._bus.stored(
             subjects.MODERATION_STREAM, {"seq": sequence, "next_by_subj": subjects.MODERATION_KEYS}
         )
@@ -225,14 +225,14 @@ class Moderation:
         return message["seq"], _change(message["subject"], message["seq"], data, message["time"], headers)
 
     async def _state(self) -> "_State":
-        """As the leader knows it. Raises BusError."""
-        asked_at = time.monotonic()
+        """The state of the bucket, from the leader. Raises BusError."""
+        requested_at = time.monotonic()
         info = await self._bus.stream_info(subjects.MODERATION_STREAM)
-        self._clock.set(datetime.fromisoformat(info["ts"]), asked_at)
+        self._clock.set(datetime.fromisoformat(info["ts"]), requested_at)
         return _State(info["created"], info["state"]["last_seq"])
 
     async def _is_behind(self) -> bool:
-        """What is known here is not what is stored. Raises BusError."""
+        """Whether the bucket has other changes than are known here. Raises BusError."""
         now, position = time.monotonic(), self._commands.position
         state = await self._state()
         if state.is_behind(self._created, position):
@@ -250,33 +250,33 @@ class Moderation:
 
 class _State(NamedTuple):
     created: str
-    """When the bucket was made: its identity, as long as it does not lose what was known of it."""
+    """The creation time of the bucket, which identifies it."""
     last: int
 
     def is_behind(self, created: str, position: int) -> bool:
-        """The bucket that was created then has less in it than was known before its state was asked for."""
+        """Whether the bucket has lost known changes. `position`: from before this state was requested."""
         return self.created == created and self.last < position
 
 
 class _Clock:
-    """NATS's, by which it ends what it keeps. That of this machine may be set to anything."""
+    """The clock of NATS, by which it expires keys. The clock of this machine may be wrong."""
 
     def __init__(self) -> None:
-        self._told = NEVER
-        self._at = 0.0
+        self._set_to = NEVER
+        self._set_at = 0.0
 
-    def set(self, told: datetime, asked_at: float) -> None:
-        """An answer of NATS to what was asked at `asked_at` (monotonic seconds)."""
+    def set(self, time_of_reply: datetime, requested_at: float) -> None:
+        """Take the time from a reply of NATS. `requested_at`: monotonic seconds. A slow reply is ignored."""
         now = time.monotonic()
-        if self._told == NEVER or now - asked_at <= _CLOCK_ACCURACY_SECONDS:
-            self._told, self._at = told, now
+        if self._set_to == NEVER or now - requested_at <= _CLOCK_ACCURACY_SECONDS:
+            self._set_to, self._set_at = time_of_reply, now
 
     def now(self) -> datetime:
-        return self._told + timedelta(seconds=time.monotonic() - self._at)
+        return self._set_to + timedelta(seconds=time.monotonic() - self._set_at)
 
 
 def _change(subject: str, sequence: int, data: bytes, committed: str, headers: Mapping[str, str]) -> Change | None:
-    """None for what is not ours, and for the record about the stream of chat, which is in the same bucket."""
+    """None for a malformed change, and for the record about the stream of chat, which is in the same bucket."""
     if subject in {subjects.CHAT_INCARNATION, subjects.CHAT_INCARNATION_EVENT}:
         return None
     try:
@@ -285,12 +285,12 @@ def _change(subject: str, sequence: int, data: bytes, committed: str, headers: M
             sequence, target_of(subject), command, datetime.fromisoformat(committed), _seconds(headers, command)
         )
     except ValueError as error:
-        log.error("an order of a moderator is not ours", subject=subject, error=str(error))
+        log.error("malformed change in the bucket of moderation", subject=subject, error=str(error))
         return None
 
 
 def _seconds(headers: Mapping[str, str], command: Command | None) -> int | None:
-    """For how long NATS keeps what was stored; None for ever."""
-    told = headers.get(TTL, "")
-    seconds = int(told) if told.isascii() and told.isdecimal() else command.seconds if command is not None else None
+    """How long NATS keeps the change; None for ever."""
+    ttl = headers.get(TTL, "")
+    seconds = int(ttl) if ttl.isascii() and ttl.isdecimal() else command.seconds if command is not None else None
     return None if seconds is None else min(seconds, _LONGEST_SECONDS)
