@@ -1,4 +1,4 @@
-"""One client's connection: what it says is validated, decided by its session, and carried out."""
+"""One client's connection: validates its messages, lets the session decide, and carries them out."""
 
 import time
 
@@ -43,9 +43,9 @@ from studyroom.shared.contract.messages import (
 from studyroom.shared.contract.presence import Profile, RoomConnection
 
 _BACKLOG_MAX = 64
-_AUTHENTICATE_COST = 20  # checking a signature is as much work as so many messages, and counts as such
+_AUTHENTICATE_COST = 20  # verifying a signature costs as much as so many messages, and counts as such
 _CURSOR_MOVE = b'{"type":"CursorMove"'
-_KNOWN_CODES = frozenset(CloseCode)  # clients may close with thousands of others: metrics have no label for those
+_KNOWN_CODES = frozenset(CloseCode)  # clients may close with thousands of others, which get no label of metrics
 
 
 class Connection(Metered):
@@ -68,7 +68,7 @@ class Connection(Metered):
     )
 
     def __init__(self, hub: "Hub[Connection]", identity: Identity, *, address: bytes, chat_max_chars: int) -> None:
-        """`address`: what it counts for."""
+        """`address`: the key of the client's address in limits."""
         session = Session[Room](
             chat_max_chars=chat_max_chars,
             backlog_max=_BACKLOG_MAX,
@@ -86,36 +86,36 @@ class Connection(Metered):
         self.user: UserId = identity.user
         self.address = address
         self.expires_at = identity.expires_at
-        """Unix seconds until which the token is good."""
+        """When the token expires, in Unix seconds."""
         self.keep_seconds = 0
-        """How long presence is to keep the place at least; more than 0 when the client was asked to come back."""
+        """The least grace period of the user after this connection; above 0 if the client was asked to reconnect."""
         self._cursors: Cursors | None = None
-        """Those of the room while the session is `InRoom`, else None: a shortcut for the message that comes most often.
-        Every transition of the session is followed by setting this."""
+        """The cursors of the room while the session is `InRoom`, otherwise None: a shortcut for the most frequent
+        message. Set this after every transition of the session."""
         self._update_prefix = b""
         self._excess: str | CursorMove | None = None
-        """The newest cursor that was more than the client may send, newer than anything carried out."""
+        """The newest cursor beyond the client's rate. It is newer than any message that was carried out."""
         self.active_beat = hub.pulse.beat
-        """The last beat before which the client had said something, or at which it was in a room."""
+        """The last beat before which the client had sent a message, or at which it was in a room."""
 
     @property
     def membership_id(self) -> MembershipId:
-        """In the room the connection is in, or in the next one."""
+        """The id of the membership in the present room, or in the next one."""
         return new_membership_id(self.id, self._memberships)
 
     @property
     def profile(self) -> Profile:
-        """Made when it is asked for: kept, it would be half a kilobyte for each connection."""
+        """Created on demand, because it would take half a kilobyte for each connection."""
         return Profile.model_construct(username=self._username, avatar_url=self._avatar_url)
 
     def place(self, room: RoomId) -> RoomConnection:
         return RoomConnection.model_construct(room=room, user=self.user, connection=self.membership_id)
 
     def end_membership(self) -> None:
-        """Presence is told that the connection has left: its next join is another stay."""
+        """The connection has left the room, or does so now. Its next join is another membership."""
         self._memberships += 1
 
-    # --- where it is, as its session knows ----------------------------------------------------------------
+    # --- the state of the session -------------------------------------------------------------------------
 
     @property
     def room(self) -> Room | None:
@@ -132,7 +132,7 @@ class Connection(Metered):
 
     @property
     def is_member(self) -> bool:
-        """It is open, and nobody has begun to close it."""
+        """The connection is open, and no closing handshake is in progress."""
         return self._session.open and self.closing_since is None
 
     @property
@@ -187,16 +187,16 @@ class Connection(Metered):
         self._leave(room, lost=code not in FINAL_CODES)
 
     def deliver(self, frames: bytes) -> None:
-        """Write encoded frames; close who leaves too much of them unread."""
+        """Write encoded frames. Closes a client that leaves too much of them unread."""
         self._traffic.sent_bytes += len(frames)
         self.socket.write(frames)
         if self.lagging_since is not None:
             self._hub.pulse.more_unread(len(frames))
             if self.socket.buffered_bytes > self._hub.limits.write_buffer_max_bytes:
-                self.close_slow("too much was left unread")
+                self.close_slow("you left too many bytes unread")
 
     def congested(self) -> None:
-        """The client reads more slowly than it is written to: from now on only what is essential."""
+        """The client is a slow consumer, and gets no ephemeral frames until it catches up."""
         self._begin_to_lag(self._hub.pulse.beat)
         if (room := self._session.state.room) is not None:
             room.fanout.lag(self)
@@ -208,7 +208,7 @@ class Connection(Metered):
             room.catch_up(self)
 
     def close_slow(self, reason: str) -> None:
-        """With a code that invites to come back and resume."""
+        """Close with a code that asks the client to reconnect and resume."""
         self._hub.metrics.dropped.labels(lane="essential", reason="slow_consumer").inc()
         self.close(CloseCode.SLOW_CONSUMER, reason)
 
@@ -220,13 +220,13 @@ class Connection(Metered):
 
     @property
     def closing_since(self) -> float | None:
-        """Monotonic seconds; None while no closing handshake is under way."""
+        """When the closing handshake began (monotonic seconds); None if it has not begun."""
         return self.socket.closing_since
 
-    # --- how much the client may send ---------------------------------------------------------------------
+    # --- rate limits --------------------------------------------------------------------------------------
 
     def refill(self, beat: int, now: float) -> None:
-        """To be called with every heartbeat. `now`: monotonic seconds."""
+        """Refill the allowances. The heartbeat calls it every beat. `now`: monotonic seconds."""
         if self._session.state.room is not None or self._is_active:
             self.active_beat = beat
         self._refill_with_beat(now)
@@ -234,7 +234,7 @@ class Connection(Metered):
             self._use_excess()
 
     def _is_too_much(self, payload: bytes) -> bool:
-        """The allowance is used up: of cursors the newest is kept, the rest is refused."""
+        """The allowance is used up, unless a refill is enough. Keeps the newest cursor and refuses other messages."""
         if self._is_within(len(payload)):
             if payload.startswith(_CURSOR_MOVE):
                 self._drop_excess()
@@ -255,11 +255,11 @@ class Connection(Metered):
     def _keep_excess(self, cursor: str | CursorMove) -> None:
         self._drop_excess()
         self._excess = cursor
-        if self._messages_left >= 1:  # it had too many bytes: what has fewer must not overtake it
+        if self._messages_left >= 1:  # the cursor had too many bytes, and a later message must not overtake it
             self._bytes_left = 0
 
     def _drop_excess(self) -> None:
-        """There is a newer cursor."""
+        """A newer cursor replaces it."""
         if self._excess is not None:
             self._excess = None
             self._traffic.conflated[Kind.CURSOR] += 1
@@ -271,10 +271,10 @@ class Connection(Metered):
         if (message := self._decode(excess) if isinstance(excess, str) else excess) is not None:
             self._receive(message)
 
-    # --- what the client says -----------------------------------------------------------------------------
+    # --- messages of the client ---------------------------------------------------------------------------
 
     def _decode(self, text: str) -> ClientMessage | None:
-        """The message; None when the client was told what is wrong with it."""
+        """The message; None if it is not valid, and the client got an error."""
         received = self._traffic.messages_received
         try:
             message = decode_client_message(text)
@@ -320,7 +320,7 @@ class Connection(Metered):
                 self._authenticate(proof.token)
 
     def _authenticate(self, token: str) -> None:
-        """Go on by a newer token. With one that does not serve nothing changes."""
+        """Use a newer token from now on. If it is not valid, nothing changes."""
         self._messages_left -= _AUTHENTICATE_COST
         try:
             identity = self._hub.authenticator.renew(self.user, token)
@@ -334,28 +334,28 @@ class Connection(Metered):
         self._traffic.replies_sent["Authenticated"] += 1
         room_id = self._session.state.room_id
         if room_id is not None and not self._session.may_join(room_id):
-            self._receive(LeaveRoom())  # nothing that waits behind this is said there any more
+            self._receive(LeaveRoom())  # messages that come after this must not reach the room
             self.close(CloseCode.TOKEN_EXPIRED, "the newer access token does not grant the room")
 
     def _leave(self, room: Room | None, *, lost: bool, at_once: bool = True) -> None:
-        """`room`: the one that the session has just left, if any."""
+        """`room`: the room that the session has just left, if any."""
         self._cursors = None
         if room is not None:
             self._hub.leaves.leave(self, room, lost=lost, at_once=at_once)
             self.end_membership()
 
-    def _refuse(self, code: ErrorCode, why: str, message: ClientMessage) -> None:
-        self.send_error(code, why, about=message.payload.id if isinstance(message, ChatSend) else None)
+    def _refuse(self, code: ErrorCode, reason: str, message: ClientMessage) -> None:
+        self.send_error(code, reason, about=message.payload.id if isinstance(message, ChatSend) else None)
 
-    # --- what the gateway decided -------------------------------------------------------------------------
+    # --- decisions of the gateway -------------------------------------------------------------------------
 
     def expel(self, code: CloseCode, reason: str) -> None:
-        """Close the connection; the others are told at once, whatever the client does."""
+        """Close the connection. The user leaves at once, even if the client does not answer the close frame."""
         self._leave(self._session.expel(), lost=False)
         self.close(code, reason)
 
     def remove_from(self, room: RoomId) -> bool:
-        """Out of the room, at once or when it has been joined. False when the connection is elsewhere."""
+        """Leave the room, now or after the join in progress. False if the connection is elsewhere."""
         state = self._session.state
         if isinstance(state, Joining) and state.joining == room:
             state.removed = True
@@ -382,7 +382,7 @@ class Connection(Metered):
             for message in waiting:
                 self._receive(message)
         except Exception:
-            self.close(CloseCode.INTERNAL_ERROR, "an error on our side")  # what waited behind it is lost
+            self.close(CloseCode.INTERNAL_ERROR, "internal error")  # later messages are lost
             raise
         if isinstance(state := self._session.state, InRoom):
             self._update_prefix = update_prefix(self.user)

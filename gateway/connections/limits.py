@@ -44,6 +44,6 @@ def refilled(left: float, elapsed_seconds: float, *, per_second: float, burst: f
     return min(left + gained, most) if left <= most else max(most, left - gained)
 
 
-def calmed(patience: float, elapsed_seconds: float) -> float:
+def regained(patience: float, elapsed_seconds: float) -> float:
     """The patience (seconds) that a client has after some time."""
     return min(PATIENCE_SECONDS, patience + max(0.0, elapsed_seconds) * _PATIENCE_PER_SECOND)

@@ -1,12 +1,12 @@
-"""What one client sends and reads, measured: the part of a connection that says when it is too much, or too slow.
+"""Measures how much one client sends and reads: the part of a connection that enforces rates and finds slow consumers.
 
-A base class and no object of its own: there is one for every connection, and its numbers change with every message.
+It is a base class, and not a separate object, because its numbers change with every message of every connection.
 """
 
 import time
 
 from studyroom.gateway.connections.client_socket import NOWHERE, Socket
-from studyroom.gateway.connections.limits import PATIENCE_SECONDS, Limits, calmed, refilled
+from studyroom.gateway.connections.limits import PATIENCE_SECONDS, Limits, refilled, regained
 from studyroom.gateway.connections.session import Session
 from studyroom.gateway.rooms.room import Room
 
@@ -29,31 +29,33 @@ class Metered:
     )
 
     def __init__(self, limits: Limits, session: Session[Room]) -> None:
-        """`session`: whose joins are counted."""
+        """`session`: has the allowance for joins, which is refilled here."""
         self.socket: Socket = NOWHERE
         self._limits = limits
         self._session = session
         self._messages_left: float = limits.messages_burst
         self._bytes_left: float = limits.bytes_burst
         self._frames_left: float = limits.messages_burst
-        """Frames that are no messages: fragments, pings and pongs."""
+        """The allowance for frames that are not messages: fragments, pings and pongs."""
         self._refilled_at = time.monotonic()
         self._patience = PATIENCE_SECONDS
-        """How much more than it may the client may still send before it is read more slowly."""
+        """The excess (in seconds of its rate) that the client may still send before the gateway stops reading for a
+        while."""
         self.held = False
-        """Nothing is read of the client for now, since it sends too much."""
+        """The gateway reads nothing from the client for now, because it sends too much."""
         self.held_beats = 0
-        """Heartbeats in a row that found it so."""
+        """How many beats in a row have found the client held."""
         self.silent_beats = 0
-        """Heartbeats since anything was heard of the client."""
+        """Beats since the client sent anything."""
         self.lagging_since: int | None = None
-        """The beat at which a client that reads too slowly had last read something; None while it keeps up."""
+        """The beat at which a slow consumer last read anything; None for other clients."""
         self._progress_bytes = 0
-        """Of its socket, then."""
+        """The progress of the socket at that beat."""
 
-    # --- what it sends ---
+    # --- sending ------------------------------------------------------------------------------------------
 
-    def burdened(self) -> None:
+    def received_overhead(self) -> None:
+        """Count a frame that is not a message."""
         self._frames_left -= 1
         if self._frames_left < 0:
             self._refill(time.monotonic())
@@ -63,28 +65,28 @@ class Metered:
 
     @property
     def _is_active(self) -> bool:
-        """A message has come lately."""
+        """The client has sent a message lately."""
         return self._messages_left < self._limits.messages_burst
 
     def _is_within(self, size: int) -> bool:
-        """The allowance was used up by a message of so many bytes, as it was at the last refill: whether it is now."""
+        """Refill the allowance, which a message of `size` bytes has used up. Returns whether it is enough now."""
         self._refill(time.monotonic())
         if self._messages_left >= 0 and self._bytes_left >= 0:
             return True
-        self._messages_left += 1  # what is not carried out does not count
+        self._messages_left += 1  # a message that is not carried out does not count
         self._bytes_left += size
         self._exceed(size)
         return False
 
     def _exceed(self, size: int) -> None:
-        """One message more than the client may send: beyond what is put up with it is read more slowly."""
+        """The client exceeds its rate with a message of `size` bytes. Without patience, stop reading for a while."""
         self._patience -= self._limits.excess_seconds(size)
         if self._patience < 0 and not self.held:
             self.held = True
             self.socket.hold()
 
     def _refill_with_beat(self, now: float) -> None:
-        """The client is read again, when it was held for long enough."""
+        """Refill the allowances with a beat, and read from a held client again after a while."""
         self.held_beats = self.held_beats + 1 if self.held else 0
         self._refill(now)
         if self.held and self._patience > 0:
@@ -108,9 +110,9 @@ class Metered:
         if session.join_parts_left != burst:
             session.join_parts_left = refilled(session.join_parts_left, elapsed, per_second=rate, burst=burst)
         if self._patience != PATIENCE_SECONDS:
-            self._patience = calmed(self._patience, elapsed)
+            self._patience = regained(self._patience, elapsed)
 
-    # --- what it reads ---
+    # --- reading ------------------------------------------------------------------------------------------
 
     @property
     def lagging(self) -> bool:
@@ -121,7 +123,7 @@ class Metered:
         self._progress_bytes = self.socket.progress_bytes
 
     def beats_without_reading(self, beat: int) -> int:
-        """Of a client that reads too slowly: how many beats it has read nothing at all; 0 for others."""
+        """For how many beats a slow consumer has read nothing at all; 0 for other clients."""
         if self.lagging_since is None:
             return 0
         progress = self.socket.progress_bytes

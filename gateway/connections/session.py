@@ -1,13 +1,13 @@
-"""The protocol state of one connection: which messages are carried out, refused, or have to wait.
+"""The protocol state of one connection. It decides whether the gateway carries out, refuses or delays a message.
 
-Pure. A connection is in at most one room, and joining takes a while. What the client sends meanwhile waits and is
-carried out in order once the join is decided, so that `JoinRoom` followed at once by `Chat` does what it says.
+Pure. A connection is in at most one room, and a join takes a while. Messages that the client sends meanwhile wait, and
+are carried out in order after the join. So a client may send `JoinRoom` and `Chat` at once.
 
     Outside ──JoinRoom──▶ Joining ──joined──▶ InRoom       Any of them ──expel──▶ Expelled ──close──▶ Closed
        ▲                     │                   │         Any of them ──close──▶ Closed
        └─────join_failed─────┴─────LeaveRoom─────┘
 
-`JoinRoom` in a room leads to `Joining` too. If it is the same room, the connection stays in it until it leaves.
+`JoinRoom` in a room leads to `Joining` too. If it is the same room, the connection stays in it meanwhile.
 """
 
 from dataclasses import dataclass, field
@@ -38,11 +38,11 @@ class Refusal:
 
 
 class Waiting(Enum):
-    """The message will be carried out later."""
+    """The gateway carries out the message later."""
 
     WAITING = "waiting"
     CONFLATED = "conflated"
-    """In the place of an older one, which will not."""
+    """The message replaces an older one, which is dropped."""
 
 
 WAITING = Waiting.WAITING
@@ -50,12 +50,12 @@ CONFLATED = Waiting.CONFLATED
 
 
 Room = TypeVar("Room")
-"""The room as the gateway has it. A session only keeps it."""
+"""The type of the gateway's rooms. A session only stores them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """In no room, and joining none."""
+    """The connection is in no room and joins none."""
 
     room: ClassVar[None] = None
     room_id: ClassVar[None] = None
@@ -71,18 +71,18 @@ class InRoom(Generic[Room]):
 
 @dataclass(slots=True)
 class Joining(Generic[Room]):
-    """A join is under way, and messages wait for its end."""
+    """A join is in progress, and messages wait for its end."""
 
     joining: RoomId
     still_in: InRoom[Room] | None
-    """The room when the connection is joining it again."""
+    """Set if the connection joins its present room again."""
     removed: bool = False
-    """A moderator has removed the connection from the room: it does not stay there, however the join ends."""
+    """A moderator has removed the connection from the room, so it must leave after the join."""
     _backlog: list[ClientMessage] = field(default_factory=list)
     _move: CursorMove | None = None
-    """The newest cursor that waits: it does not count, for people move their mouse while they wait."""
+    """The newest waiting cursor. It does not count for the limit, because people move the mouse while they wait."""
     _move_at: int = 0
-    """How many messages of the backlog come before it."""
+    """How many messages of the backlog come before `_move`."""
 
     @property
     def room(self) -> Room | None:
@@ -103,7 +103,7 @@ class Joining(Generic[Room]):
         return WAITING
 
     def release(self) -> list[ClientMessage]:
-        """What waited, in order."""
+        """The messages that waited, in order."""
         waiting = self._backlog
         if self._move is not None:
             waiting.insert(self._move_at, self._move)
@@ -115,7 +115,7 @@ class Expelled:
     """A moderator has closed the connection, and its socket is about to end."""
 
     joining: RoomId | None
-    """A join was under way, and presence may still write it."""
+    """A join was in progress, and presence may still write it."""
     room: ClassVar[None] = None
     room_id: ClassVar[None] = None
 
@@ -123,7 +123,7 @@ class Expelled:
 @dataclass(frozen=True, slots=True)
 class Closed:
     for_good: bool
-    """The client said goodbye, or a moderator closed the connection: nobody keeps a place for it."""
+    """The client closed with a final code, or a moderator closed the connection, so there is no grace period."""
     room: ClassVar[None] = None
     room_id: ClassVar[None] = None
     joining: ClassVar[None] = None
@@ -134,11 +134,11 @@ OUTSIDE = Outside()
 
 
 class NotJoining(Exception):
-    """A join cannot succeed that is not under way."""
+    """No join is in progress that could succeed."""
 
 
 class Session(Generic[Room]):
-    """`state` is the only truth about where the connection is. Only the methods of the session change it."""
+    """Only `state` says where the connection is, and only methods of the session change it."""
 
     __slots__ = ("_backlog_max", "_chat_max_chars", "join_parts_left", "rooms", "state")
 
@@ -146,11 +146,11 @@ class Session(Generic[Room]):
         self, *, chat_max_chars: int, backlog_max: int, join_parts: float, rooms: frozenset[RoomId] | None = None
     ) -> None:
         self.rooms = rooms
-        """Those that may be joined; None for all."""
+        """The rooms that the client may join; None for all."""
         self._chat_max_chars = chat_max_chars
         self._backlog_max = backlog_max
         self.join_parts_left = join_parts
-        """What may be joined before more is given (`limits`)."""
+        """The remaining allowance for joins, in parts of a join (see `limits`)."""
         self.state: State[Room] = OUTSIDE
 
     @property
@@ -159,7 +159,7 @@ class Session(Generic[Room]):
 
     @property
     def joining(self) -> RoomId | None:
-        """The room whose join is under way; the connection may still be in `room`, which it is joining again."""
+        """The room that the connection joins now, if any. It may still be in `room`, if it joins that again."""
         return self.state.joining
 
     @property
@@ -168,15 +168,15 @@ class Session(Generic[Room]):
 
     @property
     def gone_for_good(self) -> bool:
-        """Nobody keeps a place for the connection."""
+        """The user gets no grace period for the connection."""
         state = self.state
         return isinstance(state, Expelled) or (isinstance(state, Closed) and state.for_good)
 
     def receive(self, message: ClientMessage) -> ClientMessage | Refusal | Waiting:
-        """The message itself when it is to be carried out now.
+        """Returns the message itself if the gateway must carry it out now.
 
-        `JoinRoom` begins a join, which ends with `joined` or `join_failed`. `Authenticate` may change `rooms`, and so
-        has its place in the order too.
+        `JoinRoom` begins a join, which ends with `joined` or `join_failed`. `Authenticate` waits too, because it may
+        change `rooms`.
         """
         state = self.state
         if isinstance(state, Joining) and not isinstance(message, Ping):
@@ -197,7 +197,7 @@ class Session(Generic[Room]):
         return self.rooms is None or room in self.rooms
 
     def leave(self) -> Room | None:
-        """Leave the room. Returns it; None when the connection is in none, or joining."""
+        """Leave the room. Returns it; None if the connection is in no room, or joins one."""
         state = self.state
         if not isinstance(state, InRoom):
             return None
@@ -205,7 +205,7 @@ class Session(Generic[Room]):
         return state.room
 
     def joined(self, room: Room) -> list[ClientMessage]:
-        """The join succeeded. Returns what waited; each is to be received again, in order. Raises NotJoining."""
+        """The join succeeded. Returns the messages that waited. Pass each to `receive` in order. Raises NotJoining."""
         state = self.state
         if not isinstance(state, Joining):
             raise NotJoining
@@ -213,9 +213,9 @@ class Session(Generic[Room]):
         return state.release()
 
     def join_failed(self) -> list[ClientMessage]:
-        """The join failed; a room that was being joined again is still the connection's room.
+        """The join failed. If it was for the room that the connection is in, it stays there.
 
-        Nothing waits any more when the connection has ended meanwhile.
+        Returns the messages that waited, as `joined` does; none if the connection has closed meanwhile.
         """
         state = self.state
         if not isinstance(state, Joining):
@@ -224,13 +224,13 @@ class Session(Generic[Room]):
         return state.release()
 
     def expel(self) -> Room | None:
-        """A moderator closes the connection. Returns the room that it was in."""
+        """A moderator closes the connection. Returns the room that it was in, if any."""
         room = self.state.room
         self.state = Expelled(self.state.joining)
         return room
 
     def close(self, *, for_good: bool) -> Room | None:
-        """The socket has ended. `for_good`: the client said goodbye. Returns the room that the connection was in."""
+        """The socket has ended. `for_good`: with a final close code. Returns the room that the connection was in."""
         room = self.state.room
         self.state = Closed(for_good or self.gone_for_good)
         return room
@@ -239,7 +239,7 @@ class Session(Generic[Room]):
         if not self.may_join(message.payload.room_id):
             return Refusal(ErrorCode.ROOM_NOT_ALLOWED, "the access token does not grant this room", message)
         if self.join_parts_left < JOIN_COST:
-            return Refusal(ErrorCode.RATE_LIMITED, "too many joins: try again a little later", message)
+            return Refusal(ErrorCode.RATE_LIMITED, "too many joins, try again soon", message)
         room_id, state = message.payload.room_id, self.state
         if not isinstance(state, Outside | InRoom):
             return self._not_in_room(message)  # the connection is about to end
@@ -255,11 +255,11 @@ class Session(Generic[Room]):
         if len(content) > self._chat_max_chars:
             return Refusal(
                 ErrorCode.CHAT_TOO_LONG,
-                f"{len(content)} characters, the most is {self._chat_max_chars}",
+                f"the message has {len(content)} characters, the maximum is {self._chat_max_chars}",
                 message,
             )
         if is_blank(content):
-            return Refusal(ErrorCode.CHAT_EMPTY, "chat needs content that can be seen", message)
+            return Refusal(ErrorCode.CHAT_EMPTY, "the content needs a visible character", message)
         return message
 
     @staticmethod

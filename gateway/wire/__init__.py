@@ -1,1 +1,1 @@
-"""Bytes and frames: the socket of a client, the heads of HTTP requests, and the upgrade to WebSocket."""
+"""HTTP and WebSocket on sockets: request heads, the upgrade, frames and transports."""

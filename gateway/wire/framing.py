@@ -1,6 +1,6 @@
-"""WebSocket framing above single frames: what RFC 6455 leaves to the endpoint once frames are parsed.
+"""Encodes WebSocket frames, close frames too, and joins fragments (RFC 6455).
 
-Pure. Server frames are not masked (section 5.1), so an encoded frame can be written to any number of clients.
+Pure. Frames of a server are not masked (section 5.1), so one encoded frame can be written to any number of clients.
 """
 
 import codecs
@@ -23,7 +23,7 @@ class Opcode(IntEnum):
 
 
 class Violation(Exception):
-    """The peer broke the protocol; the connection is to be closed with `code` and `str()` as the reason."""
+    """The peer broke the protocol. Close the connection with `code`, and with `str()` as the reason."""
 
     def __init__(self, code: CloseCode, reason: str) -> None:
         super().__init__(reason)
@@ -31,7 +31,7 @@ class Violation(Exception):
 
 
 def encode_frame(opcode: Opcode, payload: bytes) -> bytes:
-    """A whole, final, unmasked frame (RFC 6455 section 5.2)."""
+    """An unfragmented, unmasked frame (RFC 6455 section 5.2)."""
     first = _FIN | opcode
     size = len(payload)
     if size < 126:  # noqa: PLR2004 - RFC 6455
@@ -52,27 +52,27 @@ def text_frame(payload: bytes) -> bytes:
 
 
 def payload_of(frame: bytes) -> bytes:
-    """What `text_frame` was given."""
+    """The payload of a frame from `text_frame`."""
     return frame[_HEADER_SIZES.get(frame[1], 2) :]
 
 
 _HEADER_SIZES = {126: 4, 127: 10}
-"""By the second byte; 2 for all others."""
+"""The size of a frame's header by its second byte; 2 for all others."""
 
 PING_FRAME = encode_frame(Opcode.PING, b"")
 
 
 def close_payload(code: int, reason: str) -> bytes:
-    """The body of a close frame; a reason that is too long is cut at a character."""
-    room = CONTROL_PAYLOAD_MAX_BYTES - 2
-    text = reason.encode()[:room].decode(errors="ignore").encode()
+    """The payload of a close frame. Cuts a reason that is too long, between two characters."""
+    max_bytes = CONTROL_PAYLOAD_MAX_BYTES - 2
+    text = reason.encode()[:max_bytes].decode(errors="ignore").encode()
     return struct.pack("!H", code) + text
 
 
 def parse_close(payload: bytes) -> tuple[int, str]:
-    """Code and reason of a received close frame; code 1005 when it carries none.
+    """The code and the reason of a received close frame; code 1005 if it has none.
 
-    Raises Violation for a code that must not be on the wire (RFC 6455 section 7.4) or a reason that is not UTF-8.
+    Raises Violation for a code that no endpoint may send (RFC 6455 section 7.4), or a reason that is not UTF-8.
     """
     if not payload:
         return CloseCode.NO_STATUS, ""
@@ -88,25 +88,25 @@ def parse_close(payload: bytes) -> tuple[int, str]:
 
 
 _ASSIGNED_CODES = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014})
-"""https://www.iana.org/assignments/websocket, without those reserved for local use."""
+"""The codes of https://www.iana.org/assignments/websocket, without those that are reserved for local use."""
 _FREE_CODES = range(3000, 5000)
 
 
 def may_be_sent(code: int) -> bool:
-    """Whether a close frame may carry it, in either direction."""
+    """Whether a close frame may have this code, in either direction."""
     return code in _ASSIGNED_CODES or code in _FREE_CODES
 
 
 class Assembler:
-    """Joins the fragments of text messages and checks their UTF-8 as it comes (sections 5.4 and 8.1).
+    """Joins the fragments of text messages, and checks the UTF-8 of each (sections 5.4 and 8.1).
 
-    Only data frames go in; control frames may come between fragments and are none of its business.
+    Feed it data frames only. Control frames may come between fragments.
     """
 
     __slots__ = ("_decoder", "_max_bytes", "_parts", "_size")
 
     def __init__(self, max_bytes: int) -> None:
-        """`max_bytes`: of a whole message, over all its fragments."""
+        """`max_bytes`: the maximum size of a message, over all its fragments."""
         self._max_bytes = max_bytes
         self._parts: list[str] = []
         self._size = 0
@@ -117,15 +117,15 @@ class Assembler:
         return self._decoder is not None
 
     def feed(self, opcode: int, payload: bytes, *, final: bool) -> str | None:
-        """The message, once its last fragment is in; None before. Raises Violation."""
+        """The message if this is its last fragment, otherwise None. Raises Violation."""
         if opcode == Opcode.BINARY:
             raise Violation(CloseCode.UNSUPPORTED_DATA, "this endpoint takes text frames only")
         if opcode == Opcode.TEXT:
             if self._decoder is not None:
-                raise Violation(CloseCode.PROTOCOL_ERROR, "a new message before the last one ended")
+                raise Violation(CloseCode.PROTOCOL_ERROR, "new message before the end of the last one")
             self._decoder = codecs.getincrementaldecoder("utf-8")()
         elif self._decoder is None:
-            raise Violation(CloseCode.PROTOCOL_ERROR, "a continuation of nothing")
+            raise Violation(CloseCode.PROTOCOL_ERROR, "continuation frame without a message")
         self._size += len(payload)
         if self._size > self._max_bytes:
             raise Violation(CloseCode.MESSAGE_TOO_BIG, f"message over {self._max_bytes} bytes")

@@ -1,4 +1,4 @@
-"""What the head of a request says, what a handshake must be, and how either is refused. Pure."""
+"""Request heads, the rules for handshakes, and the responses to them. Pure."""
 
 import hashlib
 import json
@@ -24,28 +24,28 @@ _PHRASES = {
 }
 _KEY_BYTES = 16
 _KEY_SUFFIX = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-"""RFC 6455 section 1.3."""
+"""From RFC 6455 section 1.3."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestHead:
     path: str
     headers: dict[str, str] = field(repr=False)
-    """Names in lower case, repeated ones combined."""
+    """The headers by name in lower case, with repeated ones combined."""
     peer: str | None
-    """The address of the other end of the socket: the client's, or a proxy's."""
+    """The address of the other end of the socket, which is the client or a proxy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Handshake(RequestHead):
-    """An upgrade request that is well formed; whether it is welcome is for the edge to say."""
+    """A well-formed upgrade request. The edge decides whether to admit it."""
 
     query: dict[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The answer to a handshake that is not accepted."""
+    """The response to a refused request or handshake."""
 
     status: int
     code: ErrorCode
@@ -53,7 +53,7 @@ class Refused:
     headers: tuple[tuple[str, str], ...] = ()
 
     def encode(self) -> bytes:
-        """As HTTP/1.1, the last answer of its connection."""
+        """The response as HTTP/1.1. It is the last one of its connection."""
         body = json.dumps({"code": self.code, "message": self.message}).encode()
         head = [f"HTTP/1.1 {self.status} {_PHRASES.get(self.status, 'Refused')}"]
         head += [f"{name}: {value}" for name, value in self.headers]
@@ -62,16 +62,16 @@ class Refused:
 
 
 def handshake_problem(method: bytes, http_version: str, headers: dict[str, str]) -> Refused | None:
-    """What RFC 6455 section 4.2.1 asks of an upgrade request, as far as the HTTP parser has not checked it."""
+    """Why an upgrade request breaks RFC 6455 section 4.2.1; None if it does not. The HTTP parser checks the rest."""
     if method != b"GET" or http_version != "1.1" or "host" not in headers:
-        return Refused(400, ErrorCode.BAD_HANDSHAKE, "it must be a GET of HTTP/1.1, and name the host")
+        return Refused(400, ErrorCode.BAD_HANDSHAKE, "the handshake must be a GET of HTTP/1.1 with a Host header")
     if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
-        return Refused(400, ErrorCode.BAD_HANDSHAKE, "it must have no body")
+        return Refused(400, ErrorCode.BAD_HANDSHAKE, "the handshake must not have a body")
     if elements(headers, "sec-websocket-version") != ["13"]:
         return Refused(
             426,
             ErrorCode.UPGRADE_REQUIRED,
-            "only version 13 is spoken here",
+            "only version 13 of the WebSocket protocol is supported",
             (("Sec-WebSocket-Version", "13"),),
         )
     try:
@@ -84,9 +84,9 @@ def handshake_problem(method: bytes, http_version: str, headers: dict[str, str])
 
 
 def accepted(key: str, subprotocol: str | None) -> bytes:
-    """The answer to a handshake that is accepted.
+    """The response to an accepted handshake (RFC 6455 section 4.2.2).
 
-    `key`: its `Sec-WebSocket-Key`. `subprotocol`: of those that were offered the one that is spoken.
+    `key`: its `Sec-WebSocket-Key`. `subprotocol`: the selected one of the offered subprotocols, if any.
     """
     proof = b64encode(hashlib.sha1((key + _KEY_SUFFIX).encode("ascii"), usedforsecurity=False).digest()).decode("ascii")
     head = ["HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", "Upgrade: websocket"]

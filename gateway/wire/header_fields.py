@@ -1,15 +1,15 @@
-"""Header fields as RFC 9110 has them: lines of one name are one value, and some values are lists. Pure."""
+"""Header fields of RFC 9110: combines the lines of one name, and splits values that are lists. Pure."""
 
 from collections.abc import Iterable, Mapping
 
 _BLANKS = " \t"
-"""OWS, section 5.6.3. The parser leaves it behind some values, and it is never part of one (section 5.5)."""
+"""Optional white space (section 5.6.3). The parser leaves some after values, which do not include it (5.5)."""
 
 
 def combined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """By name in lower case; of repeated headers all values in one, as RFC 9110 section 5.2 has it (cookies: RFC 6265).
+    """Headers by name in lower case. Values of repeated headers are joined (RFC 9110 section 5.2; cookies: RFC 6265).
 
-    So a second `Authorization`, `Origin` or `Host` does not hide the first: together they are no valid value.
+    So a second `Authorization`, `Origin` or `Host` cannot hide the first, because both together are not valid.
     """
     result: dict[str, str] = {}
     for name, value in headers:
@@ -22,8 +22,8 @@ def combined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def elements(headers: Mapping[str, str], name: str) -> list[str]:
-    """The elements of a list, in order (section 5.6.1): however many lines and blanks, and without empty ones.
+    """The elements of a list of tokens, in order and without empty ones (section 5.6.1).
 
-    Of lists of tokens, as all are that are read here: a comma within quotes would part an element too.
+    It does not support quoted strings: a comma in quotes would split an element.
     """
     return [element for part in headers.get(name, "").split(",") if (element := part.strip(_BLANKS))]

@@ -1,11 +1,11 @@
-"""What a room sends to its members: frames, each with what it carries and when its cause was read. Pure."""
+"""The items that a room sends to its members: frames with their kind and ingress time. Pure."""
 
 from enum import IntEnum
 from typing import NamedTuple
 
 
 class Kind(IntEnum):
-    """What a frame carries. Numbers, since what is counted per kind is a list."""
+    """The message in a frame. The values are indexes of lists of counters."""
 
     CHAT = 0
     CURSOR = 1
@@ -27,13 +27,13 @@ MESSAGE_TYPES = (
     "ChatReset",
     "ChatDeleted",
 )
-"""By kind."""
+"""The type of each kind."""
 EPHEMERAL = frozenset({Kind.CURSOR, Kind.TYPING})
-"""Whoever reads too slowly goes without these, and gets the newest of them once it has caught up."""
+"""Slow consumers get none of these, and only the newest when they have caught up."""
 
 
 class Item(NamedTuple):
     frame: bytes
     kind: Kind
     ingress_us: int = 0
-    """When the gateway of its author read it, Unix microseconds; 0 when nobody sent it."""
+    """When the author's gateway read it, in Unix microseconds; 0 for items without an author."""

@@ -1,7 +1,7 @@
-"""The WebSocket protocol of a server behind the handshake (RFC 6455). Pure: bytes come in, events and frames come out.
+"""The WebSocket protocol of a server after the handshake (RFC 6455). Pure: bytes in, events and frames out.
 
-Give `receive_data` what the socket delivers, and carry out the events that it returns, in order. The clock, the socket
-and the meaning of messages are the caller's.
+Pass `receive_data` the bytes from the socket, and carry out the events that it returns, in order. The caller has the
+clock and the socket, and knows what messages mean.
 """
 
 from collections.abc import Sequence
@@ -30,20 +30,20 @@ _FIRST_CONTROL = Opcode.CLOSE
 _OPCODES = frozenset(Opcode)
 _MASK_BYTES = 4
 _HEAD_BYTES = 2 + _MASK_BYTES
-"""Of a short frame."""
+"""The size of the head of a short frame."""
 _LENGTH_BYTES = {126: 2, 127: 8}
-"""Of a long one more, by the length in the second byte (section 5.2)."""
+"""The size of the extended length, by the length in the second byte (section 5.2)."""
 _LEAST = {2: 126, 8: 1 << 16}
-"""What a length of so many bytes is for."""
+"""The least length that an extended length of this size may have."""
 
 
 class Fragment(NamedTuple):
-    """A part of a message. The message is an event of its own, once it is whole."""
+    """A part of a message. When the message is whole, it is another event."""
 
 
 class Ping(NamedTuple):
     answer: bytes
-    """The pong to write. A client that does not read may go without (section 5.5.3)."""
+    """The pong to write. It may be left out for a client that does not read (section 5.5.3)."""
 
 
 class Pong(NamedTuple):
@@ -54,18 +54,18 @@ class Closed(NamedTuple):
     """The client has sent a close frame."""
 
     answer: bytes
-    """The close frame to write before the socket ends; empty when ours came first."""
+    """The close frame to write before the socket ends; empty if the server sent its close frame first."""
 
 
 class Broken(NamedTuple):
-    """The client broke the protocol: close with this."""
+    """The client broke the protocol. Close with this code and reason."""
 
     code: CloseCode
     reason: str
 
 
 Event = bytes | Fragment | Ping | Pong | Closed | Broken
-"""`bytes` is a whole text message, in valid UTF-8. Nothing comes after `Closed` and `Broken`."""
+"""`bytes` is a whole text message in valid UTF-8. `Closed` and `Broken` are the last event."""
 
 _FRAGMENT, _PONG = Fragment(), Pong()
 
@@ -74,18 +74,18 @@ class WebSocketProtocol:
     __slots__ = ("_assembler", "_incomplete", "_max_bytes", "_needed_bytes", "_over", "close_code")
 
     def __init__(self, message_max_bytes: int) -> None:
-        """`message_max_bytes`: of a whole message, over all its fragments."""
+        """`message_max_bytes`: the maximum size of a message, over all its fragments."""
         self._max_bytes = message_max_bytes
         self._assembler: Assembler | None = None
-        """While a message comes in fragments."""
+        """Set while a message comes in fragments."""
         self._incomplete: bytearray | None = None
-        """The beginning of a frame."""
+        """The beginning of a frame, if there is one."""
         self._needed_bytes = 0
-        """How long that has to be before it says more."""
+        """The size that `_incomplete` must have before it is parsed again."""
         self._over = False
-        """Whatever comes now does not count."""
+        """Ignore all further bytes."""
         self.close_code: int | None = None
-        """Of the close frame that came first, in either direction."""
+        """The code of the first close frame, in either direction."""
 
     def receive_data(self, data: bytes) -> Sequence[Event]:
         if self._over:
@@ -106,13 +106,13 @@ class WebSocketProtocol:
         return events
 
     def close(self, code: int, reason: str = "") -> bytes:
-        """The frame that begins the closing handshake."""
+        """The close frame to write, which begins the closing handshake."""
         if self.close_code is None:
             self.close_code = code
         return encode_frame(Opcode.CLOSE, close_payload(code, reason))
 
     def _take_frames(self, data: bytes, events: list[Event]) -> int:
-        """Add what whole frames say; where the first that is not whole begins. Raises Violation."""
+        """Add the events of complete frames. Returns where the first incomplete frame begins. Raises Violation."""
         start, available = 0, len(data)
         while available - start > 1:
             first, size = data[start], data[start + 1] - _MASKED
@@ -170,27 +170,27 @@ class WebSocketProtocol:
             return b""
         if code == CloseCode.NO_STATUS:
             self.close_code = code
-            return encode_frame(Opcode.CLOSE, b"")  # an empty body asks for one (section 5.5.1)
+            return encode_frame(Opcode.CLOSE, b"")  # an empty payload gets an empty payload back (section 5.5.1)
         return self.close(code)
 
 
 def _check_head(first: int, size: int) -> None:
     """`size`: the length in the second byte, below 0 without a mask. Raises Violation."""
     if first & _OPCODE not in _OPCODES:
-        raise Violation(CloseCode.PROTOCOL_ERROR, "an opcode that nobody has defined")
+        raise Violation(CloseCode.PROTOCOL_ERROR, "unknown opcode")
     if first & 0x70:
         raise Violation(CloseCode.PROTOCOL_ERROR, "reserved bits without an extension")
     if size < 0:
-        raise Violation(CloseCode.PROTOCOL_ERROR, "a frame that is not masked")
+        raise Violation(CloseCode.PROTOCOL_ERROR, "frame without a mask")
     if first & _OPCODE >= _FIRST_CONTROL and (first < _FIN or size > CONTROL_PAYLOAD_MAX_BYTES):
-        raise Violation(CloseCode.PROTOCOL_ERROR, "a control frame in fragments, or over 125 bytes")
+        raise Violation(CloseCode.PROTOCOL_ERROR, "control frame in fragments or over 125 bytes")
 
 
 def _long_size(length: bytes) -> int:
     """Raises Violation."""
     size = int.from_bytes(length, "big")
     if size < _LEAST[len(length)] or size >> 63:
-        raise Violation(CloseCode.PROTOCOL_ERROR, "a length in more bytes than it needs, or over 63 bits")
+        raise Violation(CloseCode.PROTOCOL_ERROR, "frame length in too many bytes or over 63 bits")
     return size
 
 

@@ -1,4 +1,7 @@
-"""Sockets of plain HTTP that keep us waiting: for a request, or until an answer is read. One sweep serves them all."""
+"""Sockets of plain HTTP: how many an address may have, and deadlines for requests and for reading responses.
+
+The heartbeat checks all deadlines, so that no socket needs a timer.
+"""
 
 import asyncio
 import time
@@ -12,38 +15,40 @@ class Transport(Protocol):
 
 
 class Waiting(Protocol):
-    """Whom we wait for."""
+    """A socket with a deadline."""
 
     @property
     def transport(self) -> Transport: ...
 
 
 class Plain(Waiting, Protocol):
-    """A socket that is no WebSocket, or not yet one."""
+    """A socket that is not a WebSocket, or not yet."""
 
     @property
     def peer(self) -> str | None:
-        """The address of its other end."""
+        """The address of the other end."""
 
     @property
     def busy(self) -> bool:
-        """A request is being answered."""
+        """The app is answering a request."""
 
 
 class PlainSockets:
-    """All sockets of plain HTTP. An address that has too many makes room with its own: the oldest that is idle goes."""
+    """All sockets of plain HTTP. If an address has too many, its oldest idle socket is closed."""
 
     def __init__(self, of_address: int, limit_key: Callable[[str | None], bytes | None]) -> None:
-        """`of_address`: how many one may have. `limit_key`: the address of a peer; None when it has no limit."""
+        """`of_address`: how many one address may have. `limit_key` returns the key of a peer in limits; None if it has
+        no limit."""
         self._of_address = of_address
         self._limit_key = limit_key
         self._all: dict[Plain, bytes | None] = {}
+        """All sockets with their keys, oldest first."""
         self._by_address: dict[bytes, dict[Plain, None]] = {}
-        """Oldest first, as above."""
+        """The sockets of each key, oldest first."""
         self._ended = 0
 
     def add(self, plain: Plain) -> None:
-        """May end it at once: when all others of its address are busy."""
+        """Closes the socket at once if its address has too many, and all others are busy."""
         address = self._limit_key(plain.peer)
         self._all[plain] = address
         if address is None:
@@ -62,11 +67,11 @@ class PlainSockets:
                 del self._by_address[address]
 
     def make_room(self) -> None:
-        """Descriptors are short: end the oldest that is idle."""
+        """Close the oldest idle socket, because file descriptors run out."""
         self._end_oldest(self._all)
 
     def take_ended(self) -> int:
-        """How many have been ended since the last call."""
+        """How many sockets this object has closed since the last call."""
         ended, self._ended = self._ended, 0
         return ended
 
@@ -82,20 +87,20 @@ class _Deadlines:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._since: dict[Waiting, float] = {}
-        """Oldest first."""
+        """When each deadline began to run (monotonic seconds), oldest first."""
 
     def __contains__(self, waiting: Waiting) -> bool:
         return waiting in self._since
 
     def add(self, waiting: Waiting) -> None:
-        """Counts from the first call until `discard`."""
+        """Start the deadline, unless it is running already."""
         self._since.setdefault(waiting, time.monotonic())
 
     def discard(self, waiting: Waiting) -> None:
         self._since.pop(waiting, None)
 
     def abort_late(self) -> int:
-        """End those that took too long; how many they were."""
+        """Close the sockets that are past their deadline. Returns how many they were."""
         deadline = time.monotonic() - self._seconds
         late = []
         for waiting, since in self._since.items():
@@ -109,32 +114,32 @@ class _Deadlines:
 
 
 class AwaitedRequests(_Deadlines):
-    """Those that owe a request, or what is left of one."""
+    """Sockets from which a request is due, or the rest of one."""
 
 
 class UnreadAnswers(_Deadlines):
-    """Those that have not read all of an answer. What they leave unread together is bounded, too."""
+    """Sockets whose client has not read all of a response. A limit bounds the unread bytes of all together."""
 
     def __init__(self, seconds: float, *, max_bytes: int) -> None:
         super().__init__(seconds)
         self._max_bytes = max_bytes
         self._bytes: dict[Waiting, int] = {}
-        """When it was last looked at."""
+        """The unread bytes of each socket at the last measurement."""
         self._total_bytes = 0
         self._ended = 0
 
     def add(self, waiting: Waiting) -> None:
-        """To be called when the transport begins to hold something back. May end who leaves most."""
+        """Call it when the transport begins to buffer. Over the limit, the sockets with the most are closed."""
         super().add(waiting)
-        self._look_at(waiting)
+        self._measure(waiting)
         if self._total_bytes > self._max_bytes:
-            for one in list(self._bytes):
-                self._look_at(one)
+            for each in list(self._bytes):
+                self._measure(each)
         while self._total_bytes > self._max_bytes:
             most = max(self._bytes, key=self._bytes.__getitem__)
             self.discard(most)
             self._ended += 1
-            # Soon, since this may be called while that transport is writing.
+            # Not now, because that transport may be in the middle of a write.
             asyncio.get_running_loop().call_soon(most.transport.abort)
 
     def discard(self, waiting: Waiting) -> None:
@@ -142,11 +147,12 @@ class UnreadAnswers(_Deadlines):
         self._total_bytes -= self._bytes.pop(waiting, 0)
 
     def abort_late(self) -> int:
-        """End those that took too long; how many have been ended since the last call, for this or for leaving most."""
+        """Close the sockets that are past their deadline. Returns how many were closed since the last call, also
+        because of the limit."""
         ended, self._ended = self._ended + super().abort_late(), 0
         return ended
 
-    def _look_at(self, waiting: Waiting) -> None:
+    def _measure(self, waiting: Waiting) -> None:
         size = waiting.transport.get_write_buffer_size()
         self._total_bytes += size - self._bytes.get(waiting, 0)
         self._bytes[waiting] = size

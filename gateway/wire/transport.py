@@ -1,7 +1,7 @@
-"""The transports: one of our own for WebSockets, aiofastnet's for everything else.
+"""The transports: `SocketTransport` for WebSockets, and aiofastnet's for everything else.
 
-aiofastnet's transport holds 5.5 KB for each connection, most of it a vector for writes of many parts. `SocketTransport`
-does what asyncio's transports do and holds its socket, and a list of what could not be written while there is such.
+aiofastnet's transport takes 5.5 KB for each connection, most of it a vector for writes of many parts. `SocketTransport`
+works like asyncio's transports. It keeps only its socket, and a list of unwritten data if there is any.
 """
 
 import asyncio
@@ -19,22 +19,22 @@ import aiofastnet
 HIGH_WATER_BYTES, LOW_WATER_BYTES = 65_536, 16_384
 _PARTS_PER_WRITE = 256
 READ_MAX_BYTES = 16_384
-"""At once: so much memory is taken for each read, and given back."""
+"""The size of one read. Each read allocates this much memory, and frees it."""
 
 _NO_MORE: deque[bytes | memoryview] = deque()
-"""The backlog of a transport that has ended: so `write` has to look at nothing else while it has not."""
+"""The backlog of a transport that has ended. So `write` needs only one check while the transport is open."""
 
 
 def use_fast_transports() -> None:
-    """Give the running event loop aiofastnet's transports. Before the first listener is made."""
+    """Let the running event loop use aiofastnet's transports. Call it before you create the first listener."""
     loop = aiofastnet.patch_loop()
-    loop.connect_accepted_socket = partial(  # type: ignore[method-assign] # the one that `patch_loop` passes over
+    loop.connect_accepted_socket = partial(  # type: ignore[method-assign] # `patch_loop` leaves this one out
         aiofastnet.connect_accepted_socket, loop
     )
 
 
 class Reader(Protocol):
-    """What is behind a transport: a part of `asyncio.Protocol`, with its meaning."""
+    """The part of `asyncio.Protocol` that a transport calls."""
 
     def data_received(self, data: bytes, /) -> None: ...
     def pause_writing(self) -> None: ...
@@ -43,7 +43,7 @@ class Reader(Protocol):
 
 
 class SocketTransport:
-    """Belongs to the running event loop. `write`, `close` and `abort` never raise, also when the peer is gone."""
+    """A transport of the running event loop. `write`, `close` and `abort` never raise, even if the peer is gone."""
 
     __slots__ = (
         "_backlog",
@@ -59,22 +59,22 @@ class SocketTransport:
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, connected: socket.socket, reader: Reader) -> None:
-        """Reads nothing before `resume_reading`. `connected` is non-blocking and the transport's own from now on."""
+        """Takes over `connected`, which must be non-blocking. Reads nothing before `resume_reading`."""
         self._loop = loop
         self._socket = connected
         self._reader = reader
         self._backlog: deque[bytes | memoryview] | None = None
-        """What the socket did not take yet."""
+        """Data that the socket has not taken; None if there is none."""
         self._backlog_bytes = 0
         self._taken_bytes = 0
-        """All that the socket ever took of a backlog."""
+        """How many bytes of backlogs the socket has taken so far."""
         self._reading = False
         self._paused = False
-        """The backlog went over its high-water mark, and not under the low one since."""
+        """The backlog was over its high-water mark, and since then not under the low one."""
         self._closing = False
         self._ended = False
 
-    # --- what there is to know ----------------------------------------------------------------------------
+    # --- state --------------------------------------------------------------------------------------------
 
     def is_closing(self) -> bool:
         return self._closing
@@ -83,15 +83,16 @@ class SocketTransport:
         return self._backlog_bytes
 
     def get_progress_bytes(self) -> int:
-        """Grows with what the other end takes, while there is a backlog; it may be below 0.
+        """Grows with the bytes that the other end acknowledges while there is a backlog. It may be below 0.
 
-        Not only with what the socket takes: that wakes us when a third of its buffer is free, which may be a megabyte.
+        The bytes that the socket takes are not precise enough: the kernel makes a socket writable only when a third of
+        its buffer is free, which may be a megabyte.
         """
         if self._ended:
             return self._taken_bytes
         try:
             (unacknowledged,) = struct.unpack("i", fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4)))
-        except OSError:  # the system does not say
+        except OSError:  # the system does not support it
             unacknowledged = 0
         return self._taken_bytes - int(unacknowledged)
 
@@ -108,7 +109,7 @@ class SocketTransport:
             self._loop.add_reader(self._socket, self._readable)
 
     def _readable(self) -> None:
-        """Once in each turn of the loop: there is another one while there is more, and others have theirs between."""
+        """Read once in each iteration of the event loop, so that all sockets make progress."""
         try:
             data = self._socket.recv(READ_MAX_BYTES)
         except BlockingIOError:
@@ -124,7 +125,8 @@ class SocketTransport:
     # --- writing ------------------------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
-        """Now, as far as the socket takes it; nothing after the end. `data` is not copied and must not change."""
+        """Write at once, and keep what the socket does not take. Does nothing after the end. `data` must not change,
+        because it is not copied."""
         if self._backlog is None:
             try:
                 sent = self._socket.send(data)
@@ -177,7 +179,7 @@ class SocketTransport:
     # --- the end ------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Read no more, and end when everything is written."""
+        """Stop reading, and end when everything is written."""
         if self._closing:
             return
         self.pause_reading()
@@ -186,11 +188,11 @@ class SocketTransport:
             self._end(None)
 
     def abort(self) -> None:
-        """End now; what was not written is lost."""
+        """End now, without the unwritten data."""
         self._end(None)
 
     def _end(self, error: OSError | None) -> None:
-        """The reader is told in the next turn of the loop, since this may be in the midst of a call of its own."""
+        """Calls the reader in the next iteration of the event loop, because it may be in the middle of a call now."""
         if self._ended:
             return
         self.pause_reading()
@@ -203,7 +205,7 @@ class SocketTransport:
 
     def _notify_end(self, error: OSError | None) -> None:
         reader = self._reader
-        del self._reader  # it knows us too: what it holds is given back now, not when the collector comes by
+        del self._reader  # break the reference cycle, so that memory is freed without the garbage collector
         try:
             reader.connection_lost(error)
         finally:

@@ -1,11 +1,11 @@
-"""Request heads and upgrades: uvicorn's HTTP protocol with bounds, and the decision about a handshake.
+"""uvicorn's HTTP protocol with limits on requests, and with the upgrade to WebSocket.
 
-uvicorn answers plain HTTP. An upgrade is decided here, before the WebSocket adapter sees it.
+uvicorn answers plain HTTP. `HttpProtocol` decides about an upgrade before a WebSocket exists.
 
-llhttp, the parser, takes any upgrade that is offered for one that will be made: it stops behind the head and leaves
-the body out. Most offers are not taken (every POST of Java's `HttpClient` offers `h2c`), and then RFC 9110 section 7.8
-wants the request answered as if nothing had been offered. So the head is parsed again without its `Upgrade`, by a new
-parser, which reads on from there: the body by its length or its chunks, and then the next request.
+llhttp, the parser, assumes that every offered upgrade happens, so it stops after the head and does not read the body.
+Most offers are not accepted (every POST of Java's `HttpClient` offers `h2c`), and then RFC 9110 section 7.8 requires a
+response as if nothing had been offered. So a new parser reads the head again without its `Upgrade`, and goes on with
+the body and the next request.
 """
 
 import asyncio
@@ -35,9 +35,9 @@ log = logs.get(__name__)
 
 _REFUSAL_LINGER_SECONDS = 1.0
 _READ_MAX_BYTES = 256 * 1024
-"""What a transport reads at once: a request head may come together with so much of what follows."""
+"""The size of a transport's reads: a request head may come together with this much data that follows it."""
 _PIPELINE_MAX = 32
-"""Requests that wait for the answer to an earlier one of the same socket."""
+"""How many requests may wait for the response to an earlier one of the same socket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,25 +51,25 @@ class WireLimits:
     message_max_bytes: int
     headers_max_bytes: int
     body_max_bytes: int
-    """Of a plain HTTP request."""
+    """For plain HTTP requests."""
 
 
 class Edge(Protocol):
-    """What the adapter asks the gateway."""
+    """The decisions of the gateway about requests."""
 
     def has_websocket(self, path: str) -> bool:
-        """Elsewhere the offer of one is not taken."""
+        """Whether upgrades to WebSocket are possible at this path. Elsewhere the offer is ignored."""
 
     def admit(self, handshake: Handshake) -> Client | Refused: ...
     def check(self, head: RequestHead) -> Refused | None:
-        """A plain request; None when it may go on to the app."""
+        """Why a plain HTTP request is refused; None if it may reach the app."""
 
     def request_refused(self, code: ErrorCode) -> None:
-        """One of those that never came to the app."""
+        """Count a plain HTTP request that was refused before it reached the app."""
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol with bounds on the request in time and size, a check of its head, and our upgrade."""
+    """uvicorn's HTTP protocol with limits on the time and size of requests, a check of their heads, and upgrades."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._body_bytes = 0
         self._in_head = False
         self._refused = False
-        """What still comes is not looked at."""
+        """Ignore all further bytes."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
         super().connection_made(transport)
@@ -106,7 +106,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """With the first byte that the client leaves unread."""
+        """The client leaves bytes unread. The limit of the write buffer is 0, so the first byte counts."""
         super().pause_writing()
         self._unread.add(self)
 
@@ -129,14 +129,14 @@ class HttpProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._refused:
             self._count_head(len(name) + len(value))
-            if self._in_head:  # what comes behind the body has no say any more
+            if self._in_head:  # trailers after the body are ignored
                 super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._awaited.discard(self)
         self._unparsed_bytes = 0
         self._in_head = False
-        if self._refused or self.parser.should_upgrade():  # decided when the parser has stopped
+        if self._refused or self.parser.should_upgrade():  # `_decide_upgrade` handles it after the parser has stopped
             return
         if len(self.pipeline) >= _PIPELINE_MAX:
             self._refuse_request(Refused(429, ErrorCode.RATE_LIMITED, "too many requests at once"), midway=True)
@@ -162,7 +162,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._awaited.discard(self)
         if not self._refused and not self.parser.should_upgrade():
             if not self._answering:
-                # Answered before its body had come, which has ended uvicorn's timer: the next request is owed.
+                # The response was complete before the body, so uvicorn's timer has ended. The next request is due.
                 self._awaited.add(self)
             super().on_message_complete()
 
@@ -170,10 +170,10 @@ class HttpProtocol(HttpToolsProtocol):
         if self._refused or self.transport.is_closing():
             return
         if not self._answering:
-            # Also what begins no request, such as an empty line, is to be followed by one.
+            # A request is due also after bytes that begin none, such as an empty line.
             self._awaited.add(self)
         if self in self._awaited:
-            # The parser hands over whole header lines only, and a line may never end.
+            # The parser passes on complete header lines only, and a line may never end.
             self._unparsed_bytes += len(data)
             if self._unparsed_bytes > self._limits.headers_max_bytes + _READ_MAX_BYTES:
                 self._refuse_head()
@@ -182,11 +182,11 @@ class HttpProtocol(HttpToolsProtocol):
         try:
             self._parse(memoryview(data))
         except HttpParserCallbackError:
-            log.exception("a request failed on our side")
+            log.exception("a request failed with an internal error")
             self.transport.abort()
         except HttpParserError:
             if not self._refused:
-                self._refuse_nonsense()
+                self._refuse_malformed()
 
     def _parse(self, data: memoryview) -> None:
         """Raises HttpParserError."""
@@ -199,13 +199,13 @@ class HttpProtocol(HttpToolsProtocol):
             self._decide_upgrade(data)
 
     def _decide_upgrade(self, rest: memoryview) -> None:
-        """`rest`: what came behind the head. Raises HttpParserError."""
+        """`rest`: the bytes after the head. Raises HttpParserError."""
         if self._refused:
             return
         if self._is_handshake():
             self._handshake(bytes(rest))
         elif self.parser.get_method() == b"CONNECT":
-            refused = Refused(501, ErrorCode.INVALID_REQUEST, "CONNECT is for proxies, and this is none")
+            refused = Refused(501, ErrorCode.INVALID_REQUEST, "CONNECT is for proxies, and this server is not one")
             self._refuse_request(refused, midway=self._answering)
         else:
             self._parse_without_upgrade()
@@ -218,11 +218,11 @@ class HttpProtocol(HttpToolsProtocol):
         return target is None or self._edge.has_websocket(target.path)
 
     def _parse_without_upgrade(self) -> None:
-        """As if the request had not offered it. Raises HttpParserError."""
+        """Parse the head again without the offer of an upgrade. Raises HttpParserError."""
         lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
         lines += [b"%b: %b" % (name, value) for name, value in self.headers if name != b"upgrade"]
         self.parser = HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as in uvicorn
         self.parser.feed_data(b"\r\n".join(lines) + b"\r\n\r\n")
 
     def timeout_keep_alive_handler(self) -> None:
@@ -232,7 +232,7 @@ class HttpProtocol(HttpToolsProtocol):
             super().timeout_keep_alive_handler()
 
     def _handshake(self, rest: bytes) -> None:
-        """`rest`: what came behind the head."""
+        """`rest`: the bytes after the head."""
         self._awaited.discard(self)
         headers = self._combined_headers()
         decision = self._decide(headers)
@@ -254,7 +254,7 @@ class HttpProtocol(HttpToolsProtocol):
             retry = ("Retry-After", "1")
             self.refuse(Refused(503, ErrorCode.TOO_MANY_CONNECTIONS, "this gateway is full, try again later", (retry,)))
         except Exception:
-            log.exception("an upgrade failed on our side")
+            log.exception("an upgrade failed with an internal error")
             self.transport.abort()
 
     def refuse(self, refused: Refused) -> None:
@@ -266,25 +266,25 @@ class HttpProtocol(HttpToolsProtocol):
         self.transport.write(refused.encode())
 
     def _refuse_request(self, refused: Refused, *, midway: bool) -> None:
-        """`midway`: an answer is being written, and another one cannot come between."""
+        """`midway`: a response is being written, so that another cannot be sent."""
         self._edge.request_refused(refused.code)
         if midway:
             self._refused = True
             self.transport.close()
             return
         self._write_refusal(refused)
-        # A socket that is closed on a client that is still sending takes the answer with it.
+        # If the socket closed while the client is still sending, the client could lose the response.
         self.loop.call_later(_REFUSAL_LINGER_SECONDS, self.transport.close)
 
     def _refuse_body(self, refused: Refused) -> None:
-        """Of a request that the app has begun to answer: it is told that no more comes."""
+        """Refuse the rest of a request that the app has begun to answer. For the app the client disconnects."""
         self.cycle.disconnected = True
         self.cycle.message_event.set()
         self._refuse_request(refused, midway=bool(self.pipeline) or self.cycle.response_started)
 
-    def _refuse_nonsense(self) -> None:
-        """uvicorn would write a line of log for each."""
-        refused = Refused(400, ErrorCode.INVALID_REQUEST, "Invalid HTTP request: it is not understood as HTTP/1.1")
+    def _refuse_malformed(self) -> None:
+        """Replaces the method of uvicorn that would log each of them."""
+        refused = Refused(400, ErrorCode.INVALID_REQUEST, "the request is not valid HTTP/1.1")
         self._awaited.discard(self)
         if self._answering and self.cycle.more_body:
             self._refuse_body(refused)
@@ -302,11 +302,11 @@ class HttpProtocol(HttpToolsProtocol):
         return refused
 
     def _target(self) -> _Target | None:
-        """None when it cannot be read, or names no path."""
+        """None if it cannot be parsed, or has no path."""
         try:
-            # Not `urlsplit`: it remembers the last 128 that it was given, with their tokens.
+            # Not `urlsplit`, which caches the last 128 URLs, with their tokens.
             parts = parse_url(self.url)
-            # Unquoted as uvicorn does, so it is the path that the app sees.
+            # Unquoted as by uvicorn, so that the app sees the same path.
             return _Target(unquote(parts.path.decode("ascii")), (parts.query or b"").decode("ascii"))
         except (HttpParserInvalidURLError, UnicodeDecodeError, AttributeError):
             return None
@@ -319,7 +319,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     @property
     def _answering(self) -> bool:
-        """The answer to an earlier request is not complete."""
+        """The response to an earlier request is not complete."""
         earlier: RequestResponseCycle | None = self.cycle
         return earlier is not None and not earlier.response_complete
 
@@ -337,7 +337,7 @@ class HttpProtocol(HttpToolsProtocol):
         ) is not None:
             return problem
         if self._answering or self.transport.get_write_buffer_size() > 0:
-            return Refused(400, ErrorCode.BAD_HANDSHAKE, "an upgrade must wait for the answers to earlier requests")
+            return Refused(400, ErrorCode.BAD_HANDSHAKE, "an upgrade must wait for the responses to earlier requests")
         target = self._target()
         if target is None:
             return Refused(400, ErrorCode.BAD_HANDSHAKE, "the request target cannot be read")

@@ -1,4 +1,4 @@
-"""One open WebSocket: its socket, its protocol, and the client of the gateway behind it."""
+"""An open WebSocket: connects its transport, its protocol and the gateway's client."""
 
 import asyncio
 import socket
@@ -14,62 +14,62 @@ from studyroom.shared.contract.close_codes import CloseCode
 
 log = logs.get(__name__)
 
-_FAULT = "a connection failed on our side"
+_FAULT = "a connection failed with an internal error"
 _CLOSE_LINGER_SECONDS = 0.05
-"""Between our last close frame and the end of the socket, so that the frame is on its way."""
+"""The pause between the last close frame and the end of the socket, so that the frame arrives."""
 _FLOOD_LINGER_SECONDS = 1.0
-"""For clients that send far too much, to read our close frame."""
+"""How long a client that floods may take to read the close frame."""
 
 
 class Client(Protocol):
-    """What the gateway puts behind a socket. All calls come from the event loop and must not block or raise."""
+    """The gateway's side of a socket. The event loop makes all calls. They must not block or raise."""
 
     silent_beats: int
-    """Set to 0 whenever a frame has come in, a pong too."""
+    """The socket sets it to 0 for every frame, also for a pong."""
 
     def opened(self, socket: "ClientSocket") -> None: ...
     def received(self, payload: bytes) -> None:
         """A whole text message, in valid UTF-8."""
 
-    def burdened(self) -> None:
-        """A frame that is work and no message by itself: a fragment, a ping or a pong."""
+    def received_overhead(self) -> None:
+        """A frame that is not a message came: a fragment, a ping or a pong."""
 
     def congested(self) -> None:
-        """The peer reads more slowly than it is written to: the write buffer is above its high-water mark."""
+        """The client is a slow consumer: the write buffer is above its high-water mark."""
 
     def relieved(self) -> None:
         """The write buffer is below its low-water mark again."""
 
     def closed(self, code: int) -> None:
-        """The connection is gone, with the code of the close frame that ended it, or 1006."""
+        """The connection has closed. `code`: of the close frame that ended it; 1006 if there was none."""
 
 
 class NoDescriptor(Exception):
-    """None is left for the moment in which a socket needs two."""
+    """There is no file descriptor for the moment in which a socket needs two."""
 
 
 class ClientSocket:
-    """To the gateway a socket to write to, to its transport the reader, to uvicorn one of its connections."""
+    """The socket of a client for the gateway, the reader of its transport, and a connection for uvicorn."""
 
     __slots__ = ("_client", "_connections", "_protocol", "_transport", "closing_since", "paused", "write")
 
     def __init__(
         self, client: Client, connected: socket.socket, *, message_max_bytes: int, connections: set[Any]
     ) -> None:
-        """`connections`: uvicorn's, which it shuts down when it stops."""
+        """`connections`: the connections that uvicorn shuts down when it stops."""
         self._client = client
         self._connections = connections
         self._protocol = WebSocketProtocol(message_max_bytes)
         self._transport = SocketTransport(asyncio.get_running_loop(), connected, self)
         self.write: Callable[[bytes], None] = self._transport.write
-        """Encoded frames, one or more. Dropped once the closing handshake has begun."""
+        """Takes one or more encoded frames. Drops them after the closing handshake began."""
         self.paused = False
-        """The peer reads more slowly than it is written to: the write buffer is above its high-water mark."""
+        """The client is a slow consumer: the write buffer is above its high-water mark."""
         self.closing_since: float | None = None
         """Monotonic seconds when the closing handshake began; None while the connection is open."""
 
     def open(self, accepted: bytes) -> None:
-        """`accepted`: the answer to the handshake. Reads nothing before `release`."""
+        """Write `accepted`, the response to the handshake. Reads nothing before `release`."""
         self._connections.add(self)
         self.write(accepted)
         self._notify(partial(self._client.opened, self))
@@ -93,26 +93,26 @@ class ClientSocket:
             self._transport.resume_reading()
 
     def close(self, code: int, reason: str = "") -> None:
-        """Begin the closing handshake. The socket ends when the peer answers, or at the latest by `abort`."""
+        """Begin the closing handshake. The socket ends when the client answers. If it does not, call `abort`."""
         if self.closing_since is not None:
             return
         self.write(self._protocol.close(code, reason))
         self.release()  # to read the answer
         self._begin_closing()
         if code == CloseCode.FLOOD:
-            # Whatever else comes is not even read, not the answer either.
+            # Read nothing more, not even the client's close frame.
             self._transport.pause_reading()
             asyncio.get_running_loop().call_later(_FLOOD_LINGER_SECONDS, self.abort)
 
     def abort(self) -> None:
-        """End the socket now; what is buffered is lost."""
+        """End the socket now, without the buffered frames."""
         self._begin_closing()
         self._transport.abort()
 
     # --- for uvicorn --------------------------------------------------------------------------------------
 
     def shutdown(self) -> None:
-        """uvicorn stops. The gateway has drained before; clients that are left get the same close code."""
+        """uvicorn stops. The gateway has drained before, and remaining clients get the same close code."""
         self.close(CloseCode.SERVICE_RESTART)
 
     # --- for the transport --------------------------------------------------------------------------------
@@ -155,8 +155,8 @@ class ClientSocket:
             self.close(event.code, event.reason)
             self._end_soon()
         else:
-            self._client.burdened()
-            if isinstance(event, Ping) and not self.paused:  # only peers that read get answers
+            self._client.received_overhead()
+            if isinstance(event, Ping) and not self.paused:  # a slow consumer gets no pongs
                 self.write(event.answer)
 
     def _notify(self, call: Callable[[], None]) -> None:
@@ -175,7 +175,7 @@ class ClientSocket:
 
 
 def _write_nowhere(_frames: bytes) -> None:
-    """The connection is not open any more."""
+    """Drops frames after the closing handshake began."""
 
 
 def open_websocket(
@@ -187,22 +187,21 @@ def open_websocket(
     message_max_bytes: int,
     connections: set[Any],
 ) -> None:
-    """Answer the upgrade and own the socket of the transport `http` from now on. That has written everything.
+    """Accept the upgrade, and take over the socket of the transport `http`, which must have written everything.
 
-    Raises NoDescriptor, and nothing has happened.
-
-    `accepted`: the answer. `rest`: what the client has sent without waiting for it.
+    `accepted`: the response to the handshake. `rest`: bytes that the client sent before it got the response. Raises
+    NoDescriptor. Then nothing has changed.
     """
     try:
         connected = http.get_extra_info("socket").dup()
     except OSError as error:
         raise NoDescriptor from error
-    made = ClientSocket(client, connected, message_max_bytes=message_max_bytes, connections=connections)
+    websocket = ClientSocket(client, connected, message_max_bytes=message_max_bytes, connections=connections)
     try:
-        made.open(accepted)
+        websocket.open(accepted)
         http.close()
-        made.release()
-        made.data_received(rest)
+        websocket.release()
+        websocket.data_received(rest)
     except Exception:
-        made.abort()  # the caller ends `http`; this socket is another one
+        websocket.abort()  # the caller ends only `http`, which has another descriptor of the socket
         raise

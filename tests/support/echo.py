@@ -36,7 +36,7 @@ class Echo:
     def received(self, payload: bytes) -> None:
         self.socket.write(text_frame(payload))
 
-    def burdened(self) -> None:
+    def received_overhead(self) -> None:
         pass
 
     def congested(self) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studyroom.gateway.connections.limits import PATIENCE_SECONDS, calmed, refilled
+from studyroom.gateway.connections.limits import PATIENCE_SECONDS, refilled, regained
 
 RATE, BURST = 100, 200
 
@@ -40,6 +40,6 @@ def test_nobody_ever_gets_more_than_the_rate_and_one_burst(steps: list[tuple[flo
 
 
 def test_patience_comes_back_and_has_an_end():
-    assert calmed(-2.0, 1.0) == 2.0
-    assert calmed(9.0, 1.0) == calmed(-40.0, 100.0) == PATIENCE_SECONDS
-    assert calmed(1.0, -5.0) == 1.0
+    assert regained(-2.0, 1.0) == 2.0
+    assert regained(9.0, 1.0) == regained(-40.0, 100.0) == PATIENCE_SECONDS
+    assert regained(1.0, -5.0) == 1.0
