@@ -5,6 +5,7 @@ import json
 import random
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -20,6 +21,8 @@ from tests.support.processes import NatsServer
 Mend = Callable[[], Awaitable[None]]
 _KEPT_WHEN_TRIMMED = 5
 _TORN_BYTES = 2048
+_STORES = threading.Lock()
+"""Two faults of one round may replace the store of the same server."""
 
 
 # --- older stores ------------------------------------------------------------------------------------------
@@ -57,9 +60,10 @@ def _snapshot(system: System, nodes: list[NatsServer]) -> list[Path]:
     try:
         for node in standing:
             node.signal(signal.SIGSTOP)
-        for node, copy in zip(nodes, copies, strict=True):
-            shutil.rmtree(copy, ignore_errors=True)
-            shutil.copytree(system.store_of(node), copy)
+        with _STORES:
+            for node, copy in zip(nodes, copies, strict=True):
+                shutil.rmtree(copy, ignore_errors=True)
+                shutil.copytree(system.store_of(node), copy)
     finally:
         for node in standing:
             node.signal(signal.SIGCONT)
@@ -68,8 +72,9 @@ def _snapshot(system: System, nodes: list[NatsServer]) -> list[Path]:
 
 def _put_back(system: System, nodes: list[NatsServer], copies: list[Path]) -> None:
     for node, copy in zip(nodes, copies, strict=True):
-        system.clear_store(node)
-        shutil.copytree(copy, system.store_of(node), dirs_exist_ok=True)
+        with _STORES:
+            system.clear_store(node)
+            shutil.copytree(copy, system.store_of(node), dirs_exist_ok=True)
 
 
 # --- torn and full -----------------------------------------------------------------------------------------
