@@ -5,7 +5,6 @@ presence answers long before the leader knows that the gateway listens.
 """
 
 import asyncio
-import json
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -22,6 +21,7 @@ from tests.support.presence import connected, users_in
 from tests.support.processes import ClusterNode, NatsServer, ServiceProcess, all_running, clustered_nats_server, service
 from tests.support.proxy import Delay, delay_proxies
 from tests.support.roster import stays
+from tests.support.streams import lead
 from tests.support.waiting import eventually, wait_until
 
 SLOW_SECONDS = 0.4
@@ -63,24 +63,6 @@ def slow_cluster(directory: Path) -> Iterator[list[NatsServer]]:
         finally:
             for server in servers:
                 server.stop()
-
-
-async def lead(server: NatsServer, stream: str) -> None:
-    """Make this server the leader of the stream."""
-    async with connected(server.url) as bus:
-
-        async def leads() -> bool:
-            try:
-                info = json.loads((await bus.request(f"$JS.API.STREAM.INFO.{stream}", timeout=5)).data)
-                if info["cluster"].get("leader") == server.name:
-                    return True
-                wish = json.dumps({"placement": {"preferred": server.name}}).encode()
-                await bus.request(f"$JS.API.STREAM.LEADER.STEPDOWN.{stream}", wish, timeout=5)
-            except TimeoutError:
-                pass  # there is no leader at the moment
-            return False
-
-        await eventually(leads, f"{server.name} leads {stream}", 30)
 
 
 EAGER = {"STUDYROOM_GATEWAY_JOINS_PER_MINUTE": "100000"}

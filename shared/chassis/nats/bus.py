@@ -28,6 +28,7 @@ from studyroom.shared.chassis.nats.errors import (
     SubscriptionRefused,
     TooLong,
 )
+from studyroom.shared.chassis.nats.leadership import has_leader
 from studyroom.shared.chassis.nats.messages import Acknowledgement, Message, headers_bytes, parse_acknowledgement
 from studyroom.shared.chassis.nats.reply_inbox import ReplyInbox
 from studyroom.shared.chassis.nats.subscription import Subscription
@@ -374,11 +375,10 @@ class Bus:
     async def stream_info(self, stream: str) -> dict[str, Any]:
         """What the leader of the stream knows of it. Raises ApiError or BusUnavailable.
 
-        While a stream has no leader, any server answers with what it has itself, which may be older.
+        While there is none, or while it is cut off, servers answer with what they have themselves, which may be older.
         """
         info = await self.api(f"STREAM.INFO.{stream}")
-        cluster = info.get("cluster")
-        if cluster is not None and not cluster.get("leader"):
+        if not has_leader(info.get("cluster")):
             raise BusUnavailable(f"the stream {stream} has no leader")
         return info
 
