@@ -1,10 +1,11 @@
 """A bucket of members that gets full: joins are refused while leaves still fit, on one server and in a cluster."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import pytest
@@ -15,9 +16,9 @@ from studyroom.presence.metrics import PresenceMetrics
 from studyroom.presence.operations import Operations
 from studyroom.presence.store import Store
 from studyroom.services.provisioner.sizes import MIB
-from studyroom.services.provisioner.streams import ensure, specifications
+from studyroom.services.provisioner.streams import specifications
 from studyroom.shared.chassis.metrics import BusMetrics
-from studyroom.shared.chassis.nats.bus import Bus
+from studyroom.shared.chassis.nats.bus import Bus, BusUnavailable
 from studyroom.shared.chassis.settings import NatsSettings, StorageSettings
 from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.contract import subjects
@@ -31,6 +32,7 @@ from studyroom.shared.contract.ids import (
 )
 from studyroom.shared.contract.presence import Entry, JoinRequest, LeaveRequest, Outcome, Profile, RosterReply
 from tests.support.processes import NatsServer, all_running, configured_nats_server, nats_cluster
+from tests.support.streams import make_streams
 from tests.support.waiting import eventually
 
 GATEWAY = new_gateway_id()
@@ -39,6 +41,21 @@ LOOKED_AT_SECONDS = 1.0
 """How long a replica may take to look how full it is."""
 MOST_MEMBERS = 1000
 """Far more than fit."""
+MEMBERS_BEFORE_ELECTION = 50
+ELECTED_SECONDS = 30.0
+ASKED_AGAIN_SECONDS = 0.02
+
+Answer = TypeVar("Answer")
+
+
+async def answered(question: Callable[[], Awaitable[Answer]]) -> Answer:
+    """The answer of a replica or of NATS, asked again as gateways ask: during an election the bucket has no leader."""
+    async with asyncio.timeout(ELECTED_SECONDS):
+        while True:
+            try:
+                return await question()
+            except BusUnavailable:
+                await asyncio.sleep(ASKED_AGAIN_SECONDS)
 
 
 @pytest.fixture(scope="module", params=[1, 3])
@@ -70,25 +87,35 @@ class Bucket:
     replicas: list[Replica]
 
     async def info(self) -> dict[str, Any]:
-        return await self.bus.api(f"STREAM.INFO.{subjects.PRESENCE_STREAM}")
+        return await answered(partial(self.bus.stream_info, subjects.PRESENCE_STREAM))
 
     async def join(self, request: JoinRequest) -> RosterReply:
         """By one replica after the other."""
         replica = self.replicas[0]
         self.replicas.reverse()
-        return await replica.operations.join(request)
+        return await answered(partial(replica.operations.join, request))
 
     async def leave(self, joined: JoinRequest, *, lost: bool = False) -> Outcome:
         request = LeaveRequest(room=joined.room, user=joined.user, connection=joined.connection, lost=lost)
-        return (await self.replicas[0].operations.leave(request)).outcome
+        return (await answered(partial(self.replicas[0].operations.leave, request))).outcome
+
+    async def elect(self) -> None:
+        """Let a cluster elect a leader of the bucket."""
+        if self.bus.clustered:
+            await self.bus.api(f"STREAM.LEADER.STEPDOWN.{subjects.PRESENCE_STREAM}")
 
     async def fill(self) -> list[JoinRequest]:
-        """Members join until they are refused by all replicas, for longer than the size of the bucket is estimated."""
+        """Members join until they are refused by all replicas, for longer than the size of the bucket is estimated.
+
+        In a cluster the servers elect a leader of the bucket meanwhile.
+        """
         joined: list[JoinRequest] = []
         refused_at: float | None = None
         now = asyncio.get_running_loop().time
         while refused_at is None or now() - refused_at < LOOKED_AT_SECONDS:
             assert len(joined) < MOST_MEMBERS, "nobody was refused"
+            if len(joined) == MEMBERS_BEFORE_ELECTION:
+                await self.elect()
             request = a_join()
             reply = await self.join(request)
             if reply.outcome is Outcome.OK:
@@ -118,7 +145,7 @@ async def bucket(servers: list[NatsServer], tasks: Tasks) -> AsyncIterator[Bucke
             stack.push_async_callback(buses[-1].close)
             await buses[-1].connect()
         sizes = dict.fromkeys(subjects.STREAMS, MIB) | {subjects.PRESENCE_STREAM: BUCKET_BYTES}
-        await ensure(buses[0], specifications(StorageSettings(replicas=len(servers)), sizes))
+        await make_streams(buses[0], specifications(StorageSettings(replicas=len(servers)), sizes))
         await buses[0].api(f"STREAM.PURGE.{subjects.PRESENCE_STREAM}")
         replicas = [Replica(bus, tasks) for bus in buses]
         for replica in replicas:
