@@ -34,7 +34,7 @@ class GatewayGauges:
     def most_of_a_user(self) -> int:
         return self._connections.counts.most_of_a_user()
 
-    def waiting_questions(self) -> Mapping[str, Mapping[int, int]]:
+    def waiting_requests(self) -> Mapping[str, Mapping[int, int]]:
         return {kind: lane.waiting_in() for kind, lane in self._presence.lanes.items()}
 
     def silent_shards(self) -> Iterable[int]:

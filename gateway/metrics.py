@@ -258,7 +258,7 @@ class Gauges(Protocol):
     def drain_remaining(self) -> int: ...
     def most_of_an_address(self) -> int: ...
     def most_of_a_user(self) -> int: ...
-    def waiting_questions(self) -> Mapping[str, Mapping[int, int]]:
+    def waiting_requests(self) -> Mapping[str, Mapping[int, int]]:
         """By kind and shard."""
 
     def silent_shards(self) -> Iterable[int]: ...
@@ -334,7 +334,7 @@ def _questions(gauges: Gauges) -> Iterable[Metric]:
         "Questions to presence that wait for a slot, by kind and shards.",
         labels=["lane", "shards"],
     )
-    for lane, by_shard in gauges.waiting_questions().items():
+    for lane, by_shard in gauges.waiting_requests().items():
         for shards, count in by_shards(by_shard).items():
             waiting.add_metric([lane, shards], count)
     yield waiting

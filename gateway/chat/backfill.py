@@ -1,4 +1,4 @@
-"""Fetching the chat that hosted rooms missed.
+"""Reads chat that hosted rooms missed from the stream.
 
 Each message names the one before it, so a gap shows. But the bus can also lose a room's newest message, and a new
 subscription is unknown to the stream's leader for a while. So a room is compared with the stream soon after its repair,
@@ -30,11 +30,11 @@ log = logs.get(__name__)
 _CHECK_AFTER_SECONDS = (0.5, 2.0)
 _COMPARE_SECONDS = 10.0
 _IN_FLIGHT_SECONDS = 0.3
-"""A stored message that has not arrived here may be on its way. After this long it is fetched."""
+"""A stored message that has not arrived here may be in flight. After this long, read it from the stream."""
 _ANSWER_SECONDS = 5.0
 _LEARN_PAUSE_SECONDS = 0.1
 """The pause does not grow, because joins wait until the terms of the stream are known again."""
-_AT_ONCE = 16
+_CONCURRENCY = 16
 _FAILURES = (BusError, TimeoutError)
 
 
@@ -51,12 +51,12 @@ class Backfill:
     def __init__(
         self, rooms: Rooms, stream: ChatStream, tasks: Tasks, metrics: GatewayMetrics, *, at_most: int
     ) -> None:
-        """`at_most`: a room that has missed more messages begins its chat again."""
+        """`at_most`: a room that has missed more messages starts its chat again."""
         self._rooms = rooms
         self._stream = stream
         self._metrics = metrics
         self._at_most = at_most
-        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._slots = asyncio.Semaphore(_CONCURRENCY)
         self._repairs = Repairs[Room](
             tasks.spawn,
             "backfill",
@@ -88,7 +88,7 @@ class Backfill:
             await asyncio.shield(self.catch_up(room))
 
     def catch_up(self, room: Room) -> asyncio.Task[None]:
-        """Fetch what the room has missed. The task ends when the room has it; it is shared, so shield it."""
+        """Read the messages that the room missed. The task ends when it has them. Shield the task, which is shared."""
         return self._repairs.invalidate(room)
 
     def gap(self, room: Room) -> None:
@@ -107,9 +107,9 @@ class Backfill:
             self.catch_up(room)
 
     def _is_still(self, epoch: str) -> bool:
-        """The stream has been the same since this was its epoch, so what was read meanwhile is of this stream.
+        """Whether messages that were read since this was the epoch are from the present stream.
 
-        While NATS is away that is not sure: a stream keeps its epoch here until the gateway learns its terms again.
+        While NATS is away that is uncertain, because the epoch changes only when the gateway learns the terms again.
         """
         return self._stream.sure and self._stream.terms.epoch == epoch
 
@@ -125,7 +125,7 @@ class Backfill:
         stream = self._stream.terms.epoch
         target = max(await self._stream.last(room.id) or 0, room.history.awaited)
         if not self._is_still(stream):
-            return  # this may be of either stream, and the room will be repaired again
+            return  # the target may be from either stream, and the room will be repaired again
         if target <= position:
             room.take_missed([], position)
             return
@@ -149,7 +149,7 @@ class Backfill:
             return
         newest, empty_up_to = await self._newest(room), 0
         if not newest:
-            # A position in an empty room is one of the whole stream, as of before it was found empty.
+            # The position of an empty room is the end of the whole stream, from before the room was found empty.
             empty_up_to = (await self._stream.learn()).last
             newest = await self._newest(room)
         if self._is_still(stream):
@@ -182,7 +182,7 @@ class Backfill:
         await asyncio.shield(self.catch_up(room))
         if room.history.passed(sequence):
             return True
-        # Nothing of the room may lie between: a position in an empty room is one of the whole stream.
+        # The position may be after the room's last message, because that of an empty room is the end of the stream.
         empty_up_to = (await self._stream.learn()).last
         stream = self._stream.terms.epoch
         last = await self._stream.last(room.id)
@@ -244,11 +244,11 @@ class Backfill:
             unknown()
 
     async def run(self) -> None:
-        """Never returns."""
+        """Compare rooms with the stream regularly. Never returns."""
         await self._repairs.run(self._compare_all, every_seconds=_COMPARE_SECONDS, check=self._check)
 
     async def _check(self, repaired: set[Room]) -> None:
-        """Compare rooms that were repaired recently, all in few questions. Raises BusError or TimeoutError."""
+        """Compare recently repaired rooms, with few requests. Raises BusError or TimeoutError."""
         self._check_acknowledged(time.monotonic())
         async with asyncio.timeout(_ANSWER_SECONDS):
             if self._suspected:
@@ -310,7 +310,7 @@ class Backfill:
         self.catch_up(room)
 
     def _lost(self, room: Room) -> None:
-        """The bus lost a message, unless a repair of the room is still under way."""
+        """The bus lost a message, unless a repair of the room is still in progress."""
         if room not in self._repairs:
             self._metrics.chat_behind.inc()
             self.catch_up(room)

@@ -108,7 +108,7 @@ class Connection(Metered):
         """Created on demand, because it would take half a kilobyte for each connection."""
         return Profile.model_construct(username=self._username, avatar_url=self._avatar_url)
 
-    def place(self, room: RoomId) -> RoomConnection:
+    def membership_in(self, room: RoomId) -> RoomConnection:
         return RoomConnection.model_construct(room=room, user=self.user, connection=self.membership_id)
 
     def end_membership(self) -> None:
@@ -140,9 +140,9 @@ class Connection(Metered):
         state = self._session.state
         return state.joining or state.room_id
 
-    def holds_or_will(self, place: RoomConnection) -> bool:
+    def claims(self, membership: RoomConnection) -> bool:
         state = self._session.state
-        return place.connection == self.membership_id and place.room in {state.room_id, state.joining}
+        return membership.connection == self.membership_id and membership.room in {state.room_id, state.joining}
 
     # --- the socket ---------------------------------------------------------------------------------------
 

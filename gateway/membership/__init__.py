@@ -1,1 +1,1 @@
-"""Joins and leaves, the lease of this gateway, and the repair of both with presence."""
+"""Memberships: joins, leaves, the lease of this gateway, and repairs where presence and this gateway differ."""

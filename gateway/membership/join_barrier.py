@@ -1,4 +1,4 @@
-"""The join barrier: presence has written a connection's entry, and this gateway has received that change."""
+"""The join barrier: a join waits until presence has written its entry and this gateway has received that change."""
 
 import asyncio
 from contextlib import ExitStack
@@ -16,10 +16,10 @@ from studyroom.shared.contract.subjects import shard_of
 log = logs.get(__name__)
 
 _BARRIER_SECONDS = 0.1
-"""If the change has not arrived by then, presence is asked to write the entry again. Doubled each time."""
+"""If the change has not arrived after this, let presence write the entry again. It doubles each time."""
 _BARRIER_MAX_SECONDS = 1.6
-_CONFIRMED_TIMES = 2
-"""The first time may be too early for a write that is still on its way."""
+_CONFIRM_TIMES = 2
+"""The first comparison may come too early for a write that is still in flight."""
 
 
 class MembershipEnded(Exception):
@@ -32,10 +32,11 @@ class JoinBarrier:
         self._presence = presence
         self._metrics = metrics
         self._written_in: dict[int, int] = {}
-        """Shards in which presence wrote for this gateway, and how many more times each will be confirmed."""
+        """The shards in which presence wrote for this gateway, each with the number of comparisons that must follow."""
 
     def request(self, connection: Connection, room: RoomId, *, with_roster: bool, again: bool = False) -> JoinRequest:
-        self._written_in[shard_of(room)] = _CONFIRMED_TIMES
+        """The request for a join. `again`: the connection was in the room before."""
+        self._written_in[shard_of(room)] = _CONFIRM_TIMES
         return JoinRequest.model_construct(
             room=room,
             user=connection.user,
@@ -55,25 +56,26 @@ class JoinBarrier:
         patience: Patience,
         again: bool = False,
     ) -> int:
-        """Returns when presence has the connection, and the room's roster here is consistent and contains it.
+        """Returns when presence has the connection, and the room's roster here is consistent and includes it.
 
-        Returns how many changes members here got meanwhile. `again`: the connection was in the room before. Raises
-        MembershipEnded when the membership is over before a request, and what `PresenceClient.join` raises.
+        The result is the number of changes that rosters from presence made here. `again`: the connection was in the
+        room before. Raises MembershipEnded if the membership ends before a request, and all that `PresenceClient.join`
+        raises.
         """
         needs_roster = False
         barrier = _BARRIER_SECONDS
         first, first_epoch = 0, ""
         sent = 0
-        proven = False  # presence was asked for a roster after the one here was found wrong
+        proven = False  # a roster was requested after the one here was found wrong
         while True:
-            question = _JoinAttempt(self, connection, room, membership_id, needs_roster=needs_roster, again=again)
-            reply, differences = await question.put(self._presence, patience)
+            attempt = _JoinAttempt(self, connection, room, membership_id, needs_roster=needs_roster, again=again)
+            reply, differences = await attempt.send(self._presence, patience)
             sent += differences
-            elsewhere = question.elsewhere
+            pending_roster = attempt.pending_roster
             if reply.epoch != room.epoch:
                 needs_roster = True
-                if elsewhere is not None:
-                    await asyncio.wait([elsewhere])
+                if pending_roster is not None:
+                    await asyncio.wait([pending_roster])
                 if reply.epoch != room.epoch:
                     continue
             if reply.epoch != first_epoch:
@@ -87,7 +89,7 @@ class JoinBarrier:
                 barrier = min(2 * barrier, _BARRIER_MAX_SECONDS)
                 continue
             if reply.members is None and not proven and room.misses_changes(reply):
-                log.warning("the bus lost changes of a room: its roster is asked for again", room=room.id)
+                log.warning("the bus lost changes of a room, loading its roster again", room=room.id)
                 self._metrics.lost_changes.inc()
                 needs_roster = proven = True
                 continue
@@ -95,18 +97,18 @@ class JoinBarrier:
 
     @property
     def unconfirmed(self) -> set[int]:
-        """Shards in which anyone has joined recently."""
+        """The shards with recent joins, which must be compared with presence."""
         return set(self._written_in)
 
     def confirmed(self, shard: int) -> None:
-        """Presence has compared its connections of this gateway in the shard with those that are here."""
+        """Presence has compared the connections of this gateway in the shard."""
         self._written_in[shard] -= 1
         if not self._written_in[shard]:
             del self._written_in[shard]
 
 
 class _JoinAttempt:
-    """A join request, made at the moment it is sent: other joins may have brought the roster by then."""
+    """A join request, made when it is sent, because another join may have loaded the roster by then."""
 
     def __init__(
         self,
@@ -124,16 +126,16 @@ class _JoinAttempt:
         self._membership_id = membership_id
         self._needs_roster = needs_roster
         self._again = again
-        self._taking = ExitStack()
-        self._takes = False
-        self.elsewhere: asyncio.Future[None] | None = None
-        """Done when another join has taken the roster that this one needs too."""
+        self._fetching = ExitStack()
+        self._with_roster = False
+        self.pending_roster: asyncio.Future[None] | None = None
+        """Set if another join is fetching the roster. Done when that has ended."""
 
-    async def put(self, presence: PresenceClient, patience: Patience) -> tuple[RosterReply, int]:
-        """Have the entry written. If the answer has a roster, the room takes it; returns how many changes that made."""
-        with self._taking:
+    async def send(self, presence: PresenceClient, patience: Patience) -> tuple[RosterReply, int]:
+        """Let presence write the entry. If the reply has a roster, loads it. Returns the number of changes it made."""
+        with self._fetching:
             reply = await presence.join(self._room.id, self._request, patience=patience, restores=self._again)
-            return reply, self._room.load(reply) if self._takes else 0
+            return reply, self._room.load(reply) if self._with_roster else 0
 
     def _request(self) -> JoinRequest:
         """Raises MembershipEnded."""
@@ -141,8 +143,8 @@ class _JoinAttempt:
         if self._connection.membership_id != self._membership_id or not self._connection.is_member:
             raise MembershipEnded
         if self._needs_roster or not room.consistent:
-            self.elsewhere = room.pending_roster
-            if self.elsewhere is None:
-                self._takes = True
-                self._taking.enter_context(room.fetching_roster())
-        return self._join_barrier.request(self._connection, room.id, with_roster=self._takes, again=self._again)
+            self.pending_roster = room.pending_roster
+            if self.pending_roster is None:
+                self._with_roster = True
+                self._fetching.enter_context(room.fetching_roster())
+        return self._join_barrier.request(self._connection, room.id, with_roster=self._with_roster, again=self._again)

@@ -1,4 +1,4 @@
-"""Carrying out joins, each from its request to `JoinedRoom`.
+"""Carries out joins, from `JoinRoom` to `JoinedRoom`.
 
 A join hosts the room, passes the join barrier, reads the chat that the client missed, and admits the connection.
 """
@@ -29,7 +29,7 @@ from studyroom.shared.contract.subjects import presence_join, shard_of
 log = logs.get(__name__)
 
 _HISTORY_PATIENCE = 0.6
-"""Share of the join deadline after which a client that does not resume is admitted without history."""
+"""After this share of the join deadline, a client that does not resume is admitted without history."""
 
 
 class _Banned(Exception):
@@ -69,40 +69,40 @@ class Joins:
     async def _join(self, connection: Connection, join: JoinRoomPayload) -> None:
         """Carry out one join. Returns when the client has an answer or has gone."""
         began = time.perf_counter()
-        place = connection.place(join.room_id)
+        membership = connection.membership_in(join.room_id)
         patience = Patience(self._deadline_seconds)
         result = "failed"
-        with self._leaves.joining(place):
+        with self._leaves.joining(membership):
             try:
-                result = await self._answer(connection, join, place, patience)
+                result = await self._answer(connection, join, membership, patience)
             finally:
                 if result == "failed" and connection.is_member:
-                    # An unexpected exception or a cancelled task: the client gets an answer all the same.
-                    log.error("a join ended without an outcome", room=place.room)
-                    connection.join_failed(ErrorCode.INTERNAL, "the join failed on our side")
-                if patience.asked and result != "joined" and connection.room is None:
-                    self._withdraw(connection, place, banned=result == "banned")
+                    # After an unexpected exception or a cancellation the client must get an answer too.
+                    log.error("a join ended without an outcome", room=membership.room)
+                    connection.join_failed(ErrorCode.INTERNAL, "the join failed with an internal error")
+                if patience.started and result != "joined" and connection.room is None:
+                    self._withdraw(connection, membership, banned=result == "banned")
                 self._metrics.join_duration.labels(result=result).observe(time.perf_counter() - began)
 
     async def _answer(
-        self, connection: Connection, join: JoinRoomPayload, place: RoomConnection, patience: Patience
+        self, connection: Connection, join: JoinRoomPayload, membership: RoomConnection, patience: Patience
     ) -> str:
-        """How the join ended, for the metrics. The client has an answer, unless the join failed."""
+        """Returns the result of the join for the metrics. The client has an answer, unless the result is "failed"."""
         code = ErrorCode.PRESENCE_UNAVAILABLE
         try:
-            async with self._hosting.hold(place.room) as room:
-                await self._enter(connection, room, place, patience)
+            async with self._hosting.hold(membership.room) as room:
+                await self._enter(connection, room, membership, patience)
                 code = ErrorCode.CHAT_UNAVAILABLE
                 async with asyncio.timeout_at(patience.deadline):
                     await self._leaves.finished(connection)
-                    resumption = await self._read_chat(connection, room, join, place, patience)
-                self._check_welcome(connection, place.room)
+                    resumption = await self._read_chat(connection, room, join, membership, patience)
+                self._check_welcome(connection, membership.room)
                 if not connection.is_member:
                     return "failed"
                 self._admit(connection, room, resumption)
                 return "joined"
         except MembershipEnded:
-            log.debug("the client left during its join", room=place.room)
+            log.debug("the client left during its join", room=membership.room)
             return "failed"
         except _Banned:
             connection.join_failed(ErrorCode.BANNED_FROM_ROOM, "you are banned from this room")
@@ -111,28 +111,28 @@ class Joins:
             connection.join_failed(ErrorCode.ROOM_FULL, str(error))
             return "full"
         except (BusError, PresenceRefused, TimeoutError) as error:
-            why = self._why(error, code, place.room)
-            log.warning("join failed", error=str(error) or why, room=place.room)
-            connection.join_failed(code, f"the room cannot be joined now, try again: {why}")
+            reason = self._reason(error, code, membership.room)
+            log.warning("join failed", error=str(error) or reason, room=membership.room)
+            connection.join_failed(code, f"the room cannot be joined now, try again: {reason}")
             return "unavailable"
 
-    async def _enter(self, connection: Connection, room: Room, place: RoomConnection, patience: Patience) -> None:
-        patience.when_asked = lambda: self._resumes.expect(room)
+    async def _enter(self, connection: Connection, room: Room, membership: RoomConnection, patience: Patience) -> None:
+        patience.when_started = lambda: self._resumes.expect(room)
         async with patience:
-            await self._leaves.sent(connection, place.room)
-            self._check_welcome(connection, place.room)
-            await self._join_barrier.enter(connection, room, place.connection, patience=patience)
+            await self._leaves.sent(connection, membership.room)
+            self._check_welcome(connection, membership.room)
+            await self._join_barrier.enter(connection, room, membership.connection, patience=patience)
 
     async def _read_chat(
-        self, connection: Connection, room: Room, join: JoinRoomPayload, place: RoomConnection, patience: Patience
+        self, connection: Connection, room: Room, join: JoinRoomPayload, membership: RoomConnection, patience: Patience
     ) -> Resumption:
-        """What the client gets of the room's chat. The connection is in the roster when this returns."""
+        """Read the chat that the client gets. When this returns, the connection is in the roster."""
         history_by = patience.deadline - (1 - _HISTORY_PATIENCE) * self._deadline_seconds
         patience_seconds = history_by - asyncio.get_running_loop().time()
         resumption = await self._resumes.prepare(room, join, patience_seconds=patience_seconds)
         while not room.has_member(connection.user):
-            # The entry was removed again after presence's answer.
-            await self._join_barrier.enter(connection, room, place.connection, patience=patience, again=True)
+            # The entry was removed after presence had answered.
+            await self._join_barrier.enter(connection, room, membership.connection, patience=patience, again=True)
             resumption = await self._resumes.prepare(room, join, patience_seconds=0)
         return resumption
 
@@ -143,12 +143,12 @@ class Joins:
             self._rooms.enter(room)
         connection.joined(room)
 
-    def _withdraw(self, connection: Connection, place: RoomConnection, *, banned: bool) -> None:
-        """Undo what presence may have written. A user that was in the room before keeps the place for the grace period
-        and may try again."""
+    def _withdraw(self, connection: Connection, membership: RoomConnection, *, banned: bool) -> None:
+        """Undo the join if presence has written it. A user who was in the room before stays a member for the grace
+        period, and may try again."""
         lost = not banned and not connection.gone_for_good
-        self._leaves.send(place, lost=lost, keep_seconds=connection.keep_seconds)
-        if connection.membership_id == place.connection:
+        self._leaves.send(membership, lost=lost, keep_seconds=connection.keep_seconds)
+        if connection.membership_id == membership.connection:
             connection.end_membership()
 
     def _check_welcome(self, connection: Connection, room: RoomId) -> None:
@@ -156,8 +156,8 @@ class Joins:
         if self._bans.ban_of(connection.user, room) is not None:
             raise _Banned
 
-    def _why(self, error: Exception, code: ErrorCode, room: RoomId) -> str:
-        """Why a join failed, for people."""
+    def _reason(self, error: Exception, code: ErrorCode, room: RoomId) -> str:
+        """The reason for a failed join, for people."""
         if isinstance(error, SubscriptionRefused):
             return "this gateway cannot take one more room"
         if isinstance(error, MembersStorageFull):

@@ -1,7 +1,8 @@
-"""In which order, and how many at a time, questions of one kind are put to presence: each shard for itself.
+"""The order and the concurrency of requests to presence, for each kind of request and each shard.
 
-A slot is held for one attempt. Whoever must try again waits for the next slot in its old place. A shard that gives no
-useful answer is asked one question at a time, less and less often, until it answers: the others do not notice.
+A request holds a slot for one attempt. For the next attempt it waits for another slot, before all later requests. A
+shard without useful answers gets one request at a time, with growing pauses, until it answers. Other shards are not
+affected.
 """
 
 import asyncio
@@ -13,12 +14,13 @@ from studyroom.shared.chassis.bulkheads import Bulkheads, Permit
 
 _FIRST_SPACING_SECONDS = 0.05
 _SPACING_MAX_SECONDS = 0.4
-"""Between two attempts in a shard that does not answer: as long as an attempt, so that a join has as many there."""
+"""The longest pause between two attempts in a shard that does not answer. It is as long as an attempt, so that joins
+have as many attempts there as elsewhere."""
 
 
 class Lane:
     def __init__(self, *, own: int, shared: int) -> None:
-        """`own`: questions at a time of each shard; `shared`: more, for shards that answer."""
+        """`own`: concurrent requests of each shard. `shared`: additional ones for all shards that answer."""
         self._slots = Bulkheads(own=own, shared=shared)
         self._answered_at: dict[int, float] = {}
         self._spacing: dict[int, float] = {}
@@ -29,7 +31,7 @@ class Lane:
         return self._slots.waiting
 
     def waiting_in(self) -> dict[int, int]:
-        """By shard, questions that wait for a slot."""
+        """How many requests of each shard wait for a slot."""
         return {shard: count for shard, count in self._slots.waiting_in().items() if isinstance(shard, int)}
 
     def number(self) -> int:
@@ -42,50 +44,50 @@ class Lane:
         self._slots.release(permit)
 
     def answered_at(self, shard: int) -> float:
-        """When the last useful answer came (seconds of the event loop); 0 before the first."""
+        """When the last useful answer came (event loop time); 0 if there was none."""
         return self._answered_at.get(shard, 0.0)
 
     def unanswered_at(self, shard: int) -> float:
-        """When an attempt was last given up (seconds of the event loop); 0 before the first."""
+        """When the last attempt without an answer ended (event loop time); 0 if there was none."""
         return self._unanswered_at.get(shard, 0.0)
 
     def answers(self, shard: int) -> bool:
-        """False while nobody answers in the shard."""
+        """False while the shard does not answer."""
         return not self._slots.is_restricted(shard)
 
     def answered(self, shard: int) -> None:
-        """A useful answer came, to whichever question."""
+        """A useful answer to any request came."""
         self._answered_at[shard] = asyncio.get_running_loop().time()
         self._spacing.pop(shard, None)
         self._slots.relax(shard)
 
-    def unanswered(self, shard: int, asked_at: float) -> None:
-        """An attempt of then had no useful answer."""
-        if self.answered_at(shard) >= asked_at:
-            return  # others were answered meanwhile
+    def unanswered(self, shard: int, sent_at: float) -> None:
+        """An attempt that was sent at `sent_at` (event loop time) had no useful answer."""
+        if self.answered_at(shard) >= sent_at:
+            return  # other requests got answers meanwhile
         self._unanswered_at[shard] = asyncio.get_running_loop().time()
         spacing = self._spacing.get(shard, _FIRST_SPACING_SECONDS)
         self._spacing[shard] = min(2 * spacing, _SPACING_MAX_SECONDS)
-        self._slots.restrict(shard, asked_at + spacing)
+        self._slots.restrict(shard, sent_at + spacing)
 
 
 class Patience:
-    """How long someone waits for presence: a deadline that begins with the first question.
+    """The deadline of a request, which starts with the first attempt.
 
-    Before that they wait for a slot: for as long as others of the shard get through, and no longer than the deadline
-    without that. As a context: raises TimeoutError.
+    Before that, the request waits for a slot: for any time while the shard answers others, otherwise for `seconds`.
+    Raises TimeoutError as a context manager.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._timeout = asyncio.timeout(None)
         self._began = 0.0
-        self.when_asked: Callable[[], None] = lambda: None
-        """Called when the first question is put."""
-        self.asked = False
-        """The first question has been put: presence may act upon it."""
+        self.when_started: Callable[[], None] = lambda: None
+        """Called at the first attempt."""
+        self.started = False
+        """The first attempt was made, so presence may carry out the request."""
         self.deadline = 0.0
-        """In seconds of the event loop, once the first question has been put."""
+        """Event loop time; 0 before the first attempt."""
 
     async def __aenter__(self) -> Self:
         self._began = asyncio.get_running_loop().time()
@@ -98,18 +100,18 @@ class Patience:
     ) -> None:
         await self._timeout.__aexit__(kind, error, traceback)
 
-    def left(self, answered_at: float) -> float | None:
-        """For how many seconds more a slot is waited for, when the shard's last answer was then; None for any time."""
-        if self.asked:
-            return None  # the deadline runs
+    def remaining(self, answered_at: float) -> float | None:
+        """How many more seconds to wait for a slot; None for no limit. `answered_at`: of the shard's last answer."""
+        if self.started:
+            return None  # the deadline is running
         self._timeout.reschedule(None)
         return max(self._began, answered_at) + self._seconds - asyncio.get_running_loop().time()
 
-    def ask(self, answered_at: float) -> None:
-        """A question is put."""
-        if self.asked:
+    def start(self, answered_at: float) -> None:
+        """Start the deadline, at the first attempt. `answered_at`: of the shard's last answer."""
+        if self.started:
             return
-        self.asked = True
+        self.started = True
         self.deadline = max(self._began, answered_at) + self._seconds
         self._timeout.reschedule(self.deadline)
-        self.when_asked()
+        self.when_started()

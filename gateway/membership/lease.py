@@ -1,4 +1,4 @@
-"""The gateway's lease: a key with a TTL. As long as it is renewed, presence keeps this gateway's members."""
+"""The gateway's lease: a key with a TTL. While the gateway renews it, presence keeps the gateway's connections."""
 
 import asyncio
 import time
@@ -23,28 +23,28 @@ class Lease:
         self._key = subjects.gateway_key(gateway)
         self._lapsed: list[Callable[[], None]] = []
         self._renewed_at: float | None = None
-        """When the last renewal that NATS took was asked for."""
+        """When the last successful renewal was sent (monotonic seconds)."""
         self._given_up = False
 
     def on_lapsed(self, callback: Callable[[], None]) -> None:
-        """Called after a renewal that came too late: presence may have given us up meanwhile."""
+        """Call `callback` after a renewal that came too late. Presence may have removed this gateway's connections."""
         self._lapsed.append(callback)
 
     async def keep(self) -> None:
-        """Renew for ever."""
+        """Renew the lease regularly. Never returns."""
         while True:
             renewed = await self.renew()
             await asyncio.sleep(RENEWAL_SECONDS if renewed else _RETRY_SECONDS)
 
     async def renew(self) -> bool:
-        """False when NATS did not take it."""
+        """Renew the lease once. False if NATS did not store it."""
         if self._given_up:
             return False
         now = time.monotonic()
         try:
             await self._bus.store(self._key, b"{}", {TTL: str(LEASE_SECONDS)}, timeout_seconds=_STORE_TIMEOUT_SECONDS)
         except BusError as error:
-            log.warning("lease not renewed", error=str(error))
+            log.warning("failed to renew the lease", error=str(error))
             return False
         last, self._renewed_at = self._renewed_at, now
         if last is not None and now - last > LEASE_SECONDS:
@@ -54,13 +54,13 @@ class Lease:
 
     @property
     def overdue(self) -> bool:
-        """NATS has not taken a renewal for longer than a lease lives: it takes no writes, or not ours."""
+        """The lease has not been renewed for longer than its TTL: NATS takes no writes, or none of this gateway."""
         return self._renewed_at is not None and time.monotonic() - self._renewed_at > LEASE_SECONDS
 
     async def give_up(self) -> None:
-        """Say that nothing of this gateway is left. Without it the lease ends by itself."""
+        """Remove the lease, because the gateway has no connections any more. If that fails, the lease expires."""
         self._given_up = True
         try:
             await self._bus.store(self._key, b"", removal(LEASE_SECONDS), timeout_seconds=_STORE_TIMEOUT_SECONDS)
         except BusError as error:
-            log.info("lease not given up", error=str(error))
+            log.info("failed to remove the lease", error=str(error))

@@ -1,7 +1,7 @@
-"""Taking connections out of their rooms, here at once and at presence as soon as it answers.
+"""Ends memberships: on this gateway at once, and in presence as soon as it answers.
 
 Each membership has an id, so a leave that reaches presence late, or twice, cannot end the next membership. Still, a
-connection's next join of a room waits until presence has confirmed its leave, so that the others see both.
+connection's next join of a room waits until presence has confirmed its leave, so that other members see both.
 """
 
 import asyncio
@@ -23,7 +23,8 @@ from studyroom.shared.contract.subjects import shard_of
 log = logs.get(__name__)
 
 _CLEAN_KEPT = 4096
-"""How many clean leaves are remembered. A join that presence carries out after its clean leave is undone as cleanly."""
+"""How many clean leaves to remember. If presence carries out a join after its clean leave, the leave that undoes it is
+clean too."""
 
 
 class Leaves:
@@ -33,21 +34,22 @@ class Leaves:
         self._rooms = rooms
         self._authors = authors
         self._finishing: dict[Connection, asyncio.Task[None]] = {}
-        """Authors that have left a room and still get their own messages from there."""
+        """Authors that have left a room, and still get their own messages from there."""
         self._unsent = Counter[RoomConnection]()
         """Leaves that presence has not confirmed."""
         self._joining: set[RoomConnection] = set()
         self._clean: dict[MembershipId, None] = {}
-        """Memberships that ended for good recently, oldest first."""
+        """Memberships that ended recently without a grace period, oldest first."""
         self._last: dict[tuple[ConnectionId, RoomId], asyncio.Task[None]] = {}
+        """The task that sends the last leave of a connection from a room."""
 
-    # --- here ---------------------------------------------------------------------------------------------
+    # --- on this gateway ----------------------------------------------------------------------------------
 
     def leave(self, connection: Connection, room: Room, *, lost: bool, at_once: bool = True) -> None:
         """Take the connection out of its room, and send presence the leave.
 
-        `lost`: the connection was lost, so its user keeps the place for the grace period. Not `at_once`: an author gets
-        events until it has seen its own messages.
+        `lost`: the connection was lost, so its user stays a member for the grace period. `at_once`: False to send an
+        author events until it has its own messages.
         """
         if not at_once and self._authors.is_waiting(connection, room):
             task = self._finishing[connection] = self._pending.begin("finish", self._finish(connection, room))
@@ -56,10 +58,10 @@ class Leaves:
             self._authors.forget(connection)
             room.dismiss(connection)
             self._pending.begin("let go", self._rooms.leave(room))
-        self.send(connection.place(room.id), lost=lost, keep_seconds=connection.keep_seconds)
+        self.send(connection.membership_in(room.id), lost=lost, keep_seconds=connection.keep_seconds)
 
     async def finished(self, connection: Connection) -> None:
-        """Returns when the connection gets nothing more from the room that it left last."""
+        """Returns when the connection gets no events of its last room any more."""
         if connection in self._finishing:
             await asyncio.shield(self._finishing[connection])
 
@@ -71,24 +73,24 @@ class Leaves:
             room.dismiss(connection)
             await self._rooms.leave(room)
 
-    # --- at presence --------------------------------------------------------------------------------------
+    # --- in presence --------------------------------------------------------------------------------------
 
-    def __contains__(self, place: RoomConnection) -> bool:
-        """Presence will still get the leave of this place if nobody is there any more."""
-        return place in self._unsent or place in self._joining
+    def __contains__(self, membership: RoomConnection) -> bool:
+        """Whether presence will still get a leave for this membership if it has ended."""
+        return membership in self._unsent or membership in self._joining
 
     @contextmanager
-    def joining(self, place: RoomConnection) -> Iterator[None]:
-        """A join is under way. If it fails, its own code sends the leave."""
-        self._joining.add(place)
+    def joining(self, membership: RoomConnection) -> Iterator[None]:
+        """A join is in progress during the block. If it fails, its own code sends the leave."""
+        self._joining.add(membership)
         try:
             yield
         finally:
-            self._joining.discard(place)
+            self._joining.discard(membership)
 
     def in_shard(self, shard: int) -> set[MembershipId]:
-        """Memberships that have ended, and whose leaves presence has not confirmed."""
-        return {place.connection for place in self._unsent if shard_of(place.room) == shard}
+        """The ended memberships whose leaves presence has not confirmed."""
+        return {membership.connection for membership in self._unsent if shard_of(membership.room) == shard}
 
     async def sent(self, connection: Connection, room: RoomId) -> None:
         """Returns when presence has confirmed the connection's last leave of the room."""
@@ -96,35 +98,41 @@ class Leaves:
         if last is not None:
             await asyncio.shield(last)
 
-    def send(self, place: RoomConnection, *, lost: bool, keep_seconds: int = 0) -> None:
+    def send(self, membership: RoomConnection, *, lost: bool, keep_seconds: int = 0) -> None:
         """Send presence a leave until it answers.
 
-        `lost`: the user keeps the place for the grace period, and for at least `keep_seconds`; but not if the same
-        membership has ended for good before.
+        `lost`: the user stays a member for the grace period, and for at least `keep_seconds`, unless the membership
+        ended before without a grace period.
         """
         if not lost:
-            self._clean[place.connection] = None
+            self._clean[membership.connection] = None
             if len(self._clean) > _CLEAN_KEPT:
                 del self._clean[next(iter(self._clean))]
-        lost = lost and place.connection not in self._clean
-        self._unsent[place] += 1
-        key = connection_of(place.connection), place.room
-        task = self._last[key] = self._pending.begin("leave", self._leave(place, lost=lost, keep_seconds=keep_seconds))
+        lost = lost and membership.connection not in self._clean
+        self._unsent[membership] += 1
+        key = connection_of(membership.connection), membership.room
+        task = self._last[key] = self._pending.begin(
+            "leave", self._leave(membership, lost=lost, keep_seconds=keep_seconds)
+        )
 
         def ended(_task: asyncio.Task[None]) -> None:
-            self._unsent[place] -= 1
-            if not self._unsent[place]:
-                del self._unsent[place]
+            self._unsent[membership] -= 1
+            if not self._unsent[membership]:
+                del self._unsent[membership]
             if self._last.get(key) is task:
                 del self._last[key]
 
         task.add_done_callback(ended)
 
-    async def _leave(self, place: RoomConnection, *, lost: bool, keep_seconds: int) -> None:
+    async def _leave(self, membership: RoomConnection, *, lost: bool, keep_seconds: int) -> None:
         request = LeaveRequest.model_construct(
-            room=place.room, user=place.user, connection=place.connection, lost=lost, keep_seconds=keep_seconds
+            room=membership.room,
+            user=membership.user,
+            connection=membership.connection,
+            lost=lost,
+            keep_seconds=keep_seconds,
         )
         try:
             await self._presence.leave(request)
         except PresenceRefused as error:
-            log.error("presence refused a leave", error=str(error), room=place.room)
+            log.error("presence refused a leave", error=str(error), room=membership.room)

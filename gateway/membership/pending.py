@@ -1,4 +1,4 @@
-"""What a gateway has begun on behalf of connections, and finishes before it stops."""
+"""The tasks that a gateway has started for its connections, and finishes before it stops."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -19,10 +19,10 @@ class PendingWork:
         return task
 
     async def settled(self, within_seconds: float) -> int:
-        """Wait until nothing is under way, nor anything that it has begun. How much is, when time is up."""
+        """Wait until no task is running, also none that these tasks start. Returns how many remain after the time."""
         deadline = asyncio.get_running_loop().time() + within_seconds
         while self._begun:
-            left = deadline - asyncio.get_running_loop().time()
-            if left <= 0 or not (await asyncio.wait(self._begun, timeout=left))[0]:
+            remaining = deadline - asyncio.get_running_loop().time()
+            if remaining <= 0 or not (await asyncio.wait(self._begun, timeout=remaining))[0]:
                 return len(self._begun)
         return 0

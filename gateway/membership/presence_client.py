@@ -1,10 +1,10 @@
 """Requests to the presence service.
 
-The gateway asks a question again until it has an answer, and any answer to any attempt will do: a frozen or dead
-replica must not delay a join when another replica is well. Requests are idempotent, so it is harmless when presence
-carries one out twice. A join that presence carries out *late* is not harmless, so late answers reach a handler too.
+The gateway repeats a request until it has an answer, and the answer to any attempt counts: a frozen or dead replica
+must not delay a join when another replica is well. Requests are idempotent, so presence may carry one out twice. But a
+join that presence carries out *late* must be undone, so late answers reach a handler too.
 
-Each kind of question has a lane of its own, and in it each shard: see `lanes`.
+Each kind of request has its own lane (see `lanes`).
 """
 
 import asyncio
@@ -45,7 +45,7 @@ _ATTEMPT_SECONDS = 0.4
 deadline miss the other one in 0.02 % of joins."""
 _PATIENT_GROWTH = 1.5
 _UNANSWERED_BEFORE_PATIENCE = 10
-"""Attempts without an answer, while presence answers other questions, before the pauses grow. Most likely a replica is
+"""Attempts without an answer, while presence answers other requests, before the pauses grow. Most likely a replica is
 frozen, and the next attempt may reach another one. When forty members leave at once, pauses that grow from the first
 attempt would delay the last leave by 15 s in one case of twenty; with this limit it is 4 s."""
 _PATIENCE_MAX = 12.0
@@ -54,7 +54,7 @@ _UNAVAILABLE_WAIT_SECONDS = 0.05
 _SILENT_SECONDS = 30.0
 """The gateway asks every ten seconds about each shard in which it hosts a room."""
 SHARED = 32
-"""Questions of one kind at a time, in addition to one of each shard (docs/decisions/0010)."""
+"""Concurrent requests of one kind, in addition to one of each shard (docs/decisions/0010)."""
 
 Reply = TypeVar("Reply", RosterReply, LeaveReply, CompleteReply, CompareReply, RoomsReply)
 _AnyReply = RosterReply | LeaveReply | CompleteReply | CompareReply | RoomsReply
@@ -62,19 +62,19 @@ Late = Callable[[RoomConnection], None]
 
 
 class PresenceRefused(Exception):
-    """Presence refuses the request; asking again will not help."""
+    """Presence refuses the request. Do not retry it."""
 
 
 class RoomFull(PresenceRefused):
-    """The room has as many members as it may have."""
+    """The room has its maximum of members."""
 
 
 class MembersStorageFull(PresenceRefused):
-    """The bucket of members is nearly full. Later there may be space again."""
+    """The bucket of members is nearly full. There may be space later."""
 
 
-class _Question:
-    """A question and the answers received so far."""
+class _PendingRequest:
+    """A request that is repeated, with the answers so far."""
 
     def __init__(self, subject: str, kind: type[_AnyReply], answered: Callable[[], None]) -> None:
         """`answered` is called when a usable answer comes."""
@@ -95,7 +95,7 @@ class _Question:
         reply: _AnyReply | None = _decode(data, self._kind)
         if isinstance(reply, RosterReply) and reply.storage_full:
             self._answered()
-            self.answer.set_exception(MembersStorageFull("there is no room for more members of rooms"))
+            self.answer.set_exception(MembersStorageFull("the store of members is full"))
             return
         if reply is None or reply.outcome is Outcome.UNAVAILABLE:
             if not self.useless.done():
@@ -103,11 +103,11 @@ class _Question:
             return
         self._answered()
         if reply.outcome is Outcome.FULL:
-            self.answer.set_exception(RoomFull("the room has as many members as it may have"))
+            self.answer.set_exception(RoomFull("the room has its maximum of members"))
         elif reply.outcome is Outcome.TOO_LONG:
-            self.answer.set_exception(PresenceRefused("the user has as many connections in this room as fit"))
+            self.answer.set_exception(PresenceRefused("the user has too many connections in this room"))
         elif reply.outcome is Outcome.INVALID:
-            self.answer.set_exception(PresenceRefused("presence does not understand this gateway"))
+            self.answer.set_exception(PresenceRefused("presence does not understand requests of this gateway"))
         elif not isinstance(reply, RosterReply) or reply.parts == 1:
             self.answer.set_result(reply)
         else:
@@ -133,12 +133,12 @@ class _Question:
 
 
 class PresenceClient:
-    """Every request asks until presence answers: bound it with a timeout. Cancelling leaves the outcome unknown."""
+    """Every request is repeated until presence answers, so use a timeout. Cancellation leaves the outcome unknown."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._late_joins: list[Late] = []
-        self._inbox = ReplyInbox[_Question](self._on_answer, late=self._on_late_answer)
+        self._inbox = ReplyInbox[_PendingRequest](self._on_answer, late=self._on_late_answer)
         self._unserved: set[str] = set()
         """Subjects that had no subscriber the last time."""
         self._joins = Lane(own=1, shared=SHARED)
@@ -153,10 +153,10 @@ class PresenceClient:
             "read": self._reads,
             "check": self._checks,
         }
-        """By kind of question."""
+        """The lanes by kind of request, as metrics name it."""
 
     def on_late_join(self, callback: Late) -> None:
-        """Called for each answer to a join that comes when nobody waits for it any more."""
+        """Call `callback` for each answer to a join that comes after the join was given up."""
         self._late_joins.append(callback)
 
     async def start(self) -> None:
@@ -165,27 +165,27 @@ class PresenceClient:
     async def join(
         self, room: RoomId, request: Callable[[], JoinRequest], *, patience: Patience, restores: bool = False
     ) -> RosterReply:
-        """`request` is called just before the first attempt; it may raise.
+        """Calls `request` just before the first attempt. It may raise.
 
         `restores`: the connection was in the room before. Raises PresenceRefused, or TimeoutError when `patience` ends.
         """
         shard = subjects.shard_of(room)
         lane = self._restores if restores else self._joins
-        return await self._ask(
+        return await self._request(
             lane, shard, subjects.presence_join(shard), lambda: request().encode(), RosterReply, patience=patience
         )
 
     async def leave(self, request: LeaveRequest) -> LeaveReply:
-        """Asks less and less often, because no client waits for it. Raises PresenceRefused."""
+        """Retries with growing pauses, because no client waits for it. Raises PresenceRefused."""
         shard = subjects.shard_of(request.room)
         subject = subjects.presence_leave(shard)
-        return await self._ask(self._leaves, shard, subject, request.encode, LeaveReply, growth=_PATIENT_GROWTH)
+        return await self._request(self._leaves, shard, subject, request.encode, LeaveReply, growth=_PATIENT_GROWTH)
 
     async def roster(self, room: RoomId) -> RosterReply:
         """Raises PresenceRefused."""
         shard = subjects.shard_of(room)
         request = RosterRequest(room=room)
-        return await self._ask(self._reads, shard, subjects.presence_roster(shard), request.encode, RosterReply)
+        return await self._request(self._reads, shard, subjects.presence_roster(shard), request.encode, RosterReply)
 
     async def complete(self, request: CompleteRequest) -> CompleteReply:
         """Raises PresenceRefused."""
@@ -193,18 +193,18 @@ class PresenceClient:
         subject = subjects.presence_complete(shard)
         missing: set[MembershipId] | None = set()
         for part in request.split(self._bus.max_payload_bytes):
-            reply = await self._ask(self._checks, shard, subject, part.encode, CompleteReply)
+            reply = await self._request(self._checks, shard, subject, part.encode, CompleteReply)
             missing = None if missing is None or reply.missing is None else missing | reply.missing
         return reply.model_copy(update={"missing": missing})
 
     async def compare(self, shard: int, request: CompareRequest) -> CompareReply:
-        """Sends several questions where one would be too long. Raises PresenceRefused.
+        """Sends several requests if one would be too long. Raises PresenceRefused.
 
         The result then has the oldest revision of the answers, and the `newer` and `wrong` rooms of all of them.
         """
         subject = subjects.presence_compare(shard)
         answers = [
-            await self._ask(self._checks, shard, subject, part.encode, CompareReply)
+            await self._request(self._checks, shard, subject, part.encode, CompareReply)
             for part in request.split(self._bus.max_payload_bytes)
         ]
         if len(answers) == 1:
@@ -218,25 +218,25 @@ class PresenceClient:
     async def rooms(self, request: RoomsRequest) -> RoomsReply:
         """Raises PresenceRefused."""
         shard = request.shard
-        return await self._ask(self._reads, shard, subjects.presence_rooms(shard), request.encode, RoomsReply)
+        return await self._request(self._reads, shard, subjects.presence_rooms(shard), request.encode, RoomsReply)
 
     def silent_shards(self) -> list[int]:
-        """Shards whose last recent question got no answer, and that have answered nothing since."""
+        """The shards whose last attempt was recent and got no answer."""
         lanes, recently = self.lanes.values(), _now() - _SILENT_SECONDS
         return [
             shard
             for shard in range(subjects.SHARDS)
-            if (asked := max(lane.unanswered_at(shard) for lane in lanes)) > recently
-            and asked > max(lane.answered_at(shard) for lane in lanes)
+            if (unanswered_at := max(lane.unanswered_at(shard) for lane in lanes)) > recently
+            and unanswered_at > max(lane.answered_at(shard) for lane in lanes)
         ]
 
     def why_unavailable(self, subject: str) -> str:
-        """For people, when a request on this subject got no answer in time."""
+        """The reason for people, when a request on this subject got no answer in time."""
         if subject in self._unserved:
             return f"no presence replica serves shard {subject.split('.')[1]} now"
         return "presence did not answer in time"
 
-    async def _ask(
+    async def _request(
         self,
         lane: Lane,
         shard: int,
@@ -247,12 +247,12 @@ class PresenceClient:
         growth: float = 1.0,
         patience: Patience | None = None,
     ) -> Reply:
-        """`growth`: of the time between attempts, while presence answers others in the shard and not this question.
+        """`growth`: the factor of the pauses between attempts, while presence answers other requests in the shard.
 
-        All attempts share one subject for answers, so the answer to any of them will do.
+        All attempts share one subject for answers, so the answer to any of them counts.
         """
-        question = _Question(subject, kind, functools.partial(lane.answered, shard))
-        reply_to = self._inbox.expect(question)
+        pending = _PendingRequest(subject, kind, functools.partial(lane.answered, shard))
+        reply_to = self._inbox.expect(pending)
         number = lane.number()
         payload: bytes | None = None
         was_answered, undelivered = False, 0
@@ -261,20 +261,20 @@ class PresenceClient:
             while True:
                 slot = lane.queue(shard, number)
                 try:
-                    while not (slot.done() or question.answer.done()):
-                        await _either(slot, question.answer, patience, lane.answered_at(shard))
-                    asked_at = _now()
-                    if not question.answer.done():
+                    while not (slot.done() or pending.answer.done()):
+                        await _either(slot, pending.answer, patience, lane.answered_at(shard))
+                    sent_at = _now()
+                    if not pending.answer.done():
                         if payload is None:
                             payload = request()
                         if patience is not None:
-                            patience.ask(asked_at if lane.answers(shard) else lane.answered_at(shard))
+                            patience.start(sent_at if lane.answers(shard) else lane.answered_at(shard))
                         self._bus.publish(subject, payload, reply=reply_to)
-                        was_answered = await question.was_answered(_ATTEMPT_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
-                    if question.answer.done():
-                        reply: Reply = question.answer.result()
+                        was_answered = await pending.was_answered(_ATTEMPT_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+                    if pending.answer.done():
+                        reply: Reply = pending.answer.result()
                         return reply
-                    lane.unanswered(shard, asked_at)
+                    lane.unanswered(shard, sent_at)
                 finally:
                     lane.release(slot)
                 undelivered += not was_answered
@@ -282,17 +282,17 @@ class PresenceClient:
                     factor = min(factor * growth, _PATIENCE_MAX)
                 pause_seconds = _UNAVAILABLE_WAIT_SECONDS * factor if was_answered else _ATTEMPT_SECONDS * (factor - 1)
                 if pause_seconds > 0:
-                    await asyncio.wait([question.answer], timeout=pause_seconds)
+                    await asyncio.wait([pending.answer], timeout=pause_seconds)
         finally:
             self._inbox.close(reply_to)
-            question.forget()
+            pending.forget()
 
-    def _on_answer(self, question: _Question, message: Message) -> None:
+    def _on_answer(self, pending: _PendingRequest, message: Message) -> None:
         if message.data:
-            self._unserved.discard(question.subject)
+            self._unserved.discard(pending.subject)
         else:
-            self._unserved.add(question.subject)
-        question.take(message.data)
+            self._unserved.add(pending.subject)
+        pending.take(message.data)
 
     def _on_late_answer(self, message: Message) -> None:
         """Only joins matter here: presence has added a member that the gateway has given up."""
@@ -306,7 +306,7 @@ async def _either(
     slot: asyncio.Future[None], answer: asyncio.Future[Any], patience: Patience | None, answered_at: float
 ) -> None:
     """Returns when one is done or some time has passed. Raises TimeoutError when `patience` ends."""
-    seconds = patience.left(answered_at) if patience is not None else None
+    seconds = patience.remaining(answered_at) if patience is not None else None
     if seconds is not None and seconds <= 0:
         raise TimeoutError
     await asyncio.wait([slot, answer], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -317,7 +317,7 @@ def _now() -> float:
 
 
 def _decode(data: bytes, kind: type[_AnyReply]) -> _AnyReply | None:
-    """None for what is no answer: NATS sends an empty message when a subject has no subscriber."""
+    """None for a malformed answer, and for the empty message that NATS sends if a subject has no subscriber."""
     if not data:
         return None
     try:

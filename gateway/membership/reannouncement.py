@@ -1,6 +1,6 @@
-"""Making presence and this gateway agree on a shard: on the rosters, and on the connections that this gateway has.
+"""Repairs the differences between presence and this gateway in a shard, in rosters and in connections.
 
-They compare first, and write only what differs. Presence drops the connections that this gateway does not have; this
+They compare first, so only differences cost writes. Presence drops connections that this gateway does not have. The
 gateway restores its members that presence lacks, and refreshes rooms whose rosters differ.
 """
 
@@ -34,7 +34,7 @@ log = logs.get(__name__)
 _ANSWER_SECONDS = 5.0
 _REFRESH_ATTEMPTS = 3
 _NO_ROOMS = CompareRequest(epoch="", rooms={})
-"""Asks only for the epoch, and the revision that presence has applied."""
+"""Requests only the epoch, and the revision that presence has applied."""
 
 
 class Reannouncement:
@@ -56,14 +56,14 @@ class Reannouncement:
         self._join_barrier = join_barrier
         self._leaves = leaves
         self._connections = connections
-        # Both end within a bound: what they could not repair is found by the next comparison.
+        # Both give up after a while. The next comparison finds the differences that remain.
         self._restores = Repairs[Connection](pending.begin, "restore", self._restore)
         self._refreshes = Repairs[Room](pending.begin, "refresh", self._refresh)
 
     async def announce(self, shard: int) -> None:
-        """Send presence all connections of this gateway in a shard, and repair what differs on either side.
+        """Send presence all connections of this gateway in a shard, and repair the differences on both sides.
 
-        Raises PresenceRefused, or TimeoutError when nobody serves the shard.
+        Raises PresenceRefused, or TimeoutError if no replica serves the shard.
         """
         async with asyncio.timeout(_ANSWER_SECONDS):
             differing, bound = await self._compare(shard)
@@ -75,15 +75,16 @@ class Reannouncement:
         await asyncio.gather(*map(asyncio.shield, repairs))
 
     async def _compare(self, shard: int) -> tuple[list[Room], CompareReply]:
-        """Rooms whose rosters differ, and presence's answer. Raises PresenceRefused."""
+        """Returns the rooms whose rosters differ, and the reply. Raises PresenceRefused."""
         rooms = self._rooms.in_shard(shard)
         epoch = next((room.epoch for room in rooms if room.epoch), "")
-        asked = {room.id: room.state for room in rooms if room.epoch == epoch}
-        reply = await self._presence.compare(shard, CompareRequest(epoch=epoch, rooms=asked))
-        # All messages from before a reconnect have been handled by now. A change that arrives from here on is a proof.
+        states = {room.id: room.state for room in rooms if room.epoch == epoch}
+        reply = await self._presence.compare(shard, CompareRequest(epoch=epoch, rooms=states))
+        # All messages from before a reconnect were handled by now. A change that arrives from here on proves that the
+        # subscription works.
         differing = []
         for room in self._rooms.in_shard(shard):
-            known = asked.get(room.id)
+            known = states.get(room.id)
             room.invalidate()
             if (
                 known is None
@@ -132,33 +133,33 @@ class Reannouncement:
     # --- connections --------------------------------------------------------------------------------------
 
     def _restore_all(self, missing: set[MembershipId]) -> list[asyncio.Task[None]]:
-        """Only those that are still in a room here."""
+        """Restore the memberships that have not ended here."""
         found = (self._connections.get(connection_of(membership_id)) for membership_id in missing)
         members = [member for member in found if member is not None and member.membership_id in missing]
         return [self.restore(member) for member in members if member.room is not None]
 
     def restore(self, connection: Connection) -> asyncio.Task[None]:
-        """Have presence write a member again that it may lack. The task ends when that was done, or failed."""
+        """Let presence write a member again that it may lack. The task ends when that is done, or has failed."""
         return self._restores.invalidate(connection)
 
     async def _restore(self, connection: Connection) -> None:
         if connection.room is None:
             return
         try:
-            await self._put_back(connection, connection.room)
+            await self._write_again(connection, connection.room)
         except MembershipEnded:
             return
         except TimeoutError:
-            log.warning("a member could not be restored yet", room=connection.room.id if connection.room else None)
+            log.warning("a member is not restored yet", room=connection.room.id if connection.room else None)
         except PresenceRefused as error:
             log.error("presence refused to restore a member", error=str(error))
 
-    async def _put_back(self, connection: Connection, room: Room) -> None:
+    async def _write_again(self, connection: Connection, room: Room) -> None:
         """Raises TimeoutError, MembershipEnded or PresenceRefused."""
-        place = connection.place(room.id)
+        membership = connection.membership_in(room.id)
 
         def request() -> JoinRequest:
-            if connection.membership_id != place.connection:
+            if connection.membership_id != membership.connection:
                 raise MembershipEnded
             self._metrics.restored.inc()
             return self._join_barrier.request(connection, room.id, with_roster=False, again=True)
@@ -168,13 +169,13 @@ class Reannouncement:
             async with patience:
                 await self._presence.join(room.id, request, patience=patience, restores=True)
         finally:
-            if patience.asked:
-                self._withdraw_if_gone(place, connection)
+            if patience.started:
+                self._withdraw_if_gone(membership, connection)
 
     # --- rooms --------------------------------------------------------------------------------------------
 
     def refresh(self, room: Room) -> asyncio.Task[None]:
-        """Ask for a room's roster again, as a join does, and send its members the difference. The task ends then."""
+        """Load a room's roster again, as a join does, and send its members the differences. The task ends then."""
         return self._refreshes.invalidate(room)
 
     async def _refresh(self, room: Room) -> None:
@@ -183,13 +184,13 @@ class Reannouncement:
             connection = next((member for member in _connections(room) if member.is_member), None)
             if connection is None:
                 return
-            place = connection.place(room.id)
+            membership = connection.membership_in(room.id)
             patience = Patience(_ANSWER_SECONDS)
             try:
                 async with patience:
                     self._metrics.resync_differences.inc(
                         await self._join_barrier.enter(
-                            connection, room, place.connection, patience=patience, again=True
+                            connection, room, membership.connection, patience=patience, again=True
                         )
                     )
                 return
@@ -199,27 +200,27 @@ class Reannouncement:
                 log.error("presence refused to refresh a room", error=str(error))
                 return
             finally:
-                if patience.asked:
-                    self._withdraw_if_gone(place, connection)
-        log.error("a room could not be refreshed", room=room.id)
+                if patience.started:
+                    self._withdraw_if_gone(membership, connection)
+        log.error("failed to refresh a room", room=room.id)
 
-    def _withdraw_if_gone(self, place: RoomConnection, connection: Connection) -> None:
+    def _withdraw_if_gone(self, membership: RoomConnection, connection: Connection) -> None:
         """If the member left during its repair, undo a join that presence may have written."""
-        if not connection.holds_or_will(place):
+        if not connection.claims(membership):
             lost = not connection.open and not connection.gone_for_good
-            self._leaves.send(place, lost=lost, keep_seconds=connection.keep_seconds)
+            self._leaves.send(membership, lost=lost, keep_seconds=connection.keep_seconds)
 
-    def is_present(self, place: RoomConnection) -> None:
-        """Presence has this place. If nobody is there, it carried out a join after its leave, or after its end here."""
-        connection = self._connections.get(connection_of(place.connection))
-        if place in self._leaves:
+    def is_present(self, membership: RoomConnection) -> None:
+        """Presence has this membership. If it has ended here, presence carried out its join too late, so undo it."""
+        connection = self._connections.get(connection_of(membership.connection))
+        if membership in self._leaves:
             return
         if connection is None:
-            self._leaves.send(place, lost=True)
+            self._leaves.send(membership, lost=True)
         else:
-            self._withdraw_if_gone(place, connection)
+            self._withdraw_if_gone(membership, connection)
 
 
 def _connections(room: Room) -> Iterator[Connection]:
-    """Those that are in the room. Authors that have left it may still get their own messages."""
-    return (one for one in room.fanout if isinstance(one, Connection) and one.room is room)
+    """The connections that are in the room. Others in the fan-out are authors that have left, and wait for messages."""
+    return (member for member in room.fanout if isinstance(member, Connection) and member.room is room)

@@ -1,9 +1,9 @@
-"""Keeping what this gateway and presence know of each other the same, shard by shard.
+"""Resyncs this gateway with presence, shard by shard.
 
 An event that concerns every room invalidates all shards: a reconnect to NATS, a lapsed lease, another presence stream.
-A dropped message invalidates its room only. The bus can also lose committed changes with no sign, and right after a
-reconnect it will, until the stream's leader knows of this gateway's subscriptions again. So each shard is compared soon
-after its repair, and all are compared regularly. A shard that no replica serves delays no other.
+A dropped message invalidates its room only. The bus can also lose committed changes silently, for example after a
+reconnect, until the stream's leader knows this gateway's subscriptions again. So each shard is compared soon after its
+repair, and all are compared regularly. A shard that no replica serves delays no other.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ log = logs.get(__name__)
 
 _COMPARE_SECONDS = 10.0
 _IN_FLIGHT_SECONDS = 1.0
-"""A change that presence has and this gateway has not may be on its way. After this long it counts as lost."""
+"""A change that presence has and this gateway lacks may be in flight. After this long it counts as lost."""
 _CHECK_AFTER_SECONDS = (0.5, 2.0, 5.0)
 """Until then some servers may not know this gateway's subscriptions."""
 _IN_FLIGHT_THEN_SECONDS = 0.3
@@ -71,13 +71,13 @@ class Resync:
         self._everything.invalidate(None)
 
     def suspect(self, room_id: RoomId) -> None:
-        """Ask for this room's roster again."""
+        """The roster of this room may be wrong: load it again."""
         room = self._rooms.get(room_id)
         if room is not None:
             self._reannouncement.refresh(room)
 
     async def run(self) -> None:
-        """Never returns."""
+        """Compare all shards regularly. Never returns."""
         await self._shards.run(self._compare_all, every_seconds=_COMPARE_SECONDS, check=self._check_all)
 
     async def _begin(self, _: None) -> None:
@@ -86,7 +86,7 @@ class Resync:
         for shard in range(SHARDS):
             self._shards.invalidate(shard)
 
-    # Each shard is compared in a task of its own, so that one without answers holds up no other.
+    # Each shard is compared in its own task, so that a shard without answers delays no other.
 
     async def _check_all(self, shards: set[int]) -> None:
         for shard in shards:
@@ -117,7 +117,7 @@ class Resync:
                 await self._reannouncement.announce_all(shard)
                 self._join_barrier.confirmed(shard)
         except _FAILURES as error:
-            log.info("rooms not compared", shard=shard, error=str(error) or "no answer in time")
+            log.info("failed to compare the rooms of a shard", shard=shard, error=str(error) or "no answer in time")
         finally:
             self._comparing.discard(shard)
 
@@ -126,17 +126,17 @@ class Resync:
         rooms = self._rooms.in_shard(shard)
         async with asyncio.timeout(_ANSWER_SECONDS):
             for epoch in {room.epoch for room in rooms if room.epoch}:
-                asked = {room.id: room for room in rooms if room.epoch == epoch}
-                states = {room: hosted.state for room, hosted in asked.items()}
+                by_id = {room.id: room for room in rooms if room.epoch == epoch}
+                states = {room: hosted.state for room, hosted in by_id.items()}
                 reply = await self._presence.compare(shard, CompareRequest(epoch=epoch, rooms=states))
                 if reply.epoch != epoch:
                     self.invalidate("the presence stream is another one")
                     return
-                self._lost([room for room in reply.wrong if self._rooms.get(room) is asked[room]])
+                self._lost([room for room in reply.wrong if self._rooms.get(room) is by_id[room]])
                 if reply.newer:
                     await asyncio.sleep(in_flight_seconds)
-                    behind = [room for room, newest in reply.newer.items() if not asked[room].knows(newest)]
-                    self._lost([room for room in behind if self._rooms.get(room) is asked[room]])
+                    behind = [room for room, newest in reply.newer.items() if not by_id[room].knows(newest)]
+                    self._lost([room for room in behind if self._rooms.get(room) is by_id[room]])
         for room in rooms:
             if len(room) and room.is_stale:
                 self.suspect(room.id)  # an earlier refresh failed

@@ -1,4 +1,4 @@
-"""What rooms report as wrong, brought to those that repair it."""
+"""Passes the problems that rooms report to the parts that repair them."""
 
 from typing import Protocol
 
@@ -19,7 +19,7 @@ log = logs.get(__name__)
 
 class Farewell(Protocol):
     def ask_to_leave(self, connection: Connection) -> None:
-        """Close it with the request to come back."""
+        """Close the connection with a request to reconnect."""
 
 
 class RoomRepairs:
@@ -40,13 +40,13 @@ class RoomRepairs:
         self._farewell = farewell
 
     def connection_is_missing(self, recipient: Recipient) -> None:
-        """We were given up for dead, or cut off for long; the connection never left."""
+        """Presence took this gateway for dead, or it was disconnected for long. The connection has not left."""
         connection = self._connections.get(recipient.id)
         if connection is not None:
             self._reannouncement.restore(connection)
 
-    def connection_is_present(self, place: RoomConnection) -> None:
-        self._reannouncement.is_present(place)
+    def connection_is_present(self, membership: RoomConnection) -> None:
+        self._reannouncement.is_present(membership)
 
     def roster_is_suspect(self, room: Room) -> None:
         self._resync.suspect(room.id)
@@ -54,7 +54,9 @@ class RoomRepairs:
     def cannot_be_hosted(self, room: Room, reason: str) -> None:
         connections = [connection for connection in self._connections if connection.room is room]
         log.error(
-            "NATS sends nothing of a room any more: its members are to go", error=reason, members=len(connections)
+            "NATS sends no messages of a room any more, so its members must leave",
+            error=reason,
+            members=len(connections),
         )
         for connection in connections:
             self._farewell.ask_to_leave(connection)

@@ -148,7 +148,7 @@ async def test_members_are_refused_before_the_bucket_is_full_and_leave_as_ever(s
             if answer["type"] == "Error":
                 break
         assert answer["payload"]["code"] == "presence_unavailable"
-        assert "no room for more members" in answer["payload"]["message"]
+        assert "the store of members is full" in answer["payload"]["message"]
         state = (await info(nats, subjects.PRESENCE_STREAM))["state"]
         assert state["bytes"] / small.share(subjects.PRESENCE_STREAM) < 0.95
 

@@ -57,15 +57,15 @@ async def test_a_question_without_an_answer_says_nothing_of_a_shard_that_has_ans
 async def test_patience_lasts_while_others_get_through_and_its_deadline_begins_with_the_first_question():
     patience = Patience(10.0)
     asked: list[bool] = []
-    patience.when_asked = lambda: asked.append(True)
+    patience.when_started = lambda: asked.append(True)
     async with patience:
         began = now()
-        assert patience.left(0.0) == pytest.approx(10, abs=1)
-        assert patience.left(began - 100) == pytest.approx(10, abs=1)
-        assert patience.left(began + 7) == pytest.approx(17, abs=1)
-        patience.ask(began + 7)
-        patience.ask(began + 9)
-        assert patience.left(began + 9) is None, "the deadline runs"
+        assert patience.remaining(0.0) == pytest.approx(10, abs=1)
+        assert patience.remaining(began - 100) == pytest.approx(10, abs=1)
+        assert patience.remaining(began + 7) == pytest.approx(17, abs=1)
+        patience.start(began + 7)
+        patience.start(began + 9)
+        assert patience.remaining(began + 9) is None, "the deadline runs"
     assert patience.deadline == pytest.approx(began + 17, abs=1)
     assert asked == [True]
 
@@ -75,7 +75,7 @@ async def test_patience_ends_with_its_deadline():
 
     async def wait() -> None:
         async with patience:
-            patience.ask(now())
+            patience.start(now())
             await asyncio.get_running_loop().create_future()
 
     with pytest.raises(TimeoutError):
