@@ -1,7 +1,7 @@
 """Metrics of the gateway.
 
-What the data path counts are plain integers, read when Prometheus asks; histograms are observed once per flush and
-frame, never per member.
+The data path counts with plain integers, which a collector reads for each scrape. It observes histograms once for each
+flush and frame, never for each member.
 """
 
 import time
@@ -35,17 +35,17 @@ def _per_kind() -> list[int]:
 
 @dataclass(slots=True)
 class Traffic:
-    """What the data path counts."""
+    """The counters of the data path."""
 
     messages_received: Tally[str] = field(default_factory=Tally)
     cursor_shortcuts: int = 0
-    """Cursors that were recognised without parsing; they are not in `messages_received`."""
+    """Cursors that the gateway recognised without parsing. They are not in `messages_received`."""
     room_messages_sent: list[int] = field(default_factory=_per_kind)
-    """By kind."""
+    """Messages to members, by kind."""
     replies_sent: Tally[str] = field(default_factory=Tally)
-    """To one connection, by message type."""
+    """Messages to one connection, by message type."""
     conflated: list[int] = field(default_factory=_per_kind)
-    """By kind."""
+    """Messages that newer ones replaced, by kind."""
     received: int = 0
     received_bytes: int = 0
     sent_bytes: int = 0
@@ -71,7 +71,7 @@ class GatewayMetrics:
         )
         self.requests_refused = Counter(
             "studyroom_gateway_requests_refused",
-            "Plain HTTP requests refused before they were read, by code.",
+            "HTTP requests refused before the gateway read them, by code.",
             ["code"],
             registry=registry,
         )
@@ -79,7 +79,7 @@ class GatewayMetrics:
             self.requests_refused.labels(code=code)
         self.key_reads = Counter(
             "studyroom_gateway_public_key_reads",
-            "Times that the public keys of access tokens were asked for, by result.",
+            "Reads of the public keys of access tokens, by result.",
             ["result"],
             registry=registry,
         )
@@ -87,27 +87,27 @@ class GatewayMetrics:
             self.key_reads.labels(result=result)
         self.shed = Counter(
             "studyroom_gateway_shed",
-            "Connections asked to go elsewhere since this gateway has far more than the others.",
+            "Connections that load shedding has asked to reconnect.",
             registry=registry,
         )
         self.unread_answers = Counter(
             "studyroom_gateway_unread_answers",
-            "Sockets ended since the client did not read the answer to a plain request.",
+            "Sockets closed because the client did not read the answer to an HTTP request.",
             registry=registry,
         )
         self.idle_sockets = Counter(
             "studyroom_gateway_idle_sockets_ended",
-            "Sockets of plain HTTP ended while idle, since their address had too many or descriptors were short.",
+            "Idle HTTP sockets closed because their address had too many, or too few file descriptors were left.",
             registry=registry,
         )
         self.late_heads = Counter(
             "studyroom_gateway_late_request_heads",
-            "Sockets ended since no complete request head came, or not the body that it announced.",
+            "Sockets closed because a request head, or the body that it announced, was not complete in time.",
             registry=registry,
         )
         self.disconnects = Counter(
             "studyroom_gateway_disconnects",
-            "Connections that ended, by close code.",
+            "Closed connections, by close code.",
             ["code"],
             registry=registry,
         )
@@ -119,7 +119,7 @@ class GatewayMetrics:
         )
         self.dropped = Counter(
             "studyroom_gateway_dropped",
-            "Room messages not delivered, by lane and reason.",
+            "Room messages that were not delivered to a member, by lane and reason.",
             ["lane", "reason"],
             registry=registry,
         )
@@ -131,49 +131,49 @@ class GatewayMetrics:
             self.dropped.labels(lane=lane, reason=reason)
         self.rate_limited = Counter(
             "studyroom_gateway_rate_limited",
-            "Messages from clients that send more than they may; cursors among them are conflated.",
+            "Messages of clients beyond their rate limit. Cursors among them are conflated, others are refused.",
             registry=registry,
         )
         self.commit_latency = Histogram(
             "studyroom_gateway_chat_commit_latency_seconds",
-            "From the author's socket to the acknowledgement of the stream.",
+            "Time from the receipt of a chat message to its acknowledgement by the stream.",
             buckets=_LATENCY_BUCKETS,
             registry=registry,
         )
         self.chat_storage_full = Counter(
             "studyroom_gateway_chat_storage_full",
-            "Chat messages refused since there is no room for more chat.",
+            "Chat messages refused because the storage for chat is full.",
             registry=registry,
         )
         self.duplicates = Counter(
             "studyroom_gateway_chat_duplicates",
-            "Chat messages that had been stored before.",
+            "Retries of chat messages that were stored already.",
             registry=registry,
         )
         self.chat_repeats = Counter(
             "studyroom_gateway_chat_repeats",
-            "Stored chat messages that were heard again and not delivered twice.",
+            "Stored chat messages that the gateway received again, and did not deliver twice.",
             registry=registry,
         )
         self.backfill_messages = Histogram(
             "studyroom_gateway_chat_backfill_messages",
-            "Chat messages that members had missed and were fetched for them, per time and room.",
+            "Missed chat messages that one backfill of a room has read from the stream.",
             buckets=_BACKFILL_BUCKETS,
             registry=registry,
         )
         self.chat_behind = Counter(
             "studyroom_gateway_chat_rooms_behind",
-            "Rooms found to have missed a chat message with no sign.",
+            "Rooms in which a comparison with the stream found missed chat.",
             registry=registry,
         )
         self.chat_losses = Counter(
             "studyroom_gateway_chat_resets",
-            "Rooms whose members were told that chat is missing: it was removed, or too much.",
+            "Rooms whose members got `ChatReset`, because missed chat was removed or too much.",
             registry=registry,
         )
         self.resumes = Counter(
             "studyroom_gateway_resumes",
-            "Joins that asked for what they had missed, by result.",
+            "Joins that asked for missed chat, by result.",
             ["result"],
             registry=registry,
         )
@@ -181,33 +181,33 @@ class GatewayMetrics:
             self.resumes.labels(result=result)
         self.join_duration = Histogram(
             "studyroom_gateway_join_duration_seconds",
-            "From JoinRoom to JoinedRoom or refusal, by result.",
+            "Time from JoinRoom to JoinedRoom or a refusal, by result.",
             ["result"],
             registry=registry,
         )
         self.barrier_retries = Counter(
             "studyroom_gateway_join_barrier_retries",
-            "Joins asked again since their own event did not arrive.",
+            "Joins repeated because their own event did not arrive.",
             registry=registry,
         )
         self.resyncs = Counter(
             "studyroom_gateway_resyncs",
-            "Times everything was put right after a doubt.",
+            "Complete resyncs with presence, such as after a reconnection to NATS.",
             registry=registry,
         )
         self.resync_differences = Counter(
             "studyroom_gateway_resync_differences",
-            "Changes that clients were told of by a resync or a comparison.",
+            "Changes of rosters that clients got from a resync or a comparison.",
             registry=registry,
         )
         self.restored = Counter(
             "studyroom_gateway_connections_restored",
-            "Connections put back into their rooms since presence may have lost them.",
+            "Connections restored to their rooms because presence did not have them.",
             registry=registry,
         )
         self.lost_changes = Counter(
             "studyroom_gateway_rooms_behind",
-            "Rooms found to have missed a change that presence knows.",
+            "Rooms in which a comparison with presence found a missed change.",
             registry=registry,
         )
         self._registry = registry
@@ -225,7 +225,7 @@ class GatewayMetrics:
             sent[kind] += times
 
     def count_cursors(self, cursors: Collection[tuple[bytes, int]], members: int, not_sent: int) -> None:
-        """One flush of nothing but cursors, each with its ingress."""
+        """Count a flush that has only cursors. `cursors`: each with its time of receipt, Unix microseconds or 0."""
         traffic = self.traffic
         traffic.flush_sizes.observe(len(cursors))
         traffic.room_messages_sent[Kind.CURSOR] += len(cursors) * members - not_sent
@@ -236,7 +236,7 @@ class GatewayMetrics:
                 latencies.observe(max(0, now_us - ingress_us))
 
     def count_flush(self, items: list[Item], members: int, not_sent: Iterable[int]) -> None:
-        """`not_sent`: an index for each member that did not get one of the items."""
+        """Count a flush. `not_sent`: for each item that a member did not get, the index of the item."""
         traffic = self.traffic
         sent, latencies = traffic.room_messages_sent, traffic.latencies_us
         now_us = time.time_ns() // 1000
@@ -250,7 +250,7 @@ class GatewayMetrics:
 
 
 class Gauges(Protocol):
-    """What is counted when it is asked for."""
+    """Numbers that the collector reads for each scrape."""
 
     def connections(self) -> int: ...
     def rooms(self) -> int: ...
@@ -259,7 +259,7 @@ class Gauges(Protocol):
     def most_of_an_address(self) -> int: ...
     def most_of_a_user(self) -> int: ...
     def waiting_requests(self) -> Mapping[str, Mapping[int, int]]:
-        """By kind and shard."""
+        """Return the number of waiting requests to presence, by kind and shard."""
 
     def silent_shards(self) -> Iterable[int]: ...
 
@@ -282,16 +282,18 @@ class _Collector:
         )
         yield GaugeMetricFamily(
             "studyroom_gateway_drain_remaining",
-            "Connections a drain has still to close; 0 when not draining.",
+            "Connections that the drain has yet to close. 0 without a drain.",
             value=gauges.drain_remaining(),
         )
         yield GaugeMetricFamily(
             "studyroom_gateway_address_connections",
-            "Connections of the address that has most.",
+            "Connections of the address that has the most.",
             value=gauges.most_of_an_address(),
         )
         yield GaugeMetricFamily(
-            "studyroom_gateway_user_connections", "Connections of the user who has most.", value=gauges.most_of_a_user()
+            "studyroom_gateway_user_connections",
+            "Connections of the user who has the most.",
+            value=gauges.most_of_a_user(),
         )
         yield from _questions(gauges)
         received = traffic.messages_received.copy()
@@ -309,7 +311,7 @@ class _Collector:
         )
         latency = HistogramMetricFamily(
             "studyroom_gateway_delivery_latency_seconds",
-            "From the author's socket to the write to the members' sockets; once per message and gateway.",
+            "Time from the author's socket to the write to the members' sockets, once per message and gateway.",
             labels=["type"],
         )
         for kind, histogram in traffic.latencies_us.items():

@@ -1,5 +1,5 @@
-"""How the system is watched: what is scraped, rules, alerts, objectives and dashboards.
+"""Monitoring: scrape targets, recording rules, alerts, objectives and dashboards.
 
-`make dashboards` writes what is generated from here: Grafana's dashboards, the rules of the objectives, and all rules
-as a PrometheusRule for Kubernetes.
+`make dashboards` generates Grafana's dashboards, the rules of the objectives, and a PrometheusRule with all rules for
+Kubernetes.
 """

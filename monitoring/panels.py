@@ -1,4 +1,4 @@
-"""Dashboards as Python: rows of panels, laid out and turned into what Grafana reads."""
+"""Dashboards as rows of panels, and their layout in Grafana's format."""
 
 import sys
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ _WIDTH, _HEIGHT, _IN_A_ROW = 8, 8, 3
 
 @dataclass(frozen=True)
 class Panel:
-    """`queries`: an expression and the legend of its series, several times. `stat`: one number and no curve."""
+    """One panel. `queries`: pairs of an expression and its legend. `stat`: show one number instead of a curve."""
 
     title: str
     unit: str
@@ -21,7 +21,7 @@ class Panel:
     queries: tuple[tuple[str, str], ...]
     stat: bool = False
     highest: float | None = None
-    """The end of the axis, where there is a natural one."""
+    """The end of the axis, if there is a natural one."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ ROLLOUTS = (
     ("Presence starts", "presence", "blue"),
     ("NATS server starts", "nats", "orange"),
 )
-"""Title, job and colour of the lines that mark where processes began."""
+"""Title, job and colour of the lines that mark starts of processes."""
 
 
 def _starts(job: str) -> str:
@@ -134,7 +134,7 @@ def _panel(number: int, panel: Panel, position: dict[str, int]) -> dict[str, Any
 
 
 def write_or_check(files: Mapping[Path, str]) -> None:
-    """Write generated files; with `--check`, end with status 1 when one is not as it would be written."""
+    """Write generated files. With `--check`, write none, and exit with status 1 if one is out of date."""
     stale = [path for path, text in files.items() if not path.exists() or path.read_text() != text]
     if "--check" in sys.argv:
         if stale:

@@ -1,7 +1,7 @@
-"""The objectives, their burn-rate alerts, and all rules as a PrometheusRule. Run by `make dashboards`.
+"""The objectives, their burn-rate alerts, and a PrometheusRule with all rules. `make dashboards` writes them.
 
-The alerts are those of the SRE workbook's chapter 5: the budget of 30 days burns so fast that 2 % of it go in an hour
-(page), 5 % in six hours (page), or 10 % in three days (ticket), and a short window says that it still does.
+The alerts follow chapter 5 of the SRE workbook. They fire if 2 % of the budget of 30 days burn in an hour (page), 5 %
+in six hours (page), or 10 % in three days (ticket), while a short window shows that it still burns.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ WINDOWS = ("5m", "30m", "1h", "2h", "6h", "1d", "3d")
 
 @dataclass(frozen=True)
 class Slo:
-    """`objective`: share of good events. `good` and `total` are rates per second with `{w}` for the window."""
+    """An objective: the share of good events. `good` and `total`: rates per second, with `{w}` for the window."""
 
     name: str
     promise: str
@@ -37,7 +37,7 @@ _ASKED = (
     " + sum(rate(studyroom_gateway_join_duration_seconds_count[{w}]))"
     ' + (sum(rate(studyroom_gateway_messages_received_total{type="Chat"}[{w}])) or vector(0))'
 )
-# With `or vector(0)`: a code has no sample before it is sent the first time.
+# A code has no sample before its first error, hence `or vector(0)`.
 _FAILED = (
     '(sum(rate(studyroom_gateway_errors_sent_total{code=~"presence_unavailable|chat_unavailable|chat_storage_full|internal"}[{w}]))'
     " or vector(0))"
@@ -48,7 +48,7 @@ _FAILED = (
 SLOS = (
     Slo(
         "join_latency",
-        "99 % of joins that are not refused since a room is full are done within 500 ms",
+        "99 % of joins are done within 500 ms, without those of full rooms",
         0.99,
         'sum(rate(studyroom_gateway_join_duration_seconds_bucket{result="joined",le="0.5"}[{w}]))',
         'sum(rate(studyroom_gateway_join_duration_seconds_count{result=~"joined|unavailable"}[{w}]))',
@@ -62,7 +62,7 @@ SLOS = (
     ),
     Slo(
         "availability",
-        "99.9 % of connections, joins and chat messages are not refused by our fault",
+        "99.9 % of connections, joins and chat messages succeed, or fail by the client's fault",
         0.999,
         f"({_ASKED}) - ({_FAILED})",
         f"({_ASKED})",
@@ -72,7 +72,7 @@ SLOS = (
 
 @dataclass(frozen=True)
 class Burn:
-    """`factor`: times as fast as the budget allows."""
+    """An alert on the burn rate. `factor`: how many times as fast as allowed the budget burns."""
 
     severity: str
     factor: float
@@ -131,14 +131,14 @@ def _alert(slo: Slo, burn: Burn) -> dict[str, Any]:
         "for": burn.wait,
         "labels": {"severity": burn.severity, "window": burn.long},
         "annotations": {
-            "summary": f"{slo.promise}: in {burn.long} {{{{ $value | humanizePercentage }}}} were not",
+            "summary": f"{{{{ $value | humanizePercentage }}}} in {burn.long} missed the objective: {slo.promise}",
             "runbook_url": f"docs/operations.md#{name.lower()}",
         },
     }
 
 
 def prometheus_rule() -> dict[str, Any]:
-    """Every rule file as one object for the Prometheus operator."""
+    """Return all rule files as one object for the Prometheus operator."""
     groups = [group for file in sorted(RULES.glob("*.yml")) for group in yaml.safe_load(file.read_text())["groups"]]
     return {
         "apiVersion": "monitoring.coreos.com/v1",
@@ -153,6 +153,6 @@ def _text(content: dict[str, Any], source: str) -> str:
 
 
 if __name__ == "__main__":
-    # The second file is made of the first one.
+    # The second file includes the first one.
     write_or_check({RULES / "slos.yml": _text(rules(), "slos.py")})
     write_or_check({KUBERNETES: _text(prometheus_rule(), "rules")})
