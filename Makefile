@@ -1,4 +1,4 @@
-# Everything a developer does. `make help` lists it.
+# The commands of a developer. `make help` lists them.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,16 +10,16 @@ IS_NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 .DEFAULT_GOAL := help
 
 .PHONY: help
-help: ## This list
+help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 .PHONY: install
-install: $(INSTALLED) ## Make .venv with everything in it; quick when nothing changed
+install: $(INSTALLED) ## Install everything into .venv (quick if nothing has changed)
 
 .PHONY: install-runtime
-install-runtime: $(RUNTIME) ## The same with only what running needs
+install-runtime: $(RUNTIME) ## Install only what running needs into .venv
 
-# A .venv of an older Python, or one whose Python is gone, is replaced.
+# Replaces a .venv whose Python is too old or gone.
 $(RUNTIME): pyproject.toml requirements/runtime.txt requirements/build.txt
 	@$(BIN)/python $(IS_NEW_ENOUGH) 2>/dev/null || { \
 	  $(PYTHON) $(IS_NEW_ENOUGH) || { echo "Python 3.11 or newer is needed (PYTHON=...)"; exit 1; }; \
@@ -34,9 +34,9 @@ $(INSTALLED): $(RUNTIME) requirements/dev.txt
 	@$(PIP_INSTALL) --require-hashes -r requirements/dev.txt
 	@touch $@
 
-# --- web: the client for browsers, and the page at / made with it, built into gateway/static ---
+# --- web: the client for browsers, and the page at /, which is built into gateway/static ---
 
-# Empty without Node: what is in web/ is then left out, with a line that says so.
+# Empty without Node. The targets then leave web/ out and print a line about it.
 NPM := $(shell command -v npm)
 WEB_INSTALLED := web/node_modules/.installed
 PAGE := gateway/static/index.html
@@ -50,7 +50,7 @@ $(WEB_INSTALLED): $(wildcard web/package-lock.json web/package.json web/*/packag
 
 .PHONY: web-install
 ifneq ($(NPM),)
-web-install: $(WEB_INSTALLED) ## Install what web/ needs into web/node_modules; quick when nothing changed
+web-install: $(WEB_INSTALLED) ## Install what web/ needs into web/node_modules (quick if nothing has changed)
 else
 web-install:
 	@echo "without Node: web/ is left out"
@@ -62,9 +62,9 @@ $(PAGE): $(WEB_INSTALLED) $(PAGE_SOURCES)
 	@touch $@
 
 .PHONY: page
-page: $(PAGE) ## Build the page at / into gateway/static (Node 20.19 or newer); quick when nothing changed
+page: $(PAGE) ## Build the page at / into gateway/static, with Node 20.19 or newer (quick if nothing has changed)
 
-# Without Node, or when the build fails, everything but the page works.
+# Without Node, or if the build fails, everything but the page works.
 .PHONY: page-if-possible
 page-if-possible:
 	@if command -v npm >/dev/null; then \
@@ -73,47 +73,47 @@ page-if-possible:
 	  echo "no page at /: install Node 20.19 or newer to have it built"; \
 	fi
 
-# Python's packages and the page at once: each waits for the network most of the time.
+# Installs Python's packages and builds the page in parallel, because both mostly wait for the network.
 .PHONY: up
-up: ## Run the whole system here; ARGS="--gateways 2" passes options on
+up: ## Run the whole system on this machine, with options such as ARGS="--gateways 2"
 	@$(MAKE) --no-print-directory -j2 install-runtime page-if-possible
 	@$(BIN)/studyroom up $(ARGS)
 
 .PHONY: test
-test: install web-install page-if-possible ## Run all tests, two at a time; ARGS="-k name" passes options on
+test: install web-install page-if-possible ## Run all tests, two at a time, with options such as ARGS="-k name"
 	@$(BIN)/python -m pytest -n 2 --no-loadscope-reorder $(ARGS)
 
 .PHONY: test-quick
-test-quick: install ## Only the tests that start no process
+test-quick: install ## Run the tests that start no process
 	@$(BIN)/python -m pytest tests/unit $(ARGS)
 
 .PHONY: screenshots
-screenshots: install page ## Take the pictures in docs/images anew, of the running system
+screenshots: install page ## Take the screenshots in docs/images again
 	@$(BIN)/python -m tests.e2e.screenshots
 
 .PHONY: compose-check
-compose-check: install ## Kill, freeze, cut off and scale the containers of docker-compose.yml under load; minutes
+compose-check: install ## Kill, freeze, cut off and scale the containers of docker-compose.yml under load (takes minutes)
 	@$(BIN)/python -m pytest -s -m long tests/containers $(ARGS)
 
 .PHONY: soak
-soak: install ## Random faults under load, judged by the checker; ARGS="--minutes 20 --seed 7"
+soak: install ## Inject random faults under load and check the result, such as ARGS="--minutes 20 --seed 7"
 	@$(BIN)/python -m tests.faults.soak $(ARGS)
 
 .PHONY: autobahn
-autobahn: install ## The Autobahn test suite against the WebSocket adapter, as a table; needs Docker and the suite's image
+autobahn: install ## Run the Autobahn test suite and print a table (needs Docker and the suite's image)
 	@$(BIN)/python -m tests.e2e.test_autobahn
 
 .PHONY: fuzz
-fuzz: install ## Fuzz everything that reads what strangers wrote, guided by coverage; ARGS="--minutes 20"
+fuzz: install ## Fuzz all parsers of untrusted input, guided by coverage, such as ARGS="--minutes 20"
 	@$(PIP_INSTALL) --require-hashes -r requirements/fuzz.txt
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 .PHONY: attacks
-attacks: install ## What others feel while somebody attacks the gateway, attack by attack; minutes
+attacks: install ## Measure how each attack on the gateway affects other clients (takes minutes)
 	@$(BIN)/python -m benchmarks.attacks $(ARGS)
 
 .PHONY: bench
-bench: install ## Measure against the peers, alone on the machine; ARGS="--groups traffic --repeats 1"
+bench: install ## Compare with other servers on an idle machine, such as ARGS="--groups traffic --repeats 1"
 	@$(PIP_INSTALL) --require-hashes -r requirements/bench.txt
 	@for peer in ws_node socketio_node; do \
 	  if command -v npm >/dev/null; then npm ci --silent --prefix benchmarks/peers/$$peer; fi; \
@@ -127,9 +127,9 @@ $(DOCS): $(INSTALLED) requirements/docs.txt
 	@$(PIP_INSTALL) --require-hashes -r requirements/docs.txt
 	@touch $@
 
-# Not --quiet: warnings that are not logged would not count, and fail nothing.
+# Without --quiet, which would hide warnings, so that they would not fail the build.
 .PHONY: docs
-docs: $(DOCS) ## Build the documentation site into site/, strictly: every link and anchor has to lead somewhere
+docs: $(DOCS) ## Build the documentation site into site/, and fail on broken links
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict > $(VENV)/docs.log 2>&1 || { cat $(VENV)/docs.log; exit 1; }
 	@echo "the documentation is in site/index.html"
 
@@ -138,11 +138,11 @@ prose: install ## Check the prose of documents and code
 	@$(BIN)/python -m tests.project.prose
 
 .PHONY: packages
-packages: install ## Every package with its sentence and what it imports
+packages: install ## Print every package with its sentence and its imports
 	@$(BIN)/python -m tests.project.packages
 
 .PHONY: check
-check: install ## Format, lint, types, import contracts, dead code, generated files, documents
+check: install ## Check format, lint, types, import contracts, dead code, generated files and documents
 	@$(BIN)/ruff format --check -q .
 	@$(BIN)/ruff check -q .
 	@$(BIN)/mypy
@@ -155,7 +155,7 @@ check: install ## Format, lint, types, import contracts, dead code, generated fi
 	@echo "all checks passed"
 
 .PHONY: web-check
-web-check: install web-install ## The same for web/, with the size of the client and the types made from the contract
+web-check: install web-install ## Check web/, with the size of the client and the types generated from the contract
 ifneq ($(NPM),)
 	@$(BIN)/studyroom schema | npm run --silent --prefix web/client generate -- --check
 	@node web/client/scripts/check-asyncapi.mjs docs/asyncapi.json
@@ -163,19 +163,19 @@ ifneq ($(NPM),)
 endif
 
 .PHONY: format
-format: install ## Format the code and mend what ruff can mend
+format: install ## Format the code and fix what ruff can fix
 	@$(BIN)/ruff format -q .
 	@$(BIN)/ruff check -q --fix .
 
 .PHONY: schema
-schema: install web-install ## Write the client protocol: as AsyncAPI into docs, as JSON Schema and TypeScript into web/client
+schema: install web-install ## Write the client protocol as AsyncAPI into docs, and as JSON Schema and TypeScript into web/client
 	@$(BIN)/studyroom asyncapi > docs/asyncapi.json
 ifneq ($(NPM),)
 	@$(BIN)/studyroom schema | npm run --silent --prefix web/client generate
 endif
 
 .PHONY: dashboards
-dashboards: install ## Write Grafana's dashboards and the rules of the objectives from monitoring/
+dashboards: install ## Write Grafana's dashboards and the rules in monitoring/ and k8s/
 	@$(BIN)/python -m monitoring.dashboards && $(BIN)/python -m monitoring.slos
 
 .PHONY: env-example
@@ -183,7 +183,7 @@ env-example: install ## Write .env.example from the settings
 	@$(BIN)/studyroom settings > .env.example
 
 .PHONY: lock
-lock: install ## Resolve the dependencies anew into requirements/
+lock: install ## Resolve the dependencies again and write requirements/
 	@for target in runtime dev build fuzz bench audit docs; do \
 	  case $$target in \
 	    runtime) wanted="pyproject.toml" ;; \
@@ -196,14 +196,14 @@ lock: install ## Resolve the dependencies anew into requirements/
 	done
 
 .PHONY: audit
-audit: install ## Ask advisory services about all that is locked; fails on a known vulnerability, not when nobody answers
+audit: install ## Check all locked packages for known vulnerabilities (passes if no advisory service answers)
 	@$(PIP_INSTALL) --require-hashes -r requirements/audit.txt
 	@$(BIN)/python -m tests.project.audit
 
 .PHONY: hooks
-hooks: install ## Let git run the checks before each commit
+hooks: install ## Install the git hook that runs the checks before each commit
 	@$(BIN)/pre-commit install
 
 .PHONY: clean
-clean: ## Remove what was installed and what runs left behind
+clean: ## Remove installed packages, builds, caches and data of runs
 	@rm -rf $(VENV) site gateway/static web/node_modules web/*/dist .studyroom .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .fuzz
