@@ -13,9 +13,10 @@ from uuid import uuid4
 import pytest
 
 from studyroom.shared.contract import subjects
-from tests.faults.test_join_barrier import lead, slow_cluster
+from tests.faults.test_join_barrier import slow_cluster
 from tests.support.client import Client
 from tests.support.processes import ServiceProcess, all_running, service
+from tests.support.streams import lead
 from tests.support.waiting import eventually
 
 ROOMS = 40
