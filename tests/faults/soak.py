@@ -76,8 +76,9 @@ class Soak:
         return [draw("kill a gateway", self._dice)]
 
     def _plan(self) -> list[Fault]:
-        count = self._dice.choice([1, 2, 3])
-        return [draw(self._dice.choice(self._names), self._dice, delay_seconds=_DELAYS) for _ in range(count)]
+        """One to three kinds, each once: some cannot be played twice at a time."""
+        count = min(self._dice.choice([1, 2, 3]), len(self._names))
+        return [draw(name, self._dice, delay_seconds=_DELAYS) for name in self._dice.sample(self._names, count)]
 
     async def _round(self, system: System, actors: list[Actor], plan: list[Fault]) -> None:
         try:
