@@ -109,7 +109,9 @@ class Gateway:
         )
 
         # Memberships, and their repair where presence and this gateway differ.
-        self._moderation = Moderation(bus, Enforcement(connections).carry_out, chat_incarnation=self._backfill.suspect)
+        self._moderation = Moderation(
+            bus, tasks, Enforcement(connections).carry_out, chat_incarnation=self._backfill.suspect
+        )
         self._presence = PresenceClient(bus)
         self._pending = PendingWork(tasks)
         leaves = Leaves(self._presence, self._pending, rooms, authors)

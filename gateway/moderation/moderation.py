@@ -20,6 +20,8 @@ from typing import NamedTuple
 from studyroom.gateway.moderation.commands import NEVER, Change, Commands
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import Bus, BusError, Message
+from studyroom.shared.chassis.repairs import Repairs
+from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.headers import SEQUENCE, TIME, TTL, is_removal, removal
 from studyroom.shared.contract.ids import RoomId, UserId
@@ -29,7 +31,8 @@ log = logs.get(__name__)
 
 _COMPARE_SECONDS = 5.0
 _IN_FLIGHT_SECONDS = 0.3
-_RETRY_SECONDS = 0.2
+_PAUSE_SECONDS = 0.2
+"""Between attempts to read the bucket. It does not grow, because a ban should hold as soon as NATS answers again."""
 _STORE_SECONDS = 2.0
 _RECEIVED_SECONDS = 1.0
 _LIFTED_SECONDS = 3600
@@ -42,7 +45,12 @@ _TRACES_SECONDS = 30.0
 
 class Moderation:
     def __init__(
-        self, bus: Bus, carry_out: Callable[[Target], None], *, chat_incarnation: Callable[[], None] = lambda: None
+        self,
+        bus: Bus,
+        tasks: Tasks,
+        carry_out: Callable[[Target], None],
+        *,
+        chat_incarnation: Callable[[], None] = lambda: None,
     ) -> None:
         """Calls `carry_out` once for each command, also for those from a time when this gateway was disconnected.
 
@@ -53,7 +61,7 @@ class Moderation:
         self._chat_incarnation = chat_incarnation
         self._commands = Commands()
         self._created = ""
-        """The creation time of the bucket, which identifies it."""
+        """The creation time of the bucket, which identifies it. Empty until the bucket was read."""
         self._clock = _Clock()
         self._known_at = 0.0
         """When all stored changes were last known here (monotonic seconds)."""
@@ -62,36 +70,30 @@ class Moderation:
         self._loading = False
         self._early: list[Change] = []
         """Changes that came while the bucket was being read."""
-        self._invalidated = asyncio.Event()
+        self._repairs = Repairs[None](
+            tasks.spawn,
+            "moderation",
+            self._load,
+            failures=(BusError,),
+            pause_seconds=(_PAUSE_SECONDS, _PAUSE_SECONDS),
+        )
         self._moved = asyncio.Event()
 
     async def start(self) -> None:
         """Returns when all commands in the bucket are known."""
         await self._bus.subscribe(subjects.MODERATION_EVENTS, self._on_event)
         self._bus.on_reconnected(self._on_reconnected)
-        while True:
-            try:
-                await self._load()
-            except BusError as error:
-                log.info("waiting for the bucket of moderation", error=str(error))
-                await asyncio.sleep(_RETRY_SECONDS)
-            else:
-                return
+        await self._invalidate()
+        if not self._created:
+            raise RuntimeError("the bucket of moderation was not read: no ban would hold")
 
     async def run(self) -> None:
-        """Compare with the leader every few seconds, and read missing changes. Never returns."""
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_COMPARE_SECONDS):
-                    await self._invalidated.wait()
-            try:
-                if self._invalidated.is_set() or await self._is_behind():
-                    self._invalidated.clear()
-                    await self._load()
-            except BusError as error:
-                log.info("failed to read the bucket of moderation, trying again", error=str(error))
-                self._invalidated.set()
-                await asyncio.sleep(_RETRY_SECONDS)
+        """Compare with the leader every few seconds. Never returns."""
+        await self._repairs.run(self._compare, every_seconds=_COMPARE_SECONDS)
+
+    def _invalidate(self) -> asyncio.Task[None]:
+        """Changes may be missing here: read them."""
+        return self._repairs.invalidate(None)
 
     # --- bans ---------------------------------------------------------------------------------------------
 
@@ -135,14 +137,14 @@ class Moderation:
                 async with asyncio.timeout(_IN_FLIGHT_SECONDS):
                     await self._moved.wait()
             except TimeoutError:
-                self._invalidated.set()
+                self._invalidate()
 
     # --- the mirror ---------------------------------------------------------------------------------------
 
     def _suspect(self) -> None:
         """The bucket has lost known changes, so read all of it."""
         self._shorter = True
-        self._invalidated.set()
+        self._invalidate()
 
     def _on_event(self, message: Message) -> None:
         if message.subject == subjects.CHAT_INCARNATION_EVENT:
@@ -150,7 +152,7 @@ class Moderation:
         headers = message.headers or {}
         change = _change(message.subject, int(headers[SEQUENCE]), message.data, headers[TIME], headers)
         if change is None:
-            self._invalidated.set()
+            self._invalidate()
         elif self._loading:
             self._early.append(change)
         else:
@@ -162,7 +164,7 @@ class Moderation:
                 self._suspect()
             return
         if change.sequence > self._commands.position + 1:
-            self._invalidated.set()
+            self._invalidate()
             return
         self._take([change], change.sequence)
 
@@ -173,7 +175,7 @@ class Moderation:
         for target in targets:
             self._carry_out(target)
 
-    async def _load(self) -> None:
+    async def _load(self, _: None) -> None:
         """Read new changes, or the whole bucket if the marker of a lifted command may be gone. Raises BusError."""
         self._loading = True
         self._early.clear()
@@ -231,6 +233,17 @@ class Moderation:
         self._clock.set(datetime.fromisoformat(info["ts"]), requested_at)
         return _State(info["created"], info["state"]["last_seq"])
 
+    async def _compare(self) -> None:
+        if None in self._repairs:
+            return
+        try:
+            behind = await self._is_behind()
+        except BusError as error:
+            log.info("failed to compare the bucket of moderation", error=str(error))
+            behind = True  # a repair tries again at once; the next comparison would come in some seconds
+        if behind:
+            self._invalidate()
+
     async def _is_behind(self) -> bool:
         """Whether the bucket has other changes than are known here. Raises BusError."""
         now, position = time.monotonic(), self._commands.position
@@ -245,7 +258,7 @@ class Moderation:
         return False
 
     async def _on_reconnected(self) -> None:
-        self._invalidated.set()
+        self._invalidate()
 
 
 class _State(NamedTuple):

@@ -1,20 +1,22 @@
 """The bucket of moderation as a gateway follows it."""
 
-import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from uuid import uuid4
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from studyroom.gateway.moderation import moderation
 from studyroom.gateway.moderation.moderation import Moderation
 from studyroom.services.provisioner.streams import ensure, specifications
+from studyroom.shared.chassis.metrics import ProcessMetrics
 from studyroom.shared.chassis.nats.bus import Bus
 from studyroom.shared.chassis.settings import StorageSettings
+from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.headers import removal
 from studyroom.shared.contract.ids import RoomId, UserId
@@ -34,15 +36,14 @@ async def bucket(bus: Bus) -> Bus:
 
 @asynccontextmanager
 async def following(bus: Bus, carried_out: list[Target]) -> AsyncIterator[Moderation]:
-    follower = Moderation(bus, carried_out.append)
+    tasks = Tasks(ProcessMetrics(CollectorRegistry(), "test"))
+    follower = Moderation(bus, tasks, carried_out.append)
     await follower.start()
-    running = asyncio.create_task(follower.run())
+    tasks.spawn("moderation", follower.run())
     try:
         yield follower
     finally:
-        running.cancel()
-        with suppress(asyncio.CancelledError):
-            await running
+        await tasks.stop()
 
 
 def ban() -> Target:
