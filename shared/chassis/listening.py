@@ -12,7 +12,9 @@ class AddressUnavailable(Exception):
 def listen(host: str, port: int) -> socket.socket:
     """Return a listening, non-blocking socket. Raises AddressUnavailable."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # Event loops set TCP_NODELAY only on sockets that name their protocol, and accepted sockets inherit it. Without
+    # TCP_NODELAY a small message may wait for the acknowledgement of the one before it, for 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
