@@ -224,7 +224,7 @@ class System:
     def not_allowed(self) -> list[str]:
         """What services tried and their users may not do. After a reload NATS does not know any more who has asked."""
         lines = [line for process in self.services for line in process.output().splitlines()]
-        answers, reloads = [line for line in lines if "NATS did not take an answer" in line], self.reloads
+        answers, reloads = [line for line in lines if "NATS refused an answer" in line], self.reloads
         return [
             *(line for line in lines if "NATS does not allow this" in line),
             *(line for line in answers if not any(0 <= _logged_at(line) - at < _FORGOTTEN_SECONDS for at in reloads)),

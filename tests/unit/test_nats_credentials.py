@@ -37,7 +37,7 @@ GOOD = Nkey(USER).seed
     [
         ("", "has no section NATS USER JWT"),
         (creds(JWT, GOOD).partition("\n\n")[0], "has no section USER NKEY SEED"),
-        (creds("not-a-jwt", GOOD), "what is marked as a JWT is none"),
+        (creds("not-a-jwt", GOOD), "the section NATS USER JWT is not a JWT"),
         (creds(JWT, GOOD[:-1]), "the seed is damaged"),
         (creds(JWT, GOOD[:20] + ("A" if GOOD[20] != "A" else "B") + GOOD[21:]), "the seed is damaged"),
         (creds(JWT, "SU!!"), "the seed is damaged"),

@@ -1,1 +1,1 @@
-"""The bus: the connection to NATS, and the only modules that know nats-py."""
+"""The bus: the connection to NATS. Only these modules know nats-py."""

@@ -1,4 +1,4 @@
-"""Questions that several services answer, or one in several parts."""
+"""Requests that get several answers: from several services, or from one in several parts."""
 
 import asyncio
 from collections.abc import Callable
@@ -16,9 +16,9 @@ async def all_answers(
     first_seconds: float,
     silence_seconds: float,
 ) -> list[Message]:
-    """The answers in the order of arrival. Raises SubscriptionRefused.
+    """Return the answers in the order of arrival. Raises SubscriptionRefused.
 
-    `is_complete` looks at the answers so far after each one. Otherwise the question ends when the first answer takes
+    It returns when `is_complete` is true for the answers so far. Otherwise it returns when the first answer takes
     longer than `first_seconds`, or the next one longer than `silence_seconds`.
     """
     received: asyncio.Queue[Message] = asyncio.Queue()

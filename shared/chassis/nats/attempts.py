@@ -1,11 +1,11 @@
-"""Which server to connect to next, and how long to wait before. Times are monotonic seconds."""
+"""Chooses the next server to connect to, and the wait before. Times are monotonic seconds."""
 
 import random
 from collections.abc import Sequence
 
 _FIRST_WAIT_SECONDS = 0.1
 _STEADY_SECONDS = 5.0
-"""A connection that has lasted for so long was no failed attempt; one that ended sooner was."""
+"""A connection that ends sooner counts as a failed attempt."""
 
 
 class Attempts:
@@ -14,7 +14,7 @@ class Attempts:
         self._failed = 0
         self._connected_at: float | None = None
         self._tried: list[str] = []
-        """Servers, the one that was tried last at the end."""
+        """Servers in the order of their last attempts."""
 
     def tried(self, server: str) -> None:
         if server in self._tried:
@@ -22,7 +22,7 @@ class Attempts:
         self._tried.append(server)
 
     def next_server(self, servers: Sequence[str]) -> str:
-        """The one that was tried longest ago: one that does not answer costs one attempt, and not several in a row."""
+        """Return the server whose last attempt is the oldest, so that a dead server never costs two in a row."""
         self._tried = [server for server in self._tried if server in servers]
         untried = [server for server in servers if server not in self._tried]
         chosen = random.choice(untried) if untried else self._tried[0]  # noqa: S311 - to spread clients
@@ -33,7 +33,7 @@ class Attempts:
         self._connected_at = now
 
     def wait_seconds(self, now: float) -> float:
-        """Before the attempt that is made next: growing, with full jitter."""
+        """Return the wait before the next attempt, which grows with failures and has full jitter."""
         if self._connected_at is not None and now - self._connected_at > _STEADY_SECONDS:
             self._failed = 0
         self._connected_at = None

@@ -46,7 +46,7 @@ log = logs.get(__name__)
 
 API_TIMEOUT_SECONDS = 5.0
 MAX_PAYLOAD_LEAST_BYTES = 16_000
-"""With a lower limit of NATS our messages may not fit: a question about 256 rooms has 13 KB."""
+"""With a lower limit of NATS, messages of Studyroom may not fit: a question about 256 rooms has 13 KB."""
 _FIRST_RECONNECT_WAIT_SECONDS = 0.1
 _GONE_POLL_SECONDS = 0.1
 _CLOSE_SECONDS = 2.0
@@ -69,9 +69,10 @@ class Bus:
     """
 
     def __init__(self, settings: NatsSettings, metrics: BusMetrics, *, name: str, no_echo: bool = False) -> None:
-        """`no_echo`: NATS does not deliver core messages of this connection back to it, but still republished ones.
+        """Create a bus that is not connected yet.
 
-        `name`: of the service. Answers come to an inbox that begins with it: its user in NATS may read no other.
+        `name`: the name of the service, with which its inboxes begin. Its NATS user may read no others.
+        `no_echo`: NATS does not deliver core messages of this connection back to it, but still republished ones.
         """
         self._settings = settings
         self._metrics = metrics
@@ -87,12 +88,12 @@ class Bus:
         self._closing = False
         self._errors = ErrorLog(metrics, settings.addresses)
         self.closed_for_good = asyncio.Event()
-        """Set when the client gave up although we never asked it to (not known to happen): the process must end."""
+        """Set if nats-py closes the connection by itself, which is not known to happen. The process must then end."""
 
     # --- connection ---------------------------------------------------------------------------------------
 
     async def connect(self) -> None:
-        """Returns when connected, however long that takes."""
+        """Wait until the bus is connected, however long that takes."""
         settings = self._settings
         password = settings.password.get_secret_value() if settings.password else None
         credentials = CredentialsFile(settings.credentials_file) if settings.credentials_file else None
@@ -130,12 +131,12 @@ class Bus:
 
     @property
     def why_away(self) -> str:
-        """Why there is no connection, for people; empty while there is one, or while nobody knows."""
+        """The reason why there is no connection, for people; empty while there is one, or if the reason is unknown."""
         return self._errors.why_away
 
     @property
     def problems(self) -> list[str]:
-        """Why this process cannot work with NATS now, for people; empty when it can."""
+        """The reasons why this process cannot work with NATS now, for people; none if it can."""
         if not self.connected:
             return [f"not connected to NATS: {self.why_away}" if self.why_away else "not connected to NATS"]
         reasons = [f"NATS refuses a subscription: {reason}" for reason in self._client.refused.values()]
@@ -143,14 +144,14 @@ class Bus:
             reasons.append(f"nats-server {self.server_version} is too old: {NEEDED}")
         if self.max_payload_bytes < MAX_PAYLOAD_LEAST_BYTES:
             reasons.append(
-                f"NATS takes messages of {self.max_payload_bytes} bytes at most (max_payload), "
-                f"at least {MAX_PAYLOAD_LEAST_BYTES} are needed"
+                f"NATS accepts messages of at most {self.max_payload_bytes} bytes (max_payload), "
+                f"but Studyroom needs at least {MAX_PAYLOAD_LEAST_BYTES}"
             )
         return reasons
 
     @property
     def server_version(self) -> str:
-        """Of the server that this is connected to, or was; empty before."""
+        """The version of the present or last server; empty before the first connection."""
         return self._client.server_version
 
     @property
@@ -178,7 +179,7 @@ class Bus:
         self._reconnected.append(callback)
 
     async def gone(self, for_seconds: float) -> None:
-        """Returns when there was no connection for so long, or when there will never be one again."""
+        """Wait until there was no connection for so long, or until there will never be one again."""
         now = asyncio.get_running_loop().time
         while self.connected or now() - self._lost_at < for_seconds:
             if self.closed_for_good.is_set():
@@ -186,14 +187,14 @@ class Bus:
             await asyncio.sleep(_GONE_POLL_SECONDS)
 
     async def flush(self, timeout_seconds: float = API_TIMEOUT_SECONDS) -> None:
-        """Returns when NATS has processed everything published before. Raises BusUnavailable."""
+        """Wait until NATS has processed everything published before. Raises BusUnavailable."""
         self._check_connected()
         with _translated():
             async with asyncio.timeout(timeout_seconds):
                 await self._client.flush(timeout_seconds)
 
     async def close(self) -> None:
-        """Send what is waiting, if NATS is there, and close. Safe to call twice."""
+        """Send the waiting messages if connected, and close the connection. You may call this twice."""
         self._closing = True
         if self.connected:
             try:
@@ -266,12 +267,12 @@ class Bus:
 
     def _check_length(self, size: int) -> None:
         if size > self.max_payload_bytes:
-            raise TooLong(f"{size} bytes are more than NATS takes in a message ({self.max_payload_bytes})")
+            raise TooLong(f"{size} bytes are more than NATS accepts in a message ({self.max_payload_bytes})")
 
     async def request(
         self, subject: str, payload: bytes, *, timeout_seconds: float, headers: Mapping[str, str] | None = None
     ) -> Message:
-        """The first answer. Raises BusUnavailable when none comes in time, or TooLong."""
+        """Return the first answer. Raises BusUnavailable if none arrives in time, or TooLong."""
         self._check_connected()
         self._check_length(len(payload) + (headers_bytes(headers) if headers else 0))
         answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
@@ -298,7 +299,7 @@ class Bus:
     async def subscribe(
         self, subject: str, handler: Handler, *, queue: str = "", refused: Refused | None = None
     ) -> Subscription:
-        """Returns when NATS has the subscription, or at once while NATS is away. Raises SubscriptionRefused.
+        """Wait until NATS has the subscription, or return at once while NATS is away. Raises SubscriptionRefused.
 
         `handler` is called in the order of arrival and must not block. The subscription survives reconnects. If NATS
         refuses it then, or withdraws it, `refused` is called with the reason and should give it up. Without `refused`,
@@ -323,7 +324,7 @@ class Bus:
     # --- JetStream ----------------------------------------------------------------------------------------
 
     def jetstream(self, verb: str) -> str:
-        """The subject of a call of the JetStream API."""
+        """Return the subject of a call of the JetStream API."""
         domain = self._settings.jetstream_domain
         return f"$JS.API.{verb}" if domain is None else f"$JS.{domain}.API.{verb}"
 
@@ -345,7 +346,7 @@ class Bus:
         *,
         timeout_seconds: float = API_TIMEOUT_SECONDS,
     ) -> dict[str, Any]:
-        """One call of the JetStream API, such as `STREAM.INFO.CHAT`. Raises ApiError, BusUnavailable or TooLong.
+        """Call the JetStream API, such as `STREAM.INFO.CHAT`. Raises ApiError, BusUnavailable or TooLong.
 
         https://docs.nats.io/reference/reference-protocols/nats_api_reference
         """
@@ -359,7 +360,7 @@ class Bus:
     async def stored(
         self, stream: str, which: Mapping[str, Any], *, timeout_seconds: float = API_TIMEOUT_SECONDS
     ) -> dict[str, Any] | None:
-        """The message of `STREAM.MSG.GET` as the leader has it; None when there is none.
+        """Return the leader's answer to `STREAM.MSG.GET`, None if there is no such message.
 
         Raises ApiError or BusUnavailable.
         """
@@ -373,7 +374,7 @@ class Bus:
         return message
 
     async def stream_info(self, stream: str) -> dict[str, Any]:
-        """What the leader of the stream knows of it. Raises ApiError or BusUnavailable.
+        """Return the leader's information about a stream. Raises ApiError or BusUnavailable.
 
         While there is none, or while it is cut off, servers answer with what they have themselves, which may be older.
         """

@@ -1,4 +1,4 @@
-"""nats-py's client, where it does what we cannot use. With `bus` and `connecting` the only module that knows it."""
+"""nats-py's client with changes to its losses, cancellation, subscriptions and publishing."""
 
 import asyncio
 import re
@@ -30,49 +30,52 @@ _RETRY_REFUSED_SECONDS = 2.0
 
 @dataclass(slots=True)
 class _Unconfirmed:
-    """Subscriptions that NATS was sent, up to the next ping. Its answer to that ping means that it has read them."""
+    """Subscriptions that the client sent before one ping. NATS has read them when it answers that ping."""
 
     sids: list[int]
     pong: "asyncio.Future[bool] | None" = None
     beyond_limit: int = 0
-    """How many of them NATS has refused so far because it has as many as it takes: the last ones."""
+    """The number of subscriptions that NATS has refused for its limit, which are the last ones."""
     denied: set[int] = field(default_factory=set)
 
 
 class NatsClient(nats.aio.client.Client):
-    """A connection that is given up is dropped, not closed politely; one that is to be encrypted is, or is none.
+    """nats-py's client, which differs from it in the following ways.
 
-    Closing politely waits until everything is written, which a frozen server never lets happen; and what was not
-    written would be sent to the next server, long after its author was told that it was not.
+    It aborts a lost connection instead of closing it. A close waits until everything is written, which never happens
+    with a frozen server. Unwritten messages would also go to the next server, long after the bus has reported them as
+    unsent.
 
-    Messages are handled as they are read and published as they are said: nats-py's queue and task for each
-    subscription, and its coroutines for each publish, cost more than what is done with a message here. What is not
-    handled yet waits in the socket, so it is bounded; a process that falls far behind is cut off by NATS, connects
-    again, and asks for what it has missed. Nothing is dropped here.
+    It never sends unencrypted data if the settings require TLS.
 
-    Who is cancelled stops, whatever it waits for.
+    It handles each message when it reads it, and publishes without coroutines. nats-py's queue and task for each
+    subscription cost more than the handling of a message here. Unhandled messages wait in the socket, whose size is
+    bounded. NATS disconnects a process that lags far behind, which then reconnects and asks for missed changes. The
+    client drops no message.
 
-    No error of the server ends the client, as it would with nats-py: the connection is made again, until it is closed
-    here. Only a subscription can be refused by itself, and then the connection stays. Every subscription is followed by
-    a ping, so it is known which one that was, and after the answer that NATS has it.
+    A cancelled task always stops.
+
+    No error of the server ends the client. It reconnects until it is closed. NATS can also refuse a single
+    subscription, while the connection goes on. A ping follows every subscription, so the client knows which one NATS
+    has refused, and after the answer to the ping that NATS has the others.
     """
 
     def __init__(self, next_wait: Callable[[], float]) -> None:
-        """`next_wait`: seconds before the next attempt of the first connection."""
+        """Create it. `next_wait`: returns the seconds before the next attempt to make the first connection."""
         super().__init__()
         self._next_wait = next_wait
         self._handlers: dict[int, Handler] = {}
         self._if_refused: dict[int, Refused] = {}
         self._unconfirmed: deque[_Unconfirmed] = deque()
         self._waiting: dict[int, asyncio.Future[None]] = {}
-        """Those who subscribe, until NATS has the subscription or has refused it."""
+        """Tasks that subscribe, until NATS has accepted or refused the subscription."""
         self.refused: dict[int, str] = {}
-        """Why NATS refuses subscriptions that nobody takes back. They are tried again."""
+        """The reasons why NATS refuses subscriptions without a `refused` callback. The client retries them."""
         self._retried_at = 0.0
 
     @property
     def server_version(self) -> str:
-        """Of the server that this is connected to, or was, as that spells it; empty before."""
+        """The version of the present or last server; empty before the first connection."""
         version: str = self._server_info.get("version", "")
         return version
 
@@ -86,16 +89,15 @@ class NatsClient(nats.aio.client.Client):
         return len(self._subs)
 
     def forget(self, subscription: Subscription) -> None:
-        """NATS has refused it, so there is nothing to unsubscribe from."""
-        self._remove_sub(subscription._id)  # noqa: SLF001 - nats-py offers nothing that does not ask NATS
+        """Drop a subscription that NATS has refused, without unsubscribing."""
+        self._remove_sub(subscription._id)  # noqa: SLF001 - nats-py's own methods would ask NATS
 
     async def handle(self, subject: str, queue: str, handler: Handler, refused: Refused | None = None) -> Subscription:
-        """Subscribe, and return when NATS has the subscription. `handler` must not block; what it raises goes to the
-        error callback.
+        """Subscribe, and return when NATS has the subscription. Raises SubscriptionRefused.
 
-        While NATS is away it returns at once, and the subscription is sent when NATS is back. When NATS refuses it
-        later, after a reconnect or since a permission was withdrawn, `refused` is called; else it is tried again.
-        Raises SubscriptionRefused.
+        `handler` must not block. Its errors go to the error callback. While NATS is away, the method returns at once,
+        and the client sends the subscription after the reconnection. If NATS refuses it later, after a reconnection or
+        a change of permissions, the client calls `refused`. Without `refused` it retries.
         """
         if self.is_closed:
             raise nats.errors.ConnectionClosedError
@@ -106,13 +108,13 @@ class NatsClient(nats.aio.client.Client):
         self._subs[sid] = subscription
         if refused is not None:
             self._if_refused[sid] = refused
-        if self.is_connected:  # else it is sent with all others when NATS is back, and this one could not be taken back
+        if self.is_connected:  # Otherwise the client sends it with all others after the reconnection.
             accepted = self._waiting[sid] = asyncio.get_running_loop().create_future()
             try:
                 await self._send_subscribe(subscription)
                 await accepted
             except (SubscriptionRefused, asyncio.CancelledError):
-                await _take_back(subscription)
+                await _unsubscribe(subscription)
                 raise
             finally:
                 self._waiting.pop(sid, None)
@@ -129,9 +131,9 @@ class NatsClient(nats.aio.client.Client):
         await self._send_ping()
 
     def _subscribe(self, subscriptions: list[Subscription]) -> None:
-        """To be followed by a ping before anything else is awaited."""
+        """Write subscriptions. Send a ping before you await anything else."""
         for one in subscriptions:
-            self._put(command.sub_cmd(one._subject, one._queue or "", one._id))  # noqa: SLF001 - it tells nobody else
+            self._put(command.sub_cmd(one._subject, one._queue or "", one._id))  # noqa: SLF001 - it has no accessor
         self._ask_about([one._id for one in subscriptions])  # noqa: SLF001
 
     def _ask_about(self, sids: list[int]) -> None:
@@ -141,7 +143,7 @@ class NatsClient(nats.aio.client.Client):
             self._unconfirmed.append(_Unconfirmed(sids))
 
     async def _send_ping(self, future: "asyncio.Future[bool] | None" = None) -> None:
-        """In the order of all that is sent, other than nats-py's, whose pings overtake what still waits."""
+        """Send a ping in order with all other messages. nats-py's pings overtake waiting messages."""
         loop = asyncio.get_running_loop()
         if self.refused and loop.time() - self._retried_at > _RETRY_REFUSED_SECONDS:
             self._retried_at = loop.time()
@@ -158,7 +160,7 @@ class NatsClient(nats.aio.client.Client):
         if not self._pongs:
             return
         pong = self._pongs.pop(0)
-        if not pong.done():  # whoever waited for it may have given up
+        if not pong.done():  # The task that waits for it may have given up.
             pong.set_result(True)
         if self._unconfirmed and self._unconfirmed[0].pong is pong:
             await self._confirm(self._unconfirmed.popleft())
@@ -175,7 +177,7 @@ class NatsClient(nats.aio.client.Client):
                 restored |= self.refused.pop(sid, None) is not None
                 self._accept(sid)
         if restored:
-            # What was said on them meanwhile is missing: as after a lost connection, everything is asked for again.
+            # Messages of the refused time are missing, so the services must resync as after a lost connection.
             await self._lose(ServerError("subscriptions were refused for a while"))
 
     def _accept(self, sid: int) -> None:
@@ -185,7 +187,7 @@ class NatsClient(nats.aio.client.Client):
 
     def _refuse(self, sid: int, reason: str) -> None:
         if sid not in self._subs:
-            return  # taken back meanwhile
+            return  # It was unsubscribed meanwhile.
         subject = self._subs[sid]._subject  # noqa: SLF001
         waiting = self._waiting.get(sid)
         if waiting is not None:
@@ -197,9 +199,9 @@ class NatsClient(nats.aio.client.Client):
             self.refused[sid] = f"{reason}: {subject}"
 
     async def _process_err(self, err_msg: str) -> None:
-        """nats-py would close for good after most of them.
+        """Handle an error of the server. After most of them nats-py would close for good.
 
-        NATS ends the connection itself after all but two; what it means by one that is new and does not, nobody knows.
+        NATS ends the connection itself after all known errors but two. After an unknown one the client reconnects.
         """
         text = err_msg.strip("'")
         if STALE_CONNECTION in text:
@@ -216,7 +218,7 @@ class NatsClient(nats.aio.client.Client):
             await self._lose(ServerError(text))
 
     def _deny(self, subject: str) -> None:
-        """`subject`: in lower case."""
+        """Refuse the subscriptions to a subject, given in lower case."""
         asked = self._unconfirmed[0] if self._unconfirmed else None
         for sid, one in list(self._subs.items()):
             if one._subject.lower() != subject:  # noqa: SLF001
@@ -232,33 +234,33 @@ class NatsClient(nats.aio.client.Client):
         await self._process_op_err(error)
 
     def _forget_what_was_asked(self) -> None:
-        """The connection is gone: nothing that was sent on it will be answered."""
+        """Give up waiting for answers of a lost connection."""
         for pong in self._pongs:
             if not pong.done():
                 pong.set_exception(nats.errors.StaleConnectionError())
-                pong.exception()  # nobody may be waiting for it
+                pong.exception()  # Marks it as retrieved, because nobody may wait for it.
         self._pongs = []
         self._unconfirmed.clear()
         for sid in list(self._waiting):
-            self._accept(sid)  # it is sent again with all others
+            self._accept(sid)  # The client sends it again with all others.
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
-        # A server that talks is not frozen: its answer to a ping may wait behind all of this.
+        # A server that sends messages is not frozen. Its answer to a ping may come after many of them.
         self._pings_outstanding = 0
         handler = self._handlers.get(sid)
         if handler is None:
             await super()._process_msg(sid, subject, reply, data, headers)
             return
         try:
-            told = await self._process_headers(headers) if headers else None
-            handler(Msg(self, subject.decode(), reply.decode(), data, told))
-        except Exception as error:  # noqa: BLE001 - it is told, and the next message is another one
+            decoded = await self._process_headers(headers) if headers else None
+            handler(Msg(self, subject.decode(), reply.decode(), data, decoded))
+        except Exception as error:  # noqa: BLE001 - it is reported, and must not affect the next message
             await self._error_cb(error)
 
     def publish_soon(self, subject: str, payload: bytes, reply: str, headers: Mapping[str, str] | None) -> None:
-        """In the order of the calls; written in the next turn of the loop. Raises nats.errors.Error.
+        """Publish in the order of the calls, in the next iteration of the loop. Raises nats.errors.Error.
 
-        Subjects and headers are ours, and have no white space or line ends.
+        The caller guarantees that subjects and headers have no white space or line ends.
         """
         if not self.is_connected:
             raise nats.errors.OutboundBufferLimitError
@@ -277,8 +279,11 @@ class NatsClient(nats.aio.client.Client):
             self._flush_queue.put_nowait(asyncio.get_running_loop().create_future())
 
     async def _flush_pending(self, force_flush: bool = False) -> Any:
-        """nats-py writes to the connection itself when its flusher has ended. That one ends with its connection, and
-        writing to what is closed raises; what waits is sent, or dropped, when the loss has been noticed."""
+        """Flush, unless the flusher has ended with its connection.
+
+        nats-py would then write to the closed connection itself, which raises. The client sends or drops waiting
+        messages when it notices the loss.
+        """
         if self.is_connected and self._flusher_task is not None and self._flusher_task.done():
             return None
         return await super()._flush_pending(force_flush)
@@ -299,7 +304,7 @@ class NatsClient(nats.aio.client.Client):
         await _honouring_cancellation(super().flush(*args))
 
     async def _select_next_server(self) -> None:
-        """Of the first connection."""
+        """Wait before the next attempt to make the first connection."""
         await asyncio.sleep(self._next_wait())
         await super()._select_next_server()
 
@@ -310,18 +315,18 @@ class NatsClient(nats.aio.client.Client):
     async def _process_connect_init(self) -> None:
         with _as_errors_of_nats():
             await _honouring_cancellation(super()._process_connect_init())
-        if not self.is_connected:  # the server has ended the connection, and nats-py did not look
+        if not self.is_connected:  # The server has ended the connection, which nats-py does not check.
             for task in (self._reading_task, self._ping_interval_task, self._flusher_task):
                 if task is not None:
                     task.cancel()
             raise nats.errors.UnexpectedEOF
         self._forget_what_was_asked()
         self.refused.clear()
-        if self._subs:  # nats-py sends all of them now, and a ping behind them
+        if self._subs:  # nats-py now sends all of them, and then a ping.
             self._ask_about(list(self._subs))
 
     async def _close(self, status: int, do_cbs: bool = True) -> None:
-        """nats-py would write what waits to the connection that was lost, and fail, as it does before the first one."""
+        """Close. nats-py would write waiting messages to a lost connection and fail, also before the first one."""
         if self._flush_queue is None:
             return
         self._forget_what_was_asked()
@@ -340,7 +345,7 @@ class NatsClient(nats.aio.client.Client):
             writer.transport.abort()
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
-        """nats-py would go on in the clear with a server, or somebody in between, that says it wants no TLS."""
+        """Check that the server offers TLS if required. nats-py would continue unencrypted with one that does not."""
         if initial_connection and "tls" in self.options and not info.get("tls_required"):
             raise TlsRefused("nats: the server does not offer TLS")
         await super()._process_info(info, initial_connection)
@@ -348,11 +353,11 @@ class NatsClient(nats.aio.client.Client):
 
 @contextmanager
 def _as_errors_of_nats() -> Iterator[None]:
-    """A server, or what is in its place, may answer anything; what nats-py does not expect would end its attempts."""
+    """Raise unexpected errors as errors of nats-py, which would otherwise end its attempts to connect."""
     try:
         yield
     except nats.errors.Error as error:
-        if type(error) is nats.errors.Error:  # what the server said instead of letting us in
+        if type(error) is nats.errors.Error:  # The error with which the server refuses the connection.
             raise ServerError(str(error).removeprefix("nats: ").strip("'").lower()) from error
         raise
     except (OSError, TimeoutError):
@@ -361,18 +366,21 @@ def _as_errors_of_nats() -> Iterator[None]:
         raise nats.errors.ProtocolError(f"nats: {type(error).__name__}: {error}") from error
 
 
-async def _take_back(subscription: Subscription) -> None:
-    with suppress(nats.errors.Error):  # the connection is closed meanwhile
+async def _unsubscribe(subscription: Subscription) -> None:
+    with suppress(nats.errors.Error):  # The connection may be closed.
         await subscription.unsubscribe()
 
 
 async def _honouring_cancellation(work: Awaitable[Result]) -> Result:
-    """Before Python 3.12 a cancellation that comes together with what `asyncio.wait_for` waits for is lost
-    (python/cpython#86296), and nats-py's loops, which try for ever, would go on."""
+    """Await `work`, and raise CancelledError if a cancellation during it was lost.
+
+    Before Python 3.12, `asyncio.wait_for` loses a cancellation that comes together with its result
+    (python/cpython#86296). nats-py's endless loops would then go on.
+    """
     task = cast("asyncio.Task[Any]", asyncio.current_task())
-    heeded = task.cancelling()
+    before = task.cancelling()
     try:
         return await work
     finally:
-        if task.cancelling() > heeded:
+        if task.cancelling() > before:
             raise asyncio.CancelledError

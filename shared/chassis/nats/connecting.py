@@ -1,4 +1,4 @@
-"""How a connection to NATS is made: errors that nats-py passes through, and the file that a user is read from."""
+"""Errors that nats-py passes through while it connects, and the credentials file for connections."""
 
 import os
 from pathlib import Path
@@ -7,30 +7,30 @@ import nats.errors
 
 
 class TlsRefused(nats.errors.Error):
-    """TLS is asked for here and the server does not offer it: nothing is said to it, the password least of all."""
+    """The settings require TLS, but the server does not offer it. The client sends it nothing, not even a password."""
 
 
 class ServerError(nats.errors.Error):
-    """NATS sent an error, after which it ends the connection, or may. Its text, in lower case, is the argument."""
+    """NATS sent an error, after which it may end the connection. The argument is its text in lower case."""
 
 
 class CredentialsUnusable(nats.errors.Error):
-    """The credentials file cannot be used now. The argument says why, and nothing of what is in it."""
+    """The credentials file is not usable now. The argument is the reason, without content of the file."""
 
 
 class SubscriptionRefused(nats.errors.Error):
-    """NATS does not accept a subscription; the connection and the others stay. The reason is the argument."""
+    """NATS does not accept a subscription, but the connection goes on. The argument is the reason."""
 
 
 class CredentialsFile:
-    """By which a connection becomes its user. It is read for every connection."""
+    """The callbacks for nats-py that use a credentials file. Each connection reads the file again."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._jwt = b""
 
     def sign(self, nonce: str) -> bytes:
-        """nats-py asks for this first. Raises CredentialsUnusable."""
+        """Read the file and sign the nonce. nats-py calls this before `jwt`. Raises CredentialsUnusable."""
         from studyroom.shared.chassis.nats.credentials import BadCredentials, Credentials
 
         try:
@@ -45,7 +45,7 @@ class CredentialsFile:
 
 
 def in_words(error: Exception) -> str:
-    """Why a connection could not be made, without what only Python says of it."""
+    """Return the reason why a connection failed, for people."""
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
         return os.strerror(error.errno).lower()
     return str(error).lower() or "no answer in time"

@@ -1,6 +1,6 @@
-"""A credentials file of NATS, as `nsc generate creds` writes it: a user's JWT, and the seed of the user's key.
+"""A credentials file of NATS, as `nsc generate creds` writes it, with a user's JWT and the seed of the user's key.
 
-The file is text with two marked sections. A seed is an nkey: base32 of a prefix that says what it is, 32 bytes, and a
+The file is text with two marked sections. A seed is an nkey: the base32 of a prefix for its kind, 32 bytes, and a
 checksum (https://docs.nats.io/running-a-nats-service/configuration/securing_nats/auth_intro/nkey_auth).
 """
 
@@ -15,12 +15,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 _SECTION = re.compile(r"-+BEGIN ([A-Z ]+)-+\s+(\S+)\s+-+END \1-+")
 _JWT, _SEED = "NATS USER JWT", "USER NKEY SEED"
 _SEED_OF_USER = (18 << 3) << 8 | (20 << 3) << 3
-"""The prefix: five bits for a seed, eight for a user, three unused. In base32 it reads `SU`."""
+"""The prefix: five bits for a seed, eight for a user, three unused. In base32 it is `SU`."""
 _SEED_BYTES, _PREFIX_BYTES, _CHECKSUM_BYTES = 32, 2, 2
 
 
 class BadCredentials(ValueError):
-    """Names the file and what is wrong with it, and nothing of what is in it."""
+    """The file is not valid. The message has its path and the problem, but no content."""
 
 
 @dataclass(frozen=True)
@@ -30,22 +30,22 @@ class Credentials:
 
     @classmethod
     def read(cls, path: Path) -> "Credentials":
-        """Raises BadCredentials."""
+        """Read a credentials file. Raises BadCredentials."""
         try:
             text = path.read_text("ascii")
         except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is not text"
-            raise BadCredentials(f"{path} cannot be read: {why}") from None
+            reason = error.strerror if isinstance(error, OSError) else "it is not text"
+            raise BadCredentials(f"{path} cannot be read: {reason}") from None
         sections = dict(_SECTION.findall(text))
         for name in (_JWT, _SEED):
             if name not in sections:
                 raise BadCredentials(f"{path} has no section {name}")
         if sections[_JWT].count(".") != 2:  # noqa: PLR2004 - header, claims and signature
-            raise BadCredentials(f"{path}: what is marked as a JWT is none")
+            raise BadCredentials(f"{path}: the section {_JWT} is not a JWT")
         return cls(sections[_JWT], Ed25519PrivateKey.from_private_bytes(_seed(path, sections[_SEED])))
 
     def sign(self, nonce: str) -> bytes:
-        """As NATS wants it in CONNECT."""
+        """Return the base64 signature of the nonce for NATS's CONNECT."""
         return b64encode(self._key.sign(nonce.encode()))
 
 

@@ -1,4 +1,4 @@
-"""Errors of the connection to NATS: counted, logged, and remembered as the reason why there is no connection."""
+"""Counts and logs errors of the connection to NATS, and keeps the reason why there is no connection."""
 
 import nats.errors
 
@@ -9,33 +9,33 @@ from studyroom.shared.chassis.nats.connecting import CredentialsUnusable, Server
 log = logs.get(__name__)
 
 _REPEAT_SECONDS = 30.0
-"""A reason is not logged again before this."""
+"""The shortest time between two logs of the same reason."""
 _ANSWER_REFUSED = 'permissions violation for publish to "_inbox.'
 
 
 class ErrorLog:
-    """Times are those of the event loop."""
+    """The errors of one connection. Times are those of the event loop."""
 
     def __init__(self, metrics: BusMetrics, addresses: list[str]) -> None:
-        """`addresses`: of the servers, as people may see them."""
+        """Create it. `addresses`: the servers without passwords, for logs."""
         self._metrics = metrics
         self._addresses = addresses
         self._logged_at: dict[str, float] = {}
         self._given_by_nats = False
-        """NATS gave the present reason. That it ends the connection afterwards is no better one."""
+        """Whether the present reason is from NATS. It is better than the loss of the connection that follows."""
         self.why_away = ""
-        """Why there is no connection, for people; empty while there is one, or while nobody knows."""
+        """The reason why there is no connection, for people; empty while there is one, or if the reason is unknown."""
 
     def connected(self) -> None:
-        """There is a connection (again)."""
+        """Forget the reason, because there is a connection."""
         self.why_away, self._given_by_nats = "", False
 
     def take(self, error: Exception, *, is_connected: bool, now: float) -> None:
         kind, text = type(error).__name__, str(error)
         self._metrics.errors.labels(kind=kind).inc()
         if text.lower().startswith(_ANSWER_REFUSED):
-            # After NATS reads its configuration again, it no longer knows who asked. The gateway asks again as well.
-            log.warning("NATS did not take an answer", error=text)
+            # NATS forgets the permitted answers when it reloads its configuration. The gateway repeats its requests.
+            log.warning("NATS refused an answer", error=text)
         elif "permissions violation" in text.lower():
             self._metrics.refusals.inc()
             log.error("NATS does not allow this", error=text)
@@ -51,7 +51,7 @@ class ErrorLog:
             if not is_connected and not self._given_by_nats:
                 self._keep_reason("cannot connect to NATS", f"{in_words(error)} ({', '.join(self._addresses)})", now)
         else:
-            log.error("message handler failed", exc_info=error)
+            log.error("a message handler failed", exc_info=error)
 
     def _keep_reason(self, event: str, text: str, now: float) -> None:
         self.why_away = text

@@ -1,24 +1,33 @@
-"""What can go wrong between a process and NATS. `bus` raises these, in place of the vendor's."""
+"""Errors of the bus, which replace those of nats-py.
+
+BusError
+├── BusUnavailable
+│   └── SubscriptionRefused
+├── TooLong
+├── StorageFull
+├── Conflict
+└── ApiError
+"""
 
 
 class BusError(Exception):
-    """Anything that went wrong between this process and NATS."""
+    """The base of all errors between this process and NATS."""
 
 
 class BusUnavailable(BusError):
-    """Not connected, nobody answers, or no answer came in time. What was asked may have happened or not."""
+    """The bus is not connected, or no answer came in time. A request may have had its effect or not."""
 
 
 class SubscriptionRefused(BusUnavailable):
-    """NATS does not accept one more subscription of this process, or not this one. Everything else goes on."""
+    """NATS does not accept a subscription of this process. Everything else goes on."""
 
 
 class TooLong(BusError):
-    """A message is longer than NATS takes here (`max_payload`). It was not sent, and sending it again will not help."""
+    """A message is longer than NATS accepts (`max_payload`). The bus did not send it, and a retry does not help."""
 
 
 class StorageFull(BusError):
-    """JetStream had no room for a message and did not store it. What an earlier attempt did is not known by this."""
+    """JetStream had no space for a message and did not store it. The outcome of earlier attempts is still unknown."""
 
 
 class Conflict(BusError):
@@ -26,7 +35,7 @@ class Conflict(BusError):
 
 
 class ApiError(BusError):
-    """JetStream refused. `code` is its error code."""
+    """JetStream refused a call. `code` is its error code (`err_code`)."""
 
     def __init__(self, code: int, description: str) -> None:
         super().__init__(f"{description} ({code})")

@@ -1,4 +1,4 @@
-"""What comes and goes on the bus: received messages, their length, and JetStream's acknowledgements."""
+"""Messages on the bus, the length of their headers, and JetStream's acknowledgements."""
 
 import json
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ _WRONG_LAST_SEQUENCE = (10071, 10164)
 _NO_ROOM = (10002, 10023, 10028, 10047)
 """JetStream: the limit of the account, or of the server's file or memory store, is reached."""
 _STORE_FAILED = 10077
-"""JetStream: the stream did not take the message; the description says why."""
+"""JetStream: the stream did not store the message, for the reason in the description."""
 _HTTP_UNAVAILABLE = 503
 
 
 class Message(Protocol):
-    """What handlers receive."""
+    """A received message."""
 
     subject: str
     reply: str
@@ -27,23 +27,23 @@ class Message(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """JetStream has stored a message."""
+    """The acknowledgement of a stored message."""
 
     sequence: int
     duplicate: bool = False
-    """True when it was known already: `sequence` is then that of the first copy."""
+    """Whether the stream had the message already. `sequence` is then that of the first copy."""
 
 
 def headers_bytes(headers: Mapping[str, str]) -> int:
-    """What these take of the length of a message."""
+    """Return the number of bytes that the headers add to a message."""
     return len("NATS/1.0\r\n\r\n") + sum(len(name) + len(value.encode()) + 4 for name, value in headers.items())
 
 
 def parse_acknowledgement(reply: Message) -> Acknowledgement:
-    """The answer of JetStream to a published message. Raises Conflict, StorageFull, ApiError or BusUnavailable."""
+    """Decode JetStream's answer to a published message. Raises Conflict, StorageFull, ApiError or BusUnavailable."""
     if not reply.data:
-        # A status without a body: no responders, so no stream listens on this subject now.
-        raise BusUnavailable("no stream took the message")
+        # A status without a body means no responders, so no stream has this subject now.
+        raise BusUnavailable("no stream has the subject")
     answer = json.loads(reply.data)
     if error := answer.get("error"):
         code = error.get("err_code", 0)
@@ -58,5 +58,5 @@ def parse_acknowledgement(reply: Message) -> Acknowledgement:
 
 
 def _is_full(code: int, description: str) -> bool:
-    """A full stream that keeps its oldest messages says "maximum bytes exceeded", or messages, of its limits."""
+    """Return whether storage is full. A stream at its own limit answers "maximum bytes exceeded" or similar."""
     return code in _NO_ROOM or (code == _STORE_FAILED and description.startswith("maximum "))

@@ -1,8 +1,8 @@
-"""Answers to many questions, received on one subscription.
+"""Receives answers to many questions on one subscription.
 
-Each question gets a subject of its own, which its answers are sent to. What the table holds for a question is up to
-the caller: a future, a callback, a batch that grows. The inbox sets no deadlines either. Callers that wait for a
-question bound their wait, and callers that do not wait look through `waiting` now and then.
+Each question has its own subject for answers. The caller chooses what represents a question: a future, a callback, or a
+batch that grows. The inbox sets no deadlines. Callers that wait for a question bound their wait, and callers that do
+not wait look through `waiting` now and then.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,15 +14,15 @@ Question = TypeVar("Question")
 
 
 class ReplyInbox(Generic[Question]):
-    """`Bus.open_inbox` subscribes it. The subscription survives reconnects, and so do the questions."""
+    """An inbox, which `Bus.open_inbox` subscribes. The subscription and the questions survive reconnects."""
 
     def __init__(
         self, answered: Callable[[Question, Message], None], *, late: Callable[[Message], None] | None = None
     ) -> None:
-        """`answered` is called with each answer to a question that is not closed. Several answers may come.
+        """Create an inbox. The callbacks must not block.
 
-        `late` is called with each answer that comes after its question was closed. Without it, they are ignored.
-        Neither may block.
+        `answered`: called with each answer to an open question, of which several may come.
+        `late`: called with each answer that comes after its question was closed. Without it, they are ignored.
         """
         self._answered = answered
         self._late = late
@@ -40,11 +40,11 @@ class ReplyInbox(Generic[Question]):
         return bool(self._prefix)
 
     def opened(self, subject: str) -> None:
-        """Called by the bus: answers are received on all subjects one token below this one."""
+        """Use subjects one token below `subject`, on which the bus now receives answers. The bus calls this."""
         self._prefix = f"{subject}."
 
     def expect(self, question: Question) -> str:
-        """The subject to send answers to. `close` it in the end, or the inbox keeps the question for ever."""
+        """Return the subject for answers to a question. Call `close` in the end, or the inbox keeps it for ever."""
         self._count += 1
         reply = f"{self._prefix}{self._count}"
         self._waiting[reply] = question
@@ -55,7 +55,7 @@ class ReplyInbox(Generic[Question]):
         return self._waiting.pop(reply, None)
 
     def receive(self, message: Message) -> None:
-        """Called by the bus with every message on the subscription."""
+        """Handle a message of the subscription. The bus calls this."""
         question = self._waiting.get(message.subject)
         if question is not None:
             self._answered(question, message)

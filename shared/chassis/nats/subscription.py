@@ -1,4 +1,4 @@
-"""A subscription that NATS has, or will have when it is back."""
+"""A subscription on the bus, which survives reconnects."""
 
 import nats.errors
 from nats.aio.subscription import Subscription as NatsSubscription
@@ -15,16 +15,16 @@ class Subscription:
         try:
             await self._vendor.unsubscribe()
         except nats.errors.Error:
-            # The connection is closed or draining: there is nothing left to unsubscribe from.
+            # The connection is closed or draining, so the subscription has ended.
             return
 
     def forget(self) -> None:
-        """NATS has refused it, so there is nothing to unsubscribe from."""
+        """Drop a subscription that NATS has refused, without unsubscribing."""
         self._client.forget(self._vendor)
 
     async def drain(self) -> None:
-        """Take no more messages and wait until those already received are handled."""
+        """Unsubscribe, and wait until all received messages are handled."""
         try:
-            await self._vendor.drain()  # type: ignore[no-untyped-call] # the vendor's
+            await self._vendor.drain()  # type: ignore[no-untyped-call] # as in nats-py
         except nats.errors.Error:
             return
