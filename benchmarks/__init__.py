@@ -1,4 +1,4 @@
-"""What a delivered message costs, here and elsewhere: `make bench`.
+"""Measures the cost of a delivered message in Studyroom and in other servers: `make bench`.
 
-`load/load.c` is the load generator, `peers/` what we are compared with. `run` measures, `report` writes RESULTS.md.
+`load/load.c` is the load generator. `peers/` has the other servers. `run` measures, and `report` writes RESULTS.md.
 """

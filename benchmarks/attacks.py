@@ -1,8 +1,8 @@
-"""What well-behaved clients feel of each attack of `tests/hostile`: `make attacks` prints the table of
+"""Measures how each attack of `tests/hostile` affects well-behaved clients: `make attacks` prints the table of
 `docs/conformance.md`.
 
-Four people in a room talk and move on a gateway, which a process of its own attacks for a while. Chat is timed from its
-author to each member through the stream, cursors through the gateway's wheel. Memory is the gateway's.
+Four members of a room send chat and cursors through a gateway, which another process attacks for a while. The time of
+chat is from its author to each member through the stream, and of cursors through the gateway. Memory is the gateway's.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def _p99_ms(seconds: list[float]) -> float:
 
 
 async def measure(name: str, site: Site, seconds: float) -> str:
-    """One line of the table."""
+    """Measure one attack. Return a line of the table."""
     async with Neighbours.talking(site.gateway.url, str(uuid4())) as neighbours:
         await asyncio.sleep(1.0)  # joining is over
         began = time.monotonic()
@@ -61,7 +61,7 @@ async def measure(name: str, site: Site, seconds: float) -> str:
 
 
 async def _attack(name: str, site: Site, seconds: float) -> dict[str, int]:
-    """In a process of its own, which gives way to those who are measured."""
+    """Attack from another process, with a lower priority than the measured ones."""
     command = ["nice", "-n", "5", sys.executable, "-m", "tests.hostile.attacks", name, site.gateway.url, str(seconds)]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     async with asyncio.timeout(_DEADLINE_SECONDS):

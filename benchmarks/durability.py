@@ -1,8 +1,8 @@
-"""What it costs to have chat on disk before it is acknowledged: `python -m benchmarks.durability`.
+"""Measures the cost of syncing chat to the disk before acknowledging it: `python -m benchmarks.durability`.
 
-One nats-server, or a cluster of three, is started for each value of `sync_interval`. Messages as gateways send them are
-published at a steady rate, and each is timed until it is acknowledged. CPU is that of all servers together.
-How long the disk takes for an fsync is printed first: one server alone needs one for each message.
+It starts one nats-server, and a cluster of three, for each value of `sync_interval`. It publishes messages like those
+of gateways at a steady rate, and times each until its acknowledgement. CPU is that of all servers together. It first
+prints the duration of an fsync, which a single server needs for each message.
 """
 
 import argparse
@@ -44,7 +44,7 @@ class Measured:
     published: int
     acknowledged: int
     seconds: float
-    """Until the last one was acknowledged."""
+    """The time until the last acknowledgement."""
     latencies_ms: list[float]
     cpu_seconds: float
 
@@ -57,7 +57,7 @@ class Measured:
 
 
 def servers(directory: Path, count: int, sync: str) -> list[NatsServer]:
-    """Not yet started."""
+    """Return the servers, not yet started."""
     ports = [free_port() for _ in range(count)]
     made = [
         clustered_nats_server(directory, ClusterNode(f"n{index}", port, tuple(ports) if count > 1 else ()))

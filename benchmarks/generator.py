@@ -15,16 +15,16 @@ _TIMEOUT_SECONDS = 240.0
 
 
 class GeneratorMissing(Exception):
-    """There is no C compiler; `str()` says how to get one."""
+    """There is no C compiler. `str()` explains how to install one."""
 
 
 class Failed(Exception):
-    """The server did not do what the shape asks; `str()` says what happened."""
+    """The server did not behave as the shape requires. `str()` has the reason."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the generator saw, see its source; CPU seconds and resident memory by process name."""
+    """The result of the generator, see its source, and CPU seconds and resident memory by process name."""
 
     seen: Mapping[str, Any]
     cpu_seconds: Mapping[str, float]
@@ -43,7 +43,7 @@ class Outcome:
 
 class Generator:
     def __init__(self, directory: Path) -> None:
-        """Builds it. Raises GeneratorMissing."""
+        """Build the generator. Raises GeneratorMissing."""
         compiler = shutil.which("cc") or shutil.which("gcc")
         if compiler is None:
             raise GeneratorMissing("the load generator needs a C compiler: apt-get install gcc libc6-dev")
@@ -54,7 +54,7 @@ class Generator:
         )
 
     def run(self, dialect: str, ports: list[int], pids: Mapping[int, str], **options: object) -> Outcome:
-        """`pids`: the server's processes with their names, to be accounted. Raises Failed."""
+        """Run the generator. `pids`: the server's processes with their names, for CPU and memory. Raises Failed."""
         words = [str(self._program), "--dialect", dialect, "--ports", ",".join(map(str, ports))]
         words += ["--pids", ",".join(map(str, pids))]
         for name, value in options.items():

@@ -1,7 +1,7 @@
-"""How long a presence replica takes to know a million members: `python -m benchmarks.mirror`.
+"""Measures how long a presence replica takes to load a million members: `python -m benchmarks.mirror`.
 
-A bucket of so many members, and markers of those who have left, is read by a replica's store: from nothing, after its
-watch was lost, and after NATS was restarted. Memory is that of this process, which is the replica.
+The store of a replica reads a bucket with so many members and delete markers: from nothing, after its watch broke, and
+after a restart of NATS. Memory is that of this process, which is the replica.
 """
 
 import argparse
@@ -39,7 +39,7 @@ Change = tuple[str, bytes, dict[str, str] | None]
 
 
 def changes(members: int, markers: int) -> Iterator[Change]:
-    """Subject, value and headers of each."""
+    """Yield subject, value and headers of each change."""
     gateway = new_gateway_id()
     room = RoomId(str(uuid4()))
     for number in range(members + markers):

@@ -1,6 +1,6 @@
-"""What the page costs a browser while 30 people move their cursors: `python -m benchmarks.page_frames`.
+"""Measures the page in a browser while 30 people move their cursors: `python -m benchmarks.page_frames`.
 
-The whole system runs beside it on the same machine, so these figures are a lower bound of what a visitor gets.
+The whole system runs on the same machine, so visitors get at least these frame rates.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from tests.support.processes import embedded_stack, running
 MOVES_PER_SECOND = 20
 WARM_UP_SECONDS = 3
 LATE_MS = 25.0
-"""A frame that comes so late is one that was left out, at 60 Hz."""
+"""At 60 Hz, a frame that is so late replaces one that was dropped."""
 FRAMES = """(seconds) => new Promise((done) => {
   const times = []
   const frame = (now) => {
@@ -42,7 +42,7 @@ FRAMES = """(seconds) => new Promise((done) => {
 
 @dataclass
 class Mover:
-    """Somebody who moves in circles all the time and reads nothing of what comes."""
+    """A client that moves its cursor in circles and reads nothing."""
 
     gateway: str
     room: str
@@ -74,7 +74,7 @@ class Mover:
 
 
 def _frame(message_type: str, payload: Any) -> bytes:
-    """A text frame under the mask 0, which changes nothing."""
+    """Return a text frame with the mask 0, which leaves the payload as it is."""
     text = json.dumps({"type": message_type, "payload": payload}, separators=(",", ":")).encode()
     return bytes((0x81, 0x80 | len(text), 0, 0, 0, 0)) + text if len(text) < 126 else _long(text)
 
@@ -102,7 +102,7 @@ async def _measure(page: Page, seconds: float) -> None:
 
     late = sum(interval > LATE_MS for interval in intervals)
     print(
-        f"frames a second, median {1000 / median(intervals):.1f}; p95 {quantiles(intervals, n=20)[-1]:.1f} ms; "
+        f"frames a second, median {1000 / median(intervals):.1f}, p95 {quantiles(intervals, n=20)[-1]:.1f} ms, "
         f"later than {LATE_MS:g} ms: {late} of {len(intervals)}"
     )
     print(

@@ -1,4 +1,4 @@
-"""RESULTS.md and its plot, from what was measured."""
+"""Writes RESULTS.md and its plot from the measurements."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -11,7 +11,7 @@ from benchmarks.shapes import BIG_ROOM, CHAT, GROWTH, QUIET_CHAT, STUDY_ROOMS, R
 HERE = Path(__file__).parent
 OURS = "studyroom"
 _DELIVERED_SHARE = 0.97
-"""Who delivers less of what was due is no measure: dropping is cheap."""
+"""A server that delivers a smaller share of the due messages is not compared, because dropping messages is cheap."""
 Results = dict[str, Any]
 Table = dict[str, dict[str, list[Row]]]
 """Rows by shape and server."""
@@ -42,17 +42,18 @@ def _lines(about: dict[str, Any], table: Table) -> list[str]:
         f"Written by `make bench` on {about['date']}: {about['machine']}, Python {about['python']}, medians of up to "
         f"{about['repeats']} of {about['seconds']:g} s each, all in one run of {about['minutes']} minutes.",
         "",
-        "One core for all processes of a server, another for the load generator. Compare within this page only:",
-        "machines of this kind repeat themselves no better than within a third.",
+        "One core runs all processes of a server, and another the load generator. Compare figures within this page",
+        "only, because repeated runs on machines of this kind differ by up to a third.",
         "",
-        "CPU is user and system time of all processes of a server (ours: gateway, nats-server, presence), divided by",
-        "the messages of others that clients received: nchan and Centrifuge send a cursor back to its author, too; it",
-        "tells nobody anything and is not counted. Ours stores chat before it delivers it; the others do not. Ours",
-        "conflates cursors: a delivery is then one update that is the newest of its member; the latency is its age.",
+        "CPU is user and system time of all processes of a server (of Studyroom: gateway, nats-server, presence),",
+        "divided by the messages of others that clients received. nchan and Centrifuge also send a cursor back to",
+        "its author, which does not count. Studyroom stores chat before it delivers it, and the others do not.",
+        "Studyroom conflates cursors, so a delivery is an update with the newest cursor of a member, and the",
+        "latency is the age of that cursor.",
         "",
         "![CPU per delivery](results.svg)",
         "",
-        "## Ours against the best peer",
+        "## Studyroom against the best peer",
         "",
         *_bars(table),
     ]

@@ -1,4 +1,4 @@
-"""Measure ours and the peers in one run, interleaved, and write down what came of it: `make bench`."""
+"""Measures Studyroom and its peers in one interleaved run, and writes the results: `make bench`."""
 
 import json
 import platform
@@ -35,7 +35,7 @@ class Bench:
     _failed: set[tuple[str, str]] = field(default_factory=set)
 
     def note(self, server: Server, shape: str, repeat: int, measure: Callable[[], Row]) -> Row | None:
-        """None when it failed."""
+        """Measure once. Return None after a failure."""
         row: Row = {"server": server.name, "shape": shape, "repeat": repeat}
         try:
             row |= measure()
@@ -120,9 +120,9 @@ class Bench:
             )
         seen = outcome.seen
         if seen["refused"] or seen["ends"] or not seen["complete"]:
-            told = seen["known"] / _STORM_MEMBERS**2
+            known = seen["known"] / _STORM_MEMBERS**2
             raise Failed(
-                f"{told:.0%} told after {seen['seconds']:.0f} s, {seen['ends']} ended, {seen['refused']} refused"
+                f"{known:.0%} known after {seen['seconds']:.0f} s, {seen['ends']} ended, {seen['refused']} refused"
             )
         return {
             "seconds": seen["seconds"],
@@ -144,11 +144,11 @@ class Bench:
                     self._traffic(server, at, shape, repeat)
 
     def chat(self, repeat: int) -> None:
-        """From gateway to gateway, stored in between."""
+        """Measure chat between two gateways."""
         server = Studyroom(name="studyroom, 2 gateways", gateways=2)
         with running(server, self.directory) as at:
             for rate, shape in zip(shapes.CHAT_RATES, shapes.CHAT, strict=True):
-                # Of a few messages a second enough have to be seen to tell the slowest of a hundred.
+                # At a low rate it takes longer to see enough messages for the slowest of a hundred.
                 seconds = max(self.seconds, min(_RARE_SECONDS, 1000 / rate))
                 self.note(
                     server,
@@ -158,7 +158,7 @@ class Bench:
                 )
 
     def stalled(self, repeat: int) -> None:
-        """One member of 500 reads nothing."""
+        """Measure a room of 500 members, of which one reads nothing."""
         server = Studyroom()
         for stalled in (0, 1):
             shape = Traffic(f"big room, 100/s, {stalled} stalled", 1, 500, 1, 100, "chat", stalled=stalled)
@@ -180,15 +180,15 @@ def _gist(row: Row) -> str:
 
 
 @click.command()
-@click.option("--seconds", default=5.0, show_default=True, help="Measured per shape.")
-@click.option("--repeats", default=3, show_default=True, help="Medians are taken over these.")
-@click.option("--only", multiple=True, help="Servers by name; can be repeated.")
+@click.option("--seconds", default=5.0, show_default=True, help="Seconds per measurement.")
+@click.option("--repeats", default=3, show_default=True, help="Measurements for each median.")
+@click.option("--only", multiple=True, help="Name of a server. You can repeat the option.")
 @click.option(
-    "--groups", default=",".join(GROUPS), show_default=True, help="What is measured; `idle:1` repeats only once."
+    "--groups", default=",".join(GROUPS), show_default=True, help="Groups to measure. `idle:1` is measured once."
 )
 @click.option("--save/--no-save", default=True, show_default=True, help="Write RESULTS.md.")
 def main(seconds: float, repeats: int, only: tuple[str, ...], groups: str, save: bool) -> None:
-    """Measure the stack against its peers. Nothing else should run meanwhile."""
+    """Compare Studyroom with its peers. Nothing else should run meanwhile."""
     directory = Path(tempfile.mkdtemp(prefix="studyroom-bench-"))
     try:
         generator = Generator(directory)

@@ -1,4 +1,4 @@
-"""What is measured: our whole stack and the peers, each started fresh and pinned to one core."""
+"""The measured servers: the whole stack of Studyroom and its peers, each started fresh and pinned to one core."""
 
 import json
 import os
@@ -26,12 +26,12 @@ _STOP_SECONDS = 30.0
 class Running:
     ports: list[int]
     pids: dict[int, str]
-    """Every process that works for it, with its name; several may share one."""
+    """All processes of the server with their names. Several may have the same name."""
     log: Path
 
 
 class Server(Protocol):
-    """Something that can be measured."""
+    """A server to measure."""
 
     @property
     def name(self) -> str: ...
@@ -41,19 +41,19 @@ class Server(Protocol):
     def announces_joins(self) -> bool: ...
     @property
     def conflates(self) -> bool:
-        """Of a member's cursors it sends only the newest."""
+        """Whether it conflates cursors, so that members get only the newest of each member."""
 
     @property
     def echoes_chat(self) -> bool:
-        """A sender gets its own chat back."""
+        """Whether senders receive their own chat."""
 
     def missing(self) -> str | None:
-        """The line that installs what it needs; None when nothing is missing."""
+        """Return the command that installs its requirements; None if nothing is missing."""
 
     def prepare(self, directory: Path) -> None: ...
     def start(self, directory: Path, *, storm: bool) -> "Start": ...
     def pids(self, main_pid: int) -> list[int]:
-        """The processes whose CPU time and memory are its own."""
+        """The processes whose CPU time and memory count."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Start:
     environment: dict[str, str]
     ports: list[int]
     stack_table: Path | None = None
-    """Written by `studyroom up` when it is ready."""
+    """The file that `studyroom up` writes when it is ready."""
 
 
 @dataclass(frozen=True)
@@ -80,21 +80,21 @@ class Studyroom:
         return None
 
     def prepare(self, directory: Path) -> None:
-        """Nothing is to be built."""
+        """Do nothing, because there is nothing to build."""
 
     def pids(self, main_pid: int) -> list[int]:
-        """`studyroom up` itself does not work; it says what does."""
+        """Return the services, without `studyroom up` itself, which does no work."""
         return [main_pid]
 
     def start(self, directory: Path, *, storm: bool) -> Start:  # noqa: ARG002 - it always tells of joins
         port = free_port()
         data = directory / "studyroom"
         command = [sys.executable, "-m", "studyroom", "up", "--port", str(port), "--gateways", str(self.gateways)]
-        # Senders of the shapes say more than a person may.
+        # Senders of the shapes send more than the limits allow.
         environment = {
             "STUDYROOM_GATEWAY_MESSAGES_PER_SECOND": "1000000",
             "STUDYROOM_GATEWAY_BYTES_PER_SECOND": "1000000000",
-            # And all come from one address.
+            # All of them have the same address.
             "STUDYROOM_GATEWAY_ADDRESS_CONNECTIONS_MAX": "0",
             "STUDYROOM_GATEWAY_HANDSHAKES_PER_SECOND": "0",
         }
@@ -104,7 +104,7 @@ class Studyroom:
 
 @dataclass(frozen=True)
 class Other:
-    """A peer; it has one process, perhaps with children."""
+    """A peer with one process, which may have children."""
 
     peer: Peer
     conflates: bool = False
@@ -141,7 +141,10 @@ class Other:
 
 @contextmanager
 def running(server: Server, directory: Path, *, storm: bool = False) -> Iterator[Running]:
-    """Started, ready, and ended at the end. Raises Failed. `storm`: it has to tell members of each other."""
+    """Start the server, wait until it is ready, and stop it at the end. Raises Failed.
+
+    `storm`: the server must announce joins to members.
+    """
     start = server.start(directory, storm=storm)
     log = directory / f"{server.name}.log"
     with log.open("ab") as output:
@@ -182,7 +185,7 @@ def _answers(port: int) -> bool:
     try:
         _open_directly(f"http://127.0.0.1:{port}/", timeout=1).close()
     except OSError as error:
-        # Any answer of HTTP will do; who speaks only WebSocket refuses or hangs up.
+        # Any answer of HTTP will do. A server for WebSockets only refuses the request or closes the connection.
         return not isinstance(getattr(error, "reason", error), ConnectionRefusedError)
     return True
 

@@ -1,4 +1,4 @@
-"""The shapes of load, and how each is measured."""
+"""The shapes of load, and their measurement."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from benchmarks.servers import Running, Server
 
 P99_BOUND_US = 100_000
 _DELIVERED_SHARE = 0.97
-"""Of what was due within the window; the rest is on its way, or the server has fallen behind."""
+"""The least share of the due messages that must arrive within the window. Otherwise the server lags."""
 _LADDER_STEP = 1.3
 _TRIES = 2
-"""Of a step before it counts as too high: one disturbance of the machine must not end the climb."""
+"""Attempts at a step before it counts as too high, since a single disturbance of the machine must not end the climb."""
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """`senders` of the `members` of each of `rooms` rooms say something `rate` times a second."""
+    """In each of `rooms` rooms, `senders` of the `members` send `rate` messages a second."""
 
     name: str
     rooms: int
@@ -29,10 +29,10 @@ class Traffic:
     rate: float
     kind: str = "cursor"
     stalled: int = 0
-    """Members of each room that read nothing once they have joined."""
+    """The members of each room that stop reading after their join."""
 
     def measure(self, generator: Generator, server: Server, at: Running, seconds: float) -> Row:
-        """Raises Failed."""
+        """Measure a shape once. Raises Failed."""
         outcome = generator.run(
             server.dialect,
             at.ports,
@@ -80,7 +80,7 @@ class Traffic:
 
 
 def kept_up(row: Row, *, conflates: bool) -> bool:
-    """Everything came, and soon; of a server that conflates the newest of everyone."""
+    """Return whether everything arrived in time, or the newest cursor of everyone if the server conflates."""
     soon: bool = row["p99_us"] * 1000 < P99_BOUND_US and not row["generator_behind"] and not row["missing_last"]
     return soon and (conflates or row["received_share"] >= _DELIVERED_SHARE)
 
@@ -88,7 +88,7 @@ def kept_up(row: Row, *, conflates: bool) -> bool:
 BIG_ROOM = [Traffic(f"big room, {rate}/s", 1, 500, 1, rate, "chat") for rate in (20, 100, 400)]
 STUDY_ROOMS = [Traffic(f"study rooms, {rate} Hz", 100, 8, 8, rate) for rate in (5, 10)]
 CHAT_RATES = (1, 100, 2000)
-"""Messages a second in all rooms together."""
+"""Messages per second in all rooms together."""
 CHAT = [Traffic(f"chat in 100 study rooms, {rate}/s in all", 100, 8, 1, rate / 100, "chat") for rate in CHAT_RATES]
 QUIET_CHAT = CHAT[1]
 GROWTH = [Traffic(f"study rooms ×{factor}, 5 Hz", 100 * factor, 8, 8, 5) for factor in (1, 2, 4, 8)]
@@ -97,7 +97,7 @@ GROWTH = [Traffic(f"study rooms ×{factor}, 5 Hz", 100 * factor, 8, 8, 5) for fa
 def climb(
     step: Callable[[float], Traffic], first: float, measure: Callable[[Traffic], Row], *, conflates: bool
 ) -> Iterator[Row]:
-    """Measure steps, each 1.3 times the one before, while the server keeps up, and then between the last two."""
+    """Measure steps that grow by a factor of 1.3 while the server keeps up, and then a step between the last two."""
 
     def kept_up_at(size: float) -> Row | None:
         for _ in range(_TRIES):

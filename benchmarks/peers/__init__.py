@@ -1,4 +1,4 @@
-"""The servers that the benchmark compares Studyroom with. README.md says what each speaks on the wire."""
+"""The servers that the benchmark compares Studyroom with. README.md describes the wire protocol of each."""
 
 from .catalogue import PEERS, Dialect, Peer
 

@@ -1,6 +1,6 @@
-"""What the runner has to know about each peer: whether it can run here, how it is built and started, what it speaks.
+"""Describes each peer to the runner: its requirements, how to build and start it, and its wire protocol.
 
-The wire dialects, byte for byte, are in README.md beside this file. In short, with one JSON text frame per line:
+README.md in this folder has the protocols byte by byte. In short, with one JSON text frame per line:
 
 - `room`: Studyroom's own protocol at `/ws?username=`.
 - `socketio`: Engine.IO 4. `40`, then `42["JoinRoom",{…}]`; answer a `2` with a `3`.
@@ -8,7 +8,7 @@ The wire dialects, byte for byte, are in README.md beside this file. In short, w
   subscribes, `{"id":3,"method":3,"params":{"channel":"<room>","data":{…}}}` publishes. A frame from the server has one
   to four lines, each a reply (`{"id":3,"result":{}}`) or a push
   (`{"result":{"channel":"<room>","data":{"data":{…},"info":{…}}}}`). The publisher gets its own publications.
-- `nchan`: whatever text comes in at `/ws/<room>` goes to everyone there, the sender included.
+- `nchan`: a text that arrives at `/ws/<room>` goes to everyone there, also to the sender.
 - `nats`: NATS protocol in binary frames at `/`; the sender's own messages do not come back (`"echo":false`).
 """
 
@@ -48,7 +48,7 @@ GO_PACKAGES = {
     "igm/sockjs-go": "golang-github-igm-sockjs-go-dev",
     "mna/redisc": "golang-github-mna-redisc-dev",
 }
-"""Folder below github.com to Debian package. The first package does not depend on the others, but imports them."""
+"""Folders below github.com and their Debian packages. The first one imports the others without depending on them."""
 
 NCHAN_MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
 NGINX = Path("/usr/sbin/nginx")
@@ -58,7 +58,7 @@ RESERVED_FILES = 64
 
 @dataclass(frozen=True)
 class Peer(ABC):
-    """`announces_joins`: members are told who joins and leaves, unless the server is started without."""
+    """A peer. `announces_joins`: the server announces joins and leaves to members, unless that is off."""
 
     name: str
     dialect: Dialect
@@ -71,20 +71,20 @@ class Peer(ABC):
 
     @abstractmethod
     def missing(self) -> str | None:
-        """None when the peer can run here, else the command, for the root of the repository, that installs it."""
+        """Return the command that installs the requirements, for the repository's root; None if not needed."""
 
     @abstractmethod
     def version(self) -> str:
-        """What is installed; only for a peer of which nothing is missing."""
+        """Return the installed version. Call this only if nothing is missing."""
 
     def prepare(self, directory: Path) -> None:  # noqa: B027 - most have nothing to build
-        """Build into `directory` what has to be built; it is kept between runs. Raises CalledProcessError."""
+        """Build the peer into `directory`, which is kept between runs. Raises CalledProcessError."""
 
     @abstractmethod
     def command(self, port: int, directory: Path, *, announce_joins: bool = True) -> list[str]:
-        """The command that listens on 127.0.0.1:`port` when started. Configuration goes into `directory`.
+        """Return a command that listens on 127.0.0.1:`port`. It writes configuration to `directory`.
 
-        A peer that cannot announce joins takes no notice of `announce_joins`.
+        A peer that cannot announce joins ignores `announce_joins`.
         """
 
     def pids(self, main_pid: int) -> list[int]:

@@ -1,7 +1,7 @@
-"""Does each peer do what its dialect says? `python -m benchmarks.peers.check [NAME ...]`, from the repository's root.
+"""Checks that each peer follows its protocol: `python -m benchmarks.peers.check [NAME ...]` in the repository's root.
 
-Starts every peer that is installed, lets clients join, move and chat, and prints `ok`, `FAILED` or `missing` with the
-install command. `--frames` prints what goes over the wire. Exits with 1 when a peer failed.
+It starts every installed peer, lets clients join, move and chat, and prints `ok`, `FAILED`, or `missing` with the
+install command. `--frames` prints all frames. The exit status is 1 if a peer failed.
 """
 
 import argparse
@@ -31,18 +31,18 @@ Json = dict[str, Any]
 
 
 class Failed(Exception):
-    """The peer did something else than its dialect says."""
+    """The peer did not follow its protocol."""
 
 
 class Event(NamedTuple):
-    """What a client understood; `text` is the chat's content, the cursor's element or the size of the roster."""
+    """A decoded event. `text` is the content of chat, the element of a cursor, or the size of the roster."""
 
     kind: str
     text: str = ""
 
 
 class Client:
-    """One connection. A subclass speaks one dialect."""
+    """One connection. Each subclass has one protocol."""
 
     echoes_cursor = True
     echoes_chat = True
@@ -57,7 +57,7 @@ class Client:
         self.room = ""
 
     async def hello(self) -> None:
-        """What comes before the first join."""
+        """Do the handshake that comes before the first join."""
 
     async def join(self, room: str) -> None:
         raise NotImplementedError
@@ -75,7 +75,7 @@ class Client:
         await self.publish("Chat", {"content": content})
 
     async def ping(self) -> None:
-        """Ask for a pong where the dialect has one."""
+        """Ask for a pong, if the protocol has one."""
 
     async def send(self, frame: str | bytes) -> None:
         self._show(">", frame)
@@ -116,7 +116,7 @@ class Client:
 
 
 def _understood(kind: str, payload: Json) -> Event:
-    """An event of `room` or `socketio`."""
+    """Return the event of a message of `room` or `socketio`."""
     match kind:
         case "JoinedRoom":
             return Event(kind, str(len(payload["users"])))
@@ -130,7 +130,7 @@ def _understood(kind: str, payload: Json) -> Event:
 
 
 def _published(payload: Json) -> Event:
-    """An event of the dialects that carry what clients send as it is."""
+    """Return the event of a message in protocols that relay messages of clients unchanged."""
     return Event("Chat", payload["content"]) if "content" in payload else Event("CursorUpdate", payload["element_id"])
 
 
@@ -288,7 +288,7 @@ CLIENTS: dict[str, type[Client]] = {
 
 @contextlib.asynccontextmanager
 async def running(peer: Peer, directory: Path, announce_joins: bool) -> AsyncIterator[int]:
-    """A peer that listens; the value is its port."""
+    """Start a peer. The value is its port."""
     port = _free_port()
     command = peer.command(port, directory, announce_joins=announce_joins)
     process = await asyncio.to_thread(subprocess.Popen[bytes], command)
@@ -339,7 +339,7 @@ async def _client(peer: Peer, port: int, name: str, room: str, frames: bool) -> 
 
 
 async def converse(peer: Peer, port: int, announced: bool, frames: bool) -> None:
-    """Two members of one room, and one of another who must hear nothing of them. Raises Failed."""
+    """Let two members of a room chat, while a member of another room must receive nothing. Raises Failed."""
     room, other_room = str(uuid.uuid4()), str(uuid.uuid4())
     ann = await _client(peer, port, "ann", room, frames)
     ben = await _client(peer, port, "ben", room, frames)
@@ -347,7 +347,7 @@ async def converse(peer: Peer, port: int, announced: bool, frames: bool) -> None
     await ann.join(room)
     await eve.join(other_room)
     await ann.ping()
-    if peer.dialect == "centrifuge" and announced:  # a subscriber is told of itself
+    if peer.dialect == "centrifuge" and announced:  # Subscribers receive their own joins.
         await ann.expect("UserJoined")
         await eve.expect("UserJoined")
     await ben.join(room)

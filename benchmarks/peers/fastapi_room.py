@@ -1,5 +1,5 @@
-"""A room server on FastAPI and uvicorn, written by hand as in FastAPI's tutorial on WebSockets: a dict of rooms, and
-`await websocket.send_text()` for one member after the other.
+"""A room server on FastAPI and uvicorn, as in FastAPI's tutorial on WebSockets: a dict of rooms, and
+`await websocket.send_text()` for each member in turn.
 """
 
 import argparse
@@ -55,7 +55,7 @@ class Rooms:
         text = encode(kind, payload)
         for member in list(self.members.get(sender.room_id, ())):
             if to_sender or member is not sender:
-                # A member that is gone is removed by its own task.
+                # The task of a lost member removes it.
                 with suppress(WebSocketDisconnect, RuntimeError):
                     await member.websocket.send_text(text)
 
