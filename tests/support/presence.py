@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,7 +12,7 @@ import nats.errors
 from nats.aio.client import Client as Nats
 from nats.js.api import ConsumerConfig, DeliverPolicy
 
-from studyroom.services.provisioner.streams import specifications
+from studyroom.services.provisioner.streams import Claim, specifications
 from studyroom.shared.chassis.settings import StorageSettings
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.chat import deleted_by
@@ -57,8 +58,12 @@ async def users_in(connection: Nats, room: str) -> set[str]:
 
 
 async def announce(connection: Nats, stream: str, *, on: bool) -> None:
-    """Let a stream announce its changes, or not; the provisioner keeps away meanwhile."""
+    """Let a stream announce its changes, or not.
+
+    It does so as a provisioner that started just now. One that runs would put back what differs, within 5 s.
+    """
     config = (await _info(connection, stream))["config"]
+    config["metadata"].update(Claim(time.time_ns()).metadata)
     config.pop("republish", None)
     if on:
         (wanted,) = [spec.config for spec in specifications(StorageSettings()) if spec.name == stream]
