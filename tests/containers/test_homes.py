@@ -82,8 +82,11 @@ async def test_members_of_a_room_meet_on_one_gateway_in_any_spelling(project: Pr
     "query", ["", "?room=", "?room=nonsense", f"?room={'0' * 36}", "?rooms=8f14e45f-ceea-467f-a8d1-2f5b3c9e7d10"]
 )
 async def test_clients_without_a_valid_hint_spread(project: Project, query: str):
-    async with clients(*[f"{project.websocket}{query}"] * 6):
-        assert list((await asyncio.to_thread(connections, project)).values()) == [3, 3]
+    async def spread() -> bool:
+        async with clients(*[f"{project.websocket}{query}"] * 6):
+            return list((await asyncio.to_thread(connections, project)).values()) == [3, 3]
+
+    await eventually(spread, "clients spread evenly, once new gateways get their full share", 30)
 
 
 async def test_the_balancer_honours_hints_and_gateways_say_so(project: Project):

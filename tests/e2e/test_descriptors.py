@@ -75,7 +75,7 @@ def test_idle_sockets_take_no_descriptor_that_nats_and_the_admin_port_need(own_n
         own_nats.wait_ready()
         gateway.wait_ready(30)
         assert is_healthy(gateway)  # the oldest of the strangers has made room
-    assert "no descriptors are left for more connections" in gateway.output()
+    assert "connections wait, because no file descriptors are left" in gateway.output()
 
 
 def test_a_process_raises_its_limit_as_far_as_it_may(cramped: ServiceProcess):

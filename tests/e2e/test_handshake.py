@@ -176,7 +176,7 @@ async def test_who_sends_requests_without_waiting_for_answers_is_ended(stack: Em
          b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", b"400", b"bad_handshake"),
         (b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", b"426", b"upgrade_required"),
         (b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", b"404", b"not_found"),
-        (b"nonsense\r\n\r\n", b"400", b"Invalid"),
+        (b"nonsense\r\n\r\n", b"400", b"invalid_request"),
         (b"GET http://[ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
          b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", b"400", b"bad_handshake"),
     ],
