@@ -173,6 +173,7 @@ async def test_a_repeated_message_is_answered_by_any_gateway_and_stored_once(sta
         first = await ann.expect("Chat")
         await ann.chat("once", id=message)
         assert await ann.expect("Chat") == first
+        await bob.expect("Chat")
         await bob.settle()
         assert len(await chat_history(bus, room)) == 1
         assert bob.types().count("Chat") == 1
