@@ -1,7 +1,6 @@
 """The connection to NATS. Only the modules of this package know nats-py, and this one translates its errors.
 
-The options of nats-py are set on purpose (docs/decisions/0003): reconnecting never ends and is jittered, the bus
-notices a frozen server within three pings, keeps nothing for later while disconnected, and queues nothing for handlers.
+Why nats-py has these options is in docs/decisions/0003. Reconnecting never ends, and nothing is kept meanwhile.
 """
 
 import asyncio
