@@ -2,7 +2,8 @@
 
 It starts one nats-server, and a cluster of three, for each value of `sync_interval`. It publishes messages like those
 of gateways at a steady rate, and times each until its acknowledgement. CPU is that of all servers together. It first
-prints the duration of an fsync, which a single server needs for each message.
+prints the duration of an fsync, which a single server needs for each message. With `--groups` chat is divided among
+so many streams.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from uuid import uuid4
 
@@ -88,25 +90,25 @@ def fsync_ms() -> float:
         return (time.monotonic() - began) * 1000 / _SYNCS
 
 
-async def measure(urls: tuple[str, ...], pids: list[int], rate: int, seconds: float) -> Measured:
+async def measure(urls: tuple[str, ...], pids: list[int], rate: int, seconds: float, groups: int) -> Measured:
     bus = Bus(NatsSettings(url=urls), BusMetrics(CollectorRegistry()), name="bench")
     await bus.connect()
     try:
-        spec = next(
-            one for one in specifications(StorageSettings(replicas=len(urls))) if one.name == subjects.CHAT_STREAM
-        )
-
-        await bus.api(f"STREAM.CREATE.{spec.name}", spec.config, timeout_seconds=_START_SECONDS)
+        settings = StorageSettings(replicas=len(urls), groups=groups)
+        specs = [one for one in specifications(settings) if one.name in subjects.CHAT_STREAMS]
+        for spec in specs:
+            await bus.api(f"STREAM.CREATE.{spec.name}", spec.config, timeout_seconds=_START_SECONDS)
+        rooms = [RoomId(str(uuid4())) for _ in range(_ROOMS)]
 
         async def takes_messages() -> bool:
             try:
-                await bus.store(subjects.chat(RoomId(str(uuid4()))), _CONTENT, {}, timeout_seconds=1.0)
+                for room in rooms:
+                    await bus.store(subjects.chat(room), _CONTENT, {}, timeout_seconds=1.0)
             except BusError:
                 return False
             return True
 
         await eventually(takes_messages, "the stream takes messages", _START_SECONDS)
-        rooms = [RoomId(str(uuid4())) for _ in range(_ROOMS)]
         began: dict[str, float] = {}
         latencies: list[float] = []
         inbox = bus.new_inbox()
@@ -140,7 +142,7 @@ async def measure(urls: tuple[str, ...], pids: list[int], rate: int, seconds: fl
         await bus.close()
 
 
-def measure_one(count: int, sync: str, rate: int, seconds: float) -> Measured:
+def measure_one(count: int, sync: str, rate: int, seconds: float, groups: int) -> Measured:
     with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
         made = servers(Path(directory), count, sync)
         for server in made:
@@ -149,7 +151,7 @@ def measure_one(count: int, sync: str, rate: int, seconds: float) -> Measured:
         for server in made:
             server.wait_ready()
         return asyncio.run(
-            measure(tuple(server.url for server in made), [server.pid for server in made], rate, seconds)
+            measure(tuple(server.url for server in made), [server.pid for server in made], rate, seconds, groups)
         )
 
 
@@ -159,16 +161,19 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--sync", choices=SYNC, action="append", help="only these")
     parser.add_argument("--servers", type=int, choices=(1, 3), action="append", help="only these")
+    parser.add_argument("--rate", type=int, action="append", help="messages a second, in place of 100 and 2,000")
+    parser.add_argument("--groups", type=int, action="append", help="groups of shards, one by default")
     arguments = parser.parse_args()
     print(f"an fsync takes {fsync_ms():.2f} ms here\n")
-    print("| servers | asked for | sync_interval | acknowledged | p50 ms | p99 ms | max ms | CPU µs a message |")
-    print("| --- | --- | --- | --- | ---: | ---: | ---: | ---: |", flush=True)
+    print(
+        "| servers | groups | asked for | sync_interval | acknowledged | p50 ms | p99 ms | max ms | CPU µs a message |"
+    )
+    print("| --- | --- | --- | --- | --- | ---: | ---: | ---: | ---: |", flush=True)
     for count in arguments.servers or (1, 3):
-        for rate in RATES:
-            for sync in arguments.sync or SYNC:
-                for _ in range(arguments.repeats):
-                    measured = measure_one(count, sync, rate, arguments.seconds)
-                    print(f"| {count} | {rate:,}/s | `{sync}` | {measured.row()} |", flush=True)
+        for rate, sync in product(arguments.rate or RATES, arguments.sync or SYNC):
+            for _, groups in product(range(arguments.repeats), arguments.groups or (1,)):
+                measured = measure_one(count, sync, rate, arguments.seconds, groups)
+                print(f"| {count} | {groups} | {rate:,}/s | `{sync}` | {measured.row()} |", flush=True)
 
 
 if __name__ == "__main__":

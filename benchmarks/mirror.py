@@ -87,12 +87,12 @@ async def measure(server: NatsServer, members: int, markers: int, shards: int) -
     store = Store(bus, shards=range(shards), marker_ttl_seconds=_MARKER_SECONDS)
     memory, cpu, began = resident_mb(os.getpid()), cpu_seconds(), time.monotonic()
 
-    def say(what: str, since: float) -> None:
+    def report(what: str, since: float) -> None:
         print(f"{what}: {time.monotonic() - since:.1f} s, {store.mirror.member_count} members", flush=True)
 
     tasks.supervise("mirror", store.keep)
     await store.wait_ready()
-    say("built", began)
+    report("built", began)
     mirror, nats = resident_mb(os.getpid()) - memory, resident_mb(server.pid)
     print(f"CPU {cpu_seconds() - cpu:.1f} s, mirror {mirror:.0f} MB, NATS {nats:.0f} MB", flush=True)
     await eventually(lambda: store.resumable, "it has looked at the stream")
@@ -102,7 +102,7 @@ async def measure(server: NatsServer, members: int, markers: int, shards: int) -
     server.start()
     server.wait_ready()
     await eventually(lambda: store.ready, "it is ready again", _DEADLINE_SECONDS)
-    say("ready again, with the restart of NATS", began)
+    report("ready again, with the restart of NATS", began)
     await tasks.stop()
     await bus.close()
 

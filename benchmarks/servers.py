@@ -7,8 +7,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 from urllib.request import ProxyHandler, build_opener
@@ -28,6 +28,8 @@ class Running:
     pids: dict[int, str]
     """All processes of the server with their names. Several may have the same name."""
     log: Path
+    admin_ports: list[int] = field(default_factory=list)
+    """The first admin port of each gateway (Studyroom only)."""
 
 
 class Server(Protocol):
@@ -45,12 +47,21 @@ class Server(Protocol):
 
     @property
     def echoes_chat(self) -> bool:
-        """Whether senders receive their own chat."""
+        """Whether authors receive their own chat."""
+
+    @property
+    def echoes_cursor(self) -> bool:
+        """Whether authors receive their own cursors."""
 
     def missing(self) -> str | None:
         """Return the command that installs its requirements; None if nothing is missing."""
 
-    def prepare(self, directory: Path) -> None: ...
+    def version(self) -> str:
+        """Return the installed version. Call this only if nothing is missing and the server is prepared."""
+
+    def prepare(self) -> None:
+        """Compile the server. Raises NotBuilt."""
+
     def start(self, directory: Path, *, storm: bool) -> "Start": ...
     def pids(self, main_pid: int) -> list[int]:
         """The processes whose CPU time and memory count."""
@@ -71,15 +82,26 @@ class Studyroom:
 
     name: str = "studyroom"
     gateways: int = 1
+    workers: int = 1
+    """Workers of each gateway."""
+    collect_ms: int | None = None
+    """For how long rooms collect. By default it follows the load."""
     dialect: str = "room"
     announces_joins: bool = True
     conflates: bool = True
     echoes_chat: bool = True
+    echoes_cursor: bool = False
 
     def missing(self) -> str | None:
         return None
 
-    def prepare(self, directory: Path) -> None:
+    def version(self) -> str:
+        """Return the commit, with a plus sign if something has been changed since."""
+        described = ("git", "-C", str(Path(__file__).parent), "describe", "--always", "--exclude=*", "--dirty=+")
+        done = subprocess.run(described, check=False, capture_output=True, text=True)
+        return done.stdout.strip() or "unknown"
+
+    def prepare(self) -> None:
         """Do nothing, because there is nothing to build."""
 
     def pids(self, main_pid: int) -> list[int]:
@@ -90,6 +112,7 @@ class Studyroom:
         port = free_port()
         data = directory / "studyroom"
         command = [sys.executable, "-m", "studyroom", "up", "--port", str(port), "--gateways", str(self.gateways)]
+        command += ["--workers", str(self.workers)]
         # Senders of the shapes send more than the limits allow.
         environment = {
             "STUDYROOM_GATEWAY_MESSAGES_PER_SECOND": "1000000",
@@ -98,6 +121,9 @@ class Studyroom:
             "STUDYROOM_GATEWAY_ADDRESS_CONNECTIONS_MAX": "0",
             "STUDYROOM_GATEWAY_HANDSHAKES_PER_SECOND": "0",
         }
+        if self.collect_ms is not None:
+            for bound in ("MIN", "MAX"):
+                environment[f"STUDYROOM_GATEWAY_COLLECT_{bound}_MS"] = str(self.collect_ms)
         ports = list(range(port, port + self.gateways))
         return Start([*command, "--data-dir", str(data)], environment, ports, data / "stack.json")
 
@@ -123,13 +149,20 @@ class Other:
 
     @property
     def echoes_chat(self) -> bool:
-        return self.dialect != "nats"
+        return self.peer.echoes_chat
+
+    @property
+    def echoes_cursor(self) -> bool:
+        return self.peer.echoes_cursor
 
     def missing(self) -> str | None:
         return self.peer.missing()
 
-    def prepare(self, directory: Path) -> None:
-        self.peer.prepare(directory)
+    def version(self) -> str:
+        return self.peer.version()
+
+    def prepare(self) -> None:
+        self.peer.prepare()
 
     def pids(self, main_pid: int) -> list[int]:
         return self.peer.pids(main_pid)
@@ -155,30 +188,47 @@ def running(server: Server, directory: Path, *, storm: bool = False) -> Iterator
             stdout=output,
             stderr=output,
             start_new_session=True,
-            preexec_fn=_on_the_servers_core,  # noqa: PLW1509 - single-threaded here
+            preexec_fn=on_the_servers_core,  # noqa: PLW1509 - single-threaded here
         )
     try:
-        yield Running(start.ports, _wait_ready(process, start, server.pids), log)
+        pids, admin_ports = _wait_ready(process, start, server.pids)
+        yield Running(start.ports, pids, log, admin_ports)
     finally:
         _end(process)
 
 
-def _on_the_servers_core() -> None:
+def on_the_servers_core() -> None:
     os.sched_setaffinity(0, {SERVER_CORE})
 
 
-def _wait_ready(process: "subprocess.Popen[bytes]", start: Start, pids: Callable[[int], list[int]]) -> dict[int, str]:
+def _wait_ready(
+    process: "subprocess.Popen[bytes]", start: Start, pids: Callable[[int], list[int]]
+) -> tuple[dict[int, str], list[int]]:
+    """Return the names of all processes by pid, and the admin ports of gateways. Raises Failed."""
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise Failed(f"ended with status {process.returncode} before it was ready")
         if start.stack_table is not None and start.stack_table.exists():
             rows = json.loads(start.stack_table.read_text())["processes"]
-            return {row["pid"]: row["service"] for row in rows}
+            names = {pid: row["service"] for row in rows for pid in (row["pid"], *_children(row["pid"]))}
+            gateways = [row["admin_url"] for row in rows if row["service"] == "gateway"]
+            return names, [int(url.rpartition(":")[2]) for url in gateways]
         if start.stack_table is None and _answers(start.ports[0]):
-            return dict.fromkeys(pids(process.pid), "server")
+            return dict.fromkeys(pids(process.pid), "server"), []
         time.sleep(0.1)
     raise Failed("not ready in time")
+
+
+def _children(pid: int) -> list[int]:
+    """Return the processes that this one has forked, such as the workers of a gateway."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it ended meanwhile
+            number, _, rest = stat.read_text().partition(" ")
+            if int(rest.rpartition(") ")[2].split()[1]) == pid:
+                found.append(int(number))
+    return found
 
 
 def _answers(port: int) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 from typing import Any
 
 from benchmarks.generator import Failed, Generator, Outcome
@@ -11,7 +11,10 @@ from benchmarks.servers import Running, Server
 P99_BOUND_US = 100_000
 _DELIVERED_SHARE = 0.97
 """The least share of the due messages that must arrive within the window. Otherwise the server lags."""
-_LADDER_STEP = 1.3
+_LADDER_STEP = 2.0
+_LADDER_END = 1.1
+"""The climb ends when a step that is kept up with and one that is too high differ by less than this factor."""
+_HALVINGS = 5
 _TRIES = 2
 """Attempts at a step before it counts as too high, since a single disturbance of the machine must not end the climb."""
 
@@ -30,6 +33,8 @@ class Traffic:
     kind: str = "cursor"
     stalled: int = 0
     """The members of each room that stop reading after their join."""
+    by_hint: bool = False
+    """The address names the room, and all members of a room choose the same gateway."""
 
     def measure(self, generator: Generator, server: Server, at: Running, seconds: float) -> Row:
         """Measure a shape once. Raises Failed."""
@@ -43,12 +48,14 @@ class Traffic:
             rate=self.rate,
             kind=self.kind,
             stalled=self.stalled,
-            sender_hears=self._heard_by_sender(server),
+            hint=self.by_hint,
+            sender_hears=self._echoed_to_sender(server),
+            own_cursors=server.echoes_cursor,
             seconds=seconds,
         )
         return self._row(server, outcome)
 
-    def _heard_by_sender(self, server: Server) -> bool:
+    def _echoed_to_sender(self, server: Server) -> bool:
         """Chat that comes back is its acknowledgement; a cursor that comes back says nothing."""
         return self.kind == "chat" and server.echoes_chat
 
@@ -57,8 +64,8 @@ class Traffic:
         problems = {word: seen[word] for word in ("disordered", "foreign", "broken", "ends", "refused") if seen[word]}
         if problems:
             raise Failed(f"{problems} {seen.get('said', '')}")
-        hearers = self.members - (not self._heard_by_sender(server))
-        due = seen["sent"] * (hearers - self.stalled)
+        receivers = self.members - (not self._echoed_to_sender(server))
+        due = seen["sent"] * (receivers - self.stalled)
         return {
             "connections": self.rooms * self.members,
             "cpu_us_per_delivery": outcome.cpu_us_per_delivery,
@@ -87,17 +94,22 @@ def kept_up(row: Row, *, conflates: bool) -> bool:
 
 BIG_ROOM = [Traffic(f"big room, {rate}/s", 1, 500, 1, rate, "chat") for rate in (20, 100, 400)]
 STUDY_ROOMS = [Traffic(f"study rooms, {rate} Hz", 100, 8, 8, rate) for rate in (5, 10)]
+CALM_ROOMS = Traffic("study rooms, 2 Hz", 100, 8, 8, 2)
 CHAT_RATES = (1, 100, 2000)
 """Messages per second in all rooms together."""
 CHAT = [Traffic(f"chat in 100 study rooms, {rate}/s in all", 100, 8, 1, rate / 100, "chat") for rate in CHAT_RATES]
 QUIET_CHAT = CHAT[1]
+TRAFFIC = [*BIG_ROOM, CALM_ROOMS, *STUDY_ROOMS]
 GROWTH = [Traffic(f"study rooms ×{factor}, 5 Hz", 100 * factor, 8, 8, 5) for factor in (1, 2, 4, 8)]
 
 
 def climb(
     step: Callable[[float], Traffic], first: float, measure: Callable[[Traffic], Row], *, conflates: bool
 ) -> Iterator[Row]:
-    """Measure steps that grow by a factor of 1.3 while the server keeps up, and then a step between the last two."""
+    """Measure steps of twice the size while the server keeps up, and then between the last two until these are close.
+
+    If the first one is too high, begin with a half of it, and so on, at most five times.
+    """
 
     def kept_up_at(size: float) -> Row | None:
         for _ in range(_TRIES):
@@ -109,12 +121,16 @@ def climb(
                 return {**row, "size": size}
         return None
 
-    size = first
-    while (row := kept_up_at(size)) is not None:
-        yield row
-        size *= _LADDER_STEP
-    if size > first and (row := kept_up_at(size / sqrt(_LADDER_STEP))) is not None:
-        yield row
+    low, high = 0.0, inf
+    while high > low * _LADDER_END:
+        size = min(low * _LADDER_STEP, sqrt(low * high)) if low else min(first, high / _LADDER_STEP)
+        if size < first / _LADDER_STEP**_HALVINGS:
+            return
+        if (row := kept_up_at(size)) is not None:
+            yield row
+            low = size
+        else:
+            high = size
 
 
 def big_room_at(rate: float) -> Traffic:

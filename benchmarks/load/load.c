@@ -1,4 +1,5 @@
-/* The load generator: many WebSocket clients in one thread, light enough not to be what is measured.
+/* The load generator: many WebSocket clients in one process, or in one for each of --cores, so that it is not what is
+ * measured. Each process has a share of the clients, and the first one measures.
  *
  * Every message carries a mark, ~<Unix-less microseconds>.<sender>.<number>~ and a filler. Each receiver checks of each
  * mark that its filler is whole, that the sender is of its own room, and that the sender's numbers rise; at the end the
@@ -12,59 +13,73 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { MARK = 33, FILLER = 16, BUFFER = 8 << 20, BINS = 2048, EVENTS = 1024, MAX_PIDS = 64, PORTS = 64 };
-enum dialect { ROOM, SOCKETIO, CENTRIFUGE, NCHAN, NATS };
+enum { MARK = 33, FILLER = 16, BUFFER = 8 << 20, BINS = 2048, EVENTS = 1024, MAX_PIDS = 64, PORTS = 64, CORES = 16, PHASES = 8 };
+enum dialect { ROOM, SOCKETIO, CENTRIFUGO, NCHAN, NATS };
 enum stage { UNUSED, CONNECTING, UPGRADING, OPEN, JOINED, ENDED };
 
-static const char *DIALECTS[] = {"room", "socketio", "centrifuge", "nchan", "nats"};
+static const char *DIALECTS[] = {"room", "socketio", "centrifugo", "nchan", "nats"};
 static const char FILLING[FILLER + 1] = "0123456789abcdef";
 
 struct connection {
   int fd;
   enum stage stage;
   int room, member;
-  bool stalled, writing;
+  bool stalled, writing, joins_again;
   char *rest; /* of a frame that is not complete yet */
   size_t rest_size;
   char *unsent;
   size_t unsent_size;
-  uint32_t sent;  /* number of the last message */
   uint32_t known; /* members it has been told of */
 };
 
 static struct options {
   enum dialect dialect;
   int ports[PORTS], port_count;
-  int rooms, members, senders, stalled, connections;
-  double rate, warmup, seconds, settle, joins_per_second, timeout;
-  bool chat, idle, storm, sender_hears, reconnect;
-  int pids[MAX_PIDS], pid_count;
+  int rooms, members, senders, stalled, connections, quiet; /* of the rooms, the last `quiet` say one thing and then rest */
+  double rate, warmup, seconds, settle, rest, joins_per_second, timeout;
+  bool chat, idle, storm, sender_hears, own_cursors, reconnect, hint;
+  int pids[MAX_PIDS], pid_count, cores[CORES], core_count;
 } options;
 
 static struct connection *connections;
-static uint32_t *newest; /* [connection][sender]: the last number seen */
+static uint32_t *newest;   /* [connection][sender]: the last number seen */
+static uint32_t *last_sent; /* [connection]: the number of its last message; all processes share it */
+static int me;             /* which process this is: it has the clients whose index leaves this rest */
 static int epoll, opening, open_count, joined_count, ended_count;
 static char buffer[BUFFER];
 static uint32_t epoch_tag;
 
-static struct {
+static struct count {
   uint64_t sent, received, disordered, foreign, broken, unexpected_ends, refused;
-  uint64_t bytes, reads;
+  uint64_t bytes, reads, late, missing, known;
   uint64_t bins[BINS];
+  double own_cpu;
   bool on;
 } count;
+
+static struct {
+  struct count counts[CORES];
+  _Atomic int arrived[PHASES];
+  _Atomic uint64_t begin;
+} *shared;
 
 /* --- small things ------------------------------------------------------------------------------------- */
 
@@ -73,6 +88,7 @@ static void die(const char *format, ...) {
   va_start(arguments, format);
   vfprintf(stderr, format, arguments);
   fputc('\n', stderr);
+  if (me) kill(getppid(), SIGTERM);
   exit(1);
 }
 
@@ -81,6 +97,9 @@ static uint64_t now_us(void) {
   clock_gettime(CLOCK_MONOTONIC, &now);
   return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
+
+/* Let clients of this process be served by it alone. */
+static bool mine(int index) { return index % options.core_count == me; }
 
 /* Bins of 1 us up to 64, then 32 for each power of two: within 3 %. */
 static int bin_of(uint64_t value) {
@@ -212,9 +231,9 @@ static void put_text(struct connection *connection, const char *format, ...) {
 static void say(struct connection *connection, uint64_t now) {
   char mark[MARK + FILLER + 9], room[40], body[256];
   int sender = connection->room * options.members + connection->member;
-  connection->sent++;
-  snprintf(mark, sizeof mark, "~%016llu.%05d.%08u~%s", (unsigned long long)now, sender % 100000, connection->sent % 100000000, FILLING);
-  double x = 1 + connection->sent % 1900, y = 1 + sender % 1000;
+  uint32_t seq = ++last_sent[connection - connections];
+  snprintf(mark, sizeof mark, "~%016llu.%05d.%08u~%s", (unsigned long long)now, sender % 100000, seq % 100000000, FILLING);
+  double x = 1 + seq % 1900, y = 1 + sender % 1000;
   if (count.on) count.sent++;
   int size;
   if (options.chat)
@@ -231,9 +250,9 @@ static void say(struct connection *connection, uint64_t now) {
     case SOCKETIO:
       put_text(connection, "42[\"%s\",%s]", type, body);
       break;
-    case CENTRIFUGE:
-      put_text(connection, "{\"id\":%u,\"method\":3,\"params\":{\"channel\":\"%s\",\"data\":{\"type\":\"%s\",\"payload\":%s}}}",
-               connection->sent + 10, room, type, body);
+    case CENTRIFUGO:
+      put_text(connection, "{\"id\":%u,\"publish\":{\"channel\":\"%s\",\"data\":{\"type\":\"%s\",\"payload\":%s}}}",
+               seq + 10, room, type, body);
       break;
     case NATS:
       put_text(connection, "PUB room.%s %d\r\n{\"type\":\"%s\",\"payload\":%s}\r\n", room,
@@ -252,8 +271,8 @@ static void join(struct connection *connection) {
     case SOCKETIO:
       put_text(connection, "42[\"JoinRoom\",{\"room_id\":\"%s\"}]", room);
       break;
-    case CENTRIFUGE:
-      put_text(connection, "{\"id\":2,\"method\":1,\"params\":{\"channel\":\"%s\"}}", room);
+    case CENTRIFUGO:
+      put_text(connection, "{\"id\":2,\"subscribe\":{\"channel\":\"%s\"}}", room);
       break;
     case NATS:
       put_text(connection, "SUB room.%s 1\r\nPING\r\n", room);
@@ -306,7 +325,7 @@ static void take_mark(struct connection *connection, const char *mark, uint64_t 
   if (seq <= *last) count.disordered++;
   *last = seq;
   if (!options.sender_hears && member == connection->member) {
-    count.foreign += options.dialect == ROOM && !options.chat;
+    count.foreign += options.dialect == ROOM && !options.chat && !options.own_cursors;
     return; /* some servers send what one said back to oneself: not a delivery */
   }
   if (count.on) {
@@ -351,7 +370,9 @@ static void take_other(struct connection *connection, const char *text, size_t s
       } else if (size > 22 && !memcmp(text, "{\"type\":\"UserJoined\"", 20)) {
         connection->known++;
       } else if (size > 22 && !memcmp(text, "{\"type\":\"Error\"", 15)) {
-        if (!count.refused++) fprintf(stderr, "refused: %.*s\n", (int)size, text);
+        if (connection->stage == OPEN && (has(text, size, "_unavailable\"") || has(text, size, "rate_limited")))
+          connection->joins_again = true; /* as clients do */
+        else if (!count.refused++) fprintf(stderr, "refused: %.*s\n", (int)size, text);
       }
       break;
     case SOCKETIO:
@@ -368,22 +389,24 @@ static void take_other(struct connection *connection, const char *text, size_t s
         connection->known++;
       }
       break;
-    case CENTRIFUGE:
+    case CENTRIFUGO:
       if (connection->stage != JOINED) {
-        if (has(text, size, "\"id\":2,") || has(text, size, "\"id\":2}")) {
+        if (has(text, size, "\"subscribe\":")) {
           become_joined(connection);
           if (options.storm) {
             char room[40];
             room_name(connection->room, room);
-            put_text(connection, "{\"id\":4,\"method\":4,\"params\":{\"channel\":\"%s\"}}", room);
+            put_text(connection, "{\"id\":4,\"presence\":{\"channel\":\"%s\"}}", room);
           }
-        } else if (has(text, size, "\"id\":1,")) {
+        } else if (has(text, size, "\"connect\":")) {
           join_unless_timed(connection);
+        } else if (has(text, size, "\"error\":") && !count.refused++) {
+          fprintf(stderr, "refused: %.*s\n", (int)size, text);
         }
       }
       if (options.storm) {
         if (has(text, size, "\"presence\":")) connection->known += occurrences(text, size, "\"client\":");
-        else connection->known += occurrences(text, size, "\"type\":1,");
+        else connection->known += occurrences(text, size, "\"join\":");
       }
       break;
     case NATS:
@@ -407,7 +430,8 @@ static void take_frame(struct connection *connection, int opcode, const char *pa
     case 1:
     case 2:
     case 0:
-      if (connection->stage != JOINED || options.storm) take_other(connection, payload, size);
+      if (options.dialect == CENTRIFUGO && size < 4) put_text(connection, "{}"); /* a ping */
+      else if (connection->stage != JOINED || options.storm) take_other(connection, payload, size);
       else if (options.dialect == SOCKETIO && payload[0] == '2') put_text(connection, "3");
       else if (options.dialect == NATS && size < 64 && has(payload, size, "PING")) put_text(connection, "PONG\r\n");
       take_marks(connection, payload, size, now);
@@ -468,7 +492,7 @@ static void receive(struct connection *connection) {
       done = (size_t)(head_end - buffer) + 4;
       become_open(connection);
       if (options.dialect == ROOM) join_unless_timed(connection);
-      if (options.dialect == CENTRIFUGE) put_text(connection, "{\"id\":1,\"params\":{}}");
+      if (options.dialect == CENTRIFUGO) put_text(connection, "{\"id\":1,\"connect\":{}}");
     }
   }
   if (connection->stage == OPEN || connection->stage == JOINED)
@@ -486,6 +510,27 @@ static void receive(struct connection *connection) {
 
 /* --- connecting --------------------------------------------------------------------------------------- */
 
+/* With hints, all members of a room agree on a port: the one with the highest hash of room and port (rendezvous). */
+static int port_of(int index) {
+  if (!options.hint) return options.ports[index % options.port_count];
+  uint64_t highest = 0;
+  int chosen = 0;
+  for (int i = 0; i < options.port_count; i++) {
+    uint64_t hash = (uint64_t)connections[index].room << 32 | (uint32_t)i;
+    for (int round = 0; round < 2; round++) { /* the finalizer of SplitMix64 */
+      hash += 0x9e3779b97f4a7c15;
+      hash = (hash ^ hash >> 30) * 0xbf58476d1ce4e5b9;
+      hash = (hash ^ hash >> 27) * 0x94d049bb133111eb;
+      hash ^= hash >> 31;
+    }
+    if (hash >= highest) {
+      highest = hash;
+      chosen = i;
+    }
+  }
+  return options.ports[chosen];
+}
+
 static void dial(int index) {
   struct connection *connection = &connections[index];
   connection->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
@@ -498,7 +543,7 @@ static void dial(int index) {
   struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000002 + (uint32_t)index / 10000)};
   if (bind(connection->fd, (struct sockaddr *)&from, sizeof from)) die("bind: %s", strerror(errno));
   struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000001),
-                           .sin_port = htons((uint16_t)options.ports[index % options.port_count])};
+                           .sin_port = htons((uint16_t)port_of(index))};
   if (connect(connection->fd, (struct sockaddr *)&to, sizeof to) && errno != EINPROGRESS) die("connect: %s", strerror(errno));
   connection->stage = CONNECTING;
   connection->writing = true;
@@ -511,9 +556,12 @@ static void upgrade(struct connection *connection) {
   char request[512], path[160], room[40];
   room_name(connection->room, room);
   switch (options.dialect) {
-    case ROOM: snprintf(path, sizeof path, "/ws?username=u%d", (int)(connection - connections)); break;
+    case ROOM:
+      snprintf(path, sizeof path, "/ws?username=u%d%s%s", (int)(connection - connections), options.hint ? "&room=" : "",
+               options.hint ? room : "");
+      break;
     case SOCKETIO: strcpy(path, "/socket.io/?EIO=4&transport=websocket"); break;
-    case CENTRIFUGE: strcpy(path, "/connection/websocket"); break;
+    case CENTRIFUGO: strcpy(path, "/connection/websocket"); break;
     case NCHAN: snprintf(path, sizeof path, "/ws/%s", room); break;
     case NATS: strcpy(path, "/"); break;
   }
@@ -547,15 +595,35 @@ static void turn_for(double seconds) {
   while (now_us() < until) turn(2000);
 }
 
+/* How many clients this process has. */
+static int share_of(int total) { return (total - me + options.core_count - 1) / options.core_count; }
+
+/* Wait until all processes have come to this phase. */
+static void meet(int phase) {
+  shared->arrived[phase]++;
+  while (shared->arrived[phase] < options.core_count) turn(2000);
+}
+
 static void open_all(int total, bool joined) {
   uint64_t deadline = now_us() + (uint64_t)(options.timeout * 1e6);
-  int next = 0;
-  while ((joined ? joined_count : open_count) < total) {
-    while (next < total && opening < 64) dial(next++);
+  uint64_t again = now_us() + 1000000;
+  int next = me, wanted = share_of(total);
+  while ((joined ? joined_count : open_count) < wanted) {
+    for (; next < total && opening < 64 / options.core_count; next += options.core_count) dial(next);
     turn(2000);
-    if (now_us() > deadline) die("only %d of %d are open and %d joined", open_count, total, joined_count);
+    if (now_us() > again) { /* joins that were refused for a moment */
+      again += 1000000;
+      for (int i = me; i < next; i += options.core_count)
+        if (connections[i].joins_again) {
+          connections[i].joins_again = false;
+          join(&connections[i]);
+        }
+    }
+    if (now_us() > deadline) die("only %d of %d are open and %d joined, %llu refused", open_count, wanted, joined_count,
+                                 (unsigned long long)count.refused);
     if (ended_count) die("a connection ended while others were opened");
   }
+  meet(0);
 }
 
 /* --- what is measured --------------------------------------------------------------------------------- */
@@ -569,22 +637,41 @@ static void begin_window(void) {
 }
 
 static void print_cpu(void) {
-  printf("\"generator_cpu\":%.2f,\"cpu\":{", cpu_seconds(getpid()) - own_before);
+  printf("\"cpu\":{");
   for (int i = 0; i < options.pid_count; i++)
     printf("%s\"%d\":%.2f", i ? "," : "", options.pids[i], cpu_seconds(options.pids[i]) - cpu_before[i]);
   printf("}");
 }
 
 static void print_resident(const char *name) {
+  if (me) return;
   printf("\"%s\":{", name);
   for (int i = 0; i < options.pid_count; i++)
     printf("%s\"%d\":%ld", i ? "," : "", options.pids[i], resident_kb(options.pids[i]));
-  printf("}");
+  printf("},");
+}
+
+/* Give what this process has counted to the first one, which adds everything up. Returns false in the others. */
+static bool gather(void) {
+  if (!count.own_cpu) count.own_cpu = cpu_seconds(getpid()) - own_before;
+  shared->counts[me] = count;
+  meet(PHASES - 1);
+  if (me) return false;
+  for (int i = 1; i < options.core_count; i++) {
+    uint64_t *into = (uint64_t *)&count, *from = (uint64_t *)&shared->counts[i];
+    for (size_t field = 0; field < offsetof(struct count, own_cpu) / sizeof *into; field++) into[field] += from[field];
+    if (shared->counts[i].own_cpu > count.own_cpu) count.own_cpu = shared->counts[i].own_cpu; /* the busiest */
+  }
+  return true;
 }
 
 static void traffic(void) {
-  int total = options.rooms * options.members, senders = options.rooms * options.senders;
+  int total = options.rooms * options.members, senders = (options.rooms - options.quiet) * options.senders;
   open_all(total, true);
+  for (int room = options.rooms - options.quiet; room < options.rooms; room++) {
+    if (mine(room * options.members)) say(&connections[room * options.members], now_us());
+    turn(500);
+  }
   turn_for(options.settle);
   int *order = malloc(sizeof(int) * (size_t)senders);
   for (int i = 0; i < senders; i++) order[i] = i / options.senders * options.members + i % options.senders;
@@ -594,9 +681,11 @@ static void traffic(void) {
     order[i] = order[other];
     order[other] = kept;
   }
+  if (!me) shared->begin = now_us() + 2000;
+  meet(1);
   double step_us = 1e6 / (options.rate * senders);
-  uint64_t began = now_us(), warm = began + (uint64_t)(options.warmup * 1e6);
-  uint64_t until = warm + (uint64_t)(options.seconds * 1e6), late = 0, window_began = 0;
+  uint64_t began = shared->begin, warm = began + (uint64_t)(options.warmup * 1e6);
+  uint64_t until = warm + (uint64_t)(options.seconds * 1e6), window_began = 0;
   for (uint64_t done = 0;;) {
     uint64_t now = now_us();
     if (now >= until) break;
@@ -604,81 +693,100 @@ static void traffic(void) {
       begin_window();
       window_began = now;
     }
-    uint64_t due = (uint64_t)((double)(now - began) / step_us);
-    if (due > done + 20000) late = due - done;
-    for (int burst = 0; done < due && burst < 256; burst++, done++) {
-      struct connection *connection = &connections[order[done % (uint64_t)senders]];
-      if (connection->stage == JOINED) say(connection, now_us());
+    uint64_t due = now < began ? 0 : (uint64_t)((double)(now - began) / step_us);
+    if (due > done + 20000) count.late = due - done;
+    for (int burst = 0; done < due && burst < 256; done++) {
+      int index = order[done % (uint64_t)senders];
+      if (!mine(index) || connections[index].stage != JOINED) continue;
+      say(&connections[index], now_us());
+      burst++;
     }
     uint64_t next = began + (uint64_t)((double)(done + 1) * step_us);
     now = now_us();
     turn(done < due ? 0 : next > now + 200 ? (int)(next - now) : 200);
   }
   double window = (double)(now_us() - window_began) / 1e6;
-  printf("{");
-  print_cpu();
-  printf(",");
-  print_resident("resident_kb");
-  uint64_t received = count.received, sent = count.sent;
-  double p50 = quantile(.5), p99 = quantile(.99), p999 = quantile(.999);
+  count.own_cpu = cpu_seconds(getpid()) - own_before;
+  struct count seen = count;
+  if (!me) {
+    print_cpu();
+    printf(",");
+    print_resident("resident_kb");
+  }
   count.on = false;
   turn_for(1.0);
-  uint64_t missing = 0;
-  for (int i = 0; i < total; i++)
-    for (int member = 0; member < options.senders; member++) {
-      struct connection *from = &connections[i / options.members * options.members + member];
-      bool own = from == &connections[i];
-      if (connections[i].stalled || (own && !options.sender_hears)) continue;
-      missing += newest[(size_t)i * (size_t)options.members + (size_t)member] != from->sent;
+  meet(2);
+  for (int i = me; i < total; i += options.core_count)
+    for (int member = 0; member < (i / options.members < options.rooms - options.quiet ? options.senders : 1); member++) {
+      int from = i / options.members * options.members + member;
+      if (connections[i].stalled || (from == i && !options.sender_hears)) continue;
+      seen.missing += newest[(size_t)i * (size_t)options.members + (size_t)member] != last_sent[from];
     }
-  printf(",\"seconds\":%.3f,\"sent\":%llu,\"received\":%llu,\"p50_us\":%.0f,\"p99_us\":%.0f,\"p999_us\":%.0f,\"behind\":%llu", window,
-         (unsigned long long)sent, (unsigned long long)received, p50, p99, p999, (unsigned long long)late);
-  printf(",\"missing_last\":%llu,\"reads\":%llu,\"bytes\":%llu", (unsigned long long)missing, (unsigned long long)count.reads,
+  seen.disordered = count.disordered, seen.foreign = count.foreign, seen.broken = count.broken;
+  seen.unexpected_ends = count.unexpected_ends, seen.refused = count.refused;
+  count = seen;
+  if (!gather()) return;
+  printf("\"seconds\":%.3f,\"sent\":%llu,\"received\":%llu,\"p50_us\":%.0f,\"p99_us\":%.0f,\"p999_us\":%.0f,\"behind\":%llu", window,
+         (unsigned long long)count.sent, (unsigned long long)count.received, quantile(.5), quantile(.99), quantile(.999),
+         (unsigned long long)count.late);
+  printf(",\"missing_last\":%llu,\"reads\":%llu,\"bytes\":%llu", (unsigned long long)count.missing, (unsigned long long)count.reads,
          (unsigned long long)count.bytes);
 }
 
 static void idle(void) {
-  printf("{");
   print_resident("resident_before_kb");
   begin_window();
   uint64_t began = now_us();
   open_all(options.connections, false);
   double took = (double)(now_us() - began) / 1e6;
   turn_for(options.settle);
-  printf(",");
   print_resident("resident_kb");
-  printf(",\"connections\":%d,\"seconds\":%.3f,", open_count, took);
-  print_cpu();
+  if (options.rest > 0) {
+    begin_window();
+    turn_for(options.rest);
+  }
+  if (!me) print_cpu();
   if (options.reconnect) { /* all go, properly */
-    for (int i = 0; i < options.connections; i++) put_frame(&connections[i], 8, "\x03\xe8", 2);
+    for (int i = me; i < options.connections; i += options.core_count) put_frame(&connections[i], 8, "\x03\xe8", 2);
     uint64_t deadline = now_us() + 30000000;
-    while (ended_count < options.connections && now_us() < deadline) turn(2000);
+    while (ended_count < share_of(options.connections) && now_us() < deadline) turn(2000);
     count.unexpected_ends = 0;
     turn_for(options.settle);
-    printf(",");
+    meet(1);
+    if (!me) printf(",");
     print_resident("resident_after_kb");
+    if (!me) printf("\"left\":true");
   }
+  if (gather()) printf(",\"connections\":%d,\"seconds\":%.3f", options.connections, took);
 }
 
 static void storm(void) {
   int total = options.members;
   open_all(total, false);
   turn_for(options.settle);
+  if (!me) shared->begin = now_us() + 2000;
+  meet(1);
   begin_window();
-  uint64_t began = now_us(), all_joined = 0, deadline = began + (uint64_t)(options.timeout * 1e6);
-  int next = 0, known = 0;
+  uint64_t began = shared->begin, all_joined = 0, deadline = began + (uint64_t)(options.timeout * 1e6);
+  int next = me, known = me;
   while (known < total && now_us() < deadline && !count.unexpected_ends) {
-    int due = (int)((double)(now_us() - began) * options.joins_per_second / 1e6);
-    while (next < total && next < due) join(&connections[next++]);
+    uint64_t now = now_us();
+    int due = now < began ? 0 : (int)((double)(now - began) * options.joins_per_second / 1e6);
+    for (; next < total && next < due; next += options.core_count) join(&connections[next]);
     turn(next < total ? 500 : 2000);
-    if (!all_joined && joined_count == total) all_joined = now_us();
-    while (known < total && connections[known].known >= (uint32_t)total) known++;
+    if (!all_joined && joined_count == share_of(total)) all_joined = now_us();
+    while (known < total && connections[known].known >= (uint32_t)total) known += options.core_count;
   }
-  uint64_t knows = 0;
-  for (int i = 0; i < total; i++) knows += connections[i].known;
-  printf("{\"joined_seconds\":%.3f,\"seconds\":%.3f,\"complete\":%s,\"known\":%llu,", all_joined ? (double)(all_joined - began) / 1e6 : -1,
-         (double)(now_us() - began) / 1e6, known == total ? "true" : "false", (unsigned long long)knows);
-  print_cpu();
+  for (int i = me; i < total; i += options.core_count) count.known += connections[i].known;
+  count.missing = known < total;
+  count.late = all_joined ? all_joined - began : 0; /* of one process; that of the first one is printed */
+  uint64_t joined = count.late;
+  meet(2);
+  double seconds = (double)(now_us() - began) / 1e6;
+  if (!me) print_cpu();
+  if (!gather()) return;
+  printf(",\"joined_seconds\":%.3f,\"seconds\":%.3f,\"complete\":%s,\"known\":%llu", joined ? (double)joined / 1e6 : -1, seconds,
+         count.missing ? "false" : "true", (unsigned long long)count.known);
 }
 
 /* --- options ------------------------------------------------------------------------------------------ */
@@ -705,13 +813,18 @@ static void read_options(int count_, char **words) {
     else if (!strcmp(name, "--senders")) options.senders = (int)n;
     else if (!strcmp(name, "--stalled")) options.stalled = (int)n;
     else if (!strcmp(name, "--connections")) options.connections = (int)n;
+    else if (!strcmp(name, "--quiet")) options.quiet = (int)n;
+    else if (!strcmp(name, "--hint")) options.hint = n != 0;
     else if (!strcmp(name, "--rate")) options.rate = n;
     else if (!strcmp(name, "--warmup")) options.warmup = n;
     else if (!strcmp(name, "--seconds")) options.seconds = n;
     else if (!strcmp(name, "--settle")) options.settle = n;
+    else if (!strcmp(name, "--rest")) options.rest = n;
+    else if (!strcmp(name, "--cores")) options.core_count = numbers(value, options.cores, CORES);
     else if (!strcmp(name, "--timeout")) options.timeout = n;
     else if (!strcmp(name, "--joins-per-second")) options.joins_per_second = n;
     else if (!strcmp(name, "--sender-hears")) options.sender_hears = n != 0;
+    else if (!strcmp(name, "--own-cursors")) options.own_cursors = n != 0;
     else if (!strcmp(name, "--leave")) options.reconnect = n != 0;
     else if (!strcmp(name, "--kind")) options.chat = !strcmp(value, "chat");
     else if (!strcmp(name, "--mode")) {
@@ -720,6 +833,30 @@ static void read_options(int count_, char **words) {
     } else die("unknown option %s", name);
   }
   if (!options.port_count) die("--ports is needed");
+  if (!options.core_count) die("--cores is needed");
+}
+
+static void *shared_memory(size_t size) {
+  void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) die("no memory: %s", strerror(errno));
+  return memory;
+}
+
+/* Start the other processes. They end with the first one, which reports the failures of all. */
+static void divide(void) {
+  pid_t first = getpid();
+  for (int i = 1; i < options.core_count && !me; i++) {
+    pid_t pid = fork();
+    if (pid < 0) die("no process: %s", strerror(errno));
+    if (pid) continue;
+    me = i;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != first) exit(1);
+  }
+  cpu_set_t core;
+  CPU_ZERO(&core);
+  CPU_SET(options.cores[me], &core);
+  sched_setaffinity(0, sizeof core, &core);
 }
 
 int main(int count_, char **words) {
@@ -737,12 +874,17 @@ int main(int count_, char **words) {
     connections[i].member = options.idle ? 0 : i % options.members;
     connections[i].stalled = !options.idle && connections[i].member >= options.members - options.stalled;
   }
+  last_sent = shared_memory((size_t)total * sizeof *last_sent);
+  shared = shared_memory(sizeof *shared);
+  divide();
   epoll = epoll_create1(0);
+  if (!me) printf("{");
   if (options.idle) idle();
   else if (options.storm) storm();
   else traffic();
-  printf(",\"disordered\":%llu,\"foreign\":%llu,\"broken\":%llu,\"ends\":%llu,\"refused\":%llu}\n",
-         (unsigned long long)count.disordered, (unsigned long long)count.foreign, (unsigned long long)count.broken,
-         (unsigned long long)count.unexpected_ends, (unsigned long long)count.refused);
+  if (me) return 0;
+  printf(",\"generator_cpu\":%.2f,\"disordered\":%llu,\"foreign\":%llu,\"broken\":%llu,\"ends\":%llu,\"refused\":%llu}\n",
+         count.own_cpu, (unsigned long long)count.disordered, (unsigned long long)count.foreign,
+         (unsigned long long)count.broken, (unsigned long long)count.unexpected_ends, (unsigned long long)count.refused);
   return 0;
 }

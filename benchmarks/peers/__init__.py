@@ -1,5 +1,7 @@
 """The servers that the benchmark compares Studyroom with. README.md describes the wire protocol of each."""
 
-from .catalogue import PEERS, Dialect, Peer
+from .catalogue import COLLECTING, LIMIT, PEERS
+from .compiled import LimitPeer
+from .peer import Dialect, NotBuilt, Peer
 
-__all__ = ["PEERS", "Dialect", "Peer"]
+__all__ = ["COLLECTING", "LIMIT", "PEERS", "Dialect", "LimitPeer", "NotBuilt", "Peer"]

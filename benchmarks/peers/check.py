@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from . import PEERS, Peer
+from . import PEERS, NotBuilt, Peer
 
 DEADLINE_SECONDS = 5.0
 SILENCE_SECONDS = 0.2
@@ -44,8 +44,6 @@ class Event(NamedTuple):
 class Client:
     """One connection. Each subclass has one protocol."""
 
-    echoes_cursor = True
-    echoes_chat = True
     heartbeat_answer: str | bytes = ""
 
     def __init__(self, connection: ClientConnection, name: str, frames: bool) -> None:
@@ -135,8 +133,6 @@ def _published(payload: Json) -> Event:
 
 
 class RoomClient(Client):
-    echoes_cursor = False
-
     async def hello(self) -> None:
         await self.expect("Welcome")
 
@@ -157,7 +153,6 @@ class RoomClient(Client):
 
 
 class SocketIoClient(Client):
-    echoes_cursor = False
     heartbeat_answer = "3"
 
     async def hello(self) -> None:
@@ -186,43 +181,44 @@ class SocketIoClient(Client):
             raise Failed(f"unknown packet {text}")
 
 
-class CentrifugeClient(Client):
+class CentrifugoClient(Client):
+    heartbeat_answer = "{}"
     _last_id = 0
 
     async def hello(self) -> None:
-        await self._command(0, {})
+        await self._command("connect", {})
         await self.expect("reply")
 
     async def join(self, room: str) -> None:
         self.room = room
-        await self._command(1, {"channel": room})
+        await self._command("subscribe", {"channel": room})
         await self.expect("reply")
 
     async def publish(self, kind: str, payload: Json) -> None:
         del kind
-        await self._command(3, {"channel": self.room, "data": payload})
+        await self._command("publish", {"channel": self.room, "data": payload})
 
-    async def _command(self, method: int, params: Json) -> None:
+    async def _command(self, name: str, arguments: Json) -> None:
         self._last_id += 1
-        await self.send(json.dumps({"id": self._last_id, "method": method, "params": params}))
+        await self.send(json.dumps({"id": self._last_id, name: arguments}))
 
     def decode(self, frame: str | bytes) -> Iterable[Event]:
         for line in str(frame).splitlines():
-            message = json.loads(line)
-            if "error" in message:
-                raise Failed(f"error {message}")
-            if "id" in message:
-                if message["result"] != {} or message["id"] <= 2:  # what is published is answered by an empty result
-                    yield Event("reply")
-                continue
-            push = message["result"]
-            match push.get("type", 0):
-                case 0:
-                    yield _published(push["data"]["data"])
-                case 1:
-                    yield Event("UserJoined", push["data"]["info"]["client"])
-                case 2:
+            match json.loads(line):
+                case {"push": {"pub": {"data": data}}}:
+                    yield _published(data)
+                case {"push": {"join": {"info": {"client": client}}}}:
+                    yield Event("UserJoined", client)
+                case {"push": {"leave": _}}:
                     yield Event("UserLeft")
+                case {"connect": _} | {"subscribe": _}:
+                    yield Event("reply")
+                case {"publish": _}:
+                    pass
+                case {} as message if not message:
+                    yield Event("heartbeat")
+                case other:
+                    raise Failed(f"unknown {other}")
 
 
 class NchanClient(Client):
@@ -238,8 +234,6 @@ class NchanClient(Client):
 
 
 class NatsClient(Client):
-    echoes_cursor = False
-    echoes_chat = False
     heartbeat_answer = b"PONG\r\n"
     _unread = b""
 
@@ -280,7 +274,7 @@ class NatsClient(Client):
 CLIENTS: dict[str, type[Client]] = {
     "room": RoomClient,
     "socketio": SocketIoClient,
-    "centrifuge": CentrifugeClient,
+    "centrifugo": CentrifugoClient,
     "nchan": NchanClient,
     "nats": NatsClient,
 }
@@ -347,27 +341,27 @@ async def converse(peer: Peer, port: int, announced: bool, frames: bool) -> None
     await ann.join(room)
     await eve.join(other_room)
     await ann.ping()
-    if peer.dialect == "centrifuge" and announced:  # Subscribers receive their own joins.
+    if peer.dialect == "centrifugo" and announced:  # Subscribers receive their own joins.
         await ann.expect("UserJoined")
         await eve.expect("UserJoined")
     await ben.join(room)
     if announced:
-        await ann.expect("UserJoined", "ben" if peer.dialect != "centrifuge" else None)
-        if peer.dialect == "centrifuge":
+        await ann.expect("UserJoined", "ben" if peer.dialect != "centrifugo" else None)
+        if peer.dialect == "centrifugo":
             await ben.expect("UserJoined")
     await ann.move("e1")
     await ben.expect("CursorUpdate", "e1")
-    if ann.echoes_cursor:
+    if peer.echoes_cursor:
         await ann.expect("CursorUpdate", "e1")
     await ben.chat("hi")
     await ann.expect("Chat", "hi")
-    if ben.echoes_chat:
+    if peer.echoes_chat:
         await ben.expect("Chat", "hi")
     for number in range(BURST):
         await ann.move(str(number))
     for number in range(BURST):
         await ben.expect("CursorUpdate", str(number))
-        if ann.echoes_cursor:
+        if peer.echoes_cursor:
             await ann.expect("CursorUpdate", str(number))
     await ben.close()
     if announced:
@@ -384,7 +378,10 @@ async def check(peer: Peer, frames: bool) -> str:
         return f"missing: {missing}"
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        await asyncio.to_thread(peer.prepare, directory)
+        try:
+            await asyncio.to_thread(peer.prepare)
+        except NotBuilt as error:
+            return f"FAILED: {error}"
         for announce_joins in (True, False) if peer.announces_joins else (False,):
             try:
                 async with running(peer, directory, announce_joins) as port:

@@ -1,4 +1,4 @@
-"""What fits into so many descriptors, and that nobody gets all of it."""
+"""The number of connections that descriptors allow, and that no port gets all of them."""
 
 import pytest
 
@@ -15,11 +15,11 @@ from studyroom.shared.chassis.descriptors import below_admin, below_public
         (1 << 20, Capacity(connections=1_047_020, of_address=1000)),
     ],
 )
-def test_connections_leave_room_for_handshakes_and_for_what_is_not_for_clients(limit: int, expected: Capacity):
+def test_connections_leave_room_for_handshakes_and_for_sockets_of_other_uses(limit: int, expected: Capacity):
     assert capacity(below_public(limit), connections_max=0, address_sockets_max=1000) == expected
 
 
-def test_what_was_asked_for_holds_where_it_fits():
+def test_a_configured_limit_holds_where_it_fits():
     assert capacity(20_000, connections_max=16_000, address_sockets_max=0) == Capacity(16_000, 4995)
     assert capacity(1000, connections_max=16_000, address_sockets_max=10) == Capacity(858, 10)
 
