@@ -5,11 +5,12 @@ import time
 from typing import Any
 
 from studyroom.services.provisioner import sizes
+from studyroom.services.provisioner.regrouping import Found, check_others, groups_before
 from studyroom.services.provisioner.streams import (
-    STREAMS_MADE,
     Claim,
     ConfigurationIgnored,
     NoRoom,
+    NotAllowed,
     StreamSpec,
     Superseded,
     WrongStorage,
@@ -23,6 +24,7 @@ from studyroom.shared.chassis.nats.bus import Bus, BusError
 from studyroom.shared.chassis.nats.version import NEEDED
 from studyroom.shared.chassis.settings import StorageSettings
 from studyroom.shared.contract import subjects
+from studyroom.shared.contract.groups import STREAMS_MADE, groups_made
 
 log = logs.get(__name__)
 
@@ -30,15 +32,12 @@ _SURVEY_SECONDS = 60.0
 _USAGE_SECONDS = 4.0
 """Servers of a cluster report the usage of an account to each other every 1.5 s."""
 _USAGE_POLL_SECONDS = 0.25
-_ORDER = (subjects.CHAT_STREAM, subjects.MODERATION_STREAM)
-"""Streams whose content no process can restore. They are made before all others, so if one of them is missing while a
-later one exists, it has been lost. The first is also the largest, which may not fit."""
-
-Found = dict[str, dict[str, Any] | None]
 
 
-class NotAllowed(Exception):
-    """A stream is missing, and an operator must decide whether it may be created without its data."""
+def _order(groups: int) -> tuple[str, ...]:
+    """Streams whose content no process can restore. They are made before all others, so if one of them is missing
+    while a later one exists, it has been lost. Those of chat are also the largest, which may not fit."""
+    return (*subjects.chat_streams(groups), subjects.MODERATION_STREAM)
 
 
 class Reconciler:
@@ -47,6 +46,8 @@ class Reconciler:
     def __init__(self, bus: Bus, settings: StorageSettings) -> None:
         self._bus = bus
         self._settings = settings
+        self._names = subjects.streams(settings.groups)
+        self._order = _order(settings.groups)
         self.found: Found = {}
         """The state of each stream before the last pass changed anything; None for a missing one."""
         self._survey: Survey | None = None
@@ -70,12 +71,14 @@ class Reconciler:
         # The survey comes first, since a cluster with a server that is too old may have no leader to ask about streams.
         seen = await self._look(since=began - _SURVEY_SECONDS)
         try:
-            found: Found = {name: await find(self._bus, name) for name in subjects.STREAMS}
+            found: Found = {name: await find(self._bus, name) for name in self._names}
         except BusError:
             self._survey = None  # Servers may have started since.
             raise
         self.found = found
         missing = [name for name, info in found.items() if info is None]
+        if groups_before(found, self._settings.groups) or (missing and self._settings.groups > 1):
+            await check_others(self._bus, found, self._settings.groups, self._claim_of_this())
         if missing:
             seen = await self._look(since=began)
             await self._check_may_create(missing, found, seen)
@@ -104,11 +107,12 @@ class Reconciler:
                 return
         if silent := seen.silent:
             raise NotAllowed(f"{', '.join(missing)} missing, and {silent} do not report what they have stored")
-        found_on_disk = _on_disk(missing, seen) or await self._unseen_usage(found, seen)
+        unknown = set(missing) | (subjects.CHAT_STREAMS - found.keys())
+        found_on_disk = _on_disk(unknown, seen) or await self._unseen_usage(found, seen)
         if found_on_disk and [name for name in missing if await find(self._bus, name)]:
             raise NotAllowed("another provisioner is making the streams")
         self._expected = self._expected or found_on_disk
-        if reason := self._expected or _made_before(missing, found):
+        if reason := self._expected or self._made_before(missing, found):
             raise NotAllowed(
                 f"{', '.join(missing)} missing although there was data before: {reason}. Restore it, or set "
                 'STUDYROOM_STORAGE_CREATE=missing to begin without (docs/operations.md, "Storage that is missing")'
@@ -128,6 +132,18 @@ class Reconciler:
             await asyncio.sleep(_USAGE_POLL_SECONDS)
         return None
 
+    def _made_before(self, missing: list[str], found: Found) -> str | None:
+        """Return why a missing stream must have existed: another stream's metadata names it, and is made after it."""
+        for place, lost in enumerate(self._order):
+            later = [(name, info) for name, info in found.items() if info and name not in self._order[: place + 1]]
+            for name, info in later:
+                config = info["config"]
+                if groups_made(config) != self._settings.groups or lost not in missing:
+                    continue
+                if lost in config["metadata"][STREAMS_MADE].split():
+                    return f"{name} was made after {lost}"
+        return None
+
     # --- creating and changing streams --------------------------------------------------------------------
 
     async def _fit(self, found: Found, seen: Survey) -> None:
@@ -139,7 +155,7 @@ class Reconciler:
         total = self._fits.get(whole, whole)
         made: set[str] = set()
         while True:
-            shares = sizes.divide(total, stream_max_bytes=stream_max)
+            shares = sizes.divide(total, groups=settings.groups, stream_max_bytes=stream_max)
             fitted = {
                 name: shares[name]
                 if name in made
@@ -158,12 +174,15 @@ class Reconciler:
                 return
 
     async def _ensure_all(self, specs: list[StreamSpec], found: Found, made: set[str]) -> None:
-        claim = self._claim or Claim(time.time_ns())
-        for spec in sorted(specs, key=lambda spec: _ORDER.index(spec.name) if spec.name in _ORDER else len(_ORDER)):
+        claim, order = self._claim_of_this(), self._order
+        for spec in sorted(specs, key=lambda spec: order.index(spec.name) if spec.name in order else len(order)):
             info = found[spec.name] if spec.name not in made else await find(self._bus, spec.name)
             if info is None:
                 made.add(spec.name)
             await self._ensure_one(spec, info, claim)
+
+    def _claim_of_this(self) -> Claim:
+        return self._claim or Claim(time.time_ns())
 
     async def _ensure_one(self, spec: StreamSpec, info: dict[str, Any] | None, claim: Claim) -> None:
         actual = info["config"] if info else {}
@@ -196,19 +215,9 @@ def _fitted(share: int, info: dict[str, Any] | None, *, known: bool) -> int:
 _ERASED_SOON = " and erases 30 s after its start. Stop NATS and keep a copy"
 
 
-def _on_disk(missing: list[str], seen: Survey) -> str | None:
+def _on_disk(unknown: set[str], seen: Survey) -> str | None:
     for server in seen.servers:
         for name, messages in server.messages:
-            if messages and name in missing:
+            if messages and name in unknown:
                 return f"{server.name} has {messages} messages of {name} that the cluster does not know{_ERASED_SOON}"
-    return None
-
-
-def _made_before(missing: list[str], found: Found) -> str | None:
-    """Return why a missing stream must have existed: another stream's metadata names it, and is made after it."""
-    for place, lost in enumerate(_ORDER):
-        later = [(name, info) for name, info in found.items() if info and name not in _ORDER[: place + 1]]
-        for name, info in later:
-            if lost in missing and lost in (info["config"].get("metadata") or {}).get(STREAMS_MADE, "").split():
-                return f"{name} was made after {lost}"
     return None

@@ -5,8 +5,8 @@ from typing import Any
 
 from prometheus_client import Counter, Gauge
 
-from studyroom.services.provisioner.reconciler import NotAllowed, Reconciler
-from studyroom.services.provisioner.streams import WrongStorage
+from studyroom.services.provisioner.reconciler import Reconciler
+from studyroom.services.provisioner.streams import NotAllowed, WrongStorage
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import BusError
 from studyroom.shared.chassis.settings import Settings, StorageSettings

@@ -1,6 +1,5 @@
 """Divides the store among the streams, so that chat cannot fill it and stop the other streams. Pure."""
 
-from collections.abc import Callable
 from typing import Any
 
 from studyroom.shared.contract import subjects
@@ -15,26 +14,31 @@ _RAISE_SHARE = 1.1
 the free space of its disk at every start."""
 _HEADROOM_SHARE = 1.25
 
-# docs/operations.md ("Storage") has the bytes of a message, a member, a lease and a ban. The rest is for other streams.
-_SHARES: dict[str, Callable[[int], int]] = {
-    subjects.CHAT_STREAM: lambda total: total * 3 // 4,
-    subjects.PRESENCE_STREAM: lambda total: min(total // 8, 2 * GIB),
-    subjects.MODERATION_STREAM: lambda total: min(total // 32, 256 * MIB),
-    subjects.GATEWAYS_STREAM: lambda total: min(total // 64, 64 * MIB),
-}
+
+def _shares(total: int, groups: int) -> dict[str, int]:
+    """docs/operations.md ("Storage") has the bytes of a message, a member, a lease and a ban. The rest is for other
+    streams. Groups of shards get equal parts."""
+    chat, members = total * 3 // 4, min(total // 8, 2 * GIB * groups)
+    return {
+        **dict.fromkeys(subjects.chat_streams(groups), chat // groups),
+        **dict.fromkeys(subjects.presence_streams(groups), members // groups),
+        subjects.MODERATION_STREAM: min(total // 32, 256 * MIB),
+        subjects.GATEWAYS_STREAM: min(total // 64, 64 * MIB),
+    }
+
 
 Sizes = dict[str, int]
 """`max_bytes` of each stream."""
 
 
-def divide(total_bytes: int, *, stream_max_bytes: int = -1) -> Sizes:
+def divide(total_bytes: int, *, groups: int = 1, stream_max_bytes: int = -1) -> Sizes:
     """Divide the store.
 
-    `total_bytes`: the size of one copy of all streams together.
+    `total_bytes`: the size of one copy of all streams together. `groups`: the number of groups of shards.
     `stream_max_bytes`: the largest size of one stream, -1 for no limit.
     """
     most = stream_max_bytes if stream_max_bytes > 0 else total_bytes
-    return {stream: min(share(total_bytes), most) for stream, share in _SHARES.items()}
+    return {stream: min(share, most) for stream, share in _shares(total_bytes, groups).items()}
 
 
 def fitted(share: int, *, has: int, state_bytes: int, known: bool) -> int:

@@ -14,6 +14,7 @@ from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import ApiError, Bus
 from studyroom.shared.chassis.settings import StorageSettings
 from studyroom.shared.contract import subjects
+from studyroom.shared.contract.groups import STREAMS_MADE, Group, all_groups
 
 log = logs.get(__name__)
 
@@ -23,9 +24,6 @@ _STREAM_NAME_IN_USE = 10058
 _NO_SUITABLE_PEERS = 10005
 _NO_ROOM = (10023, 10028, 10047, 10053, 10122)
 _CLAIM = "studyroom.provisioner"
-STREAMS_MADE = "studyroom.streams"
-"""The key in the metadata of each stream for the names of all streams that were made with it. A missing stream whose
-name is there has been lost."""
 
 
 class WrongStorage(Exception):
@@ -34,6 +32,10 @@ class WrongStorage(Exception):
 
 class ConfigurationIgnored(WrongStorage):
     """NATS has acknowledged a configuration, but has not applied all of it."""
+
+
+class NotAllowed(Exception):
+    """An operator must decide whether data may be lost, or must move it first."""
 
 
 class NoRoom(Exception):
@@ -69,14 +71,15 @@ class Claim:
 
 def specifications(settings: StorageSettings, sizes: Sizes | None = None) -> list[StreamSpec]:
     """Return the specification of each stream. Without `sizes`, streams keep their `max_bytes`, except by settings."""
-    sizes = dict(sizes or {})
+    sizes, groups = dict(sizes or {}), all_groups(settings.groups)
     if settings.chat_max_bytes:
-        sizes[subjects.CHAT_STREAM] = settings.chat_max_bytes
+        most = settings.chat_max_bytes // len(groups) if settings.chat_max_bytes > 0 else -1
+        sizes.update({group.chat_stream: most for group in groups})
     common = {
         "retention": "limits",
         "storage": settings.kind,
         "num_replicas": settings.replicas,
-        "metadata": {STREAMS_MADE: " ".join(sorted(subjects.STREAMS))},
+        "metadata": {STREAMS_MADE: " ".join(sorted(subjects.streams(settings.groups)))},
     }
     bucket = {
         **common,
@@ -91,9 +94,7 @@ def specifications(settings: StorageSettings, sizes: Sizes | None = None) -> lis
     }
     chat = {
         **common,
-        "name": subjects.CHAT_STREAM,
         "description": "chat of all rooms",
-        "subjects": [subjects.CHAT_SUBJECTS],
         "discard": "old" if settings.chat_when_full == "drop_oldest" else "new",
         "max_msgs_per_subject": settings.chat_max_messages_per_room,
         "max_age": settings.chat_max_age_seconds * _SECOND_NS,
@@ -103,11 +104,9 @@ def specifications(settings: StorageSettings, sizes: Sizes | None = None) -> lis
     }
     members = {
         **bucket,
-        "name": subjects.PRESENCE_STREAM,
         "description": "members of rooms; written by presence only",
         "allow_rollup_hdrs": True,
         "subject_delete_marker_ttl": settings.presence_marker_ttl_seconds * _SECOND_NS,
-        "subjects": [subjects.PRESENCE_KEYS],
         "republish": {"src": subjects.PRESENCE_REPUBLISH_SOURCE, "dest": subjects.PRESENCE_REPUBLISH_TARGET},
     }
     leases = {
@@ -125,8 +124,20 @@ def specifications(settings: StorageSettings, sizes: Sizes | None = None) -> lis
     }
     return [
         StreamSpec({**config, **({"max_bytes": sizes[config["name"]]} if config["name"] in sizes else {})})
-        for config in (members, leases, moderation, chat)
+        for config in (
+            *(_of_group(group, members, group.presence_stream, group.presence_subjects) for group in groups),
+            leases,
+            moderation,
+            *(_of_group(group, chat, group.chat_stream, group.chat_subjects) for group in groups),
+        )
     ]
+
+
+def _of_group(group: Group, config: dict[str, Any], name: str, own_subjects: list[str]) -> dict[str, Any]:
+    description = config["description"]
+    if group.count > 1:
+        description += f" in group {group.number} of {group.count}"
+    return {**config, "name": name, "description": description, "subjects": own_subjects}
 
 
 async def find(bus: Bus, name: str) -> dict[str, Any] | None:

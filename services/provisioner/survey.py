@@ -16,7 +16,7 @@ from studyroom.shared.contract import subjects
 
 _STORES = "$SYS.REQ.SERVER.PING.JSZ"
 _VERSIONS = "$SYS.REQ.ACCOUNT.PING.STATZ"
-_WHO_AM_I = "$SYS.REQ.USER.INFO"
+_USER_INFO = "$SYS.REQ.USER.INFO"
 _ANSWER_SECONDS = 1.0
 _SILENCE_SECONDS = 0.3
 """After so long without another answer, all servers have answered."""
@@ -78,7 +78,7 @@ async def survey(bus: Bus) -> Survey:
 
 async def _account_name(bus: Bus) -> str:
     try:
-        answer = await bus.request(_WHO_AM_I, b"", timeout_seconds=_ANSWER_SECONDS)
+        answer = await bus.request(_USER_INFO, b"", timeout_seconds=_ANSWER_SECONDS)
         name: str = json.loads(answer.data)["data"]["account"]
     except (BusError, ValueError, KeyError):
         return ""
@@ -95,7 +95,9 @@ def _server(answer: dict[str, Any]) -> Server:
         max_file_bytes=config.get("max_storage"),
         max_memory_bytes=config.get("max_memory"),
         messages=tuple(
-            (stream["name"], stream["state"]["messages"]) for stream in details if stream["name"] in subjects.STREAMS
+            (stream["name"], stream["state"]["messages"])
+            for stream in details
+            if stream["name"] in subjects.ALL_STREAMS
         ),
     )
 

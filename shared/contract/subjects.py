@@ -1,7 +1,7 @@
 """All NATS subjects and all names of streams and buckets. Other modules contain none.
 
 `<shard>` is crc32(room id) modulo 64. It never changes, so you can distribute presence over machines by configuration
-alone.
+alone. The names of streams with groups of shards are here, and `groups` has the rest.
 """
 
 from collections.abc import Callable, Collection
@@ -18,7 +18,41 @@ MODERATION_BUCKET = "moderation"
 PRESENCE_STREAM = f"KV_{PRESENCE_BUCKET}"
 GATEWAYS_STREAM = f"KV_{GATEWAYS_BUCKET}"
 MODERATION_STREAM = f"KV_{MODERATION_BUCKET}"
-STREAMS = (PRESENCE_STREAM, GATEWAYS_STREAM, MODERATION_STREAM, CHAT_STREAM)
+
+GROUPS_MAX = 16
+"""The most groups of shards. `deploy/nats/accounts.conf` lists the names of all streams, since NATS permissions have no
+wildcards within a name."""
+
+
+def chat_stream(group: int, groups: int) -> str:
+    """The stream with the chat of one group of shards. If there is only one group, it has the chat of all rooms."""
+    return CHAT_STREAM if groups == 1 else f"{CHAT_STREAM}_{group}"
+
+
+def presence_stream(group: int, groups: int) -> str:
+    """The stream of the bucket with the members of one group of shards, or of all rooms."""
+    return PRESENCE_STREAM if groups == 1 else f"{PRESENCE_STREAM}_{group}"
+
+
+def chat_streams(groups: int) -> tuple[str, ...]:
+    return tuple(chat_stream(group, groups) for group in range(groups))
+
+
+def presence_streams(groups: int) -> tuple[str, ...]:
+    return tuple(presence_stream(group, groups) for group in range(groups))
+
+
+def streams(groups: int) -> tuple[str, ...]:
+    """All streams of a system with so many groups of shards."""
+    return (*presence_streams(groups), GATEWAYS_STREAM, MODERATION_STREAM, *chat_streams(groups))
+
+
+STREAMS = streams(1)
+"""The streams of a system that does not divide its shards into groups."""
+CHAT_STREAMS = frozenset((CHAT_STREAM, *chat_streams(GROUPS_MAX)))
+PRESENCE_STREAMS = frozenset((PRESENCE_STREAM, *presence_streams(GROUPS_MAX)))
+ALL_STREAMS = frozenset((*STREAMS, *CHAT_STREAMS, *PRESENCE_STREAMS))
+"""The names of the streams of all systems, with any number of groups."""
 
 PRESENCE_QUEUE = "presence"
 """The queue group of presence replicas: NATS delivers each request to one of them."""
@@ -58,6 +92,10 @@ def presence_compare(shard: int) -> str:
     return f"presence.{shard}.compare"
 
 
+def presence_update(shard: int) -> str:
+    return f"presence.{shard}.update"
+
+
 def presence_rooms(shard: int) -> str:
     return f"presence.{shard}.rooms"
 
@@ -85,7 +123,26 @@ MODERATION_KEYS = f"$KV.{MODERATION_BUCKET}.>"
 CHAT_SUBJECTS = "chat.*.*"
 CHAT_INCARNATION = f"$KV.{MODERATION_BUCKET}.incarnation.chat"
 """The key of the record that distinguishes chat streams with the same creation time. Gateways may write this bucket."""
-CHAT_INCARNATION_EVENT = f"{MODERATION_BUCKET}.incarnation.chat"
+
+
+def presence_incarnation(group: int, groups: int) -> str:
+    """The key of the record about the presence stream of one group of shards. It is in that stream."""
+    return PRESENCE_INCARNATION if groups == 1 else f"{PRESENCE_INCARNATION}.{group}"
+
+
+def chat_incarnation(group: int, groups: int) -> str:
+    """The key of the record about the chat stream of one group of shards."""
+    return CHAT_INCARNATION if groups == 1 else f"{CHAT_INCARNATION}.{group}"
+
+
+def chat_incarnation_event(key: str) -> str:
+    """The subject on which JetStream republishes a record about a chat stream."""
+    return key.removeprefix("$KV.")
+
+
+def is_chat_incarnation(subject: str) -> bool:
+    """Whether this is the key or the event of a record about a chat stream."""
+    return subject.removeprefix("$KV.").startswith(f"{MODERATION_BUCKET}.incarnation.chat")
 
 
 def presence_key(room: RoomId, user: UserId) -> str:
@@ -94,6 +151,10 @@ def presence_key(room: RoomId, user: UserId) -> str:
 
 def presence_keys_of_shard(shard: int) -> str:
     return f"$KV.{PRESENCE_BUCKET}.{shard}.>"
+
+
+def chat_of_shard(shard: int) -> str:
+    return f"chat.{shard}.*"
 
 
 def parse_presence_key(subject: str) -> tuple[RoomId, UserId]:
@@ -174,8 +235,17 @@ def room_typing(room: RoomId) -> str:
     return f"room.{shard_of(room)}.{room}.typing"
 
 
+def room_broadcast(room: RoomId) -> str:
+    return f"room.{shard_of(room)}.{room}.broadcast"
+
+
+def room_newest(room: RoomId) -> str:
+    """Gateways announce the sequence of the room's newest message here, in decimal, for gateways that have lost it."""
+    return f"room.{shard_of(room)}.{room}.newest"
+
+
 def room_event_kind(subject: str) -> str:
-    """Return `presence`, `chat`, `cursor` or `typing`: the token after the room in the subject of a room event."""
+    """Return the token after the room in a room event's subject, such as `presence`, `chat` or `cursor`."""
     return subject.split(".", 4)[3]
 
 

@@ -233,7 +233,7 @@ class NatsClient(nats.aio.client.Client):
         await self._error_cb(error)
         await self._process_op_err(error)
 
-    def _forget_what_was_asked(self) -> None:
+    def _forget_unanswered(self) -> None:
         """Give up waiting for answers of a lost connection."""
         for pong in self._pongs:
             if not pong.done():
@@ -256,6 +256,16 @@ class NatsClient(nats.aio.client.Client):
             handler(Msg(self, subject.decode(), reply.decode(), data, decoded))
         except Exception as error:  # noqa: BLE001 - it is reported, and must not affect the next message
             await self._error_cb(error)
+
+    @staticmethod
+    def _parse_header_lines(raw: bytes) -> dict[str, str]:
+        """The same as nats-py's, which looks at every character of a name with Python."""
+        headers: dict[str, str] = {}
+        for name, colon, value in (line.partition(b":") for line in raw.split(b"\r\n")):
+            key = name.strip().decode("latin-1")
+            if colon and key.isascii() and (not key or key.split() == [key]):  # no white space within
+                headers[key] = value.strip().decode("utf-8", "replace")
+        return headers
 
     def publish_soon(self, subject: str, payload: bytes, reply: str, headers: Mapping[str, str] | None) -> None:
         """Publish in the order of the calls, in the next iteration of the loop. Raises nats.errors.Error.
@@ -295,7 +305,7 @@ class NatsClient(nats.aio.client.Client):
     async def _process_op_err(self, e: Exception) -> None:
         if not self.is_closed and not self.is_reconnecting:
             self._hang_up()
-            self._forget_what_was_asked()
+            self._forget_unanswered()
             self._pending = []
             self._pending_data_size = 0
         await super()._process_op_err(e)
@@ -309,6 +319,7 @@ class NatsClient(nats.aio.client.Client):
         await super()._select_next_server()
 
     async def _connect_to_server(self, *args: Any) -> None:
+        self._hang_up()  # nats-py leaves a connection open whose handshake failed.
         with _as_errors_of_nats():
             await _honouring_cancellation(super()._connect_to_server(*args))
 
@@ -320,7 +331,7 @@ class NatsClient(nats.aio.client.Client):
                 if task is not None:
                     task.cancel()
             raise nats.errors.UnexpectedEOF
-        self._forget_what_was_asked()
+        self._forget_unanswered()
         self.refused.clear()
         if self._subs:  # nats-py now sends all of them, and then a ping.
             self._ask_about(list(self._subs))
@@ -329,7 +340,7 @@ class NatsClient(nats.aio.client.Client):
         """Close. nats-py would write waiting messages to a lost connection and fail, also before the first one."""
         if self._flush_queue is None:
             return
-        self._forget_what_was_asked()
+        self._forget_unanswered()
         if not self.is_connected:
             self._pending = []
             self._pending_data_size = 0
