@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from studyroom.gateway.auth.bans import Bans
 from studyroom.gateway.auth.identity import Authenticator, Identity
@@ -26,6 +27,10 @@ from studyroom.shared.contract.errors import ErrorCode
 
 log = logs.get(__name__)
 
+_GOOD_HOSTS_KEPT, _HOST_MAX_CHARS = 64, 260
+"""Bounds on what is remembered. A name of the DNS has 253 characters, and a port 6."""
+_parse_peer = lru_cache(maxsize=1024)(parse_address)
+"""`parse_address` for the other end of a socket, which is often the same proxy or school."""
 _RETRY_AFTER_SECONDS = (1, 10)
 """`Retry-After` of temporary refusals: a random time between these, so that clients do not come back together."""
 
@@ -46,9 +51,14 @@ class Admission:
         connections: Registry[Connection],
         bans: Bans,
         metrics: GatewayMetrics,
+        *,
+        inherited_files: int = 0,
     ) -> None:
+        """`inherited_files`: how many files this process shares with other workers."""
         self._settings = settings
         self._hosts = frozenset(settings.hosts)
+        self._good_hosts: set[str] = set()
+        """Values of the `Host` header that name one of `_hosts`. Most handshakes have one of few."""
         self._origins = frozenset(settings.origins)
         self._proxies = tuple(parse_network(network) for network in settings.trusted_proxies)
         self._handshakes = TokenBucket(settings.handshakes_per_second)
@@ -63,7 +73,7 @@ class Admission:
         self.descriptors = descriptors.below_public(descriptors.limit())
         """Client sockets must have file descriptors below this number."""
         self.capacity = capacity(
-            self.descriptors,
+            self.descriptors - inherited_files,
             connections_max=settings.connections_max,
             address_sockets_max=settings.address_sockets_max,
         )
@@ -75,6 +85,10 @@ class Admission:
             )
         if not self._hosts:
             log.warning("this gateway answers requests for any host name", setting="STUDYROOM_GATEWAY_HOSTS")
+
+    def has_room(self) -> bool:
+        """Whether the gateway admits clients: it is neither full nor draining."""
+        return not self._drain.active and len(self._connections) < self.capacity.connections
 
     def check_request(self, head: RequestHead) -> Refused | None:
         """Why a plain HTTP request is refused; None if it is not."""
@@ -95,8 +109,28 @@ class Admission:
             self._metrics.accepted.inc()
         return decision
 
+    def allows_origin(self, headers: Mapping[str, str]) -> bool:
+        """Whether the page that sends a request with these headers may use this gateway."""
+        return is_allowed(headers.get("origin"), headers.get("host", ""), self._origins)
+
+    def problem_of(self, handshake: Handshake) -> Refused | None:
+        """Why this handshake would be refused now; None if it would be admitted.
+
+        It leaves out the rates of handshakes, and takes nothing from them.
+        """
+        address = self._address(handshake)
+        decision = (
+            self._check_origin_and_drain(handshake) or self._check_counts(address) or self._identify(handshake, address)
+        )
+        return decision if isinstance(decision, Refused) else None
+
     def _check_host(self, headers: Mapping[str, str]) -> Refused | None:
-        if not self._hosts or host_of(headers.get("host", "")) in self._hosts:
+        host = headers.get("host", "")
+        if not self._hosts or host in self._good_hosts:
+            return None
+        if host_of(host) in self._hosts:
+            if len(self._good_hosts) < _GOOD_HOSTS_KEPT and len(host) <= _HOST_MAX_CHARS:
+                self._good_hosts.add(host)
             return None
         reason = "this gateway does not answer for this host name (STUDYROOM_GATEWAY_HOSTS)"
         return Refused(421, ErrorCode.HOST_NOT_ALLOWED, reason)
@@ -111,8 +145,7 @@ class Admission:
         return Refused(429, ErrorCode.RATE_LIMITED, reason, (("Retry-After", "1"),))
 
     def _check_origin_and_drain(self, handshake: Handshake) -> Refused | None:
-        headers = handshake.headers
-        if not is_allowed(headers.get("origin"), headers.get("host", ""), self._origins):
+        if not self.allows_origin(handshake.headers):
             return Refused(403, ErrorCode.ORIGIN_NOT_ALLOWED, "pages of this origin may not connect here")
         if self._drain.active:
             return Refused(503, ErrorCode.DRAINING, "this gateway is about to stop", (("Retry-After", "1"),))
@@ -120,7 +153,7 @@ class Admission:
 
     def limit_key(self, peer: str | None) -> bytes | None:
         """The key of a socket's peer in limits, before the socket has sent a request; None for a trusted proxy."""
-        address = parse_address(peer or "")
+        address = _parse_peer(peer or "")
         if address is not None and is_in(address, self._proxies):
             return None
         return limit_key(address)
@@ -132,14 +165,19 @@ class Admission:
         bucket = self._handshakes_of_address.of(address, now) if settings.handshakes_per_second_of_address else None
         if bucket is not None and not bucket.has(now):
             return _refuse_for_now(429, ErrorCode.TOO_MANY_OF_ADDRESS, "too many handshakes from this address")
-        if len(self._connections) >= self.capacity.connections:
-            return _refuse_for_now(503, ErrorCode.TOO_MANY_CONNECTIONS, "this gateway is full, try again later")
-        if 0 < settings.address_connections_max <= self._connections.counts.of_address(address):
-            return _refuse_for_now(429, ErrorCode.TOO_MANY_OF_ADDRESS, "too many connections from this address")
+        if (refused := self._check_counts(address)) is not None:
+            return refused
         if settings.handshakes_per_second and not self._handshakes.take(now):
             return _refuse_for_now(503, ErrorCode.TOO_MANY_HANDSHAKES, "too many handshakes at once, try again soon")
         if bucket is not None:
             bucket.take(now)
+        return None
+
+    def _check_counts(self, address: bytes) -> Refused | None:
+        if len(self._connections) >= self.capacity.connections:
+            return _refuse_for_now(503, ErrorCode.TOO_MANY_CONNECTIONS, "this gateway is full, try again later")
+        if 0 < self._settings.address_connections_max <= self._connections.counts.of_address(address):
+            return _refuse_for_now(429, ErrorCode.TOO_MANY_OF_ADDRESS, "too many connections from this address")
         return None
 
     def _identify(self, handshake: Handshake, address: bytes) -> Admitted | Refused:
@@ -157,7 +195,7 @@ class Admission:
 
     def _address(self, head: RequestHead) -> bytes:
         """The key of the client's address in limits."""
-        address = parse_address(head.peer or "")
+        address = _parse_peer(head.peer or "")
         forwarded = head.headers.get("x-forwarded-for")
         if address is not None and forwarded is not None:
             if is_in(address, self._proxies):

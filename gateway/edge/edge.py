@@ -1,17 +1,25 @@
 """Answers the WebSocket adapter: which requests may reach the app, and which handshakes become connections."""
 
+import socket
+
 from studyroom.gateway.connections.connection import Connection
 from studyroom.gateway.connections.hub import Hub
 from studyroom.gateway.edge.admission import Admission
+from studyroom.gateway.edge.handover import Handover
 from studyroom.gateway.http.app import HEALTH_PATH, WEBSOCKET_PATH
 from studyroom.gateway.wire.handshake import Handshake, Refused, RequestHead
 from studyroom.shared.contract.errors import ErrorCode
+from studyroom.shared.contract.room_hints import parse_room_hint
 
 
 class GatewayEdge:
-    def __init__(self, admission: Admission, hub: Hub[Connection], *, chat_max_chars: int) -> None:
+    def __init__(
+        self, admission: Admission, hub: Hub[Connection], handover: Handover | None, *, chat_max_chars: int
+    ) -> None:
+        """`handover`: None for a gateway with one worker."""
         self._admission = admission
         self._hub = hub
+        self._handover = handover
         self._chat_max_chars = chat_max_chars
 
     def has_websocket(self, path: str) -> bool:
@@ -27,8 +35,17 @@ class GatewayEdge:
         """Count a plain HTTP request that was refused before it reached the app."""
         self._hub.metrics.requests_refused.labels(code=code).inc()
 
+    def hand_over(self, handshake: Handshake, connected: socket.socket, rest: bytes) -> bool:
+        return self._handover is not None and self._handover.give(handshake, connected, rest)
+
     def admit(self, handshake: Handshake) -> Connection | Refused:
         decision = self._admission.decide(handshake)
         if isinstance(decision, Refused):
             return decision
-        return Connection(self._hub, decision.identity, address=decision.address, chat_max_chars=self._chat_max_chars)
+        return Connection(
+            self._hub,
+            decision.identity,
+            address=decision.address,
+            hint=parse_room_hint(handshake.query.get("room")),
+            chat_max_chars=self._chat_max_chars,
+        )

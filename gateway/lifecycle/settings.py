@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from studyroom.gateway.connections.settings import ConnectionSettings
+from studyroom.shared.contract.room_hints import Spread
 
 
 class LifecycleSettings(ConnectionSettings):
@@ -12,8 +13,15 @@ class LifecycleSettings(ConnectionSettings):
         0,
         ge=0,
         description="How many clients a second the gateway asks to reconnect while it has far more than the mean of "
-        "all gateways. 0 for none. Use it only with a load balancer that chooses the gateway with the fewest "
-        "connections.",
+        "all gateways, or while their room has its home on another one (STUDYROOM_GATEWAY_ROOM_HINTS). 0 for none. Use "
+        "it only with a load balancer that chooses the gateway with the fewest connections, or by the room.",
+    )
+    room_part_members: int = Field(
+        100,
+        ge=0,
+        description="The most members of a room with one home. A larger one is divided into 2, 4, 8 or more parts, "
+        "each with a home of its own. 0 for no limit. Set it only with STUDYROOM_GATEWAY_ROOM_HINTS, and alike on all "
+        "gateways.",
     )
     drain_delay_seconds: float = Field(
         0.0, ge=0, description="The wait before the first close of a drain, so that load balancers notice it."
@@ -33,3 +41,7 @@ class LifecycleSettings(ConnectionSettings):
         description="How long after that wait the user of a drained client stays a member. It allows for a storm of "
         "reconnections.",
     )
+
+    @property
+    def spread(self) -> Spread:
+        return Spread(self.room_part_members if self.room_hints else 0)

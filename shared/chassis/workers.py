@@ -22,6 +22,7 @@ from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.listening import AddressUnavailable, listen
 from studyroom.shared.chassis.process import EXIT_FAILED, Worker, load_settings, log_reason, run_process
 from studyroom.shared.chassis.settings import EXIT_BAD_SETTINGS, BadSettings, ProcessSettings, Settings
+from studyroom.shared.chassis.siblings import Siblings
 from studyroom.shared.chassis.spec import ServiceSpec
 
 _RESTART_WAIT_SECONDS = (0.1, 5.0)
@@ -93,6 +94,7 @@ class _Supervisor:
         self._process: ProcessSettings = settings[ProcessSettings]
         self._listener = listener
         self._slots = slots
+        self._siblings = Siblings.open(len(slots))
         self._lifeline, self._lifeline_end = os.pipe()
 
     def run(self) -> int:
@@ -143,7 +145,7 @@ class _Supervisor:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _AWAITED)
             structlog.contextvars.bind_contextvars(worker=slot.index)
             own = self._process.model_copy(update={"admin_port": slot.admin_port})
-            worker = Worker(self._listener, self._lifeline)
+            worker = Worker(self._listener, self._siblings[slot.index], self._lifeline)
             status = run_process(self._spec, {**self._settings, ProcessSettings: own}, worker)
         except BaseException:  # noqa: BLE001 - nothing may reach the supervisor's code
             traceback.print_exc()
@@ -159,6 +161,7 @@ class _Supervisor:
             pid, status = os.waitpid(slot.pid, os.WNOHANG)
             if pid:
                 slot.pid = 0
+                self._siblings[slot.index].set_accepting(slot.index, accepting=False)
                 ended.append((slot, os.waitstatus_to_exitcode(status)))
         return ended
 

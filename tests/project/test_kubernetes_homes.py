@@ -107,8 +107,8 @@ def test_routes_lead_to_the_gateways_and_end_no_connection(envoy: list[Manifest]
         assert backend["port"] in {port["port"] for port in service["spec"]["ports"]}
 
 
-def test_a_room_is_hashed_only_where_there_is_one(envoy: list[Manifest]):
-    """The hash of nothing would send all others to one pod."""
+def test_only_requests_that_name_a_room_are_hashed(envoy: list[Manifest]):
+    """The hash of nothing would send all other requests to one pod."""
     policies = {
         target["name"]: policy["spec"]
         for policy in of_kind(envoy, "BackendTrafficPolicy")
