@@ -16,20 +16,26 @@ FROM ${PYTHON} AS build
 # With a date given, wheels and compiled files depend on their sources only, not on when they were made.
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore SOURCE_DATE_EPOCH=1767225600
 WORKDIR /build
+# For the compiled data path. A base with the Python of Debian has its C headers in another package.
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends gcc libc6-dev \
+ && { [ -e "$(python -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ] \
+      || apt-get install -y --no-install-recommends libpython3-dev; } \
+ && rm -rf /var/lib/apt/lists/*
 # The environment gets no pip of its own: nothing is installed in a running container.
 RUN python -m venv --without-pip /opt/studyroom
 COPY requirements/ requirements/
 RUN pip --python /opt/studyroom/bin/python install --require-hashes --only-binary :all: -r requirements/runtime.txt
 RUN python -m venv /opt/hatchling \
- && /opt/hatchling/bin/pip install --require-hashes -r requirements/build.txt
-COPY pyproject.toml hatch_build.py README.md LICENSE ./
+ && /opt/hatchling/bin/pip install --require-hashes -r requirements/build.txt -r requirements/compile.txt
+COPY pyproject.toml hatch_build.py hatch_compile.py README.md LICENSE ./
 COPY studyroom/ studyroom/
 COPY shared/ shared/
 COPY services/ services/
 COPY gateway/ gateway/
 COPY --from=page /build/gateway/static/ gateway/static/
 COPY presence/ presence/
-RUN /opt/hatchling/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
+RUN STUDYROOM_WHEEL_COMPILED=true /opt/hatchling/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
  && pip --python /opt/studyroom/bin/python install --no-deps --no-index dist/*.whl
 # The server of the embedded stack (`studyroom up`) is for developers; scripts of other packages are for nobody here.
 RUN find /opt/studyroom/bin -type f ! -name studyroom -delete

@@ -73,6 +73,23 @@ page-if-possible:
 	  echo "no page at /: install Node 20.19 or newer to have it built"; \
 	fi
 
+# --- the compiled data path of the gateway, in gateway/compiled ---
+
+COMPILER := $(VENV)/.compiler
+
+$(COMPILER): $(RUNTIME) requirements/compile.txt
+	@$(PIP_INSTALL) --require-hashes -r requirements/compile.txt
+	@touch $@
+
+.PHONY: compiled
+compiled: $(COMPILER) ## Compile the data path of the gateway, with a C compiler (quick if nothing has changed)
+	@$(BIN)/python hatch_compile.py
+
+# Without a compiler everything works, slower.
+.PHONY: compiled-if-possible
+compiled-if-possible: $(COMPILER)
+	@$(BIN)/python hatch_compile.py --if-possible
+
 # Installs Python's packages and builds the page in parallel, because both mostly wait for the network.
 .PHONY: up
 up: ## Run the whole system on this machine, with options such as ARGS="--gateways 2"
@@ -80,7 +97,7 @@ up: ## Run the whole system on this machine, with options such as ARGS="--gatewa
 	@$(BIN)/studyroom up $(ARGS)
 
 .PHONY: test
-test: install web-install page-if-possible ## Run all tests, two at a time, with options such as ARGS="-k name"
+test: install web-install page-if-possible compiled-if-possible ## Run all tests, two at a time, with options such as ARGS="-k name"
 	@$(BIN)/python -m pytest -n 2 --no-loadscope-reorder $(ARGS)
 
 .PHONY: test-quick
@@ -113,10 +130,12 @@ attacks: install ## Measure how each attack on the gateway affects other clients
 	@$(BIN)/python -m benchmarks.attacks $(ARGS)
 
 .PHONY: bench
-bench: install ## Compare with other servers on an idle machine, such as ARGS="--groups traffic --repeats 1"
-	@$(PIP_INSTALL) --require-hashes -r requirements/bench.txt
-	@for peer in ws_node socketio_node; do \
-	  if command -v npm >/dev/null; then npm ci --silent --prefix benchmarks/peers/$$peer; fi; \
+bench: install compiled-if-possible ## Compare with other servers on an idle machine, such as ARGS="--groups traffic --repeats 1", or ARGS="--check frontier"
+	@case '$(ARGS)' in *--check*home*) exit 0 ;; esac; \
+	$(PIP_INSTALL) --require-hashes -r requirements/bench.txt && \
+	for peer in bun socketio_node; do \
+	  cd benchmarks/peers/$$peer && { [ node_modules/.package-lock.json -nt package-lock.json ] || \
+	    ! command -v npm >/dev/null || npm ci --silent; } ; cd ../../..; \
 	done
 	@$(BIN)/python -m benchmarks.run $(ARGS)
 
@@ -134,7 +153,7 @@ docs: $(DOCS) ## Build the documentation site into site/, and fail on broken lin
 	@echo "the documentation is in site/index.html"
 
 .PHONY: prose
-prose: install ## Check the prose of documents and code
+prose: install ## Check the prose of documents, and the comments, texts and names in code
 	@$(BIN)/python -m tests.project.prose
 
 .PHONY: packages
@@ -184,11 +203,11 @@ env-example: install ## Write .env.example from the settings
 
 .PHONY: lock
 lock: install ## Resolve the dependencies again and write requirements/
-	@for target in runtime dev build fuzz bench audit docs; do \
+	@for target in runtime dev build compile fuzz bench audit docs; do \
 	  case $$target in \
 	    runtime) wanted="pyproject.toml" ;; \
 	    dev) wanted="pyproject.toml --group dev" ;; \
-	    build) wanted="--group build --constraint requirements/dev.txt" ;; \
+	    build|compile) wanted="--group $$target --constraint requirements/dev.txt" ;; \
 	    fuzz|bench|audit|docs) wanted="pyproject.toml --group $$target --constraint requirements/dev.txt" ;; \
 	  esac; \
 	  $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
@@ -206,4 +225,4 @@ hooks: install ## Install the git hook that runs the checks before each commit
 
 .PHONY: clean
 clean: ## Remove installed packages, builds, caches and data of runs
-	@rm -rf $(VENV) site gateway/static web/node_modules web/*/dist .studyroom .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .fuzz
+	@rm -rf $(VENV) site gateway/static gateway/compiled web/node_modules web/*/dist .studyroom .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .fuzz

@@ -1,6 +1,7 @@
-"""A wheel has the page that a gateway serves at `/`: without it the wheel is not built."""
+"""A wheel has the page that a gateway serves at `/`, without which it is not built, and the compiled data path."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,28 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 PAGE = Path("gateway", "static", "index.html")
 
 
-class PageIsBuilt(BuildHookInterface[Any]):
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - hatchling's signature
-        """Raises FileNotFoundError. An editable install takes the page whenever it is built."""
-        allowed = version == "editable" or os.environ.get("STUDYROOM_WHEEL_WITHOUT_PAGE") == "true"
-        if not allowed and not Path(self.root, PAGE).exists():
+class BuiltParts(BuildHookInterface[Any]):
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Raises FileNotFoundError without the page, and RuntimeError without a compiler if one is required.
+
+        An editable install takes both whenever they are built.
+        """
+        if version == "editable":
+            return
+        if os.environ.get("STUDYROOM_WHEEL_WITHOUT_PAGE") != "true" and not Path(self.root, PAGE).exists():
             raise FileNotFoundError(
                 f"{PAGE} is missing: run `make page`, or set STUDYROOM_WHEEL_WITHOUT_PAGE=true for a wheel without it"
             )
+        sys.path.insert(0, self.root)
+        import hatch_compile
+
+        reason = hatch_compile.problem()
+        if reason is None:
+            hatch_compile.compile_data_path(Path(self.root))
+            build_data["artifacts"].append(f"studyroom/{hatch_compile.RESULTS}/")
+            build_data["pure_python"] = False
+            build_data["infer_tag"] = True
+        elif os.environ.get("STUDYROOM_WHEEL_COMPILED") == "true":
+            raise RuntimeError(f"the data path cannot be compiled: {reason}")
+        else:
+            self.app.display_warning(f"the wheel has no compiled data path: {reason}")

@@ -26,4 +26,7 @@ def elements(headers: Mapping[str, str], name: str) -> list[str]:
 
     It does not support quoted strings: a comma in quotes would split an element.
     """
-    return [element for part in headers.get(name, "").split(",") if (element := part.strip(_BLANKS))]
+    value = headers.get(name)
+    if value is None:
+        return []
+    return [element for part in value.split(",") if (element := part.strip(_BLANKS))]

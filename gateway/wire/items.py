@@ -15,6 +15,8 @@ class Kind(IntEnum):
     LEFT = 5
     RESET = 6
     DELETED = 7
+    BROADCAST = 8
+    PRESENCE = 9
 
 
 MESSAGE_TYPES = (
@@ -26,10 +28,12 @@ MESSAGE_TYPES = (
     "UserLeft",
     "ChatReset",
     "ChatDeleted",
+    "Broadcast",
+    "PresenceChanged",
 )
 """The type of each kind."""
-EPHEMERAL = frozenset({Kind.CURSOR, Kind.TYPING})
-"""Slow consumers get none of these, and only the newest when they have caught up."""
+EPHEMERAL = frozenset({Kind.CURSOR, Kind.TYPING, Kind.BROADCAST})
+"""Slow consumers get none of these until they have caught up, and then the newest."""
 
 
 class Item(NamedTuple):

@@ -7,6 +7,7 @@ clock and the socket, and knows what messages mean.
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from studyroom.gateway.transport.native import unmask
 from studyroom.gateway.wire.framing import (
     CONTROL_PAYLOAD_MAX_BYTES,
     Assembler,
@@ -17,11 +18,6 @@ from studyroom.gateway.wire.framing import (
     parse_close,
 )
 from studyroom.shared.contract.close_codes import CloseCode
-
-try:
-    from websockets.speedups import apply_mask
-except ImportError:  # on a platform for which there is no wheel with the C code
-    from websockets.utils import apply_mask
 
 _FIN, _OPCODE = 0x80, 0x0F
 _MASKED = 0x80
@@ -131,7 +127,7 @@ class WebSocketProtocol:
             if end > available:
                 self._needed_bytes = end - start
                 return start
-            payload = apply_mask(data[payload_at:end], data[payload_at - _MASK_BYTES : payload_at])
+            payload = unmask(data, payload_at, end)
             start = end
             if first == _WHOLE_TEXT and self._assembler is None:
                 if not payload.isascii():

@@ -88,21 +88,30 @@ class _Deadlines:
         self._seconds = seconds
         self._since: dict[Waiting, float] = {}
         """When each deadline began to run (monotonic seconds), oldest first."""
+        self._taken_over: dict[Waiting, float] = {}
+        """The same for deadlines that began to run for another object. They are in no order."""
 
     def __contains__(self, waiting: Waiting) -> bool:
-        return waiting in self._since
+        return waiting in self._since or waiting in self._taken_over
 
-    def add(self, waiting: Waiting) -> None:
-        """Start the deadline, unless it is running already."""
-        self._since.setdefault(waiting, time.monotonic())
+    def add(self, waiting: Waiting, *, since: float | None = None) -> None:
+        """Start the deadline, unless it is running already.
+
+        `since`: when it began to run for another object of the same socket (monotonic seconds).
+        """
+        if since is not None:
+            self._taken_over[waiting] = since
+        elif waiting not in self._taken_over:
+            self._since.setdefault(waiting, time.monotonic())
 
     def discard(self, waiting: Waiting) -> None:
         self._since.pop(waiting, None)
+        self._taken_over.pop(waiting, None)
 
     def abort_late(self) -> int:
         """Close the sockets that are past their deadline. Returns how many they were."""
         deadline = time.monotonic() - self._seconds
-        late = []
+        late = [waiting for waiting, since in self._taken_over.items() if since <= deadline]
         for waiting, since in self._since.items():
             if since > deadline:
                 break
@@ -128,9 +137,9 @@ class UnreadAnswers(_Deadlines):
         self._total_bytes = 0
         self._ended = 0
 
-    def add(self, waiting: Waiting) -> None:
+    def add(self, waiting: Waiting, *, since: float | None = None) -> None:
         """Call it when the transport begins to buffer. Over the limit, the sockets with the most are closed."""
-        super().add(waiting)
+        super().add(waiting, since=since)
         self._measure(waiting)
         if self._total_bytes > self._max_bytes:
             for each in list(self._bytes):

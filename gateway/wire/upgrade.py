@@ -9,22 +9,14 @@ the body and the next request.
 """
 
 import asyncio
-from dataclasses import dataclass, field
+import socket
+from dataclasses import dataclass
 from typing import Any, Protocol
-from urllib.parse import parse_qsl, unquote
 
-from httptools import (
-    HttpParserCallbackError,
-    HttpParserError,
-    HttpParserInvalidURLError,
-    HttpParserUpgrade,
-    HttpRequestParser,
-    parse_url,
-)
+from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from studyroom.gateway.wire.credentials import SUBPROTOCOL, offered_subprotocols
-from studyroom.gateway.wire.handshake import Handshake, Refused, RequestHead, accepted, handshake_problem
+from studyroom.gateway.wire.handshake import Handshake, Refused, RequestHead, accepted, parse_target, read_handshake
 from studyroom.gateway.wire.header_fields import combined, elements
 from studyroom.gateway.wire.sockets import AwaitedRequests, PlainSockets, UnreadAnswers
 from studyroom.gateway.wire.websocket import Client, NoDescriptor, open_websocket
@@ -41,12 +33,6 @@ _PIPELINE_MAX = 32
 
 
 @dataclass(frozen=True, slots=True)
-class _Target:
-    path: str
-    query: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
 class WireLimits:
     message_max_bytes: int
     headers_max_bytes: int
@@ -59,6 +45,12 @@ class Edge(Protocol):
 
     def has_websocket(self, path: str) -> bool:
         """Whether upgrades to WebSocket are possible at this path. Elsewhere the offer is ignored."""
+
+    def hand_over(self, handshake: Handshake, connected: socket.socket, rest: bytes) -> bool:
+        """Give the handshake to another process, if that should answer it. Returns whether it did.
+
+        `rest`: the bytes after the head. The other process has a descriptor of its own.
+        """
 
     def admit(self, handshake: Handshake) -> Client | Refused: ...
     def check(self, head: RequestHead) -> Refused | None:
@@ -78,14 +70,18 @@ class HttpProtocol(HttpToolsProtocol):
         awaited: AwaitedRequests,
         unread: UnreadAnswers,
         plain: PlainSockets,
+        *,
+        waits_since: float | None = None,
         **uvicorn_arguments: Any,
     ) -> None:
+        """`waits_since`: when the deadline for the first request began (monotonic seconds); None for now."""
         super().__init__(**uvicorn_arguments)
         self._edge = edge
         self._limits = limits
         self._awaited = awaited
         self._unread = unread
         self._plain = plain
+        self._waits_since = waits_since
         self._head_bytes = 0
         self._unparsed_bytes = 0
         self._body_bytes = 0
@@ -96,7 +92,7 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
         super().connection_made(transport)
         transport.set_write_buffer_limits(0)
-        self._awaited.add(self)
+        self._awaited.add(self, since=self._waits_since)
         self._plain.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -214,7 +210,7 @@ class HttpProtocol(HttpToolsProtocol):
         offered = [offer.lower() for offer in elements(self._combined_headers(), "upgrade")]
         if self.parser.get_method() != b"GET" or "websocket" not in offered:
             return False
-        target = self._target()
+        target = parse_target(self.url)
         return target is None or self._edge.has_websocket(target.path)
 
     def _parse_without_upgrade(self) -> None:
@@ -234,18 +230,23 @@ class HttpProtocol(HttpToolsProtocol):
     def _handshake(self, rest: bytes) -> None:
         """`rest`: the bytes after the head."""
         self._awaited.discard(self)
-        headers = self._combined_headers()
-        decision = self._decide(headers)
+        handshake = self._read_handshake()
+        if isinstance(handshake, Refused):
+            self.refuse(handshake)
+            return
+        if self._edge.hand_over(handshake, self.transport.get_extra_info("socket"), rest):
+            self.transport.close()
+            return
+        decision = self._edge.admit(handshake)
         if isinstance(decision, Refused):
             self.refuse(decision)
             return
         self.connections.discard(self)
-        subprotocol = SUBPROTOCOL if SUBPROTOCOL in offered_subprotocols(headers) else None
         try:
             open_websocket(
                 self.transport,
                 decision,
-                accepted(headers["sec-websocket-key"], subprotocol),
+                accepted(handshake),
                 rest,
                 message_max_bytes=self._limits.message_max_bytes,
                 connections=self.connections,
@@ -292,7 +293,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._refuse_request(refused, midway=self._answering)
 
     def _check_head(self) -> Refused | None:
-        target = self._target()
+        target = parse_target(self.url)
         if target is None:
             return Refused(400, ErrorCode.INVALID_REQUEST, "the request target cannot be read")
         headers = self._combined_headers()
@@ -300,16 +301,6 @@ class HttpProtocol(HttpToolsProtocol):
         if refused is None and int(headers.get("content-length", "0")) > self._limits.body_max_bytes:
             return self._body_too_large()
         return refused
-
-    def _target(self) -> _Target | None:
-        """None if it cannot be parsed, or has no path."""
-        try:
-            # Not `urlsplit`, which caches the last 128 URLs, with their tokens.
-            parts = parse_url(self.url)
-            # Unquoted as by uvicorn, so that the app sees the same path.
-            return _Target(unquote(parts.path.decode("ascii")), (parts.query or b"").decode("ascii"))
-        except (HttpParserInvalidURLError, UnicodeDecodeError, AttributeError):
-            return None
 
     def _body_too_large(self) -> Refused:
         return Refused(413, ErrorCode.BODY_TOO_LARGE, f"request body over {self._limits.body_max_bytes} bytes")
@@ -331,21 +322,14 @@ class HttpProtocol(HttpToolsProtocol):
     def peer(self) -> str | None:
         return self.client[0] if self.client is not None else None
 
-    def _decide(self, headers: dict[str, str]) -> Client | Refused:
-        if (
-            problem := handshake_problem(self.parser.get_method(), self.parser.get_http_version(), headers)
-        ) is not None:
-            return problem
-        if self._answering or self.transport.get_write_buffer_size() > 0:
+    def _read_handshake(self) -> Handshake | Refused:
+        headers = self._combined_headers()
+        method, version = self.parser.get_method(), self.parser.get_http_version()
+        handshake = read_handshake(method, version, self.url, headers, self.peer)
+        waits = self._answering or self.transport.get_write_buffer_size() > 0
+        if waits and isinstance(handshake, Handshake):
             return Refused(400, ErrorCode.BAD_HANDSHAKE, "an upgrade must wait for the responses to earlier requests")
-        target = self._target()
-        if target is None:
-            return Refused(400, ErrorCode.BAD_HANDSHAKE, "the request target cannot be read")
-        try:
-            query = dict(parse_qsl(target.query, keep_blank_values=True))
-        except ValueError:
-            return Refused(400, ErrorCode.BAD_HANDSHAKE, "the query cannot be read")
-        return self._edge.admit(Handshake(target.path, headers, self.peer, query))
+        return handshake
 
     def _count_head(self, size: int) -> None:
         self._head_bytes += size

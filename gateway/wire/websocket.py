@@ -4,11 +4,13 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
 
+from studyroom.gateway.transport.socket_transport import SocketTransport
+from studyroom.gateway.wire.handshake import Handshake, Refused, accepted
 from studyroom.gateway.wire.protocol import Broken, Closed, Event, Ping, WebSocketProtocol
-from studyroom.gateway.wire.transport import SocketTransport
 from studyroom.shared.chassis import logs
 from studyroom.shared.contract.close_codes import CloseCode
 
@@ -69,10 +71,17 @@ class ClientSocket:
         """Monotonic seconds when the closing handshake began; None while the connection is open."""
 
     def open(self, accepted: bytes) -> None:
-        """Write `accepted`, the response to the handshake. Reads nothing before `release`."""
+        """Write `accepted`, the response to the handshake, and the first frames of the client, all at once.
+
+        Reads nothing before `release`.
+        """
         self._connections.add(self)
-        self.write(accepted)
+        first = [accepted]
+        self.write = collect = first.append
         self._notify(partial(self._client.opened, self))
+        if self.write is collect:
+            self.write = self._transport.write
+        self._transport.write(b"".join(first))
 
     # --- for the gateway ----------------------------------------------------------------------------------
 
@@ -181,7 +190,7 @@ def _write_nowhere(_frames: bytes) -> None:
 def open_websocket(
     http: asyncio.Transport,
     client: Client,
-    accepted: bytes,
+    response: bytes,
     rest: bytes,
     *,
     message_max_bytes: int,
@@ -189,19 +198,62 @@ def open_websocket(
 ) -> None:
     """Accept the upgrade, and take over the socket of the transport `http`, which must have written everything.
 
-    `accepted`: the response to the handshake. `rest`: bytes that the client sent before it got the response. Raises
+    `response`: to the handshake. `rest`: bytes that the client sent before it got the response. Raises
     NoDescriptor. Then nothing has changed.
     """
     try:
         connected = http.get_extra_info("socket").dup()
     except OSError as error:
         raise NoDescriptor from error
+    http.close()  # it has written everything, and `connected` is another descriptor of the socket
+    open_on_socket(connected, client, response, rest, message_max_bytes=message_max_bytes, connections=connections)
+
+
+def open_on_socket(
+    connected: socket.socket,
+    client: Client,
+    response: bytes,
+    rest: bytes,
+    *,
+    message_max_bytes: int,
+    connections: set[Any],
+) -> None:
+    """Accept the upgrade and take over the socket. See `open_websocket`."""
     websocket = ClientSocket(client, connected, message_max_bytes=message_max_bytes, connections=connections)
     try:
-        websocket.open(accepted)
-        http.close()
+        websocket.open(response)
         websocket.release()
         websocket.data_received(rest)
     except Exception:
-        websocket.abort()  # the caller ends only `http`, which has another descriptor of the socket
+        websocket.abort()
         raise
+
+
+def answer_handshake(
+    admit: Callable[[Handshake], Client | Refused],
+    handshake: Handshake,
+    connected: socket.socket,
+    rest: bytes,
+    *,
+    message_max_bytes: int,
+    connections: set[Any],
+) -> None:
+    """Answer a handshake that another process has read, and take over its socket. See `open_websocket`."""
+    try:
+        decision = admit(handshake)
+        if isinstance(decision, Refused):
+            with suppress(OSError):  # The client has disconnected already.
+                connected.send(decision.encode())
+            connected.close()
+            return
+        open_on_socket(
+            connected,
+            decision,
+            accepted(handshake),
+            rest,
+            message_max_bytes=message_max_bytes,
+            connections=connections,
+        )
+    except Exception:
+        log.exception("an upgrade failed with an internal error")
+        connected.close()

@@ -10,6 +10,7 @@ import errno
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from studyroom.shared.chassis import logs
@@ -26,24 +27,32 @@ _REPEAT_SECONDS = 60.0
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
+Serve = Callable[[socket.socket, str, Callable[..., None]], None]
+"""Serves a new, non-blocking socket, given the address of its other end and `Acceptor.connect`."""
+
+
 class Acceptor:
     """Accepts the connections of one listener for uvicorn, in place of an `asyncio.Server`. It owns the listener."""
 
     def __init__(
         self,
         listener: socket.socket,
-        protocol: Callable[[], asyncio.BaseProtocol],
+        protocol: Callable[..., asyncio.BaseProtocol],
         *,
         below: int,
         make_room: Callable[[], None],
+        serve: Serve | None = None,
     ) -> None:
         """Start accepting.
 
+        `protocol`: creates a protocol of uvicorn. It takes the options of `connect`.
+        `serve`: None to let uvicorn serve all sockets.
         `below`: connections use only descriptors with lower numbers.
         `make_room`: called every 50 ms while none is free, to close connections that are dispensable.
         """
         self._listener = listener
         self._protocol = protocol
+        self._serve = serve
         self._below = below
         self._make_room = make_room
         self._loop = asyncio.get_running_loop()
@@ -68,34 +77,55 @@ class Acceptor:
         while self._connecting:
             await asyncio.wait(self._connecting)
 
+    def connect(self, connected: socket.socket, **options: Any) -> None:
+        """Let uvicorn serve a socket. `options`: for its protocol."""
+        task = self._loop.create_task(self._connect(connected, options, is_late=self._closed), name="accept")
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+
     def _accept(self) -> None:
+        """Accept first and serve then, so that the first bytes of the new sockets have time to come."""
+        for connected, address in self._accept_waiting():
+            try:
+                if self._serve is None:
+                    self.connect(connected)
+                else:
+                    self._serve(connected, address, self.connect)
+            except Exception:
+                # The other new sockets must still be served.
+                log.exception("a new connection failed with an internal error")
+                connected.close()
+
+    def _accept_waiting(self) -> list[tuple[socket.socket, str]]:
+        """The sockets that wait in the kernel's queue, with the addresses of their other ends."""
+        accepted: list[tuple[socket.socket, str]] = []
         for _ in range(_AT_ONCE):
             try:
-                connected, _ = self._listener.accept()
+                connected, address = self._listener.accept()
             except (BlockingIOError, InterruptedError):
-                return
+                break
             except OSError as error:
                 if error.errno in _EXHAUSTED:
                     self._wait_for_descriptors()
-                    return
+                    break
                 continue  # This connection failed before accept returned (accept(2), "Error handling").
             connected.setblocking(False)
-            number = connected.fileno()
-            task = self._loop.create_task(self._connect(connected), name="accept")
-            self._connecting.add(task)
-            task.add_done_callback(self._connecting.discard)
-            if number + 1 >= self._below:
+            accepted.append((connected, address[0]))
+            if connected.fileno() + 1 >= self._below:
                 self._wait_for_descriptors()
-                return
+                break
+        return accepted
 
-    async def _connect(self, connected: socket.socket) -> None:
+    async def _connect(self, connected: socket.socket, options: dict[str, Any], *, is_late: bool) -> None:
+        """`is_late`: the acceptor was closed already, so the socket is one of those that `stop` waits for."""
+        protocol = partial(self._protocol, **options)
         try:
-            transport, _ = await self._loop.connect_accepted_socket(self._protocol, connected)
+            transport, _ = await self._loop.connect_accepted_socket(protocol, connected)
         except OSError as error:  # The client has disconnected already.
             log.debug("a client disconnected at once", error=str(error))
             connected.close()
             return
-        if self._closed:
+        if self._closed and not is_late:
             transport.abort()
 
     def _wait_for_descriptors(self) -> None:

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -91,10 +92,13 @@ def _nothing() -> None:
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, *, below: int, make_room: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, *, below: int, make_room: Callable[[], None], serve: Callable[..., None] | None
+    ) -> None:
         super().__init__(config)
         self._below = below
         self._make_room = make_room
+        self._serve_socket = serve
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -104,14 +108,18 @@ class _Server(uvicorn.Server):
         """Start like uvicorn, but with `Acceptor` in place of an `asyncio.Server`."""
         await self.lifespan.startup()
 
-        def protocol() -> asyncio.Protocol:
+        def protocol(**options: Any) -> asyncio.Protocol:
             made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg] # as uvicorn
-                config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+                config=self.config, server_state=self.server_state, app_state=self.lifespan.state, **options
             )
             return made
 
+        serve = self._serve_socket
+        if serve is not None:
+            serve = partial(serve, connections=self.server_state.connections)
         acceptors: list[Any] = [
-            Acceptor(listener, protocol, below=self._below, make_room=self._make_room) for listener in sockets or ()
+            Acceptor(listener, protocol, below=self._below, make_room=self._make_room, serve=serve)
+            for listener in sockets or ()
         ]
         self.servers = acceptors  # uvicorn only closes them.
         self.started = True
@@ -128,8 +136,12 @@ class HttpServer:
         below: int,
         make_room: Callable[[], None] = _nothing,
         http: Any = BoundedRequests,
+        serve: Callable[..., None] | None = None,
     ) -> None:
-        """Create a server that owns the listener. `below`, `make_room`: see `Acceptor`."""
+        """Create a server that owns the listener. `below`, `make_room`: see `Acceptor`.
+
+        `serve`: as for `Acceptor`. It also gets `connections`, the property of this server.
+        """
         self._listener = listener
         self.port: int = listener.getsockname()[1]
         self._config = uvicorn.Config(
@@ -143,8 +155,13 @@ class HttpServer:
             proxy_headers=False,  # The application decides which proxies it trusts.
             timeout_keep_alive=65,
         )
-        self._server = _Server(self._config, below=below, make_room=make_room)
+        self._server = _Server(self._config, below=below, make_room=make_room, serve=serve)
         self._serving: asyncio.Task[None] | None = None
+
+    @property
+    def connections(self) -> set[Any]:
+        """The open connections, which `stop` shuts down and `abort` aborts."""
+        return self._server.server_state.connections
 
     async def start(self) -> None:
         self._serving = asyncio.create_task(self._server.serve(sockets=[self._listener]), name="http")

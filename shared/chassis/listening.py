@@ -12,9 +12,10 @@ class AddressUnavailable(Exception):
 def listen(host: str, port: int) -> socket.socket:
     """Return a listening, non-blocking socket. Raises AddressUnavailable."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Event loops set TCP_NODELAY only on sockets that name their protocol, and accepted sockets inherit it. Without
-    # TCP_NODELAY a small message may wait for the acknowledgement of the one before it, for 40 ms.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    # Accepted sockets inherit it. Without it a small message may wait for the acknowledgement of the one before it, for
+    # 40 ms. Event loops set it themselves, but the gateway accepts most sockets without them.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

@@ -1,8 +1,7 @@
 """Metrics that every process has. Each service adds its own, in an object that takes the registry as an argument."""
 
 import asyncio
-from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from prometheus_client import (
@@ -15,7 +14,6 @@ from prometheus_client import (
     ProcessCollector,
 )
 from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.utils import floatToGoString
 
 from studyroom.shared.contract.subjects import SHARDS
 
@@ -66,30 +64,6 @@ def by_shards(values: Mapping[int, int], served: Iterable[int] = range(SHARDS)) 
         label = f"{first}-{first + _SHARDS_OF_A_LABEL - 1}"
         added[label] = added.get(label, 0) + values.get(shard, 0)
     return added
-
-
-class PlainHistogram:
-    """A histogram for hot paths, without locks and label lookups. A collector exports it."""
-
-    __slots__ = ("_bounds", "_counts", "_sum")
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        """Create it. `bounds`: ascending, inclusive upper bounds of the buckets, without infinity."""
-        self._bounds = list(bounds)
-        self._counts = [0] * (len(self._bounds) + 1)
-        self._sum = 0.0
-
-    def observe(self, value: float) -> None:
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self._sum += value
-
-    def read(self, *, divisor: float = 1.0) -> tuple[list[tuple[str, float]], float]:
-        """Return cumulative buckets and the sum for `HistogramMetricFamily.add_metric`, with values divided."""
-        buckets, total = [], 0
-        for bound, count in zip([*self._bounds, float("inf")], self._counts, strict=True):
-            total += count
-            buckets.append((str(floatToGoString(bound / divisor)), float(total)))  # type: ignore[no-untyped-call] # as in prometheus_client
-        return buckets, self._sum / divisor
 
 
 _OTHER_ERROR = "other"

@@ -22,7 +22,15 @@ from studyroom.shared.chassis.http import HttpServer
 from studyroom.shared.chassis.listening import AddressUnavailable, listen
 from studyroom.shared.chassis.metrics import BusMetrics, ProcessMetrics
 from studyroom.shared.chassis.nats.bus import Bus
-from studyroom.shared.chassis.settings import NatsSettings, ProcessSettings, Settings, load_or_exit
+from studyroom.shared.chassis.nats.provisioned import WrongGroups
+from studyroom.shared.chassis.settings import (
+    EXIT_BAD_SETTINGS,
+    NatsSettings,
+    ProcessSettings,
+    Settings,
+    load_or_exit,
+)
+from studyroom.shared.chassis.siblings import Siblings
 from studyroom.shared.chassis.spec import Chassis, ServiceSpec
 from studyroom.shared.chassis.tasks import Tasks
 
@@ -44,6 +52,7 @@ class Worker:
     """The parts that a worker gets from its supervisor (shared/chassis/workers.py)."""
 
     listener: socket.socket
+    siblings: Siblings
     lifeline: int
     """The reading end of a pipe to which nobody writes. When the pipe closes, the process stops as after a signal."""
 
@@ -68,9 +77,12 @@ def run_process(spec: ServiceSpec, settings: dict[type[Settings], Any], worker: 
             return runner.run(_Process(spec, settings, worker).live())
         except AddressUnavailable as error:
             return log_reason(spec, error)
+        except WrongGroups as error:
+            log_reason(spec, error)
+            return EXIT_BAD_SETTINGS
 
 
-def log_reason(spec: ServiceSpec, error: AddressUnavailable) -> int:
+def log_reason(spec: ServiceSpec, error: AddressUnavailable | WrongGroups) -> int:
     """Print one line and return the exit status."""
     print(f"studyroom {spec.name}: {error}", file=sys.stderr)  # noqa: T201 - logs are for a running service
     return EXIT_FAILED
@@ -87,8 +99,9 @@ class _Process:
         bus_metrics = BusMetrics(registry)
         self._bus = Bus(settings[NatsSettings], bus_metrics, name=spec.name, no_echo=spec.bus_without_echo)
         bus_metrics.watch(self._bus)
-        listener = worker.listener if worker is not None else None
-        chassis = Chassis(spec.name, self._settings, self._bus, self._tasks, registry, listener)
+        chassis = Chassis(spec.name, self._settings, self._bus, self._tasks, registry)
+        if worker is not None:
+            chassis.public_listener, chassis.siblings = worker.listener, worker.siblings
         self._service = spec.load()(chassis, settings)
         self._registry = registry
 

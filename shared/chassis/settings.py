@@ -18,6 +18,8 @@ from pydantic import BeforeValidator, Field, FilePath, SecretStr, ValidationErro
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from studyroom.shared.contract.subjects import GROUPS_MAX
+
 EXIT_BAD_SETTINGS = 2
 PREFIX = "STUDYROOM_"
 OF_COMPOSE = frozenset(
@@ -68,6 +70,9 @@ class ProcessSettings(Settings):
     )
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="The form of logs. auto: readable on a terminal, JSON elsewhere."
+    )
+    pure_python: bool = Field(
+        False, description="Run the data path of the gateway as Python, even if it is compiled. It is slower."
     )
     admin_host: str = Field("127.0.0.1", description="The address of the admin port: /healthz, /readyz and /metrics.")
     admin_port: int = Field(
@@ -191,6 +196,13 @@ class StorageSettings(Settings):
 
     replicas: int = Field(1, ge=1, le=5, description="The copies of every stream. Use 3 on a cluster of three.")
     kind: Literal["file", "memory"] = Field("file", description="Where streams are stored. You cannot change it later.")
+    groups: int = Field(
+        1,
+        ge=1,
+        le=GROUPS_MAX,
+        description="Groups of shards. Each has a stream of chat and one of members, with leaders of their own. The "
+        "same for all processes. Changing it takes a stop (docs/operations.md).",
+    )
     chat_max_messages_per_room: int = Field(
         10_000, ge=1, description="The most chat messages of one room. Beyond it the oldest are dropped."
     )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from studyroom.shared.chassis.nats.bus import Bus
+    from studyroom.shared.chassis.siblings import Siblings
     from studyroom.shared.chassis.tasks import Tasks
 
 
@@ -31,6 +32,8 @@ class Chassis:
     registry: "CollectorRegistry"
     public_listener: socket.socket | None = None
     """The listener that the workers of one service share."""
+    siblings: "Siblings | None" = None
+    """The workers of the service, if there are several."""
 
     def listen(self, host: str, port: int) -> socket.socket:
         """Return the listener of the public port, the shared one if there is one. Raises AddressUnavailable."""

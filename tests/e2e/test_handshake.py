@@ -2,11 +2,15 @@
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+from uuid import uuid4
 
 import jwt
 import pytest
@@ -116,10 +120,80 @@ async def test_a_whole_url_as_target_is_welcome(stack: EmbeddedStack):
     assert answer.startswith(b"HTTP/1.1 101 ")
 
 
+# --- why a handshake is refused ---
+
+HOME = "https://app.example.org"
+
+
+@pytest.fixture(scope="module")
+def home(stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
+    """A gateway for the pages of one other origin."""
+    gateway = service(
+        "gateway",
+        tmp_path_factory.mktemp("home"),
+        stack.nats_url,
+        STUDYROOM_GATEWAY_JWT_SECRET=SECRET,
+        STUDYROOM_GATEWAY_ORIGINS=HOME,
+        STUDYROOM_GATEWAY_USER_CONNECTIONS_MAX="1",
+    )
+    gateway.environment["STUDYROOM_GATEWAY_GUESTS"] = "false"
+    with running(gateway):
+        yield gateway
+
+
+def ask(gateway: ServiceProcess, path: str, origin: str | None = None) -> tuple[int, dict[str, Any], str | None]:
+    """Status, body, and the origin that may read them."""
+    url = gateway.url.replace("ws://", "http://").removesuffix("/ws") + path
+    request = Request(url, headers={"Origin": origin} if origin is not None else {})
+    try:
+        response = urlopen(request, timeout=5)
+    except HTTPError as error:
+        response = error
+    with response:
+        return response.status, json.loads(response.read()), response.headers["Access-Control-Allow-Origin"]
+
+
+@pytest.mark.parametrize(
+    ("query", "origin", "code"),
+    [
+        ("", None, "unauthorized"),
+        ("?access_token=nonsense", None, "unauthorized"),
+        ("?access_token=", "https://evil.example", "origin_not_allowed"),
+        ("?origin=https://evil.example", None, "origin_not_allowed"),
+        (f"?origin={HOME}", "https://evil.example", "origin_not_allowed"),
+    ],
+)
+async def test_a_page_can_ask_why_its_handshake_is_refused(
+    home: ServiceProcess, query: str, origin: str | None, code: str
+):
+    status, body, reader = ask(home, f"/api/v1/handshake{query}", origin)
+    assert (body["code"], reader) == (code, origin)
+
+    asked_origin = "https://evil.example" if "evil" in query else origin
+    assert await refusal(home.url + query, origin=asked_origin) == (status, body)
+
+
+async def test_a_handshake_that_would_succeed_has_no_problem_and_one_too_many_has(home: ServiceProcess):
+    query = f"?access_token={token()}"
+    assert ask(home, f"/api/v1/handshake{query}", HOME) == (200, {"status": "ok"}, HOME)
+    async with clients(home.url + query):
+        status, body, _ = ask(home, f"/api/v1/handshake{query}")
+        assert (status, body["code"]) == (429, "too_many_of_user")
+
+
+@pytest.mark.parametrize(("origin", "reader"), [(HOME, HOME), ("https://evil.example", None), (None, None)])
+def test_only_pages_that_may_connect_can_read_answers(home: ServiceProcess, origin: str | None, reader: str | None):
+    room = f"/api/v1/rooms/{uuid4()}/messages"
+    assert ask(home, f"{room}?access_token={token()}", origin)[0::2] == (200, reader)
+    assert ask(home, room, origin)[0::2] == (401, reader)
+
+
 @pytest.mark.parametrize("hint", ["", "nonsense", "%ff", "8f14e45f-ceea-467f-a8d1-2f5b3c9e7d10"])
 async def test_any_room_in_the_address_is_welcome_and_joins_nothing(stack: EmbeddedStack, room: str, hint: str):
     async with clients(f"{stack.gateways[0]}?room={hint}") as (client,):
         assert "room_hints" not in client.welcome
+        limits = ("message_max_bytes", "chat_max_chars", "history_on_join")
+        assert [client.welcome[limit] for limit in limits] == [65_536, 4000, 50]
         await client.chat("to nobody")
         assert (await client.expect("Error"))["code"] == "not_in_room"
         await client.join(room)
@@ -132,7 +206,7 @@ async def test_a_socket_that_sends_nothing_or_half_a_head_is_ended(strict: Servi
 
 
 @pytest.mark.parametrize(("field", "rest"), [(b"", b"\r\n"), (b"Content-Length: 1\r\n", b"x")])
-async def test_what_comes_after_an_answer_and_begins_no_request_is_to_be_followed_by_one(
+async def test_data_after_an_answer_must_become_a_whole_request_in_time(
     strict: ServiceProcess, field: bytes, rest: bytes
 ):
     host, port = strict.url.removeprefix("ws://").removesuffix("/ws").split(":")
@@ -149,7 +223,7 @@ async def test_what_comes_after_an_answer_and_begins_no_request_is_to_be_followe
     assert more == b""
 
 
-async def test_who_sends_requests_without_waiting_for_answers_is_ended(stack: EmbeddedStack):
+async def test_a_client_that_sends_requests_without_waiting_for_answers_is_ended(stack: EmbeddedStack):
     answer = await read_response(b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1000, stack.gateways[0])
     assert answer.count(b"HTTP/1.1 404 ") < 100
 
@@ -183,11 +257,65 @@ async def test_who_sends_requests_without_waiting_for_answers_is_ended(stack: Em
     ids=["old version", "bad key", "another path", "another origin", "HTTP/1.0", "no host", "no upgrade",
          "no such page", "not HTTP", "unreadable target"],
 )  # fmt: skip
-async def test_a_wrong_request_is_refused_and_says_why(stack: EmbeddedStack, head: bytes, status: bytes, code: bytes):
+async def test_a_wrong_request_is_refused_with_a_reason(stack: EmbeddedStack, head: bytes, status: bytes, code: bytes):
     answer = await read_response(head, stack.gateways[0])
 
     assert answer.split(b" ")[1] == status
     assert code in answer
+    assert undated(await read_response_to_pieces(head, stack.gateways[0])) == undated(answer)
+
+
+def undated(answer: bytes) -> bytes:
+    """The response without the time at which it was sent."""
+    return re.sub(rb"(?im)^date:.*\n", b"", answer)
+
+
+async def read_response_to_pieces(head: bytes, url: str) -> bytes:
+    host, port = url.removeprefix("ws://").removesuffix("/ws").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(head[:10])
+    await asyncio.sleep(0.02)  # so that the gateway probably reads it alone; the answer is the same if not
+    writer.write(head[10:])
+    answer = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
+    return answer
+
+
+@pytest.mark.parametrize("pause_seconds", [0, 0.02])
+async def test_frames_that_come_with_the_handshake_are_read(stack: EmbeddedStack, pause_seconds: float):
+    host, port = stack.gateways[0].removeprefix("ws://").removesuffix("/ws").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    await asyncio.sleep(pause_seconds)
+    ping = b'{"type":"Ping"}'
+    writer.write(
+        b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        + 2
+        * (bytes([0x81, 0x80 | len(ping), 0, 0, 0, 0]) + ping)
+    )
+    for expected in (b"HTTP/1.1 101 ", b'"Welcome"', b'{"type":"Pong"}', b'{"type":"Pong"}'):
+        await asyncio.wait_for(reader.readuntil(expected), 10)
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_a_socket_that_closes_before_its_first_byte_leaves_nothing(strict: ServiceProcess):
+    before = strict.metric("process_open_fds")
+    for _ in range(20):
+        assert await read_response_to_nothing(strict.url) == b""
+    await eventually(lambda: strict.metric("process_open_fds") <= before, "the sockets are closed")
+
+
+async def read_response_to_nothing(url: str) -> bytes:
+    host, port = url.removeprefix("ws://").removesuffix("/ws").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write_eof()
+    answer = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    await writer.wait_closed()
+    return answer
 
 
 async def test_an_upgrade_in_the_same_breath_as_a_plain_request_is_refused(stack: EmbeddedStack):
@@ -231,7 +359,7 @@ def test_plain_http_answers_beside_the_websocket(stack: EmbeddedStack):
 # --- tokens ---
 
 
-async def test_a_token_says_who_one_is(strict: ServiceProcess, room: str):
+async def test_a_token_names_its_user(strict: ServiceProcess, room: str):
     async with clients(strict.url, token=token(avatar_url="https://a.example/1.png")) as (ann,):
         joined = await ann.join(room)
 
@@ -293,7 +421,7 @@ async def test_cursors_do_not_come_back_to_other_tabs_of_their_user(strict: Serv
     assert "CursorUpdate" not in second.types()
 
 
-async def test_a_new_name_in_a_new_tab_is_told_as_an_update(strict: ServiceProcess, room: str):
+async def test_a_new_name_in_a_new_tab_is_sent_as_an_update(strict: ServiceProcess, room: str):
     first = await Client.connect(strict.url, token=token())
     second = await Client.connect(strict.url, token=token(name="Anna"))
     await first.join(room)
@@ -323,13 +451,14 @@ async def test_the_name_of_the_tab_that_stays_comes_back_when_the_other_leaves(s
 # --- heartbeats ---
 
 
-async def test_a_client_that_answers_pings_stays_and_a_dead_one_is_closed(strict: ServiceProcess):
+async def test_a_client_that_answers_pings_stays_and_a_dead_client_is_closed(strict: ServiceProcess):
     async with clients(strict.url, token=token()) as (alive,):
         dead = await Client.connect(strict.url, token=token())
         dead.socket.transport.pause_reading()
         before = strict.metric('studyroom_gateway_disconnects_total{code="4001"}')
         await eventually(
-            lambda: strict.metric('studyroom_gateway_disconnects_total{code="4001"}') > before, "the dead one is closed"
+            lambda: strict.metric('studyroom_gateway_disconnects_total{code="4001"}') > before,
+            "the dead client is closed",
         )
         dead.socket.transport.abort()
         await dead.ended()

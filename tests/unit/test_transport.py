@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from studyroom.gateway.wire.transport import HIGH_WATER_BYTES, LOW_WATER_BYTES, READ_MAX_BYTES, SocketTransport
+from studyroom.gateway.transport.native import READ_MAX_BYTES
+from studyroom.gateway.transport.socket_transport import HIGH_WATER_BYTES, LOW_WATER_BYTES, SocketTransport
+from studyroom.gateway.wire import websocket
 from studyroom.gateway.wire.websocket import open_websocket
 from tests.support.echo import Echo
 from tests.support.waiting import eventually
@@ -18,16 +20,16 @@ from tests.support.waiting import eventually
 
 class Reader:
     def __init__(self) -> None:
-        self.heard = bytearray()
+        self.received = bytearray()
         self.events: list[str] = []
         self.ended_with: list[Exception | None] = []
         self.transport: SocketTransport | None = None
         self.closes_at: bytes | None = None
-        """What it answers by ending the connection."""
+        """The data on which it ends the connection."""
 
     def data_received(self, data: bytes) -> None:
-        self.heard += data
-        if self.closes_at is not None and self.closes_at in self.heard:
+        self.received += data
+        if self.closes_at is not None and self.closes_at in self.received:
             assert self.transport is not None
             self.transport.abort()
 
@@ -52,16 +54,16 @@ class Pair:
         self.reader.transport = self.transport
 
     async def read_all(self) -> bytes:
-        """What the peer hears until the end."""
-        heard = b""
+        """The data that the peer receives until the end."""
+        received = b""
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(10):
             while chunk := await loop.sock_recv(self.peer, 65_536):
-                heard += chunk
-        return heard
+                received += chunk
+        return received
 
     async def ended(self) -> None:
-        await eventually(lambda: self.reader.ended_with, "the reader is told of the end")
+        await eventually(lambda: self.reader.ended_with, "the reader receives the end")
 
 
 @pytest.fixture
@@ -78,7 +80,7 @@ def numbered(count: int) -> Iterator[bytes]:
         yield b"%06d;" % number * 30
 
 
-async def test_what_is_written_arrives_in_order_though_the_peer_reads_late(pair: Pair) -> None:
+async def test_written_data_arrives_in_order_though_the_peer_reads_late(pair: Pair) -> None:
     parts = list(numbered(2000))
     for part in parts:
         pair.transport.write(part)
@@ -104,7 +106,7 @@ async def test_no_read_is_large() -> None:
     assert max(sizes) <= READ_MAX_BYTES == 16_384
 
 
-async def test_the_reader_is_told_once_when_too_much_is_unwritten_and_once_when_that_is_over(pair: Pair) -> None:
+async def test_the_reader_is_notified_once_when_too_much_is_unwritten_and_once_when_that_is_over(pair: Pair) -> None:
     part = bytes(1000)
     while pair.transport.get_write_buffer_size() <= HIGH_WATER_BYTES:
         assert pair.reader.events == []
@@ -120,43 +122,43 @@ async def test_the_reader_is_told_once_when_too_much_is_unwritten_and_once_when_
     assert pair.transport.get_write_buffer_size() <= LOW_WATER_BYTES
 
 
-async def test_what_the_peer_sends_is_read_whole(pair: Pair) -> None:
+async def test_data_that_the_peer_sends_is_read_whole(pair: Pair) -> None:
     pair.transport.resume_reading()
     sent = b"".join(numbered(500))
     await asyncio.get_running_loop().sock_sendall(pair.peer, sent)
-    await eventually(lambda: len(pair.reader.heard) >= len(sent), "everything was read")
-    assert bytes(pair.reader.heard) == sent
+    await eventually(lambda: len(pair.reader.received) >= len(sent), "everything was read")
+    assert bytes(pair.reader.received) == sent
 
 
 async def test_nothing_is_read_before_it_is_asked_for_or_while_it_is_paused(pair: Pair) -> None:
     pair.peer.send(b"early")
     await asyncio.sleep(0.02)
-    assert pair.reader.heard == b""
+    assert pair.reader.received == b""
     pair.transport.resume_reading()
-    await eventually(lambda: pair.reader.heard == b"early", "it was read")
+    await eventually(lambda: pair.reader.received == b"early", "it was read")
     pair.transport.pause_reading()
     pair.peer.send(b" late")
     await asyncio.sleep(0.02)
-    assert pair.reader.heard == b"early"
+    assert pair.reader.received == b"early"
     pair.transport.resume_reading()
-    await eventually(lambda: pair.reader.heard == b"early late", "the rest was read")
+    await eventually(lambda: pair.reader.received == b"early late", "the rest was read")
 
 
-async def test_a_reader_that_ends_the_connection_hears_no_more_of_it(pair: Pair) -> None:
+async def test_a_reader_that_ends_the_connection_receives_nothing_more(pair: Pair) -> None:
     pair.reader.closes_at = b"stop"
     pair.peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1_000_000)
     assert pair.peer.send(b"x" * (READ_MAX_BYTES - 4) + b"stop" + b"y" * 512) == READ_MAX_BYTES + 512
     pair.transport.resume_reading()
     await pair.ended()
-    assert b"y" not in pair.reader.heard
+    assert b"y" not in pair.reader.received
 
 
-async def test_the_peers_end_is_the_end_after_what_was_written_before(pair: Pair) -> None:
+async def test_the_peers_end_is_the_end_after_the_data_written_before(pair: Pair) -> None:
     pair.transport.resume_reading()
     pair.peer.send(b"goodbye")
     pair.peer.shutdown(socket.SHUT_WR)
     await pair.ended()
-    assert bytes(pair.reader.heard) == b"goodbye"
+    assert bytes(pair.reader.received) == b"goodbye"
     assert pair.reader.ended_with == [None]
     assert pair.transport.is_closing()
 
@@ -187,9 +189,9 @@ async def test_abort_ends_at_once_and_leaves_the_rest_unwritten(pair: Pair) -> N
     for part in parts:
         pair.transport.write(part)
     pair.transport.abort()
-    heard = await pair.read_all()
-    assert len(heard) < len(b"".join(parts))
-    assert b"".join(parts).startswith(heard)
+    received = await pair.read_all()
+    assert len(received) < len(b"".join(parts))
+    assert b"".join(parts).startswith(received)
 
 
 async def test_nothing_is_written_after_an_abort(pair: Pair) -> None:
@@ -200,7 +202,7 @@ async def test_nothing_is_written_after_an_abort(pair: Pair) -> None:
     assert await pair.read_all() == b"before"
 
 
-async def test_what_the_peer_takes_of_a_backlog_is_counted(pair: Pair) -> None:
+async def test_the_part_of_a_backlog_that_the_peer_takes_is_counted(pair: Pair) -> None:
     parts = list(numbered(2000))
     for part in parts:
         pair.transport.write(part)
@@ -208,16 +210,16 @@ async def test_what_the_peer_takes_of_a_backlog_is_counted(pair: Pair) -> None:
     before = pair.transport.get_progress_bytes()
     await asyncio.sleep(0.02)
     assert pair.transport.get_progress_bytes() == before
-    heard = 0
+    received = 0
     while pair.transport.get_progress_bytes() < before + 1000:
-        heard += len(await asyncio.get_running_loop().sock_recv(pair.peer, 1000))
-    assert heard < 50_000
+        received += len(await asyncio.get_running_loop().sock_recv(pair.peer, 1000))
+    assert received < 50_000
     pair.transport.close()
     await pair.read_all()
     assert pair.transport.get_progress_bytes() == unwritten
 
 
-async def test_what_the_reader_holds_is_given_back_at_the_end_without_the_collector(pair: Pair) -> None:
+async def test_memory_that_the_reader_holds_is_freed_at_the_end_without_the_collector(pair: Pair) -> None:
     reader = weakref.ref(pair.reader)
     gc.disable()
     try:
@@ -244,7 +246,7 @@ async def test_an_upgrade_that_fails_leaves_no_socket_behind(monkeypatch: pytest
     def fails(*_: object) -> None:
         raise OSError("on our side")
 
-    monkeypatch.setattr(SocketTransport, fails_at, fails)
+    monkeypatch.setattr(websocket, "SocketTransport", type("Failing", (SocketTransport,), {fails_at: fails}))
     connected, peer = socket.socketpair()
     http: Any = SimpleNamespace(get_extra_info=lambda _name: connected, close=lambda: None)
     connections: set[Any] = set()

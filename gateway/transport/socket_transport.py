@@ -16,10 +16,11 @@ from typing import Protocol
 
 import aiofastnet
 
+from studyroom.gateway.transport.native import receive, send
+from studyroom.gateway.transport.poller import READABLE, WRITABLE, poller_of
+
 HIGH_WATER_BYTES, LOW_WATER_BYTES = 65_536, 16_384
 _PARTS_PER_WRITE = 256
-READ_MAX_BYTES = 16_384
-"""The size of one read. Each read allocates this much memory, and frees it."""
 
 _NO_MORE: deque[bytes | memoryview] = deque()
 """The backlog of a transport that has ended. So `write` needs only one check while the transport is open."""
@@ -50,8 +51,11 @@ class SocketTransport:
         "_backlog_bytes",
         "_closing",
         "_ended",
+        "_events",
+        "_fd",
         "_loop",
         "_paused",
+        "_poller",
         "_reader",
         "_reading",
         "_socket",
@@ -61,7 +65,11 @@ class SocketTransport:
     def __init__(self, loop: asyncio.AbstractEventLoop, connected: socket.socket, reader: Reader) -> None:
         """Takes over `connected`, which must be non-blocking. Reads nothing before `resume_reading`."""
         self._loop = loop
+        self._poller = poller_of(loop)
+        self._events = 0
+        """The events that the poller watches for."""
         self._socket = connected
+        self._fd = connected.fileno()
         self._reader = reader
         self._backlog: deque[bytes | memoryview] | None = None
         """Data that the socket has not taken; None if there is none."""
@@ -101,25 +109,39 @@ class SocketTransport:
     def pause_reading(self) -> None:
         if self._reading:
             self._reading = False
-            self._loop.remove_reader(self._socket)
+            self._watch()
 
     def resume_reading(self) -> None:
         if not self._reading and not self._closing:
             self._reading = True
-            self._loop.add_reader(self._socket, self._readable)
+            self._watch()
+
+    def _watch(self) -> None:
+        """Watch for what the transport waits for now."""
+        events = READABLE if self._reading else 0
+        if self._backlog is not None and not self._ended:
+            events |= WRITABLE
+        if events != self._events:
+            self._poller.change(self._fd, self, self._events, events)
+            self._events = events
+
+    def ready(self, events: int) -> None:
+        """The poller reports `events`. Errors that it reports are those of the next read or write."""
+        if events != READABLE and self._backlog is not None:
+            self._writable()
+        if events != WRITABLE and self._reading:
+            self._readable()
 
     def _readable(self) -> None:
         """Read once in each iteration of the event loop, so that all sockets make progress."""
         try:
-            data = self._socket.recv(READ_MAX_BYTES)
-        except BlockingIOError:
-            return
+            data = receive(self._fd)
         except OSError as error:
             self._end(error)
             return
         if data:
             self._reader.data_received(data)
-        else:
+        elif data is not None:
             self.close()
 
     # --- writing ------------------------------------------------------------------------------------------
@@ -129,9 +151,7 @@ class SocketTransport:
         because it is not copied."""
         if self._backlog is None:
             try:
-                sent = self._socket.send(data)
-            except BlockingIOError:
-                sent = 0
+                sent = send(self._fd, data)
             except OSError as error:
                 self._end(error)
                 return
@@ -139,7 +159,7 @@ class SocketTransport:
                 return
             self._backlog = deque((memoryview(data)[sent:],))
             self._backlog_bytes = len(data) - sent
-            self._loop.add_writer(self._socket, self._writable)
+            self._watch()
         elif self._ended:
             return
         else:
@@ -168,7 +188,7 @@ class SocketTransport:
             backlog[0] = memoryview(backlog[0])[sent:]
         else:
             self._backlog = None
-            self._loop.remove_writer(self._socket)
+            self._watch()
             if self._closing:
                 self._end(None)
                 return
@@ -195,17 +215,16 @@ class SocketTransport:
         """Calls the reader in the next iteration of the event loop, because it may be in the middle of a call now."""
         if self._ended:
             return
-        self.pause_reading()
+        self._reading = False
         self._ended = self._closing = True
-        if self._backlog is not None:
-            self._loop.remove_writer(self._socket)
+        self._watch()
         self._backlog = _NO_MORE
         self._backlog_bytes = 0
         self._loop.call_soon(self._notify_end, error)
 
     def _notify_end(self, error: OSError | None) -> None:
         reader = self._reader
-        del self._reader  # break the reference cycle, so that memory is freed without the garbage collector
+        self._reader = None  # type: ignore[assignment] # breaks the reference cycle, and nothing calls it any more
         try:
             reader.connection_lost(error)
         finally:

@@ -1,0 +1,36 @@
+"""Reads, writes, and removes masks. `native.pyx` does the same by system calls and loops in C.
+
+Everything else that is compiled has Python as its only source.
+"""
+
+import os
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # on a platform for which there is no wheel with the C code
+    from websockets.utils import apply_mask
+
+COMPILED = False
+READ_MAX_BYTES = 16_384
+"""The size of one read."""
+
+
+def receive(fd: int) -> bytes | None:
+    """Read from a socket that does not block. None if there is nothing to read, empty at the end. Raises OSError."""
+    try:
+        return os.read(fd, READ_MAX_BYTES)
+    except BlockingIOError:
+        return None
+
+
+def send(fd: int, data: bytes) -> int:
+    """Write to a socket that does not block. Returns how many bytes it takes, also 0. Raises OSError."""
+    try:
+        return os.write(fd, data)
+    except BlockingIOError:
+        return 0
+
+
+def unmask(data: bytes, start: int, end: int) -> bytes:
+    """The bytes from `start` to `end` without the mask, which are the four bytes before them."""
+    return apply_mask(data[start:end], data[start - 4 : start])
