@@ -1,10 +1,11 @@
 """The committed changes of a room that were received since the log was invalidated, and whether any may be missing.
 
-Pure. The leader of the stream learns of a subscription some time after it was made, or made again after a reconnect.
+The leader of the stream learns of a subscription some time after it was made, or made again after a reconnect.
 Once the gateway has received one committed change, it receives all later ones. So no change is missing if the roster is
 at least as new as the first change received.
 """
 
+import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -35,6 +36,8 @@ class ChangeLog:
     _first: int = 0
     """Sequence of the first change received since the log was invalidated; 0 if there is none."""
     _kept: deque[CommittedChange] = field(default_factory=lambda: deque(maxlen=_KEPT))
+    _waiters: list[tuple[int, "asyncio.Future[None]"]] = field(default_factory=list)
+    """Futures of `includes`, each with the sequence that it waits for."""
 
     @property
     def consistent(self) -> bool:
@@ -78,3 +81,25 @@ class ChangeLog:
             self.last = max((change.sequence for change in kept), default=0)
         self.loaded = max(self.loaded or 0, revision)
         return list(kept)
+
+    async def includes(self, sequence: int) -> None:
+        """Returns at `wake_waiters` when nothing is missing and the change with this sequence was received."""
+        if self.consistent and self.last >= sequence:
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append((sequence, future))
+        await future
+
+    def wake_waiters(self) -> None:
+        """The roster has all changes that were recorded or loaded."""
+        if not self._waiters or not self.consistent:
+            return
+        still_waiting = []
+        for sequence, future in self._waiters:
+            if future.done():  # the waiting task was cancelled
+                continue
+            if sequence > self.last:
+                still_waiting.append((sequence, future))
+            else:
+                future.set_result(None)
+        self._waiters = still_waiting

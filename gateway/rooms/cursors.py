@@ -1,8 +1,7 @@
 """Cursors and typing notices of one room: conflated to the newest of each member, and sent in batches.
 
 A flush publishes the notices of local members, those connected to this gateway, to the other gateways of the room in
-one message. A delivery writes the undelivered notices of all members to the local ones. Batches carry client-ready
-messages.
+one message, and writes the undelivered notices of all members to the local ones. Batches carry client-ready messages.
 """
 
 import time
@@ -10,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, KeysView
 
 from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.rooms.fanout import Fanout
-from studyroom.gateway.rooms.flush_scheduler import NEVER, FlushScheduler
 from studyroom.gateway.rooms.neighbours import ExchangeSchedule, Neighbours
 from studyroom.gateway.rooms.notices import encode_cursor, encode_typing
 from studyroom.gateway.wire.framing import payload_of, text_frame
@@ -47,17 +45,18 @@ class Cursors:
         room: RoomId,
         fanout: Fanout,
         publish: Publish,
-        scheduler: FlushScheduler,
+        request_flush: Callable[[], None],
         metrics: GatewayMetrics,
         *,
         members: KeysView[UserId],
         neighbours: Neighbours,
     ) -> None:
-        """`members`: a live view of the roster. Notices of other users are not delivered."""
+        """`request_flush`: makes the room call `flush`, soon or later. `members`: a live view of the roster. Notices of
+        other users are not delivered."""
         self._neighbours = neighbours
         self._fanout = fanout
         self._publish = publish
-        self._scheduler = scheduler
+        self._request_flush = request_flush
         self._metrics = metrics
         self._members = members
         self._subjects = {Kind.CURSOR: subjects.room_cursor(room), Kind.TYPING: subjects.room_typing(room)}
@@ -71,10 +70,10 @@ class Cursors:
         """Notices of local members that the next flush publishes."""
         self._undelivered_cursors: FramedNotices = {}
         self._undelivered_typing: FramedNotices = {}
-        """Notices of all members that the next delivery writes to local members."""
+        """Notices of all members that the next flush writes to local members."""
         self.version = 0
         """Grows whenever a result of `cursor` changes."""
-        self._flush_requested = self._has_roster = False
+        self._has_roster = False
         self._moved: set[UserId] = set()
         """Local members who moved after presence got their cursors."""
         self._recalled: set[UserId] = set()
@@ -84,10 +83,6 @@ class Cursors:
         """Cursors of local members who moved on this gateway, as of the last beat."""
         self._withheld: FramedNotices = {}
         """Cursors of users who are connected here and not in the roster until presence restores them."""
-        self._batches_since_delivery = 0
-        """How many batches of other gateways came since the last delivery."""
-        self.flush_at = self.deliver_at = NEVER
-        self.flushed_at = 0.0
 
     # --- notices of local members -------------------------------------------------------------------------
 
@@ -97,32 +92,33 @@ class Cursors:
         if user in unflushed:
             self._conflated[_CURSOR] += 1
         unflushed[user] = (frame, ingress_us)
-        if not self._flush_requested:
-            self._request_flush()
+        self._request_flush()
 
     def type(self, user: UserId, *, is_typing: bool, ingress_us: int) -> None:
         self._set_typing(user, is_typing=is_typing, expires_seconds=_OWN_TYPING_SECONDS)
         if user in self._unflushed_typing:
             self._conflated[_TYPING] += 1
         self._unflushed_typing[user] = (text_frame(encode_typing(user, is_typing=is_typing)), ingress_us)
-        if not self._flush_requested:
-            self._request_flush()
+        self._request_flush()
 
     def left(self, user: UserId) -> None:
         """The user has no connection here any more. Ends its typing at once, before others learn that it left."""
         self._withheld.pop(user, None)
         if user in self._typing:
             self.type(user, is_typing=False, ingress_us=0)
-            self.flush()
-            self.deliver()
-
-    def _request_flush(self) -> None:
-        self._flush_requested = True
-        self._scheduler.request_flush(self)
+            self._publish_unflushed()
+            self._collect()
 
     def flush(self) -> None:
-        """Publish unflushed notices to other gateways. Local members get them with those that these gateways send."""
-        self._flush_requested = False
+        """Publish the unflushed notices, and write the undelivered ones and everything in the outbox to members."""
+        self._publish_unflushed()
+        if self._has_roster and not self._undelivered_typing:
+            self._fanout.flush(self._take_undelivered())
+        else:
+            self._collect()
+            self._fanout.flush()
+
+    def _publish_unflushed(self) -> None:
         if self._unflushed_cursors:
             cursors, self._unflushed_cursors = self._unflushed_cursors, {}
             self._moved.update(cursors)
@@ -135,7 +131,6 @@ class Cursors:
             typing, self._unflushed_typing = self._unflushed_typing, {}
             self._send(_TYPING, typing)
             self._undelivered_typing.update(typing)
-        self._deliver_with_neighbours()
 
     def _send(self, kind: Kind, notices: FramedNotices) -> None:
         if self._neighbours:
@@ -145,39 +140,37 @@ class Cursors:
     # --- delivery to local members ------------------------------------------------------------------------
 
     def roster_loaded(self) -> None:
-        """Deliver the cursors of members in the roster that arrived before it, or with it."""
+        """Send the notices of members in the roster that arrived before it, or with it.
+
+        A member that is admitted from now on gets these cursors with the roster.
+        """
         self._has_roster = True
-        self.deliver()
+        self._collect()
+        self._request_flush()
 
-    def _deliver_with_neighbours(self) -> None:
-        """Deliver now if every other gateway has sent a batch, or after a short wait for their batches."""
-        if not self._has_roster:
-            return
-        if self._batches_since_delivery >= len(self._neighbours):
-            self.deliver()
-        else:
-            self._scheduler.request_delivery(self)
-
-    def deliver(self) -> None:
-        """Send the undelivered notices to local members."""
-        self._batches_since_delivery = 0
-        self.deliver_at = NEVER
-        if self._undelivered_cursors:
-            cursors, self._undelivered_cursors = self._undelivered_cursors, {}
+    def _take_undelivered(self) -> FramedNotices:
+        """The cursors that members get now."""
+        cursors = self._undelivered_cursors
+        if cursors:
+            self._undelivered_cursors = {}
             for user in cursors.keys() - self._members:
                 cursor = cursors.pop(user)
                 if self._fanout.has(user):
                     self._withheld[user] = cursor
             self._cursors.update(cursors)
             self.version += 1
-            self._fanout.send_cursors(cursors)
-        if self._undelivered_typing:
-            typing, self._undelivered_typing = self._undelivered_typing, {}
-            self._fanout.send_now(
-                (user, Item(frame, _TYPING, ingress_us))
-                for user, (frame, ingress_us) in typing.items()
-                if user in self._members
-            )
+        return cursors
+
+    def _collect(self) -> None:
+        """Put the undelivered notices into the outbox, unless there is no roster yet."""
+        if not self._has_roster:
+            return
+        for user, (frame, ingress_us) in self._take_undelivered().items():
+            self._fanout.collect(Item(frame, _CURSOR, ingress_us), not_to=user)
+        typing, self._undelivered_typing = self._undelivered_typing, {}
+        for user, (frame, ingress_us) in typing.items():
+            if user in self._members:
+                self._fanout.collect(Item(frame, _TYPING, ingress_us), not_to=user)
 
     # --- anti-entropy between gateways --------------------------------------------------------------------
 
@@ -275,13 +268,11 @@ class Cursors:
                 self._set_typing(user, is_typing=is_typing, expires_seconds=_REMOTE_TYPING_SECONDS)
                 if not is_repeated:
                     self._undelivered_typing[user] = (text_frame(ready), ingress_us)
-        if kind is _TYPING and self._has_roster:
-            self.deliver()  # such batches are rare, and the member may be about to leave
-            return
-        self._batches_since_delivery += 1
-        self._scheduler.flush_with_neighbours(self)
-        if self._undelivered_cursors:
-            self._deliver_with_neighbours()
+        if kind is _CURSOR:
+            self._metrics.traffic.crossed_deliveries += len(notices) * len(self._fanout) * (ingress_us > 0)
+        else:
+            self._collect()  # the member may be about to leave
+        self._request_flush()
 
     # --- newest cursors -----------------------------------------------------------------------------------
 
@@ -293,10 +284,9 @@ class Cursors:
         """The newest cursor, delivered or not, framed, with its ingress time."""
         return self._undelivered_cursors.get(user) or self._cursors.get(user)
 
-    def cursor(self, user: UserId) -> bytes | None:
-        """The delivered cursor of a member as `CursorPosition` JSON."""
-        known = self._cursors.get(user)
-        return None if known is None else cursor_of(payload_of(known[0]))
+    def cursors(self) -> Iterator[tuple[UserId, bytes]]:
+        """The members with a delivered cursor, with that as `CursorPosition` JSON."""
+        return ((user, cursor_of(payload_of(frame))) for user, (frame, _) in self._cursors.items())
 
     def learn_cursor(self, user: UserId, position: CursorPosition) -> None:
         """Take a cursor from presence, unless another gateway or a client has sent one.

@@ -1,33 +1,20 @@
 """The local members of one room, and the writes to them.
 
 Nothing here awaits. A frame is encoded once and collected in the outbox, and each member gets one write per flush. A
-gateway spends most of its time here, so the loops over members in `Fanout.flush` and `Fanout.send_cursors` do as little
-as possible.
+gateway spends most of its time here, so the loops over members in `Fanout.flush` and `Fanout._write_cursors` do as
+little as possible.
 """
 
-import asyncio
-import time
-from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping
+from collections.abc import Callable, Iterator, KeysView, Mapping
 from typing import Protocol
 
+from studyroom.gateway.broadcasts.waiting import Event, Missed, event_of
 from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.rooms.outbox import Batch, Outbox
+from studyroom.gateway.wire.framing import payload_of
 from studyroom.gateway.wire.items import EPHEMERAL, Item, Kind
 from studyroom.shared.contract.ids import ConnectionId, MembershipId, UserId
 from studyroom.shared.contract.presence import Profile
-
-_LONG_REST_FACTOR, _LONG_PERIOD_SECONDS = 8.0, 0.044
-_REST_FACTOR = 3.0
-
-
-def rest_seconds(flush_seconds: float) -> float:
-    """How long a room rests after a flush, so that more frames go with the next one.
-
-    Eight times as long as the flush took, but at most until 44 ms after its start, which nobody notices. At least three
-    times as long, so that one room takes no more than a quarter of the event loop.
-    """
-    long_rest = min(_LONG_REST_FACTOR * flush_seconds, _LONG_PERIOD_SECONDS - flush_seconds)
-    return max(_REST_FACTOR * flush_seconds, long_rest)
 
 
 class Writable(Protocol):
@@ -61,6 +48,7 @@ class Recipient(Protocol):
 
 Cursor = tuple[bytes, int]
 """A framed `CursorUpdate`, and when the author's gateway read it (Unix microseconds)."""
+_NO_CURSORS: Mapping[UserId, Cursor] = {}
 Newest = Callable[[UserId, set[UserId]], list[Item]]
 """The notices that bring a user up to date who missed cursors, and typing notices of these users."""
 _Joined = dict[tuple[int, bool, UserId | None], tuple[list[Item], bytes]]
@@ -69,17 +57,18 @@ own."""
 
 
 class Fanout:
-    def __init__(self, metrics: GatewayMetrics) -> None:
+    def __init__(self, metrics: GatewayMetrics, request_flush: Callable[[], None]) -> None:
+        """`request_flush`: called when there is something to send. It makes the room call `flush`, soon or later."""
         self._metrics = metrics
+        self._traffic = metrics.traffic
+        self._request_flush = request_flush
         self._recipients: dict[Recipient, UserId] = {}
         self._by_user: dict[UserId, list[Recipient]] = {}
         self._newcomers: dict[Recipient, int] = {}
         """Members since the last flush, each with the number of frames that were in the outbox before."""
-        self._lagging: dict[Recipient, set[UserId]] = {}
-        """Slow consumers, which get no ephemeral frames, each with the users whose typing notices they missed."""
+        self._lagging: dict[Recipient, Missed] = {}
+        """Slow consumers, which get no ephemeral frames, each with those that they missed."""
         self._outbox = Outbox()
-        self._flush_handle: asyncio.Handle | None = None
-        self._rest_until = 0.0
 
     def __len__(self) -> int:
         return len(self._recipients)
@@ -130,36 +119,22 @@ class Fanout:
 
     def send(self, item: Item, *, not_to: UserId | None = None) -> None:
         """Send to all but the connections of `not_to`, with the next flush."""
+        self.collect(item, not_to=not_to)
+        self._request_flush()
+
+    def collect(self, item: Item, *, not_to: UserId | None = None) -> None:
+        """Like `send`, for a caller that requests the flush itself."""
         if self._recipients:
             self._outbox.add(item, not_to=not_to)
-            self._flush_soon()
 
-    def send_now(self, items: Iterable[tuple[UserId, Item]]) -> None:
-        """Send each item to all but its author, at once unless the room rests."""
-        if not self._recipients:
-            return
-        add = self._outbox.add
-        for author, item in items:
-            add(item, not_to=author)
-        if self._rest_until <= time.perf_counter():
-            self.flush()
-        else:
-            self._flush_soon()
-
-    def send_cursors(self, cursors: Mapping[UserId, Cursor]) -> None:
-        """`send_now` for cursors of several authors. Most of a gateway's traffic are cursors."""
-        if not cursors or not self._recipients:
-            return
-        began = time.perf_counter()
-        if len(self._outbox) or self._newcomers or self._lagging or self._rest_until > began:
-            self.send_now(
-                (author, Item(frame, Kind.CURSOR, ingress_us)) for author, (frame, ingress_us) in cursors.items()
-            )
-            return
+    def _write_cursors(self, cursors: Mapping[UserId, Cursor]) -> None:
+        """`flush` for cursors alone, and members that all get everything. Most of a gateway's traffic are cursors."""
         everything = b"".join([frame for frame, _ in cursors.values()])
         spans, start = {}, 0
         for author, (frame, _) in cursors.items():
-            spans[author] = start, (start := start + len(frame))
+            end = start + len(frame)
+            spans[author] = start, end
+            start = end
         span_of = spans.get
         not_sent = not_sent_bytes = 0
         recipients = list(self._recipients.items())
@@ -173,44 +148,42 @@ class Fanout:
                 not_sent_bytes += end - first
                 if len(spans) > 1:
                     recipient.socket.write(everything[:first] + everything[end:])
-        self._metrics.traffic.sent_bytes += len(everything) * len(recipients) - not_sent_bytes
-        self._metrics.count_cursors(cursors.values(), len(recipients), not_sent)
-        ended = time.perf_counter()
-        self._rest_until = ended + rest_seconds(ended - began)
-
-    def _flush_soon(self) -> None:
-        if self._flush_handle is None:
-            rest = self._rest_until - time.perf_counter()
-            loop = asyncio.get_running_loop()
-            self._flush_handle = loop.call_soon(self.flush) if rest <= 0 else loop.call_later(rest, self.flush)
+        self._traffic.sent_bytes += len(everything) * len(recipients) - not_sent_bytes
+        self._traffic.count_cursors(cursors.values(), len(recipients), not_sent)
 
     # --- slow consumers -----------------------------------------------------------------------------------
 
     def lag(self, recipient: Recipient) -> None:
         """Send the recipient no ephemeral frames until it catches up."""
         if recipient in self._recipients:
-            self._lagging.setdefault(recipient, set())
+            self._lagging.setdefault(recipient, Missed())
 
     def catch_up(self, recipient: Recipient, newest: Newest) -> None:
         """The recipient has caught up. Send it the newest of what it missed."""
-        typists = self._lagging.pop(recipient, None)
-        if typists is None:
+        missed = self._lagging.pop(recipient, None)
+        if missed is None:
             return
-        items = newest(recipient.user, typists)
+        items = newest(recipient.user, missed.typists)
+        items += [event.item for event in missed.events.take()]
         if items:
             recipient.deliver(b"".join([item.frame for item in items]))
-            self._metrics.count_sent(items, 1)
+            self._traffic.count_sent(items, 1)
 
     # --- flush --------------------------------------------------------------------------------------------
 
-    def flush(self) -> None:
-        """Write the frames in the outbox, once to each member."""
-        if self._flush_handle is not None:
-            self._flush_handle.cancel()
-            self._flush_handle = None
+    def flush(self, cursors: Mapping[UserId, Cursor] = _NO_CURSORS) -> None:
+        """Write the frames in the outbox and then the cursors, in one write to each member.
+
+        Members do not get their own cursor.
+        """
+        if cursors and self._recipients:
+            if not len(self._outbox) and not self._newcomers and not self._lagging:
+                self._write_cursors(cursors)
+                return
+            for author, (frame, ingress_us) in cursors.items():
+                self._outbox.add(Item(frame, Kind.CURSOR, ingress_us), not_to=author)
         if not len(self._outbox):
             return
-        began = time.perf_counter()
         batch = self._outbox.take()
         special = self._take_special()
         recipients = list(self._recipients.items())
@@ -230,13 +203,12 @@ class Fanout:
                     recipient.socket.write(frames)
                 not_sent += indexes
                 sent_bytes += len(frames) - len(everything)
-        self._metrics.traffic.sent_bytes += sent_bytes
-        self._metrics.count_flush(batch.items, len(recipients) - len(special), not_sent)
+        self._traffic.sent_bytes += sent_bytes
+        self._traffic.count_flush(batch.items, len(recipients) - len(special), not_sent)
         joined: _Joined = {}
+        events = _events_of(batch) if self._lagging else {}
         for recipient in special:
-            self._write_special(recipient, special[recipient], batch, joined)
-        ended = time.perf_counter()
-        self._rest_until = ended + rest_seconds(ended - began)
+            self._write_special(recipient, special[recipient], batch, joined, events)
 
     def _take_special(self) -> dict[Recipient, int]:
         """Members that get only a part of the batch, each with the number of frames to skip."""
@@ -245,24 +217,48 @@ class Fanout:
         newcomers, self._newcomers = self._newcomers, {}
         return {**dict.fromkeys(self._lagging, 0), **newcomers}
 
-    def _write_special(self, recipient: Recipient, since: int, batch: Batch, joined: _Joined) -> None:
-        """`joined`: the frames written to others in this flush. Members that need the same frames share them."""
+    def _write_special(
+        self, recipient: Recipient, since: int, batch: Batch, joined: _Joined, events: Mapping[int, Event]
+    ) -> None:
+        """`joined`: the frames written to others in this flush. Members that need the same frames share them.
+
+        `events`: the broadcast events of the batch, by their indexes."""
         if recipient not in self._recipients:
             return
-        typists = self._lagging.get(recipient)
-        key = since, typists is not None, recipient.user if recipient.user in batch.own else None
+        missed = self._lagging.get(recipient)
+        key = since, missed is not None, recipient.user if recipient.user in batch.own else None
         if key not in joined:
-            items = batch.select(recipient.user, since=since, essential_only=typists is not None)
+            items = batch.select(recipient.user, since=since, essential_only=missed is not None)
             joined[key] = items, b"".join([item.frame for item in items])
         items, frames = joined[key]
-        if typists is not None:
-            typists.update(user for user, own in batch.own.items() if any(_is_typing(batch.items[i]) for i in own))
-            skipped = sum(item.kind in EPHEMERAL for item in batch.items)
-            self._metrics.dropped.labels(lane="ephemeral", reason="slow_consumer").inc(skipped)
+        if missed is not None:
+            self._remember(missed, recipient.user, since, batch, events)
         if items:
             recipient.deliver(frames)
-            self._metrics.count_sent(items, 1)
+            self._traffic.count_sent(items, 1)
+
+    def _remember(self, missed: Missed, user: UserId, since: int, batch: Batch, events: Mapping[int, Event]) -> None:
+        """Add the ephemeral frames of a batch to those that a slow consumer has missed."""
+        dropped, authors = 0, batch.authors
+        for index in range(since, len(batch.items)):
+            kind, author = batch.items[index].kind, authors.get(index)
+            if author is None or author == user:
+                continue
+            if kind is Kind.BROADCAST:
+                self._metrics.traffic.conflated[kind] += missed.events.add(events[index])
+            elif kind is Kind.LEFT:
+                dropped += missed.events.forget(author)
+            elif kind in EPHEMERAL:
+                dropped += 1
+                if kind is Kind.TYPING:
+                    missed.typists.add(author)
+        dropped += missed.events.trim()
+        self._metrics.dropped.labels(lane="ephemeral", reason="slow_consumer").inc(dropped)
 
 
-def _is_typing(item: Item) -> bool:
-    return item.kind is Kind.TYPING
+def _events_of(batch: Batch) -> dict[int, Event]:
+    return {
+        index: event_of(payload_of(item.frame), item.ingress_us)
+        for index, item in enumerate(batch.items)
+        if item.kind is Kind.BROADCAST
+    }

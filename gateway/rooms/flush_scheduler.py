@@ -1,128 +1,185 @@
-"""When rooms flush the cursors and typing notices of their members: a timer wheel that all rooms share.
+"""When rooms send, which follows the load of the event loop.
 
-A room that has been quiet for a tick flushes at once. Otherwise it flushes one tick after the first notice that waits,
-and everything that came meanwhile goes with it. Rooms that are due within the same slot of the wheel share a wake-up.
+A room that has sent nothing for a while sends in the pass of the loop in which it gets something to send. Then it
+collects: cursors, chat, joins and the batches of other gateways wait until its collection ends, and leave in one write
+to each member. The collection time is 0 while the loop has time to spare, and grows with the demand up to a bound. So
+light load waits for nothing, and batches are large where they save time.
 
-The gateways of one room flush together: a batch of the first makes the others flush. A gateway delivers their batches
-and its own notices in one write, as soon as all batches have come and after four slots at the latest.
+Demand is how busy the loop would be if rooms did not collect: how busy it is, and the time of the flushes that
+collecting saves. Therefore it does not depend on the collection time, which cannot swing.
+
+While rooms collect, the loop also pauses before it reads the next messages (see `transport.poller`). And a room
+collects for at least twice as long as its last flush took, so that it cannot take more than a third of the loop from
+the others.
 """
 
 import asyncio
-from typing import Protocol
+import math
+import time
+from collections.abc import Callable
+from heapq import heappop, heappush
+from itertools import count
 
-_SLOTS_PER_TICK = 16
-_RING = 32
-_DELIVER_AFTER_SLOTS = 4
-"""Within this time the batches of other gateways come: there and back, through two paced event loops."""
-NEVER = -1
+_SAMPLE_SECONDS = 0.1
+_QUIET_SECONDS = 1.0
+_RISE_SECONDS, _FALL_SECONDS = 0.5, 1.0
+"""Time constants of the moving average. It falls more slowly, so that a short lull in the load changes little."""
+_FREE_DEMAND = 0.3
+"""Up to this demand, rooms do not collect."""
+_SECONDS_PER_CORE = 0.018
+"""How much longer rooms collect for each core that the loop would need beyond that."""
+_REST_FACTOR = 2.0
+_TIMER_SECONDS = 0.001
+"""The resolution of timers."""
+_SLACK = 8
+"""Rooms whose collections end within this fraction of the collection time are flushed together."""
+_PAUSES = 2
+"""A pause is this fraction of the collection time."""
+_SHORTEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.001, 0.004
+_NOW = -math.inf
 
 
-class Flushable(Protocol):
-    flush_at: int
-    """Position of the wheel at which the room flushes; `NEVER` if it has requested no flush. The scheduler sets it."""
-    flushed_at: float
-    """Event loop time of the last flush. The scheduler sets it."""
-    deliver_at: int
-    """Position of the wheel at which the room delivers; `NEVER` if it has requested no delivery. The scheduler sets it,
-    and the room resets it when it delivers earlier."""
+class CollectionTime:
+    """How long rooms collect. Pure."""
 
-    def flush(self) -> None:
-        """Must not raise. Does nothing if there is nothing to send."""
+    def __init__(self, longest_seconds: float, shortest_seconds: float = 0.0) -> None:
+        self._longest_seconds = longest_seconds
+        self._shortest_seconds = shortest_seconds
+        self.demand = 0.0
+        """The moving average of the cores that the loop would need if rooms did not collect."""
+        self.seconds = shortest_seconds
 
-    def deliver(self) -> None:
-        """Must not raise."""
+    def observe(self, busy_seconds: float, saved_seconds: float, elapsed_seconds: float) -> None:
+        """In the last `elapsed_seconds` the loop was busy for `busy_seconds`, and collecting has saved others."""
+        demand = min(1.0, busy_seconds / elapsed_seconds) + saved_seconds / elapsed_seconds
+        constant = _RISE_SECONDS if demand > self.demand else _FALL_SECONDS
+        self.demand += (demand - self.demand) * (1 - math.exp(-elapsed_seconds / constant))
+        wanted = _SECONDS_PER_CORE * max(0.0, self.demand - _FREE_DEMAND)
+        self.seconds = max(self._shortest_seconds, min(self._longest_seconds, wanted))
+
+    @property
+    def pause_seconds(self) -> float:
+        """How long the loop pauses before it reads again; 0 for not at all."""
+        pause = min(_LONGEST_PAUSE_SECONDS, self.seconds / _PAUSES)
+        return pause if pause >= _SHORTEST_PAUSE_SECONDS else 0.0
+
+
+class Collection:
+    """The scheduler's side of a room: when its collection ends, and whether it wants to send."""
+
+    __slots__ = ("_scheduler", "ends_at", "first", "flush", "requests")
+
+    def __init__(self, scheduler: "FlushScheduler", flush: Callable[[], None] = lambda: None) -> None:
+        """`flush` sends what the room has collected. It must not raise."""
+        self._scheduler = scheduler
+        self.flush = flush
+        self.first: Callable[[], None] | None = None
+        """Called once, before the next flush."""
+        self.requests = 0
+        """How often a flush was requested since the last one. The scheduler sets it to 0 before it flushes."""
+        self.ends_at = 0.0
+        """Monotonic seconds. The scheduler sets it after each flush."""
+
+    def request_flush(self) -> None:
+        """The room has something to send. Flush it in this pass of the loop, or when its collection ends."""
+        self.requests += 1
+        if self.requests == 1:
+            self._scheduler.add(self)
+
+    def request_flush_with(self, first: Callable[[], None]) -> None:
+        """Request a flush that calls `first` at its beginning."""
+        self.first = first
+        self.request_flush()
 
 
 class FlushScheduler:
-    def __init__(self, tick_seconds: float) -> None:
-        self._tick_seconds = tick_seconds
-        self._width_seconds = tick_seconds / _SLOTS_PER_TICK
-        self._flushing: list[list[Flushable]] = [[] for _ in range(_RING)]
-        self._delivering: list[list[Flushable]] = [[] for _ in range(_RING)]
-        self._count = 0
-        self._position = 0
-        """The last slot that was handled."""
-        self._armed = False
+    def __init__(
+        self,
+        longest_seconds: float,
+        busy_seconds: Callable[[], float],
+        *,
+        shortest_seconds: float = 0.0,
+        pause: Callable[[float], None] = lambda _seconds: None,
+        call_soon: Callable[[Callable[[], None]], object] | None = None,
+    ) -> None:
+        """`longest_seconds`, `shortest_seconds`: of a collection.
 
-    def request_flush(self, room: Flushable) -> None:
-        """Flush the room now or within a tick. The room must call this once per flush."""
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        if now - room.flushed_at >= self._tick_seconds:
-            room.flushed_at = now
-            loop.call_soon(room.flush)
+        `busy_seconds`: returns for how long the event loop was busy so far. `pause`: called with the time for which the
+        loop should pause before it reads again; 0 for not at all. `call_soon`: calls a function when the sockets are
+        handled that are ready now. Without it, the next iteration of the loop does.
+        """
+        self._time = CollectionTime(longest_seconds, shortest_seconds)
+        self._busy_seconds = busy_seconds
+        self._pause = pause
+        self._call_soon = call_soon
+        self._flush_due = self._flush
+        self._sampled_at, self._sampled_busy_seconds = time.monotonic(), busy_seconds()
+        self._saved_seconds = 0.0
+        """The time since the last sample that more flushes would have taken without collecting."""
+        self._waiting: list[tuple[float, int, Collection]] = []
+        """A heap of collections by their ends."""
+        self._order = count()
+        self._timer: asyncio.Handle | None = None
+        self._timer_at = math.inf
+
+    @property
+    def collection_seconds(self) -> float:
+        """The present collection time. 0 if nothing was flushed for a while."""
+        return self._time.seconds if time.monotonic() - self._sampled_at < _QUIET_SECONDS else 0.0
+
+    def add(self, collection: Collection) -> None:
+        heappush(self._waiting, (collection.ends_at, next(self._order), collection))
+        if collection.ends_at < self._timer_at:
+            self._set_timer(collection.ends_at)
+
+    def _set_timer(self, at: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        wait = at - time.monotonic()
+        if wait >= _TIMER_SECONDS:
+            self._timer_at = at
+            self._timer = asyncio.get_running_loop().call_later(wait, self._flush_due)
             return
-        room.flush_at = int((now + self._tick_seconds) / self._width_seconds) + 1
-        self._flushing[room.flush_at % _RING].append(room)
-        self._wait(now)
+        self._timer_at = _NOW
+        if self._call_soon is not None:
+            self._call_soon(self._flush_due)
+        else:
+            asyncio.get_running_loop().call_soon(self._flush_due)
 
-    def flush_with_neighbours(self, room: Flushable) -> None:
-        """Another gateway has flushed the room: if a flush is pending here, do it now, unless the last was just now."""
-        now = asyncio.get_running_loop().time()
-        if room.flush_at != NEVER and now - room.flushed_at >= self._tick_seconds / 2:
-            self._flush(room, now)
+    def _flush(self) -> None:
+        """Flush the rooms whose collections have ended, the earliest first."""
+        self._timer, self._timer_at = None, math.inf
+        now = time.monotonic()
+        self._sample(now)
+        seconds, waiting = self._time.seconds, self._waiting
+        end = now + max(_TIMER_SECONDS, seconds / _SLACK, self._time.pause_seconds)
+        try:
+            for _ in range(len(waiting)):
+                if waiting[0][0] > end:
+                    break
+                collection = heappop(waiting)[2]
+                requests, collection.requests = collection.requests, 0
+                if collection.first is not None:
+                    first, collection.first = collection.first, None
+                    first()
+                collection.flush()
+                flushed = time.monotonic()
+                self._saved_seconds += (requests - 1) * (flushed - now)
+                collection.ends_at = max(now + seconds, flushed + _REST_FACTOR * (flushed - now))
+                now = flushed
+        finally:
+            if waiting:
+                self._set_timer(waiting[0][0])
 
-    def request_delivery(self, room: Flushable) -> None:
-        """Let the room deliver when other gateways have had time to send their batches."""
-        if room.deliver_at != NEVER:
+    # --- load ---------------------------------------------------------------------------------------------
+
+    def _sample(self, now: float) -> None:
+        elapsed = now - self._sampled_at
+        if elapsed < _SAMPLE_SECONDS:
             return
-        now = asyncio.get_running_loop().time()
-        room.deliver_at = int(now / self._width_seconds) + _DELIVER_AFTER_SLOTS
-        self._delivering[room.deliver_at % _RING].append(room)
-        self._wait(now)
-
-    def _wait(self, now: float) -> None:
-        self._count += 1
-        if not self._armed:
-            self._armed = True
-            self._position = int(now / self._width_seconds)
-            self._schedule()
-
-    def _schedule(self) -> None:
-        asyncio.get_running_loop().call_at((self._position + 1) * self._width_seconds, self._advance)
-
-    def _advance(self) -> None:
-        """Handle all slots that are due, each once however late this call is."""
-        now = asyncio.get_running_loop().time()
-        reached = max(int(now / self._width_seconds), self._position + 1)
-        for position in range(max(self._position + 1, reached - _RING + 1), reached + 1):
-            flushing, delivering = self._take(self._flushing, position), self._take(self._delivering, position)
-            for room in flushing:
-                # A room that flushed early with another gateway may have requested another flush.
-                if NEVER < room.flush_at <= position:
-                    self._flush(room, now)
-                elif self._is_for_later(room.flush_at, position):
-                    self._put(self._flushing, room, position)
-            for room in delivering:
-                # A room that got all batches has delivered, and may have requested another delivery.
-                if NEVER < room.deliver_at <= position:
-                    room.deliver_at = NEVER
-                    room.deliver()
-                elif self._is_for_later(room.deliver_at, position):
-                    self._put(self._delivering, room, position)
-        self._position = reached
-        self._armed = self._count > 0
-        if self._armed:
-            self._schedule()
-
-    @staticmethod
-    def _is_for_later(at: int, position: int) -> bool:
-        """Whether the slot comes in a later round of the ring. The room asked for it while slots were late."""
-        return at > position and at % _RING == position % _RING
-
-    def _put(self, ring: list[list[Flushable]], room: Flushable, position: int) -> None:
-        slot = ring[position % _RING]
-        if all(room is not other for other in slot):
-            slot.append(room)
-            self._count += 1
-
-    def _take(self, ring: list[list[Flushable]], position: int) -> list[Flushable]:
-        rooms, ring[position % _RING] = ring[position % _RING], []
-        self._count -= len(rooms)
-        return rooms
-
-    @staticmethod
-    def _flush(room: Flushable, now: float) -> None:
-        room.flush_at = NEVER
-        room.flushed_at = now
-        room.flush()
+        busy = self._busy_seconds()
+        self._time.observe(busy - self._sampled_busy_seconds, self._saved_seconds, elapsed)
+        self._saved_seconds = 0.0
+        self._sampled_at, self._sampled_busy_seconds = now, busy
+        self._pause(self._time.pause_seconds)

@@ -99,6 +99,8 @@ class History:
     """The position at the last `begin`. Local members got no older messages from then on."""
     reach: int = 0
     """Every message of the room after this sequence, up to `position`, is remembered."""
+    _announced: int = 0
+    """The newest sequence that another gateway has announced since `take_announced`."""
     _tail: deque[Stored] = field(default_factory=deque)
     _tail_bytes: int = 0
     _waiting: deque[tuple[int, Stored]] = field(default_factory=deque)
@@ -113,6 +115,17 @@ class History:
     def passed(self, sequence: int) -> bool:
         """Whether local members have all messages up to this sequence."""
         return self.position is not None and self.position >= sequence
+
+    def announce(self, data: bytes) -> int:
+        """Another gateway has the message with this decimal sequence. Returns it if local members lack it, else 0."""
+        sequence = int(data) if data.isdigit() else 0
+        self._announced = max(self._announced, sequence)
+        return sequence if self.position is not None and self.position < sequence else 0
+
+    def take_announced(self) -> int:
+        """The newest sequence that another gateway has announced since the last call; 0 if none."""
+        announced, self._announced = self._announced, 0
+        return announced
 
     def receive(self, stored: Stored, previous: int, *, sure: bool = True) -> Verdict:
         """Take a message from the bus.

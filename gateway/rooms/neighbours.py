@@ -28,7 +28,12 @@ class Neighbours:
         """How many gateways."""
         return len(self._users)
 
-    def __contains__(self, user: UserId) -> bool:
+    @property
+    def own_is_first(self) -> bool:
+        """Whether this gateway has the lowest id of those with members, which lets one of them count the room."""
+        return all(self._own < other for other in self._users)
+
+    def __contains__(self, user: object) -> bool:
         """Whether the user has connections on other gateways."""
         return user in self._by_user
 

@@ -19,6 +19,11 @@ class Batch:
     _ends: list[int]
     """The offset in `everything` at which each frame ends."""
 
+    @property
+    def authors(self) -> dict[int, UserId]:
+        """The authors of those frames, by their indexes."""
+        return {index: author for author, indexes in self.own.items() for index in indexes}
+
     def for_member(self, user: UserId) -> bytes:
         """The joined frames for this member."""
         own = self.own.get(user)

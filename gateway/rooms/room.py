@@ -11,14 +11,15 @@ from typing import Protocol
 
 from pydantic import ValidationError
 
+from studyroom.gateway.broadcasts.broadcasts import Broadcasts
 from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.rooms.change_log import ChangeLog, CommittedChange
 from studyroom.gateway.rooms.cursors import Cursors, Publish
 from studyroom.gateway.rooms.fanout import Fanout, Recipient
-from studyroom.gateway.rooms.flush_scheduler import FlushScheduler
+from studyroom.gateway.rooms.flush_scheduler import Collection, FlushScheduler
 from studyroom.gateway.rooms.history import ChatView, History, Resumption, Stored, Verdict
 from studyroom.gateway.rooms.neighbours import Neighbours
-from studyroom.gateway.rooms.notices import encode_joined_room, encode_member, encode_members, encode_notice
+from studyroom.gateway.rooms.notices import ShownMembers, encode_joined_room
 from studyroom.gateway.rooms.roster import Change, Notice, Roster
 from studyroom.gateway.wire.framing import text_frame
 from studyroom.gateway.wire.items import Item, Kind
@@ -31,8 +32,6 @@ from studyroom.shared.contract.messages import ChatReset, ChatResetPayload, Join
 from studyroom.shared.contract.presence import LEASE_SECONDS, Entry, RoomConnection, RoomState, RosterReply
 
 log = logs.get(__name__)
-
-_KINDS = {Change.JOINED: Kind.JOINED, Change.UPDATED: Kind.UPDATED, Change.LEFT: Kind.LEFT}
 
 
 class Repairs(Protocol):
@@ -50,11 +49,11 @@ class Repairs(Protocol):
     def cannot_be_hosted(self, room: "Room", reason: str) -> None:
         """NATS sends no messages of the room any more, so its members must leave it."""
 
-    def chat_is_missing(self, room: "Room") -> None:
-        """Messages before a new one are missing, or the new one is possibly from another stream."""
+    def chat_is_missing(self, room: "Room", *, announced: int = 0) -> None:
+        """Messages before a new one are missing, it may be of another stream, or others `announced` a newer one."""
 
-    def chat_is_rewritten(self) -> None:
-        """A new message has an old sequence, so the stream has lost its tail."""
+    def chat_is_rewritten(self, room: "Room") -> None:
+        """A new message of the room has an old sequence, so the stream has lost its tail."""
 
     def chat_is_deleted(self, room: "Room", tombstone: Stored) -> None:
         """The message that the tombstone deletes may still be stored."""
@@ -77,25 +76,31 @@ class Room:
         self._chat = chat
         self._repairs = repairs
         self._roster = Roster()
-        self._member_json: dict[UserId, bytes] = {}
-        """The members of the roster as JSON, without their cursors."""
-        self._encoded_users = (-1, b"")
+        self.shown = ShownMembers()
         self._change_log = ChangeLog()
         self.history = History(chat.history_kept)
         self._position_known = False
         """Local members may know a position in the chat."""
-        self.fanout = Fanout(metrics)
-        self._neighbours = Neighbours(gateway)
-        members = self._roster.members
+        self._positions_of = ""
+        """The epoch of presence that positions in the chat are named by (see `_name_positions`)."""
+        collection = Collection(scheduler)
+        request_flush, flush_with = collection.request_flush, collection.request_flush_with
+        self.fanout = Fanout(metrics, request_flush)
+        self.neighbours = Neighbours(gateway)
+        self.members = self._roster.members
+        self.parts = 1
+        """Into how many parts with a home of their own the room is divided (see `Spread`)."""
         self.cursors = Cursors(
-            room, self.fanout, publish, scheduler, metrics, members=members, neighbours=self._neighbours
+            room, self.fanout, publish, request_flush, metrics, members=self.members, neighbours=self.neighbours
+        )
+        collection.flush = self.cursors.flush
+        self.broadcasts = Broadcasts(
+            room, gateway, self.fanout, publish, flush_with, metrics, self._roster, self._change_log
         )
         self.pending_roster: asyncio.Future[None] | None = None
         """Set while a roster is fetched that is newer than the last `invalidate`. Done when the attempt has ended."""
         self._settles_at = 0.0
         """When members of a former epoch are gone if they are not restored (monotonic seconds); 0 if there are none."""
-        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
-        """Futures of `wait_for_change`, each with the sequence that it waits for."""
         self._kind_at = len(subjects.room_events(room)) - 1
 
     # --- members ------------------------------------------------------------------------------------------
@@ -106,8 +111,8 @@ class Room:
     def __contains__(self, recipient: Recipient) -> bool:
         return recipient in self.fanout
 
-    def admit(self, recipient: Recipient, resumption: Resumption) -> None:
-        """Send `JoinedRoom` and the chat that belongs to it.
+    def admit(self, recipient: Recipient, resumption: Resumption, room_hint: RoomId | None = None) -> None:
+        """Send `JoinedRoom` and the chat that belongs to it. `room_hint`: for its next connection, unless it is the id.
 
         From now on the recipient gets every event that is newer than the roster, and every message after that chat.
         """
@@ -125,8 +130,10 @@ class Room:
             recovered=resumption.recovered,
             history=shown,
             last_seq=history.position,
+            room_hint=room_hint,
         )
-        frames = [text_frame(encode_joined_room(payload, self._users()))]
+        users = self.shown.users(self.cursors.version, self.cursors.cursors)
+        frames = [text_frame(encode_joined_room(payload, users))]
         frames += [text_frame(stored.ready) for stored in lines]
         self.fanout.admit(recipient, b"".join(frames))
         self._metrics.traffic.replies_sent["JoinedRoom"] += 1
@@ -136,7 +143,10 @@ class Room:
     def dismiss(self, recipient: Recipient) -> None:
         """Send the recipient no events any more. Does nothing if it is not in the room."""
         if self.fanout.dismiss(recipient) and not self.fanout.has(recipient.user):
+            self.broadcasts.flush()  # before others learn that the user has left
             self.cursors.left(recipient.user)
+            if recipient.user not in self._roster:
+                self.shown.forget(recipient.user)
 
     def catch_up(self, recipient: Recipient) -> None:
         """A slow consumer has caught up. Send it the newest cursors and the typing notices that it missed."""
@@ -209,8 +219,7 @@ class Room:
             self._settles_at = time.monotonic() + LEASE_SECONDS + reply.guard_seconds
         settled = not replaced and self._settles_at <= time.monotonic()
         notices = self._roster.load(reply.epoch, reply.revision, members, settled=settled)
-        if replaced and self.history.position is not None:
-            self._send_reset()
+        self._name_positions()
         for notice in notices:
             self._announce(notice)
         if not self._roster.unconfirmed:
@@ -222,19 +231,12 @@ class Room:
         self.cursors.roster_loaded()
         for change in self._change_log.load(reply.revision, replaced=replaced):
             self._apply(change)
-        self._wake_waiters()
+        self._change_log.wake_waiters()
         return len(notices)
-
-    def has_member(self, user: UserId) -> bool:
-        return user in self._roster
 
     async def wait_for_change(self, sequence: int) -> None:
         """Returns when the roster is consistent and includes the change with this stream sequence."""
-        if self.consistent and self._change_log.last >= sequence:
-            return
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append((sequence, future))
-        await future
+        await self._change_log.includes(sequence)
 
     def receive(self, message: Message) -> None:
         """Take a message from the room's subscription."""
@@ -247,8 +249,13 @@ class Room:
                 self._receive_change(message)
             case "typi":
                 self.cursors.receive(Kind.TYPING, message.data)
-            case _:
-                log.error("unknown kind of room event", subject=message.subject)
+            case "broa":
+                self.broadcasts.receive(message.data)
+            case "newe":
+                if missing := self.history.announce(message.data):
+                    self._repairs.chat_is_missing(self, announced=missing)
+            case _:  # a newer gateway may publish kinds that this version does not know
+                log.debug("unknown kind of room event", subject=message.subject)
 
     def _receive_change(self, message: Message) -> None:
         headers = message.headers or {}
@@ -265,14 +272,14 @@ class Room:
         self._change_log.record(change)
         if self._roster.epoch:
             self._apply(change)
-        self._wake_waiters()
+        self._change_log.wake_waiters()
 
     def _apply(self, change: CommittedChange) -> None:
         user, entry = change.user, change.entry
         if entry is None:
             notice = self._roster.remove(user, change.sequence)
         else:
-            notice = self._roster.put(user, entry.profile, change.sequence)
+            notice = self._roster.put(user, entry.profile, change.sequence, entry.fields)
             self._locate(user, change.sequence, entry.connections.values())
             if self._roster.is_newest(user, change.sequence):
                 self._check_local(user, entry)
@@ -294,26 +301,25 @@ class Room:
                 self._repairs.connection_is_present(membership)
 
     def _locate(self, user: UserId, revision: int, gateways: Iterable[GatewayId]) -> None:
-        if self._roster.is_newest(user, revision) and self._neighbours.locate(user, gateways):
+        if self._roster.is_newest(user, revision) and self.neighbours.locate(user, gateways):
             self.cursors.sync_neighbours()
-
-    def _wake_waiters(self) -> None:
-        if not self._waiters or not self.consistent:
-            return
-        still_waiting = []
-        for sequence, future in self._waiters:
-            if future.done():  # the waiting task was cancelled
-                continue
-            if sequence > self._change_log.last:
-                still_waiting.append((sequence, future))
-            else:
-                future.set_result(None)
-        self._waiters = still_waiting
 
     @property
     def chat_epoch(self) -> str:
         """The epoch that clients see. Positions in the chat belong to it."""
-        return self._chat.epoch(self._roster.epoch)
+        return self._chat.epoch(self._positions_of)
+
+    def _name_positions(self) -> None:
+        """Take over the epoch of presence for the chat, unless the stream may have lost messages unseen.
+
+        Otherwise this gateway and one that has found out would name different messages alike.
+        """
+        epoch = self._roster.epoch
+        if epoch == self._positions_of or (self._positions_of and not self._chat.sure):
+            return
+        self._positions_of = epoch
+        if self.history.position is not None:
+            self._send_reset()
 
     def _receive_chat(self, message: Message) -> None:
         headers = message.headers or {}
@@ -329,10 +335,11 @@ class Room:
         else:
             self._metrics.chat_repeats.inc()
             if self.history.is_rewritten(stored):
-                self._repairs.chat_is_rewritten()
+                self._repairs.chat_is_rewritten(self)
 
     def begin_chat(self, reach: int, newest: list[Stored]) -> None:
         """Start the chat after the sequence `reach` with its newest messages. Local members get them."""
+        self._name_positions()
         self.history.begin(reach)
         if self._position_known:
             self._send_reset()
@@ -344,6 +351,7 @@ class Room:
 
         Returns how many those were.
         """
+        self._name_positions()
         deliverable = self.history.fill(missed, up_to)
         still_stored = {stored.sequence for stored in missed}
         for tombstone in {stored.deletes: stored for stored in missed if stored.deletes in still_stored}.values():
@@ -372,28 +380,14 @@ class Room:
     def _announce(self, notice: Notice) -> None:
         if notice.change is Change.LEFT:
             self.cursors.forget(notice.user)
-            self._neighbours.remove(notice.user)
+            self.broadcasts.left(notice.user)
+            self.neighbours.remove(notice.user)
             for recipient in self.fanout.of(notice.user):
                 self._repairs.connection_is_missing(recipient)
         # A user gets no notices of its own joins and leaves. While it is connected, it counts itself as a member.
-        excluded = None if notice.change is Change.UPDATED else notice.user
-        frame = text_frame(encode_notice(notice, self._encode_member(notice)))
-        self.fanout.send(Item(frame, _KINDS[notice.change]), not_to=excluded)
+        excluded = notice.user if notice.change in {Change.JOINED, Change.LEFT} else None
+        item = self.shown.take(notice, is_local=self.fanout.has(notice.user))
+        self.fanout.send(item, not_to=excluded)
         if notice.change is Change.JOINED:
             self.cursors.rejoined(notice.user)
-
-    def _encode_member(self, notice: Notice) -> bytes:
-        """Update the JSON of the members for a notice. Returns that of its member."""
-        self._encoded_users = (-1, b"")
-        if notice.change is Change.LEFT:
-            return self._member_json.pop(notice.user)
-        member = self._member_json[notice.user] = encode_member(notice.user, notice.profile)
-        return member
-
-    def _users(self) -> bytes:
-        """The members with their cursors as JSON. Encodes them only if something has changed."""
-        version, users = self._encoded_users
-        if version != self.cursors.version:
-            version, users = self.cursors.version, encode_members(self._member_json, self.cursors.cursor)
-            self._encoded_users = version, users
-        return users
+            self.broadcasts.joined(notice.user)

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Container, Iterator
+from collections.abc import AsyncIterator, Container, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
+from typing import Protocol
 
 from pydantic import ValidationError
 
@@ -17,12 +19,15 @@ from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import Bus, Message, Subscription
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.ephemeral import encode_digest, split_batch, split_digest
+from studyroom.shared.contract.groups import ByGroup
 from studyroom.shared.contract.ids import GatewayId, RoomId, UserId
 from studyroom.shared.contract.presence import RecallRequest
 
 log = logs.get(__name__)
 
 _DIGEST_SECONDS = 1.0
+_SAMPLE_DIGESTS = 5
+"""How many digests are between two samples of the gateways per room."""
 
 
 @dataclass(slots=True)
@@ -94,6 +99,29 @@ class Rooms:
                 await hosted.subscription.unsubscribe()
 
 
+class HostedRooms(Protocol):
+    """Some of the hosted rooms."""
+
+    def __iter__(self) -> Iterator[Room]: ...
+
+    def get(self, room_id: RoomId) -> Room | None:
+        """The room if it is hosted here."""
+
+
+class RoomsInShards:
+    """The hosted rooms in some shards."""
+
+    def __init__(self, rooms: Rooms, shards: Iterable[int]) -> None:
+        self._rooms = rooms
+        self._shards = shards
+
+    def __iter__(self) -> Iterator[Room]:
+        return (room for shard in self._shards for room in self._rooms.in_shard(shard))
+
+    def get(self, room_id: RoomId) -> Room | None:
+        return self._rooms.get(room_id)
+
+
 class Hosting:
     """Connects hosted rooms to the bus: one subscription each, batches to other gateways, digests to presence."""
 
@@ -104,7 +132,7 @@ class Hosting:
         bus: Bus,
         scheduler: FlushScheduler,
         metrics: GatewayMetrics,
-        chat: ChatView,
+        chat: ByGroup[ChatView],
         repairs: Repairs,
     ) -> None:
         """Adds new rooms to `rooms`."""
@@ -140,7 +168,9 @@ class Hosting:
             await self._rooms.leave(room)
 
     def _new(self, room: RoomId) -> Room:
-        return Room(room, self._gateway, self._publish_batch, self._scheduler, self._metrics, self._chat, self._repairs)
+        return Room(
+            room, self._gateway, self._publish_batch, self._scheduler, self._metrics, self._chat.of(room), self._repairs
+        )
 
     def _refused(self, hosted: Hosted, reason: str) -> None:
         if hosted.subscription is not None:
@@ -161,13 +191,22 @@ class Hosting:
 
     async def send_digests(self) -> None:
         """Send presence the cursors that moved, once a second. Also lets rooms exchange cursors. Never returns."""
-        while True:
+        for number in count():
             await asyncio.sleep(_DIGEST_SECONDS)
             self._publish_cursor_digests()
+            if number % _SAMPLE_DIGESTS == 0:
+                self._count_gateways()
             for room in self._rooms:
                 room.cursors.beat()
+                room.broadcasts.beat()
                 if room.unsettled:
                     self._repairs.roster_is_suspect(room)
+
+    def _count_gateways(self) -> None:
+        observe = self._metrics.traffic.room_gateways.observe
+        for room in self._rooms:
+            if len(room) and room.neighbours.own_is_first:
+                observe(1 + len(room.neighbours))
 
     def _publish_cursor_digests(self) -> None:
         """Send presence the cursors that moved since the last call, shard by shard."""

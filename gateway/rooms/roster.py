@@ -8,17 +8,21 @@ from collections.abc import Iterable, KeysView
 from dataclasses import dataclass, field
 from enum import Enum
 
+from studyroom.shared.contract.custom_presence import Fields, FieldsChange, difference
 from studyroom.shared.contract.ids import UserId
 from studyroom.shared.contract.messages import UserPresence
 from studyroom.shared.contract.presence import Member, Profile, member_digest
 
 REMOVALS_KEPT = 1024
+_NO_FIELDS: Fields = {}
 
 
 class Change(Enum):
     JOINED = "joined"
     UPDATED = "updated"
     LEFT = "left"
+    FIELDS = "fields"
+    """Only the custom presence has changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,10 @@ class Notice:
     change: Change
     user: UserId
     profile: Profile
+    fields: Fields = field(default_factory=dict)
+    """The custom presence after the change, or before a leave."""
+    changed: FieldsChange = field(default_factory=dict)
+    """The change of the custom presence, if nothing else has changed."""
 
 
 _UNCONFIRMED = -1
@@ -35,6 +43,7 @@ _UNCONFIRMED = -1
 @dataclass(slots=True)
 class _Member:
     profile: Profile
+    fields: Fields
     revision: int
 
 
@@ -79,25 +88,31 @@ class Roster:
         known = self._members.get(user)
         return known is not None and known.revision == revision
 
-    def put(self, user: UserId, profile: Profile, revision: int) -> Notice | None:
-        return self._put(user, profile, revision, self._horizon)
+    def has_left(self, user: UserId, revision: int) -> bool:
+        """Whether a user who is not a member has left after this revision, or at it."""
+        return revision <= self._removals.get(user, self._horizon)
 
-    def _put(self, user: UserId, profile: Profile, revision: int, horizon: int) -> Notice | None:
+    def put(self, user: UserId, profile: Profile, revision: int, fields: Fields = _NO_FIELDS) -> Notice | None:
+        return self._put(user, profile, fields, revision, self._horizon)
+
+    def _put(self, user: UserId, profile: Profile, fields: Fields, revision: int, horizon: int) -> Notice | None:
         known = self._members.get(user)
         if known is None:
             if revision <= self._removals.get(user, horizon):
                 return None
             self._removals.pop(user, None)
-            self._members[user] = _Member(profile, revision)
+            self._members[user] = _Member(profile, fields, revision)
             self.digest ^= member_digest(user, revision)
-            return Notice(Change.JOINED, user, profile)
+            return Notice(Change.JOINED, user, profile, fields)
         if revision <= known.revision:
             return None
-        changed = known.profile != profile
+        renamed, changed = known.profile != profile, difference(known.fields, fields)
         self._forget_digest(user, known)
         self.digest ^= member_digest(user, revision)
-        known.profile, known.revision = profile, revision
-        return Notice(Change.UPDATED, user, profile) if changed else None
+        known.profile, known.fields, known.revision = profile, fields, revision
+        if renamed:
+            return Notice(Change.UPDATED, user, profile, fields)
+        return Notice(Change.FIELDS, user, profile, fields, changed) if changed else None
 
     def remove(self, user: UserId, revision: int) -> Notice | None:
         known = self._members.get(user)
@@ -131,7 +146,7 @@ class Roster:
         horizon = self._horizon if revision < self._horizon else 0
         for member in members:
             present.add(member.user)
-            notices.append(self._put(member.user, member.profile, member.revision, horizon))
+            notices.append(self._put(member.user, member.profile, member.fields, member.revision, horizon))
         for user, known in list(self._members.items()):
             stays = known.revision > revision or (known.revision == _UNCONFIRMED and not settled)
             if user not in present and not stays:
@@ -153,7 +168,7 @@ class Roster:
         self._forget_digest(user, known)
         del self._members[user]
         self._remember_removal(user, revision)
-        return Notice(Change.LEFT, user, known.profile)
+        return Notice(Change.LEFT, user, known.profile, known.fields)
 
     def _forget_digest(self, user: UserId, known: _Member) -> None:
         if known.revision != _UNCONFIRMED:

@@ -1,4 +1,4 @@
-"""Clients that read too slowly, move too fast or say too much: nobody else notices, and nothing essential is lost."""
+"""Clients that read too slowly, move too fast or chat too much: nobody else notices, and nothing essential is lost."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ PING = 9
 
 @contextmanager
 def system(nats: NatsServer, directory: Path, **environment: str) -> Iterator[ServiceProcess]:
-    """One with one gateway, which has these variables."""
+    """A system with one gateway, which has these variables."""
     process = service("gateway", directory, nats.url, **environment)
     with all_running(*(service(name, directory, nats.url) for name in ("provisioner", "presence")), process):
         yield process
@@ -34,7 +34,7 @@ def system(nats: NatsServer, directory: Path, **environment: str) -> Iterator[Se
 
 @asynccontextmanager
 async def gateway(nats: NatsServer, directory: Path, **settings: str) -> AsyncIterator[ServiceProcess]:
-    """A system with one gateway that has these settings, and no bound on what a client may say."""
+    """A system with one gateway that has these settings, and no bound on a client's chat."""
     generous = {"MESSAGES_PER_SECOND": "100000", "BYTES_PER_SECOND": "100000000", "WRITE_BUFFER_MAX_BYTES": "67108864"}
     environment = {f"STUDYROOM_GATEWAY_{name}": value for name, value in {**generous, **settings}.items()}
     with system(nats, directory, **environment) as process:
@@ -54,7 +54,7 @@ async def move(client: Client, x: float) -> None:
 
 
 def cursors(client: Client) -> list[float]:
-    return [update["x"] for update in client.told("CursorUpdate")]
+    return [update["x"] for update in client.payloads("CursorUpdate")]
 
 
 def sees(client: Client, x: float) -> bool:
@@ -62,7 +62,7 @@ def sees(client: Client, x: float) -> bool:
 
 
 def newest_cursors(client: Client) -> set[float]:
-    return set({update["user_id"]: update["x"] for update in client.told("CursorUpdate")}.values())
+    return set({update["user_id"]: update["x"] for update in client.payloads("CursorUpdate")}.values())
 
 
 def shows(client: Client, newest: set[float]) -> bool:
@@ -70,41 +70,41 @@ def shows(client: Client, newest: set[float]) -> bool:
 
 
 def chats(client: Client) -> list[str]:
-    return [line["content"] for line in client.told("Chat")]
+    return [line["content"] for line in client.payloads("Chat")]
 
 
-def has_heard(client: Client, count: int) -> bool:
+def has_received(client: Client, count: int) -> bool:
     return len(chats(client)) == count
 
 
-async def say_too_much(deaf: Client, talker: Client) -> list[str]:
-    """Say so much that what the deaf client leaves unread piles up in the gateway. What was said.
+async def send_too_much(deaf: Client, talker: Client) -> list[str]:
+    """Send so much chat that the unread part of the deaf client piles up in the gateway. Returns the contents.
 
-    The talker reads what it has said before it goes on: on a busy machine it would be slow itself."""
+    The talker reads its own chat before it goes on: on a busy machine it would be slow itself."""
     deaf.socket.transport.pause_reading()
-    said = [f"{number:05d}".ljust(CHAT_CHARS, ".") for number in range(3000)]
-    for number, content in enumerate(said, 1):
+    sent = [f"{number:05d}".ljust(CHAT_CHARS, ".") for number in range(3000)]
+    for number, content in enumerate(sent, 1):
         await talker.chat(content)
         if number % 100 == 0:
-            await eventually(partial(has_heard, talker, number), "what was said is stored")
-    return said
+            await eventually(partial(has_received, talker, number), "the chat is stored")
+    return sent
 
 
 async def congest(deaf: Client, talker: Client, process: ServiceProcess) -> list[str]:
     """The same, until the deaf client is known to go without cursors."""
-    said = await say_too_much(deaf, talker)
+    sent = await send_too_much(deaf, talker)
     await move(talker, 0)
     await eventually(lambda: process.metric(SKIPPED) > 0, "the deaf client goes without cursors")
-    return said
+    return sent
 
 
-async def test_who_reads_slowly_misses_cursors_but_no_chat_and_then_gets_the_newest(
+async def test_a_slow_reader_misses_cursors_but_no_chat_and_then_gets_the_newest(
     own_nats: NatsServer, tmp_path: Path, room: str
 ):
     async with gateway(own_nats, tmp_path) as process, clients(*[process.url] * 3) as (deaf, talker, witness):
         for client in (deaf, talker, witness):
             await client.join(room)
-        said = await congest(deaf, talker, process)
+        sent = await congest(deaf, talker, process)
         for number in range(1, 40):
             await move(talker, number)
             await eventually(partial(sees, witness, number), "the witness sees each move")
@@ -113,34 +113,64 @@ async def test_who_reads_slowly_misses_cursors_but_no_chat_and_then_gets_the_new
 
         deaf.socket.transport.resume_reading()
         await eventually(lambda: cursors(deaf)[-1:] == [39], "the newest cursor comes")
-        await eventually(lambda: "TypingStatus" in deaf.types(), "and who is typing")
+        await eventually(lambda: "TypingStatus" in deaf.types(), "and typing notices")
         await talker.chat("and on")
         await eventually(lambda: chats(deaf)[-1:] == ["and on"], "everything goes on")
 
-        assert chats(deaf) == chats(witness) == [*said, "and on"]
+        assert chats(deaf) == chats(witness) == [*sent, "and on"]
         assert cursors(deaf) in ([39], [0, 39])
         assert cursors(witness) == list(range(40))
 
 
-async def test_who_stays_slow_is_closed_with_4000_and_the_others_go_on(own_nats: NatsServer, tmp_path: Path, room: str):
+async def test_a_slow_reader_gets_each_event_and_the_newest_of_each_key_when_it_has_caught_up(
+    own_nats: NatsServer, tmp_path: Path, room: str
+):
+    async with (
+        gateway(own_nats, tmp_path, BROADCASTS_PER_SECOND="1000") as process,
+        clients(*[process.url] * 4) as (deaf, talker, witness, leaver),
+    ):
+        for client in (deaf, talker, witness, leaver):
+            await client.join(room)
+        await congest(deaf, talker, process)
+        await leaver.send("Broadcast", {"event": "bye", "data": 0})
+        await witness.expect("Broadcast")
+        await leaver.leave()
+        await witness.expect("UserLeft")
+        for number in range(1, 40):
+            key = {"key": "laser"} if number % 2 else {}
+            await talker.send("Broadcast", {"event": "moved", "data": number, **key})
+            await witness.expect("Broadcast")
+
+        deaf.socket.transport.resume_reading()
+        expected = [*range(2, 39, 2), 39]
+        await eventually(lambda: len(deaf.payloads("Broadcast")) >= len(expected), "the events come")
+        await talker.send("Broadcast", {"event": "moved", "data": 40})
+        await eventually(lambda: deaf.payloads("Broadcast")[-1]["data"] == 40, "everything goes on")
+        assert [event["data"] for event in deaf.payloads("Broadcast")] == [*expected, 40]
+        assert process.metric('studyroom_gateway_conflated_total{type="Broadcast"}') == 19
+
+
+async def test_a_client_that_stays_slow_is_closed_with_4000_and_the_others_go_on(
+    own_nats: NatsServer, tmp_path: Path, room: str
+):
     async with (
         gateway(own_nats, tmp_path, SLOW_SECONDS="1", CLOSE_TIMEOUT_SECONDS="1") as process,
         clients(*[process.url] * 3) as (deaf, talker, witness),
     ):
         for client in (deaf, talker, witness):
             await client.join(room)
-        said = await say_too_much(deaf, talker)
+        sent = await send_too_much(deaf, talker)
         left = await witness.expect("UserLeft", 30)
         assert left["user_id"] == deaf.user
-        assert chats(witness) == said
+        assert chats(witness) == sent
         closed = 'studyroom_gateway_dropped_total{lane="essential",reason="slow_consumer"}'
         assert process.metric(closed) == 1
 
 
-async def test_who_reads_slowly_but_steadily_is_not_closed(own_nats: NatsServer, tmp_path: Path, room: str):
+async def test_a_client_that_reads_slowly_but_steadily_is_not_closed(own_nats: NatsServer, tmp_path: Path, room: str):
     async with gateway(own_nats, tmp_path, SLOW_SECONDS="1", CLOSE_TIMEOUT_SECONDS="1") as process:
         small = socket.socket()
-        small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1_000_000)  # what the kernel keeps does not count
+        small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1_000_000)  # the kernel's buffers do not count
         address = urlsplit(process.url)
         small.connect((address.hostname, address.port))
         async with clients(process.url) as (talker,), clients(process.url, sock=small) as (slow,):
@@ -152,15 +182,15 @@ async def test_who_reads_slowly_but_steadily_is_not_closed(own_nats: NatsServer,
                     slow.socket.transport.pause_reading()
                     await asyncio.sleep(0.3)  # so slowly
                     slow.socket.transport.resume_reading()
-                    for _ in range(3):  # turns of the loop, in which it reads once or twice
+                    for _ in range(3):  # iterations of the loop, in which it reads once or twice
                         await asyncio.sleep(0)
 
             reading = asyncio.create_task(read_a_little())
-            said = await congest(slow, talker, process)
+            sent = await congest(slow, talker, process)
             await asyncio.sleep(3)  # far longer than without any progress
             reading.cancel()
             slow.socket.transport.resume_reading()
-            await eventually(partial(has_heard, slow, len(said)), "it gets everything in the end")
+            await eventually(partial(has_received, slow, len(sent)), "it gets everything in the end")
 
 
 async def test_all_clients_together_may_leave_only_so_much_unread(own_nats: NatsServer, tmp_path: Path, room: str):
@@ -170,12 +200,14 @@ async def test_all_clients_together_may_leave_only_so_much_unread(own_nats: Nats
     ):
         for client in (deaf, talker, witness):
             await client.join(room)
-        await say_too_much(deaf, talker)
+        await send_too_much(deaf, talker)
         assert (await witness.expect("UserLeft", 30))["user_id"] == deaf.user
 
 
-async def test_many_moves_become_few_updates_and_the_last_one_arrives(own_nats: NatsServer, tmp_path: Path, room: str):
-    async with gateway(own_nats, tmp_path) as process, clients(*[process.url] * 2) as (ann, bob):
+async def test_many_moves_become_few_updates_and_the_last_arrives(own_nats: NatsServer, tmp_path: Path, room: str):
+    # A gateway with time to spare sends each move at once.
+    settings = {"COLLECT_MIN_MS": "20"}
+    async with gateway(own_nats, tmp_path, **settings) as process, clients(*[process.url] * 2) as (ann, bob):
         await ann.join(room)
         await bob.join(room)
         for number in range(2000):
@@ -194,10 +226,10 @@ async def test_more_than_a_client_may_send_is_refused_by_name_and_it_may_go_on_l
         ids = [f"00000000-0000-4000-8000-{number:012d}" for number in range(60)]
         for number in ids:
             await ann.chat("hello", id=number)
-        await eventually(lambda: len(chats(ann)) + len(ann.told("Error")) == 60, "every message is answered")
-        assert {error["code"] for error in ann.told("Error")} == {"rate_limited"}
-        stored = [line["id"] for line in ann.told("Chat")]
-        refused = [error["id"] for error in ann.told("Error")]
+        await eventually(lambda: len(chats(ann)) + len(ann.payloads("Error")) == 60, "every message is answered")
+        assert {error["code"] for error in ann.payloads("Error")} == {"rate_limited"}
+        stored = [line["id"] for line in ann.payloads("Chat")]
+        refused = [error["id"] for error in ann.payloads("Error")]
         assert sorted(stored + refused) == ids
         assert len(stored) >= 39
 
@@ -216,7 +248,7 @@ SPELLINGS = {
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
-async def test_of_too_many_cursors_the_newest_still_arrives_and_nothing_is_refused(
+async def test_the_newest_of_too_many_cursors_still_arrives_and_nothing_is_refused(
     limits: ServiceProcess, room: str, spelling: str
 ):
     async with clients(limits.url, limits.url) as (ann, bob):
@@ -225,7 +257,7 @@ async def test_of_too_many_cursors_the_newest_still_arrives_and_nothing_is_refus
         for number in range(150):
             await ann.socket.send(spelling % number)
         await eventually(lambda: cursors(bob)[-1:] == [149], "the newest arrives")
-        assert ann.told("Error") == []
+        assert ann.payloads("Error") == []
         assert limits.metric("studyroom_gateway_rate_limited_total") >= 100
 
 
@@ -234,11 +266,11 @@ async def test_a_flood_is_closed_with_4500(limits: ServiceProcess):
         with suppress(websockets.ConnectionClosed):
             while True:
                 await ann.socket.send(json.dumps({"type": "Ping"}))
-                await asyncio.sleep(0)  # and it reads what it is told
+                await asyncio.sleep(0)  # and it reads its messages
         assert await ann.ended() == 4500
 
 
-async def test_what_a_stalled_network_held_back_is_no_flood(limits: ServiceProcess, room: str):
+async def test_messages_held_back_by_a_stalled_network_do_not_count_as_a_flood(limits: ServiceProcess, room: str):
     async with clients(limits.url, limits.url) as (ann, bob):
         for client in (ann, bob):
             await client.join(room)
@@ -250,17 +282,17 @@ async def test_what_a_stalled_network_held_back_is_no_flood(limits: ServiceProce
         await eventually(lambda: chats(bob) == ["here again"], "everything goes on")
 
 
-async def test_what_a_gateway_that_stood_still_did_not_read_is_not_too_much(limits: ServiceProcess, room: str):
+async def test_messages_that_a_stopped_gateway_did_not_read_are_not_too_much(limits: ServiceProcess, room: str):
     async with clients(limits.url) as (ann,):
         await ann.join(room)
         limits.signal(signal.SIGSTOP)
         try:
             for number in range(80):
                 await ann.chat(f"{number}")
-                await asyncio.sleep(0.055)  # as often as one may
+                await asyncio.sleep(0.055)  # as often as a client may
         finally:
             limits.signal(signal.SIGCONT)
-        await eventually(lambda: len(chats(ann)) + len(ann.told("Error")) == 80, "every message is answered", 30)
+        await eventually(lambda: len(chats(ann)) + len(ann.payloads("Error")) == 80, "every message is answered", 30)
         assert chats(ann) == [f"{number}" for number in range(80)]
 
 
@@ -279,7 +311,7 @@ async def test_a_client_that_sends_far_too_much_is_read_more_slowly_and_not_take
         assert ann.close_code is None
 
 
-async def test_who_joins_on_another_gateway_sees_where_the_cursors_are(stack: EmbeddedStack, room: str):
+async def test_a_user_that_joins_on_another_gateway_sees_where_the_cursors_are(stack: EmbeddedStack, room: str):
     async with clients(*stack.gateways) as (ann, bob):
         await ann.join(room)
         await move(ann, 7)
@@ -290,7 +322,7 @@ async def test_who_joins_on_another_gateway_sees_where_the_cursors_are(stack: Em
         assert ([shown["x"]] if shown else cursors(bob)[-1:]) == [7]
 
 
-async def test_cursors_go_both_ways_between_gateways_and_the_last_ones_stay(stack: EmbeddedStack, room: str):
+async def test_cursors_go_both_ways_between_gateways_and_the_last_are_kept(stack: EmbeddedStack, room: str):
     async with clients(*stack.gateways, stack.gateways[0]) as (ann, bob, eve):
         for client in (ann, bob, eve):
             await client.join(room)
