@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid5
 
+from studyroom.gateway.auth.events import ALL, ALL_EVENTS, EventRights, is_pattern
 from studyroom.gateway.auth.guests import Guests
 from studyroom.gateway.auth.key_ring import KeyRing
 from studyroom.gateway.auth.names import presentable
@@ -22,6 +23,8 @@ GUEST_NAME = "User"
 ROOMS_MAX = 256
 """How many rooms a token may name. The gateway keeps them for as long as the connection lasts."""
 _ALL_ROOMS = "*"
+EVENTS_MAX = 64
+"""How many events a token may name."""
 NO_EXPIRY = 253_402_300_800
 """The end of the year 9999 in Unix seconds. A token that expires later counts as expiring then."""
 
@@ -35,6 +38,8 @@ class Identity:
     """Signs the guest's token; None for users with an access token."""
     rooms: frozenset[RoomId] | None = None
     """The rooms that the user may enter; None for all."""
+    events: EventRights = ALL_EVENTS
+    """The broadcast events that the user may send."""
     role: str | None = None
     expires_at: int = NO_EXPIRY
     """Unix seconds."""
@@ -61,6 +66,8 @@ class Authenticator:
         self._tokens = Tokens(settings, keys)
         self._issuer = settings.jwt_issuer
         self._cookie = settings.jwt_cookie
+        self._rights = EventRights(settings.broadcast_reserved)
+        """The rights of users whose token names no events, and of guests."""
         self._guests = None
         if settings.guests:
             self._guests = Guests(settings.guest_secret.get_secret_value() if settings.guest_secret else None)
@@ -74,7 +81,7 @@ class Authenticator:
             raise Unauthorized("an access token is required")
         user = self._guests.recognise(query.get("guest_token"))
         name = presentable(query.get("username", "")) or GUEST_NAME
-        return Identity(user, name, guests=self._guests)
+        return Identity(user, name, guests=self._guests, events=self._rights)
 
     def renew(self, user: UserId, token: str) -> Identity:
         """The identity in a newer token of the same user. Raises Unauthorized or KeysUnavailable."""
@@ -95,9 +102,22 @@ class Authenticator:
             _username(claims),
             _avatar_url(claims),
             rooms=_rooms(claims),
+            events=self._events(claims),
             role=role if isinstance(role, str) else None,
             expires_at=min(int(claims["exp"]), NO_EXPIRY),
         )
+
+    def _events(self, claims: dict[str, Any]) -> EventRights:
+        """Raises Unauthorized for anything but a list of patterns or "*", as `_rooms` does."""
+        named = claims.get("broadcast", [])
+        patterns = (ALL,) if named == ALL else named
+        if not isinstance(patterns, list | tuple) or not all(isinstance(one, str) for one in patterns):
+            raise Unauthorized('the events (broadcast) in the access token are neither a list of names nor "*"')
+        if len(patterns) > EVENTS_MAX:
+            raise Unauthorized(f"the access token names more than {EVENTS_MAX} events")
+        if not all(is_pattern(one) for one in patterns):
+            raise Unauthorized("the access token names an event that no client can send")
+        return EventRights(self._rights.reserved, tuple(patterns)) if patterns else self._rights
 
 
 def user_id_of(subject: str, issuer: str | None = None) -> UserId:

@@ -14,6 +14,8 @@ _graphemes = regex.compile(r"\X").finditer
 
 def presentable(name: str) -> str:
     """The name on one line of at most USERNAME_MAX_CHARS characters; empty if none of them is visible."""
+    if len(name) <= USERNAME_MAX_CHARS and name.isascii() and name.isalnum():
+        return name  # as most are
     line = _BLANKS.sub(" ", without_disruptive(name)).strip()
     shown = _shortened(line).rstrip()
     return "" if is_blank(shown) else shown

@@ -5,9 +5,10 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from studyroom.gateway.auth.events import is_pattern
 from studyroom.gateway.auth.guests import GUEST_AUDIENCE
 from studyroom.gateway.wire.hosts import LOCAL_HOSTS
-from studyroom.shared.chassis.settings import Settings
+from studyroom.shared.chassis.settings import CommaSeparated, Settings
 
 SECRET_MIN_BYTES = 32
 """RFC 7518 section 3.2: an HMAC key must be at least as long as the hash."""
@@ -69,6 +70,22 @@ class AuthSettings(Settings):
         description="The secret that signs the tokens of guests, with which they keep their user id. At least 32 "
         "bytes, the same for all gateways. Without it a guest gets a new id on another gateway.",
     )
+
+    broadcast_reserved: CommaSeparated = Field(
+        (),
+        examples=["lesson.*,timer"],
+        description="Broadcast events that only users may send whose token names them (`broadcast`), separated by "
+        "commas: names, beginnings such as lesson.*, or * for all. Without it everyone may send every event, guests "
+        "too.",
+    )
+
+    @field_validator("broadcast_reserved")
+    @classmethod
+    def _are_events(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for one in value:
+            if not is_pattern(one):
+                raise ValueError(f"{one!r} is not the name of an event, a beginning such as lesson.*, or *")
+        return value
 
     @field_validator("jwks_url")
     @classmethod
