@@ -4,12 +4,13 @@ Pure, and only for metrics, because NATS keeps the time. A replica counts the gr
 the total is the sum over replicas.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from studyroom.shared.contract.ids import GatewayId, RoomId, UserId
 from studyroom.shared.contract.presence import Entry
+from studyroom.shared.contract.subjects import shard_of
 
 
 class GraceOutcome(StrEnum):
@@ -39,10 +40,10 @@ class GracePeriods:
         """Return whether grace periods of this dead gateway's members are running."""
         return gateway in self._ghosts
 
-    def clear(self) -> None:
-        """Drop everything, because the stream was replaced."""
-        self._running.clear()
-        self._ghosts.clear()
+    def clear(self, shards: Container[int]) -> None:
+        """Drop those of rooms in these shards, because their stream was replaced."""
+        for room, user in [key for key in self._running if shard_of(key[0]) in shards]:
+            self._drop(room, user)
 
     def begin(self, room: RoomId, user: UserId, sequence: int, gateway: GatewayId | None) -> None:
         """Record that this replica has written an entry with a TTL at this stream sequence.
@@ -69,10 +70,16 @@ class GracePeriods:
         self._end(room, user)
 
     def _end(self, room: RoomId, user: UserId) -> None:
+        if (gateway := self._drop(room, user)) is not None:
+            self.on_ghosts_gone(gateway)
+
+    def _drop(self, room: RoomId, user: UserId) -> GatewayId | None:
+        """Return the dead gateway of the member if it was the last of them."""
         period = self._running.pop((room, user), None)
         if period is None or period.gateway is None:
-            return
+            return None
         self._ghosts[period.gateway] -= 1
-        if not self._ghosts[period.gateway]:
-            del self._ghosts[period.gateway]
-            self.on_ghosts_gone(period.gateway)
+        if self._ghosts[period.gateway]:
+            return None
+        del self._ghosts[period.gateway]
+        return period.gateway

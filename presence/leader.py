@@ -1,22 +1,22 @@
-"""Questions to the leader of the presence stream. Other servers of the cluster may lag behind the leader."""
+"""Questions to the leader of a presence stream. Other servers of the cluster may lag behind the leader."""
 
 from collections.abc import Collection
 from typing import Any
 
 from studyroom.shared.chassis.nats.bus import Bus
-from studyroom.shared.contract import subjects
 
 _ANSWER_SECONDS = 2.0
 
 
 class Leader:
-    """The current state of the presence stream. All methods raise BusError."""
+    """The current state of a presence stream. All methods raise BusError."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, stream: str) -> None:
         self._bus = bus
+        self._stream = stream
 
     async def info(self) -> dict[str, Any]:
-        return await self._bus.stream_info(subjects.PRESENCE_STREAM)
+        return await self._bus.stream_info(self._stream)
 
     async def last(self) -> int:
         """Return the stream's last sequence."""
@@ -38,4 +38,4 @@ class Leader:
         return message["time"] if message is not None else None
 
     async def _message(self, which: dict[str, Any]) -> dict[str, Any] | None:
-        return await self._bus.stored(subjects.PRESENCE_STREAM, which, timeout_seconds=_ANSWER_SECONDS)
+        return await self._bus.stored(self._stream, which, timeout_seconds=_ANSWER_SECONDS)

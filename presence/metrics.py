@@ -25,6 +25,11 @@ class PresenceMetrics:
             "Joins of connections, with repeated ones.",
             registry=registry,
         )
+        self.updates = Counter(
+            "studyroom_presence_updates",
+            "Changes of the custom presence of members.",
+            registry=registry,
+        )
         self.leaves = Counter(
             "studyroom_presence_leaves",
             "Connections removed from a room, by cause: by the `client`, `lost` by the gateway, with a dead gateway "
@@ -46,14 +51,23 @@ class PresenceMetrics:
             ["outcome"],
             registry=registry,
         )
-        for outcome in (Outcome.UNAVAILABLE, Outcome.FULL, Outcome.INVALID, STORAGE_FULL, LATE):
+        for outcome in (
+            Outcome.UNAVAILABLE,
+            Outcome.FULL,
+            Outcome.NOT_MEMBER,
+            Outcome.TOO_LARGE,
+            Outcome.INVALID,
+            STORAGE_FULL,
+            LATE,
+        ):
             self.refused.labels(outcome=outcome)
         self.conflicts = Counter(
             "studyroom_presence_conflicts", "Compare-and-set writes repeated after a conflict.", registry=registry
         )
         self.rebuilds = Counter(
             "studyroom_presence_mirror_rebuilds",
-            "Times the mirror was rebuilt from the stream, or brought up to date after its watch broke.",
+            "Times a mirror was rebuilt from its stream, or brought up to date after its watch broke, by stream.",
+            ["stream"],
             registry=registry,
         )
         self.lease_expirations = Counter(
@@ -82,7 +96,7 @@ class PresenceMetrics:
 
 @dataclass(frozen=True, slots=True)
 class PresenceState:
-    mirror: Callable[[], Mirror]
+    mirrors: Callable[[], list[Mirror]]
     leases: Callable[[], int]
     shards: Collection[int]
     """The shards that this replica serves."""
@@ -96,13 +110,17 @@ class _StateCollector:
 
     def collect(self) -> Iterable[Metric]:
         state = self._state
-        mirror = state.mirror()
+        mirrors = state.mirrors()
         yield GaugeMetricFamily(
             "studyroom_presence_members",
             "Members of all rooms. A user with several connections to a room counts once.",
-            value=mirror.member_count,
+            value=sum(mirror.member_count for mirror in mirrors),
         )
-        yield GaugeMetricFamily("studyroom_presence_rooms", "Rooms with at least one member.", value=mirror.room_count)
+        yield GaugeMetricFamily(
+            "studyroom_presence_rooms",
+            "Rooms with at least one member.",
+            value=sum(mirror.room_count for mirror in mirrors),
+        )
         yield GaugeMetricFamily("studyroom_presence_leases", "Gateways with a valid lease.", value=state.leases())
         waiting = GaugeMetricFamily(
             "studyroom_presence_requests_waiting",

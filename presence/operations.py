@@ -1,4 +1,4 @@
-"""Carries out requests on the store: read the mirror, compare and set, and repeat after a conflict."""
+"""Carries out requests on a store: read the mirror, compare and set, and repeat after a conflict."""
 
 import asyncio
 import random
@@ -8,6 +8,7 @@ from studyroom.presence.grace import GracePeriods
 from studyroom.presence.metrics import PresenceMetrics
 from studyroom.presence.store import Store
 from studyroom.shared.chassis.nats.bus import BusUnavailable, Conflict, StorageFull
+from studyroom.shared.contract.custom_presence import fields_bytes, merged
 from studyroom.shared.contract.ids import GatewayId, MembershipId, RoomId, UserId
 from studyroom.shared.contract.presence import (
     CompareReply,
@@ -20,21 +21,20 @@ from studyroom.shared.contract.presence import (
     LeaveRequest,
     Outcome,
     RoomConnection,
-    RoomsReply,
-    RoomsRequest,
-    RoomSummary,
     RosterReply,
     RosterRequest,
+    UpdateReply,
+    UpdateRequest,
 )
-from studyroom.shared.contract.subjects import SHARDS
 
 _DROP_SECONDS = 5.0
 _DROPPED_AT_ONCE = 64
 _STORAGE_FULL = RosterReply(outcome=Outcome.UNAVAILABLE, storage_full=True)
+_ENDED = RosterReply(outcome=Outcome.UNAVAILABLE)
 
 
 class Operations:
-    """The requests to presence, one method each.
+    """The requests to presence about a room or a shard, one method each.
 
     You may cancel each method: its last write has happened or not, and repeating the request is harmless.
     All methods raise BusError if NATS does not answer or the mirror is not ready. Another replica may be ready.
@@ -63,16 +63,24 @@ class Operations:
         It writes the entry even if the connection is in the room already, because the gateway waits for the event of
         the write (the join barrier). Each replica counts members on its own, so concurrent joins at two replicas can
         exceed the capacity of a room.
+
+        A gateway repeats a join until it has an answer, so a replica may come to one after the leave of the same
+        membership. It does not carry that out, or others would see the user come and go again. A gateway that still has
+        the member may restore it (`again`).
         """
         self._check_ready()
 
         def with_connection(entry: Entry | None) -> Entry:
             connections = dict(entry.connections) if entry else {}
             connections[request.connection] = request.gateway
-            return Entry.model_construct(profile=request.profile, connections=connections)
+            if entry is not None:
+                return entry.with_connections(connections, request.profile)
+            return Entry.model_construct(profile=request.profile, connections=connections, fields=request.fields)
 
         while True:
             mirror = self._store.mirror
+            if not request.again and mirror.has_ended(request.connection):
+                return _ENDED
             if not request.again and mirror.is_full(request.room, self._room_capacity, joining=request.user):
                 return RosterReply(outcome=Outcome.FULL)
             before = mirror.entry(request.room, request.user)
@@ -109,14 +117,51 @@ class Operations:
         """Remove a connection from a room. A connection that is not in the room causes no error."""
         self._check_ready()
         gone = {request.connection}
+        self._store.mirror.end(request.connection)  # before its join, if that comes later
         cause, grace_seconds = "client", 0
         if request.lost:
             cause, grace_seconds = "lost", max(self._grace_seconds, request.keep_seconds)
-        if not await self._remove(request.room, request.user, gone, grace_seconds, cause=cause):
+        if not await self._remove(
+            request.room, request.user, gone, grace_seconds, cause=cause, ended=request.connection
+        ):
             # The join may have been written by another replica a moment ago.
             await self._store.catch_up(request.room, request.user)
-            await self._remove(request.room, request.user, gone, grace_seconds, cause=cause)
+            await self._remove(request.room, request.user, gone, grace_seconds, cause=cause, ended=request.connection)
         return LeaveReply(outcome=Outcome.OK)
+
+    async def update(self, request: UpdateRequest) -> UpdateReply:
+        """Change fields of a member's custom presence.
+
+        A gateway repeats an update until it has an answer, so a replica may come to one after a newer update of the
+        same membership. It does not carry that out.
+        """
+        self._check_ready()
+        room, user, membership = request.room, request.user, request.connection
+        if not self._store.mirror.has_membership(room, user, membership):
+            # The join may have been written by another replica a moment ago.
+            await self._store.catch_up(room, user)
+        while True:
+            mirror = self._store.mirror
+            entry = mirror.entry(room, user)
+            if entry is None or membership not in entry.connections:
+                return UpdateReply(outcome=Outcome.NOT_MEMBER)
+            if request.number <= entry.updates.get(membership, 0):
+                return UpdateReply(outcome=Outcome.OK)
+            fields = merged(entry.fields, request.fields)
+            if fields_bytes(fields) > max(request.max_bytes, fields_bytes(entry.fields)):
+                return UpdateReply(outcome=Outcome.TOO_LARGE)
+            if not self._store.capacity.has_room_for_connections(mirror.applied):
+                return UpdateReply(outcome=Outcome.UNAVAILABLE)
+            updates = {**entry.updates, membership: request.number}
+            changed = entry.model_copy(update={"fields": fields, "updates": updates})
+            try:
+                stored = await self._store.put(room, user, changed, expected=mirror.last_sequence(room, user))
+            except Conflict:
+                await self._after_conflict(room, user)
+                continue
+            await self._store.wait_applied(stored.sequence)
+            self._metrics.updates.inc()
+            return UpdateReply(outcome=Outcome.OK)
 
     async def complete(self, request: CompleteRequest) -> CompleteReply:
         """Drop the connections of a gateway that it does not announce, and return those that the mirror lacks."""
@@ -180,10 +225,7 @@ class Operations:
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
-        dropped = sum(outcome is True for outcome in outcomes)
-        if dropped and not self._grace_periods.has_any_of(gateway):
-            self._grace_periods.on_ghosts_gone(gateway)
-        return dropped
+        return sum(outcome is True for outcome in outcomes)
 
     async def compare(self, request: CompareRequest) -> CompareReply:
         """Return the rooms that have changed since the gateway's revision, and those that differ without a change.
@@ -213,12 +255,13 @@ class Operations:
         cause: str,
         wanted: Callable[[], bool] = lambda: True,
         dead: GatewayId | None = None,
+        ended: MembershipId | None = None,
     ) -> bool:
         """Remove connections from an entry. Without any left, the grace period begins, or the key is purged.
 
         `grace_seconds`: 0 for no grace period.
         `wanted`: called before every attempt, since after a conflict the connections may have to stay.
-        `dead`: the gateway whose death is the cause.
+        `dead`: the gateway whose death is the cause. `ended`: the membership whose leave is the cause.
         Return whether anything was removed.
         """
         while wanted():
@@ -230,15 +273,17 @@ class Operations:
             remaining = {
                 connection: gateway for connection, gateway in entry.connections.items() if connection not in gone
             }
-            left = Entry.model_construct(profile=entry.profile, connections=remaining)
+            left = entry.with_connections(remaining)
             try:
                 if remaining:
-                    stored = await self._store.put(room, user, left, expected=expected)
+                    stored = await self._store.put(room, user, left, expected=expected, ended=ended)
                 elif grace_seconds:
-                    stored = await self._store.put(room, user, left, expected=expected, ttl_seconds=grace_seconds)
+                    stored = await self._store.put(
+                        room, user, left, expected=expected, ttl_seconds=grace_seconds, ended=ended
+                    )
                     self._begin_grace_period(room, user, stored.sequence, dead)
                 else:
-                    stored = await self._store.purge(room, user, expected=expected)
+                    stored = await self._store.purge(room, user, expected=expected, ended=ended)
             except Conflict:
                 await self._after_conflict(room, user)
                 continue
@@ -256,19 +301,6 @@ class Operations:
     async def roster(self, request: RosterRequest) -> RosterReply:
         self._check_ready()
         return self._reply(request.room, with_members=True)
-
-    async def rooms(self, request: RoomsRequest) -> RoomsReply:
-        """List rooms after the given one, through the following shards until one that this replica does not serve."""
-        self._check_ready()
-        mirror, found = self._store.mirror, list[RoomSummary]()
-        shard, after = request.shard, request.after
-        while shard in self._store.shards:
-            rooms = mirror.rooms_of(shard, after=after, limit=request.limit - len(found))
-            found += [RoomSummary.model_construct(room=room, members=len(mirror.rooms[room])) for room in rooms]
-            if len(found) >= request.limit:
-                break
-            shard, after = shard + 1, ""
-        return RoomsReply(outcome=Outcome.OK, rooms=found, next_shard=shard if shard < SHARDS else None)
 
     def _reply(
         self, room: RoomId, *, sequence: int = 0, joined: RoomConnection | None = None, with_members: bool

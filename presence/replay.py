@@ -10,8 +10,8 @@ from studyroom.presence.watch import committed_ns
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import Message
 from studyroom.shared.contract import subjects
-from studyroom.shared.contract.headers import is_removal
-from studyroom.shared.contract.ids import RoomId, UserId
+from studyroom.shared.contract.headers import ENDED, is_removal
+from studyroom.shared.contract.ids import MembershipId, RoomId, UserId
 from studyroom.shared.contract.incarnation import Record, rfc3339
 from studyroom.shared.contract.presence import Entry
 
@@ -29,6 +29,8 @@ class Replay:
     """The sequence of the newest change that the watch before this one delivered."""
     previous_ns: int
     """The latest commit time among those changes, in Unix nanoseconds."""
+    incarnation: str = subjects.PRESENCE_INCARNATION
+    """The key of the record about the stream itself."""
     mirror: Mirror = field(default_factory=Mirror)
     record: Record | None = None
     newest: int = 0
@@ -57,8 +59,9 @@ class Replay:
         self.pending = pending
         self.newest, self.newest_ns = sequence, max(self.newest_ns, committed)
         self.rewritten = self.rewritten or (sequence <= self.previous and committed > self.previous_ns)
-        removed = is_removal(message.headers or {})
-        if message.subject == subjects.PRESENCE_INCARNATION:
+        headers = message.headers or {}
+        removed = is_removal(headers)
+        if message.subject == self.incarnation:
             self.record = Record.decode(b"" if removed else message.data, sequence, rfc3339(committed))
             return self.record
         room, user, entry = _decode(message, sequence, removed=removed)
@@ -66,6 +69,8 @@ class Replay:
             self.mirror.remove(room, user, sequence)
         else:
             self.mirror.put(room, user, entry, sequence)
+        if ENDED in headers:
+            self.mirror.end(MembershipId(headers[ENDED]))
         on_change(room, user, sequence, entry)
         return None
 

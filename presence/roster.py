@@ -1,16 +1,17 @@
 """The members of all rooms as a pure state: changes in, rosters out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import nsmallest
 
-from studyroom.shared.contract.ids import GatewayId, RoomId, UserId
+from studyroom.shared.contract.ids import GatewayId, MembershipId, RoomId, UserId
 from studyroom.shared.contract.messages import CursorPosition
 from studyroom.shared.contract.presence import Entry, Member, member_digest
 from studyroom.shared.contract.subjects import shard_of
 
 MARKERS_KEPT = 100_000
 ROOM_REVISIONS_KEPT = 200_000
+ENDED_KEPT = 50_000
 
 
 @dataclass(slots=True)
@@ -37,6 +38,8 @@ class Mirror:
     _room_revisions: dict[RoomId, int] = field(default_factory=dict)
     _digests: dict[RoomId, int] = field(default_factory=dict)
     _by_shard: dict[int, set[RoomId]] = field(default_factory=dict)
+    _ended: dict[MembershipId, None] = field(default_factory=dict)
+    """The memberships that have ended by a leave, oldest first."""
 
     def put(self, room: RoomId, user: UserId, entry: Entry, sequence: int) -> None:
         self.applied = max(self.applied, sequence)
@@ -72,6 +75,22 @@ class Mirror:
                 self._digests.pop(room, None)
                 self._by_shard[shard_of(room)].discard(room)
 
+    def end(self, membership: MembershipId) -> None:
+        """Record that a membership has ended by a leave."""
+        self._ended.pop(membership, None)
+        self._ended[membership] = None
+        if len(self._ended) > ENDED_KEPT:
+            del self._ended[next(iter(self._ended))]
+
+    @property
+    def ended(self) -> Mapping[MembershipId, None]:
+        """The memberships that have ended by a leave, oldest first."""
+        return self._ended
+
+    def has_ended(self, membership: MembershipId) -> bool:
+        """Return whether the membership has ended by a leave, as far as the mirror remembers."""
+        return membership in self._ended
+
     def catch_up(self, sequence: int) -> None:
         """Record that all changes up to `sequence` are applied, although the last ones are not about members."""
         self.applied = max(self.applied, sequence)
@@ -87,6 +106,10 @@ class Mirror:
     def entry(self, room: RoomId, user: UserId) -> Entry | None:
         member = self.rooms.get(room, {}).get(user)
         return member.entry if member else None
+
+    def has_membership(self, room: RoomId, user: UserId, membership: MembershipId) -> bool:
+        entry = self.entry(room, user)
+        return entry is not None and membership in entry.connections
 
     def last_sequence(self, room: RoomId, user: UserId) -> int:
         """Return the sequence that a compare-and-set on this key must expect; 0 for a key that does not exist."""
@@ -144,7 +167,9 @@ class Mirror:
         if member is not None:
             member.cursor = cursor
 
-    def inherit_cursors(self, older: "Mirror") -> None:
+    def inherit(self, older: "Mirror") -> None:
+        """Take over what the stream does not have: the cursors of members, and which memberships have ended."""
+        self._ended = {**older.ended, **self._ended}
         for room, user, member in older.all_members():
             if member.cursor is not None:
                 self.move_cursor(room, user, member.cursor)
@@ -157,6 +182,7 @@ class Mirror:
                 revision=member.revision,
                 cursor=member.cursor,
                 gateways=sorted(set(member.entry.connections.values())),
+                fields=member.entry.fields,
             )
             for user, member in self.rooms.get(room, {}).items()
         ]

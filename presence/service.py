@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from studyroom.presence.grace import GracePeriods
 from studyroom.presence.leases import LeaseKeeper, Leases
+from studyroom.presence.listing import list_rooms
 from studyroom.presence.metrics import LATE, STORAGE_FULL, PresenceMetrics, PresenceState
 from studyroom.presence.operations import Operations
 from studyroom.presence.request_ages import ANSWER_SECONDS, FRESH_SECONDS, Arrival, Pings, RequestAges
@@ -18,10 +19,12 @@ from studyroom.presence.store import Store
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.bulkheads import Bulkheads
 from studyroom.shared.chassis.nats.bus import BusError, Handler, Message, Subscription, TooLong
+from studyroom.shared.chassis.nats.provisioned import check_groups
 from studyroom.shared.chassis.settings import Settings, StorageSettings
 from studyroom.shared.chassis.spec import Chassis
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.ephemeral import MalformedBatch, decode_digest
+from studyroom.shared.contract.groups import Group, all_groups
 from studyroom.shared.contract.ids import GatewayId
 from studyroom.shared.contract.messages import CursorPosition
 from studyroom.shared.contract.presence import (
@@ -38,6 +41,8 @@ from studyroom.shared.contract.presence import (
     RoomsRequest,
     RosterReply,
     RosterRequest,
+    UpdateReply,
+    UpdateRequest,
     split_roster,
     truncate_rooms,
 )
@@ -52,8 +57,25 @@ _OWN_OF_A_SHARD = 8
 _RECALL_SECONDS = (0.0, 2.0)
 _RETRY_SECONDS = 0.2
 
-Reply = RosterReply | LeaveReply | CompleteReply | CompareReply | RoomsReply
-Answer = Callable[[bytes], Awaitable[Reply]]
+_OTHERS_SECONDS = 5.0
+"""The time for the other mirrors when one is complete at the start."""
+
+Reply = RosterReply | LeaveReply | UpdateReply | CompleteReply | CompareReply | RoomsReply
+Answer = Callable[[int, bytes], Awaitable[Reply]]
+"""Answers a request about a shard."""
+
+
+Request = TypeVar("Request", JoinRequest, LeaveRequest, UpdateRequest, RosterRequest, CompleteRequest, CompareRequest)
+
+
+class _Part:
+    """The part of this replica for one group of shards."""
+
+    def __init__(self, store: Store, operations: Operations) -> None:
+        self.store = store
+        self.operations = operations
+        self.epoch = ""
+        self.served = False
 
 
 class Presence:
@@ -68,63 +90,100 @@ class Presence:
         self._grace_periods = GracePeriods(
             on_ended=lambda outcome: self._metrics.grace_outcomes[outcome].inc(), on_ghosts_gone=self._on_ghosts_gone
         )
-        self._store = Store(
-            chassis.bus,
-            shards=parse_shards(own.shards),
-            marker_ttl_seconds=storage.presence_marker_ttl_seconds,
-            on_rebuilt=self._on_rebuilt,
-            on_change=self._grace_periods.changed,
-        )
+        shards = parse_shards(own.shards)
+        self._groups = storage.groups
+        served = [(group, shards.intersection(group.shards)) for group in all_groups(storage.groups)]
+        self._parts = [self._part(group, own_shards, own, storage) for group, own_shards in served if own_shards]
+        self._of_shard = {shard: part for part in self._parts for shard in part.store.shards}
+        self._stores = {shard: part.store for shard, part in self._of_shard.items()}
         self._metrics.watch(
             PresenceState(
-                mirror=lambda: self._store.mirror,
+                mirrors=lambda: [part.store.mirror for part in self._parts],
                 leases=lambda: len(self._leases),
-                shards=self._store.shards,
+                shards=shards,
                 waiting=self._waiting,
             )
-        )
-        self._operations = Operations(
-            self._store,
-            self._metrics,
-            self._grace_periods,
-            grace_seconds=own.grace_seconds,
-            guard_seconds=own.guard_seconds,
-            room_capacity=own.room_capacity,
         )
         self._leases = Leases(own.guard_seconds)
         self._lease_keeper = LeaseKeeper(
             chassis.bus,
             self._leases,
-            present=lambda: self._store.mirror.gateways() if self._store.ready else None,
-            drop=self._operations.drop_gateway,
+            present=self._gateways_present,
+            drop=self._drop_gateway,
             expired=self._metrics.lease_expirations.inc,
         )
         self._request_ages = RequestAges(time.monotonic())
         self._pings = Pings(chassis.bus, self._request_ages)
         self._subscriptions: list[Subscription] = []
         self._working: set[asyncio.Task[None]] = set()
-        self._started = False
-        self._epoch = ""
+
+    def _part(self, group: Group, shards: frozenset[int], own: PresenceSettings, storage: StorageSettings) -> _Part:
+        store = Store(
+            self._bus,
+            shards=shards,
+            marker_ttl_seconds=storage.presence_marker_ttl_seconds,
+            group=group,
+            on_rebuilt=lambda: self._on_rebuilt(part),
+            on_change=self._grace_periods.changed,
+        )
+        operations = Operations(
+            store,
+            self._metrics,
+            self._grace_periods,
+            grace_seconds=own.grace_seconds,
+            guard_seconds=own.guard_seconds,
+            room_capacity=own.room_capacity,
+        )
+        self._metrics.rebuilds.labels(stream=group.presence_stream)
+        part = _Part(store, operations)
+        return part
 
     async def start(self) -> None:
-        self._tasks.supervise("presence mirror", self._store.keep)
-        await self._store.wait_ready()
+        """Return when this replica serves the shards of a group, and others that had some seconds for it.
+
+        Shards of a stream without a leader wait for it. Other shards do not.
+        """
+        await check_groups(self._bus, subjects.GATEWAYS_STREAM, self._groups)
+        for part in self._parts:
+            self._tasks.supervise("presence mirror", part.store.keep)
+        await self._some_ready()
         self._tasks.supervise("leases", self._lease_keeper.keep)
         self._tasks.supervise("pings", self._pings.keep)
-        operations = self._operations
+        for part in self._parts:
+            if part.store.ready:
+                await self._serve(part)
+            else:
+                self._tasks.spawn("serve", self._serve_when_ready(part))
+
+    async def _some_ready(self) -> None:
+        waiting = [asyncio.create_task(part.store.wait_ready(), name="mirror") for part in self._parts]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waiting, timeout=_OTHERS_SECONDS)
+        finally:
+            for task in waiting:
+                task.cancel()
+
+    async def _serve_when_ready(self, part: _Part) -> None:
+        await part.store.wait_ready()
+        await self._serve(part)
+
+    async def _serve(self, part: _Part) -> None:
+        shards = part.store.shards
         for kind, answer in (
-            (subjects.presence_join, _handler(JoinRequest, operations.join)),
-            (subjects.presence_leave, _handler(LeaveRequest, operations.leave)),
-            (subjects.presence_roster, _handler(RosterRequest, operations.roster)),
-            (subjects.presence_complete, _handler(CompleteRequest, operations.complete)),
-            (subjects.presence_compare, _handler(CompareRequest, operations.compare)),
-            (subjects.presence_rooms, _handler(RoomsRequest, operations.rooms)),
+            (subjects.presence_join, self._handler(JoinRequest, Operations.join)),
+            (subjects.presence_leave, self._handler(LeaveRequest, Operations.leave)),
+            (subjects.presence_update, self._handler(UpdateRequest, Operations.update)),
+            (subjects.presence_roster, self._handler(RosterRequest, Operations.roster)),
+            (subjects.presence_complete, self._handler(CompleteRequest, Operations.complete)),
+            (subjects.presence_compare, self._handler(CompareRequest, Operations.compare)),
+            (subjects.presence_rooms, self._list_rooms),
         ):
-            await self._listen(kind, self._accept(answer), queue=subjects.PRESENCE_QUEUE)
-        await self._listen(subjects.presence_cursors, self._take_cursors)
+            await self._listen(kind, shards, self._accept(answer), queue=subjects.PRESENCE_QUEUE)
+        await self._listen(subjects.presence_cursors, shards, self._take_cursors)
         await self._subscribed()
-        self._started = True
-        self._recall()
+        part.served = True
+        self._recall(part)
 
     async def _subscribed(self) -> None:
         """Return when NATS has all subscriptions."""
@@ -137,12 +196,15 @@ class Presence:
             else:
                 return
 
-    async def _listen(self, kind: Callable[[int], str], handler: Handler, *, queue: str = "") -> None:
-        for subject in subjects.of_shards(kind, self._store.shards):
+    async def _listen(
+        self, kind: Callable[[int], str], shards: Collection[int], handler: Handler, *, queue: str = ""
+    ) -> None:
+        for subject in subjects.of_shards(kind, shards):
             self._subscriptions.append(await self._bus.subscribe(subject, handler, queue=queue))
 
     def not_ready(self) -> list[str]:
-        return [] if self._store.ready else ["the presence mirror is not complete"]
+        away = [part.store.group.presence_stream for part in self._parts if not part.store.ready]
+        return [f"the mirror of {', '.join(away)} is not complete"] if away else []
 
     async def drain(self) -> None:
         """Stop receiving requests, and finish those that are under way."""
@@ -197,7 +259,7 @@ class Presence:
     async def _answer(self, answer: Answer, message: Message) -> Reply:
         try:
             async with asyncio.timeout(self._deadline_seconds), self._slots.slot(_shard_of(message.subject)):
-                return await answer(message.data)
+                return await answer(_shard_of(message.subject), message.data)
         except ValidationError as error:
             log.error("cannot decode a request", subject=message.subject, error=str(error))
             return LeaveReply(outcome=Outcome.INVALID)
@@ -208,28 +270,62 @@ class Presence:
             log.warning("could not carry out a request", subject=message.subject, error=str(error) or "deadline")
             return LeaveReply(outcome=Outcome.UNAVAILABLE)
 
+    def _handler(self, kind: type[Request], work: Callable[[Operations, Request], Awaitable[Reply]]) -> Answer:
+        async def answer(shard: int, data: bytes) -> Reply:
+            return await work(self._of_shard[shard].operations, kind.decode(data))
+
+        return answer
+
+    async def _list_rooms(self, _shard: int, data: bytes) -> Reply:
+        return list_rooms(self._stores, RoomsRequest.decode(data))
+
     def _waiting(self) -> dict[int, int]:
         return {shard: count for shard, count in self._slots.waiting_in().items() if isinstance(shard, int)}
 
-    def _on_rebuilt(self) -> None:
-        self._metrics.rebuilds.inc()
-        if self._store.epoch != self._epoch:
-            self._epoch = self._store.epoch
-            self._grace_periods.clear()
-        if self._started:
-            self._recall()
+    def _on_rebuilt(self, part: _Part) -> None:
+        store = part.store
+        self._metrics.rebuilds.labels(stream=store.group.presence_stream).inc()
+        if store.epoch != part.epoch:
+            part.epoch = store.epoch
+            self._grace_periods.clear(store.shards)
+        if part.served:
+            self._recall(part)
 
-    def _recall(self) -> None:
-        self._tasks.spawn("recall cursors", self._recall_cursors())
+    def _recall(self, part: _Part) -> None:
+        self._tasks.spawn("recall cursors", self._recall_cursors(sorted(part.store.shards)))
 
-    async def _recall_cursors(self) -> None:
+    async def _recall_cursors(self, shards: list[int]) -> None:
         """Ask gateways for the last cursors, because this replica may have missed digests.
 
         It asks a second time, when every NATS server knows this replica's subscriptions.
         """
         for wait_seconds in _RECALL_SECONDS:
             await asyncio.sleep(wait_seconds)
-            self._bus.publish(subjects.CURSOR_RECALL, RecallRequest(shards=sorted(self._store.shards)).encode())
+            self._bus.publish(subjects.CURSOR_RECALL, RecallRequest(shards=shards).encode())
+
+    # --- dead gateways ------------------------------------------------------------------------------------
+
+    def _gateways_present(self) -> list[GatewayId] | None:
+        """Return the gateways with members, as far as mirrors are complete; None if none is."""
+        mirrors = [part.store.mirror for part in self._parts if part.store.ready]
+        if not mirrors:
+            return None
+        return list(dict.fromkeys(gateway for mirror in mirrors for gateway in mirror.gateways()))
+
+    async def _drop_gateway(self, gateway: GatewayId, renewed_at: float, still_dead: Callable[[], bool]) -> int:
+        """Drop a dead gateway from every group whose mirror is complete. Raises BusError or TimeoutError at the end."""
+        parts = [part for part in self._parts if part.store.ready] or self._parts
+        outcomes = await asyncio.gather(
+            *(part.operations.drop_gateway(gateway, renewed_at, still_dead) for part in parts), return_exceptions=True
+        )
+        dropped = 0
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+            dropped += outcome
+        if dropped and not self._grace_periods.has_any_of(gateway):
+            self._on_ghosts_gone(gateway)
+        return dropped
 
     def _on_ghosts_gone(self, gateway: GatewayId) -> None:
         seconds = self._leases.forget_dead(gateway, asyncio.get_running_loop().time())
@@ -238,8 +334,9 @@ class Presence:
 
     def _take_cursors(self, message: Message) -> None:
         try:
+            mirror = self._stores[_shard_of(message.subject)].mirror
             for room, user, cursor in decode_digest(message.data):
-                self._store.mirror.move_cursor(room, user, CursorPosition.model_validate_json(cursor))
+                mirror.move_cursor(room, user, CursorPosition.model_validate_json(cursor))
         except (MalformedBatch, ValidationError) as error:
             log.error("cannot decode a cursor digest", error=str(error))
 
@@ -247,13 +344,3 @@ class Presence:
 def _shard_of(subject: str) -> int:
     """Return the shard in the subject of a request, `presence.<shard>.<kind>`."""
     return int(subject.split(".")[1])
-
-
-Request = TypeVar("Request", JoinRequest, LeaveRequest, RosterRequest, CompleteRequest, CompareRequest, RoomsRequest)
-
-
-def _handler(kind: type[Request], work: Callable[[Request], Awaitable[Reply]]) -> Answer:
-    async def answer(data: bytes) -> Reply:
-        return await work(kind.decode(data))
-
-    return answer

@@ -1,4 +1,4 @@
-"""The presence bucket: compare-and-set writes, and a mirror that is rebuilt when its watch breaks."""
+"""The presence bucket of a group of shards: compare-and-set writes, and a mirror, rebuilt when its watch breaks."""
 
 import asyncio
 from collections.abc import Callable, Collection
@@ -10,12 +10,14 @@ from studyroom.presence.commit_times import CommitTimes
 from studyroom.presence.leader import Leader
 from studyroom.presence.replay import OnChange, Replay
 from studyroom.presence.roster import Mirror
+from studyroom.presence.waiters import Waiters
 from studyroom.presence.watch import Watch
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import Acknowledgement, Bus, BusError, BusUnavailable, Conflict, Message
 from studyroom.shared.contract import subjects
-from studyroom.shared.contract.headers import EXPECTED_SEQUENCE, TTL, purge
-from studyroom.shared.contract.ids import RoomId, UserId
+from studyroom.shared.contract.groups import Group
+from studyroom.shared.contract.headers import ENDED, EXPECTED_SEQUENCE, TTL, purge
+from studyroom.shared.contract.ids import MembershipId, RoomId, UserId
 from studyroom.shared.contract.incarnation import Identity, Record, encode_record, rfc3339
 from studyroom.shared.contract.presence import Entry
 
@@ -37,7 +39,7 @@ _CONFIRMED_SECONDS = 0.3
 
 
 class Store:
-    """Writes and watches the presence bucket."""
+    """Writes and watches the presence bucket of one group, as far as this replica serves its shards."""
 
     def __init__(
         self,
@@ -45,24 +47,24 @@ class Store:
         *,
         shards: Collection[int],
         marker_ttl_seconds: int,
+        group: Group | None = None,
         on_rebuilt: Callable[[], None] = lambda: None,
         on_change: OnChange = lambda _room, _user, _sequence, _entry: None,
     ) -> None:
         """Create it. It calls `on_change` for every change that it reads, also for old ones during a build."""
+        self.group = group or Group()
         self._bus = bus
         self._marker_ttl_seconds = marker_ttl_seconds
         self._on_rebuilt = on_rebuilt
         self._on_change = on_change
         self.shards = frozenset(shards)
-        self._keys = [
-            *subjects.of_shards(subjects.presence_keys_of_shard, self.shards),
-            subjects.PRESENCE_INCARNATION,
-        ]
-        self._leader = Leader(bus)
-        self._watch = Watch(bus, subjects.PRESENCE_STREAM, self._keys)
+        keys = subjects.of_shards(subjects.presence_keys_of_shard, self.shards)
+        self._keys = [*keys, self.group.presence_incarnation]
+        self._leader = Leader(bus, self.group.presence_stream)
+        self._watch = Watch(bus, self.group.presence_stream, self._keys)
         self._ready = asyncio.Event()
-        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
-        self._read = Replay(0, 0)
+        self._waiters = Waiters()
+        self._read = Replay(0, 0, self.group.presence_incarnation)
         self._identity = Identity()
         """The identity of the stream that the mirror was read from."""
         self._reached = 0
@@ -96,23 +98,41 @@ class Store:
     # --- writes -------------------------------------------------------------------------------------------
 
     async def put(
-        self, room: RoomId, user: UserId, entry: Entry, *, expected: int, ttl_seconds: int | None = None
+        self,
+        room: RoomId,
+        user: UserId,
+        entry: Entry,
+        *,
+        expected: int,
+        ttl_seconds: int | None = None,
+        ended: MembershipId | None = None,
     ) -> Acknowledgement:
         """Write an entry. With a TTL, NATS removes it unless it is written again in time.
+
+        `ended`: the membership whose leave is the cause. All replicas remember that it has ended.
 
         Raises Conflict if the key's last sequence is not `expected`, StorageFull, and other BusErrors.
         """
         headers = {EXPECTED_SEQUENCE: str(expected)}
         if ttl_seconds is not None:
             headers[TTL] = str(ttl_seconds)
-        return await self._write(room, user, entry.encode(), headers)
+        return await self._write(room, user, entry.encode(), headers, ended)
 
-    async def purge(self, room: RoomId, user: UserId, *, expected: int) -> Acknowledgement:
-        """Remove a key with one event. NATS drops the delete marker after its TTL. Raises the same as `put`."""
+    async def purge(
+        self, room: RoomId, user: UserId, *, expected: int, ended: MembershipId | None = None
+    ) -> Acknowledgement:
+        """Remove a key with one event. NATS drops the delete marker after its TTL.
+
+        `ended` and the errors are those of `put`.
+        """
         headers = {**purge(self._marker_ttl_seconds), EXPECTED_SEQUENCE: str(expected)}
-        return await self._write(room, user, b"", headers)
+        return await self._write(room, user, b"", headers, ended)
 
-    async def _write(self, room: RoomId, user: UserId, value: bytes, headers: dict[str, str]) -> Acknowledgement:
+    async def _write(
+        self, room: RoomId, user: UserId, value: bytes, headers: dict[str, str], ended: MembershipId | None
+    ) -> Acknowledgement:
+        if ended is not None:
+            headers[ENDED] = ended
         mirror, applied = self.mirror, self.mirror.applied
         key = subjects.presence_key(room, user)
         stored = await self._bus.store(key, value, headers, timeout_seconds=WRITE_TIMEOUT_SECONDS)
@@ -172,23 +192,22 @@ class Store:
         """
         if self._ready.is_set() and self.mirror.applied >= sequence:
             return
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((sequence, future))
-        await future
+        await self._waiters.wait(sequence)
 
     async def keep(self) -> None:
         """Build the mirror, and bring it up to date or rebuild it when the watch breaks, until cancelled."""
+        stream = self.group.presence_stream
         while True:
             self._ready.clear()
             try:
                 resumed = await self._may_resume()
                 await (self._resume() if resumed else self._build())
             except BusError as error:
-                log.info("could not build the presence mirror, trying again", error=str(error))
+                log.info("could not build the presence mirror, trying again", stream=stream, error=str(error))
                 await asyncio.sleep(_REBUILD_RETRY_SECONDS)
                 continue
             members, applied = self.mirror.member_count, self.mirror.applied
-            log.info("presence mirror built", members=members, applied=applied, resumed=resumed)
+            log.info("presence mirror built", stream=stream, members=members, applied=applied, resumed=resumed)
             await self._wait_until_invalidated()
 
     async def _may_resume(self) -> bool:
@@ -206,11 +225,9 @@ class Store:
             return False
         if info["state"]["messages"] < self.mirror.member_count:
             return False
-        # If the newest change of the mirror is still in the stream, no change before it is lost or replaced.
-        committed = await self._leader.committed(read.newest)
-        if committed is None:
-            return False
-        return datetime.fromisoformat(committed) == datetime.fromisoformat(rfc3339(read.committed_ns))
+        # If the stream still has the newest change of the mirror, no change before it is lost or replaced.
+        at = await self._leader.committed(read.newest)
+        return at is not None and datetime.fromisoformat(at) == datetime.fromisoformat(rfc3339(read.committed_ns))
 
     async def _resume(self) -> None:
         """Read the changes since the watch broke. Raises BusError, with some of them applied already."""
@@ -248,7 +265,7 @@ class Store:
 
     async def _build(self) -> None:
         """Build a new mirror with a new watch, which drops everything that the old mirror has in excess."""
-        replay = Replay(self._read.newest, self._read.newest_ns)
+        replay = Replay(self._read.newest, self._read.newest_ns, self.group.presence_incarnation)
         fresh = replay.mirror
         loaded = asyncio.Event()
 
@@ -272,12 +289,12 @@ class Store:
         await self._check_identity(Identity(created, replay.record), last, rewritten=replay.rewritten)
         identity = Identity(created, replay.record)
         if identity.epoch == self.epoch:
-            fresh.inherit_cursors(self.mirror)
+            fresh.inherit(self.mirror)
             replay.continue_previous()
         else:
             replay.forget_previous()
             self.commit_times.clear()
-            self._give_up_waiting()
+            self._waiters.give_up()
             self._reached = 0
         self._read, self._identity = replay, identity
         self._ready.set()
@@ -307,13 +324,10 @@ class Store:
         if not (lacking or rewritten or last < reached):
             return
         log.error("the presence stream has lost its newest changes", last=last, known=reached)
+        key, record = self.group.presence_incarnation, encode_record(found.created)
         with suppress(Conflict):  # Another replica was faster.
-            await self._bus.store(
-                subjects.PRESENCE_INCARNATION,
-                encode_record(found.created),
-                {EXPECTED_SEQUENCE: str(found.expected)},
-                timeout_seconds=WRITE_TIMEOUT_SECONDS,
-            )
+            expected = {EXPECTED_SEQUENCE: str(found.expected)}
+            await self._bus.store(key, record, expected, timeout_seconds=WRITE_TIMEOUT_SECONDS)
         raise BusUnavailable("the presence stream starts a new epoch")
 
     def _follow(self, record: Record) -> None:
@@ -327,7 +341,7 @@ class Store:
             self._read.forget_previous()
             self._reached = 0
             self.commit_times.clear()
-            self._give_up_waiting()
+            self._waiters.give_up()
             self._on_rebuilt()
 
     async def _until_loaded(self, loaded: asyncio.Event, replay: Replay) -> None:
@@ -379,20 +393,6 @@ class Store:
         elif self._read.pending < _LITTLE_PENDING and not self._watch.broken.is_set():
             self._caught_up = datetime.fromisoformat(info["ts"])
 
-    def _give_up_waiting(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for _, future in waiting:
-            if not future.done():
-                future.set_exception(BusUnavailable("the presence stream was replaced"))
-
     def _wake(self) -> None:
-        if not self._waiting or not self._ready.is_set():
-            return
-        applied = self.mirror.applied
-        still_waiting = []
-        for sequence, future in self._waiting:
-            if sequence > applied:
-                still_waiting.append((sequence, future))
-            elif not future.done():
-                future.set_result(None)
-        self._waiting = still_waiting
+        if self._ready.is_set():
+            self._waiters.wake(self.mirror.applied)

@@ -10,6 +10,8 @@ that does not know a code still knows the rule:
 import re
 from enum import Enum, IntEnum
 
+from studyroom.shared.contract.ids import RoomId
+
 
 class CloseCode(IntEnum):
     NORMAL = 1000
@@ -24,7 +26,7 @@ class CloseCode(IntEnum):
     MESSAGE_TOO_BIG = 1009
     INTERNAL_ERROR = 1011
     SERVICE_RESTART = 1012
-    """The gateway drains. The reason may carry a reconnect hint, see `reconnect_hint`."""
+    """The gateway drains, or asks the client to move. The reason may carry hints, see `reconnect_hint`."""
 
     SLOW_CONSUMER = 4000
     """The client read too slowly, and too many messages for it were waiting."""
@@ -74,9 +76,12 @@ def reconnect_rule(code: int) -> Reconnect:
 _HINT = re.compile(r"reconnect_after_ms=(\d+)")
 
 
-def reconnect_hint(after_ms: int) -> str:
-    """Return the close reason that asks a client to wait so many milliseconds before it reconnects."""
-    return f"reconnect_after_ms={after_ms}"
+def reconnect_hint(after_ms: int, room_hint: RoomId | None = None) -> str:
+    """Return the close reason that asks a client to wait so many milliseconds before it reconnects.
+
+    `room_hint`: the hint to send in the address from then on, if it is another one.
+    """
+    return f"reconnect_after_ms={after_ms}" + (f" room_hint={room_hint}" if room_hint is not None else "")
 
 
 def parse_reconnect_hint(reason: str) -> int | None:

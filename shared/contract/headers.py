@@ -22,6 +22,8 @@ TTL = "Nats-TTL"
 EXPECTED_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
 """The last sequence of the subject that a compare-and-set expects, 0 for none."""
 
+ENDED = "Studyroom-Ended"
+"""In a change of a member, the id of the membership whose leave is the cause."""
 INGRESS = "Studyroom-Ingress"
 """The time at which the gateway received the message from its author, in Unix microseconds."""
 

@@ -35,7 +35,7 @@ def lone_surrogate_field(sent: object, types: Collection[str], fields: Collectio
     match sent:
         case {"type": str(message_type), "payload": dict(payload)} if message_type in types:
             for field, value in payload.items():
-                if field in fields and isinstance(value, str) and not is_unicode(value):
+                if field in fields and not all(is_unicode(text) for text in _strings(value)):
                     return f"{message_type}: payload.{field}"
         case _:
             pass

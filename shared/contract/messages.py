@@ -6,11 +6,14 @@ come last, so old clients work unchanged.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
+from studyroom.shared.contract.broadcasts import Broadcast, BroadcastSend, BroadcastSendPayload
+from studyroom.shared.contract.custom_presence import PresenceChanged, UpdatePresence, UpdatePresencePayload
 from studyroom.shared.contract.errors import ErrorCode
 from studyroom.shared.contract.ids import ConnectionIdField, MessageId, MessageIdField, RoomIdField, UserIdField
 from studyroom.shared.contract.lenient import chat_id, lone_surrogate_field, read_leniently
+from studyroom.shared.contract.parts import Part, is_none
 from studyroom.shared.contract.text import LONE_SURROGATE
 
 ELEMENT_ID_MAX_CHARS = 256
@@ -19,25 +22,10 @@ AVATAR_URL_MAX_CHARS = 2000
 TOKEN_MAX_CHARS = 16_384
 
 
-def _is_none(value: object) -> bool:
-    return value is None
-
-
-class _Part(BaseModel):
-    """A part of a message. Unknown fields are ignored, because a newer peer may send more fields.
-
-    Errors do not repeat the input, because they are for logs.
-    """
-
-    model_config = ConfigDict(
-        strict=True, frozen=True, extra="ignore", hide_input_in_errors=True, use_attribute_docstrings=True
-    )
-
-
 # --- messages of clients -----------------------------------------------------------------------------------
 
 
-class JoinRoomPayload(_Part):
+class JoinRoomPayload(Part):
     room_id: RoomIdField
     since: int | None = Field(default=None, ge=0, le=2**63 - 1)
     """The last position in the room's chat that this client has seen: the `seq` of a message, or `last_seq`."""
@@ -45,103 +33,115 @@ class JoinRoomPayload(_Part):
     """The epoch of that position."""
 
 
-class ChatSendPayload(_Part):
+class ChatSendPayload(Part):
     content: str
     id: MessageIdField | None = None
     """An id that the client chooses. Retries with the same id are stored once."""
 
 
-class CursorPosition(_Part):
+class CursorPosition(Part):
     x: FiniteFloat
     y: FiniteFloat
     element_id: str | None = Field(default=None, max_length=ELEMENT_ID_MAX_CHARS)
 
 
-class TypingPayload(_Part):
+class TypingPayload(Part):
     is_typing: bool
 
 
-class AuthenticatePayload(_Part):
+class AuthenticatePayload(Part):
     token: str = Field(min_length=1, max_length=TOKEN_MAX_CHARS, repr=False)
 
 
-class JoinRoom(_Part):
+class JoinRoom(Part):
     type: Literal["JoinRoom"] = "JoinRoom"
     payload: JoinRoomPayload
 
 
-class LeaveRoom(_Part):
+class LeaveRoom(Part):
     type: Literal["LeaveRoom"] = "LeaveRoom"
 
 
-class ChatSend(_Part):
+class ChatSend(Part):
     type: Literal["Chat"] = "Chat"
     payload: ChatSendPayload
 
 
-class CursorMove(_Part):
+class CursorMove(Part):
     type: Literal["CursorMove"] = "CursorMove"
     payload: CursorPosition
 
 
-class Typing(_Part):
+class Typing(Part):
     type: Literal["Typing"] = "Typing"
     payload: TypingPayload
 
 
-class Ping(_Part):
+class Ping(Part):
     type: Literal["Ping"] = "Ping"
 
 
-class Authenticate(_Part):
+class Authenticate(Part):
     """Replaces the access token with a newer one of the same user, before the old one expires."""
 
     type: Literal["Authenticate"] = "Authenticate"
     payload: AuthenticatePayload
 
 
-ClientMessage = JoinRoom | LeaveRoom | ChatSend | CursorMove | Typing | Ping | Authenticate
+ClientMessage = (
+    JoinRoom | LeaveRoom | ChatSend | CursorMove | Typing | BroadcastSend | UpdatePresence | Ping | Authenticate
+)
 
 # --- messages of the server --------------------------------------------------------------------------------
 
 
-class UserPresence(_Part):
+class UserPresence(Part):
     user_id: UserIdField
     username: str
     avatar_url: str | None = None
     cursor: CursorPosition | None = None
+    presence: dict[str, Any] | None = Field(default=None, exclude_if=is_none)
+    """The fields of the member's custom presence; absent if there are none."""
 
 
-class WelcomePayload(_Part):
+class WelcomePayload(Part):
     connection_id: ConnectionIdField
     user_id: UserIdField
     server_time: int
     """Unix milliseconds."""
-    chat_retry_seconds: int | None = Field(default=None, exclude_if=_is_none)
+    chat_retry_seconds: int | None = Field(default=None, exclude_if=is_none)
     """Retries of chat with the same `id` are deduplicated for so many seconds."""
-    guest_token: str | None = Field(default=None, exclude_if=_is_none)
+    guest_token: str | None = Field(default=None, exclude_if=is_none)
     """A guest that connects with `?guest_token=` is the same user again."""
-    expires_at: int | None = Field(default=None, exclude_if=_is_none)
+    expires_at: int | None = Field(default=None, exclude_if=is_none)
     """Unix milliseconds at which the access token expires. The server closes the connection (4002) soon after."""
-    room_hints: bool | None = Field(default=None, exclude_if=_is_none)
+    room_hints: bool | None = Field(default=None, exclude_if=is_none)
     """Whether a client that changes rooms may reconnect with `?room=` in its address, because the load balancer then
     chooses a gateway by the room."""
+    message_max_bytes: int | None = Field(default=None, exclude_if=is_none)
+    """The largest message that the gateway reads. It closes the connection (1009) after a larger one."""
+    chat_max_chars: int | None = Field(default=None, exclude_if=is_none)
+    """The longest `content` of a chat message, in Unicode code points."""
+    history_on_join: int | None = Field(default=None, exclude_if=is_none)
+    """How many of the newest chat messages a newcomer gets at most."""
 
 
-class JoinedRoomPayload(_Part):
+class JoinedRoomPayload(Part):
     room_id: RoomIdField
     users: list[UserPresence]
     epoch: str
     """Changes when the server has lost its history. Positions from another epoch mean nothing."""
-    recovered: bool | None = Field(default=None, exclude_if=_is_none)
+    recovered: bool | None = Field(default=None, exclude_if=is_none)
     """Whether all messages after `since` follow; present only after a join with `since`. If false, some are gone."""
     history: int = 0
     """The number of earlier `Chat` messages that follow at once: the missed ones, or the newest."""
     last_seq: int | None = None
     """The position after the `history`; null if the gateway cannot read it now, so it follows later."""
+    room_hint: RoomIdField | None = Field(default=None, exclude_if=is_none)
+    """The value of `?room=` for the next connection, in place of the id of a large room."""
 
 
-class ChatDeletedPayload(_Part):
+class ChatDeletedPayload(Part):
     id: MessageIdField
     """The id of the deleted message. Other authors may have chosen the same id, but `deleted_seq` is unique."""
     deleted_seq: int
@@ -150,21 +150,21 @@ class ChatDeletedPayload(_Part):
     """The position of this notice, which is ordered like a message."""
 
 
-class ChatResetPayload(_Part):
+class ChatResetPayload(Part):
     room_id: RoomIdField
     epoch: str
     last_seq: int
 
 
-class UserPayload(_Part):
+class UserPayload(Part):
     user: UserPresence
 
 
-class UserLeftPayload(_Part):
+class UserLeftPayload(Part):
     user_id: UserIdField
 
 
-class ChatPayload(_Part):
+class ChatPayload(Part):
     user_id: UserIdField
     username: str
     content: str
@@ -175,76 +175,76 @@ class ChatPayload(_Part):
     """The position in the room's chat. Positions grow within an epoch, not always by one."""
 
 
-class CursorUpdatePayload(_Part):
+class CursorUpdatePayload(Part):
     user_id: UserIdField
     x: FiniteFloat
     y: FiniteFloat
     element_id: str | None
 
 
-class TypingStatusPayload(_Part):
+class TypingStatusPayload(Part):
     user_id: UserIdField
     is_typing: bool
 
 
-class AuthenticatedPayload(_Part):
+class AuthenticatedPayload(Part):
     expires_at: int
     """Unix milliseconds at which the newer token expires."""
 
 
-class ErrorPayload(_Part):
+class ErrorPayload(Part):
     message: str
     code: ErrorCode
-    id: MessageIdField | None = Field(default=None, exclude_if=_is_none)
+    id: MessageIdField | None = Field(default=None, exclude_if=is_none)
     """The id of the refused chat message; absent for other errors."""
 
 
-class Welcome(_Part):
+class Welcome(Part):
     """The first message of every connection."""
 
     type: Literal["Welcome"] = "Welcome"
     payload: WelcomePayload
 
 
-class JoinedRoom(_Part):
+class JoinedRoom(Part):
     """The answer to `JoinRoom`. Every room event after it is newer than its roster."""
 
     type: Literal["JoinedRoom"] = "JoinedRoom"
     payload: JoinedRoomPayload
 
 
-class UserJoined(_Part):
+class UserJoined(Part):
     type: Literal["UserJoined"] = "UserJoined"
     payload: UserPayload
 
 
-class UserUpdated(_Part):
+class UserUpdated(Part):
     """A member has another name or avatar, for example after a join with another token."""
 
     type: Literal["UserUpdated"] = "UserUpdated"
     payload: UserPayload
 
 
-class UserLeft(_Part):
+class UserLeft(Part):
     type: Literal["UserLeft"] = "UserLeft"
     payload: UserLeftPayload
 
 
-class Chat(_Part):
+class Chat(Part):
     """A stored chat message. Its author receives it too, as the acknowledgement."""
 
     type: Literal["Chat"] = "Chat"
     payload: ChatPayload
 
 
-class ChatDeleted(_Part):
+class ChatDeleted(Part):
     """A message was deleted: clients stop showing it, and nobody receives it again."""
 
     type: Literal["ChatDeleted"] = "ChatDeleted"
     payload: ChatDeletedPayload
 
 
-class ChatReset(_Part):
+class ChatReset(Part):
     """Some chat after the last message that this client has seen is lost or too much, or the epoch has changed.
 
     Older positions are void. After `last_seq` nothing is missing. Join again to see the stored messages.
@@ -254,28 +254,28 @@ class ChatReset(_Part):
     payload: ChatResetPayload
 
 
-class CursorUpdate(_Part):
+class CursorUpdate(Part):
     type: Literal["CursorUpdate"] = "CursorUpdate"
     payload: CursorUpdatePayload
 
 
-class TypingStatus(_Part):
+class TypingStatus(Part):
     type: Literal["TypingStatus"] = "TypingStatus"
     payload: TypingStatusPayload
 
 
-class Pong(_Part):
+class Pong(Part):
     type: Literal["Pong"] = "Pong"
 
 
-class Authenticated(_Part):
+class Authenticated(Part):
     """The answer to `Authenticate`: the newer token is valid from now on, until `expires_at`."""
 
     type: Literal["Authenticated"] = "Authenticated"
     payload: AuthenticatedPayload
 
 
-class Error(_Part):
+class Error(Part):
     type: Literal["Error"] = "Error"
     payload: ErrorPayload
 
@@ -291,6 +291,8 @@ ServerMessage = (
     | ChatReset
     | CursorUpdate
     | TypingStatus
+    | Broadcast
+    | PresenceChanged
     | Pong
     | Authenticated
     | Error
@@ -298,17 +300,35 @@ ServerMessage = (
 
 # --- encoding and decoding ---------------------------------------------------------------------------------
 
-_TYPES = ("JoinRoom", "LeaveRoom", "Chat", "CursorMove", "Typing", "Ping", "Authenticate")
+_TYPES = (
+    "JoinRoom",
+    "LeaveRoom",
+    "Chat",
+    "CursorMove",
+    "Typing",
+    "Ping",
+    "Authenticate",
+    "Broadcast",
+    "UpdatePresence",
+)
 _FIELDS = frozenset(
     field
-    for payload in (JoinRoomPayload, ChatSendPayload, CursorPosition, TypingPayload, AuthenticatePayload)
+    for payload in (
+        JoinRoomPayload,
+        ChatSendPayload,
+        CursorPosition,
+        TypingPayload,
+        BroadcastSendPayload,
+        UpdatePresencePayload,
+        AuthenticatePayload,
+    )
     for field in payload.model_fields
 )
 _UNION = ConfigDict(hide_input_in_errors=True)
-_client_messages: TypeAdapter[ClientMessage] = TypeAdapter(
+CLIENT_MESSAGES: TypeAdapter[ClientMessage] = TypeAdapter(
     Annotated[ClientMessage, Field(discriminator="type")], config=_UNION
 )
-_server_messages: TypeAdapter[ServerMessage] = TypeAdapter(
+SERVER_MESSAGES: TypeAdapter[ServerMessage] = TypeAdapter(
     Annotated[ServerMessage, Field(discriminator="type")], config=_UNION
 )
 
@@ -329,14 +349,14 @@ class InvalidMessage(ValueError):
 def decode_client_message(text: str) -> ClientMessage:
     """Decode and validate a client's message. Raises InvalidMessage."""
     try:
-        return _client_messages.validate_json(text)
+        return CLIENT_MESSAGES.validate_json(text)
     except ValidationError as error:
         raise _explain(error, text) from None
 
 
 def decode_server_message(text: str | bytes) -> ServerMessage:
     """Decode a server's message, for clients and tests. Raises pydantic's ValidationError."""
-    return _server_messages.validate_json(text)
+    return SERVER_MESSAGES.validate_json(text)
 
 
 def encode(message: ServerMessage | ClientMessage) -> bytes:
@@ -369,29 +389,3 @@ def _explain(error: ValidationError, text: str) -> InvalidMessage:
     message_type, *path = (str(part) for part in first["loc"])
     field = ".".join(path) or "message"
     return InvalidMessage(ErrorCode.INVALID_MESSAGE, f"{message_type}: {field}: {first['msg']}", about)
-
-
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of the messages in both directions, each as a discriminated union."""
-    _, schema = TypeAdapter.json_schemas(
-        [
-            ("ClientMessage", "validation", _client_messages),
-            ("ServerMessage", "serialization", _server_messages),
-        ],
-        title="Studyroom client protocol",
-        ref_template="#/$defs/{model}",
-    )
-    unions = {
-        "ClientMessage": _client_messages.json_schema(mode="validation", ref_template="#/$defs/{model}"),
-        "ServerMessage": _server_messages.json_schema(mode="serialization", ref_template="#/$defs/{model}"),
-    }
-    definitions = dict(schema["$defs"])
-    for name, union in unions.items():
-        union.pop("$defs", None)
-        definitions[name] = union
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Studyroom client protocol",
-        "oneOf": [{"$ref": "#/$defs/ClientMessage"}, {"$ref": "#/$defs/ServerMessage"}],
-        "$defs": dict(sorted(definitions.items())),
-    }

@@ -4,11 +4,12 @@ from enum import StrEnum
 from hashlib import blake2b
 from itertools import islice
 from math import ceil
-from typing import Self
+from typing import Any, Self
 from zlib import crc32
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from studyroom.shared.contract.broadcasts import Json
 from studyroom.shared.contract.ids import GatewayId, MembershipId, RoomId, RoomIdField, UserId, UserIdField
 from studyroom.shared.contract.messages import CursorPosition
 from studyroom.shared.contract.subjects import shard_of
@@ -41,12 +42,29 @@ class Profile(_Part):
     avatar_url: str | None = None
 
 
+def _is_empty(value: dict[str, Any]) -> bool:
+    return not value
+
+
 class Entry(_Part):
     """The value of a presence key: a member with all connections to the room."""
 
     profile: Profile
     connections: dict[MembershipId, GatewayId]
     """The gateway of each membership. It is empty during the grace period, when the key has a TTL."""
+    fields: dict[str, Json] = Field(default={}, exclude_if=_is_empty)
+    """The custom presence of the member, without nulls."""
+    updates: dict[MembershipId, int] = Field(default={}, exclude_if=_is_empty)
+    """The number of the last update of those fields by each membership."""
+
+    def with_connections(self, connections: dict[MembershipId, GatewayId], profile: Profile | None = None) -> "Entry":
+        """Return the entry with other connections, and another profile if there is one."""
+        return Entry.model_construct(
+            profile=profile or self.profile,
+            connections=connections,
+            fields=self.fields,
+            updates={membership: number for membership, number in self.updates.items() if membership in connections},
+        )
 
     def connections_of(self, gateway: GatewayId) -> set[MembershipId]:
         return {connection for connection, its_gateway in self.connections.items() if its_gateway == gateway}
@@ -60,6 +78,10 @@ class Outcome(StrEnum):
     """The room has as many members as the limit allows."""
     TOO_LONG = "too_long"
     """The entry would be longer than NATS allows, because the user has too many connections to the room."""
+    NOT_MEMBER = "not_member"
+    """Presence does not have the membership. The gateway may be about to restore it."""
+    TOO_LARGE = "too_large"
+    """The custom presence of the user would be larger than the limit."""
     INVALID = "invalid"
     """This replica does not understand the request. Asking again does not help."""
 
@@ -79,6 +101,8 @@ class JoinRequest(RoomConnection):
     """Whether the answer must have the roster. A gateway that hosts the room already does not need it."""
     again: bool = False
     """Whether the connection was in the room before. Then presence restores it, even if the room is full."""
+    fields: dict[str, Json] = Field(default={}, exclude_if=_is_empty)
+    """The custom presence that a restored member had. It counts only if presence has lost the member."""
 
 
 class LeaveRequest(RoomConnection):
@@ -88,6 +112,21 @@ class LeaveRequest(RoomConnection):
     """Whether the connection was lost, so the user stays a member for the grace period."""
     keep_seconds: int = Field(0, ge=0)
     """The shortest grace period of a lost connection, because the gateway has asked the client to reconnect later."""
+
+
+class UpdateRequest(RoomConnection):
+    """Changes fields of a member's custom presence."""
+
+    number: int
+    """Grows with every update of a membership. Presence carries out no update that is older than the last one."""
+    fields: dict[str, Json]
+    """The fields that change. Null deletes a field."""
+    max_bytes: int
+    """The most that all fields of the member may take afterwards, as compact JSON."""
+
+
+class UpdateReply(_Part):
+    outcome: Outcome
 
 
 class RosterRequest(_Part):
@@ -102,6 +141,8 @@ class Member(_Part):
     cursor: CursorPosition | None = None
     gateways: list[GatewayId] = []
     """The gateways on which the member has connections."""
+    fields: dict[str, Json] = Field(default={}, exclude_if=_is_empty)
+    """The custom presence of the member."""
 
 
 class RosterReply(_Part):
