@@ -6,13 +6,22 @@ from studyroom.gateway.connections.connection import Connection
 from studyroom.gateway.connections.registry import Registry
 from studyroom.gateway.lifecycle.drain import Drain
 from studyroom.gateway.membership.presence_client import PresenceClient
+from studyroom.gateway.rooms.flush_scheduler import FlushScheduler
 from studyroom.gateway.rooms.rooms import Rooms
 
 
 class GatewayGauges:
-    def __init__(self, connections: Registry[Connection], rooms: Rooms, drain: Drain, presence: PresenceClient) -> None:
+    def __init__(
+        self,
+        connections: Registry[Connection],
+        rooms: Rooms,
+        scheduler: FlushScheduler,
+        drain: Drain,
+        presence: PresenceClient,
+    ) -> None:
         self._connections = connections
         self._rooms = rooms
+        self._scheduler = scheduler
         self._drain = drain
         self._presence = presence
 
@@ -24,6 +33,9 @@ class GatewayGauges:
 
     def members(self) -> int:
         return sum(len(room) for room in self._rooms)
+
+    def collection_seconds(self) -> float:
+        return self._scheduler.collection_seconds
 
     def drain_remaining(self) -> int:
         return self._drain.remaining

@@ -1,24 +1,20 @@
 """Metrics of the gateway.
 
-The data path counts with plain integers, which a collector reads for each scrape. It observes histograms once for each
-flush and frame, never for each member.
+The data path counts in `Traffic`, which a collector reads for each scrape.
 """
 
-import time
-from collections import Counter as Tally
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram, Info
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from studyroom.gateway.wire.items import MESSAGE_TYPES, Item, Kind
-from studyroom.shared.chassis.metrics import PlainHistogram, by_shards
+from studyroom.gateway import DATA_PATH
+from studyroom.gateway.wire.items import MESSAGE_TYPES
+from studyroom.gateway.wire.traffic import LATENCY_BUCKETS, Traffic
+from studyroom.shared.chassis.metrics import by_shards
 from studyroom.shared.contract.errors import ErrorCode
 
-_LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-_BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _BACKFILL_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 _REQUEST_REFUSALS = (
     ErrorCode.HOST_NOT_ALLOWED,
@@ -26,40 +22,12 @@ _REQUEST_REFUSALS = (
     ErrorCode.BODY_TOO_LARGE,
     ErrorCode.HEADERS_TOO_LARGE,
 )
-_LATENT_KINDS = (Kind.CHAT, Kind.CURSOR, Kind.TYPING)
-
-
-def _per_kind() -> list[int]:
-    return [0] * len(MESSAGE_TYPES)
-
-
-@dataclass(slots=True)
-class Traffic:
-    """The counters of the data path."""
-
-    messages_received: Tally[str] = field(default_factory=Tally)
-    cursor_shortcuts: int = 0
-    """Cursors that the gateway recognised without parsing. They are not in `messages_received`."""
-    room_messages_sent: list[int] = field(default_factory=_per_kind)
-    """Messages to members, by kind."""
-    replies_sent: Tally[str] = field(default_factory=Tally)
-    """Messages to one connection, by message type."""
-    conflated: list[int] = field(default_factory=_per_kind)
-    """Messages that newer ones replaced, by kind."""
-    received: int = 0
-    received_bytes: int = 0
-    sent_bytes: int = 0
-    flush_sizes: PlainHistogram = field(default_factory=lambda: PlainHistogram(_BATCH_BUCKETS))
-    latencies_us: dict[Kind, PlainHistogram] = field(
-        default_factory=lambda: {
-            kind: PlainHistogram([bucket * 1_000_000 for bucket in _LATENCY_BUCKETS]) for kind in _LATENT_KINDS
-        }
-    )
 
 
 class GatewayMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.traffic = Traffic()
+        Info("studyroom_gateway_data_path", "Compiled, or Python.", registry=registry).info({"variant": DATA_PATH})
         self.accepted = Counter(
             "studyroom_gateway_connections_accepted", "WebSocket handshakes accepted.", registry=registry
         )
@@ -85,9 +53,32 @@ class GatewayMetrics:
         )
         for result in ("read", "failed"):
             self.key_reads.labels(result=result)
+        self.handovers = Counter(
+            "studyroom_gateway_handovers",
+            "Handshakes that a worker gave to the home of their room or took from another worker, by outcome.",
+            ["outcome"],
+            registry=registry,
+        )
+        for outcome in ("given", "kept", "taken", "taken_back"):
+            self.handovers.labels(outcome=outcome)
         self.shed = Counter(
             "studyroom_gateway_shed",
             "Connections that load shedding has asked to reconnect.",
+            registry=registry,
+        )
+        self.home_probes = Counter(
+            "studyroom_gateway_home_probes",
+            "Members asked to reconnect to find out whether their room has its home on another gateway.",
+            registry=registry,
+        )
+        self.rooms_moved = Counter(
+            "studyroom_gateway_rooms_moved",
+            "Rooms, or parts of large rooms, whose members were asked to follow to their home on another gateway.",
+            registry=registry,
+        )
+        self.members_moved = Counter(
+            "studyroom_gateway_room_members_moved",
+            "Members that were asked to follow their room to its home on another gateway.",
             registry=registry,
         )
         self.unread_answers = Counter(
@@ -126,6 +117,7 @@ class GatewayMetrics:
         for lane, reason in (
             ("essential", "slow_consumer"),
             ("ephemeral", "not_in_roster"),
+            ("ephemeral", "out_of_order"),
             ("ephemeral", "slow_consumer"),
         ):
             self.dropped.labels(lane=lane, reason=reason)
@@ -137,7 +129,7 @@ class GatewayMetrics:
         self.commit_latency = Histogram(
             "studyroom_gateway_chat_commit_latency_seconds",
             "Time from the receipt of a chat message to its acknowledgement by the stream.",
-            buckets=_LATENCY_BUCKETS,
+            buckets=LATENCY_BUCKETS,
             registry=registry,
         )
         self.chat_storage_full = Counter(
@@ -219,35 +211,6 @@ class GatewayMetrics:
         self.errors_sent.labels(code=code).inc()
         self.traffic.replies_sent["Error"] += 1
 
-    def count_sent(self, items: Iterable[Item], times: int) -> None:
-        sent = self.traffic.room_messages_sent
-        for _, kind, _ in items:
-            sent[kind] += times
-
-    def count_cursors(self, cursors: Collection[tuple[bytes, int]], members: int, not_sent: int) -> None:
-        """Count a flush that has only cursors. `cursors`: each with its time of receipt, Unix microseconds or 0."""
-        traffic = self.traffic
-        traffic.flush_sizes.observe(len(cursors))
-        traffic.room_messages_sent[Kind.CURSOR] += len(cursors) * members - not_sent
-        latencies = traffic.latencies_us[Kind.CURSOR]
-        now_us = time.time_ns() // 1000
-        for _, ingress_us in cursors:
-            if ingress_us:
-                latencies.observe(max(0, now_us - ingress_us))
-
-    def count_flush(self, items: list[Item], members: int, not_sent: Iterable[int]) -> None:
-        """Count a flush. `not_sent`: for each item that a member did not get, the index of the item."""
-        traffic = self.traffic
-        sent, latencies = traffic.room_messages_sent, traffic.latencies_us
-        now_us = time.time_ns() // 1000
-        traffic.flush_sizes.observe(len(items))
-        for _, kind, ingress_us in items:
-            sent[kind] += members
-            if ingress_us:
-                latencies[kind].observe(max(0, now_us - ingress_us))
-        for index in not_sent:
-            sent[items[index].kind] -= 1
-
 
 class Gauges(Protocol):
     """Numbers that the collector reads for each scrape."""
@@ -255,6 +218,7 @@ class Gauges(Protocol):
     def connections(self) -> int: ...
     def rooms(self) -> int: ...
     def members(self) -> int: ...
+    def collection_seconds(self) -> float: ...
     def drain_remaining(self) -> int: ...
     def most_of_an_address(self) -> int: ...
     def most_of_a_user(self) -> int: ...
@@ -271,30 +235,24 @@ class _Collector:
 
     def collect(self) -> Iterable[Metric]:
         gauges, traffic = self._gauges, self._traffic
-        yield GaugeMetricFamily(
-            "studyroom_gateway_connections", "Open WebSocket connections.", value=gauges.connections()
-        )
-        yield GaugeMetricFamily(
-            "studyroom_gateway_rooms", "Rooms with a connection on this gateway.", value=gauges.rooms()
-        )
-        yield GaugeMetricFamily(
-            "studyroom_gateway_room_connections", "Connections that are in a room.", value=gauges.members()
-        )
-        yield GaugeMetricFamily(
-            "studyroom_gateway_drain_remaining",
-            "Connections that the drain has yet to close. 0 without a drain.",
-            value=gauges.drain_remaining(),
-        )
-        yield GaugeMetricFamily(
-            "studyroom_gateway_address_connections",
-            "Connections of the address that has the most.",
-            value=gauges.most_of_an_address(),
-        )
-        yield GaugeMetricFamily(
-            "studyroom_gateway_user_connections",
-            "Connections of the user who has the most.",
-            value=gauges.most_of_a_user(),
-        )
+        for name, documentation, value in (
+            ("connections", "Open WebSocket connections.", gauges.connections()),
+            ("rooms", "Rooms with a connection on this gateway.", gauges.rooms()),
+            ("room_connections", "Connections that are in a room.", gauges.members()),
+            (
+                "collection_seconds",
+                "How long rooms collect before they send, which follows the load of the event loop.",
+                gauges.collection_seconds(),
+            ),
+            (
+                "drain_remaining",
+                "Connections that the drain has yet to close. 0 without a drain.",
+                gauges.drain_remaining(),
+            ),
+            ("address_connections", "Connections of the address that has the most.", gauges.most_of_an_address()),
+            ("user_connections", "Connections of the user who has the most.", gauges.most_of_a_user()),
+        ):
+            yield GaugeMetricFamily(f"studyroom_gateway_{name}", documentation, value=value)
         yield from _questions(gauges)
         received = traffic.messages_received.copy()
         received["CursorMove"] += traffic.cursor_shortcuts
@@ -306,7 +264,7 @@ class _Collector:
         )
         yield _by_type(
             "studyroom_gateway_conflated",
-            "Cursors and typing notices replaced by a newer one of the same member before they were sent.",
+            "Cursors, typing notices and events with a key replaced by newer ones before they were sent.",
             _named(traffic.conflated),
         )
         latency = HistogramMetricFamily(
@@ -315,11 +273,22 @@ class _Collector:
             labels=["type"],
         )
         for kind, histogram in traffic.latencies_us.items():
-            latency.add_metric([MESSAGE_TYPES[kind]], *histogram.read(divisor=1_000_000))
+            latency.add_metric([MESSAGE_TYPES[kind]], *histogram.read(1_000_000))
         yield latency
         flushes = HistogramMetricFamily("studyroom_gateway_flush_batch_size", "Frames per flush of a room.")
         flushes.add_metric([], *traffic.flush_sizes.read())
         yield flushes
+        gateways_of = HistogramMetricFamily(
+            "studyroom_gateway_room_gateways",
+            "Gateways with members of a room, sampled every five seconds. A room counts at one of them.",
+        )
+        gateways_of.add_metric([], *traffic.room_gateways.read())
+        yield gateways_of
+        yield CounterMetricFamily(
+            "studyroom_gateway_crossed_deliveries",
+            "Cursors that came from other gateways, times the members here.",
+            value=traffic.crossed_deliveries,
+        )
         yield CounterMetricFamily(
             "studyroom_gateway_received_bytes",
             "Bytes of message text from clients.",

@@ -5,6 +5,7 @@ import socket
 from functools import partial
 from typing import Any
 
+from studyroom.gateway import DATA_PATH, NOT_COMPILED
 from studyroom.gateway.auth.identity import Authenticator
 from studyroom.gateway.auth.key_reader import KeyReader
 from studyroom.gateway.chat.authors import Authors
@@ -12,14 +13,17 @@ from studyroom.gateway.chat.backfill import Backfill
 from studyroom.gateway.chat.deletions import Deletions
 from studyroom.gateway.chat.publisher import ChatPublisher
 from studyroom.gateway.chat.resume import Resumes
-from studyroom.gateway.chat.stream import ChatStream
-from studyroom.gateway.chat.view import StreamView
+from studyroom.gateway.chat.stream import ChatStream, start_all
+from studyroom.gateway.chat.view import Retries, StreamView
 from studyroom.gateway.connections.connection import Connection
 from studyroom.gateway.connections.heartbeat import Heartbeat
 from studyroom.gateway.connections.hub import Hub
 from studyroom.gateway.connections.registry import Registry
+from studyroom.gateway.custom_presence.updates import PresenceUpdates
 from studyroom.gateway.edge.admission import Admission
+from studyroom.gateway.edge.arrivals import Arrivals
 from studyroom.gateway.edge.edge import GatewayEdge
+from studyroom.gateway.edge.handover import Handover
 from studyroom.gateway.gauges import GatewayGauges
 from studyroom.gateway.http.access import Access
 from studyroom.gateway.http.app import build_app
@@ -40,18 +44,23 @@ from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.moderation.enforcement import Enforcement
 from studyroom.gateway.moderation.moderation import Moderation
 from studyroom.gateway.rooms.flush_scheduler import FlushScheduler
-from studyroom.gateway.rooms.rooms import Hosting, Rooms
+from studyroom.gateway.rooms.rooms import Hosting, Rooms, RoomsInShards
 from studyroom.gateway.settings import GatewaySettings
+from studyroom.gateway.transport.poller import call_after_reads, pause_between_reads
+from studyroom.gateway.transport.socket_transport import use_fast_transports
 from studyroom.gateway.wire.sockets import AwaitedRequests, PlainSockets, UnreadAnswers
-from studyroom.gateway.wire.transport import use_fast_transports
 from studyroom.gateway.wire.upgrade import HttpProtocol, WireLimits
+from studyroom.gateway.wire.websocket import answer_handshake
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.api_keys import ApiKeys
+from studyroom.shared.chassis.busyness import busy_seconds
 from studyroom.shared.chassis.http import HttpServer
-from studyroom.shared.chassis.pace import Pace
-from studyroom.shared.chassis.settings import Settings
+from studyroom.shared.chassis.nats.provisioned import check_groups
+from studyroom.shared.chassis.settings import Settings, StorageSettings
 from studyroom.shared.chassis.spec import Chassis
 from studyroom.shared.contract import subjects
+from studyroom.shared.contract.broadcasts import BROADCAST_OVERHEAD_BYTES
+from studyroom.shared.contract.groups import ByGroup, all_groups
 from studyroom.shared.contract.ids import new_gateway_id
 
 log = logs.get(__name__)
@@ -81,28 +90,27 @@ class Gateway:
         self._metrics = metrics
         self._rooms = rooms
         self._audit = Audit(chassis.registry)
-        self._pace = Pace(own.turn_ms / 1000, metrics.traffic)
         self._keys = KeyReader(own.jwks_url, own, metrics) if own.jwks_url is not None else None
         self._authenticator = Authenticator(own, self._keys.ring if self._keys is not None else None)
 
         # Chat.
-        self._stream = ChatStream(bus)
-        self._view = StreamView(self._stream, history_on_join=own.history_on_join)
-        self._backfill = Backfill(rooms, self._stream, tasks, metrics, at_most=own.resume_max_messages)
-        self._stream.on_replaced(self._backfill.replaced)
+        groups = all_groups(settings[StorageSettings].groups)
+        self._streams = ByGroup([ChatStream(bus, group) for group in groups])
+        self._views = ByGroup([StreamView(one, history_on_join=own.history_on_join) for one in self._streams])
+        self._backfills = ByGroup([self._fill(rooms, stream) for stream in self._streams])
         self._chat = ChatPublisher(
             bus,
             tasks,
             metrics,
-            self._stream,
+            self._streams,
             deadline_seconds=own.chat_deadline_seconds,
-            acknowledged=self._backfill.acknowledged,
+            acknowledged=lambda room, sequence, unknown: self._backfills.of(room).acknowledged(room, sequence, unknown),
         )
-        authors = Authors(self._chat, self._backfill)
-        self._deletions = Deletions(bus, self._stream, tasks)
+        authors = Authors(self._chat, self._backfills)
+        self._deletions = Deletions(bus, self._streams, tasks)
         resumes = Resumes(
-            self._stream,
-            self._backfill,
+            self._streams,
+            self._backfills,
             metrics,
             at_most=own.resume_max_messages,
             max_bytes=own.write_buffer_max_bytes // 2,
@@ -110,7 +118,7 @@ class Gateway:
 
         # Memberships, and their repair where presence and this gateway differ.
         self._moderation = Moderation(
-            bus, tasks, Enforcement(connections).carry_out, chat_incarnation=self._backfill.suspect
+            bus, tasks, Enforcement(connections).carry_out, chat_incarnation=self._on_chat_incarnation
         )
         self._presence = PresenceClient(bus)
         self._pending = PendingWork(tasks)
@@ -121,15 +129,22 @@ class Gateway:
         )
         self._presence.on_late_join(reannouncement.is_present)
         self._lease = Lease(bus, gateway)
-        self._resync = Resync(rooms, reannouncement, join_barrier, self._presence, metrics, tasks, self._lease)
+        self._resync = Resync(
+            rooms, reannouncement, join_barrier, self._presence, metrics, tasks, self._lease, len(groups)
+        )
         self._lease.on_lapsed(partial(self._resync.invalidate, "the lease had lapsed"))
         self._drain = Drain(own, connections)
-        self._shedding = Shedding(bus, gateway, own, connections, self._drain, metrics)
 
         # Rooms.
-        repairs = RoomRepairs(connections, reannouncement, self._resync, self._backfill, self._deletions, self._drain)
-        scheduler = FlushScheduler(own.cursor_tick_ms / 1000)
-        self._hosting = Hosting(gateway, rooms, bus, scheduler, metrics, self._view, repairs)
+        repairs = RoomRepairs(connections, reannouncement, self._resync, self._backfills, self._deletions, self._drain)
+        scheduler = FlushScheduler(
+            own.collect_max_ms / 1000,
+            busy_seconds,
+            shortest_seconds=own.collect_min_ms / 1000,
+            pause=pause_between_reads,
+            call_soon=call_after_reads,
+        )
+        self._hosting = Hosting(gateway, rooms, bus, scheduler, metrics, self._views, repairs)
         joins = Joins(
             rooms,
             self._hosting,
@@ -140,17 +155,33 @@ class Gateway:
             resumes,
             self._moderation,
             metrics,
+            own.spread,
             deadline_seconds=own.join_deadline_seconds,
         )
 
         # Admission and connections.
-        self._admission = Admission(own, self._authenticator, self._drain, connections, self._moderation, metrics)
+        self._admission = Admission(
+            own,
+            self._authenticator,
+            self._drain,
+            connections,
+            self._moderation,
+            metrics,
+            inherited_files=chassis.siblings.files if chassis.siblings is not None else 0,
+        )
+        self._handover = (
+            Handover(chassis.siblings, metrics, below=self._admission.descriptors, has_room=self._admission.has_room)
+            if chassis.siblings is not None
+            else None
+        )
         self._awaited = AwaitedRequests(own.handshake_seconds)
         self._unread = UnreadAnswers(_RESPONSE_READ_SECONDS, max_bytes=own.write_buffers_max_bytes)
         self._plain = PlainSockets(self._admission.capacity.of_address, self._admission.limit_key)
         self._heartbeat = Heartbeat(own, connections, self._awaited, self._unread, self._plain, metrics)
+        self._shedding = Shedding(bus, gateway, own, connections, rooms, self._heartbeat, self._drain, metrics)
         hub = Hub(
             limits=own.limits,
+            stated_limits=own.stated_limits,
             room_hints=own.room_hints,
             metrics=metrics,
             authenticator=self._authenticator,
@@ -159,17 +190,25 @@ class Gateway:
             joins=joins,
             leaves=leaves,
             authors=authors,
-            retries=self._view,
+            updates=PresenceUpdates(
+                self._presence,
+                self._pending,
+                max_bytes=own.presence_max_bytes,
+                write_seconds=own.presence_write_ms / 1000,
+            ),
+            retries=Retries(self._streams),
+            broadcast_max_bytes=lambda: min(own.broadcast_max_bytes, bus.max_payload_bytes - BROADCAST_OVERHEAD_BYTES),
         )
-        self._edge = GatewayEdge(self._admission, hub, chat_max_chars=own.chat_max_chars)
+        self._edge = GatewayEdge(self._admission, hub, self._handover, chat_max_chars=own.chat_max_chars)
         self._server: HttpServer | None = None
-        metrics.watch(GatewayGauges(connections, rooms, self._drain, self._presence))
+        metrics.watch(GatewayGauges(connections, rooms, scheduler, self._drain, self._presence))
 
     async def start(self) -> None:
         own = self._settings
         use_fast_transports()
         listener = self._listen(own.host, own.port)
-        await self._stream.start()
+        await check_groups(self._bus, subjects.MODERATION_STREAM, len(self._streams))
+        await start_all(self._streams, self._tasks)
         await self._moderation.start()
         await self._chat.start()
         await self._presence.start()
@@ -179,37 +218,62 @@ class Gateway:
         self._server = self._build_server(listener)
         self._bus.on_reconnected(self._on_reconnected)
         self._bus.on_disconnected(self._rooms.invalidate_all)
-        self._bus.on_disconnected(self._backfill.disconnected)
+        for backfill in self._backfills:
+            self._bus.on_disconnected(backfill.disconnected)
+            self._tasks.supervise("backfill", backfill.run)
         self._tasks.supervise("moderation", self._moderation.run)
         self._tasks.supervise("lease", self._lease.keep)
         self._tasks.supervise("resync", self._resync.run)
-        self._tasks.supervise("backfill", self._backfill.run)
         self._tasks.supervise("heartbeat", self._heartbeat.run)
         self._tasks.supervise("cursor digests", self._hosting.send_digests)
-        self._tasks.supervise("pace", self._pace.run)
         if own.shed_per_second:
             await self._shedding.start()
             self._tasks.supervise("shedding", self._shedding.run)
         if self._keys is not None:
             self._tasks.supervise("keys", self._keys.run)
         await self._server.start()
+        if self._handover is not None:
+            self._handover.start(
+                partial(
+                    answer_handshake,
+                    self._edge.admit,
+                    message_max_bytes=own.message_max_bytes,
+                    connections=self._server.connections,
+                )
+            )
+            self._tasks.supervise("handover", self._handover.run)
         connections_max = self._admission.capacity.connections
+        log.info("data path", variant=DATA_PATH, **({"reason": NOT_COMPILED} if NOT_COMPILED else {}))
         log.info("listening", host=own.host, port=self._server.port, connections_max=connections_max)
+
+    def _fill(self, rooms: Rooms, stream: ChatStream) -> Backfill:
+        """Fill the gaps in the chat of the rooms that belong to a stream."""
+        group, most = stream.group, self._settings.resume_max_messages
+        own = rooms if group.count == 1 else RoomsInShards(rooms, group.shards)
+        backfill = Backfill(own, stream, self._tasks, self._metrics, at_most=most)
+        stream.on_replaced(backfill.replaced)
+        return backfill
+
+    def _on_chat_incarnation(self, event: str) -> None:
+        for stream, backfill in zip(self._streams, self._backfills, strict=True):
+            if event == subjects.chat_incarnation_event(stream.group.chat_incarnation):
+                backfill.suspect()
 
     def _build_server(self, listener: socket.socket) -> HttpServer:
         own = self._settings
         app = build_app(
             with_page=own.page,
+            gate=self._admission,
             routers=routers(
                 own,
                 Access(self._authenticator, ApiKeys(own.api_keys), self._moderation),
                 self._audit,
                 self._bus,
                 self._presence,
-                self._stream,
+                self._streams,
                 self._deletions,
                 self._moderation,
-                self._view,
+                self._views,
                 self._metrics,
             ),
         )
@@ -220,6 +284,7 @@ class Gateway:
             below=self._admission.descriptors,
             make_room=self._plain.make_room,
             http=partial(HttpProtocol, self._edge, limits, self._awaited, self._unread, self._plain),
+            serve=Arrivals(self._edge, limits, self._awaited, self._plain).serve,
         )
 
     def not_ready(self) -> list[str]:
@@ -235,6 +300,8 @@ class Gateway:
         """Wait until load balancers have noticed, close all connections, and finish their leaves and messages."""
         await asyncio.sleep(self._settings.drain_delay_seconds)
         self._drain.active = True
+        if self._handover is not None:
+            self._handover.announce()
         if self._server is not None:
             self._server.stop_listening()
         await self._chat.settled()
@@ -252,10 +319,13 @@ class Gateway:
         await self._lease.give_up()
 
     async def stop(self) -> None:
+        if self._handover is not None:
+            self._handover.stop()
         if self._server is not None:
             await self._server.stop(_STOP_GRACE_SECONDS)
 
     async def _on_reconnected(self) -> None:
-        self._backfill.invalidate()
+        for backfill in self._backfills:
+            backfill.invalidate()
         self._resync.invalidate("reconnected to NATS")
         self._rooms.recall_cursors(range(subjects.SHARDS))

@@ -4,7 +4,9 @@ from pydantic import ValidationInfo, field_validator
 
 from studyroom.gateway.auth.settings import AuthSettings
 from studyroom.gateway.chat.settings import ChatSettings
+from studyroom.gateway.connections.limits import StatedLimits
 from studyroom.gateway.connections.settings import ConnectionSettings
+from studyroom.gateway.custom_presence.settings import CustomPresenceSettings
 from studyroom.gateway.edge.origins import ANY
 from studyroom.gateway.edge.settings import EdgeSettings
 from studyroom.gateway.http.settings import HttpSettings
@@ -17,6 +19,7 @@ class GatewaySettings(
     LifecycleSettings,
     MembershipSettings,
     ChatSettings,
+    CustomPresenceSettings,
     ConnectionSettings,
     AuthSettings,
     EdgeSettings,
@@ -30,3 +33,7 @@ class GatewaySettings(
         if value is not None and ANY in others.data.get("origins", ()):
             raise ValueError("must not be set with STUDYROOM_GATEWAY_ORIGINS=*")
         return value
+
+    @property
+    def stated_limits(self) -> StatedLimits:
+        return StatedLimits(self.message_max_bytes, self.chat_max_chars, self.history_on_join)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from studyroom.gateway.settings import GatewaySettings
-from studyroom.shared.chassis.settings import Settings
+from studyroom.shared.chassis.settings import Settings, StorageSettings
 from studyroom.shared.chassis.spec import ServiceSpec
 
 
@@ -14,7 +14,7 @@ def _public_address(settings: dict[type[Settings], Any]) -> tuple[str, int]:
 
 SPEC = ServiceSpec(
     name="gateway",
-    settings=(GatewaySettings,),
+    settings=(GatewaySettings, StorageSettings),
     service="studyroom.gateway.service:Gateway",
     bus_without_echo=True,
     public_address=_public_address,

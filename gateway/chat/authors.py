@@ -15,6 +15,7 @@ from studyroom.gateway.connections.connection import Connection
 from studyroom.gateway.rooms.history import Stored
 from studyroom.gateway.rooms.room import Room
 from studyroom.shared.contract.errors import ErrorCode
+from studyroom.shared.contract.groups import ByGroup
 from studyroom.shared.contract.ids import MessageId
 
 _POLL_SECONDS = 0.01
@@ -36,34 +37,67 @@ class _Outgoing:
     """When the last acknowledgement came (monotonic seconds)."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Publication:
+    """One published message. Sends its outcome to the author."""
+
+    connection: Connection
+    room: Room
+    message: MessageId
+    outgoing: _Outgoing
+    backfills: ByGroup[Backfill]
+
+    def stored(self, sequence: int) -> None:
+        self._answered()
+        if not self.room.history.passed(sequence):
+            self.outgoing.undelivered.append((sequence, self.message))
+
+    def repeated(self, copy: Stored) -> None:
+        self._answered()
+        # `Chat` names no room, so an author that has left must not get it. All members get a message later that the
+        # room has not received yet.
+        connection, history = self.connection, self.room.history
+        if connection not in self.room or not history.passed(copy.sequence):
+            return
+        if copy.time and history.is_another(copy):
+            self.backfills.of(self.room.id).suspect()
+            _send_unknown(connection, self.message)
+            return
+        if copy not in history.without_deleted([copy, *history.after(copy.sequence)]):
+            copy = deletion_of(self.message, copy.sequence)
+        self.room.fanout.flush()  # frames in the outbox belong before the copy
+        connection.send_ready(copy.ready)
+
+    def full(self) -> None:
+        self._answered()
+        reason = "the store of chat is full, and the message is not stored"
+        self.connection.send_error(ErrorCode.CHAT_STORAGE_FULL, reason, about=self.message)
+
+    def unknown(self) -> None:
+        self._answered()
+        _send_unknown(self.connection, self.message)
+
+    def lost(self) -> None:
+        _send_unknown(self.connection, self.message)
+
+    def _answered(self) -> None:
+        outgoing = self.outgoing
+        outgoing.unanswered -= 1
+        outgoing.answered_at = time.monotonic()
+        if outgoing.undelivered:
+            outgoing.undelivered = [item for item in outgoing.undelivered if not self.room.history.passed(item[0])]
+
+
 class Authors:
-    def __init__(self, chat: ChatPublisher, backfill: Backfill) -> None:
+    def __init__(self, chat: ChatPublisher, backfills: ByGroup[Backfill]) -> None:
         self._chat = chat
-        self._backfill = backfill
+        self._backfills = backfills
         self._outgoing: dict[Connection, _Outgoing] = {}
 
     def publish(self, connection: Connection, room: Room, content: str, message: MessageId) -> None:
         outgoing = self._outgoing.get(connection)
         if outgoing is None:
             outgoing = self._outgoing[connection] = _Outgoing()
-
-        def stored(sequence: int) -> None:
-            self._answered(outgoing, room)
-            if not room.history.passed(sequence):
-                outgoing.undelivered.append((sequence, message))
-
-        def known(copy: Stored) -> None:
-            self._answered(outgoing, room)
-            self._answer_repeated(connection, room, message, copy)
-
-        def unknown(message: MessageId) -> None:
-            self._answered(outgoing, room)
-            self._unknown(connection, message)
-
-        def full(message: MessageId) -> None:
-            self._answered(outgoing, room)
-            reason = "the store of chat is full, and the message is not stored"
-            connection.send_error(ErrorCode.CHAT_STORAGE_FULL, reason, about=message)
 
         try:
             self._chat.publish(
@@ -72,11 +106,7 @@ class Authors:
                 connection.profile.username,
                 content,
                 message,
-                unknown=unknown,
-                lost=lambda message: self._unknown(connection, message),
-                full=full,
-                stored=stored,
-                known=known,
+                _Publication(connection, room, message, outgoing, self._backfills),
             )
         except ChatTooLong as error:
             connection.send_error(ErrorCode.CHAT_TOO_LONG, str(error), about=message)
@@ -108,40 +138,18 @@ class Authors:
         room.fanout.flush()
         for sequence, message in outgoing.undelivered:
             if not room.history.passed(sequence):
-                self._unknown(connection, message)
+                _send_unknown(connection, message)
         outgoing.undelivered.clear()
 
     def forget(self, connection: Connection) -> None:
         """The connection has left the room, and waits for no outcome any more."""
         self._outgoing.pop(connection, None)
 
-    @staticmethod
-    def _answered(outgoing: _Outgoing, room: Room) -> None:
-        outgoing.unanswered -= 1
-        outgoing.answered_at = time.monotonic()
-        if outgoing.undelivered:
-            outgoing.undelivered = [item for item in outgoing.undelivered if not room.history.passed(item[0])]
-
-    def _answer_repeated(self, connection: Connection, room: Room, message: MessageId, copy: Stored) -> None:
-        # `Chat` names no room, so an author that has left must not get it. All members get a message later that the
-        # room has not received yet.
-        history = room.history
-        if connection not in room or not history.passed(copy.sequence):
-            return
-        if copy.time and history.is_another(copy):
-            self._backfill.suspect()
-            self._unknown(connection, message)
-            return
-        if copy not in history.without_deleted([copy, *history.after(copy.sequence)]):
-            copy = deletion_of(message, copy.sequence)
-        room.fanout.flush()  # frames in the outbox belong before the copy
-        connection.send_ready(copy.ready)
-
-    @staticmethod
-    def _unknown(connection: Connection, message: MessageId) -> None:
-        reason = "the message may be stored or not: send it again with the same id"
-        connection.send_error(ErrorCode.CHAT_UNAVAILABLE, reason, about=message)
-
 
 def _all_delivered(outgoing: _Outgoing, room: Room) -> bool:
     return all(room.history.passed(sequence) for sequence, _ in outgoing.undelivered)
+
+
+def _send_unknown(connection: Connection, message: MessageId) -> None:
+    reason = "the message may be stored or not: send it again with the same id"
+    connection.send_error(ErrorCode.CHAT_UNAVAILABLE, reason, about=message)

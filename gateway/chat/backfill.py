@@ -2,7 +2,7 @@
 
 Each message names the one before it, so a gap shows. But the bus can also lose a room's newest message, and a new
 subscription is unknown to the stream's leader for a while. So a room is compared with the stream soon after its repair,
-and all rooms are compared regularly.
+all rooms are compared regularly, and gateways announce the newest messages of rooms to each other.
 """
 
 import asyncio
@@ -11,13 +11,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from studyroom.gateway.chat.comparison_schedule import ComparisonSchedule
 from studyroom.gateway.chat.removals import Removals
 from studyroom.gateway.chat.stream import ChatStream, Trimmed
 from studyroom.gateway.chat.terms import Known
 from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.rooms.history import Stored
 from studyroom.gateway.rooms.room import Room
-from studyroom.gateway.rooms.rooms import Rooms
+from studyroom.gateway.rooms.rooms import HostedRooms
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import BusError, BusUnavailable
 from studyroom.shared.chassis.repairs import Repairs
@@ -44,14 +45,15 @@ class _Acknowledged:
 
     sequence: int
     since: float
-    unknown: Callable[[], None]
+    unknown: Callable[[], None] = lambda: None
+    """Called when members will not get it."""
 
 
 class Backfill:
     def __init__(
-        self, rooms: Rooms, stream: ChatStream, tasks: Tasks, metrics: GatewayMetrics, *, at_most: int
+        self, rooms: HostedRooms, stream: ChatStream, tasks: Tasks, metrics: GatewayMetrics, *, at_most: int
     ) -> None:
-        """`at_most`: a room that has missed more messages starts its chat again."""
+        """`rooms`: those of the stream. `at_most`: a room that has missed more messages starts its chat again."""
         self._rooms = rooms
         self._stream = stream
         self._metrics = metrics
@@ -77,6 +79,7 @@ class Backfill:
         """Rooms that had members when the stream was replaced. All messages of the new stream are new to them."""
         self._suspected = False
         """The stream may have lost messages."""
+        self._schedule = ComparisonSchedule[Room]()
         self._removals = Removals(rooms, stream, self._removed)
 
     # --- one room -----------------------------------------------------------------------------------------
@@ -237,11 +240,16 @@ class Backfill:
         """A message was stored and should arrive soon. `unknown` is called when members will not get it."""
         room = self._rooms.get(room_id)
         if room is None:
+            self._stream.stored(room_id, sequence)
             return
         if not room.history.passed(sequence):
             self._acknowledged[room].append(_Acknowledged(sequence, time.monotonic(), unknown))
         elif sequence <= room.history.begun:
             unknown()
+
+    def announced(self, room: Room, sequence: int) -> None:
+        """Another gateway has this message, which should arrive here soon."""
+        self._acknowledged[room].append(_Acknowledged(sequence, time.monotonic()))
 
     async def run(self) -> None:
         """Compare rooms with the stream regularly. Never returns."""
@@ -262,9 +270,10 @@ class Backfill:
         async with asyncio.timeout(_ANSWER_SECONDS):
             self._send_known()
             await self._stream.learn()
-            rooms = set(self._rooms)
-            self._replaced &= rooms
-            shorter = await self._compare(rooms)
+            self._replaced &= set(self._rooms)
+            due = self._schedule.next_round(self._rooms)
+            self._stream.announce({room.id: room.history.newest_sequence for room in due.announce})
+            shorter = await self._compare(due.compare)
             await self._removals.look(shorter, but=self._repairs)
 
     def _check_acknowledged(self, now: float) -> None:
@@ -305,12 +314,14 @@ class Backfill:
 
     def _removed(self, room: Room) -> None:
         log.warning("stored chat was removed", room=room.id)
+        self._schedule.suspicious = True
         self._metrics.chat_losses.inc()
         room.forget_chat()
         self.catch_up(room)
 
     def _lost(self, room: Room) -> None:
-        """The bus lost a message, unless a repair of the room is still in progress."""
+        """The bus lost the room's newest message, unless a repair of the room is still in progress."""
         if room not in self._repairs:
             self._metrics.chat_behind.inc()
+            self._schedule.suspicious = True
             self.catch_up(room)

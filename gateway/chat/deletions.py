@@ -14,6 +14,7 @@ from studyroom.shared.chassis.nats.bus import API_TIMEOUT_SECONDS, Bus, BusError
 from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.chat import encode_tombstone
+from studyroom.shared.contract.groups import ByGroup
 from studyroom.shared.contract.headers import MESSAGE_ID
 from studyroom.shared.contract.ids import MessageId, RoomId
 from studyroom.shared.contract.messages import Chat, ChatDeleted
@@ -25,9 +26,9 @@ _ERASE_AFTER_SECONDS = (1.0, 3.0)
 
 
 class Deletions:
-    def __init__(self, bus: Bus, stream: ChatStream, tasks: Tasks) -> None:
+    def __init__(self, bus: Bus, streams: ByGroup[ChatStream], tasks: Tasks) -> None:
         self._bus = bus
-        self._stream = stream
+        self._streams = streams
         self._tasks = tasks
 
     async def delete(self, room: RoomId, sequence: int, message: MessageId | None) -> None:
@@ -36,7 +37,7 @@ class Deletions:
         `message`: the id that the message must have; None for any. May be repeated. Cancellation or an error leaves the
         outcome unknown. Raises NotInRoom or BusError.
         """
-        stored = await self._stream.message_of(room, sequence)
+        stored = await self._streams.of(room).message_of(room, sequence)
         if stored is None:
             return
         if stored.deletes:
@@ -48,7 +49,7 @@ class Deletions:
             await self._store_tombstone(room, sequence, chat.id)
         except StorageFull:
             # A tombstone is smaller than any message, so it fits into the space that the erased message frees.
-            await self._stream.erase(sequence)
+            await self._streams.of(room).erase(sequence)
             await self._store_tombstone(room, sequence, chat.id)
         else:
             await self._erase(room, sequence, chat.id)
@@ -82,10 +83,10 @@ class Deletions:
         """Whether the message was still stored. Erases no other message at its sequence, which there is if the stream
         has lost its tail. Raises BusError."""
         try:
-            stored = await self._stream.message_of(room, sequence)
+            stored = await self._streams.of(room).message_of(room, sequence)
         except NotInRoom:
             return False
         if stored is None or stored.deletes or Chat.model_validate_json(stored.ready).payload.id != message:
             return False
-        await self._stream.erase(sequence)
+        await self._streams.of(room).erase(sequence)
         return True

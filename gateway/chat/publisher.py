@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from studyroom.gateway.chat.stream import ChatStream
 from studyroom.gateway.metrics import GatewayMetrics
@@ -18,6 +19,7 @@ from studyroom.shared.chassis.nats.reply_inbox import ReplyInbox
 from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.chat import CHAT_CHAR_MAX_BYTES, CHAT_OVERHEAD_BYTES, encode_stored, encode_tombstone
+from studyroom.shared.contract.groups import ByGroup
 from studyroom.shared.contract.headers import INGRESS, MESSAGE_ID
 from studyroom.shared.contract.ids import MessageId, RoomId, UserId
 
@@ -31,16 +33,27 @@ class ChatTooLong(Exception):
     """A message is longer than NATS accepts. It was not sent."""
 
 
-Unknown = Callable[[MessageId], None]
-"""Called once when the outcome of a message is unknown."""
-Full = Callable[[MessageId], None]
-"""Called once when the stream was full and did not store a message."""
+class Outcome(Protocol):
+    """Receives the outcome of one message: one of the first four calls, and `lost` possibly after `stored`."""
+
+    def stored(self, sequence: int) -> None:
+        """The stream has the message. All members receive it, and the author with them."""
+
+    def repeated(self, copy: Stored) -> None:
+        """The stream had the message already. This is its stored copy, or its deletion."""
+
+    def full(self) -> None:
+        """The stream was full and has not stored the message."""
+
+    def unknown(self) -> None:
+        """There is no acknowledgement in time."""
+
+    def lost(self) -> None:
+        """Members will not receive the message, although it was stored."""
+
+
 Acknowledged = Callable[[RoomId, int, Callable[[], None]], None]
 """Called with the room and sequence of a stored message, and with a callback for when the room never receives it."""
-Committed = Callable[[int], None]
-"""Called once with the sequence of a message that was stored."""
-Known = Callable[[Stored], None]
-"""Called once with the stored copy when the stream already had the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +61,7 @@ class _Pending:
     room: RoomId
     message: MessageId
     published: float
-    unknown: Unknown
-    lost: Unknown
-    full: Full
-    stored: Committed
-    known: Known
+    outcome: Outcome
 
 
 def deletion_of(message: MessageId, sequence: int) -> Stored:
@@ -66,14 +75,14 @@ class ChatPublisher:
         bus: Bus,
         tasks: Tasks,
         metrics: GatewayMetrics,
-        stream: ChatStream,
+        streams: ByGroup[ChatStream],
         *,
         deadline_seconds: float,
         acknowledged: Acknowledged,
     ) -> None:
         """`acknowledged` is called for each message that was stored; the author sees it when the room receives it."""
         self._bus = bus
-        self._stream = stream
+        self._streams = streams
         self._acknowledged = acknowledged
         self._tasks = tasks
         self._metrics = metrics
@@ -105,19 +114,9 @@ class ChatPublisher:
         username: str,
         content: str,
         message: MessageId,
-        *,
-        unknown: Unknown,
-        lost: Unknown,
-        full: Full,
-        stored: Committed,
-        known: Known,
+        outcome: Outcome,
     ) -> None:
-        """The stream stores messages in the order of the calls. Raises ChatTooLong.
-
-        One of four callbacks is called: `unknown` when there is no acknowledgement in time, `full`, `stored`, or
-        `known` when the stream already had the message. `lost` may be called after `stored`: members will not receive
-        the message.
-        """
+        """The stream stores messages in the order of the calls. Raises ChatTooLong, and then there is no outcome."""
         now = time.time()
         encoded = encode_stored(user, username, content, int(now), message)
         headers = {
@@ -127,7 +126,7 @@ class ChatPublisher:
         size = len(encoded) + headers_bytes(headers)
         if size > self._bus.max_payload_bytes:
             raise ChatTooLong(f"the message takes {size} bytes, the maximum is {self._bus.max_payload_bytes} now")
-        pending = _Pending(room, message, time.monotonic(), unknown, lost, full, stored, known)
+        pending = _Pending(room, message, time.monotonic(), outcome)
         reply = self._inbox.expect(pending)
         self._bus.publish(
             subjects.chat(room),
@@ -143,7 +142,7 @@ class ChatPublisher:
         except StorageFull:
             self._inbox.close(message.subject)
             self._metrics.chat_storage_full.inc()
-            pending.full(pending.message)
+            pending.outcome.full()
             return
         except BusError as error:
             log.warning("a chat message was not acknowledged", error=str(error))
@@ -155,8 +154,8 @@ class ChatPublisher:
             self._metrics.duplicates.inc()
             self._tasks.spawn("answer a repeated chat", self._answer_repeated(stored.sequence, pending))
         else:
-            self._acknowledged(pending.room, stored.sequence, lambda: pending.lost(pending.message))
-            pending.stored(stored.sequence)
+            self._acknowledged(pending.room, stored.sequence, pending.outcome.lost)
+            pending.outcome.stored(stored.sequence)
 
     async def _answer_repeated(self, sequence: int, pending: _Pending) -> None:
         """The stream announces a message once, so the author of a repeated one receives the stored copy from here.
@@ -166,22 +165,23 @@ class ChatPublisher:
         gateway does not know whether the stream is still the one that clients know by its epoch, the sequence may be
         that of another message for them, so the author has to ask again.
         """
-        epoch = self._stream.terms.epoch
+        stream = self._streams.of(pending.room)
+        epoch = stream.terms.epoch
         try:
-            stored = await self._stream.message(sequence)
+            stored = await stream.message(sequence)
         except BusError as error:
             log.warning("failed to read a repeated chat message", error=str(error))
-            pending.unknown(pending.message)
+            pending.outcome.unknown()
             return
-        if self._stream.sure and self._stream.terms.epoch == epoch:
-            pending.known(stored or deletion_of(pending.message, sequence))
+        if stream.sure and stream.terms.epoch == epoch:
+            pending.outcome.repeated(stored or deletion_of(pending.message, sequence))
         else:
-            pending.unknown(pending.message)
+            pending.outcome.unknown()
 
     def _give_up(self, reply: str) -> None:
         pending = self._inbox.close(reply)
         if pending is not None:
-            pending.unknown(pending.message)
+            pending.outcome.unknown()
 
     async def _sweep(self) -> None:
         """One task gives up all messages that are overdue: a timer for each would cost more than the message."""

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from studyroom.gateway.chat.stream import ChatStream
 from studyroom.gateway.rooms.history import Stored
 from studyroom.gateway.rooms.room import Room
-from studyroom.gateway.rooms.rooms import Rooms
+from studyroom.gateway.rooms.rooms import HostedRooms
 
 _ROOMS_MAX = 256
 """How many rooms one comparison looks at, besides those that are known to lack messages."""
@@ -23,7 +23,7 @@ _CLOCK_DIFFERENCE_SECONDS = 60.0
 
 
 class Removals:
-    def __init__(self, rooms: Rooms, stream: ChatStream, removed: Callable[[Room], None]) -> None:
+    def __init__(self, rooms: HostedRooms, stream: ChatStream, removed: Callable[[Room], None]) -> None:
         """Calls `removed` for each purged room: one that remembers messages which were removed before they expired."""
         self._rooms = rooms
         self._stream = stream

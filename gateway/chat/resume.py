@@ -11,6 +11,7 @@ from studyroom.gateway.rooms.history import Resumption, Stored
 from studyroom.gateway.rooms.room import Room
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import BusError
+from studyroom.shared.contract.groups import ByGroup
 from studyroom.shared.contract.messages import JoinRoomPayload
 
 log = logs.get(__name__)
@@ -40,16 +41,16 @@ class _Missed:
 class Resumes:
     def __init__(
         self,
-        stream: ChatStream,
-        backfill: Backfill,
+        streams: ByGroup[ChatStream],
+        backfills: ByGroup[Backfill],
         metrics: GatewayMetrics,
         *,
         at_most: int,
         max_bytes: int,
     ) -> None:
         """`at_most`, `max_bytes`: limits on the missed messages. If there are more, the resume fails."""
-        self._stream = stream
-        self._backfill = backfill
+        self._streams = streams
+        self._backfills = backfills
         self._at_most = at_most
         self._max_bytes = max_bytes
         self._metrics = metrics
@@ -57,7 +58,7 @@ class Resumes:
     def expect(self, room: Room) -> None:
         """A client joins the room. It will need the chat, so the room takes its position in the stream meanwhile."""
         if room.history.position is None:
-            self._backfill.gap(room)
+            self._backfills.of(room.id).gap(room)
 
     async def prepare(self, room: Room, join: JoinRoomPayload, *, patience_seconds: float) -> Resumption:
         """Read the chat for a join. The caller must admit the client before it awaits again, or messages are missed.
@@ -69,7 +70,7 @@ class Resumes:
         if join.since is None:
             try:
                 async with asyncio.timeout(patience_seconds):
-                    await self._backfill.ready(room)
+                    await self._backfills.of(room.id).ready(room)
             except TimeoutError:
                 log.warning("a client joins without history, which cannot be read now", room=room.id)
             return Resumption()
@@ -90,13 +91,13 @@ class Resumes:
         """Raises BusError."""
         missed = _Missed(since, since)
         while True:
-            await self._backfill.ready(room)
+            await self._backfills.of(room.id).ready(room)
             if epoch != room.chat_epoch:
                 return Result.OTHER_EPOCH
             position = room.history.position
             if position is None:
                 continue
-            if position < since and not await self._backfill.reach(room, since):
+            if position < since and not await self._backfills.of(room.id).reach(room, since):
                 return Result.UNKNOWN_POSITION if epoch == room.chat_epoch else Result.OTHER_EPOCH
             if room.history.position is None or epoch != room.chat_epoch:
                 continue
@@ -111,7 +112,7 @@ class Resumes:
         """Raises Trimmed or BusError."""
         up_to = room.history.position or 0
         remaining = self._at_most - len(missed.messages)
-        found = await self._stream.after(room.id, missed.up_to, up_to=up_to, at_most=remaining)
+        found = await self._streams.of(room.id).after(room.id, missed.up_to, up_to=up_to, at_most=remaining)
         missed.messages += found
         missed.up_to = max(up_to, found[-1].sequence if found else 0)
 

@@ -1,4 +1,4 @@
-"""Reads the stream of chat by the JetStream API.
+"""Reads the stream of chat of a group of shards by the JetStream API.
 
 Batches are read by "direct get". Any replica answers, even one that lags. To make sure that nothing is missing, ask the
 leader for the last message of the room and compare. NATS ADR-31 describes the requests.
@@ -17,19 +17,22 @@ from studyroom.gateway.rooms.history import Stored
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import API_TIMEOUT_SECONDS, ApiError, Bus, BusError, BusUnavailable, Message
 from studyroom.shared.chassis.nats.reply_inbox import ReplyInbox
+from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.contract import subjects
+from studyroom.shared.contract.groups import Group
 from studyroom.shared.contract.headers import LAST_SEQUENCE, PENDING, SEQUENCE, STATUS, SUBJECT, TIME
 from studyroom.shared.contract.ids import RoomId
 
 log = logs.get(__name__)
 
-_DIRECT_GET = f"DIRECT.GET.{subjects.CHAT_STREAM}"
 _BATCH_SECONDS = 2.0
 _BATCH_MAX = 256
 _BATCH_MAX_BYTES = 1_048_576
 _LASTS_MAX = 256
 """Rooms in one request. NATS accepts 1,024."""
 _RETRY_SECONDS = 0.1
+_OTHERS_SECONDS = 5.0
+"""The time for the other streams when one has answered at the start."""
 _STALE_SECONDS = 0.05
 """The pause before the next request when a replica lags."""
 _ATTEMPTS_FOR_EXPIRED = 20
@@ -65,23 +68,45 @@ class _Batch:
 
 
 class ChatStream(ChatTerms):
-    def __init__(self, bus: Bus) -> None:
-        super().__init__(bus)
+    def __init__(self, bus: Bus, group: Group | None = None) -> None:
+        super().__init__(bus, group)
+        self._direct_get = f"DIRECT.GET.{self._name}"
         self._inbox = ReplyInbox[_Batch](self._on_part)
+        self._unannounced: dict[RoomId, int] = {}
 
     async def start(self) -> None:
-        """Returns when the stream exists."""
+        """Returns when the stream has answered."""
+        await self.open()
+        await self.answers()
+
+    async def open(self) -> None:
+        """Prepare to read the stream, which may be away."""
         await self._bus.open_inbox(self._inbox)
+
+    async def answers(self) -> None:
+        """Returns when the stream has answered."""
         logged = ""
         while True:
             try:
                 await self.learn()
             except BusError as error:
                 if logged != (logged := str(error)):
-                    log.warning("waiting for the streams, which the provisioner makes", error=logged)
+                    log.warning("waiting for a stream, which the provisioner makes", stream=self._name, error=logged)
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
                 return
+
+    # --- announcements ------------------------------------------------------------------------------------
+
+    def stored(self, room: RoomId, sequence: int) -> None:
+        """This gateway has stored a message for a room that it may not host. The next `announce` announces it."""
+        self._unannounced[room] = sequence
+
+    def announce(self, newest: dict[RoomId, int]) -> None:
+        """Let other gateways know the newest sequences of these rooms, in case they have lost the messages."""
+        unannounced, self._unannounced = self._unannounced, {}
+        for room, sequence in (unannounced | newest).items():
+            self._bus.publish(subjects.room_newest(room), b"%d" % sequence)
 
     # --- single messages ----------------------------------------------------------------------------------
 
@@ -113,7 +138,7 @@ class ChatStream(ChatTerms):
         return found
 
     async def _message(self, request: dict[str, Any], only_of: RoomId | None = None) -> Stored | None:
-        message = await self._bus.stored(subjects.CHAT_STREAM, request)
+        message = await self._bus.stored(self._name, request)
         if message is None:
             return None
         sequence: int = message["seq"]
@@ -124,7 +149,7 @@ class ChatStream(ChatTerms):
     async def erase(self, sequence: int) -> None:
         """Overwrite and remove a message. Succeeds also if the message is gone already. Raises BusError."""
         try:
-            await self._bus.api(f"STREAM.MSG.DELETE.{subjects.CHAT_STREAM}", {"seq": sequence})
+            await self._bus.api(f"STREAM.MSG.DELETE.{self._name}", {"seq": sequence})
         except ApiError:
             if await self.message(sequence) is not None:
                 raise
@@ -264,7 +289,7 @@ class ChatStream(ChatTerms):
         reply = self._inbox.expect(batch)
         try:
             self._bus.publish(
-                self._bus.jetstream(_DIRECT_GET),
+                self._bus.jetstream(self._direct_get),
                 json.dumps(request).encode(),
                 reply=reply,
                 failed=lambda: _fail(batch, "not connected to NATS"),
@@ -296,6 +321,19 @@ class ChatStream(ChatTerms):
                 batch.done.set_result(None)
         else:
             _fail(batch, f"{status} {headers.get('Description', '')}")
+
+
+async def start_all(streams: Iterable[ChatStream], tasks: Tasks) -> None:
+    """Returns when a stream has answered, and the others have too or had some seconds to do so.
+
+    Rooms of a stream without a leader wait for it. Rooms of others do not.
+    """
+    answers = []
+    for stream in streams:
+        await stream.open()
+        answers.append(tasks.spawn("chat stream", stream.answers()))
+    await asyncio.wait(answers, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait(answers, timeout=_OTHERS_SECONDS)
 
 
 def _last_of(batch: _Batch) -> int:

@@ -1,4 +1,4 @@
-"""The limits of the stream of chat, and its identity, both from its leader.
+"""The limits of the stream of chat of a group of shards, and its identity, both from its leader.
 
 A stream that comes back shorter than it was counts as another one, although its name and creation time are the same
 (docs/decisions/0017).
@@ -11,11 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from logging import ERROR, WARNING
 from typing import Any, NamedTuple
 
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import API_TIMEOUT_SECONDS, Bus, BusUnavailable, Conflict
 from studyroom.shared.contract import subjects
+from studyroom.shared.contract.groups import Group
 from studyroom.shared.contract.headers import EXPECTED_SEQUENCE
 from studyroom.shared.contract.incarnation import Identity, Record, encode_record
 
@@ -65,8 +67,11 @@ class _Found(NamedTuple):
 
 
 class ChatTerms:
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, group: Group | None = None) -> None:
+        """`group`: the shards with this stream; None for all."""
+        self.group = group or Group()
         self._bus = bus
+        self._name = self.group.chat_stream
         self._on_replaced: list[Callable[[], None]] = []
         self.terms = Terms("", 0, 0, 0, 0, 0)
         """The terms as of the last `learn`."""
@@ -163,7 +168,7 @@ class ChatTerms:
         while True:
             known, before = self._known, self._identity
             info, record, committed = await asyncio.gather(
-                self._bus.stream_info(subjects.CHAT_STREAM),
+                self._bus.stream_info(self._name),
                 self._record(),
                 self._committed(known.sequence),
             )
@@ -175,26 +180,34 @@ class ChatTerms:
                 return found  # another gateway has noticed
             last: int = info["state"]["last_seq"]
             rewritten = committed is not None and _time(committed) != _time(known.time)
-            if last < known.reached and not (lacking or rewritten or suspected):
+            if not (lacking or rewritten or last < known.reached):
+                return found
+            log.log(
+                ERROR if suspected else WARNING,
+                "a stream of chat has lost its newest messages" if suspected else "a stream of chat seems shorter",
+                stream=self._name,
+                last=last,
+                known=known._asdict(),
+                committed=committed,
+                record_is_missing=lacking,
+            )
+            if not suspected:
                 suspected = True
                 await asyncio.sleep(_CONFIRM_SECONDS)
                 continue
-            if not (lacking or rewritten or last < known.reached):
-                return found
-            log.error("the stream of chat has lost its newest messages", last=last, known=known.reached)
             await self._begin_epoch(found.identity)
 
     async def _begin_epoch(self, found: Identity) -> None:
         with suppress(Conflict):  # another gateway has noticed too
             await self._bus.store(
-                subjects.CHAT_INCARNATION,
+                self.group.chat_incarnation,
                 encode_record(found.created),
                 {EXPECTED_SEQUENCE: str(found.expected)},
                 timeout_seconds=API_TIMEOUT_SECONDS,
             )
 
     async def _record(self) -> Record | None:
-        request = {"last_by_subj": subjects.CHAT_INCARNATION}
+        request = {"last_by_subj": self.group.chat_incarnation}
         message = await self._bus.stored(subjects.MODERATION_STREAM, request)
         if message is None:
             return None
@@ -204,7 +217,7 @@ class ChatTerms:
         """When the message with this sequence was committed; None if there is none. Raises BusError."""
         if not sequence:
             return None
-        message = await self._bus.stored(subjects.CHAT_STREAM, {"seq": sequence})
+        message = await self._bus.stored(self._name, {"seq": sequence})
         return message["time"] if message is not None else None
 
 

@@ -1,13 +1,24 @@
-"""The stream of chat as clients see it: its epoch, the newest messages, and how long it deduplicates retries."""
+"""A stream of chat as clients see it: its epoch, the newest messages, and how long it deduplicates retries."""
 
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 
 from studyroom.gateway.chat.stream import ChatStream
 from studyroom.gateway.rooms.history import History, Stored
+from studyroom.shared.contract.groups import ByGroup
 
 _HISTORY_KEPT_MIN = 64
 """A resume reads from the stream up to the remembered messages. It must reach them even in a busy room."""
+
+
+class Retries:
+    def __init__(self, streams: ByGroup[ChatStream]) -> None:
+        self._streams = streams
+
+    @property
+    def retry_seconds(self) -> int:
+        """How long streams deduplicate retries. All have the same configuration, but not all may be known yet."""
+        return max(stream.terms.duplicate_window_seconds for stream in self._streams)
 
 
 class StreamView:
@@ -20,10 +31,6 @@ class StreamView:
     @property
     def sure(self) -> bool:
         return self._stream.sure
-
-    @property
-    def retry_seconds(self) -> int:
-        return self._stream.terms.duplicate_window_seconds
 
     def epoch(self, presence_epoch: str) -> str:
         """The epoch that clients see. It changes with the epoch of the presence stream and with that of the chat."""

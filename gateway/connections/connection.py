@@ -5,25 +5,26 @@ import time
 from studyroom.gateway.auth.identity import NO_EXPIRY, Identity
 from studyroom.gateway.auth.key_ring import KeysUnavailable
 from studyroom.gateway.connections.client_socket import NOWHERE, Socket
-from studyroom.gateway.connections.cursor_move import cursor_update, update_prefix
+from studyroom.gateway.connections.cursor_move import update_prefix
 from studyroom.gateway.connections.hub import Hub
+from studyroom.gateway.connections.limits import Allowances
 from studyroom.gateway.connections.metered import Metered
 from studyroom.gateway.connections.replies import PONG_FRAME, authenticated_frame, error_frame, welcome_frame
 from studyroom.gateway.connections.session import CONFLATED, InRoom, Joining, Refusal, Session, State, Waiting
-from studyroom.gateway.rooms.cursors import Cursors
 from studyroom.gateway.rooms.notices import encode_cursor
 from studyroom.gateway.rooms.room import Room
 from studyroom.gateway.wire.credentials import Unauthorized
 from studyroom.gateway.wire.framing import text_frame
 from studyroom.gateway.wire.items import Kind
+from studyroom.shared.contract.broadcasts import BroadcastSend, BroadcastSendPayload, data_bytes, encode_broadcast
 from studyroom.shared.contract.close_codes import FINAL_CODES, CloseCode
+from studyroom.shared.contract.custom_presence import UpdatePresence
 from studyroom.shared.contract.errors import ErrorCode
 from studyroom.shared.contract.ids import (
     ConnectionId,
     MembershipId,
     MessageId,
     RoomId,
-    UserId,
     new_connection_id,
     new_membership_id,
     new_message_id,
@@ -50,53 +51,49 @@ _KNOWN_CODES = frozenset(CloseCode)  # clients may close with thousands of other
 
 class Connection(Metered):
     __slots__ = (
+        "_allowances",
         "_avatar_url",
-        "_cursors",
         "_excess",
         "_guest_token",
         "_hub",
         "_memberships",
-        "_traffic",
-        "_update_prefix",
         "_username",
-        "active_beat",
         "address",
         "expires_at",
+        "hint",
         "id",
         "keep_seconds",
-        "user",
+        "opened_beat",
     )
 
-    def __init__(self, hub: "Hub[Connection]", identity: Identity, *, address: bytes, chat_max_chars: int) -> None:
-        """`address`: the key of the client's address in limits."""
-        session = Session[Room](
+    def __init__(
+        self, hub: "Hub[Connection]", identity: Identity, *, address: bytes, hint: RoomId | None, chat_max_chars: int
+    ) -> None:
+        """`address`: the key of the client's address in limits. `hint`: the room in the address that it asked for."""
+        session: Session[Room] = Session(
             chat_max_chars=chat_max_chars,
             backlog_max=_BACKLOG_MAX,
             join_parts=hub.limits.join_parts_burst,
             rooms=identity.rooms,
+            events=identity.events,
         )
-        super().__init__(hub.limits, session)
+        super().__init__(identity.user, hub.limits, session, hub.metrics.traffic)
         self._hub = hub
-        self._traffic = hub.metrics.traffic
         self.id: ConnectionId = new_connection_id()
         self._memberships = 0
+        self._allowances = Allowances()
         self._username = identity.username
         self._avatar_url = identity.avatar_url
         self._guest_token = identity.guest_token
-        self.user: UserId = identity.user
         self.address = address
+        self.hint = hint
         self.expires_at = identity.expires_at
         """When the token expires, in Unix seconds."""
         self.keep_seconds = 0
         """The least grace period of the user after this connection; above 0 if the client was asked to reconnect."""
-        self._cursors: Cursors | None = None
-        """The cursors of the room while the session is `InRoom`, otherwise None: a shortcut for the most frequent
-        message. Set this after every transition of the session."""
-        self._update_prefix = b""
         self._excess: str | CursorMove | None = None
         """The newest cursor beyond the client's rate. It is newer than any message that was carried out."""
-        self.active_beat = hub.pulse.beat
-        """The last beat before which the client had sent a message, or at which it was in a room."""
+        self.active_beat = self.opened_beat = hub.pulse.beat
 
     @property
     def membership_id(self) -> MembershipId:
@@ -156,25 +153,13 @@ class Connection(Metered):
             chat_retry_seconds=self._hub.retries.retry_seconds,
             expires_at=self.expires_at if self.expires_at < NO_EXPIRY else None,
             room_hints=self._hub.room_hints,
+            limits=self._hub.stated_limits,
         )
         self._guest_token = None
         self.deliver(welcome)
         self._traffic.replies_sent["Welcome"] += 1
 
-    def received(self, payload: bytes) -> None:
-        traffic = self._traffic
-        traffic.received += 1
-        traffic.received_bytes += len(payload)
-        self._messages_left -= 1
-        self._bytes_left -= len(payload)
-        if (self._messages_left < 0 or self._bytes_left < 0) and self._is_too_much(payload):
-            return
-        if self._cursors is not None:
-            update = cursor_update(self._update_prefix, payload)
-            if update is not None:
-                traffic.cursor_shortcuts += 1
-                self._cursors.move_cursor(self.user, text_frame(update), time.time_ns() // 1000)
-                return
+    def _read(self, payload: bytes) -> None:
         message = self._decode(str(payload, "utf-8"))
         if message is not None:
             self._receive(message)
@@ -214,14 +199,6 @@ class Connection(Metered):
 
     def close(self, code: int, reason: str) -> None:
         self.socket.close(code, reason)
-
-    def abort(self) -> None:
-        self.socket.abort()
-
-    @property
-    def closing_since(self) -> float | None:
-        """When the closing handshake began (monotonic seconds); None if it has not begun."""
-        return self.socket.closing_since
 
     # --- rate limits --------------------------------------------------------------------------------------
 
@@ -303,6 +280,12 @@ class Connection(Metered):
             case Typing(payload=typing):
                 if room is not None:
                     room.cursors.type(self.user, is_typing=typing.is_typing, ingress_us=time.time_ns() // 1000)
+            case BroadcastSend(payload=event):
+                if room is not None:
+                    self._broadcast(room, event, decision)
+            case UpdatePresence(payload=update):
+                if room is not None and self._is_within_rate(decision, self._hub.limits.updates_per_second):
+                    self._hub.updates.update(self, room, update.fields)
             case ChatSend(payload=chat):
                 if room is not None:
                     self._hub.authors.publish(self, room, chat.content, chat.id or new_message_id())
@@ -319,6 +302,22 @@ class Connection(Metered):
             case Authenticate(payload=proof):
                 self._authenticate(proof.token)
 
+    def _broadcast(self, room: Room, event: BroadcastSendPayload, message: ClientMessage) -> None:
+        if not self._is_within_rate(message, self._hub.limits.broadcasts_per_second):
+            return
+        encoded, most = encode_broadcast(self.user, event), self._hub.broadcast_max_bytes()
+        if (size := data_bytes(encoded)) > most:
+            self._refuse(ErrorCode.BROADCAST_TOO_LARGE, f"the data has {size} bytes, the maximum is {most}", message)
+            return
+        room.broadcasts.send(encoded, time.time_ns() // 1000)
+
+    def _is_within_rate(self, message: ClientMessage, per_second: int) -> bool:
+        """Use the allowance for this type of message. Refuses the message if it is used up."""
+        if self._allowances.take(message.type, per_second, time.monotonic()):
+            return True
+        self._refuse(ErrorCode.RATE_LIMITED, f"more than {per_second} {message.type} messages a second", message)
+        return False
+
     def _authenticate(self, token: str) -> None:
         """Use a newer token from now on. If it is not valid, nothing changes."""
         self._messages_left -= _AUTHENTICATE_COST
@@ -329,7 +328,7 @@ class Connection(Metered):
             self.send_error(ErrorCode.KEYS_UNAVAILABLE if unknown else ErrorCode.UNAUTHORIZED, str(error))
             return
         self.expires_at = identity.expires_at
-        self._session.rooms = identity.rooms
+        self._session.rooms, self._session.events = identity.rooms, identity.events
         self.deliver(authenticated_frame(self.expires_at))
         self._traffic.replies_sent["Authenticated"] += 1
         room_id = self._session.state.room_id

@@ -3,16 +3,16 @@
 import asyncio
 import math
 import time
-from collections.abc import Iterable
 from operator import itemgetter
 
 from studyroom.gateway.connections.connection import Connection
+from studyroom.gateway.connections.registry import Registry
 from studyroom.gateway.connections.settings import ConnectionSettings
 from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.wire.framing import PING_FRAME
 from studyroom.gateway.wire.sockets import AwaitedRequests, PlainSockets, UnreadAnswers
 from studyroom.shared.chassis import logs
-from studyroom.shared.chassis.memory import HighWaterMark, trim
+from studyroom.shared.chassis.memory import HighWaterMark, empty_free_lists, trim
 from studyroom.shared.contract.close_codes import CloseCode
 
 log = logs.get(__name__)
@@ -20,8 +20,10 @@ log = logs.get(__name__)
 SWEEP_SECONDS = 1.0
 _UNREAD_CHECKS = 4
 """Unread bytes are counted at least this often while they grow from nothing to their limit."""
-_TRIM_FROM_CONNECTIONS = 1000
+_TRIM_FROM_CONNECTIONS = 100
 """When half of this many or more connections have closed, the process returns their memory to the system."""
+_TRIM_AGAIN_BEATS = 2
+"""The process does so again after this time, because some connections were still closing the first time."""
 
 
 class Heartbeat:
@@ -31,7 +33,7 @@ class Heartbeat:
     def __init__(
         self,
         settings: ConnectionSettings,
-        connections: Iterable[Connection],
+        connections: Registry[Connection],
         awaited: AwaitedRequests,
         unread: UnreadAnswers,
         plain: PlainSockets,
@@ -51,6 +53,8 @@ class Heartbeat:
         self._plain = plain
         self._metrics = metrics
         self._high_water = HighWaterMark(at_least=_TRIM_FROM_CONNECTIONS)
+        self._trim_at = 0
+        """The beat at which memory is trimmed a second time."""
         self._more_unread_bytes = 0
         """Bytes written to slow consumers since all unread bytes were last counted."""
         self.beat = 0
@@ -74,14 +78,34 @@ class Heartbeat:
             connections = list(self._connections)
             for connection in connections:
                 try:
-                    self._check(connection, now, expired_by)
+                    if not self._rests(connection, now, expired_by):
+                        self._check(connection, now, expired_by)
                 except Exception:
                     # The other connections must still be checked.
                     log.exception("the check of a connection failed")
                     connection.close(CloseCode.INTERNAL_ERROR, "internal error")
             self._bound_unread()
             if self._high_water.has_halved(len(connections)):
-                await asyncio.to_thread(trim)
+                self._trim_at = self.beat + _TRIM_AGAIN_BEATS
+                await self._trim()
+            elif self.beat == self._trim_at:
+                await self._trim()
+
+    async def _trim(self) -> None:
+        """Return the memory of closed connections to the system."""
+        self._connections.compact()
+        empty_free_lists()
+        await asyncio.to_thread(trim)
+
+    def _rests(self, connection: Connection, now: float, expired_by: float) -> bool:
+        """Whether nothing is due for a connection. Counts its silence then. The arguments are those of `_check`."""
+        silent = connection.silent_beats + 1
+        if silent >= self._ping_beats or self.beat - connection.active_beat >= self._idle_beats:
+            return False
+        if connection.expires_at <= expired_by or not connection.rests(self.beat, now):
+            return False
+        connection.silent_beats = silent
+        return True
 
     def _check(self, connection: Connection, now: float, expired_by: float) -> None:
         """`now`: monotonic seconds. `expired_by`: tokens that expire then or earlier have expired (Unix seconds)."""

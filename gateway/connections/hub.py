@@ -3,14 +3,16 @@
 The protocols are generic in the connection, so that this module does not import it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from studyroom.gateway.auth.identity import Authenticator
-from studyroom.gateway.connections.limits import Limits
+from studyroom.gateway.connections.limits import Limits, StatedLimits
 from studyroom.gateway.connections.registry import Client, Registry
 from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.rooms.room import Room
+from studyroom.shared.contract.custom_presence import FieldsChange
 from studyroom.shared.contract.ids import MessageId
 from studyroom.shared.contract.messages import JoinRoomPayload
 
@@ -40,6 +42,11 @@ class Authors(Protocol[_Client_contra]):
     def publish(self, connection: _Client_contra, room: Room, content: str, message: MessageId) -> None: ...
 
 
+class Updates(Protocol[_Client_contra]):
+    def update(self, connection: _Client_contra, room: Room, change: FieldsChange) -> None:
+        """Change fields of the custom presence of the connection's user. Members get the change when it is stored."""
+
+
 class Retries(Protocol):
     @property
     def retry_seconds(self) -> int:
@@ -49,6 +56,7 @@ class Retries(Protocol):
 @dataclass(frozen=True, slots=True)
 class Hub(Generic[Client]):
     limits: Limits
+    stated_limits: StatedLimits
     room_hints: bool
     """Whether the load balancer follows the room in the address, so that `Welcome` says so."""
     metrics: GatewayMetrics
@@ -58,4 +66,7 @@ class Hub(Generic[Client]):
     joins: Joins[Client]
     leaves: Leaves[Client]
     authors: Authors[Client]
+    updates: Updates[Client]
     retries: Retries
+    broadcast_max_bytes: Callable[[], int]
+    """Returns the largest data of a broadcast event that this gateway takes now."""

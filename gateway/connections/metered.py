@@ -1,4 +1,6 @@
-"""Measures how much one client sends and reads: the part of a connection that enforces rates and finds slow consumers.
+"""The part of a connection that every message passes: enforces rates, and takes cursors by their shortcut.
+
+It also finds slow consumers.
 
 It is a base class, and not a separate object, because its numbers change with every message of every connection.
 """
@@ -6,31 +8,48 @@ It is a base class, and not a separate object, because its numbers change with e
 import time
 
 from studyroom.gateway.connections.client_socket import NOWHERE, Socket
+from studyroom.gateway.connections.cursor_move import cursor_update
 from studyroom.gateway.connections.limits import PATIENCE_SECONDS, Limits, refilled, regained
 from studyroom.gateway.connections.session import Session
+from studyroom.gateway.rooms.cursors import Cursors
 from studyroom.gateway.rooms.room import Room
+from studyroom.gateway.wire.framing import text_frame
+from studyroom.gateway.wire.traffic import Traffic
+from studyroom.shared.contract.ids import UserId
 
 
 class Metered:
     __slots__ = (
         "_bytes_left",
+        "_cursors",
         "_frames_left",
+        "_is_full",
         "_limits",
         "_messages_left",
         "_patience",
         "_progress_bytes",
         "_refilled_at",
         "_session",
+        "_traffic",
+        "_update_prefix",
+        "active_beat",
         "held",
         "held_beats",
         "lagging_since",
         "silent_beats",
         "socket",
+        "user",
     )
 
-    def __init__(self, limits: Limits, session: Session[Room]) -> None:
+    def __init__(self, user: UserId, limits: Limits, session: Session[Room], traffic: Traffic) -> None:
         """`session`: has the allowance for joins, which is refilled here."""
         self.socket: Socket = NOWHERE
+        self.user = user
+        self._traffic = traffic
+        self._cursors: Cursors | None = None
+        """The cursors of the room while the session is `InRoom`, otherwise None: a shortcut for the most frequent
+        message. Set this after every transition of the session."""
+        self._update_prefix = b""
         self._limits = limits
         self._session = session
         self._messages_left: float = limits.messages_burst
@@ -38,6 +57,8 @@ class Metered:
         self._frames_left: float = limits.messages_burst
         """The allowance for frames that are not messages: fragments, pings and pongs."""
         self._refilled_at = time.monotonic()
+        self._is_full = True
+        """All allowances were full after the last refill."""
         self._patience = PATIENCE_SECONDS
         """The excess (in seconds of its rate) that the client may still send before the gateway stops reading for a
         while."""
@@ -45,6 +66,8 @@ class Metered:
         """The gateway reads nothing from the client for now, because it sends too much."""
         self.held_beats = 0
         """How many beats in a row have found the client held."""
+        self.active_beat = 0
+        """The last beat before which the client had sent a message, or at which it was in a room."""
         self.silent_beats = 0
         """Beats since the client sent anything."""
         self.lagging_since: int | None = None
@@ -52,7 +75,40 @@ class Metered:
         self._progress_bytes = 0
         """The progress of the socket at that beat."""
 
+    @property
+    def closing_since(self) -> float | None:
+        """When the closing handshake began (monotonic seconds); None if it has not begun."""
+        return self.socket.closing_since
+
+    def abort(self) -> None:
+        self.socket.abort()
+
     # --- sending ------------------------------------------------------------------------------------------
+
+    def received(self, payload: bytes) -> None:
+        """A whole text message, in valid UTF-8."""
+        traffic = self._traffic
+        traffic.received += 1
+        traffic.received_bytes += len(payload)
+        self._messages_left -= 1
+        self._bytes_left -= len(payload)
+        if (self._messages_left < 0 or self._bytes_left < 0) and self._is_too_much(payload):
+            return
+        if self._cursors is not None:
+            update = cursor_update(self._update_prefix, payload)
+            if update is not None:
+                traffic.cursor_shortcuts += 1
+                self._cursors.move_cursor(self.user, text_frame(update), time.time_ns() // 1000)
+                return
+        self._read(payload)
+
+    def _is_too_much(self, payload: bytes) -> bool:
+        """The allowance is used up, unless a refill is enough. Handles the message if not."""
+        raise NotImplementedError
+
+    def _read(self, payload: bytes) -> None:
+        """Take a message within the allowance that the shortcut does not recognise."""
+        raise NotImplementedError
 
     def received_overhead(self) -> None:
         """Count a frame that is not a message."""
@@ -93,6 +149,20 @@ class Metered:
             self.held = False
             self.socket.release()
 
+    def rests(self, beat: int, now: float) -> bool:
+        """Whether nothing has come since the last beat, and nothing was used up or left unread by then.
+
+        Then this does all that `refill` would do, in a fifth of the time.
+        """
+        if not self._is_full or not self.silent_beats or self.lagging_since is not None:
+            return False
+        if self.socket.closing_since is not None:
+            return False
+        self._refilled_at = now
+        if self._session.state.room is not None:
+            self.active_beat = beat
+        return True
+
     def _refill(self, now: float) -> None:
         """`now`: monotonic seconds."""
         limits, session = self._limits, self._session
@@ -111,6 +181,12 @@ class Metered:
             session.join_parts_left = refilled(session.join_parts_left, elapsed, per_second=rate, burst=burst)
         if self._patience != PATIENCE_SECONDS:
             self._patience = regained(self._patience, elapsed)
+        self._is_full = (
+            self._messages_left == self._frames_left == limits.messages_burst
+            and self._bytes_left == limits.bytes_burst
+            and session.join_parts_left == limits.join_parts_burst
+            and self._patience == PATIENCE_SECONDS
+        )
 
     # --- reading ------------------------------------------------------------------------------------------
 

@@ -35,6 +35,10 @@ class ConnectionCounts:
         _decrease(self._by_user, user)
         _decrease(self._by_address, address)
 
+    def compact(self) -> None:
+        self._by_user = dict(self._by_user)
+        self._by_address = dict(self._by_address)
+
     def of_user(self, user: UserId) -> int:
         return self._by_user.get(user, 0)
 
@@ -58,6 +62,11 @@ class Registry(Generic[Client]):
 
     def __iter__(self) -> Iterator[Client]:
         return iter(self._connections.values())
+
+    def compact(self) -> None:
+        """Give up the memory of entries that were removed, which a dict keeps until it grows."""
+        self._connections = dict(self._connections)
+        self.counts.compact()
 
     def get(self, connection: ConnectionId) -> Client | None:
         return self._connections.get(connection)

@@ -2,6 +2,7 @@
 
 import time
 
+from studyroom.gateway.connections.limits import StatedLimits
 from studyroom.gateway.wire.framing import text_frame
 from studyroom.shared.contract.errors import ErrorCode
 from studyroom.shared.contract.ids import ConnectionId, MessageId, UserId
@@ -11,8 +12,6 @@ from studyroom.shared.contract.messages import (
     Error,
     ErrorPayload,
     Pong,
-    Welcome,
-    WelcomePayload,
     encode,
 )
 
@@ -27,18 +26,27 @@ def welcome_frame(
     chat_retry_seconds: int,
     expires_at: int | None,
     room_hints: bool,
+    limits: StatedLimits,
 ) -> bytes:
-    """`expires_at`: when the token expires, in Unix seconds; None for never."""
-    payload = WelcomePayload.model_construct(
-        connection_id=connection,
-        user_id=user,
-        server_time=time.time_ns() // 1_000_000,
-        chat_retry_seconds=chat_retry_seconds,
-        guest_token=guest_token,
-        expires_at=expires_at * 1000 if expires_at is not None else None,
-        room_hints=room_hints or None,
+    """`expires_at`: when the token expires, in Unix seconds; None for never.
+
+    It writes the JSON itself, because all its values are ids, numbers and base64, which JSON does not escape.
+    """
+    payload = [
+        f'"connection_id":"{connection}","user_id":"{user}"',
+        f'"server_time":{time.time_ns() // 1_000_000},"chat_retry_seconds":{chat_retry_seconds}',
+    ]
+    if guest_token is not None:
+        payload.append(f'"guest_token":"{guest_token}"')
+    if expires_at is not None:
+        payload.append(f'"expires_at":{expires_at * 1000}')
+    if room_hints:
+        payload.append('"room_hints":true')
+    payload.append(
+        f'"message_max_bytes":{limits.message_max_bytes},"chat_max_chars":{limits.chat_max_chars},'
+        f'"history_on_join":{limits.history_on_join}'
     )
-    return text_frame(encode(Welcome.model_construct(payload=payload)))
+    return text_frame(f'{{"type":"Welcome","payload":{{{",".join(payload)}}}}}'.encode("ascii"))
 
 
 def authenticated_frame(expires_at: int) -> bytes:

@@ -14,7 +14,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import ClassVar, Generic, TypeVar
 
+from studyroom.gateway.auth.events import ALL_EVENTS, EventRights
 from studyroom.gateway.connections.limits import JOIN_COST
+from studyroom.shared.contract.broadcasts import BroadcastSend
+from studyroom.shared.contract.custom_presence import UpdatePresence
 from studyroom.shared.contract.errors import ErrorCode
 from studyroom.shared.contract.ids import RoomId
 from studyroom.shared.contract.messages import (
@@ -140,13 +143,21 @@ class NotJoining(Exception):
 class Session(Generic[Room]):
     """Only `state` says where the connection is, and only methods of the session change it."""
 
-    __slots__ = ("_backlog_max", "_chat_max_chars", "join_parts_left", "rooms", "state")
+    __slots__ = ("_backlog_max", "_chat_max_chars", "events", "join_parts_left", "rooms", "state")
 
     def __init__(
-        self, *, chat_max_chars: int, backlog_max: int, join_parts: float, rooms: frozenset[RoomId] | None = None
+        self,
+        *,
+        chat_max_chars: int,
+        backlog_max: int,
+        join_parts: float,
+        rooms: frozenset[RoomId] | None = None,
+        events: EventRights = ALL_EVENTS,
     ) -> None:
         self.rooms = rooms
         """The rooms that the client may join; None for all."""
+        self.events = events
+        """The broadcast events that the client may send."""
         self._chat_max_chars = chat_max_chars
         self._backlog_max = backlog_max
         self.join_parts_left = join_parts
@@ -172,20 +183,24 @@ class Session(Generic[Room]):
         state = self.state
         return isinstance(state, Expelled) or (isinstance(state, Closed) and state.for_good)
 
-    def receive(self, message: ClientMessage) -> ClientMessage | Refusal | Waiting:
+    def receive(  # noqa: PLR0911 - one case per message type
+        self, message: ClientMessage
+    ) -> ClientMessage | Refusal | Waiting:
         """Returns the message itself if the gateway must carry it out now.
 
         `JoinRoom` begins a join, which ends with `joined` or `join_failed`. `Authenticate` waits too, because it may
-        change `rooms`.
+        change `rooms` and `events`.
         """
         state = self.state
         if isinstance(state, Joining) and not isinstance(message, Ping):
             return state.wait(message, self._backlog_max)
         match message:
-            case CursorMove() | Typing():
+            case CursorMove() | Typing() | UpdatePresence():
                 return message if isinstance(state, InRoom) else self._not_in_room(message)
             case ChatSend():
                 return self._check_chat(message)
+            case BroadcastSend():
+                return self._check_broadcast(message)
             case JoinRoom():
                 return self._begin_join(message)
             case LeaveRoom():
@@ -260,6 +275,14 @@ class Session(Generic[Room]):
             )
         if is_blank(content):
             return Refusal(ErrorCode.CHAT_EMPTY, "the content needs a visible character", message)
+        return message
+
+    def _check_broadcast(self, message: BroadcastSend) -> BroadcastSend | Refusal:
+        if not isinstance(self.state, InRoom):
+            return self._not_in_room(message)
+        event = message.payload.event
+        if not self.events.allow(event):
+            return Refusal(ErrorCode.BROADCAST_NOT_ALLOWED, f"the event {event} needs a token that names it", message)
         return message
 
     @staticmethod

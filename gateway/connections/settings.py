@@ -45,6 +45,23 @@ class ConnectionSettings(AuthSettings):
         gt=0,
         description="The gateway closes a client whose reading it has slowed for this long without a break (4500).",
     )
+    broadcasts_per_second: int = Field(
+        30,
+        ge=1,
+        description="Broadcast events that one connection may send, with bursts of twice as many. They count as "
+        "messages too.",
+    )
+    broadcast_max_bytes: int = Field(
+        8192,
+        ge=1,
+        description="The largest data of a broadcast event, as compact JSON. `max_payload` of NATS caps it.",
+    )
+    presence_updates_per_second: int = Field(
+        10,
+        ge=1,
+        description="Changes of its custom presence that one connection may send, with bursts of twice as many. They "
+        "count as messages too.",
+    )
     joins_per_minute: int = Field(
         60,
         ge=1,
@@ -71,20 +88,24 @@ class ConnectionSettings(AuthSettings):
         gt=0,
         description="The gateway closes a client that leaves much unread and reads nothing for this long (4000).",
     )
-    turn_ms: float = Field(
-        3.0,
+    collect_max_ms: int = Field(
+        60,
         ge=0,
-        le=20,
-        description="Under load, the gateway reads messages together that arrive within this time. 0 to read each at "
-        "once.",
+        le=1000,
+        description="The longest time for which a busy gateway collects cursors and messages, so that it sends them "
+        "together. It chooses the time by its load, from STUDYROOM_GATEWAY_COLLECT_MIN_MS to this.",
     )
-    cursor_tick_ms: int = Field(
-        50, ge=10, le=1000, description="How often a busy room sends the newest cursors and typing notices."
+    collect_min_ms: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="The time for which a room collects even if the gateway has time to spare. More saves CPU at light "
+        "load, and makes cursors and messages so much older. 0 for the least delay.",
     )
 
     room_hints: bool = Field(
         False,
-        description="Set this if the load balancer chooses gateways by the room in the address (`/ws?room=`). "
+        description="Set this if the room in the address (`/ws?room=`) decides which gateway or worker a client gets. "
         "`Welcome` then has `room_hints`, and clients reconnect when they change rooms.",
     )
 
@@ -95,6 +116,8 @@ class ConnectionSettings(AuthSettings):
             bytes_per_second=self.bytes_per_second,
             bytes_burst=max(2 * self.bytes_per_second, self.message_max_bytes),
             write_buffer_max_bytes=self.write_buffer_max_bytes,
+            broadcasts_per_second=self.broadcasts_per_second,
+            updates_per_second=self.presence_updates_per_second,
             join_parts_per_second=self.joins_per_minute,
             join_parts_burst=self.joins_per_minute * JOIN_COST,
         )

@@ -1,23 +1,26 @@
 """The FastAPI application that serves plain HTTP on the public port."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Protocol
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.exceptions import HTTPException, RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.routing import Match
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
-from studyroom.gateway.http.access import ErrorBody, HttpRefusal
+from studyroom.gateway.http.access import REFUSALS, ErrorBody, HttpRefusal
 from studyroom.gateway.http.page import add_page
+from studyroom.gateway.wire.handshake import Handshake, Refused
+from studyroom.gateway.wire.header_fields import combined
 from studyroom.shared.contract.errors import ErrorCode
 from studyroom.shared.contract.text import LONE_SURROGATE
 
 WEBSOCKET_PATH = "/ws"
 HEALTH_PATH = "/health"
 API_PREFIX = "/api/"
+HANDSHAKE_PATH = "/api/v1/handshake"
 _BAD_REQUEST, _NOT_FOUND, _METHOD_NOT_ALLOWED, _UPGRADE_REQUIRED = 400, 404, 405, 426
 _METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 _REFUSED_BEFORE_THE_APP: dict[int | str, dict[str, Any]] = {
@@ -28,7 +31,19 @@ _REFUSED_BEFORE_THE_APP: dict[int | str, dict[str, Any]] = {
 """Responses that `wire.upgrade` and `edge.admission` send before a request reaches the app."""
 
 
+class Gate(Protocol):
+    """The decisions about handshakes."""
+
+    def allows_origin(self, headers: Mapping[str, str]) -> bool:
+        """Whether the page that sends a request with these headers may use this gateway."""
+
+    def problem_of(self, handshake: Handshake) -> Refused | None:
+        """Why this handshake would be refused now; None if it would be admitted."""
+
+
 class _App(FastAPI):
+    gate: Gate | None = None
+
     def openapi(self) -> dict[str, Any]:
         """The document without the 422 responses that FastAPI adds. This app answers invalid requests with 400."""
         document = super().openapi()
@@ -41,12 +56,40 @@ class _App(FastAPI):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve HEAD as GET. The server leaves out the body (RFC 9110 section 9.3.2)."""
-        if scope["type"] == "http" and scope["method"] == "HEAD":
-            scope = {**scope, "method": "GET"}
+        if scope["type"] == "http":
+            if scope["method"] == "HEAD":
+                scope = {**scope, "method": "GET"}
+            send = self._with_cors(scope, send)
         await super().__call__(scope, receive, send)
 
+    def _with_cors(self, scope: Scope, send: Send) -> Send:
+        """Let pages that may open a WebSocket here read what GET returns (CORS, Fetch Standard section 3.2).
 
-def build_app(*, with_page: bool, routers: Iterable[APIRouter]) -> FastAPI:
+        Pages that may not can read one response, at `HANDSHAKE_PATH`. It says only that.
+        """
+        if self.gate is None or scope["method"] != "GET" or not scope["path"].startswith(API_PREFIX):
+            return send
+        headers = combined((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
+        origin = headers.get("origin")
+        if origin is None or not (scope["path"] == HANDSHAKE_PATH or self.gate.allows_origin(headers)):
+            return send
+        readable = [
+            (b"access-control-allow-origin", origin.encode("latin-1")),
+            (b"access-control-allow-credentials", b"true"),
+            (b"access-control-expose-headers", b"retry-after"),
+            (b"vary", b"Origin"),
+        ]
+
+        async def send_readable(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], *readable]}
+            await send(message)
+
+        return send_readable
+
+
+def build_app(*, with_page: bool, routers: Iterable[APIRouter], gate: Gate | None = None) -> FastAPI:
+    """`gate`: None for an app that no client connects to."""
     app = _App(
         title="studyroom gateway",
         docs_url=None,
@@ -54,6 +97,7 @@ def build_app(*, with_page: bool, routers: Iterable[APIRouter]) -> FastAPI:
         responses=_REFUSED_BEFORE_THE_APP,
         redirect_slashes=False,  # the `Host` header would decide where redirects lead
     )
+    app.gate = gate
     for router in routers:
         app.include_router(router)
 
@@ -65,6 +109,8 @@ def build_app(*, with_page: bool, routers: Iterable[APIRouter]) -> FastAPI:
     @app.get("/api/v1/ping", response_class=PlainTextResponse)
     async def ping() -> str:
         return "pong"
+
+    _add_handshake(app, gate)
 
     @app.get(WEBSOCKET_PATH, include_in_schema=False)
     async def websocket_without_upgrade() -> Response:
@@ -99,6 +145,30 @@ def build_app(*, with_page: bool, routers: Iterable[APIRouter]) -> FastAPI:
         return _error(_BAD_REQUEST, ErrorCode.INVALID_REQUEST, f"{first['loc'][-1]}: {reason}")
 
     return app
+
+
+def _add_handshake(app: FastAPI, gate: Gate | None) -> None:
+    @app.get(HANDSHAKE_PATH, responses=REFUSALS)
+    async def handshake(
+        request: Request,
+        response: Response,
+        origin: Annotated[
+            str | None, Query(description="The origin of a page, if the request has no `Origin`.")
+        ] = None,
+    ) -> dict[str, str]:
+        """Succeeds if a WebSocket handshake with the same credentials would be admitted now, apart from limits on
+        rates. Otherwise it is refused as the handshake would be. Browsers hide that refusal from a page."""
+        response.headers["Cache-Control"] = "no-store"
+        headers = combined(request.headers.items())
+        if origin is not None:
+            headers.setdefault("origin", origin)
+        peer = request.client.host if request.client is not None else None
+        tried = Handshake(WEBSOCKET_PATH, headers, peer, dict(request.query_params))
+        refused = gate.problem_of(tried) if gate is not None else None
+        if refused is not None:
+            names = {name.replace("-", "_"): value for name, value in refused.headers}
+            raise HttpRefusal(refused.status, refused.code, refused.message, Cache_Control="no-store", **names)
+        return {"status": "ok"}
 
 
 def _methods(request: Request) -> str:

@@ -31,6 +31,7 @@ from studyroom.shared.chassis.nats.bus import API_TIMEOUT_SECONDS, Acknowledgeme
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.chat import encode_stored, with_sequence
 from studyroom.shared.contract.errors import ErrorCode
+from studyroom.shared.contract.groups import ByGroup
 from studyroom.shared.contract.headers import INGRESS, MESSAGE_ID
 from studyroom.shared.contract.ids import MessageIdField, RoomId, UserIdField, new_message_id
 from studyroom.shared.contract.messages import USERNAME_MAX_CHARS, Chat, ChatPayload
@@ -71,7 +72,7 @@ class NewMessage(BaseModel):
 
 def messages_router(
     bus: Bus,
-    stream: ChatStream,
+    streams: ByGroup[ChatStream],
     access: Access,
     audit: Audit,
     metrics: GatewayMetrics,
@@ -93,7 +94,7 @@ def messages_router(
         room = access.reader(room_id, request, response)
         try:
             async with asyncio.timeout(deadline_seconds):
-                page = await stream.newest(room, limit, before=before)
+                page = await streams.of(room).newest(room, limit, before=before)
         except (BusError, TimeoutError) as error:
             raise _unavailable("chat cannot be read now") from error
         return MessagesBody.model_construct(
@@ -126,8 +127,9 @@ def messages_router(
                     acknowledged = await _store(bus, room, message, encoded)
                 metrics.commit_latency.observe(time.monotonic() - began)
                 if not acknowledged.duplicate:
+                    streams.of(room).stored(room, acknowledged.sequence)
                     return _payload(with_sequence(encoded, acknowledged.sequence))
-                stored = await stream.message(acknowledged.sequence)
+                stored = await streams.of(room).message(acknowledged.sequence)
         except TooLong as error:
             raise HttpRefusal(HTTP_BAD_REQUEST, ErrorCode.CHAT_TOO_LONG, str(error)) from error
         except StorageFull as error:

@@ -24,6 +24,7 @@ from studyroom.gateway.membership.presence_client import PresenceClient, Presenc
 from studyroom.gateway.rooms.history import ChatView
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.errors import ErrorCode
+from studyroom.shared.contract.groups import ByGroup
 from studyroom.shared.contract.ids import RoomId, UserId
 from studyroom.shared.contract.messages import UserPresence
 from studyroom.shared.contract.presence import Member
@@ -58,7 +59,7 @@ class RoomsBody(BaseModel):
 def rooms_router(
     presence: PresenceClient,
     access: Access,
-    chat: ChatView,
+    chat: ByGroup[ChatView],
     *,
     deadline_seconds: float,
 ) -> APIRouter:
@@ -76,7 +77,7 @@ def rooms_router(
             raise _unavailable(presence, subject) from error
         return RosterBody.model_construct(
             room_id=room,
-            epoch=chat.epoch(reply.epoch),
+            epoch=chat.of(room).epoch(reply.epoch),
             revision=reply.revision,
             users=[_user(member) for member in reply.members or []],
         )
@@ -112,6 +113,7 @@ def _user(member: Member) -> UserPresence:
         username=member.profile.username,
         avatar_url=member.profile.avatar_url,
         cursor=member.cursor,
+        presence=member.fields or None,
     )
 
 

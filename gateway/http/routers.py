@@ -16,6 +16,7 @@ from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.moderation.moderation import Moderation
 from studyroom.gateway.rooms.history import ChatView
 from studyroom.shared.chassis.nats.bus import Bus
+from studyroom.shared.contract.groups import ByGroup
 
 
 def routers(
@@ -24,10 +25,10 @@ def routers(
     audit: Audit,
     bus: Bus,
     presence: PresenceClient,
-    stream: ChatStream,
+    streams: ByGroup[ChatStream],
     deletions: Deletions,
     moderation: Moderation,
-    chat: ChatView,
+    chat: ByGroup[ChatView],
     metrics: GatewayMetrics,
 ) -> list[APIRouter]:
     deadline_seconds = settings.request_deadline_seconds
@@ -35,7 +36,7 @@ def routers(
         rooms_router(presence, access, chat, deadline_seconds=deadline_seconds),
         messages_router(
             bus,
-            stream,
+            streams,
             access,
             audit,
             metrics,

@@ -9,7 +9,7 @@ from studyroom.gateway.membership.presence_client import PresenceClient
 from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.rooms.room import Room
 from studyroom.shared.chassis import logs
-from studyroom.shared.contract.ids import GatewayId, MembershipId, RoomId
+from studyroom.shared.contract.ids import GatewayId, MembershipId
 from studyroom.shared.contract.presence import JoinRequest, RosterReply
 from studyroom.shared.contract.subjects import shard_of
 
@@ -34,17 +34,18 @@ class JoinBarrier:
         self._written_in: dict[int, int] = {}
         """The shards in which presence wrote for this gateway, each with the number of comparisons that must follow."""
 
-    def request(self, connection: Connection, room: RoomId, *, with_roster: bool, again: bool = False) -> JoinRequest:
+    def request(self, connection: Connection, room: Room, *, with_roster: bool, again: bool = False) -> JoinRequest:
         """The request for a join. `again`: the connection was in the room before."""
-        self._written_in[shard_of(room)] = _CONFIRM_TIMES
+        self._written_in[shard_of(room.id)] = _CONFIRM_TIMES
         return JoinRequest.model_construct(
-            room=room,
+            room=room.id,
             user=connection.user,
             connection=connection.membership_id,
             gateway=self._gateway,
             profile=connection.profile,
             with_roster=with_roster,
             again=again,
+            fields=dict(room.shown.fields(connection.user)) if again else {},
         )
 
     async def enter(
@@ -147,4 +148,4 @@ class _JoinAttempt:
             if self.pending_roster is None:
                 self._with_roster = True
                 self._fetching.enter_context(room.fetching_roster())
-        return self._join_barrier.request(self._connection, room.id, with_roster=self._with_roster, again=self._again)
+        return self._join_barrier.request(self._connection, room, with_roster=self._with_roster, again=self._again)

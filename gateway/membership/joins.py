@@ -24,6 +24,7 @@ from studyroom.shared.contract.errors import ErrorCode
 from studyroom.shared.contract.ids import RoomId
 from studyroom.shared.contract.messages import JoinRoomPayload
 from studyroom.shared.contract.presence import RoomConnection
+from studyroom.shared.contract.room_hints import Spread, room_hint
 from studyroom.shared.contract.subjects import presence_join, shard_of
 
 log = logs.get(__name__)
@@ -48,6 +49,7 @@ class Joins:
         resumes: Resumes,
         bans: Bans,
         metrics: GatewayMetrics,
+        spread: Spread,
         *,
         deadline_seconds: float,
     ) -> None:
@@ -60,6 +62,7 @@ class Joins:
         self._resumes = resumes
         self._bans = bans
         self._metrics = metrics
+        self._spread = spread
         self._deadline_seconds = deadline_seconds
 
     def begin(self, connection: Connection, join: JoinRoomPayload) -> None:
@@ -130,7 +133,7 @@ class Joins:
         history_by = patience.deadline - (1 - _HISTORY_PATIENCE) * self._deadline_seconds
         patience_seconds = history_by - asyncio.get_running_loop().time()
         resumption = await self._resumes.prepare(room, join, patience_seconds=patience_seconds)
-        while not room.has_member(connection.user):
+        while connection.user not in room.members:
             # The entry was removed after presence had answered.
             await self._join_barrier.enter(connection, room, membership.connection, patience=patience, again=True)
             resumption = await self._resumes.prepare(room, join, patience_seconds=0)
@@ -138,7 +141,9 @@ class Joins:
 
     def _admit(self, connection: Connection, room: Room, resumption: Resumption) -> None:
         newcomer = connection not in room
-        room.admit(connection, resumption)
+        room.parts = self._spread.parts(len(room.members), room.parts)
+        hint = room_hint(room.id, connection.user, room.parts)
+        room.admit(connection, resumption, hint if hint != room.id else None)
         if newcomer:
             self._rooms.enter(room)
         connection.joined(room)

@@ -88,6 +88,10 @@ class Leaves:
         finally:
             self._joining.discard(membership)
 
+    def joining_in(self, shard: int) -> list[RoomConnection]:
+        """The memberships of a shard whose joins are in progress."""
+        return [membership for membership in self._joining if shard_of(membership.room) == shard]
+
     def in_shard(self, shard: int) -> set[MembershipId]:
         """The ended memberships whose leaves presence has not confirmed."""
         return {membership.connection for membership in self._unsent if shard_of(membership.room) == shard}

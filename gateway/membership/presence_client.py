@@ -36,6 +36,8 @@ from studyroom.shared.contract.presence import (
     RoomsRequest,
     RosterReply,
     RosterRequest,
+    UpdateReply,
+    UpdateRequest,
 )
 
 log = logs.get(__name__)
@@ -56,8 +58,8 @@ _SILENT_SECONDS = 30.0
 SHARED = 32
 """Concurrent requests of one kind, in addition to one of each shard (docs/decisions/0010)."""
 
-Reply = TypeVar("Reply", RosterReply, LeaveReply, CompleteReply, CompareReply, RoomsReply)
-_AnyReply = RosterReply | LeaveReply | CompleteReply | CompareReply | RoomsReply
+Reply = TypeVar("Reply", RosterReply, LeaveReply, UpdateReply, CompleteReply, CompareReply, RoomsReply)
+_AnyReply = RosterReply | LeaveReply | UpdateReply | CompleteReply | CompareReply | RoomsReply
 Late = Callable[[RoomConnection], None]
 
 
@@ -144,12 +146,14 @@ class PresenceClient:
         self._joins = Lane(own=1, shared=SHARED)
         self._restores = Lane(own=1, shared=SHARED)
         self._leaves = Lane(own=1, shared=SHARED)
+        self._updates = Lane(own=1, shared=SHARED)
         self._reads = Lane(own=1, shared=SHARED)
         self._checks = Lane(own=2, shared=0)
         self.lanes = {
             "join": self._joins,
             "restore": self._restores,
             "leave": self._leaves,
+            "update": self._updates,
             "read": self._reads,
             "check": self._checks,
         }
@@ -180,6 +184,12 @@ class PresenceClient:
         shard = subjects.shard_of(request.room)
         subject = subjects.presence_leave(shard)
         return await self._request(self._leaves, shard, subject, request.encode, LeaveReply, growth=_PATIENT_GROWTH)
+
+    async def update(self, request: UpdateRequest) -> UpdateReply:
+        """The outcome is OK, NOT_MEMBER or TOO_LARGE. Raises PresenceRefused."""
+        shard = subjects.shard_of(request.room)
+        subject = subjects.presence_update(shard)
+        return await self._request(self._updates, shard, subject, request.encode, UpdateReply, growth=_PATIENT_GROWTH)
 
     async def roster(self, room: RoomId) -> RosterReply:
         """Raises PresenceRefused."""

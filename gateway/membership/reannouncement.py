@@ -27,7 +27,6 @@ from studyroom.shared.contract.presence import (
     JoinRequest,
     RoomConnection,
 )
-from studyroom.shared.contract.subjects import shard_of
 
 log = logs.get(__name__)
 
@@ -124,11 +123,18 @@ class Reannouncement:
         return reply.missing
 
     def _memberships_in(self, shard: int) -> set[MembershipId]:
-        return {
-            connection.membership_id
-            for connection in self._connections
-            if (room := connection.in_or_joining) is not None and shard_of(room) == shard
-        }
+        """Those of members and of joins in progress. It does not look at all connections, which may be very many."""
+        found = set()
+        for room in self._rooms.in_shard(shard):
+            for recipient in room.fanout:
+                connection = self._connections.get(recipient.id)
+                if connection is not None and connection.in_or_joining == room.id:
+                    found.add(connection.membership_id)
+        for membership in self._leaves.joining_in(shard):
+            connection = self._connections.get(connection_of(membership.connection))
+            if connection is not None and connection.claims(membership):
+                found.add(membership.connection)
+        return found
 
     # --- connections --------------------------------------------------------------------------------------
 
@@ -162,7 +168,7 @@ class Reannouncement:
             if connection.membership_id != membership.connection:
                 raise MembershipEnded
             self._metrics.restored.inc()
-            return self._join_barrier.request(connection, room.id, with_roster=False, again=True)
+            return self._join_barrier.request(connection, room, with_roster=False, again=True)
 
         patience = Patience(_ANSWER_SECONDS)
         try:

@@ -18,13 +18,15 @@ from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import BusError
 from studyroom.shared.chassis.repairs import Repairs
 from studyroom.shared.chassis.tasks import Tasks
+from studyroom.shared.contract.groups import Group
 from studyroom.shared.contract.ids import RoomId
 from studyroom.shared.contract.presence import CompareRequest
-from studyroom.shared.contract.subjects import SHARDS
 
 log = logs.get(__name__)
 
 _COMPARE_SECONDS = 10.0
+_SPACING_SECONDS = 0.02
+"""Between the shards of a comparison. All at once would hold up the event loop."""
 _IN_FLIGHT_SECONDS = 1.0
 """A change that presence has and this gateway lacks may be in flight. After this long it counts as lost."""
 _CHECK_AFTER_SECONDS = (0.5, 2.0, 5.0)
@@ -32,6 +34,7 @@ _CHECK_AFTER_SECONDS = (0.5, 2.0, 5.0)
 _IN_FLIGHT_THEN_SECONDS = 0.3
 _ANSWER_SECONDS = 5.0
 _FAILURES = (BusError, PresenceRefused, TimeoutError)
+_ALL = Group().shards
 
 
 class Resync:
@@ -44,7 +47,9 @@ class Resync:
         metrics: GatewayMetrics,
         tasks: Tasks,
         lease: Lease,
+        groups: int,
     ) -> None:
+        """`groups`: how many groups of shards there are, each with its own presence stream."""
         self._rooms = rooms
         self._reannouncement = reannouncement
         self._join_barrier = join_barrier
@@ -52,7 +57,9 @@ class Resync:
         self._metrics = metrics
         self._tasks = tasks
         self._lease = lease
-        self._everything = Repairs[None](tasks.spawn, "resync", self._begin)
+        self._groups = groups
+        self._begun = Repairs[range](tasks.spawn, "resync", self._begin)
+        """The keys are the shards of a group, or all shards."""
         self._shards = Repairs[int](
             tasks.spawn,
             "resync",
@@ -63,12 +70,12 @@ class Resync:
         )
         self._comparing: set[int] = set()
 
-    def invalidate(self, reason: str) -> None:
-        """Resync every shard soon."""
-        if None in self._everything:
+    def invalidate(self, reason: str, shards: range = _ALL) -> None:
+        """Resync these shards soon."""
+        if shards in self._begun:
             return  # the shards are not invalidated yet: a lapsed lease, for example, reports itself when it is renewed
         log.info("resyncing", reason=reason)
-        self._everything.invalidate(None)
+        self._begun.invalidate(shards)
 
     def suspect(self, room_id: RoomId) -> None:
         """The roster of this room may be wrong: load it again."""
@@ -80,10 +87,10 @@ class Resync:
         """Compare all shards regularly. Never returns."""
         await self._shards.run(self._compare_all, every_seconds=_COMPARE_SECONDS, check=self._check_all)
 
-    async def _begin(self, _: None) -> None:
+    async def _begin(self, shards: range) -> None:
         self._metrics.resyncs.inc()
         await self._lease.renew()
-        for shard in range(SHARDS):
+        for shard in shards:
             self._shards.invalidate(shard)
 
     # Each shard is compared in its own task, so that a shard without answers delays no other.
@@ -102,16 +109,18 @@ class Resync:
             self._shards.invalidate(shard)
 
     async def _compare_all(self) -> None:
-        for shard in (self._rooms.by_shard().keys() | self._join_barrier.unconfirmed) - self._comparing:
+        due = (self._rooms.by_shard().keys() | self._join_barrier.unconfirmed) - self._comparing
+        for number, shard in enumerate(due):
             self._comparing.add(shard)
-            self._tasks.spawn("comparison", self._compare_and_confirm(shard))
+            self._tasks.spawn("comparison", self._compare_and_confirm(shard, number * _SPACING_SECONDS))
 
-    async def _compare_and_confirm(self, shard: int) -> None:
+    async def _compare_and_confirm(self, shard: int, after_seconds: float) -> None:
         """Also reports the members of a shard where anyone joined recently, and restores those that presence lacks.
 
         A write without an acknowledgement, or whose reply was lost, can be committed after its connection has left.
         """
         try:
+            await asyncio.sleep(after_seconds)
             await self._compare(shard, _IN_FLIGHT_SECONDS)
             if shard in self._join_barrier.unconfirmed:
                 await self._reannouncement.announce_all(shard)
@@ -130,7 +139,8 @@ class Resync:
                 states = {room: hosted.state for room, hosted in by_id.items()}
                 reply = await self._presence.compare(shard, CompareRequest(epoch=epoch, rooms=states))
                 if reply.epoch != epoch:
-                    self.invalidate("the presence stream is another one")
+                    shards = Group(shard % self._groups, self._groups).shards
+                    self.invalidate("the presence stream is another one", shards)
                     return
                 self._lost([room for room in reply.wrong if self._rooms.get(room) is by_id[room]])
                 if reply.newer:

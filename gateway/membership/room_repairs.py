@@ -12,6 +12,7 @@ from studyroom.gateway.rooms.fanout import Recipient
 from studyroom.gateway.rooms.history import Stored
 from studyroom.gateway.rooms.room import Room
 from studyroom.shared.chassis import logs
+from studyroom.shared.contract.groups import ByGroup
 from studyroom.shared.contract.presence import RoomConnection
 
 log = logs.get(__name__)
@@ -28,14 +29,14 @@ class RoomRepairs:
         connections: Registry[Connection],
         reannouncement: Reannouncement,
         resync: Resync,
-        backfill: Backfill,
+        backfills: ByGroup[Backfill],
         deletions: Deletions,
         farewell: Farewell,
     ) -> None:
         self._connections = connections
         self._reannouncement = reannouncement
         self._resync = resync
-        self._backfill = backfill
+        self._backfills = backfills
         self._deletions = deletions
         self._farewell = farewell
 
@@ -61,11 +62,15 @@ class RoomRepairs:
         for connection in connections:
             self._farewell.ask_to_leave(connection)
 
-    def chat_is_missing(self, room: Room) -> None:
-        self._backfill.gap(room)
+    def chat_is_missing(self, room: Room, *, announced: int = 0) -> None:
+        backfill = self._backfills.of(room.id)
+        if announced:
+            backfill.announced(room, announced)
+        else:
+            backfill.gap(room)
 
-    def chat_is_rewritten(self) -> None:
-        self._backfill.suspect()
+    def chat_is_rewritten(self, room: Room) -> None:
+        self._backfills.of(room.id).suspect()
 
     def chat_is_deleted(self, room: Room, tombstone: Stored) -> None:
         self._deletions.erase_later(room.id, tombstone)

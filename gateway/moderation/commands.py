@@ -40,6 +40,11 @@ class Commands:
     newest: tuple[int, datetime] = (0, NEVER)
     """The sequence of the newest known change, and the latest commit time of all known changes."""
 
+    @property
+    def has_bans(self) -> bool:
+        """Whether there are any bans, some of which may have ended."""
+        return bool(self._bans)
+
     def ban_of(self, user: UserId, room: RoomId | None = None, *, now: datetime) -> Command | None:
         """The ban from the whole service, or from the room; None if there is none. `now`: by the clock of NATS."""
         return self._active(user, None, now) or (self._active(user, room, now) if room is not None else None)

@@ -50,11 +50,12 @@ class Moderation:
         tasks: Tasks,
         carry_out: Callable[[Target], None],
         *,
-        chat_incarnation: Callable[[], None] = lambda: None,
+        chat_incarnation: Callable[[str], None] = lambda _event: None,
     ) -> None:
         """Calls `carry_out` once for each command, also for those from a time when this gateway was disconnected.
 
-        Calls `chat_incarnation` when a gateway has found that the stream of chat is shorter than it was.
+        Calls `chat_incarnation` with the subject of the event when a gateway has found that a stream of chat is shorter
+        than it was.
         """
         self._bus = bus
         self._carry_out = carry_out
@@ -99,7 +100,7 @@ class Moderation:
 
     def ban_of(self, user: UserId, room: RoomId | None = None) -> Command | None:
         """The ban from the whole service, or from the room; None if there is none."""
-        return self._commands.ban_of(user, room, now=self._clock.now())
+        return self._commands.ban_of(user, room, now=self._clock.now()) if self._commands.has_bans else None
 
     async def bans(self) -> dict[tuple[UserId, RoomId | None], Command]:
         """All bans that the leader has now. Raises BusError. Bound it with a timeout."""
@@ -147,8 +148,8 @@ class Moderation:
         self._invalidate()
 
     def _on_event(self, message: Message) -> None:
-        if message.subject == subjects.CHAT_INCARNATION_EVENT:
-            self._chat_incarnation()
+        if subjects.is_chat_incarnation(message.subject):
+            self._chat_incarnation(message.subject)
         headers = message.headers or {}
         change = _change(message.subject, int(headers[SEQUENCE]), message.data, headers[TIME], headers)
         if change is None:
@@ -289,8 +290,8 @@ class _Clock:
 
 
 def _change(subject: str, sequence: int, data: bytes, committed: str, headers: Mapping[str, str]) -> Change | None:
-    """None for a malformed change, and for the record about the stream of chat, which is in the same bucket."""
-    if subject in {subjects.CHAT_INCARNATION, subjects.CHAT_INCARNATION_EVENT}:
+    """None for a malformed change, and for a record about a stream of chat, which is in the same bucket."""
+    if subjects.is_chat_incarnation(subject):
         return None
     try:
         command = None if is_removal(headers) else Command.decode(data)

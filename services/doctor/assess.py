@@ -6,6 +6,7 @@ from typing import Any
 from studyroom.services.doctor.collect import Observation
 from studyroom.services.provisioner.streams import StreamSpec, differences
 from studyroom.shared.contract import subjects
+from studyroom.shared.contract.groups import groups_made
 from studyroom.shared.contract.presence import LEASE_SECONDS, RENEWAL_SECONDS
 
 PENDING_MAX_BYTES = 1024 * 1024
@@ -26,6 +27,7 @@ def problems(seen: Observation, wanted: list[StreamSpec]) -> list[str]:
         *_of_servers(seen, wanted),
         *_of_stores(seen),
         *_of_services(seen),
+        *_of_groups(seen, wanted),
         *(line for spec in wanted for line in _of_stream(spec, seen)),
         *_of_consumers(seen),
         *_of_leases(seen),
@@ -71,6 +73,16 @@ def _of_services(seen: Observation) -> Iterator[str]:
         yield f"no presence replica answers for shards {_ranges(seen.unserved)}"
 
 
+def _of_groups(seen: Observation, wanted: list[StreamSpec]) -> Iterator[str]:
+    configured = groups_made(wanted[0].config)
+    made = (groups_made(stream.config) for stream in seen.streams if stream.name in subjects.ALL_STREAMS)
+    if others := sorted({count for count in made if count is not None} - {configured}):
+        yield (
+            f"streams were made with {', '.join(map(str, others))} groups of shards, and STUDYROOM_STORAGE_GROUPS is "
+            f"{configured}"
+        )
+
+
 def _of_stream(spec: StreamSpec, seen: Observation) -> Iterator[str]:
     stream = next((one for one in seen.streams if one.name == spec.name), None)
     if stream is None:
@@ -104,6 +116,9 @@ def _of_consumers(seen: Observation) -> Iterator[str]:
         followed = sum(consumer.bound for consumer in stream.consumers)
         if stream.name in {subjects.PRESENCE_STREAM, subjects.GATEWAYS_STREAM} and followed < replicas:
             yield f"{replicas} presence replicas are connected and {followed} follow {stream.name}"
+        # A replica follows only the groups that have some of its shards.
+        elif stream.name in subjects.PRESENCE_STREAMS and not followed:
+            yield f"no presence replica follows {stream.name}"
 
 
 def _of_leases(seen: Observation) -> Iterator[str]:

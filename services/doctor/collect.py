@@ -14,6 +14,7 @@ from studyroom.shared.chassis.nats.all_answers import all_answers
 from studyroom.shared.chassis.nats.bus import Bus, BusError, BusUnavailable, Message
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.headers import STATUS, SUBJECT, TIME, is_removal
+from studyroom.shared.contract.ids import RoomId
 from studyroom.shared.contract.presence import Outcome, RoomsReply, RoomsRequest
 
 _CONNECTIONS = "$SYS.REQ.ACCOUNT.PING.CONNZ"
@@ -116,6 +117,8 @@ class Observation:
     """The last renewal of each gateway's lease, by the servers' clock, RFC 3339."""
     silent: list[str] = field(default_factory=list)
     """Addresses of presence replicas that received requests and answered none."""
+    room_gateways: list[int] = field(default_factory=list)
+    """How many gateways host each room of a sample."""
     unserved: list[int] = field(default_factory=list)
     """Shards for which no presence replica answers."""
     failures: dict[str, str] = field(default_factory=dict)
@@ -135,16 +138,18 @@ class Observation:
         return [one for server in self.servers for one in server.connections if one.name == name]
 
 
-async def look(bus: Bus) -> Observation:
-    """Observe the system through a connected bus. Record errors in `failures` instead of raising them."""
+async def look(bus: Bus, groups: int = 1) -> Observation:
+    """Observe a system with so many groups of shards through a connected bus. Record errors in `failures` instead of
+    raising them."""
     seen = Observation()
     before, *_ = await asyncio.gather(
         _or_failure(seen, "servers", _servers(bus, seen)),
-        _streams(bus, seen),
+        _streams(bus, seen, subjects.streams(groups)),
         _or_failure(seen, "leases", _leases(bus, seen)),
     )
     seen.servers = before or []
-    await _shards(bus, seen)
+    rooms = await _shards(bus, seen)
+    await _or_failure(seen, "gateways of rooms", _gateways_of(bus, seen, rooms))
     # The message counts of each connection show which replicas received requests, and which answered.
     after = await _or_failure(seen, "servers", _servers(bus, seen)) if seen.servers else None
     if after is not None:
@@ -175,9 +180,8 @@ async def _or_failure(seen: Observation, asked: str, answer: Awaitable[Seen]) ->
 
 
 async def _servers(bus: Bus, seen: Observation) -> list[Server]:
-    request = json.dumps({"auth": True, "limit": _CONNECTIONS_MAX}).encode()
     servers = []
-    for answer in await _ask(bus, _CONNECTIONS, request):
+    for answer in await _ask_connections(bus, auth=True):
         seen.now = seen.now or answer["server"]["time"]
         connections = tuple(
             Connection(
@@ -196,6 +200,27 @@ async def _servers(bus: Bus, seen: Observation) -> list[Server]:
     if not servers:
         raise BusUnavailable("no server lists its connections")
     return sorted(servers, key=lambda server: server.name)
+
+
+async def _ask_connections(bus: Bus, **options: object) -> list[dict[str, Any]]:
+    return await _ask(bus, _CONNECTIONS, json.dumps({"limit": _CONNECTIONS_MAX, **options}).encode())
+
+
+async def _gateways_of(bus: Bus, seen: Observation, rooms: set[RoomId]) -> None:
+    """Count the gateways that are subscribed to each of these rooms."""
+    answers = await asyncio.gather(
+        *(_ask_connections(bus, filter_subject=subjects.room_cursor(room)) for room in sorted(rooms))
+    )
+    counts = [
+        sum(
+            one.get("name") == "studyroom-gateway"
+            for answer in of_room
+            for one in answer["data"].get("connections") or []
+        )
+        for of_room in answers
+    ]
+    # A room whose members have just left is hosted nowhere.
+    seen.room_gateways = [count for count in counts if count]
 
 
 async def _with_stores(bus: Bus, servers: list[Server]) -> list[Server]:
@@ -219,10 +244,10 @@ def _is_status(message: Message) -> bool:
     return STATUS in (message.headers or {})
 
 
-async def _streams(bus: Bus, seen: Observation) -> None:
+async def _streams(bus: Bus, seen: Observation, ours: tuple[str, ...]) -> None:
     """Look at all streams. Without a list, look at Studyroom's, since servers without a majority may report them."""
     listed = await _or_failure(seen, "streams", _names(bus))
-    names = subjects.STREAMS if listed is None else listed
+    names = ours if listed is None else listed
     asked = (_or_failure(seen, f"stream {name}", _stream(bus, seen, name)) for name in sorted(names))
     seen.streams = [stream for stream in await asyncio.gather(*asked) if stream is not None]
 
@@ -269,24 +294,30 @@ async def _leases(bus: Bus, seen: Observation) -> None:
         raise BusUnavailable(f"status {end}" if end else "the answer did not end in time")
 
 
-async def _shards(bus: Bus, seen: Observation) -> None:
-    served = await asyncio.gather(*(_is_served(bus, shard) for shard in range(subjects.SHARDS)))
-    seen.unserved = [shard for shard, one in enumerate(served) if not one]
+async def _shards(bus: Bus, seen: Observation) -> set[RoomId]:
+    """Find the shards that no replica serves. Return a room of each of the others, if there is one."""
+    first_rooms = await asyncio.gather(*(_first_room(bus, shard) for shard in range(subjects.SHARDS)))
+    seen.unserved = [shard for shard, rooms in enumerate(first_rooms) if rooms is None]
+    return {room for rooms in first_rooms for room in rooms or ()}
 
 
-async def _is_served(bus: Bus, shard: int) -> bool:
-    """Return whether any replica answers. The first request may have gone to a replica that hangs."""
-    return await _answers_for(bus, shard) or any(
-        await asyncio.gather(*(_answers_for(bus, shard) for _ in range(_ASKED_AGAIN)))
-    )
+async def _first_room(bus: Bus, shard: int) -> list[RoomId] | None:
+    """Return None if no replica answers. The first request may have gone to a replica that hangs."""
+    rooms = await _ask_for_room(bus, shard)
+    if rooms is not None:
+        return rooms
+    again = await asyncio.gather(*(_ask_for_room(bus, shard) for _ in range(_ASKED_AGAIN)))
+    return next((rooms for rooms in again if rooms is not None), None)
 
 
-async def _answers_for(bus: Bus, shard: int) -> bool:
+async def _ask_for_room(bus: Bus, shard: int) -> list[RoomId] | None:
     request = RoomsRequest(shard=shard, limit=1).encode()
     with suppress(BusError, ValidationError):
         answer = await bus.request(subjects.presence_rooms(shard), request, timeout_seconds=_SHARD_SECONDS)
-        return RoomsReply.decode(answer.data).outcome is Outcome.OK
-    return False
+        reply = RoomsReply.decode(answer.data)
+        if reply.outcome is Outcome.OK:
+            return [summary.room for summary in reply.rooms]
+    return None
 
 
 async def _all_answers(bus: Bus, subject: str, request: bytes) -> list[Message]:

@@ -23,7 +23,7 @@ async def examine(nats: NatsSettings, storage: StorageSettings, *, for_programs:
     try:
         async with asyncio.timeout(_CONNECT_SECONDS):
             await bus.connect()
-        seen = await look(bus)
+        seen = await look(bus, storage.groups)
         found = problems(seen, specifications(storage))
     except TimeoutError:
         reason = bus.why_away or "not connected to NATS"

@@ -1,11 +1,13 @@
 """The report of the doctor, as text and as JSON."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from studyroom.services.doctor.assess import SERVICES
 from studyroom.services.doctor.collect import Observation, Store, Stream
+from studyroom.shared.contract import subjects
 from studyroom.shared.contract.subjects import SHARDS
 
 _LEASES_SHOWN = 6
@@ -19,7 +21,10 @@ def as_json(seen: Observation | None, problems: list[str]) -> dict[str, Any]:
 def as_text(seen: Observation | None, problems: list[str]) -> str:
     """Return the report for people. `seen`: None without a connection to NATS."""
     if seen is None:
-        lines = [f"{what}: unknown" for what in ("servers", "streams", "gateways with a lease", "shards served")]
+        lines = [
+            f"{what}: unknown"
+            for what in ("servers", "streams", "gateways with a lease", "shards served", "gateways per room")
+        ]
         lines.append("")
     else:
         lines = [*_servers(seen), "", *_streams(seen), "", *_leases(seen), ""]
@@ -46,6 +51,10 @@ def _streams(seen: Observation) -> Iterator[str]:
             _full(stream), f"{stream.last_sequence:,}", str(len(stream.consumers)), f"{lag:,}",
         ))  # fmt: skip
     yield from _table(rows)
+    grouped = [stream for stream in seen.streams if stream.name in subjects.ALL_STREAMS - set(subjects.STREAMS)]
+    if leaders := Counter(stream.leader for stream in grouped if stream.leader):
+        counts = ", ".join(f"{server} {count}" for server, count in sorted(leaders.items()))
+        yield f"leaders of the streams of groups of shards: {counts}"
 
 
 def _full(stream: Stream) -> str:
@@ -72,6 +81,13 @@ def _leases(seen: Observation) -> Iterator[str]:
     if len(seen.leases) > _LEASES_SHOWN:
         yield f"  and {len(seen.leases) - _LEASES_SHOWN} more"
     yield f"shards that presence answers for: {SHARDS - len(seen.unserved)} of {SHARDS}"
+    yield f"gateways per room: {_room_gateways(seen.room_gateways)}"
+
+
+def _room_gateways(counts: list[int]) -> str:
+    if not counts:
+        return "no rooms"
+    return f"{sum(counts) / len(counts):.1f} on average and {max(counts)} at most, in a sample of {len(counts)}"
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:

@@ -21,8 +21,8 @@ from studyroom.shared.contract.messages import (
     Ping,
     Pong,
     ServerMessage,
-    json_schema,
 )
+from studyroom.shared.contract.schema import json_schema
 
 ANSWERS: dict[type[BaseModel], type[BaseModel]] = {
     JoinRoom: JoinedRoom,

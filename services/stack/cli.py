@@ -184,7 +184,7 @@ def api_key(name: str) -> None:
 @main.command()
 def schema() -> None:
     """Print the JSON Schema of the client protocol."""
-    from studyroom.shared.contract.messages import json_schema
+    from studyroom.shared.contract.schema import json_schema
 
     click.echo(json.dumps(json_schema(), indent=2))
 
