@@ -14,7 +14,7 @@ export default defineConfig({
         },
       },
     ],
-    // The tests of the stack stop and kill its processes, and it has few.
+    // The tests of the stack stop and kill its few processes, so two files cannot run at once.
     fileParallelism: false,
   },
 })

@@ -1,4 +1,4 @@
-// Fails when the file that is named is no valid AsyncAPI document.
+// Fails if the named file is not a valid AsyncAPI document.
 import { readFileSync } from "node:fs"
 import { Parser } from "@asyncapi/parser"
 

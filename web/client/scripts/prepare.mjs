@@ -1,4 +1,4 @@
-// Build `dist`, also where nothing is installed yet: `npm install ./web/client` in a clean clone runs this and nothing else.
+// Builds `dist`, also where nothing is installed yet. `npm install ./web/client` in a clean clone runs only this.
 import { execFileSync } from "node:child_process"
 import { existsSync } from "node:fs"
 import { dirname, join } from "node:path"

@@ -1,12 +1,38 @@
+import { StudyroomError } from "./error.js"
 import { page } from "./page.js"
 
-/** The address of the WebSocket with what says who we are. */
-export function address(url: string | URL, query: Record<string, string | null | undefined>): URL {
-  const result = new URL(url, page.location?.href)
+type Query = Record<string, string | null | undefined>
+
+/**
+ * The address of the WebSocket with these parameters in its query. Empty ones are left out. Throws StudyroomError
+ * (`invalid_url`).
+ */
+export function address(url: string | URL, query: Query): URL {
+  let result: URL
+  try {
+    result = new URL(url, page.location?.href)
+  } catch (error) {
+    const hint = page.location ? "" : ": outside of a page it must be complete, such as wss://host/ws"
+    throw new StudyroomError("invalid_url", `the url ${JSON.stringify(String(url))} is not valid${hint}`, {
+      cause: error,
+    })
+  }
   result.protocol = result.protocol.replace("http", "ws")
   result.hash = ""
+  return withQuery(result, query)
+}
+
+/** The address of a request over plain HTTP, which is beside that of the WebSocket. Throws as `address` does. */
+export function httpAddress(url: string | URL, path: string, query: Query): URL {
+  const socket = address(url, {})
+  const result = new URL(path, socket)
+  result.protocol = socket.protocol.replace("ws", "http")
+  return withQuery(result, query)
+}
+
+function withQuery(url: URL, query: Query): URL {
   for (const [name, value] of Object.entries(query)) {
-    if (value) result.searchParams.set(name, value)
+    if (value) url.searchParams.set(name, value)
   }
-  return result
+  return url
 }

@@ -1,9 +1,9 @@
 import { NEVER } from "./core/never.js"
 
-/** Timers count in 32 bits: one that is set to more than 24.8 days rings at once. */
+/** The longest wait of one timer. Timers count in 32 bits, and one with more than 24.8 days rings at once. */
 const LONGEST_MS = 2 ** 31 - 1
 
-/** One timer, set to a time of the clock; setting it again takes the place of the time before. It may ring early. */
+/** One timer for a time of the clock. Setting it again replaces the earlier time. It may ring early. */
 export class Alarm {
   #timer: ReturnType<typeof setTimeout> | undefined
   #at = NEVER

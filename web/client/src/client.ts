@@ -1,21 +1,30 @@
-/** The client: what the user does goes to the pure parts, and what they answer goes to the socket and to who watches. */
+/**
+ * The client. It passes calls and messages of the server to the pure parts in `core`, and their results to the
+ * connection and to subscribers.
+ */
 
 import { address } from "./address.js"
 import { Alarm } from "./alarm.js"
+import { Archive } from "./archive.js"
 import { steadyClock } from "./clock.js"
 import { Connection } from "./connection.js"
 import { isBlank } from "./core/blank.js"
-import { NORMAL } from "./core/close-codes.js"
+import { hintedRoom } from "./core/close-codes.js"
 import { Entry } from "./core/entry.js"
+import { hopeless } from "./core/hopeless.js"
+import { checkedBy, DEFAULT_LIMITS, excess, statedLimits } from "./core/limits.js"
+import { checkEvent, checkFields } from "./core/names.js"
 import { NEVER } from "./core/never.js"
-import { NONE } from "./core/none.js"
 import { OwnTyping } from "./core/own-typing.js"
 import { Room } from "./core/room.js"
+import { sameRoom } from "./core/room-id.js"
 import { Throttle } from "./core/throttle.js"
-import { FrameStore } from "./frame-store.js"
+import { StudyroomError } from "./error.js"
 import { Identity } from "./identity.js"
 import { Listeners } from "./listeners.js"
+import { Log } from "./log.js"
 import { newId } from "./new-id.js"
+import { JoinOutcome, LEFT, Outcomes, rejected } from "./outcome.js"
 import type {
   ClientMessage,
   CursorPosition,
@@ -24,108 +33,134 @@ import type {
   ServerMessage,
   WelcomePayload,
 } from "./protocol.js"
-import { Changes, Store } from "./store.js"
+import { Changes } from "./store.js"
 import type {
+  Cause,
+  ChatFailure,
   ChatMessage,
   Client,
   ClientEvent,
   ClientEventOf,
   ClientOptions,
-  ConnectionState,
-  Cursor,
+  Limits,
   Member,
-  Readable,
+  PresenceChange,
   RoomState,
+  SentChat,
 } from "./types.js"
+import { Values } from "./values.js"
+
+/** Errors that name no message and are not about chat: `Authenticate`, moderators, events and presence cause them. */
+const NOT_ABOUT_CHAT: readonly string[] = [
+  "unauthorized",
+  "keys_unavailable",
+  "removed",
+  "broadcast_not_allowed",
+  "broadcast_too_large",
+  "presence_too_large",
+]
 
 export class StudyroomClient implements Client {
   readonly #changes = new Changes()
-  readonly #stores = {
-    connection: new Store<ConnectionState>(this.#changes, { status: "idle" }),
-    room: new Store<RoomState>(this.#changes, { status: "none" }),
-    others: new Store<readonly Member[]>(this.#changes, NONE),
-    self: new Store<Member | null>(this.#changes, null),
-    cursors: new FrameStore<Cursor>(),
-    typing: new Store<readonly Member[]>(this.#changes, NONE),
-    messages: new Store<readonly ChatMessage[]>(this.#changes, NONE),
-  }
-  readonly connection: Readable<ConnectionState> = this.#stores.connection
-  readonly room: Readable<RoomState> = this.#stores.room
-  readonly others: Readable<readonly Member[]> = this.#stores.others
-  readonly self: Readable<Member | null> = this.#stores.self
-  readonly cursors: Readable<ReadonlyMap<string, Cursor>> = this.#stores.cursors
-  readonly typing: Readable<readonly Member[]> = this.#stores.typing
-  readonly messages: Readable<readonly ChatMessage[]> = this.#stores.messages
+  readonly #values = new Values(this.#changes)
+  readonly connection: Client["connection"] = this.#values.connection
+  readonly room: Client["room"] = this.#values.room
+  readonly others: Client["others"] = this.#values.others
+  readonly self: Client["self"] = this.#values.self
+  readonly presence: Client["presence"] = this.#values.presence
+  readonly cursors: Client["cursors"] = this.#values.cursors
+  readonly typing: Client["typing"] = this.#values.typing
+  readonly messages: Client["messages"] = this.#values.messages
+  readonly hasMore: Client["hasMore"] = this.#values.hasMore
+  readonly limits: Client["limits"] = this.#values.limits
 
   readonly #options: ClientOptions
+  readonly #log: Log
   readonly #now = steadyClock()
   readonly #alarm = new Alarm(this.#now, () => this.#do(() => {}))
   readonly #listeners = new Listeners<ClientEvent>()
   readonly #connection: Connection
   readonly #identity: Identity
+  readonly #archive: Archive
   readonly #me = { userId: "", ids: new Set<string>() }
   readonly #entry = new Entry()
   readonly #typing = new OwnTyping()
   readonly #cursor: Throttle<CursorPosition>
   #room: Room
-  #shown: (readonly ChatMessage[])[] = [NONE, NONE]
-  /** Where one's own cursor is: told again to a server that may not know it. */
+  /** Own messages whose outcome is not known yet. */
+  readonly #sent = new Outcomes<ChatMessage>()
+  readonly #joining = new JoinOutcome()
+  /** Null before the first `Welcome`. */
+  #limits: Limits | null = null
+  /** The user's cursor. It is sent again after every join, because the server may not know it. */
   #position: CursorPosition | null = null
   #retryWindowMs = 0
-  /** The room in the address decides which gateway a connection leads to. */
+  /** Whether the room in the address decides which gateway a connection leads to. */
   #hints = false
-  /** What the application sends while the connection is being replaced: for the new one. */
+  /** The server's value for `?room=` in place of the wanted room, because a large room lives on several gateways. */
+  #hint: string | null = null
+  /** Messages that the application sends while the connection is being replaced. They wait for the outcome. */
   #held: ClientMessage[] = []
-  /** When the room is to be asked for again. */
+  /** The time at which to send `JoinRoom` again. */
   #askAt = NEVER
 
   constructor(options: ClientOptions) {
     this.#options = options
+    this.#log = new Log(options.debug)
     this.#identity = new Identity(options)
+    this.#archive = new Archive(options.url, this.#identity, this.#me.ids)
     this.#cursor = new Throttle(options.cursorIntervalMs)
     this.#room = this.#newRoom()
     this.#connection = new Connection(
       {
         ...options,
-        // The token may take its time: the room is the one that is wanted then.
-        address: async () =>
-          address(options.url, {
-            ...(await this.#identity.query()),
-            room: this.#entry.wanted?.toLowerCase(),
-          }),
+        // The token may take a while. The room is read after it, because it may have changed.
+        address: async () => {
+          const query = await this.#identity.query()
+          const room = this.#entry.wanted?.toLowerCase() ?? null
+          return { room, href: address(options.url, { ...query, room: this.#hint ?? room }).href }
+        },
+        renewsToken: typeof options.token === "function",
         now: this.#now,
+        log: this.#log,
       },
       {
         connecting: () => this.#do(() => {}),
         opened: (welcome, moved) => this.#do(() => this.#opened(welcome, moved)),
         stayed: () => this.#do(() => this.#ask()),
         message: (message) => {
-          // Of these there may be thousands a second, and nothing follows from them.
+          // There may be thousands of these a second, and nothing else depends on them.
           if (message.type === "CursorUpdate") this.#changes.run(() => this.#received(message))
           else this.#do(() => this.#received(message))
         },
-        closed: (code, reason, reconnects) => this.#do(() => this.#closed(code, reason, reconnects)),
+        closed: (code, reason, reconnects, cause) =>
+          this.#do(() => this.#closed(code, reason, reconnects, cause)),
+        explained: () => this.#do(() => {}),
       },
     )
   }
 
-  // --- what the user does ---------------------------------------------------------------------------------
+  // --- calls of the application ---------------------------------------------------------------------------
 
   readonly connect = (): void => this.#do(() => this.#connection.connect())
 
   readonly close = (): void => this.#do(() => this.#connection.close())
 
-  readonly join = (roomId: string): void =>
+  readonly join = (roomId: string): Promise<RoomState> => {
+    const { wanted, state } = this.#entry
+    const same = sameRoom(wanted, roomId)
+    const outcome = this.#joining.begin(same)
     this.#do(() => {
-      const { wanted, state } = this.#entry
-      if (wanted === roomId && state.status !== "refused") return
+      if (same && state.status !== "refused") return
       const isIn = this.#isIn
-      if (wanted !== null && wanted !== roomId) this.#forgetRoom()
+      if (wanted !== null && !same) this.#forgetRoom()
       this.#entry.want(roomId)
       this.#ask()
-      // The other room does not wait for the new connection.
+      // The old room is left at once, before the new connection is open.
       if (isIn && this.#connection.moving) this.#connection.send({ type: "LeaveRoom" })
     })
+    return outcome
+  }
 
   readonly leave = (): void =>
     this.#do(() => {
@@ -134,11 +169,24 @@ export class StudyroomClient implements Client {
       this.#held = []
       this.#forgetRoom()
       this.#entry.unwant()
+      this.#joining.reject(LEFT)
     })
 
-  readonly sendChat = (content: string): ChatMessage => {
+  readonly forgetIdentity = (): void => {
+    const { status } = this.#connection.state
+    const { wanted } = this.#entry
+    this.leave()
+    this.close()
+    this.#identity.forget()
+    this.#me.ids.clear()
+    if (wanted !== null) void this.join(wanted)
+    if (status !== "idle" && status !== "closed") this.connect()
+  }
+
+  readonly sendChat = (content: string): SentChat => {
     if (isBlank(content)) throw new TypeError("a chat message needs content")
-    if (this.#entry.wanted === null) throw new Error("no room is wanted: join one first")
+    if (this.#entry.wanted === null)
+      throw new StudyroomError("not_in_room", "no room is wanted: join one first")
     const message: ChatMessage = {
       id: newId(),
       userId: this.#me.userId,
@@ -149,14 +197,22 @@ export class StudyroomClient implements Client {
       own: true,
       state: "sending",
     }
+    const outcome = this.#sent.open(message.id)
     this.#do(() => {
       this.#room.queue.add(message)
       this.#sayTyping(this.#typing.set(false, this.#now()))
     })
-    return message
+    return Object.assign(outcome, message)
   }
 
-  readonly retryChat = (id: string): void => this.#do(() => this.#room.queue.retry(id, newId(), this.#now()))
+  readonly retryChat = (id: string): Promise<ChatMessage> => {
+    const again = this.#room.queue.retry(id, newId(), this.#now())
+    if (again === null) return rejected("not_failed", `no failed message has the id ${id}`)
+    const outcome = this.#sent.open(again)
+    this.#do(() => {})
+    return outcome
+  }
+
   readonly discardChat = (id: string): void => this.#do(() => this.#room.queue.discard(id))
 
   readonly moveCursor = (x: number, y: number, elementId: string | null = null): void =>
@@ -169,8 +225,31 @@ export class StudyroomClient implements Client {
   readonly setTyping = (isTyping: boolean): void =>
     this.#do(() => this.#entry.inside && this.#sayTyping(this.#typing.set(isTyping, this.#now())))
 
-  readonly send = (message: ClientMessage): boolean =>
-    this.#connection.moving ? this.#held.push(message) > 0 : this.#connection.send(message)
+  readonly broadcast = (event: string, data: unknown = null, { key }: { key?: string } = {}): boolean => {
+    checkEvent(event, key)
+    return this.#entry.inside && this.send({ type: "Broadcast", payload: { event, data, key: key ?? null } })
+  }
+
+  readonly updatePresence = (change: PresenceChange): void => {
+    checkFields(change)
+    this.#do(() => this.#entry.wanted !== null && this.#room.presence.update(change))
+  }
+
+  readonly send = (message: ClientMessage): boolean => {
+    const tooLong = this.#limits && excess(message, this.#limits)
+    if (tooLong) {
+      this.#log.fault({ code: "invalid_message", message: tooLong })
+      return false
+    }
+    this.#log.debug("send", { type: message.type })
+    return this.#connection.moving ? this.#held.push(message) > 0 : this.#connection.send(message)
+  }
+
+  readonly loadEarlier = (count = DEFAULT_LIMITS.historyLength): Promise<readonly ChatMessage[]> =>
+    this.#archive.loadEarlier(this.#entry.wanted, this.#room.history, count, (change) => this.#do(change))
+
+  readonly getRoster = (roomId = this.#entry.wanted): Promise<readonly Member[]> =>
+    this.#archive.getRoster(roomId)
 
   readonly on = <T extends ClientEvent["type"]>(
     type: T,
@@ -178,7 +257,7 @@ export class StudyroomClient implements Client {
   ): (() => void) =>
     this.#listeners.add((event) => event.type === type && listener(event as ClientEventOf<T>))
 
-  // --- what the connection tells --------------------------------------------------------------------------
+  // --- events of the connection ---------------------------------------------------------------------------
 
   #opened(welcome: WelcomePayload, moved: boolean): void {
     this.#me.userId = welcome.user_id
@@ -186,24 +265,28 @@ export class StudyroomClient implements Client {
     this.#retryWindowMs = (welcome.chat_retry_seconds ?? 0) * 1000
     this.#identity.welcomed(welcome.guest_token)
     this.#hints = welcome.room_hints ?? false
+    this.#limits = statedLimits(welcome)
+    this.#values.limits.set(this.#limits)
+    this.#room.queue.limit(checkedBy(this.#limits))
     if (moved) this.#entry.lost()
     else this.#emit({ type: "open" })
     this.#ask()
   }
 
-  #closed(code: number, reason: string, reconnects: boolean): void {
+  #closed(code: number, reason: string, reconnects: boolean, cause: Cause): void {
+    // A hint belongs to the room that the connection was in.
+    if (this.#entry.inside) this.#hint = hintedRoom(code, reason) ?? this.#hint
     this.#entry.lost()
     this.#room.lost()
     this.#typing.forget()
     this.#askAt = NEVER
     this.#held = []
-    // Who closes may connect again, and what was written is sent then.
-    if (!reconnects && code !== NORMAL) this.#room.giveUp({ code: "closed", message: reason })
-    this.#emit({ type: "close", code, reason, reconnects })
+    this.#emit({ type: "close", code, reason, reconnects, cause })
   }
 
   #received(message: ServerMessage): void {
     this.#emit({ type: "message", message })
+    this.#log.debug("receive", { type: message.type })
     if (message.type === "JoinedRoom") this.#joined(message.payload)
     else if (message.type === "Error") this.#refused(message.payload)
     else if (this.#entry.inside) {
@@ -215,41 +298,52 @@ export class StudyroomClient implements Client {
   #joined(joined: JoinedRoomPayload): void {
     if (!this.#entry.joined(joined.room_id, joined.epoch)) return
     this.#askAt = NEVER
-    this.#room.joined(joined, performance.now())
+    this.#hint = joined.room_hint ?? null
+    this.#room.joined(joined, performance.now(), this.#limits?.historyLength ?? DEFAULT_LIMITS.historyLength)
     if (this.#position !== null) this.#cursor.put(this.#position)
   }
 
   #refused(error: ErrorPayload): void {
     this.#emit({ type: "error", error })
-    if (error.id) return this.#room.refused(error.id, error, this.#now())
+    if (error.code === "presence_too_large") this.#room.presence.refused(this.#room.self?.presence ?? {})
+    const aboutChat = error.id || !(this.#entry.pending || NOT_ABOUT_CHAT.includes(error.code))
+    if (aboutChat) return this.#room.refused(error, this.#now())
     this.#askAt = Math.min(this.#askAt, this.#now() + this.#entry.refused(error))
   }
 
   // --- the room -------------------------------------------------------------------------------------------
 
   #newRoom(): Room {
-    return new Room(this.#options.historyLimit, this.#me, {
+    const room = new Room(this.#options.historyLimit, this.#me, {
       emit: (event) => this.#emit(event),
-      cursor: (userId, cursor) => this.#stores.cursors.put(userId, cursor),
+      cursor: (userId, cursor) => this.#values.cursors.put(userId, cursor),
+      stored: (message) => this.#sent.resolve(message.id, message),
     })
+    if (this.#limits !== null) room.queue.limit(checkedBy(this.#limits))
+    return room
+  }
+
+  get #hopeless(): ChatFailure | null {
+    return hopeless(this.#entry.state, this.#connection.state)
   }
 
   #forgetRoom(): void {
-    this.#room.giveUp({ code: "left", message: "the room was left" })
+    this.#room.giveUp(LEFT)
     this.#room = this.#newRoom()
-    this.#stores.cursors.clear()
+    this.#values.cursors.clear()
     this.#cursor.clear()
     this.#typing.forget()
     this.#position = null
+    this.#hint = null
     this.#askAt = NEVER
   }
 
-  /** The open connection is in a room, or will be. */
+  /** Whether the open connection is in a room or about to be. */
   get #isIn(): boolean {
     return (this.#entry.inside || this.#entry.pending) && !this.#connection.moving
   }
 
-  /** Join the wanted room, or join it again, with the connection that is for it. */
+  /** Join the wanted room, or join it again. If it needs another connection, open that one first. */
   #ask(): void {
     this.#askAt = NEVER
     const { state } = this.#entry
@@ -264,9 +358,9 @@ export class StudyroomClient implements Client {
     if (isTyping !== null) this.send({ type: "Typing", payload: { is_typing: isTyping } })
   }
 
-  // --- after everything -----------------------------------------------------------------------------------
+  // --- after every call and event -------------------------------------------------------------------------
 
-  /** Do something, then what is due; show what is, and wake when the next is due. */
+  /** Do `work` and everything that is due. Then update the stores, and set the alarm for the next time. */
   #do(work: () => unknown): void {
     this.#changes.run(() => {
       work()
@@ -274,14 +368,17 @@ export class StudyroomClient implements Client {
       if (now >= this.#askAt) this.#ask()
       this.#sayTyping(this.#typing.poll(now))
       const due = [this.#askAt, this.#typing.wakeAt, this.#sendQueued(now), this.#sendCursor(now)]
-      this.#alarm.set(Math.min(...due))
-      this.#show()
+      this.#alarm.set(Math.min(...due, this.#sendPresence(now)))
+      this.#joining.settle(this.#entry.state, this.#hopeless)
+      this.#values.show(this.#connection.state, this.#entry.state, this.#room)
     })
   }
 
   #sendQueued(now: number): number {
     const { queue, history } = this.#room
-    // First what was missed, which may hold what is queued; then the rest.
+    const failure = this.#hopeless
+    if (failure !== null) this.#room.giveUp(failure)
+    // Missed messages come first, because queued messages may be among them. The rest is sent after them.
     if (this.#entry.inside && !this.#entry.pending && history.complete)
       queue.open(this.#retryWindowMs, this.#me.userId)
     else queue.hold()
@@ -298,22 +395,17 @@ export class StudyroomClient implements Client {
     return this.#cursor.wakeAt
   }
 
-  #show(): void {
-    const { roster, self, history, queue } = this.#room
-    const { connection, room, others, typing, self: ownMember, messages } = this.#stores
-    connection.set(this.#connection.state)
-    room.set(this.#entry.state)
-    others.set(roster.members)
-    typing.set(roster.typing)
-    ownMember.set(self)
-    const parts = [history.messages, queue.messages]
-    // Messages that take the place of others are shown when all are there.
-    if (!history.complete || parts.every((part, index) => part === this.#shown[index])) return
-    this.#shown = parts
-    messages.set(parts.flat())
+  #sendPresence(now: number): number {
+    if (!this.#entry.inside || this.#entry.pending) return NEVER
+    const { presence } = this.#room
+    const fields = presence.take(now)
+    if (fields !== null) this.send({ type: "UpdatePresence", payload: { fields } })
+    return presence.wakeAt
   }
 
   #emit(event: ClientEvent): void {
+    if (event.type === "chatFailed" && event.message.error)
+      this.#sent.reject(event.message.id, event.message.error)
     this.#changes.after(() => this.#listeners.tell(event))
   }
 }

@@ -1,9 +1,9 @@
-/** Far more than the two clocks differ for any other reason. */
+/** The least difference between the two clocks that only sleep explains. */
 const SLEEP_MS = 1000
 
 /**
- * Milliseconds that never go back and leave nothing out: `Date.now` is set back at times, `performance.now` stops in some
- * browsers while the machine sleeps.
+ * Make a clock in milliseconds that never goes back and counts sleep. `Date.now` is sometimes set back, and
+ * `performance.now` stops in some browsers while the machine sleeps.
  */
 export function steadyClock(date: () => number = Date.now, uptime = () => performance.now()): () => number {
   let [lastDate, lastUptime, elapsed] = [date(), uptime(), 0]

@@ -1,48 +1,66 @@
 /**
- * One connection that is made again when it is lost. Knows of the protocol only `Welcome`, `Ping`, close codes and the
- * room in the address.
+ * One connection, which is opened again when it is lost. Of the protocol it knows only `Welcome`, `Ping`, `Pong`, close
+ * codes and the room in the address.
  */
 
 import { Alarm } from "./alarm.js"
 import { backoff } from "./core/backoff.js"
+import { causeOf, isFatal } from "./core/cause.js"
 import { ABNORMAL, GOING_AWAY, hintedWait, NORMAL, reconnects } from "./core/close-codes.js"
 import { Liveness } from "./core/liveness.js"
 import { NEVER } from "./core/never.js"
+import { Refusals } from "./core/refusals.js"
+import { StudyroomError } from "./error.js"
+import type { Log } from "./log.js"
 import type { ClientMessage, ServerMessage, WelcomePayload } from "./protocol.js"
-import type { ClientOptions, ConnectionState, WebSocketConstructor, WebSocketLike } from "./types.js"
+import { askRefusal } from "./refusal.js"
+import type { Cause, ClientOptions, ConnectionState, WebSocketConstructor, WebSocketLike } from "./types.js"
 import { watchPage } from "./wake.js"
 
-/** From asking for a token to Welcome. */
+/** The time limit from asking for a token to `Welcome`. */
 const WELCOME_MS = 15_000
-/** The same, for a connection that replaces one that works. */
+/** The same limit for a connection that replaces a working one. */
 const MOVE_MS = 5000
-/** A connection that lasted so long was a good one: the next attempts are early again. */
+/** A connection that lasted this long was good. The waits before the next attempts are short again. */
 const GOOD_MS = 5000
 const OPEN = 1
 
+const NO_ANSWER: Cause = { code: "no_answer", message: "the server did not answer a Ping in time" }
+const NO_WELCOME: Cause = { code: "no_answer", message: "the server did not welcome the client in time" }
+const PAGE_LEFT: Cause = { code: "page_left", message: "the page was left" }
+
 export interface ConnectionOptions extends Pick<ClientOptions, "WebSocket" | "reconnect" | "heartbeat"> {
-  /** Asked before every attempt; an attempt whose address cannot be had has failed. */
-  address: () => Promise<URL>
+  /**
+   * Called before every attempt. Returns the address, and the room that it is for. The attempt fails if it rejects, with
+   * StudyroomError.
+   */
+  address: () => Promise<{ href: string; room: string | null }>
+  /** Whether another attempt may have another access token. */
+  renewsToken: boolean
   now: () => number
+  log: Log
 }
 
-/** Called when `state` is already the new one. */
+/** Callbacks. When they are called, `state` is already the new one. */
 export interface ConnectionEvents {
   connecting(): void
-  /** `moved`: it replaces another one, and there was no time without a connection. */
+  /** `moved`: it replaces another connection, and the client was never without one. */
   opened(welcome: WelcomePayload, moved: boolean): void
-  /** The connection that was to replace the open one has failed. */
+  /** The connection that should have replaced the open one has failed. */
   stayed(): void
   message(message: ServerMessage): void
-  closed(code: number, reason: string, reconnects: boolean): void
+  closed(code: number, reason: string, reconnects: boolean, cause: Cause): void
+  /** The state has another cause. */
+  explained(): void
 }
 
-/** From asking for its address to its end. */
+/** One attempt to connect, from asking for its address to its end. */
 interface Attempt {
-  /** The room that its address names; or another one that it serves, since no better connection could be had. */
+  /** The room that its address is for, or another room that it serves because no better connection could be opened. */
   room: string | null
+  href?: string
   socket?: WebSocketLike
-  /** Since Welcome. */
+  /** Present after `Welcome`. */
   liveness?: Liveness
   openedAt?: number
 }
@@ -53,20 +71,22 @@ export class Connection {
   readonly #events: ConnectionEvents
   readonly #alarm: Alarm
   #attempt: Attempt | null = null
-  /** To replace the open one, as soon as it is welcome. */
+  /** The attempt that replaces the open connection as soon as the server sends `Welcome`. */
   #next: Attempt | null = null
-  /** When the newest attempt has to be welcome; without one, when there is to be the next. */
+  /** The deadline for `Welcome` of the newest attempt. Without an attempt, the time of the next one. */
   #dueAt = NEVER
-  /** Attempts in a row that were not good. */
+  /** The number of attempts in a row that were not good. */
   #failures = 0
   #hinted = false
-  /** Null while no connection is wanted. */
+  readonly #refusals: Refusals
+  /** Ends the watch of page events. Null while no connection is wanted. */
   #unwatch: (() => void) | null = null
 
   constructor(options: ConnectionOptions, events: ConnectionEvents) {
     this.#options = options
     this.#events = events
     this.#alarm = new Alarm(options.now, () => this.#check())
+    this.#refusals = new Refusals(options.renewsToken)
   }
 
   get state(): ConnectionState {
@@ -77,14 +97,16 @@ export class Connection {
     if (this.#unwatch !== null) return
     this.#unwatch = watchPage({ doubt: () => this.#doubt(), hide: () => this.#hide() })
     this.#failures = 0
+    this.#refusals.forget()
     this.#try()
   }
 
   close(): void {
-    if (this.#unwatch !== null) this.#lose(NORMAL, "")
+    if (this.#unwatch !== null)
+      this.#lose(NORMAL, "", { code: "close_called", message: "close() was called" })
   }
 
-  /** False when there is no connection. */
+  /** Returns false if there is no connection. */
   send(message: ClientMessage): boolean {
     const { socket, liveness } = this.#attempt ?? {}
     if (!liveness || socket?.readyState !== OPEN) return false
@@ -97,8 +119,8 @@ export class Connection {
   }
 
   /**
-   * Replace the open connection, if it is for another room. It serves until the new one is welcome, and goes on when that
-   * one fails. Returns whether a new one is under way.
+   * Replace the open connection, unless it is for this room already. It serves until the new one has `Welcome`, and
+   * stays if the new one fails. Returns whether a new one is being opened.
    */
   moveTo(room: string): boolean {
     const { room: here, liveness } = this.#attempt ?? {}
@@ -110,7 +132,7 @@ export class Connection {
     return true
   }
 
-  /** Go on with the open connection. */
+  /** Keep the open connection, and drop its replacement. */
   stay(): void {
     if (this.#next !== null) end(this.#next, NORMAL)
     this.#next = null
@@ -119,6 +141,7 @@ export class Connection {
   #try(): void {
     this.#attempt = { room: null }
     this.#state = { status: "connecting", attempt: this.#failures }
+    this.#options.log.debug("connecting", { attempt: this.#failures })
     this.#begin(this.#attempt, WELCOME_MS)
     this.#events.connecting()
   }
@@ -126,22 +149,29 @@ export class Connection {
   #begin(attempt: Attempt, withinMs: number): void {
     this.#dueAt = this.#options.now() + withinMs
     this.#check()
-    this.#open(attempt).catch((error: unknown) => this.#failed(attempt, ABNORMAL, String(error)))
+    this.#open(attempt).catch((error: unknown) => {
+      const { code, message } = error as StudyroomError
+      const cause = { code, message } as Cause
+      this.#options.log.fault(cause)
+      this.#failed(attempt, ABNORMAL, message, cause)
+    })
   }
 
-  /** Rejects when there is no address, or no such WebSocket. */
+  /** Rejects with StudyroomError if there is no address or no WebSocket. */
   async #open(attempt: Attempt): Promise<void> {
-    const { href, searchParams } = await this.#options.address()
+    const { href, room } = await this.#options.address()
     if (attempt !== this.#attempt && attempt !== this.#next) return
-    attempt.room = searchParams.get("room")
+    attempt.room = room
     const Socket = this.#options.WebSocket ?? (globalThis.WebSocket as WebSocketConstructor | undefined)
-    if (!Socket) throw new TypeError("no WebSocket here: give one in the options")
-    const socket = new Socket(href)
+    if (!Socket)
+      throw new StudyroomError("no_websocket", "there is no WebSocket here: give one in the options")
+    const socket = opened(Socket, href)
     attempt.socket = socket
+    attempt.href = href
     socket.onmessage = ({ data }: { data: unknown }) => this.#received(attempt, data)
     socket.onclose = ({ code, reason }: { code: number; reason: string }) =>
-      this.#failed(attempt, code, reason)
-    // A close follows.
+      this.#failed(attempt, code, reason, causeOf(code, reason))
+    // A close event follows.
     socket.onerror = () => {}
   }
 
@@ -150,14 +180,32 @@ export class Connection {
     const now = this.#options.now()
     attempt.liveness?.heard(now)
     if (message.type === "Welcome") this.#welcomed(attempt, message.payload, now)
-    // The alarm is not set anew for each message: when it rings it sees what was heard.
+    // Other messages do not set the alarm again. When it rings, `liveness` knows the time of the last message.
     else if (message.type === "Pong") this.#check()
     this.#events.message(message)
   }
 
-  #failed(attempt: Attempt, code: number, reason: string): void {
-    if (attempt === this.#attempt) this.#ended(code, reason)
-    else if (attempt === this.#next) this.#stayed(attempt)
+  #failed(attempt: Attempt, code: number, reason: string, cause: Cause): void {
+    if (attempt === this.#attempt) {
+      const { href, liveness } = attempt
+      // After the loss of a good connection all clients come at once, so the first failure asks nothing.
+      const asks = href && !liveness && code === ABNORMAL && this.#refusals.failed()
+      this.#ended(code, reason, cause)
+      if (asks) void this.#ask(href)
+    } else if (attempt === this.#next) this.#stayed(attempt)
+  }
+
+  /** Learn why a handshake has failed, which a browser does not say. Meanwhile the next attempt is not delayed. */
+  async #ask(href: string): Promise<void> {
+    const { series } = this.#refusals
+    const cause = await askRefusal(href)
+    if (cause === null || series !== this.#refusals.series || this.#unwatch === null) return
+    this.#options.log.debug("refused", cause)
+    if (this.#refusals.isFinal(cause)) this.#lose(ABNORMAL, cause.message, cause, { final: true })
+    else if (this.#state.status === "waiting") {
+      this.#state = { ...this.#state, cause }
+      this.#events.explained()
+    }
   }
 
   #stayed({ room }: Attempt): void {
@@ -175,22 +223,24 @@ export class Connection {
     }
     attempt.liveness = new Liveness(now, this.#options.heartbeat)
     attempt.openedAt = now
+    this.#refusals.accepted()
+    this.#options.log.debug("open", { userId: welcome.user_id, connectionId: welcome.connection_id })
     this.#check()
     this.#state = { status: "open", userId: welcome.user_id, connectionId: welcome.connection_id }
     this.#events.opened(welcome, moved)
   }
 
-  /** Do what is due. */
+  /** Do everything that is due, and set the alarm for the next time. */
   #check(): void {
     const now = this.#options.now()
     const { liveness } = this.#attempt ?? {}
     if (liveness) {
       const verdict = liveness.poll(now)
-      if (verdict === "dead") return this.#lose(ABNORMAL, "nothing was heard")
+      if (verdict === "dead") return this.#lose(ABNORMAL, "nothing was heard", NO_ANSWER)
       if (verdict === "ask") this.send({ type: "Ping" })
       if (this.#next !== null && now >= this.#dueAt) this.#stayed(this.#next)
     } else if (now >= this.#dueAt) {
-      return this.#attempt ? this.#lose(ABNORMAL, "not welcomed in time") : this.#try()
+      return this.#attempt ? this.#lose(ABNORMAL, "not welcomed in time", NO_WELCOME) : this.#try()
     }
     const { wakeAt = NEVER } = liveness ?? {}
     this.#alarm.set(liveness && this.#next === null ? wakeAt : Math.min(wakeAt, this.#dueAt))
@@ -199,52 +249,62 @@ export class Connection {
   #doubt(): void {
     const now = this.#options.now()
     this.#attempt?.liveness?.doubt(now)
-    // Who was asked to wait waits.
+    // A wait that the server has asked for is not cut short.
     if (this.#attempt === null && !this.#hinted) this.#dueAt = now
     this.#check()
   }
 
-  /** A page with an open socket could not be kept in the back-forward cache. */
+  /** Close the connection, because browsers keep no page with an open socket in the back-forward cache. */
   #hide(): void {
-    if (this.#attempt !== null) this.#lose(GOING_AWAY, "the page was left")
+    if (this.#attempt !== null) this.#lose(GOING_AWAY, PAGE_LEFT.message, PAGE_LEFT)
     this.#hinted = false
     this.#dueAt = NEVER
     this.#check()
   }
 
-  /** A dead peer would not answer the closing handshake, so its end is not waited for. */
-  #lose(code: number, reason: string): void {
+  /** End the connection without waiting for the closing handshake, which a dead peer would not answer. */
+  #lose(code: number, reason: string, cause: Cause, { final = false } = {}): void {
     if (this.#attempt !== null) end(this.#attempt, code)
-    this.#ended(code, reason)
+    this.#ended(code, reason, cause, final)
   }
 
-  #ended(code: number, reason: string): void {
+  #ended(code: number, reason: string, cause: Cause, final = isFatal(cause)): void {
     const { openedAt = NEVER } = this.#attempt ?? {}
     const now = this.#options.now()
-    const again = reconnects(code)
+    const again = reconnects(code) && !final
     this.stay()
     this.#attempt = null
     if (now - openedAt >= GOOD_MS) this.#failures = 0
-    if (again) this.#wait(code, reason, now)
-    else this.#stop(code, reason)
+    if (again) this.#wait(code, reason, cause, now)
+    else this.#stop(code, reason, cause)
+    this.#options.log.debug("closed", { code, reason, reconnects: again, cause })
     this.#alarm.set(this.#dueAt)
-    this.#events.closed(code, reason, again)
+    this.#events.closed(code, reason, again, cause)
   }
 
-  #wait(code: number, reason: string, now: number): void {
+  #wait(code: number, reason: string, cause: Cause, now: number): void {
     const hint = hintedWait(code, reason)
     const waitMs = hint ?? backoff(this.#failures, this.#options.reconnect)
     this.#hinted = hint !== null
     this.#dueAt = now + waitMs
     this.#failures += 1
-    this.#state = { status: "waiting", attempt: this.#failures, retryAt: Date.now() + waitMs, code }
+    this.#state = { status: "waiting", attempt: this.#failures, retryAt: Date.now() + waitMs, code, cause }
   }
 
-  #stop(code: number, reason: string): void {
+  #stop(code: number, reason: string, cause: Cause): void {
     this.#unwatch?.()
     this.#unwatch = null
     this.#dueAt = NEVER
-    this.#state = { status: "closed", code, reason }
+    this.#state = { status: "closed", code, reason, cause }
+  }
+}
+
+/** Throws StudyroomError for an address that no WebSocket can have, or that this page may not use. */
+function opened(Socket: WebSocketConstructor, href: string): WebSocketLike {
+  try {
+    return new Socket(href)
+  } catch (error) {
+    throw new StudyroomError("invalid_url", `no WebSocket can be opened: ${error}`, { cause: error })
   }
 }
 

@@ -1,4 +1,4 @@
-/** A map that may change a thousand times a second, shown as one that changes with the frames of the screen. */
+/** A map that may change a thousand times a second. Subscribers see it change once per frame of the screen. */
 
 import { Listeners } from "./listeners.js"
 import { page } from "./page.js"
@@ -13,13 +13,13 @@ export class FrameStore<V> implements Readable<ReadonlyMap<string, V>> {
   readonly #listeners = new Listeners()
   readonly subscribe = this.#listeners.add
 
-  /** Always the newest; a new map only when something changed since the last call. */
+  /** Returns the newest values, in a new map only if something changed since the last call. */
   readonly get = (): ReadonlyMap<string, V> => {
     this.#shown ??= new Map(this.#current)
     return this.#shown
   }
 
-  /** Null takes the key away. */
+  /** Set the value of a key, or delete the key if the value is null. */
   put(key: string, value: V | null): void {
     if (value !== null) this.#current.set(key, value)
     else if (!this.#current.delete(key)) return
@@ -39,7 +39,7 @@ export class FrameStore<V> implements Readable<ReadonlyMap<string, V>> {
       this.#scheduled = false
       this.#listeners.tell()
     }
-    // In a tab that nobody looks at there are no frames, and nobody to be told.
+    // A hidden tab has no frames, and nobody sees it.
     if (page.requestAnimationFrame) page.requestAnimationFrame(tell)
     else setTimeout(tell, FRAME_MS)
   }

@@ -1,35 +1,81 @@
-/** Who connects: by a token of the application, or as a guest that the server knows again. */
+/** The identity of the user: an access token of the application, or a guest whom the server recognises. */
 
-import type { ClientOptions } from "./types.js"
+import { address } from "./address.js"
+import { StudyroomError } from "./error.js"
+import { page } from "./page.js"
+import type { ClientOptions, IdentityStore, Token } from "./types.js"
 
 export class Identity {
   readonly #options: ClientOptions
+  readonly #store: IdentityStore | null
+  /** Whether the application has given a token. Its user must not become a guest. */
+  #signedIn = false
   #guestToken: string | null | undefined
 
   constructor(options: ClientOptions) {
     this.#options = options
+    this.#store = storeFor(options)
   }
 
-  /** What to connect with. Rejects as the application's callback does. */
+  /** Returns the parameters for the address. Rejects with `token_failed` or `no_token`. */
   async query(): Promise<Record<string, string | null | undefined>> {
-    const { token, username, identity } = this.#options
-    const access_token = await (typeof token === "function" ? token() : token)
-    if (access_token) return { access_token }
+    const { username } = this.#options
+    const access_token = await this.#token()
+    if (access_token) {
+      this.#signedIn = true
+      return { access_token }
+    }
+    if (this.#signedIn)
+      throw new StudyroomError("no_token", "`token` returned none for a user who was signed in")
     attempt(() => {
-      this.#guestToken ??= identity?.get()
+      this.#guestToken ??= this.#store?.get()
     })
     return { username, guest_token: this.#guestToken }
   }
 
-  /** Each connection of a guest gives a token for the next one. One that is too old does no harm: it is ignored. */
+  async #token(): Promise<Token> {
+    const { token } = this.#options
+    try {
+      return await (typeof token === "function" ? token() : token)
+    } catch (error) {
+      throw new StudyroomError("token_failed", String(error), { cause: error })
+    }
+  }
+
+  /**
+   * Keep the guest token for the next connection. Every connection of a guest returns one, and the server ignores one
+   * that is too old.
+   */
   welcomed(guestToken: string | null | undefined): void {
     if (!guestToken) return
     this.#guestToken = guestToken
-    attempt(() => this.#options.identity?.set(guestToken))
+    attempt(() => this.#store?.set(guestToken))
+  }
+
+  /** Forget the guest, and that anybody was signed in. */
+  forget(): void {
+    this.#signedIn = false
+    this.#guestToken = null
+    attempt(() => this.#store?.set(null))
   }
 }
 
-/** Storage may be forbidden or full; then a guest is known for as long as the page is there. */
+/**
+ * The default is a guest for each tab. Other tabs are other guests, and a reload is the same one. Only pages
+ * have tabs: in Node, all clients of a process would share the store.
+ */
+function storeFor({ identity = "tab", url }: ClientOptions): IdentityStore | null {
+  if (typeof identity === "object") return identity
+  if (identity === "memory" || page.document === undefined) return null
+  const area = () => (identity === "browser" ? localStorage : sessionStorage)
+  const key = () => `studyroom.guest ${address(url, {}).href}`
+  return {
+    get: () => area().getItem(key()),
+    set: (token) => (token === null ? area().removeItem(key()) : area().setItem(key(), token)),
+  }
+}
+
+/** Use storage, which may be forbidden or full. A guest is then recognised until the page is closed. */
 function attempt(storage: () => void): void {
   try {
     storage()

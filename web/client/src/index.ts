@@ -1,5 +1,6 @@
 export { StudyroomClient } from "./client.js"
 export { isBlank } from "./core/blank.js"
+export { StudyroomError } from "./error.js"
 export { newId } from "./new-id.js"
 export type * from "./protocol.js"
 export type * from "./types.js"

@@ -1,15 +1,15 @@
-/** Who wants to be told. */
+/** A set of listeners. */
 export class Listeners<Event = void> {
   readonly #all = new Set<(event: Event) => unknown>()
 
-  /** Returns what ends it. The same function may be added twice. */
+  /** Add a listener, also one that was added before. Returns a function that removes it. */
   readonly add = (listener: (event: Event) => unknown): (() => void) => {
     const own = (event: Event) => listener(event)
     this.#all.add(own)
     return () => this.#all.delete(own)
   }
 
-  /** A listener that throws is reported like any uncaught error, and keeps nobody else from being told. */
+  /** Call every listener. An error is reported like any uncaught one, and the other listeners are still called. */
   readonly tell = (event: Event): void => {
     for (const listener of [...this.#all]) {
       try {

@@ -1,4 +1,4 @@
-/** A UUID of version 4. `crypto.randomUUID` is there in secure contexts only, and a page may come over plain HTTP. */
+/** A UUID of version 4. Pages over plain HTTP have no `crypto.randomUUID`, which needs a secure context. */
 export function newId(): string {
   return "xxxxxxxx-xxxx-4xxx-8xxx-xxxxxxxxxxxx".replace(/x/g, digit)
 }

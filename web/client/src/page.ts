@@ -1,4 +1,4 @@
-/** What there is of a page: in Node, in workers and on servers not all of it, or nothing. */
+/** The globals of a page. Node, workers and servers have only some of them, or none. */
 export const page: Partial<
   Pick<
     Window & typeof globalThis,

@@ -1,21 +1,24 @@
-// Made from the contract by `make schema`; not to be edited.
+// Generated from the contract by `make schema`. Do not edit it.
 
 export type StudyroomClientProtocol = ClientMessage | ServerMessage
-export type ClientMessage = JoinRoom | LeaveRoom | ChatSend | CursorMove | Typing | Ping | Authenticate
+export type ClientMessage =
+  JoinRoom | LeaveRoom | ChatSend | CursorMove | Typing | BroadcastSend | UpdatePresence | Ping | Authenticate
 export type ServerMessage =
   | Welcome
   | JoinedRoom
   | UserJoined
   | UserUpdated
   | UserLeft
-  | Chat
+  | StoredChat
   | ChatDeleted
   | ChatReset
   | CursorUpdate
   | TypingStatus
+  | Broadcast
+  | PresenceChanged
   | Pong
   | Authenticated
-  | Error
+  | ErrorMessage
 /**
  * Sent as `Error.code` over the WebSocket and as `code` in the JSON body of a refused HTTP request.
  */
@@ -25,6 +28,9 @@ export type ErrorCode =
   | "invalid_message"
   | "chat_empty"
   | "chat_too_long"
+  | "broadcast_not_allowed"
+  | "broadcast_too_large"
+  | "presence_too_large"
   | "not_in_room"
   | "busy"
   | "rate_limited"
@@ -100,6 +106,39 @@ export interface Typing {
 export interface TypingPayload {
   is_typing: boolean
 }
+/**
+ * Sends an event to the other members of the room. Nothing stores it.
+ */
+export interface BroadcastSend {
+  type: "Broadcast"
+  payload: BroadcastSendPayload
+}
+export interface BroadcastSendPayload {
+  /**
+   * The name of the event: ASCII letters, digits and `_.:-`, with a letter first.
+   */
+  event: string
+  data: unknown
+  /**
+   * A newer event of the same sender with the same name and key replaces one that still waits.
+   */
+  key?: string | null
+}
+/**
+ * Changes fields of the user's presence in the room.
+ */
+export interface UpdatePresence {
+  type: "UpdatePresence"
+  payload: UpdatePresencePayload
+}
+export interface UpdatePresencePayload {
+  /**
+   * The fields that change. Null deletes a field, and all others stay.
+   */
+  fields: {
+    [k: string]: unknown
+  }
+}
 export interface Ping {
   type: "Ping"
 }
@@ -144,6 +183,18 @@ export interface WelcomePayload {
    * chooses a gateway by the room.
    */
   room_hints?: boolean | null
+  /**
+   * The largest message that the gateway reads. It closes the connection (1009) after a larger one.
+   */
+  message_max_bytes?: number | null
+  /**
+   * The longest `content` of a chat message, in Unicode code points.
+   */
+  chat_max_chars?: number | null
+  /**
+   * How many of the newest chat messages a newcomer gets at most.
+   */
+  history_on_join?: number | null
 }
 /**
  * The answer to `JoinRoom`. Every room event after it is newer than its roster.
@@ -171,12 +222,22 @@ export interface JoinedRoomPayload {
    * The position after the `history`; null if the gateway cannot read it now, so it follows later.
    */
   last_seq?: number | null
+  /**
+   * The value of `?room=` for the next connection, in place of the id of a large room.
+   */
+  room_hint?: string | null
 }
 export interface UserPresence {
   user_id: string
   username: string
   avatar_url?: string | null
   cursor?: CursorPosition | null
+  /**
+   * The fields of the member's custom presence; absent if there are none.
+   */
+  presence?: {
+    [k: string]: unknown
+  } | null
 }
 export interface UserJoined {
   type: "UserJoined"
@@ -202,7 +263,7 @@ export interface UserLeftPayload {
 /**
  * A stored chat message. Its author receives it too, as the acknowledgement.
  */
-export interface Chat {
+export interface StoredChat {
   type: "Chat"
   payload: ChatPayload
 }
@@ -273,6 +334,35 @@ export interface TypingStatusPayload {
   user_id: string
   is_typing: boolean
 }
+/**
+ * An event that another member has sent. Nothing stores it, so newcomers never get it.
+ */
+export interface Broadcast {
+  type: "Broadcast"
+  payload: BroadcastPayload
+}
+export interface BroadcastPayload {
+  user_id: string
+  event: string
+  key?: string | null
+  data: unknown
+}
+/**
+ * Fields of a member's presence have changed. The user's own connections get it too.
+ */
+export interface PresenceChanged {
+  type: "PresenceChanged"
+  payload: PresenceChangedPayload
+}
+export interface PresenceChangedPayload {
+  user_id: string
+  /**
+   * The fields that have changed, with null for those that were deleted.
+   */
+  fields: {
+    [k: string]: unknown
+  }
+}
 export interface Pong {
   type: "Pong"
 }
@@ -289,7 +379,7 @@ export interface AuthenticatedPayload {
    */
   expires_at: number
 }
-export interface Error {
+export interface ErrorMessage {
   type: "Error"
   payload: ErrorPayload
 }

@@ -1,4 +1,4 @@
-/** Values that are observed, and changes that are told together: who is told of one sees all of them. */
+/** Observable values. Changes that happen together are published together, so listeners see all of them. */
 
 import { Listeners } from "./listeners.js"
 import type { Readable } from "./types.js"
@@ -8,7 +8,7 @@ export class Changes {
   #stores = new Set<{ tell(): void }>()
   #events: (() => void)[] = []
 
-  /** Do something that changes values; who is to be told is told at the end. */
+  /** Do something that changes values. Listeners are called at the end of the outermost call. */
   run(work: () => void): void {
     this.#depth += 1
     try {
@@ -23,7 +23,7 @@ export class Changes {
     this.#stores.add(store)
   }
 
-  /** Tell this after the values. */
+  /** Call `tell` after the listeners of values. */
   after(tell: () => void): void {
     this.#events.push(tell)
   }

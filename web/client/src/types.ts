@@ -1,28 +1,44 @@
-/** What the client takes and what it shows. Times are in milliseconds unless their name says otherwise. */
+/** The options, values and events of the client. Times are in milliseconds unless their name says otherwise. */
 
 import type { ClientMessage, ErrorCode, ErrorPayload, ServerMessage } from "./protocol.js"
 
 export type Token = string | null | undefined
 
 export interface ClientOptions {
-  /** `wss://host/ws`, also `https://host/ws`; in a page a path is enough: `/ws`. */
+  /** `wss://host/ws` or `https://host/ws`. In a page, a path such as `/ws` is enough. */
   url: string | URL
-  /** The name of a guest. Who has a token has a name in it. */
+  /** The name of a guest. For users with a token, the token has the name. */
   username?: string
-  /** The access token, or what gets one: asked before every connection, also when the last one has expired. */
+  /**
+   * The access token, or a function that returns one. The client calls it before every connection and HTTP request.
+   * Without a token the user is a guest. But after a token the client never connects as a guest: when the function then
+   * returns none, the attempt fails with `no_token`.
+   */
   token?: Token | (() => Token | Promise<Token>)
-  /** Where the token is kept by which a guest is known again; without it, in memory: until the page is gone. */
-  identity?: IdentityStore
-  /** Where there is no global one, as in Node before 22. */
+  /**
+   * Where the client keeps the token by which the server recognises a guest. `tab`: in `sessionStorage`, so a reload is
+   * the same guest, and another tab another one. `browser`: in `localStorage`, so all tabs are one guest, also
+   * tomorrow. `memory`: nowhere. Or a store of your own. Default `tab` in pages, and `memory` elsewhere.
+   */
+  identity?: "tab" | "browser" | "memory" | IdentityStore
+  /** The WebSocket class, where there is no global one, as in Node before 22. */
   WebSocket?: WebSocketConstructor
-  /** Own cursor positions are sent this often at the most; the last one always is. Default 50. */
+  /** The least time between two cursor positions. The last position is always sent. Default 50. */
   cursorIntervalMs?: number
-  /** Chat messages kept in memory, default 1000. */
+  /** The number of chat messages kept in memory. Default 1000. */
   historyLimit?: number
   /** The wait before attempt n is random, between 0 and min(capMs, baseMs * 2^n). Default 500 and 20,000. */
   reconnect?: { baseMs?: number; capMs?: number }
-  /** After `intervalMs` of silence a Ping is sent, and `timeoutMs` later the connection is given up. Default 15,000 and 8,000. */
+  /**
+   * The client sends a Ping after `intervalMs` of silence, and closes the connection if nothing comes for another
+   * `timeoutMs`. Default 15,000 and 8,000.
+   */
   heartbeat?: { intervalMs?: number; timeoutMs?: number }
+  /**
+   * With true, the client writes what happens to `console.debug`. Or a function that gets it. No event has a token or
+   * the content of a message. Default false.
+   */
+  debug?: boolean | ((event: string, details: object) => void)
 }
 
 export interface IdentityStore {
@@ -30,10 +46,10 @@ export interface IdentityStore {
   set(token: string | null): void
 }
 
-/** As much of a WebSocket as the client uses; those of browsers, Node, Deno, Bun and of `ws` have it. */
+/** The part of a WebSocket that the client uses. Those of browsers, Node, Deno, Bun and `ws` have it. */
 export interface WebSocketLike {
   readonly readyState: number
-  /** Listeners are set; what is there is not read. */
+  /** The client sets the listeners and never reads them. */
   onmessage: unknown
   onclose: unknown
   onerror: unknown
@@ -43,10 +59,10 @@ export interface WebSocketLike {
 
 export type WebSocketConstructor = new (url: string) => WebSocketLike
 
-/** A value that changes. `get` returns the same object for as long as nothing changed. */
+/** A value that changes. `get` returns the same object until it changes. */
 export interface Readable<T> {
   get(): T
-  /** Returns what ends the subscription. */
+  /** Returns a function that ends the subscription. */
   subscribe(listener: () => void): () => void
 }
 
@@ -54,30 +70,71 @@ export type ConnectionState =
   | { status: "idle" }
   | { status: "connecting"; attempt: number }
   | { status: "open"; userId: string; connectionId: string }
-  /** `retryAt` is a time as of `Date.now()`; `code` that of the close. */
-  | { status: "waiting"; attempt: number; retryAt: number; code: number }
-  /** Closed for good: by `close()`, or with a code that says to stay away. */
-  | { status: "closed"; code: number; reason: string }
+  /** `retryAt` is a time of `Date.now()`, and `code` is that of the close. */
+  | { status: "waiting"; attempt: number; retryAt: number; code: number; cause: Cause }
+  /** Closed for good: by `close()`, or for a cause that another attempt would meet again. */
+  | { status: "closed"; code: number; reason: string; cause: Cause }
+
+/** Why there is no connection. */
+export interface Cause {
+  /**
+   * `close_called`: by `close()`. `page_left`: the page is hidden or about to go. `connection_lost`: it was lost, or
+   * could not be opened. `no_answer`: the server did not answer a Ping, or did not send `Welcome`. `server_closed`: with
+   * the `code` of the state. `token_failed`: your function `token` threw. `no_token`: it returned none for a user who was
+   * signed in. `invalid_url`, `no_websocket`: the options are wrong. Every other code is that of the server, which
+   * refused the handshake.
+   */
+  code:
+    | "close_called"
+    | "page_left"
+    | "connection_lost"
+    | "no_answer"
+    | "server_closed"
+    | "token_failed"
+    | "no_token"
+    | "invalid_url"
+    | "no_websocket"
+    | ErrorCode
+  /** For developers. */
+  message: string
+}
+
+/** The limits of the server. Those of a server that names none are 65,536, 4,000 and 50. */
+export interface Limits {
+  /** The largest message of the protocol, in bytes of UTF-8. */
+  messageBytes: number
+  /** The longest chat message, in Unicode code points: `[...text].length`. */
+  chatChars: number
+  /** How many of the newest messages a newcomer gets at most. */
+  historyLength: number
+}
 
 export type RoomState =
   | { status: "none" }
-  /** Wanted, and not joined yet or not any more. */
+  /** The room is wanted, but the user is not in it now. */
   | { status: "joining"; roomId: string }
   | { status: "joined"; roomId: string; epoch: string }
-  /** Not tried again by itself; `join` tries again. */
+  /** The client does not try again by itself. `join` does. */
   | { status: "refused"; roomId: string; code: ErrorCode; message: string }
 
 export interface Member {
   userId: string
   username: string
   avatarUrl: string | null
+  /** The fields that the member shows to the others. The same object until one of them changes. */
+  presence: Presence
 }
+
+/** The custom presence of a member: fields that you choose, with JSON values. */
+export type Presence = Readonly<Record<string, unknown>>
+/** The fields that change. Null deletes a field, and all others stay. */
+export type PresenceChange = Readonly<Record<string, unknown>>
 
 export interface Cursor {
   x: number
   y: number
   elementId: string | null
-  /** When it was received, as of `performance.now()`. */
+  /** The time of arrival, on the clock of `performance.now()`. */
   at: number
 }
 
@@ -90,72 +147,132 @@ export interface ChatMessage {
   timestamp: number | null
   /** Its position in the room; null until it is stored. */
   seq: number | null
-  /** Written by the user of this client. */
+  /** Whether the user of this client wrote it. */
   own: boolean
   state: "sending" | "sent" | "failed"
-  /** Why it failed. */
+  /** Present if it failed. */
   error?: ChatFailure
 }
 
 export interface ChatFailure {
-  /** `expired`: it may have been stored, or not, and the server would not know it any more. `closed`: the connection was
-   * closed for good (after 1000 they wait instead). `left`: its room was left. The others are the server's. */
+  /**
+   * `expired`: it may be stored or not, and the server no longer knows its id. `closed`: the connection was closed for
+   * good (after 1000, messages wait instead). `left`: the user left its room. The other codes are the server's. The
+   * client itself refuses a message over the server's limits, with `chat_too_long`.
+   */
   code: ErrorCode | "expired" | "closed" | "left"
   message: string
 }
 
+/** The `code` of a StudyroomError. `not_failed`: there is no failed message with this id. */
+export type FailureCode = ChatFailure["code"] | Cause["code"] | "not_failed"
+
+/** A message that was just written, and the promise of the stored one. */
+export type SentChat = ChatMessage & Promise<ChatMessage>
+
 export type ClientEvent =
-  /** Not when another connection replaces one that is open, as a change of rooms may do. */
+  /**
+   * The client is connected. The event is absent when a connection replaces an open one, as a change of rooms may do.
+   */
   | { type: "open" }
-  | { type: "close"; code: number; reason: string; reconnects: boolean }
-  /** Every message of the server, as it came. */
+  | { type: "close"; code: number; reason: string; reconnects: boolean; cause: Cause }
+  /** Every message of the server, unchanged. */
   | { type: "message"; message: ServerMessage }
-  /** `recovered` is null when nothing was asked to be recovered, as at the first time. */
+  /** `recovered` is null if the client asked for no missed messages, as at the first join. */
   | { type: "joined"; roomId: string; recovered: boolean | null }
   | { type: "userJoined"; member: Member }
   | { type: "userLeft"; member: Member }
-  /** `live` is false for messages of the past that follow a join. */
+  /** `live` is false for earlier messages, which follow a join. */
   | { type: "chat"; message: ChatMessage; live: boolean }
   | { type: "chatFailed"; message: ChatMessage }
+  /** Another member has sent an event. Nothing stores events, so those sent while the client was away are gone. */
+  | { type: "broadcast"; userId: string; event: string; data: unknown; key: string | null }
   /** Messages may be missing before those that are shown now. */
   | { type: "historyReset" }
   | { type: "error"; error: ErrorPayload }
 
 export type ClientEventOf<T extends ClientEvent["type"]> = Extract<ClientEvent, { type: T }>
 
-/** The client as its users see it. */
+/** The public interface of the client. */
 export interface Client {
-  /** Does nothing when the client is connected, or on its way to be. */
+  /** Does nothing if the client is connected or trying to connect. */
   connect(): void
-  /** Others see at once that the user is gone. The room stays wanted: `connect` joins it again. */
+  /** Others see at once that the user has left. The room stays wanted: `connect` joins it again. */
   close(): void
-  /** Be in this room, and in it again after every reconnect, until `leave`. Leaves the one before. */
-  join(roomId: string): void
+  /**
+   * Join this room, and join it again after every reconnect, until `leave`. The client leaves any other room. Resolves
+   * when the user is in the room. Rejects with StudyroomError when the server refuses it, when the connection is closed
+   * for good (`closed`), and when the user leaves before (`left`). You may ignore the promise.
+   */
+  join(roomId: string): Promise<RoomState>
   leave(): void
-  /** The message as it is shown until it is stored. Throws TypeError when it is blank, and Error when no room is wanted. */
-  sendChat(content: string): ChatMessage
-  /** Send a failed message again: under its own id for as long as the server knows it, then under another one. */
-  retryChat(id: string): void
+  /**
+   * Returns the message as it is shown until it is stored. It is also a promise: it resolves with the stored message,
+   * and rejects with StudyroomError when the message has failed. You may ignore the promise. Throws TypeError if the
+   * content is blank, and StudyroomError (`not_in_room`) if no room is wanted.
+   */
+  sendChat(content: string): SentChat
+  /**
+   * Send a failed message again. It keeps its id while the server knows that id, and gets another one later. The
+   * promise is as that of `sendChat`; it rejects with `not_failed` if there is no such message.
+   */
+  retryChat(id: string): Promise<ChatMessage>
   /** Forget a failed message. */
   discardChat(id: string): void
   moveCursor(x: number, y: number, elementId?: string | null): void
-  /** To be called with true as often as a key is pressed; 6 s after the last time it is false by itself. */
+  /** Call it with true at every key. It becomes false 6 s after the last call. */
   setTyping(isTyping: boolean): void
-  /** Any message of the protocol, at once or not at all: false when there is no connection. */
+  /**
+   * Send an event to the other members of the room. `data` is any JSON, and undefined becomes null. A newer event with
+   * the same name and key replaces one that still waits somewhere. Returns false, and sends nothing, if the client is
+   * not in a room, or if the data is over the server's limits for a message. Throws TypeError for a name that is not of
+   * ASCII letters, digits and `_.:-` with a letter first, or is over 64 characters, and for a key of none or over 128.
+   */
+  broadcast(event: string, data?: unknown, options?: { key?: string }): boolean
+  /**
+   * Change fields of the user's presence in the room. It is shown at once in `presence`, and sent again after every
+   * reconnect if the server does not have it. Does nothing if no room is wanted. Throws TypeError for a field whose name
+   * has no or over 64 characters.
+   */
+  updatePresence(change: PresenceChange): void
+  /**
+   * Send any message of the protocol. While a connection replaces another, the message waits for the outcome. Returns
+   * false, and sends nothing, if there is no connection, or if the message is over the server's limits.
+   */
   send(message: ClientMessage): boolean
+  /**
+   * Load a page of earlier messages into `messages`, and return those that are new there. The server leaves out deleted
+   * ones, so a page may be empty although `hasMore` is true. A second call while one is under way returns the same promise. Rejects with StudyroomError.
+   */
+  loadEarlier(count?: number): Promise<readonly ChatMessage[]>
+  /**
+   * The members of a room as the server knows them, also of a room that the user is not in. Without an id, of the wanted
+   * room. Rejects with StudyroomError.
+   */
+  getRoster(roomId?: string): Promise<readonly Member[]>
+  /** Forget who the user is, as for the next person at this computer. A connected guest comes back as another one. */
+  forgetIdentity(): void
 
   readonly connection: Readable<ConnectionState>
   readonly room: Readable<RoomState>
-  /** Without oneself, in the order of arrival. Kept while the connection is away. */
+  /** The other members, in the order of arrival. They stay while the connection is lost. */
   readonly others: Readable<readonly Member[]>
   readonly self: Readable<Member | null>
-  /** Of others, by user id. */
+  /** The user's own fields, with changes that are not stored yet. */
+  readonly presence: Readable<Presence>
+  /** The cursors of others, by user id. */
   readonly cursors: Readable<ReadonlyMap<string, Cursor>>
-  /** Others that are typing. */
+  /** The others that are typing. */
   readonly typing: Readable<readonly Member[]>
-  /** In the order in which they are stored, then one's own that are not. */
+  /** Stored messages in their order, then the user's own messages that are not stored yet. */
   readonly messages: Readable<readonly ChatMessage[]>
+  /**
+   * Whether there seem to be messages before the first of `messages`, which `loadEarlier` gets. The client knows for sure
+   * after the first page. Before, it goes by how many messages the server sent with the room.
+   */
+  readonly hasMore: Readable<boolean>
+  readonly limits: Readable<Limits>
 
-  /** Returns what ends the subscription. */
+  /** Returns a function that ends the subscription. */
   on<T extends ClientEvent["type"]>(type: T, listener: (event: ClientEventOf<T>) => void): () => void
 }

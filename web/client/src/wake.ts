@@ -1,15 +1,15 @@
-/** What a page is told of its sleep and of the network. Elsewhere than in a page nothing is told. */
+/** Events of a page that concern its connection: sleep, the network, and leaving. Outside of a page there are none. */
 
 import { page } from "./page.js"
 
 export interface Wakes {
-  /** The connection may be gone without a word: look at it now. */
+  /** The connection may be lost without a close event: check it now. */
   doubt(): void
-  /** The page goes; it may come back as it was, from the back-forward cache. */
+  /** The page is left, and may come back unchanged from the back-forward cache. */
   hide(): void
 }
 
-/** Returns what ends it. */
+/** Returns a function that ends the watch. */
 export function watchPage({ doubt, hide }: Wakes): () => void {
   const { document } = page
   const watched = [

@@ -4,8 +4,8 @@ export interface BackoffOptions {
 }
 
 /**
- * Full jitter: any wait up to the bound is as likely as any other. It is applied after the cap; before it, clients that
- * have failed often would all wait the cap and come together.
+ * Return a random wait in milliseconds, with full jitter: all waits up to the bound are equally likely. The jitter is
+ * applied after the cap. Before it, clients that have failed often would all wait for the cap and come together.
  */
 export function backoff(
   failures: number,

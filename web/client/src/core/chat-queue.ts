@@ -1,9 +1,9 @@
 /**
- * Own messages from being written until they come back stored.
+ * The user's own messages, from when they are written until they come back stored.
  *
- * One is under way at a time and the next goes when its outcome is known: so they are stored in the order in which they
- * were written, whatever fails between. Which of those whose outcome is unknown may be sent again is the server's to
- * say: it recognises an id for a while, and after that nothing is sent again by itself.
+ * One message is under way at a time. The next one is sent when the outcome is known, so the server stores messages in
+ * the order in which they were written, even if some fail. If the outcome is unknown, the message is sent again with
+ * the same id, but only while the server deduplicates that id. After that the message has failed.
  */
 
 import type { ErrorCode } from "../protocol.js"
@@ -13,21 +13,29 @@ import { NEVER } from "./never.js"
 import { NONE } from "./none.js"
 import { transient } from "./transient.js"
 
-/** The server answers within 5 s; who hears nothing for so long asks again. */
+/** The server answers within 5 s. After this long without an answer, the message is sent again. */
 const ANSWER_MS = 10_000
-/** What is sent again has to be stored while its id is still known, and that may take some seconds. */
+/** A retry must be stored while the server still knows the id, and storing may take some seconds. */
 const MARGIN_MS = 10_000
 const MARGIN_SHARE = 0.25
 const PAUSE_MIN_MS = 250
 
 interface Draft {
   message: ChatMessage
-  /** As of the clock of `poll`; NEVER before, and long ago when the server would take it for another user's. */
+  /**
+   * A time on the clock of `poll`. NEVER before the first send, and -NEVER if the server would take the message for
+   * another user's.
+   */
   firstSentAt: number
   sentAgain: boolean
+  /** Why the server would not take it. */
+  excess: ChatFailure | null
 }
 
-/** What is to be done now, and when to poll again at the latest. */
+/** Says why the server would not take a message. */
+export type Check = (message: ChatMessage) => ChatFailure | null
+
+/** The message to send now, the messages that have just failed, and the latest time of the next poll. */
 export interface Step {
   send: ChatMessage | null
   failed: ChatMessage[]
@@ -41,26 +49,36 @@ export class ChatQueue {
   #userId = ""
   #open = false
   #underWay: Draft | null = null
-  /** Until then an answer is awaited; with nothing under way, until then nothing is sent. */
+  /** The end of the wait for an answer. With nothing under way, the end of the pause before the next send. */
   #pausedUntil = 0
   #failures = 0
+  #check: Check = () => null
   readonly #random: () => number
 
   constructor(random = Math.random) {
     this.#random = random
   }
 
-  /** Messages that are not stored, in the order in which they will be. The same array while nothing changes. */
+  /** Messages that are not stored yet, in the order in which they will be. The same array until something changes. */
   get messages(): readonly ChatMessage[] {
     this.#listed ??= this.#drafts.map((draft) => draft.message)
     return this.#listed
   }
 
   add(message: ChatMessage): void {
-    this.#put({ message, firstSentAt: NEVER, sentAgain: false })
+    this.#put({ message, firstSentAt: NEVER, sentAgain: false, excess: this.#check(message) })
   }
 
-  /** The room is joined and everything missed has been shown. The server recognises ids of a user for `windowMs`. */
+  /** Never send messages for which `check` has a failure. */
+  limit(check: Check): void {
+    this.#check = check
+    for (const draft of this.#drafts) draft.excess = check(draft.message)
+  }
+
+  /**
+   * Allow sending, after the room is joined and every missed message is shown. The server deduplicates a user's ids for
+   * `windowMs`.
+   */
   open(windowMs: number, userId: string): void {
     this.#resendableMs = windowMs - Math.min(MARGIN_MS, windowMs * MARGIN_SHARE)
     this.#open = true
@@ -69,24 +87,27 @@ export class ChatQueue {
     for (const draft of this.#drafts) if (draft.firstSentAt !== NEVER) draft.firstSentAt = -NEVER
   }
 
-  /** Nothing can be sent; the outcome of what is under way is unknown. */
+  /** Stop sending. The outcome of a message under way is unknown. */
   hold(): void {
     if (this.#underWay !== null) this.#rest(0)
     this.#open = false
   }
 
-  /** To be called after everything else here, and at `wakeAt`. */
+  /** Call it after every other call, and at `wakeAt`. */
   poll(now: number): Step {
-    const due = this.#drafts.filter((draft) => draft !== this.#underWay && this.#expiresAt(draft) <= now)
+    const due = this.#drafts.filter((draft) => draft !== this.#underWay && this.#isDue(draft, now))
     const failed = due.map((draft) =>
-      this.#fail(draft, { code: "expired", message: "it may be stored or not" }),
+      this.#fail(draft, draft.excess ?? { code: "expired", message: "it may be stored or not" }),
     )
     const send = this.#open ? this.#next(now) : null
     const wakeAt = Math.min(...this.#drafts.map((draft) => this.#wakeFor(draft)))
     return { send, failed, wakeAt }
   }
 
-  /** A stored message came. True when it is one of ours that was sent more than once: it may be an answer out of order. */
+  /**
+   * Remove a stored message. Returns true for an own message that was sent more than once. It may be an answer out of
+   * order.
+   */
   stored(id: string): boolean {
     const draft = this.#find(id)
     if (draft === undefined) return false
@@ -98,7 +119,7 @@ export class ChatQueue {
     return draft.sentAgain
   }
 
-  /** The message as failed, or null when it will be sent again. */
+  /** Returns the message as failed, or null if it will be sent again. */
   refused(id: string, failure: { code: ErrorCode; message: string }, now: number): ChatMessage | null {
     const draft = this.#find(id)
     if (draft === undefined) return null
@@ -107,15 +128,29 @@ export class ChatQueue {
     return again ? null : this.#fail(draft, failure)
   }
 
-  /** Send a failed message again, as the last: with its id, or with `newId` where the server may not know it any more. */
-  retry(id: string, newId: string, now: number): void {
+  /**
+   * Handle a refusal that names no message: it is about the one under way. If it may pass, the answer is waited for.
+   * Returns as `refused` does.
+   */
+  refusedUnderWay(failure: { code: ErrorCode; message: string }, now: number): ChatMessage | null {
+    if (this.#underWay === null || transient(failure.code)) return null
+    return this.refused(this.#underWay.message.id, failure, now)
+  }
+
+  /**
+   * Send a failed message again, after all others. It keeps its id, or gets `newId` if the server may have forgotten
+   * it. Returns the id, or null if no such message has failed.
+   */
+  retry(id: string, newId: string, now: number): string | null {
     const draft = this.#find(id)
-    if (draft?.message.state !== "failed") return
+    if (draft?.message.state !== "failed") return null
     const { error: _, ...rest } = draft.message
     const message = { ...rest, state: "sending" as const }
     this.#remove(draft)
-    if (now < draft.firstSentAt + this.#resendableMs) this.#put({ ...draft, message })
+    const keeps = now < draft.firstSentAt + this.#resendableMs
+    if (keeps) this.#put({ ...draft, message, excess: this.#check(message) })
     else this.add({ ...message, id: newId })
+    return keeps ? id : newId
   }
 
   discard(id: string): void {
@@ -123,10 +158,14 @@ export class ChatQueue {
     if (draft?.message.state === "failed") this.#remove(draft)
   }
 
-  /** Nothing more will be sent. Returns what had not failed before. */
+  /** Fail every message that is not stored. Returns those that had not failed before. */
   failAll(failure: ChatFailure): ChatMessage[] {
     this.hold()
     return this.#drafts.filter(isSending).map((draft) => this.#fail(draft, failure))
+  }
+
+  find(id: string): ChatMessage | undefined {
+    return this.#find(id)?.message
   }
 
   #find(id: string): Draft | undefined {
@@ -149,10 +188,10 @@ export class ChatQueue {
     return draft.message
   }
 
-  /** What is to be sent now. */
+  /** Returns the message to send now, or null. */
   #next(now: number): ChatMessage | null {
     if (now < this.#pausedUntil) return null
-    // No answer is an answer.
+    // The answer is overdue: pause, then send the message again.
     if (this.#underWay !== null) return this.#rest(this.#pauseFrom(now))
     const draft = this.#drafts.find(isSending)
     if (draft === undefined) return null
@@ -171,6 +210,10 @@ export class ChatQueue {
 
   #pauseFrom(now: number): number {
     return now + PAUSE_MIN_MS + backoff(this.#failures++, {}, this.#random)
+  }
+
+  #isDue(draft: Draft, now: number): boolean {
+    return isSending(draft) && (draft.excess !== null || this.#expiresAt(draft) <= now)
   }
 
   #expiresAt(draft: Draft): number {

@@ -1,4 +1,4 @@
-/** What a close code asks of a client; the same rules as the server's. */
+/** The rules for clients after a close, by code. They are the same as the server's. */
 
 const TERMINAL = [1000, 1002, 1003, 1007, 1009]
 
@@ -7,13 +7,19 @@ export const GOING_AWAY = 1001
 export const ABNORMAL = 1006
 const SERVICE_RESTART = 1012
 
-/** Total: every code has an answer, also those to come. */
+/** Whether to connect again. Unknown codes have an answer too. */
 export function reconnects(code: number): boolean {
   return !TERMINAL.includes(code) && (code < 4500 || code > 4999)
 }
 
-/** How long a server that stops asks to wait; null when it does not. */
+/** The wait in milliseconds that a stopping server asks for, or null. */
 export function hintedWait(code: number, reason: string): number | null {
   const found = code === SERVICE_RESTART && /reconnect_after_ms=(\d+)/.exec(reason)
   return found ? Number(found[1]) : null
+}
+
+/** The value for `?room=` in the close reason of a server that asks its client to move, or null. */
+export function hintedRoom(code: number, reason: string): string | null {
+  const found = code === SERVICE_RESTART && /room_hint=([0-9a-f-]{36})/.exec(reason)
+  return found ? (found[1] as string) : null
 }

@@ -1,14 +1,15 @@
-/** The way into the wanted room, and into it again: which join counts, and what a refusal means. */
+/** The state of joining the wanted room: which answer counts, and what a refusal means. */
 
 import type { ErrorPayload } from "../protocol.js"
 import type { RoomState } from "../types.js"
 import { backoff } from "./backoff.js"
 import { NEVER } from "./never.js"
+import { sameRoom } from "./room-id.js"
 import { transient } from "./transient.js"
 
 export class Entry {
   #state: RoomState = { status: "none" }
-  /** Joins without an answer. The last one counts; what the others come to is of no interest. */
+  /** The number of joins without an answer. Only the answer to the last one counts. */
   #asked = 0
   #failures = 0
   readonly #random: () => number
@@ -25,12 +26,12 @@ export class Entry {
     return this.#state.status === "none" ? null : this.#state.roomId
   }
 
-  /** Events of the room are ours: not those of the one before, while another is being joined. */
+  /** Whether events of a room apply. While the client is joining a room, they are those of the room before. */
   get inside(): boolean {
     return this.#state.status === "joined"
   }
 
-  /** A join is without an answer; inside, that is one to begin anew. */
+  /** Whether a join has no answer yet. The client may be inside then: after `ChatReset` it joins the room again. */
   get pending(): boolean {
     return this.#asked > 0
   }
@@ -48,9 +49,9 @@ export class Entry {
     this.#asked += 1
   }
 
-  /** Whether this is the room that is wanted. */
+  /** Returns whether this is the wanted room. */
   joined(roomId: string, epoch: string): boolean {
-    if (this.wanted === null || bare(this.wanted) !== bare(roomId)) {
+    if (this.wanted === null || !sameRoom(this.wanted, roomId)) {
       this.#asked = Math.max(0, this.#asked - 1)
       return false
     }
@@ -59,9 +60,9 @@ export class Entry {
     return true
   }
 
-  /** An error that names no message came. Returns after how many milliseconds to ask for the room again. */
+  /** Handle an error that names no message. Returns the milliseconds until the next join, or NEVER. */
   refused({ code, message }: ErrorPayload): number {
-    // That is no answer: a moderator has taken us out.
+    // A moderator has removed the user. This answers no join.
     if (code !== "removed") {
       const ours = this.#asked === 1
       this.#asked = Math.max(0, this.#asked - 1)
@@ -72,14 +73,9 @@ export class Entry {
     return NEVER
   }
 
-  /** The connection is gone, or the server says that we are not in the room: it is to be joined again. */
+  /** Call it when the connection is lost or replaced. The room must be joined again. */
   lost(): void {
     this.#asked = 0
     if (this.#state.status === "joined") this.#state = { status: "joining", roomId: this.#state.roomId }
   }
-}
-
-/** A UUID has many spellings, and the server answers in one of them. */
-function bare(id: string): string {
-  return id.toLowerCase().replace(/^urn:uuid:|[{}-]/g, "")
 }

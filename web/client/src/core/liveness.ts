@@ -1,8 +1,8 @@
 /**
- * Whether the peer is still there: after some silence it is asked, and has to answer in time.
+ * Whether the peer is still there. After some silence the client asks it, and the peer must answer in time.
  *
- * A timer that rings late (a throttled tab, a sleeping machine) proves nothing, since an answer may wait to be read: the
- * peer is asked once more.
+ * A timer that rings late (a throttled tab, a sleeping machine) proves nothing, because an answer may be waiting to be
+ * read. The client then asks once more.
  */
 
 const LATE_MS = 2000
@@ -15,7 +15,7 @@ export interface LivenessOptions {
 export type Verdict = "alive" | "ask" | "dead"
 
 export class Liveness {
-  /** When the next verdict is due: a question, or the end. */
+  /** The time of the next verdict: "ask" or "dead". */
   wakeAt: number
   #asked = false
   #excused = false
@@ -33,12 +33,12 @@ export class Liveness {
     this.#asked = this.#excused = false
   }
 
-  /** Something happened that may have cost the connection: ask now, if it is not being asked. */
+  /** Ask now, unless the peer has been asked already. Call it when the connection may have been lost. */
   doubt(now: number): void {
     if (!this.#asked) this.wakeAt = now
   }
 
-  /** To be called at `wakeAt`. After "ask" the peer has to be asked. */
+  /** Call it at `wakeAt`. After "ask", send a Ping. */
   poll(now: number): Verdict {
     if (now < this.wakeAt) return "alive"
     const late = now - this.wakeAt >= LATE_MS

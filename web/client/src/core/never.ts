@@ -1,2 +1,2 @@
-/** A time that does not come. */
+/** A time that never comes. */
 export const NEVER = Number.POSITIVE_INFINITY

@@ -1,2 +1,2 @@
-/** The empty list: one for all, so that nothing changes from none to none. */
+/** The empty list. All stores share this one, so that replacing an empty list with another changes nothing. */
 export const NONE: readonly never[] = []

@@ -1,4 +1,4 @@
-/** What to say of one's own typing: that it goes on, every few seconds, and that it has ended, also when nobody says so. */
+/** The user's own typing notices. They are repeated while the user types, and end after a pause without a call. */
 
 import { NEVER } from "./never.js"
 
@@ -6,12 +6,12 @@ const REPEAT_MS = 4000
 const IDLE_MS = 6000
 
 export class OwnTyping {
-  /** Others are told again at the next key after this time; NEVER while they are told that nobody types. */
+  /** The time from which the next key sends a notice again. NEVER while no notice is active. */
   #repeatAt = NEVER
-  /** When it ends without another key. */
+  /** The time at which typing ends without another key. */
   wakeAt = NEVER
 
-  /** Returns what to say now, or null. */
+  /** Returns the notice to send now, or null. */
   set(isTyping: boolean, now: number): boolean | null {
     if (!isTyping) return this.#stop()
     this.wakeAt = now + IDLE_MS
@@ -20,12 +20,12 @@ export class OwnTyping {
     return true
   }
 
-  /** The same when time has passed. */
+  /** Ends typing when its time has come. Returns the notice to send now, or null. */
   poll(now: number): boolean | null {
     return now >= this.wakeAt ? this.#stop() : null
   }
 
-  /** Whoever was told has forgotten it. */
+  /** Forget the notice, because nobody knows it any more. */
   forget(): void {
     this.#repeatAt = this.wakeAt = NEVER
   }

@@ -1,19 +1,23 @@
-/** What is known of one room: who is there, what was said, and what of one's own is not said yet. */
+/** The state of one room: its members, its chat, and the user's own messages that are not stored yet. */
 
 import type {
+  BroadcastPayload,
+  ChatDeletedPayload,
   ChatPayload,
   CursorPosition,
   ErrorPayload,
   JoinedRoomPayload,
+  PresenceChangedPayload,
   ServerMessage,
   UserPresence,
 } from "../protocol.js"
-import type { ChatFailure, ClientEvent, Cursor, Member } from "../types.js"
+import type { ChatFailure, ChatMessage, ClientEvent, Cursor, Member } from "../types.js"
 import { ChatQueue } from "./chat-queue.js"
 import { History } from "./history.js"
-import { Roster, updated } from "./roster.js"
+import { OwnPresence } from "./presence.js"
+import { changed, Roster, updated } from "./roster.js"
 
-/** As whom we are connected now, and all ids that we had: a guest may get another one with a new connection. */
+/** The user's id, and all ids that this client has had. A guest may get another id with a new connection. */
 export interface Me {
   userId: string
   ids: Set<string>
@@ -21,14 +25,17 @@ export interface Me {
 
 export interface Surroundings {
   emit(event: ClientEvent): void
-  /** A cursor moved, or went with its member (null). */
+  /** A cursor moved. With null, its member has left. */
   cursor(userId: string, cursor: Cursor | null): void
+  /** The server has stored an own message. */
+  stored(message: ChatMessage): void
 }
 
 export class Room {
   readonly roster = new Roster()
   readonly queue = new ChatQueue()
   readonly history: History
+  readonly presence = new OwnPresence()
   self: Member | null = null
   readonly #me: Me
   readonly #around: Surroundings
@@ -39,20 +46,23 @@ export class Room {
     this.#around = around
   }
 
-  joined(joined: JoinedRoomPayload, at: number): void {
+  /** `historyLength`: how many messages a newcomer gets at most. */
+  joined(joined: JoinedRoomPayload, at: number, historyLength: number): void {
     const again = this.history.begun
-    const replaced = this.history.joined(joined)
+    const replaced = this.history.joined(joined, historyLength)
+    const own = joined.users.find((user) => user.user_id === this.#me.userId)
+    this.presence.joined(own?.presence ?? {})
     const others = joined.users.filter((user) => !this.#isMe(user))
     const { joined: came, left } = this.roster.load(others)
     for (const member of left) this.#left(member)
-    // Who watches knows the roster from before, and is told the difference.
+    // From the second join on, subscribers know the roster from before and receive the difference.
     for (const member of came) if (again) this.#around.emit({ type: "userJoined", member })
     for (const { user_id, cursor } of others) if (cursor) this.#moved(user_id, cursor, at)
     if (replaced) this.#around.emit({ type: "historyReset" })
     this.#around.emit({ type: "joined", roomId: joined.room_id, recovered: joined.recovered ?? null })
   }
 
-  /** An event of the room came. `at`: when, as of `performance.now()`. */
+  /** Handle an event of the room. `at` is its time of arrival on the clock of `performance.now()`. */
   happened(message: ServerMessage, at: number): void {
     switch (message.type) {
       case "UserJoined":
@@ -63,32 +73,36 @@ export class Room {
       case "Chat":
         return this.#said(message.payload)
       case "ChatDeleted":
-        // It may be one of ours that was deleted before it came back.
-        this.queue.stored(message.payload.id)
+        this.#deleted(message.payload)
         return this.history.remove(message.payload)
       case "ChatReset":
         return this.history.reset(message.payload)
       case "CursorUpdate":
         return this.#moved(message.payload.user_id, message.payload, at)
+      case "Broadcast":
+        return this.#sent(message.payload)
+      case "PresenceChanged":
+        return this.#changed(message.payload)
       case "TypingStatus":
         return this.roster.setTyping(message.payload.user_id, message.payload.is_typing)
     }
   }
 
-  /** A message of ours was not taken. */
-  refused(id: string, error: ErrorPayload, now: number): void {
-    const message = this.queue.refused(id, error, now)
+  /** Handle the refusal of an own message. Without an `id`, it is the one under way. */
+  refused(error: ErrorPayload, now: number): void {
+    const { queue } = this
+    const message = error.id ? queue.refused(error.id, error, now) : queue.refusedUnderWay(error, now)
     if (message !== null) this.#around.emit({ type: "chatFailed", message })
   }
 
-  /** The connection is gone. What is known stays. */
+  /** Handle the loss of the connection. Roster and messages stay. */
   lost(): void {
     this.history.interrupted()
     this.roster.nobodyTypes()
     this.queue.hold()
   }
 
-  /** Nothing of ours will be sent any more. */
+  /** Fail all own messages that are not stored. */
   giveUp(failure: ChatFailure): void {
     for (const message of this.queue.failAll(failure)) this.#around.emit({ type: "chatFailed", message })
   }
@@ -100,7 +114,7 @@ export class Room {
     if (user.cursor) this.#moved(user.user_id, user.cursor, at)
   }
 
-  /** Takes what it says of oneself. */
+  /** Returns whether this is the user of this client, and updates `self`. */
   #isMe(user: UserPresence): boolean {
     const { userId, ids } = this.#me
     if (user.user_id === userId) this.self = updated(this.self, user)
@@ -114,14 +128,33 @@ export class Room {
   }
 
   #moved(userId: string, { x, y, element_id: elementId = null }: CursorPosition, at: number): void {
-    // A cursor may come before its member, and after.
+    // A cursor may arrive before its member has joined or after the member has left.
     if (this.roster.has(userId)) this.#around.cursor(userId, { x, y, elementId, at })
+  }
+
+  #sent({ user_id: userId, event, data, key = null }: BroadcastPayload): void {
+    this.#around.emit({ type: "broadcast", userId, event, data, key })
+  }
+
+  #changed({ user_id: userId, fields }: PresenceChangedPayload): void {
+    this.roster.changePresence(userId, fields)
+    if (this.self?.userId !== userId) return
+    this.presence.changed(fields)
+    this.self = changed(this.self, fields)
+  }
+
+  /** A moderator may delete an own message before it comes back. It was stored. */
+  #deleted({ id, deleted_seq: seq }: ChatDeletedPayload): void {
+    const message = this.queue.find(id)
+    this.queue.stored(id)
+    if (message) this.#around.stored({ ...message, seq, state: "sent" })
   }
 
   #said({ user_id: userId, ...said }: ChatPayload): void {
     const own = this.#me.ids.has(userId)
     const answered = own && this.queue.stored(said.id)
     const message = { userId, ...said, own, state: "sent" as const }
+    if (own) this.#around.stored(message)
     const live = this.history.complete
     const isNew = this.history.add(message, { inOrder: !answered })
     if (isNew) this.#around.emit({ type: "chat", message, live })

@@ -1,8 +1,9 @@
-/** Who is in the room beside oneself, and who of them is typing. Every operation returns what it changed. */
+/** The other members of a room, and those of them that are typing. Every operation returns the change. */
 
 import type { UserPresence } from "../protocol.js"
-import type { Member } from "../types.js"
+import type { Member, PresenceChange } from "../types.js"
 import { NONE } from "./none.js"
+import { merged, NO_PRESENCE, sameJson } from "./presence.js"
 
 export interface RosterChange {
   joined: Member[]
@@ -10,19 +11,19 @@ export interface RosterChange {
 }
 
 export class Roster {
-  /** In the order of arrival. */
+  /** Members by user id, in the order of arrival. */
   readonly #members = new Map<string, Member>()
   readonly #typing = new Set<string>()
   #listed: readonly Member[] | null = NONE
   #listedTyping: readonly Member[] | null = NONE
 
-  /** The same array while nothing changes. */
+  /** The same array until something changes. */
   get members(): readonly Member[] {
     this.#listed ??= [...this.#members.values()]
     return this.#listed
   }
 
-  /** Likewise. */
+  /** Members that are typing. The same array until something changes. */
   get typing(): readonly Member[] {
     this.#listedTyping ??= this.members.filter(({ userId }) => this.#typing.has(userId))
     return this.#listedTyping
@@ -32,7 +33,7 @@ export class Roster {
     return this.#members.has(userId)
   }
 
-  /** Take a whole roster: who stays keeps the place. */
+  /** Replace the roster. Members that stay keep their places in it. */
   load(users: readonly UserPresence[]): RosterChange {
     const present = new Set(users.map((user) => user.user_id))
     const left = this.members.filter((member) => !present.has(member.userId))
@@ -41,7 +42,7 @@ export class Roster {
     return { joined, left }
   }
 
-  /** The member when it is new here; who is here already gets another name or avatar. */
+  /** Add a member, or update the name and avatar. Returns the member if it is new here. */
   put(user: UserPresence): Member | null {
     const known = this.#members.get(user.user_id)
     const member = updated(known, user)
@@ -51,6 +52,15 @@ export class Roster {
     return known ? null : member
   }
 
+  /** Change fields of a member's presence. */
+  changePresence(userId: string, change: PresenceChange): void {
+    const known = this.#members.get(userId)
+    const member = known && changed(known, change)
+    if (!member || member === known) return
+    this.#members.set(userId, member)
+    this.#listed = this.#listedTyping = null
+  }
+
   remove(userId: string): Member | null {
     const member = this.#members.get(userId) ?? null
     this.setTyping(userId, false)
@@ -58,7 +68,7 @@ export class Roster {
     return member
   }
 
-  /** Typing may be told before its member: then it shows when the member comes. */
+  /** Take a typing notice. If it comes before its member, it is shown when the member comes. */
   setTyping(userId: string, isTyping: boolean): void {
     const changed = isTyping !== this.#typing.has(userId)
     if (isTyping) this.#typing.add(userId)
@@ -71,9 +81,17 @@ export class Roster {
   }
 }
 
-/** The same object when nothing changed. */
+/** Returns `known` itself if nothing changed. */
 export function updated(known: Member | null | undefined, user: UserPresence): Member {
   const { user_id: userId, username, avatar_url: avatarUrl = null } = user
+  const own = user.presence ?? NO_PRESENCE
+  const presence = known && sameJson(known.presence, own) ? known.presence : own
   const same = known?.userId === userId && known.username === username && known.avatarUrl === avatarUrl
-  return same ? known : { userId, username, avatarUrl }
+  return same && known.presence === presence ? known : { userId, username, avatarUrl, presence }
+}
+
+/** Returns `known` itself if nothing changed. */
+export function changed(known: Member, change: PresenceChange): Member {
+  const presence = merged(known.presence, change)
+  return presence === known.presence ? known : { ...known, presence }
 }

@@ -1,6 +1,8 @@
 import { NEVER } from "./never.js"
 
-/** At most one value in an interval: the first at once, and of those that come meanwhile the last. */
+/**
+ * Lets at most one value through in each interval: the first one at once, then the last one that has come meanwhile.
+ */
 export class Throttle<T> {
   #waiting: T | null = null
   #freeAt = 0
@@ -18,7 +20,7 @@ export class Throttle<T> {
     this.#waiting = null
   }
 
-  /** The value that is to go now. */
+  /** Returns the value to send now, or null. */
   take(now: number): T | null {
     if (now < this.#freeAt) return null
     const value = this.#waiting
@@ -27,7 +29,7 @@ export class Throttle<T> {
     return value
   }
 
-  /** When the next value may go. */
+  /** The time at which the next value may be sent. */
   get wakeAt(): number {
     return this.#waiting === null ? NEVER : this.#freeAt
   }

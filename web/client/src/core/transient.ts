@@ -2,7 +2,7 @@ import type { ErrorCode } from "../protocol.js"
 
 const CODES = /unavailable|busy|limited|in_room|internal/
 
-/** The same may succeed a little later. */
+/** Whether the same request may succeed a little later. */
 export function transient(code: ErrorCode): boolean {
   return CODES.test(code)
 }

@@ -1,10 +1,12 @@
-/** What is had for as long as any component wants it. */
+"use client"
+
+/** Resources that last as long as any component holds them. */
 
 const counts = new WeakMap<object, Map<string, number>>()
 
 /**
- * Returns what lets go; when nobody holds it any more `end` is called. Not at once: strict mode, and one component in the
- * place of another, let go and take again in the same turn, and that is no end.
+ * Hold a resource. Returns a function that lets it go. When nobody holds it any more, `end` is called after a
+ * microtask, because strict mode, and one component in the place of another, let go and hold again at once.
  */
 export function hold(owner: object, name: string, end: () => void): () => void {
   const held = counts.get(owner) ?? new Map<string, number>()

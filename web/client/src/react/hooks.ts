@@ -1,28 +1,33 @@
+"use client"
+
 import { useEffect, useRef, useSyncExternalStore } from "react"
 import { StudyroomClient } from "../client.js"
 import type {
   ChatMessage,
+  Client,
   ClientEvent,
   ClientEventOf,
   ClientOptions,
   ConnectionState,
   Cursor,
+  Limits,
   Member,
   Readable,
   RoomState,
 } from "../types.js"
 import { useClient } from "./context.js"
 import { hold } from "./holds.js"
+import { holdRoom, isAbout } from "./rooms.js"
 import { useKept } from "./use-kept.js"
 
-/** A value of the client, or of anything else that can be read and watched. */
+/** Reads a value of the client, or anything else with `get` and `subscribe`, and renders again when it changes. */
 export function useReadable<T>({ subscribe, get }: Readable<T>): T {
   return useSyncExternalStore(subscribe, get, get)
 }
 
 /**
- * A client that is connected for as long as the component is there; another one when `url` changes. Of the other options
- * those of the first render count, but `token` is always the one of the last.
+ * A client that is connected while the component is mounted. Another `url` makes another client. The other options are
+ * those of the first render, except for `token`, which is that of the last one.
  */
 export function useStudyroom(options: ClientOptions): StudyroomClient {
   const newest = useRef(options)
@@ -44,25 +49,21 @@ function newestToken({ token }: ClientOptions) {
   return typeof token === "function" ? token() : token
 }
 
-/** Be in this room for as long as the component is there. Several may name the same one. */
+/**
+ * Joins this room while the component is mounted. Several components may name the same room. If they name several, the
+ * client is in the one that was named last, and the others have the status `none` until that component goes.
+ */
 export function useRoom(roomId: string): RoomState {
   const client = useClient()
-  useEffect(() => {
-    client.join(roomId)
-    return hold(client, `room ${roomId}`, () => {
-      const room = client.room.get()
-      if (room.status !== "none" && room.roomId === roomId) client.leave()
-    })
-  }, [client, roomId])
-  return useReadable(client.room)
+  useEffect(() => holdRoom(client, roomId), [client, roomId])
+  const state = useReadable(client.room)
+  return isAbout(state, roomId) ? state : NO_ROOM
 }
+
+const NO_ROOM: RoomState = { status: "none" }
 
 export function useConnection(): ConnectionState {
   return useReadable(useClient().connection)
-}
-
-export function useOthers(): readonly Member[] {
-  return useReadable(useClient().others)
 }
 
 export function useSelf(): Member | null {
@@ -73,7 +74,7 @@ export function useCursors(): ReadonlyMap<string, Cursor> {
   return useReadable(useClient().cursors)
 }
 
-/** Of one member: renders again only when that one moves. */
+/** The cursor of one member. Renders again only when that cursor moves. */
 export function useCursor(userId: string): Cursor | null {
   const { cursors } = useClient()
   return useReadable({ subscribe: cursors.subscribe, get: () => cursors.get().get(userId) ?? null })
@@ -85,18 +86,32 @@ export function useTyping(): readonly Member[] {
 
 export interface Chat {
   messages: readonly ChatMessage[]
-  send: (content: string) => ChatMessage
-  retry: (id: string) => void
-  discard: (id: string) => void
+  /** Whether `loadEarlier` may find messages. */
+  hasMore: boolean
+  send: Client["sendChat"]
+  retry: Client["retryChat"]
+  discard: Client["discardChat"]
+  loadEarlier: Client["loadEarlier"]
 }
 
 export function useChat(): Chat {
-  const client = useClient()
-  const messages = useReadable(client.messages)
-  return { messages, send: client.sendChat, retry: client.retryChat, discard: client.discardChat }
+  const { messages, hasMore, sendChat, retryChat, discardChat, loadEarlier } = useClient()
+  return {
+    messages: useReadable(messages),
+    hasMore: useReadable(hasMore),
+    send: sendChat,
+    retry: retryChat,
+    discard: discardChat,
+    loadEarlier,
+  }
 }
 
-/** The listener may be another one with each render. */
+/** The limits of the server, for a field that counts characters. */
+export function useLimits(): Limits {
+  return useReadable(useClient().limits)
+}
+
+/** Calls the listener of the last render. */
 export function useStudyroomEvent<T extends ClientEvent["type"]>(
   type: T,
   listener: (event: ClientEventOf<T>) => void,

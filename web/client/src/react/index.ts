@@ -1,11 +1,14 @@
+"use client"
+
 export { StudyroomProvider, useClient } from "./context.js"
+export { type RoomEvent, useBroadcast, useEvent } from "./events.js"
 export {
   type Chat,
   useChat,
   useConnection,
   useCursor,
   useCursors,
-  useOthers,
+  useLimits,
   useReadable,
   useRoom,
   useSelf,
@@ -13,4 +16,5 @@ export {
   useStudyroomEvent,
   useTyping,
 } from "./hooks.js"
+export { useMyPresence, useOthers } from "./presence.js"
 export { type AnyMessage, type LastMessage, type UseWebSocket, useWebSocket } from "./use-web-socket.js"

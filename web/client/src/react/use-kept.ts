@@ -1,6 +1,8 @@
+"use client"
+
 import { useState } from "react"
 
-/** What `make` made, for as long as `key` is the same. Unlike a memo it is never made again for the same key. */
+/** The value that `make` returned, until `key` changes. Unlike a memo, it is made only once for a key. */
 export function useKept<T>(key: string, make: () => T): T {
   const [kept, keep] = useState(() => ({ key, value: make() }))
   if (kept.key === key) return kept.value

@@ -1,3 +1,5 @@
+"use client"
+
 import { useEffect, useSyncExternalStore } from "react"
 import { StudyroomClient } from "../client.js"
 import { isBlank } from "../core/blank.js"
@@ -5,10 +7,12 @@ import type { ClientMessage, Pong, ServerMessage } from "../protocol.js"
 import { hold } from "./holds.js"
 import { useKept } from "./use-kept.js"
 
-/** A message of the server. `payload` can be read before `type` is looked at: of unit messages it is undefined. */
+/**
+ * A message of the server. You can read `payload` before you check `type`. `Pong` has none, so it is undefined there.
+ */
 export type LastMessage = Exclude<ServerMessage, Pong> | (Pong & { payload?: undefined })
 
-/** A message whose payload is not typed, as in the hook of the original protocol. */
+/** A message whose payload has the type `any`, as in the hook of the original protocol. */
 export interface AnyMessage {
   type: string
   // biome-ignore lint/suspicious/noExplicitAny: code that was written for the original hook reads it without looking at the type
@@ -24,13 +28,13 @@ export interface UseWebSocket<Message = AnyMessage> {
 }
 
 /**
- * One connection as a hook: whether it is there, the last message, and what to send.
+ * One connection as a hook: whether it is open, the last message, and functions that send.
  *
- * It comes back by itself when it is lost, into the room it was in, and then the messages that were missed come and no
- * others. What is sent while there is no connection is dropped, but not the wish to be in a room, nor what `sendChat` was
- * given in one.
+ * A lost connection comes back by itself and joins its room again. The server then sends the missed messages and no
+ * others. Without a connection, `send` drops its message, but `joinRoom` takes effect later, and so does `sendChat` if
+ * you have joined a room.
  *
- * Payloads have the type `any`. With `useWebSocket<LastMessage>(url)` a look at `type` tells the type of `payload`.
+ * Payloads have the type `any`. With `useWebSocket<LastMessage>(url)`, a check of `type` narrows the type of `payload`.
  */
 export function useWebSocket<Message extends { type: string } = AnyMessage>(
   url: string,
@@ -40,7 +44,7 @@ export function useWebSocket<Message extends { type: string } = AnyMessage>(
     session.client.connect()
     return hold(session, "connection", session.client.close)
   }, [session])
-  // Unlike state that is set, a store is read after every message: an effect on `lastMessage` misses none of them.
+  // Unlike state, a store is read after every message, so an effect on `lastMessage` misses none of them.
   const lastMessage = useSyncExternalStore(session.subscribe, session.lastMessage, nothing)
   const isConnected = useSyncExternalStore(session.client.connection.subscribe, session.isConnected, no)
   const { send, joinRoom, sendChat } = session
@@ -50,10 +54,12 @@ export function useWebSocket<Message extends { type: string } = AnyMessage>(
 class Session {
   readonly client: StudyroomClient
   #lastMessage: LastMessage | null = null
-  /** Those that were not shown yet, the first of them being shown. */
+  /** The message that is being shown, and those that come after it. */
   readonly #waiting: LastMessage[] = []
-  /** Pongs that the application asked for; others answer the client. */
+  /** The number of awaited Pongs for the application's own Pings. Other Pongs answer Pings of the client. */
   #pongs = 0
+  /** The message that the last error is about. */
+  #refused: string | null | undefined
 
   constructor(url: string) {
     this.client = new StudyroomClient({ url })
@@ -62,17 +68,34 @@ class Session {
   readonly lastMessage = (): LastMessage | null => this.#lastMessage
   readonly isConnected = (): boolean => this.client.connection.get().status === "open"
 
-  readonly subscribe = (listener: () => void): (() => void) =>
-    this.client.on("message", ({ message }) => {
-      if (message.type === "Pong" && --this.#pongs < 0) {
+  readonly subscribe = (listener: () => void): (() => void) => {
+    const ends = [
+      this.client.on("message", ({ message }) => {
+        if (message.type === "Pong" && --this.#pongs < 0) this.#pongs = 0
+        else this.#take(message, listener)
+      }),
+      // The answers to Pings of a lost connection do not come.
+      this.client.on("close", () => {
         this.#pongs = 0
-        return
-      }
-      this.#waiting.push(message)
-      if (this.#waiting.length === 1) this.#show(listener)
-    })
+      }),
+      // A refusal by the client itself looks like one of the server.
+      this.client.on("chatFailed", ({ message: { id, error } }) => {
+        if (error?.code === "chat_too_long" && this.#refused !== id)
+          this.#take({ type: "Error", payload: { code: error.code, message: error.message, id } }, listener)
+      }),
+    ]
+    return () => {
+      for (const end of ends) end()
+    }
+  }
 
-  /** Where several messages come in one turn, as they do outside of browsers, each is rendered before the next. */
+  #take(message: LastMessage, listener: () => void): void {
+    if (message.type === "Error") this.#refused = message.payload.id
+    this.#waiting.push(message)
+    if (this.#waiting.length === 1) this.#show(listener)
+  }
+
+  /** Renders each message before the next one. Outside of browsers, several may arrive at once. */
   #show(listener: () => void): void {
     this.#lastMessage = this.#waiting[0] ?? null
     listener()
@@ -84,18 +107,19 @@ class Session {
 
   readonly send = (type: string, payload?: unknown): void => {
     const { room_id: roomId } = (payload ?? {}) as { room_id?: unknown }
-    if (type === "Ping") this.#pongs += 1
-    // These say which room to come back to.
-    if (type === "JoinRoom" && typeof roomId === "string") this.client.join(roomId)
+    // These two set the room that the client joins again after a reconnect.
+    if (type === "JoinRoom" && typeof roomId === "string") this.joinRoom(roomId)
     else if (type === "LeaveRoom") this.client.leave()
-    else this.client.send({ type, payload } as ClientMessage)
+    else if (this.client.send({ type, payload } as ClientMessage) && type === "Ping") this.#pongs += 1
   }
 
-  readonly joinRoom = (roomId: string): void => this.client.join(roomId)
+  readonly joinRoom = (roomId: string): void => {
+    void this.client.join(roomId)
+  }
 
   readonly sendChat = (content: string): void => {
     const { status } = this.client.room.get()
-    // Otherwise the server says what is wrong.
+    // Otherwise the server reports the error.
     if (!isBlank(content) && status !== "none") this.client.sendChat(content)
     else this.send("Chat", { content })
   }

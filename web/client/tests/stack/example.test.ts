@@ -1,4 +1,4 @@
-/** The page of the README, bundled as it stands, in two windows. */
+/** The page of the README, bundled unchanged, in two windows. */
 
 import { build } from "esbuild"
 import { JSDOM } from "jsdom"

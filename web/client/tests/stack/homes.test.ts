@@ -1,4 +1,4 @@
-/** Rooms have a home: the address names the room, and a client that changes rooms moves. Gateways have `room_hints`. */
+/** Rooms with a home: the address names the room, and a client that changes rooms moves. Gateways have `room_hints`. */
 
 import { randomUUID } from "node:crypto"
 import { expect, vi } from "vitest"
@@ -13,7 +13,7 @@ const rooms = ({ requests }: Balancer) => requests.map(roomIn)
 const isIn = (client: StudyroomClient, roomId: string) =>
   until(client.room, (room) => room.status === "joined" && room.roomId === roomId)
 
-/** Another room, and where both live. */
+/** Returns another room, which lives on another gateway. */
 function another(balancer: Balancer, roomId: string): string {
   const other = randomUUID()
   balancer.home(roomId, "gateway-0")
@@ -21,7 +21,7 @@ function another(balancer: Balancer, roomId: string): string {
   return other
 }
 
-/** What an application sees of a connection. */
+/** Collects the states and events of a connection that an application sees. */
 function watched(client: StudyroomClient): string[] {
   const seen: string[] = []
   client.connection.subscribe(() => seen.push(client.connection.get().status))
@@ -36,7 +36,7 @@ test("every connection names the room that is wanted then, beside who connects",
 }) => {
   const ann = await member("Ann", roomId.toUpperCase())
   balancer.cut()
-  balancer.mend()
+  balancer.heal()
   await until(ann.room, ({ status }) => status !== "joined")
   await until(ann.room, ({ status }) => status === "joined")
   expect(rooms(balancer)).toEqual([roomId, roomId])
@@ -45,7 +45,7 @@ test("every connection names the room that is wanted then, beside who connects",
   await until(ann.connection, ({ status }) => status === "waiting")
   const other = randomUUID()
   ann.join(other)
-  balancer.mend()
+  balancer.heal()
   await isIn(ann, other)
   expect(rooms(balancer)).toEqual([roomId, roomId, other])
   ann.leave()
@@ -158,7 +158,7 @@ test("when the old connection is lost meanwhile, the next one is for the new roo
   ann.sendChat("meanwhile")
   held = false
   balancer.cut()
-  balancer.mend()
+  balancer.heal()
   await isIn(ann, other)
   await sent(ann, 1)
   await soon(() => expect(balancer.open).toEqual(["gateway-1"]))
@@ -204,11 +204,12 @@ test("a client that connected before it wanted a room moves to the gateway of th
   await soon(() => expect(balancer.open).toEqual(["gateway-1"]))
 })
 
-test("where the server does not say that hints count, the connection stays", async ({
+test("where the server does not report that hints count, the connection stays", async ({
   balancer,
   member,
   roomId,
 }) => {
+  const WithoutHints = rewritten((text) => text.replace(',"room_hints":true', ""))
   const ann = await member("Ann", roomId, { WebSocket: WithoutHints })
   const other = another(balancer, roomId)
   ann.join(other)
@@ -216,34 +217,79 @@ test("where the server does not say that hints count, the connection stays", asy
   expect(rooms(balancer)).toEqual([roomId])
 })
 
-/** To a gateway without the setting. */
-class WithoutHints implements WebSocketLike {
-  readonly #socket: WebSocket
-  onmessage: unknown = null
-  onclose: unknown = null
-  onerror: unknown = null
-
-  constructor(url: string) {
-    this.#socket = new WebSocket(url)
-    this.#socket.on("message", (data) => {
-      const text = String(data).replace(',"room_hints":true', "")
-      if (typeof this.onmessage === "function") this.onmessage({ data: text })
-    })
-    this.#socket.on("close", (code, reason) => {
-      if (typeof this.onclose === "function") this.onclose({ code, reason: String(reason) })
-    })
-    this.#socket.on("error", () => {})
+test("a member of a large room connects again with the hint that it got, until it changes rooms", async ({
+  balancer,
+  member,
+  roomId,
+}) => {
+  const [part, other] = [randomUUID(), randomUUID()]
+  const InPart = rewritten((text) => text.replace('"epoch":', `"room_hint":"${part}","epoch":`))
+  const ann = await member("Ann", roomId, { WebSocket: InPart })
+  const again = async () => {
+    balancer.cut()
+    balancer.heal()
+    await until(ann.room, ({ status }) => status !== "joined")
+    await until(ann.room, ({ status }) => status === "joined")
   }
+  await again()
+  expect(rooms(balancer)).toEqual([roomId, part])
+  ann.join(roomId)
+  ann.join(other)
+  await isIn(ann, other)
+  expect(rooms(balancer)).toEqual([roomId, part, other])
+})
 
-  get readyState(): number {
-    return this.#socket.readyState
-  }
+test("a member that the server asks to move connects again with the hint of the close", async ({
+  balancer,
+  member,
+  roomId,
+}) => {
+  const part = randomUUID()
+  const Asked = rewritten((text) => text, { code: 1012, reason: `reconnect_after_ms=20 room_hint=${part}` })
+  const ann = await member("Ann", roomId, { WebSocket: Asked })
+  const bob = await member("Bob", roomId)
+  balancer.cut()
+  balancer.heal()
+  await until(ann.room, ({ status }) => status !== "joined")
+  await until(ann.room, ({ status }) => status === "joined")
+  await until(bob.room, ({ status }) => status === "joined")
+  expect(rooms(balancer).filter((room) => room === part)).toHaveLength(1)
+})
 
-  send(text: string): void {
-    this.#socket.send(text)
-  }
+interface Close {
+  code: number
+  reason: string
+}
 
-  close(code?: number): void {
-    this.#socket.close(code)
+/** A WebSocket that changes the messages of the gateway, and its close. */
+function rewritten(rewrite: (text: string) => string, close?: Close): new (url: string) => WebSocketLike {
+  return class implements WebSocketLike {
+    readonly #socket: WebSocket
+    onmessage: unknown = null
+    onclose: unknown = null
+    onerror: unknown = null
+
+    constructor(url: string) {
+      this.#socket = new WebSocket(url)
+      this.#socket.on("message", (data) => {
+        if (typeof this.onmessage === "function") this.onmessage({ data: rewrite(String(data)) })
+      })
+      this.#socket.on("close", (code, reason) => {
+        if (typeof this.onclose === "function") this.onclose(close ?? { code, reason: String(reason) })
+      })
+      this.#socket.on("error", () => {})
+    }
+
+    get readyState(): number {
+      return this.#socket.readyState
+    }
+
+    send(text: string): void {
+      this.#socket.send(text)
+    }
+
+    close(code?: number): void {
+      this.#socket.close(code)
+    }
   }
 }

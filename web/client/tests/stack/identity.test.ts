@@ -1,8 +1,8 @@
-/** Who connects, and as whom. */
+/** Users with tokens, and guests: which user the client connects as. */
 
-import { expect } from "vitest"
+import { expect, onTestFinished, vi } from "vitest"
 import type { IdentityStore } from "../../src/index.js"
-import { contents, sent, test, until } from "../support/fixture.js"
+import { contents, DEADLINE_MS, sent, test, until } from "../support/fixture.js"
 import { token } from "../support/token.js"
 
 function keeping(kept: string | null): IdentityStore {
@@ -31,7 +31,7 @@ test("the token is asked for before every connection, and the user stays the sam
   const before = ann.self.get()
   expect(before).toMatchObject({ username: "Ann" })
   balancer.cut()
-  balancer.mend()
+  balancer.heal()
   await until(ann.connection, (state) => state.status === "waiting")
   await until(ann.room, ({ status }) => status === "joined")
   expect(ann.self.get()).toBe(before)
@@ -46,7 +46,7 @@ test("a token that has expired is replaced by the next one", async ({ newClient 
   expect(tokens).toEqual([])
 })
 
-test("a token that expires while one is in a room is replaced, and nothing is missed", async ({
+test("a token that expires while its user is in a room is replaced, and nothing is missed", async ({
   member,
   roomId,
 }) => {
@@ -74,11 +74,58 @@ test("a callback that fails is a failed attempt, and is asked again", async ({ n
       return token("ann", "Ann")
     },
   })
+  const console_ = vi.spyOn(console, "error").mockImplementation(() => {})
+  onTestFinished(() => console_.mockRestore())
   const reasons: string[] = []
   client.on("close", ({ reason }) => reasons.push(reason))
   client.connect()
+  const waiting = await until(client.connection, ({ status }) => status === "waiting")
+  expect(waiting).toMatchObject({
+    cause: { code: "token_failed", message: "Error: the session service is away" },
+  })
   await until(client.connection, isOpen)
   expect(reasons).toEqual(Array(2).fill("Error: the session service is away"))
+  expect(console_.mock.calls).toEqual([["studyroom: Error: the session service is away (token_failed)"]])
+})
+
+test("a signed-in user never becomes a guest: without a token the client waits", async ({
+  balancer,
+  member,
+  roomId,
+}) => {
+  const console_ = vi.spyOn(console, "error").mockImplementation(() => {})
+  onTestFinished(() => console_.mockRestore())
+  let session: string | null = token("ann", "Ann")
+  const ann = await member("a guest", roomId, { token: () => session })
+  const before = ann.self.get()
+  session = null
+  balancer.cut()
+  balancer.heal()
+  const attempts: unknown[] = []
+  ann.on("close", ({ cause }) => attempts.push(cause.code))
+  await vi.waitFor(() => expect(attempts.filter((code) => code === "no_token").length).toBeGreaterThan(2), {
+    timeout: DEADLINE_MS,
+  })
+  expect(console_).toHaveBeenCalledTimes(1)
+  session = token("ann", "Ann")
+  await until(ann.room, ({ status }) => status === "joined")
+  expect(ann.self.get()).toBe(before)
+})
+
+test("the next person at this computer is another guest, and owns nothing of the first", async ({
+  member,
+  roomId,
+}) => {
+  const identity = keeping(null)
+  const ann = await member("Ann", roomId, { identity })
+  const bob = await member("Bob", roomId)
+  await ann.sendChat("from the first")
+  const first = ann.self.get()?.userId
+  ann.forgetIdentity()
+  await until(ann.self, (self) => self !== null && self.userId !== first)
+  await sent(ann, 1)
+  expect(ann.messages.get()).toMatchObject([{ content: "from the first", own: false }])
+  await until(bob.others, (others) => others.length === 1 && others[0]?.userId !== first)
 })
 
 test("a guest that comes back is the same user", async ({ balancer, member, roomId }) => {
@@ -86,7 +133,7 @@ test("a guest that comes back is the same user", async ({ balancer, member, room
   const before = ann.self.get()
   balancer.cut()
   await until(ann.connection, (state) => state.status === "waiting")
-  balancer.mend()
+  balancer.heal()
   await until(ann.room, ({ status }) => status === "joined")
   expect(ann.self.get()).toBe(before)
 })
@@ -117,7 +164,7 @@ test("where nothing may be stored a guest is the same user for as long as the cl
   const before = ann.self.get()
   balancer.cut()
   await until(ann.connection, (state) => state.status === "waiting")
-  balancer.mend()
+  balancer.heal()
   await until(ann.room, ({ status }) => status === "joined")
   expect(ann.self.get()).toBe(before)
 })

@@ -1,4 +1,4 @@
-/** What moderators do to messages and to users, as clients see it. */
+/** The effects of moderation on messages and users, as clients see them. */
 
 import { expect } from "vitest"
 import type { StudyroomClient } from "../../src/index.js"
@@ -6,7 +6,7 @@ import { test as base, contents, sent, until } from "../support/fixture.js"
 import { API_KEY } from "../support/stack.js"
 
 interface Moderating {
-  /** Resolves when a gateway has done it. */
+  /** Sends a request to the HTTP API. Resolves when the gateway has carried it out. */
   ask: (method: string, path: string, body?: object) => Promise<void>
 }
 
@@ -25,7 +25,7 @@ const me = (client: StudyroomClient) => client.self.get()?.userId
 const seqOf = (client: StudyroomClient, content: string) =>
   client.messages.get().find((message) => message.content === content)?.seq
 
-test("a deleted message goes from everyone who shows it, and from who was away", async ({
+test("a deleted message goes from every client that shows it, and from clients that were away", async ({
   ask,
   balancer,
   member,
@@ -40,14 +40,14 @@ test("a deleted message goes from everyone who shows it, and from who was away",
   balancer.cut()
   await until(bob.connection, ({ status }) => status === "waiting")
   await ask("DELETE", `/rooms/${roomId}/messages/${seqOf(bob, "worse")}`)
-  balancer.mend()
+  balancer.heal()
   for (const client of [ann, bob]) await until(client.messages, ({ length }) => length === 1)
   ann.sendChat("after")
   await Promise.all([sent(ann, 2), sent(bob, 2)])
   for (const client of [ann, bob]) expect(contents(client)).toEqual(["good", "after"])
 })
 
-test("who is removed is out until they join again", async ({ ask, member, roomId }) => {
+test("a removed user is out until they join again", async ({ ask, member, roomId }) => {
   const [ann, bob] = [await member("Ann", roomId), await member("Bob", roomId)]
   await until(ann.others, ({ length }) => length === 1)
   await ask("DELETE", `/rooms/${roomId}/members/${me(bob)}`)
@@ -60,7 +60,32 @@ test("who is removed is out until they join again", async ({ ask, member, roomId
   await until(ann.others, ({ length }) => length === 1)
 })
 
-test("who is banned from a room is not let in again", async ({ ask, member, roomId }) => {
+test("what a removed user writes fails with the reason, until they join again", async ({
+  ask,
+  balancer,
+  member,
+  roomId,
+}) => {
+  const [ann, bob] = [await member("Ann", roomId), await member("Bob", roomId)]
+  balancer.stall()
+  const before = bob.sendChat("under way")
+  balancer.cut()
+  balancer.heal()
+  await ask("PUT", `/rooms/${roomId}/bans/${me(bob)}`, { seconds: 60 })
+  await until(bob.room, ({ status }) => status === "refused")
+  await expect(before).rejects.toMatchObject({ code: "banned_from_room" })
+  const after = bob.sendChat("Hello?")
+  await expect(after).rejects.toMatchObject({ name: "StudyroomError", code: "banned_from_room" })
+  expect(bob.messages.get().map(({ state }) => state)).toEqual(["failed", "failed"])
+
+  await ask("DELETE", `/rooms/${roomId}/bans/${me(bob)}`)
+  await bob.join(roomId)
+  expect(await bob.retryChat(after.id)).toMatchObject({ content: "Hello?", state: "sent" })
+  await sent(ann, 1)
+  expect(contents(ann)).toEqual(["Hello?"])
+})
+
+test("a user banned from a room is not let in again", async ({ ask, member, roomId }) => {
   const bob = await member("Bob", roomId)
   await ask("PUT", `/rooms/${roomId}/bans/${me(bob)}`, { seconds: 60 })
   await until(bob.room, ({ status }) => status === "refused")
@@ -69,7 +94,7 @@ test("who is banned from a room is not let in again", async ({ ask, member, room
   expect(room).toMatchObject({ code: "banned_from_room" })
 })
 
-test("who is disconnected stays away until told to connect", async ({ ask, member, roomId }) => {
+test("a disconnected user stays away until a request to connect", async ({ ask, member, roomId }) => {
   const bob = await member("Bob", roomId)
   await ask("POST", `/users/${me(bob)}/disconnect`)
   expect(await until(bob.connection, ({ status }) => status === "closed")).toMatchObject({ code: 4501 })
@@ -77,7 +102,7 @@ test("who is disconnected stays away until told to connect", async ({ ask, membe
   await until(bob.room, ({ status }) => status === "joined")
 })
 
-test("who is banned is closed for good", async ({ ask, member, roomId }) => {
+test("a banned user is closed for good", async ({ ask, member, roomId }) => {
   const bob = await member("Bob", roomId)
   await ask("PUT", `/bans/${me(bob)}`, { seconds: 60 })
   expect(await until(bob.connection, ({ status }) => status === "closed")).toMatchObject({ code: 4502 })

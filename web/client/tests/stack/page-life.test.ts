@@ -1,10 +1,12 @@
 // @vitest-environment jsdom
-/** A page that sleeps, loses the network, is hidden away and comes back. */
+/** A page that sleeps, loses the network, is left and comes back. */
 
-import { expect } from "vitest"
+import { expect, onTestFinished } from "vitest"
+import { WebSocket } from "ws"
+import { StudyroomClient } from "../../src/index.js"
 import { test, until } from "../support/fixture.js"
 
-/** Nothing happens by itself in the time of a test. */
+/** Waits that are longer than any test, so that the client does not reconnect by itself. */
 const PATIENT = { baseMs: 600_000, capMs: 600_000 }
 
 const isWaiting = ({ status }: { status: string }) => status === "waiting"
@@ -14,16 +16,12 @@ test("a page that is online again does not wait any longer", async ({ balancer, 
   const ann = await member("Ann", roomId, { reconnect: PATIENT })
   balancer.cut()
   await until(ann.connection, isWaiting)
-  balancer.mend()
+  balancer.heal()
   window.dispatchEvent(new Event("online"))
   await until(ann.room, isJoined)
 })
 
-test("a page that is looked at again asks whether the connection still is one", async ({
-  balancer,
-  member,
-  roomId,
-}) => {
+test("a page that is looked at again checks its connection", async ({ balancer, member, roomId }) => {
   const ann = await member("Ann", roomId, { heartbeat: { intervalMs: 600_000, timeoutMs: 200 } })
   const pong = new Promise((resolve) => {
     ann.on("message", ({ message }) => message.type === "Pong" && resolve(message))
@@ -31,7 +29,7 @@ test("a page that is looked at again asks whether the connection still is one", 
   document.dispatchEvent(new Event("visibilitychange"))
   await pong
   balancer.stall()
-  balancer.mend()
+  balancer.heal()
   document.dispatchEvent(new Event("visibilitychange"))
   await until(ann.connection, isWaiting)
   await until(ann.room, isJoined)
@@ -53,6 +51,32 @@ test("a page that goes lets go of its connection, and has it again when it comes
   await Promise.all([ann, bob].map(({ room }) => until(room, isJoined)))
   expect(balancer.arrivals.length).toBe(before + 2)
   expect(left).toEqual([])
+})
+
+test("a guest whose page is loaded again is the same one, without an option", async ({
+  balancer,
+  member,
+  roomId,
+}) => {
+  const open = () => {
+    const client = new StudyroomClient({ url: balancer.url, username: "Guest", WebSocket })
+    onTestFinished(client.close)
+    client.connect()
+    return client
+  }
+  const ann = await member("Ann", roomId)
+  const before = open()
+  await before.join(roomId)
+  await until(ann.others, ({ length }) => length === 1)
+  const changes: string[] = []
+  for (const type of ["userJoined", "userLeft"] as const) ann.on(type, () => changes.push(type))
+  // A reload: the old page never says that it goes.
+  const after = open()
+  await after.join(roomId)
+  expect(after.self.get()).toEqual(before.self.get())
+  after.sendChat("here I am")
+  await until(ann.messages, ({ length }) => length === 1)
+  expect(changes).toEqual([])
 })
 
 test("a client that was closed does not listen to the page any more", async ({

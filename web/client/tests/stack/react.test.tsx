@@ -17,7 +17,7 @@ import {
   useStudyroomEvent,
   useTyping,
 } from "../../src/react/index.js"
-import { DEADLINE_MS, test, until } from "../support/fixture.js"
+import { DEADLINE_MS, sent, test, until } from "../support/fixture.js"
 import { render } from "../support/render.js"
 
 const soon = <T,>(check: () => T) => vi.waitFor(check, { timeout: DEADLINE_MS, interval: 10 })
@@ -40,8 +40,8 @@ function Using({ use }: { use: () => unknown }) {
   return null
 }
 
-function Listener({ name, heard }: { name: string; heard: string[] }) {
-  useStudyroomEvent("chat", ({ message }) => heard.push(`${name}: ${message.content}`))
+function Listener({ name, received }: { name: string; received: string[] }) {
+  useStudyroomEvent("chat", ({ message }) => received.push(`${name}: ${message.content}`))
   return null
 }
 
@@ -64,7 +64,7 @@ test("in strict mode there is one connection and one join", async ({ balancer, m
   expect(balancer.arrivals.length).toBe(before + 1)
 })
 
-test("each hook renders again for what it reads only", async ({ balancer, member, roomId }) => {
+test("each hook renders again only for the values it reads", async ({ balancer, member, roomId }) => {
   const ann = await member("Ann", roomId)
   const annsId = ann.self.get()?.userId ?? ""
   const renders: Record<string, number> = {}
@@ -89,7 +89,7 @@ test("each hook renders again for what it reads only", async ({ balancer, member
     </Page>,
   )
   await soon(() => expect(page.text()).toBe("openjoinedPage"))
-  /** Which hooks rendered when this happened. */
+  /** Returns the hooks that rendered after `what`. */
   const after = async (what: () => void, first: string) => {
     for (const id of Object.keys(renders)) delete renders[id]
     what()
@@ -144,6 +144,51 @@ test("another room in the place of the first is joined, and the first is left", 
   await soon(() => expect(page.text()).toBe("openjoinedPage"))
 })
 
+test("of two rooms the client is in the one that was named last, and goes back to the first", async ({
+  balancer,
+  member,
+  roomId,
+}) => {
+  const other = crypto.randomUUID()
+  const [ann, bob] = [await member("Ann", roomId), await member("Bob", other)]
+  const inRooms = (...ids: string[]) => (
+    <Page url={balancer.url}>
+      {ids.map((id) => (
+        <Joined key={id} roomId={id} />
+      ))}
+    </Page>
+  )
+  const page = render(inRooms(roomId, other))
+  await soon(() => expect(page.text()).toBe("opennonePageopenjoinedPage"))
+  await until(bob.others, (others) => others.length === 1)
+  page.rerender(inRooms(roomId))
+  await soon(() => expect(page.text()).toBe("openjoinedPage"))
+  await until(ann.others, (others) => others.length === 1)
+  page.rerender(inRooms())
+  await until(ann.others, (others) => others.length === 0)
+})
+
+test("a component that goes does not end the room of another", async ({ balancer, member, roomId }) => {
+  const other = crypto.randomUUID()
+  const bob = await member("Bob", other)
+  const inRooms = (...ids: string[]) => (
+    <Page url={balancer.url}>
+      {ids.map((id) => (
+        <Joined key={id} roomId={id} />
+      ))}
+    </Page>
+  )
+  const page = render(inRooms(roomId, other))
+  await until(bob.others, (others) => others.length === 1)
+  const left: string[] = []
+  bob.on("userLeft", ({ member }) => left.push(member.username))
+  page.rerender(inRooms(other))
+  await soon(() => expect(page.text()).toBe("openjoinedPage"))
+  bob.sendChat("still here?")
+  await sent(bob, 1)
+  expect(left).toEqual([])
+})
+
 test("another address is another client", async ({ balancer, member, roomId }) => {
   const ann = await member("Ann", roomId)
   const at = (url: string) => (
@@ -159,11 +204,11 @@ test("another address is another client", async ({ balancer, member, roomId }) =
 
 test("an event reaches the listener of the last render", async ({ balancer, member, roomId }) => {
   const ann = await member("Ann", roomId)
-  const heard: string[] = []
+  const received: string[] = []
   const named = (name: string) => (
     <Page url={balancer.url}>
       <Joined roomId={roomId}>{name}</Joined>
-      <Listener name={name} heard={heard} />
+      <Listener name={name} received={received} />
     </Page>
   )
   const page = render(named("first"))
@@ -171,5 +216,5 @@ test("an event reaches the listener of the last render", async ({ balancer, memb
   page.rerender(named("second"))
   await soon(() => expect(page.text()).toContain("second"))
   ann.sendChat("hello")
-  await soon(() => expect(heard).toEqual(["second: hello"]))
+  await soon(() => expect(received).toEqual(["second: hello"]))
 })

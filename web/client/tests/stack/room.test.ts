@@ -1,4 +1,4 @@
-/** Two clients in a room, and nothing fails. */
+/** Two clients in a room, without failures. */
 
 import { expect } from "vitest"
 import type { ClientEvent } from "../../src/index.js"
@@ -16,10 +16,10 @@ test("members see each other come and go", async ({ member, roomId }) => {
   expect(bob.room.get()).toEqual({ status: "none" })
 })
 
-test("what is said is shown at once and then as everyone sees it", async ({ member, roomId }) => {
+test("chat is shown at once and then as everyone sees it", async ({ member, roomId }) => {
   const [ann, bob] = [await member("Ann", roomId), await member("Bob", roomId)]
   const message = ann.sendChat("Hello")
-  expect(ann.messages.get()).toEqual([message])
+  expect(ann.messages.get()).toEqual([{ ...message }])
   expect(message).toMatchObject({ state: "sending", own: true, seq: null, username: "Ann" })
   await sent(ann, 1)
   await sent(bob, 1)
@@ -34,27 +34,27 @@ test("what is said is shown at once and then as everyone sees it", async ({ memb
   expect(ann.messages.get()).toEqual([{ ...shown, own: true }])
 })
 
-test("who comes later sees what was said before, as history", async ({ member, newClient, roomId }) => {
+test("a member who comes later sees earlier chat as history", async ({ member, newClient, roomId }) => {
   const ann = await member("Ann", roomId)
   for (const content of ["one", "two", "three"]) ann.sendChat(content)
   await sent(ann, 3)
   const bob = newClient({ username: "Bob" })
-  const heard: [string, boolean][] = []
+  const received: [string, boolean][] = []
   const lengths = new Set<number>()
-  bob.on("chat", ({ message, live }) => heard.push([message.content, live]))
+  bob.on("chat", ({ message, live }) => received.push([message.content, live]))
   bob.messages.subscribe(() => lengths.add(bob.messages.get().length))
   bob.join(roomId)
   bob.connect()
   await sent(bob, 3)
   ann.sendChat("four")
   await sent(bob, 4)
-  expect(heard).toEqual([
+  expect(received).toEqual([
     ["one", false],
     ["two", false],
     ["three", false],
     ["four", true],
   ])
-  // The past is shown when all of it is there.
+  // Earlier messages are shown when all of them have arrived.
   expect([...lengths]).toEqual([3, 4])
 })
 
@@ -82,7 +82,7 @@ test("a cursor goes with its member", async ({ member, roomId }) => {
   await until(bob.cursors, (cursors) => cursors.size === 0)
 })
 
-test("others see that one types, until the message is sent", async ({ member, roomId }) => {
+test("others see that a member types, until the message is sent", async ({ member, roomId }) => {
   const [ann, bob] = [await member("Ann", roomId), await member("Bob", roomId)]
   ann.setTyping(true)
   await until(bob.typing, (typing) => typing.length === 1)
@@ -91,10 +91,7 @@ test("others see that one types, until the message is sent", async ({ member, ro
   await until(bob.typing, (typing) => typing.length === 0)
 })
 
-test("another room begins empty, and what happens in the first is not heard there", async ({
-  member,
-  roomId,
-}) => {
+test("another room begins empty, and receives nothing of the first", async ({ member, roomId }) => {
   const [ann, bob] = [await member("Ann", roomId), await member("Bob", roomId)]
   ann.sendChat("first room")
   await sent(bob, 1)
@@ -109,7 +106,7 @@ test("another room begins empty, and what happens in the first is not heard ther
   expect(contents(bob)).toEqual(["second room"])
 })
 
-test("what cannot be said is refused here or by the server, and later messages go on", async ({
+test("invalid chat is refused here or by the server, and later messages go on", async ({
   member,
   newClient,
   roomId,
@@ -132,16 +129,16 @@ test("more than the server takes at once arrives all the same, in order", async 
   const [ann, bob] = [await member("Ann", roomId), await member("Bob", roomId)]
   const refused = new Set<string>()
   ann.on("error", ({ error }) => refused.add(error.code))
-  // Uses up what may be sent at once.
+  // Uses up the burst of messages that the gateway accepts.
   for (let count = 0; count < 250; count += 1) ann.send({ type: "Ping" })
-  const said = Array.from({ length: 30 }, (_, index) => `message ${index}`)
-  for (const content of said) ann.sendChat(content)
-  await sent(bob, said.length)
-  expect(contents(bob)).toEqual(said)
+  const written = Array.from({ length: 30 }, (_, index) => `message ${index}`)
+  for (const content of written) ann.sendChat(content)
+  await sent(bob, written.length)
+  expect(contents(bob)).toEqual(written)
   expect(refused).toEqual(new Set(["rate_limited"]))
 })
 
-test("an id of a room that is none is refused, and not tried again", async ({ newClient }) => {
+test("a bad id of a room is refused, and not tried again", async ({ newClient }) => {
   const client = newClient()
   client.connect()
   client.join("lobby")

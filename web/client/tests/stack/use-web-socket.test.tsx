@@ -1,5 +1,5 @@
 // @vitest-environment jsdom
-/** `useWebSocket`, as components use it that know nothing else of this package. */
+/** `useWebSocket` in components that use nothing else of this package. */
 
 import { useEffect } from "react"
 import { expect, vi } from "vitest"
@@ -24,7 +24,7 @@ function Watched({ url, watch }: { url: string; watch: Watch }) {
   return null
 }
 
-/** The hook in a component that keeps every message which an effect sees. */
+/** The hook in a component that keeps every message that its effect sees. */
 async function mount(
   url: string,
 ): Promise<{ hook: () => UseWebSocket<LastMessage>; seen: LastMessage[]; chats: () => string[] }> {
@@ -40,7 +40,7 @@ async function mount(
   return { hook, seen, chats }
 }
 
-test("it connects, joins, and says and hears", async ({ balancer, member, roomId }) => {
+test("it connects, joins, sends and receives", async ({ balancer, member, roomId }) => {
   const ann = await member("Ann", roomId)
   const { hook, seen, chats } = await mount(balancer.url)
   await soon(() => expect(hook().isConnected).toBe(true))
@@ -62,15 +62,15 @@ test("an effect on the last message sees every message, also of those that come 
   roomId,
 }) => {
   const ann = await member("Ann", roomId)
-  const said = Array.from({ length: 40 }, (_, number) => `message ${number}`)
-  for (const content of said) ann.sendChat(content)
-  await sent(ann, said.length)
+  const written = Array.from({ length: 40 }, (_, number) => `message ${number}`)
+  for (const content of written) ann.sendChat(content)
+  await sent(ann, written.length)
   const { hook, chats } = await mount(balancer.url)
   hook().joinRoom(roomId)
-  await soon(() => expect(chats()).toEqual(said))
+  await soon(() => expect(chats()).toEqual(written))
 })
 
-test("it comes back into its room, and tells what was missed and nothing twice", async ({
+test("it comes back into its room, and delivers missed messages and nothing twice", async ({
   balancer,
   member,
   roomId,
@@ -85,19 +85,54 @@ test("it comes back into its room, and tells what was missed and nothing twice",
   await soon(() => expect(hook().isConnected).toBe(false))
   ann.sendChat("meanwhile")
   hook().sendChat("from the hook")
-  balancer.mend()
+  balancer.heal()
   await soon(() => expect(chats().sort()).toEqual(["before", "from the hook", "meanwhile"]))
   expect(hook().isConnected).toBe(true)
 })
 
-test("what the server refuses is told as a message", async ({ balancer }) => {
+test("a refusal of the server is delivered as a message", async ({ balancer }) => {
   const { hook, seen } = await mount(balancer.url)
   await soon(() => expect(hook().isConnected).toBe(true))
   hook().sendChat("in no room")
   await soon(() => expect(seen.at(-1)).toMatchObject({ type: "Error", payload: { code: "not_in_room" } }))
 })
 
-test("what it returns stays the same for as long as the address does", async ({ balancer }) => {
+test("a Ping that was sent offline is not answered by the Pong to the client's own Ping", async ({
+  balancer,
+  member,
+  roomId,
+}) => {
+  const ann = await member("Ann", roomId)
+  const { hook, seen, chats } = await mount(balancer.url)
+  hook().joinRoom(roomId)
+  await soon(() => expect(seen.at(-1)?.type).toBe("JoinedRoom"))
+  balancer.cut()
+  await soon(() => expect(hook().isConnected).toBe(false))
+  hook().send("Ping")
+  balancer.heal()
+  await soon(() => expect(hook().isConnected).toBe(true))
+  // The client checks its connection by a Ping of its own.
+  document.dispatchEvent(new Event("visibilitychange"))
+  await soon(() => expect(seen.at(-1)?.type).toBe("JoinedRoom"))
+  ann.sendChat("after the Pong")
+  await soon(() => expect(chats()).toEqual(["after the Pong"]))
+  expect(seen.map(({ type }) => type)).not.toContain("Pong")
+})
+
+test("a text that is too long is answered like one that the server refuses, and the connection stays", async ({
+  balancer,
+  roomId,
+}) => {
+  const { hook, seen, chats } = await mount(balancer.url)
+  hook().joinRoom(roomId)
+  await soon(() => expect(seen.at(-1)?.type).toBe("JoinedRoom"))
+  hook().sendChat("x".repeat(70_000))
+  await soon(() => expect(seen.at(-1)).toMatchObject({ type: "Error", payload: { code: "chat_too_long" } }))
+  hook().sendChat("short")
+  await soon(() => expect(chats()).toEqual(["short"]))
+})
+
+test("its result stays the same for as long as the address does", async ({ balancer }) => {
   const { hook } = await mount(balancer.url)
   const before = hook()
   await soon(() => expect(hook().isConnected).toBe(true))

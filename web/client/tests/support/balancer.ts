@@ -1,4 +1,4 @@
-/** What stands before the gateways: a load balancer that knows where rooms live, and a network that can fail. */
+/** A load balancer that knows where rooms live. It can break and stall the connections through it. */
 
 import { connect, createServer, type Server, type Socket } from "node:net"
 import type { Gateway } from "./stack.js"
@@ -10,9 +10,9 @@ export class Balancer {
   #stalled = false
   #prefer: string | null = null
   readonly #homes = new Map<string, string | null>()
-  /** Request lines that came, the newest last. */
+  /** The request lines that came, the newest last. */
   readonly requests: string[] = []
-  /** When connections came, as of `performance.now()`. */
+  /** The times at which connections came, on the clock of `performance.now()`. */
   readonly arrivals: number[] = []
   readonly #gateways: () => Gateway[]
 
@@ -35,17 +35,17 @@ export class Balancer {
     return `ws://127.0.0.1:${address.port}/ws`
   }
 
-  /** The gateway that new connections go to, for as long as it takes them. */
+  /** Choose the gateway of new connections, for as long as it accepts them. */
   prefer(name: string): void {
     this.#prefer = name
   }
 
-  /** The gateway of connections that name this room, for as long as it takes them; null: such connections break. */
+  /** Choose the gateway of connections that name this room, for as long as it accepts them. With null they break. */
   home(room: string, name: string | null): void {
     this.#homes.set(room, name)
   }
 
-  /** Connections break, and new ones too. */
+  /** Break all connections, and new ones until `heal`. */
   cut(): void {
     this.#up = false
     for (const [client, { gateway }] of this.#pairs) {
@@ -54,7 +54,7 @@ export class Balancer {
     }
   }
 
-  /** Nothing comes through any more, and nobody is told. */
+  /** Stop all traffic without closing a connection. */
   stall(): void {
     this.#stalled = true
     for (const [client, { gateway }] of this.#pairs) {
@@ -63,13 +63,13 @@ export class Balancer {
     }
   }
 
-  /** All is well again; what was stalled stays so. */
-  mend(): void {
+  /** Accept and forward new connections again. Stalled ones stay stalled. */
+  heal(): void {
     this.#up = true
     this.#stalled = false
   }
 
-  /** The gateway that the newest connection goes to. */
+  /** The gateway of the newest connection. */
   get newest(): string {
     const newest = this.open.at(-1)
     if (!newest) throw new Error("no connection")

@@ -1,4 +1,4 @@
-/** What a test needs: the gateways, a balancer before them, and clients that are closed at its end. */
+/** The gateways, a balancer before them, and clients that are closed at the end of the test. */
 
 import { randomUUID } from "node:crypto"
 import { test as base, inject } from "vitest"
@@ -12,9 +12,9 @@ export const DEADLINE_MS = 20_000
 interface Fixture {
   gateways: () => Gateway[]
   balancer: Balancer
-  /** A client that is not connected yet; it reconnects fast unless told otherwise. */
+  /** A client that is not connected yet. It reconnects fast by default. */
   newClient: (options?: Partial<ClientOptions>) => StudyroomClient
-  /** The same, in a room. */
+  /** The same client, in a room. */
   member: (username: string, roomId: string, options?: Partial<ClientOptions>) => Promise<StudyroomClient>
   roomId: string
 }
@@ -34,7 +34,8 @@ export const test = base.extend<Fixture>({
     const clients: StudyroomClient[] = []
     await use((options) => {
       const reconnect = { baseMs: 50, capMs: 500 }
-      const client = new StudyroomClient({ url: balancer.url, WebSocket, reconnect, ...options })
+      const identity = "memory"
+      const client = new StudyroomClient({ url: balancer.url, WebSocket, reconnect, identity, ...options })
       clients.push(client)
       return client
     })
@@ -55,7 +56,7 @@ export const test = base.extend<Fixture>({
   },
 })
 
-/** The first value for which `holds` is true. */
+/** Returns the first value for which `holds` is true. Rejects after the deadline. */
 export function until<T>(
   readable: Readable<T>,
   holds: (value: T) => boolean,

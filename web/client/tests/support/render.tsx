@@ -2,7 +2,7 @@ import { type ReactNode, StrictMode } from "react"
 import { createRoot } from "react-dom/client"
 import { onTestFinished } from "vitest"
 
-/** Renders like a page in development, in strict mode; gone at the end of the test. */
+/** Renders a page in strict mode, as in development. It is unmounted at the end of the test. */
 export function render(page: ReactNode): {
   text: () => string
   rerender: (page: ReactNode) => void

@@ -1,4 +1,4 @@
-/** The whole system, once for all tests: `studyroom up` as a user runs it. */
+/** The whole system, started once for all tests. `studyroom up` runs it as for a user. */
 
 import { type ChildProcess, spawn } from "node:child_process"
 import { createHash } from "node:crypto"
@@ -8,7 +8,7 @@ import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import type { TestProject } from "vitest/node"
 
-/** Short enough to wait for: after three quarters of it nothing is sent again. */
+/** A time that tests can wait for. After three quarters of it the client sends no message again. */
 export const CHAT_RETRY_SECONDS = 12
 export const API_KEY = "studyroom_a-key-for-tests"
 export const JWT_SECRET = "a secret for tests, of 32 bytes or more"
@@ -18,7 +18,7 @@ const READY_MS = 60_000
 
 declare module "vitest" {
   export interface ProvidedContext {
-    /** Where the table of processes is. */
+    /** The path of the table of processes. */
     stackTable: string
   }
 }
@@ -111,12 +111,12 @@ function isFree(port: number): Promise<boolean> {
 export interface Gateway {
   name: string
   pid: number
-  /** Of its public port. */
+  /** The address of its public port. */
   url: URL
   restarts: number
 }
 
-/** The gateways as they are now: one that ended is started again under another pid. */
+/** The gateways as they are now. One that has ended is started again with another pid. */
 export function gatewaysIn(table: string): Gateway[] {
   if (!existsSync(table)) throw new Error("the stack does not run")
   const { processes } = JSON.parse(readFileSync(table, "utf8")) as {

@@ -1,7 +1,7 @@
 import { createHmac } from "node:crypto"
 import { JWT_SECRET } from "./stack.js"
 
-/** An access token that the gateways take. */
+/** An access token that the gateways accept. */
 export function token(subject: string, name: string, lifetimeSeconds = 60): string {
   const encoded = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url")
   const claims = { sub: subject, name, exp: Math.floor(Date.now() / 1000) + lifetimeSeconds }

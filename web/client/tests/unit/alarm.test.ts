@@ -12,7 +12,7 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-/** How long the timers were that an alarm for `at` has set, until it rang in time. */
+/** Returns the lengths of the timers that an alarm sets until it rings at `at`. */
 function timersUntil(at: number): number[] {
   const set = vi.spyOn(globalThis, "setTimeout")
   let rings = 0
@@ -30,13 +30,13 @@ test("an alarm rings at its time", () => {
   expect(timersUntil(1000)).toEqual([1000])
 })
 
-test("one that is months away sets no timer that would ring at once", () => {
+test("an alarm that is months away sets no timer that would ring at once", () => {
   const timers = timersUntil(60 * DAY_MS)
   expect(timers).toHaveLength(3)
   expect(Math.max(...timers)).toBeLessThan(2 ** 31)
 })
 
-test("one that never rings sets none", () => {
+test("an alarm that never rings sets no timer", () => {
   const set = vi.spyOn(globalThis, "setTimeout")
   new Alarm(Date.now, () => undefined).set(NEVER)
   expect(set).not.toHaveBeenCalled()

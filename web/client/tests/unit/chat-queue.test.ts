@@ -4,7 +4,7 @@ import { NEVER } from "../../src/core/never.js"
 import type { ChatMessage } from "../../src/index.js"
 
 const WINDOW_MS = 120_000
-/** Until when a message that was sent at 0 is sent again. */
+/** The last time at which the queue sends a message again that it first sent at 0. */
 const LAST_MS = 110_000
 
 function message(id: string): ChatMessage {
@@ -20,7 +20,7 @@ function message(id: string): ChatMessage {
   }
 }
 
-/** A queue with these messages; waits are as long as they can be. */
+/** A queue with these messages, whose waits have their full length. */
 function queueOf(...ids: string[]): ChatQueue {
   const queue = new ChatQueue(() => 1)
   for (const id of ids) queue.add(message(id))
@@ -40,7 +40,7 @@ test("nothing is sent before the room is joined", () => {
   expect(queueOf("a").poll(0)).toEqual({ send: null, failed: [], wakeAt: NEVER })
 })
 
-test("one message is under way at a time, and the next goes when it came back", () => {
+test("a single message is under way at a time, and the next goes when it came back", () => {
   const queue = openQueueOf("a", "b")
   expect(queue.poll(0).send?.id).toBe("a")
   expect(queue.poll(1).send).toBeNull()
@@ -48,7 +48,7 @@ test("one message is under way at a time, and the next goes when it came back", 
   expect(queue.poll(2).send?.id).toBe("b")
 })
 
-test("after a reconnect what came back is dropped and the rest is sent in order", () => {
+test("after a reconnect returned messages are dropped and the rest is sent in order", () => {
   const queue = openQueueOf("a", "b", "c")
   queue.poll(0)
   queue.hold()
@@ -97,7 +97,7 @@ test("a message without an answer goes again", () => {
   expect(queue.poll(10_750).send?.id).toBe("a")
 })
 
-test("a message that the server might not know any more has failed and is never sent again by itself", () => {
+test("a message that the server may have forgotten has failed and is never sent again by itself", () => {
   const queue = openQueueOf("a", "b")
   queue.poll(0)
   queue.hold()
@@ -125,7 +125,7 @@ test("a message that is awaited does not expire before its answer is", () => {
   expect(queue.poll(LAST_MS + 2).failed).toMatchObject([{ id: "a" }])
 })
 
-test("a server that does not say how long it knows ids is sent nothing twice", () => {
+test("a server that does not report how long it knows ids gets nothing twice", () => {
   const queue = queueOf("a")
   queue.open(0, "me")
   queue.poll(0)
@@ -134,7 +134,7 @@ test("a server that does not say how long it knows ids is sent nothing twice", (
   expect(queue.poll(1)).toMatchObject({ send: null, failed: [{ id: "a" }] })
 })
 
-test("who comes back as another user sends nothing twice, since the server knows ids by their user", () => {
+test("a client that comes back as another user sends nothing twice, since the server knows ids by their user", () => {
   const queue = openQueueOf("a", "b")
   queue.poll(0)
   queue.hold()
@@ -159,7 +159,7 @@ test.each(["rate_limited", "busy", "not_in_room", "internal"] as const)("%s mean
   expect(states(queue)).toEqual(["a sending"])
 })
 
-test("a failed message that turns up stored is no failure any more", () => {
+test("a failed message that turns up stored is no longer a failure", () => {
   const queue = openQueueOf("a")
   queue.poll(0)
   queue.hold()
@@ -204,4 +204,40 @@ test("an answer to a message that was sent again may be out of order", () => {
   expect(queue.stored("a")).toBe(true)
   queue.poll(1000)
   expect(queue.stored("b")).toBe(false)
+})
+
+test("a refusal that names no message fails the one under way, and the next one is sent", () => {
+  const queue = openQueueOf("a", "b")
+  expect(queue.poll(0).send?.id).toBe("a")
+  expect(queue.refusedUnderWay({ code: "invalid_message", message: "no" }, 1)).toMatchObject({
+    id: "a",
+    state: "failed",
+    error: { code: "invalid_message" },
+  })
+  expect(queue.poll(1).send?.id).toBe("b")
+})
+
+test("a refusal that names no message and may pass does not end the wait for the answer", () => {
+  const queue = openQueueOf("a")
+  queue.poll(0)
+  expect(queue.refusedUnderWay({ code: "rate_limited", message: "later" }, 1)).toBeNull()
+  expect(states(queue)).toEqual(["a sending"])
+  queue.stored("a")
+  expect(queue.refusedUnderWay({ code: "invalid_message", message: "no" }, 2)).toBeNull()
+})
+
+test("what the server would not take is never sent, also if it was written before its limits were known", () => {
+  const excess = { code: "chat_too_long" as const, message: "too long" }
+  const queue = queueOf("long", "short")
+  queue.limit(({ id }) => (id.startsWith("long") ? excess : null))
+  queue.add(message("longer"))
+  queue.open(WINDOW_MS, "me")
+  const step = queue.poll(0)
+  expect(step.failed).toMatchObject([
+    { id: "long", error: excess },
+    { id: "longer", error: excess },
+  ])
+  expect(step.send?.id).toBe("short")
+  expect(queue.retry("long", "another id", 1)).toBe("long")
+  expect(queue.poll(1).failed).toMatchObject([{ id: "long" }])
 })

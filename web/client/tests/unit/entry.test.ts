@@ -61,7 +61,7 @@ test("a lost connection leaves the room wanted", () => {
   expect(entry.state).toEqual({ status: "joining", roomId: A })
 })
 
-test("who is removed is out, and asks for the room again only when told to", () => {
+test("a removed user is out, and joins again only on request", () => {
   const entry = asking(A)
   entry.joined(A, "e")
   expect(entry.refused(refusal("removed"))).toBe(NEVER)
@@ -70,7 +70,7 @@ test("who is removed is out, and asks for the room again only when told to", () 
   expect(entry.state.status).toBe("refused")
 })
 
-test("a removal from the room before is not one from the room that is wanted now", () => {
+test("a removal from the earlier room does not count for the room that is wanted now", () => {
   const entry = asking(A)
   entry.joined(A, "e")
   entry.want(B)
@@ -79,7 +79,7 @@ test("a removal from the room before is not one from the room that is wanted now
   expect(entry.joined(B, "e")).toBe(true)
 })
 
-test("who is banned from a room is not let in and does not ask again", () => {
+test("a user banned from a room is not let in and does not ask again", () => {
   const entry = asking(A)
   expect(entry.refused(refusal("banned_from_room"))).toBe(NEVER)
   expect(entry.state).toMatchObject({ status: "refused", code: "banned_from_room" })

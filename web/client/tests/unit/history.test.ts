@@ -59,7 +59,7 @@ test("the position moves with the messages of the past", () => {
   expect(history.resume).toEqual({ since: 5, epoch: "e1" })
 })
 
-test("what was missed is added to what is there", () => {
+test("missed messages are added to the others", () => {
   const history = historyOf(1, 2)
   expect(history.joined(joined({ recovered: true, history: 1, last_seq: 4 }))).toBe(false)
   history.add(message(4), { inOrder: true })
@@ -83,13 +83,13 @@ test("a message is there once, and where its position says", () => {
   expect(seqs(history)).toEqual([1, 2, 3])
 })
 
-test("an answer out of order does not move the position over what has not come", () => {
+test("an answer out of order does not move the position over missing messages", () => {
   const history = historyOf(1)
   history.add(message(5), { inOrder: false })
   expect(history.resume.since).toBe(1)
 })
 
-test("after a reset the next join begins anew", () => {
+test("after a reset the next join starts again", () => {
   const history = historyOf(1)
   history.reset({ room_id: ROOM, epoch: "e2", last_seq: 4 })
   expect(history.resume).toEqual({})
@@ -110,11 +110,72 @@ test("a deleted message goes, and the position moves on", () => {
   expect(history.resume.since).toBe(4)
 })
 
-test("who is still to be told what was deleted asks from where it was", () => {
+test("a client that still misses a deletion asks from its old position", () => {
   const history = historyOf(1, 2)
   history.joined(joined({ recovered: true, history: 0, last_seq: 5 }))
   expect(history.resume.since).toBe(2)
   history.remove({ deleted_seq: 2, seq: 5 })
   expect(history.resume.since).toBe(5)
   expect(seqs(history)).toEqual([1])
+})
+
+const NEWCOMER_GETS = 2
+
+/** A history whose newcomer got these messages. */
+function joinedWith(...positions: number[]): History {
+  const history = new History(4)
+  history.joined(joined({ history: positions.length, last_seq: positions.at(-1) ?? 0 }), NEWCOMER_GETS)
+  for (const seq of positions) history.add(message(seq), { inOrder: true })
+  return history
+}
+
+test("a newcomer who gets fewer messages than there may be has all of them", () => {
+  expect([joinedWith(5).hasMore, joinedWith(5, 6).hasMore]).toEqual([false, true])
+})
+
+test("a newcomer who gets none on purpose may load all of them", () => {
+  const history = new History()
+  history.joined(joined({ history: 0, last_seq: 9 }), 0)
+  expect([history.hasMore, history.loading()]).toEqual([true, null])
+})
+
+test("a newcomer may have missed some where the messages are large", () => {
+  const history = new History()
+  history.joined(joined({ history: 1, last_seq: 9 }), 50)
+  history.add({ ...message(9), content: "長".repeat(90_000) }, { inOrder: true })
+  expect(history.hasMore).toBe(true)
+})
+
+test("pages of earlier messages are added before the others, and nothing of them is dropped", () => {
+  const history = joinedWith(15, 16)
+  expect(history.loading()).toBe(15)
+  const page = [11, 12, 13, 14].map(message)
+  expect(history.loaded(page, 11)).toEqual(page)
+  expect(history.hasMore).toBe(true)
+  history.add(message(17), { inOrder: true })
+  expect(seqs(history)).toEqual([11, 12, 13, 14, 15, 16, 17])
+  expect(history.loading()).toBe(11)
+  history.loaded([message(2)], null)
+  expect(history.hasMore).toBe(false)
+})
+
+test("a page without messages still leads to the one before it", () => {
+  const history = joinedWith(15, 16)
+  history.loading()
+  expect(history.loaded([], 9)).toEqual([])
+  expect([history.hasMore, history.loading()]).toEqual([true, 9])
+})
+
+test("a message that is deleted while its page is on its way is not shown", () => {
+  const history = joinedWith(15, 16)
+  history.loading()
+  history.remove({ deleted_seq: 12, seq: 17 })
+  history.loaded([11, 12, 13].map(message), null)
+  expect(seqs(history)).toEqual([11, 13, 15, 16])
+})
+
+test("messages that leave the memory can be loaded again", () => {
+  const history = joinedWith(5)
+  for (const seq of [6, 7, 8, 9]) history.add(message(seq), { inOrder: true })
+  expect([seqs(history), history.hasMore, history.loading()]).toEqual([[6, 7, 8, 9], true, 6])
 })

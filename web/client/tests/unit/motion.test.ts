@@ -3,7 +3,7 @@ import { NEVER } from "../../src/core/never.js"
 import { OwnTyping } from "../../src/core/own-typing.js"
 import { Throttle } from "../../src/core/throttle.js"
 
-test("of many positions the first goes at once and then the last of each interval", () => {
+test("the first of many positions goes at once and then the last of each interval", () => {
   const throttle = new Throttle<number>(50)
   const taken: [number, number][] = []
   for (let now = 0; now <= 120; now += 10) {
@@ -19,13 +19,13 @@ test("of many positions the first goes at once and then the last of each interva
   expect(throttle.wakeAt).toBe(NEVER)
 })
 
-test("that one types is said at once, then every few seconds", () => {
+test("typing is sent at once, then every few seconds", () => {
   const typing = new OwnTyping()
-  const said = [0, 100, 3999, 4000, 5000, 8000].filter((now) => typing.set(true, now))
-  expect(said).toEqual([0, 4000, 8000])
+  const sent = [0, 100, 3999, 4000, 5000, 8000].filter((now) => typing.set(true, now))
+  expect(sent).toEqual([0, 4000, 8000])
 })
 
-test("typing ends when it is said, and by itself when no key was pressed for a while", () => {
+test("typing ends with its end, and by itself when no key was pressed for a while", () => {
   const typing = new OwnTyping()
   typing.set(true, 0)
   expect(typing.set(false, 10)).toBe(false)

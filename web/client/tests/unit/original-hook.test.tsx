@@ -1,4 +1,4 @@
-/** Code that was written for the hook of the original protocol: its types are held to it as it stands. */
+/** Code that was written for the hook of the original protocol. It must compile unchanged. */
 
 import { useCallback, useEffect, useState } from "react"
 import { renderToString } from "react-dom/server"

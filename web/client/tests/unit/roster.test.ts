@@ -10,7 +10,7 @@ function rosterOf(...ids: string[]): Roster {
   return roster
 }
 
-test("a roster that is taken anew tells the difference, and who stays keeps the place", () => {
+test("a roster that is taken again shows the difference, and members that stay keep their place", () => {
   const roster = rosterOf("a", "b", "c")
   const { joined, left } = roster.load([user("d"), user("c"), user("a")])
   expect([names(joined), names(left), names(roster.members)]).toEqual([["d"], ["b"], ["a", "c", "d"]])
@@ -30,7 +30,7 @@ test("a member with another name is the same member", () => {
   expect(names(roster.members)).toEqual(["A", "b"])
 })
 
-test("who leaves is not typing any more", () => {
+test("a member who leaves is no longer typing", () => {
   const roster = rosterOf("a", "b")
   roster.setTyping("a", true)
   expect(names(roster.typing)).toEqual(["a"])
@@ -39,7 +39,7 @@ test("who leaves is not typing any more", () => {
   expect(roster.typing).toEqual([])
 })
 
-test("that somebody types may be told before who that is", () => {
+test("typing may come before its member", () => {
   const roster = rosterOf("a")
   roster.setTyping("b", true)
   expect(roster.typing).toEqual([])

@@ -1,4 +1,4 @@
-/** On a server: no page, no WebSocket, and nothing begins. */
+/** Rendering on a server, without a page or a WebSocket. No client connects there. */
 
 import { createElement as h } from "react"
 import { renderToString } from "react-dom/server"
@@ -41,7 +41,7 @@ function Page() {
   )
 }
 
-test("the hooks render as what they are before anything happened", () => {
+test("the hooks render their first values before anything happened", () => {
   expect(renderToString(h(Page)).replaceAll("<!-- -->", "")).toBe("<p>idlenonenullnull0,0,0,0</p>false null")
 })
 
@@ -52,6 +52,6 @@ test("making a client starts nothing", () => {
   vi.useRealTimers()
 })
 
-test("a hook outside of a provider says what is missing", () => {
+test("a hook outside of a provider names the missing provider", () => {
   expect(() => renderToString(h(Inside))).toThrow("<StudyroomProvider>")
 })

@@ -2,7 +2,7 @@ import { expect, test, vi } from "vitest"
 import { FrameStore } from "../../src/frame-store.js"
 import { Changes, Store } from "../../src/store.js"
 
-test("who is told of one value sees all of them", () => {
+test("a listener of one value sees all of them", () => {
   const changes = new Changes()
   const [a, b] = [new Store(changes, 0), new Store(changes, 0)]
   const seen: [number, number][] = []
@@ -14,7 +14,7 @@ test("who is told of one value sees all of them", () => {
   expect(seen).toEqual([[1, 1]])
 })
 
-test("a value that stays the same is not told", () => {
+test("a value that stays the same notifies nobody", () => {
   const changes = new Changes()
   const store = new Store(changes, 1)
   const listener = vi.fn()
@@ -23,7 +23,7 @@ test("a value that stays the same is not told", () => {
   expect(listener).not.toHaveBeenCalled()
 })
 
-test("a listener that throws keeps nobody else from being told", () => {
+test("a listener that throws keeps no other from its notification", () => {
   vi.useFakeTimers()
   const changes = new Changes()
   const store = new Store(changes, 0)
@@ -38,7 +38,7 @@ test("a listener that throws keeps nobody else from being told", () => {
   vi.useRealTimers()
 })
 
-test("many changes in one frame are told once, and the newest can be had at any time", () => {
+test("many changes in one frame notify once, and the newest can be read at any time", () => {
   vi.useFakeTimers()
   const store = new FrameStore<number>()
   const listener = vi.fn()

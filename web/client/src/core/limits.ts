@@ -1,0 +1,54 @@
+/** The limits of the server, and whether a message is within them. */
+
+import type { ClientMessage, WelcomePayload } from "../protocol.js"
+import type { Limits } from "../types.js"
+import type { Check } from "./chat-queue.js"
+
+/** The limits of servers whose `Welcome` names none, and before the first `Welcome`. */
+export const DEFAULT_LIMITS: Limits = { messageBytes: 65_536, chatChars: 4000, historyLength: 50 }
+
+const UTF8_BYTES_MAX = 3
+
+export function statedLimits(welcome: WelcomePayload): Limits {
+  return {
+    messageBytes: welcome.message_max_bytes ?? DEFAULT_LIMITS.messageBytes,
+    chatChars: welcome.chat_max_chars ?? DEFAULT_LIMITS.chatChars,
+    historyLength: welcome.history_on_join ?? DEFAULT_LIMITS.historyLength,
+  }
+}
+
+/** Says by how much the message is too long. Returns null for a message that the server takes. */
+export function excess(message: ClientMessage, { messageBytes, chatChars }: Limits): string | null {
+  if (message.type === "Chat") {
+    const chars = codePoints(message.payload.content)
+    if (chars > chatChars) return `the message has ${chars} characters, the maximum is ${chatChars}`
+  }
+  const text = JSON.stringify(message)
+  if (text.length * UTF8_BYTES_MAX <= messageBytes) return null
+  const bytes = utf8Bytes(text)
+  return bytes > messageBytes ? `the message has ${bytes} bytes, the maximum is ${messageBytes}` : null
+}
+
+/** Says of chat messages whether the server would take them. */
+export function checkedBy(limits: Limits): Check {
+  return ({ content, id }) => {
+    const message = excess({ type: "Chat", payload: { content, id } }, limits)
+    return message === null ? null : { code: "chat_too_long", message }
+  }
+}
+
+/** The characters of a text as the server counts them. A string counts halves of surrogate pairs. */
+export function codePoints(text: string): number {
+  let count = 0
+  for (const _ of text) count += 1
+  return count
+}
+
+function utf8Bytes(text: string): number {
+  let bytes = 0
+  for (const char of text) {
+    const point = char.codePointAt(0) as number
+    bytes += point < 0x80 ? 1 : point < 0x800 ? 2 : point < 0x10000 ? 3 : 4
+  }
+  return bytes
+}
