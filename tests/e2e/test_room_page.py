@@ -23,7 +23,7 @@ async def test_two_people_on_two_gateways_see_each_other(pair: tuple[Person, Per
     await expect(ada.page.get_by_role("heading", name="2 people")).to_be_visible()
 
 
-async def test_who_is_about_to_enter_is_told_who_is_there(
+async def test_a_visitor_sees_the_members_before_entering(
     pair: tuple[Person, Person], visitors: Visitors, stack: EmbeddedStack, room: str
 ):
     late = await visitors.open(stack.gateways[0], room)
@@ -34,9 +34,9 @@ async def test_who_is_about_to_enter_is_told_who_is_there(
 async def test_chat_is_shown_once_to_everyone_in_the_same_order(pair: tuple[Person, Person]):
     ada, grace = pair
 
-    await ada.say("Hello, Grace")
+    await ada.send_chat("Hello, Grace")
     await expect(grace.messages).to_have_count(1)
-    await grace.say("Hello, Ada")
+    await grace.send_chat("Hello, Ada")
 
     for person in pair:
         await expect(person.messages).to_have_text(["Hello, Grace", "Hello, Ada"])
@@ -58,7 +58,7 @@ async def test_a_message_may_have_lines_and_links(pair: tuple[Person, Person]):
     await expect(grace.messages.get_by_role("link")).to_have_attribute("href", "https://example.org/a")
 
 
-async def test_who_closes_the_page_leaves_the_list_and_the_board(pair: tuple[Person, Person]):
+async def test_a_member_who_closes_the_page_leaves_the_list_and_the_board(pair: tuple[Person, Person]):
     ada, grace = pair
     await grace.point(0.5, 0.5)
     await expect(ada.cursors).to_have_count(1)
@@ -69,7 +69,7 @@ async def test_who_closes_the_page_leaves_the_list_and_the_board(pair: tuple[Per
     await expect(ada.cursors).to_have_count(0)
 
 
-async def test_who_leaves_is_gone_for_the_others_and_can_come_back(pair: tuple[Person, Person]):
+async def test_a_member_who_leaves_is_gone_for_the_others_and_can_come_back(pair: tuple[Person, Person]):
     ada, grace = pair
 
     await grace.page.get_by_role("button", name="Leave").click()
@@ -85,10 +85,10 @@ async def test_a_new_name_of_a_member_is_shown(visitors: Visitors, stack: Embedd
     line = Line()
     ada = await visitors.enter(stack.gateways[0], room, "Ada", line=line)
     grace = str(uuid4())
-    line.say("UserJoined", user={"user_id": grace, "username": "Grace", "avatar_url": None, "cursor": None})
+    line.send_to_page("UserJoined", user={"user_id": grace, "username": "Grace", "avatar_url": None, "cursor": None})
     await expect(ada.names).to_have_text(["Ada (you)", "Grace"])
 
-    line.say("UserUpdated", user={"user_id": grace, "username": "Admiral", "avatar_url": None, "cursor": None})
+    line.send_to_page("UserUpdated", user={"user_id": grace, "username": "Admiral", "avatar_url": None, "cursor": None})
 
     await expect(ada.names).to_have_text(["Ada (you)", "Admiral"])
 
@@ -138,7 +138,7 @@ async def test_cursor_moves_are_sent_twenty_times_a_second_at_most_and_the_last_
     await eventually(lambda: moves()[1:] == [pytest.approx(0.9, abs=0.01)], "the last move")
 
 
-async def test_where_somebody_sits_is_seen_by_all_and_by_who_comes_later(
+async def test_all_present_and_later_members_see_where_somebody_sits(
     pair: tuple[Person, Person], visitors: Visitors, stack: EmbeddedStack, room: str
 ):
     ada, grace = pair
@@ -187,7 +187,7 @@ async def test_a_typing_notice_ends_when_nothing_more_is_typed(pair: tuple[Perso
     await expect(grace.typing).to_have_text("")
 
 
-# --- what people write -------------------------------------------------------------------------------------
+# --- written texts ----------------------------------------------------------------------------------------
 
 
 async def test_html_in_a_name_or_a_message_stays_text(visitors: Visitors, stack: EmbeddedStack, room: str):
@@ -197,7 +197,7 @@ async def test_html_in_a_name_or_a_message_stays_text(visitors: Visitors, stack:
 
     await mallory.field.press_sequentially("<b>")
     await expect(grace.typing).to_have_text(f"{html} is typing…")
-    await mallory.say(f"{html}<script>alert(2)</script> javascript:alert(3)")
+    await mallory.send_chat(f"{html}<script>alert(2)</script> javascript:alert(3)")
     await mallory.point(0.5, 0.5)
 
     await expect(grace.messages).to_have_text([f"{html}<script>alert(2)</script> javascript:alert(3)"])
@@ -208,7 +208,7 @@ async def test_html_in_a_name_or_a_message_stays_text(visitors: Visitors, stack:
         await expect(person.page.locator("#root :is(img, script, main a)")).to_have_count(0)
 
 
-async def test_a_link_without_a_room_makes_a_new_one_whose_link_leads_to_it(visitors: Visitors, stack: EmbeddedStack):
+async def test_a_link_without_a_room_makes_a_new_room_with_a_link(visitors: Visitors, stack: EmbeddedStack):
     ada = await visitors.open(stack.gateways[0], "no-such-thing")
     await expect(ada.page.get_by_text("names no room")).to_be_visible()
     await ada.enter("Ada")
@@ -222,9 +222,7 @@ async def test_a_link_without_a_room_makes_a_new_one_whose_link_leads_to_it(visi
     assert await grace.page.title() == await ada.page.title()
 
 
-async def test_another_link_in_the_address_of_a_tab_leads_from_one_room_to_the_other(
-    pair: tuple[Person, Person], room: str
-):
+async def test_another_link_in_the_address_of_a_tab_leads_to_the_other_room(pair: tuple[Person, Person], room: str):
     ada, grace = pair
 
     await grace.page.goto(grace.page.url.replace(room, str(uuid4())))
@@ -237,7 +235,7 @@ async def test_another_link_in_the_address_of_a_tab_leads_from_one_room_to_the_o
     await expect(ada.names).to_have_text(["Ada (you)", "Grace"])
 
 
-async def test_who_went_to_another_room_is_asked_again_after_going_back_and_a_reload(
+async def test_a_user_who_went_to_another_room_is_asked_again_after_going_back_and_a_reload(
     pair: tuple[Person, Person], room: str
 ):
     _, grace = pair
@@ -268,7 +266,7 @@ async def test_the_page_makes_its_own_ids_where_the_browser_has_no_random_uuid(
     ada = await visitors.enter(stack.gateways[0], room, "Ada", before="delete Crypto.prototype.randomUUID")
     assert await ada.page.evaluate("typeof crypto.randomUUID") == "undefined"
 
-    await ada.say("without a secure context")
+    await ada.send_chat("without a secure context")
 
     await expect(ada.messages).to_have_text(["without a secure context"])
     await expect(ada.log.locator("[data-state=sent]")).to_have_count(1)

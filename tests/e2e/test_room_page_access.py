@@ -1,60 +1,47 @@
-"""The page for everyone: keyboards, screen readers, small windows, dark rooms, no motion; and what it may load."""
+"""The page for everyone: keyboards, screen readers, small windows, dark rooms, no motion, and allowed resources."""
 
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
 from playwright.async_api import expect
 
 from tests.support.browser import PHONE, Line, Person, Visitors, with_chromium
+from tests.support.layout import needs_axe, violations
 from tests.support.processes import EmbeddedStack
 from tests.support.waiting import eventually
 
 pytestmark = with_chromium
 
-AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
-
 Scheme = Literal["light", "dark"]
 
 
-async def violations(person: Person) -> list[str]:
-    """What axe finds wrong, each with the element it is about."""
-    await person.page.evaluate(AXE.read_text())
-    found: dict[str, Any] = await person.page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
-    return [
-        f"{violation['id']}: {node['html']} {node.get('failureSummary', '')}"
-        for violation in found["violations"]
-        for node in violation["nodes"]
-    ]
-
-
+@needs_axe
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.skipif(not AXE.exists(), reason="axe-core is not installed: npm ci in web/")
 async def test_axe_finds_nothing_wrong(scheme: Scheme, visitors: Visitors, stack: EmbeddedStack, room: str):
     line = Line()
     ada = await visitors.open(stack.gateways[0], room, color_scheme=scheme, line=line)
     grace = await visitors.open(stack.gateways[1], room, color_scheme=scheme, viewport=PHONE)
-    assert await violations(ada) == []
+    assert await violations(ada.page) == []
 
     await ada.enter("Ada")
     await grace.enter("Grace")
     await ada.board.get_by_role("button", name="Deep focus").press("Enter")
-    await grace.say("Look at https://example.org/")
-    await ada.say("I see")
+    await grace.send_chat("Look at https://example.org/")
+    await ada.send_chat("I see")
     await expect(ada.messages).to_have_count(2)
     await grace.point(0.3, 0.3)
     await expect(ada.cursors).to_have_count(1)
     line.lost = '"Chat"'
-    await ada.say("lost")
+    await ada.send_chat("lost")
     await eventually(lambda: line.lost_messages, "the chat")
-    line.say("Error", code="chat_too_long", message="too long", id=line.lost_messages[0]["payload"]["id"])
+    line.send_to_page("Error", code="chat_too_long", message="too long", id=line.lost_messages[0]["payload"]["id"])
     await expect(ada.log).to_contain_text("Not sent")
-    assert await violations(ada) == []
-    assert await violations(grace) == []
+    assert await violations(ada.page) == []
+    assert await violations(grace.page) == []
 
     await line.close(4500, "flood")
     await expect(ada.page.get_by_role("button", name="Connect again")).to_be_visible()
-    assert await violations(ada) == []
+    assert await violations(ada.page) == []
 
 
 async def test_everything_can_be_done_with_the_keyboard_alone(visitors: Visitors, stack: EmbeddedStack, room: str):
@@ -80,28 +67,28 @@ async def test_everything_can_be_done_with_the_keyboard_alone(visitors: Visitors
         assert wanted in reached, names
 
 
-async def test_a_screen_reader_is_told_who_comes_and_goes_and_what_others_write(
+async def test_a_screen_reader_announces_who_comes_and_goes_and_the_messages_of_others(
     visitors: Visitors, stack: EmbeddedStack, room: str
 ):
     before = await visitors.enter(stack.gateways[1], room, "Earlier")
-    await before.say("history is not news")
+    await before.send_chat("history is not news")
     await expect(before.log.locator("[data-state=sent]")).to_have_count(1)
     ada = await visitors.enter(stack.gateways[0], room, "Ada")
     await expect(ada.messages).to_have_count(1)
-    told = ada.page.get_by_role("region", name="What happens").locator("p")
+    announced = ada.page.get_by_role("region", name="What happens").locator("p")
 
     grace = await visitors.enter(stack.gateways[1], room, "Grace")
-    await expect(told).to_have_text(["Grace joined"])
-    await grace.say("Hello")
-    await expect(told).to_have_text(["Grace joined", "Grace: Hello"])
-    await ada.say("my own words")
+    await expect(announced).to_have_text(["Grace joined"])
+    await grace.send_chat("Hello")
+    await expect(announced).to_have_text(["Grace joined", "Grace: Hello"])
+    await ada.send_chat("my own words")
     await expect(grace.messages).to_have_count(3)
     await grace.page.get_by_role("button", name="Leave").click()
 
-    await expect(told).to_have_text(["Grace joined", "Grace: Hello", "Grace left"])
+    await expect(announced).to_have_text(["Grace joined", "Grace: Hello", "Grace left"])
 
 
-async def test_who_wants_no_motion_gets_none(visitors: Visitors, stack: EmbeddedStack, room: str):
+async def test_users_who_want_no_motion_get_none(visitors: Visitors, stack: EmbeddedStack, room: str):
     ada = await visitors.enter(stack.gateways[0], room, "Ada")
     still = await visitors.enter(stack.gateways[1], room, "Still", reduced_motion="reduce")
     await ada.point(0.1, 0.1)
@@ -145,7 +132,7 @@ async def test_on_a_phone_everything_fits_and_the_chat_has_the_most_room(pair: t
     await expect(grace.field).to_be_in_viewport()
 
 
-async def test_the_page_runs_no_script_but_its_own(visitors: Visitors, stack: EmbeddedStack, room: str):
+async def test_the_page_runs_only_its_own_script(visitors: Visitors, stack: EmbeddedStack, room: str):
     ada = await visitors.open(stack.gateways[0], room)
 
     refused = await ada.page.evaluate("""async () => {
@@ -163,4 +150,4 @@ async def test_the_page_runs_no_script_but_its_own(visitors: Visitors, stack: Em
     assert {"img-src", "require-trusted-types-for"} <= set(refused["refused"])
     assert refused.get("injected") is None
     assert "<b>markup</b>" not in refused["markup"]
-    ada.troubles.clear()  # they tell of these refusals
+    ada.troubles.clear()  # they report these refusals

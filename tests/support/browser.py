@@ -1,4 +1,4 @@
-"""People in front of the page: each in a browser context of their own, and what they see and do there."""
+"""People in front of the page, each in a separate browser context, with the things they see and do there."""
 
 import json
 import math
@@ -73,7 +73,7 @@ def page_address(gateway: str, room: str) -> str:
 
 
 class Person:
-    """Somebody in front of the page, and what they see."""
+    """Somebody in front of the page, with their view of it."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -89,7 +89,7 @@ class Person:
         self.typing = page.locator(".typing")
         self.troubles: list[str] = []
         page.on("pageerror", lambda error: self.troubles.append(str(error)))
-        page.on("console", lambda message: self._hear(message.type, message.text))
+        page.on("console", lambda message: self._on_console(message.type, message.text))
         page.on("dialog", self._dismiss)
 
     async def enter(self, name: str) -> None:
@@ -97,7 +97,7 @@ class Person:
         await self.page.get_by_role("button", name="Enter the room").click()
         await expect(self.state).to_have_text("Connected")
 
-    async def say(self, text: str) -> None:
+    async def send_chat(self, text: str) -> None:
         await self.field.fill(text)
         await self.field.press("Enter")
 
@@ -119,8 +119,8 @@ class Person:
         self.troubles.append(f"a dialog: {dialog.message}")
         await dialog.dismiss()
 
-    def _hear(self, kind: str, text: str) -> None:
-        """What goes wrong with a connection is what tests are about; everything else is a mistake in the page."""
+    def _on_console(self, kind: str, text: str) -> None:
+        """Problems of a connection are the subject of the tests. Everything else is a mistake in the page."""
         if kind in {"error", "warning"} and not re.search("WebSocket|net::ERR|Failed to load resource", text):
             self.troubles.append(f"the console: {text}")
 
@@ -174,10 +174,10 @@ class Visitors:
 
 
 class Line:
-    """The sockets of a page, so that a test can speak and close them as a server would, and lose what it wants."""
+    """The sockets of a page, so that a test can send and close as a server would, and lose any message."""
 
     def __init__(self, lost: str = "nothing") -> None:
-        """What the page says is lost on the way when this text is in it."""
+        """`lost`: messages of the page with this text are lost on the way."""
         self.lost = lost
         self.lost_messages: list[dict[str, Any]] = []
         self.sockets: list[WebSocketRoute] = []
@@ -190,8 +190,8 @@ class Line:
         await self._servers[-1].close()
         await self.sockets[-1].close(code=code, reason=reason)
 
-    def say(self, message_type: str, **payload: Any) -> None:
-        """To the page, in the name of the server."""
+    def send_to_page(self, message_type: str, **payload: Any) -> None:
+        """Send as the server would."""
         self.sockets[-1].send(json.dumps({"type": message_type, "payload": payload}))
 
     def _opened(self, socket: WebSocketRoute) -> None:
@@ -221,7 +221,7 @@ WATCH_ROSTER = """
   window.fewest = names().length
 }
 """
-"""From now on `window.vanished` has whatever is taken from the list of people, be it for a moment."""
+"""From now on `window.vanished` has everyone who is taken from the list of people, even for a moment."""
 
 
 def processes_of(flag: str) -> list[int]:

@@ -10,10 +10,10 @@ export default defineConfig({
   build: {
     outDir: "../../gateway/static",
     emptyOutDir: true,
-    // Every file has an address of its own: the content security policy allows no data: URLs.
+    // Every file has its own address, because the content security policy allows no data: URLs.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
   },
-  // `npm run dev`: the page from here, everything else from a gateway that runs.
+  // `npm run dev` serves the page from here, and everything else from a running gateway.
   server: { proxy: { "/ws": { target: gateway, ws: true }, "/api": gateway } },
 })

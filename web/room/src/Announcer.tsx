@@ -5,8 +5,8 @@ import { face } from "./face"
 const KEPT = 20
 
 /**
- * Says to screen readers what sighted people see happen: who comes, who goes, what others write. History is not said,
- * one's own words neither. Beside React, since nothing else reads it.
+ * Reports to screen readers what happens: members that come and go, and messages of others. It omits history and the
+ * user's own messages. It works outside of React, because nothing else reads the list.
  */
 export function Announcer() {
   const client = useClient()
@@ -14,6 +14,7 @@ export function Announcer() {
   useEffect(() => {
     const say = (text: string) => {
       const line = document.createElement("p")
+      line.dir = "auto"
       line.textContent = text
       list.current?.append(line)
       while ((list.current?.childElementCount ?? 0) > KEPT) list.current?.firstChild?.remove()

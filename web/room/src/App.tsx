@@ -6,7 +6,7 @@ import { named } from "./face"
 import { memory } from "./memory"
 import { Room } from "./Room"
 
-/** An address without a room becomes that of a new one. */
+/** Returns the room of the address. An address without a room becomes that of a new one. */
 function arrive(): Invitation {
   const found = invitation(new URL(location.href))
   if (found.found !== "room") history.replaceState(null, "", linkOf(found))
@@ -23,6 +23,10 @@ function enter({ roomId }: Invitation): StudyroomClient {
     username: named(memory.name.get() ?? "", memory.emoji.get() ?? ""),
     identity: memory.guestToken,
   })
+  client.connection.subscribe(() => {
+    const state = client.connection.get()
+    if (state.status === "open") memory.userId.set(state.userId)
+  })
   memory.room.set(roomId)
   client.join(roomId)
   client.connect()
@@ -36,7 +40,8 @@ export function App() {
   const [client, setClient] = useState<StudyroomClient | null>(null)
   const [left, setLeft] = useState(false)
 
-  // A reload goes straight back; an effect, since only one of two renders of development may connect.
+  // A reload goes straight back to the room. Only one of the two renders of development may connect, so this is an
+  // effect.
   useEffect(() => {
     if (memory.room.get() !== first.roomId) return
     const entered = enter(first)
@@ -56,14 +61,14 @@ export function App() {
     [invited, client],
   )
 
-  // Another link, put into the address of this tab.
+  // The user may put another link into the address of this tab.
   useEffect(() => {
     const another = () => {
       const next = arrive()
       if (next.roomId !== invited.roomId) exit(next)
     }
     addEventListener("hashchange", another)
-    another() // it may have come before anybody listened
+    another() // the link may have changed before there was a listener
     return () => removeEventListener("hashchange", another)
   }, [invited, exit])
 

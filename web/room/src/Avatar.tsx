@@ -6,7 +6,7 @@ interface Props {
   username: string
 }
 
-/** A decoration: the name stands beside it. */
+/** A decoration without a label, because the name is beside it. */
 export function Avatar({ userId, username }: Props) {
   const { sign, isEmoji } = face(username)
   return (

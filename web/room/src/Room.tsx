@@ -34,7 +34,7 @@ export function Room({ client, roomId, link, onLeave }: Props) {
   )
 }
 
-/** The place where one sits: told with every move of the cursor, and again after every join. */
+/** The user's place. It is sent with every move of the cursor, and again after every join. */
 function useSeat(client: StudyroomClient): [Place | null, (place: Place | null) => void] {
   const [seat, setSeat] = useState<Place | null>(() => placeOf(memory.seat.get()) ?? null)
   useEffect(() => {

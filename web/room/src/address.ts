@@ -1,4 +1,4 @@
-/** Which room the address names. The id stands in the fragment, which reaches no server's log and no Referer. */
+/** The room that the address names. Its id is in the fragment, which reaches no server's log and no Referer. */
 
 import { newId } from "@studyroom/client"
 
@@ -6,11 +6,11 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
 export interface Invitation {
   roomId: string
-  /** What the address held: the id of a room, nothing, or something that names none. */
+  /** The content of the address: the id of a room, nothing, or something that names no room. */
   found: "room" | "nothing" | "no room"
 }
 
-/** Also `?room=` is understood, the form of older links. */
+/** Reads the room from an address. Older links have it in `?room=`. */
 export function invitation(url: URL, makeId: () => string = newId): Invitation {
   const asked = (url.hash.slice(1) || (url.searchParams.get("room") ?? "")).toLowerCase()
   if (UUID.test(asked)) return { roomId: asked, found: "room" }
@@ -26,7 +26,7 @@ const QUALITIES =
 const PLACES =
   "Alcove Annex Arcade Archive Attic Atrium Balcony Bower Cabin Cloister Conservatory Corner Courtyard Den Gallery Garden Harbour Haven Hideaway Hut Library Loft Lounge Nook Orchard Pavilion Parlour Porch Studio Terrace Tower Veranda"
 
-/** A name for people, the same for everyone in the room: it follows from the id alone and need not be unique. */
+/** A name for people, computed from the id and so the same for everyone. Two rooms may have the same name. */
 export function roomName(roomId: string): string {
   const digits = Number.parseInt(roomId.slice(-8), 16)
   const pick = (words: string, index: number) => words.split(" ")[index % 32] ?? ""

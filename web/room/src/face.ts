@@ -1,12 +1,12 @@
-/** How somebody is drawn: initials or an emoji, on a colour that follows from their id. */
+/** The picture of a user: initials or an emoji, on a colour computed from their id. */
 
 const LEADING_EMOJI =
   /^(\p{Extended_Pictographic}(?:\p{Emoji_Modifier}|\uFE0F|\u200D\p{Extended_Pictographic})*)\s+(\S.*)$/u
 
 export interface Face {
-  /** Without the emoji in front of it. */
+  /** The name without the emoji before it. */
   name: string
-  /** One or two letters, or the emoji that somebody put before their name. */
+  /** One or two letters, or the emoji before the name. */
   sign: string
   isEmoji: boolean
 }
@@ -25,13 +25,7 @@ export function named(name: string, emoji: string): string {
   return emoji && name ? `${emoji} ${name}` : name
 }
 
-/** Degrees on the colour wheel. */
+/** Returns degrees on the colour wheel. */
 export function hue(userId: string): number {
   return (Number.parseInt(userId.slice(-6), 16) * 137) % 360
-}
-
-export function inWords(names: readonly string[]): string {
-  const shown = names.length > 3 ? [...names.slice(0, 2), `${names.length - 2} others`] : [...names]
-  const last = shown.pop() ?? ""
-  return shown.length ? `${shown.join(", ")} and ${last}` : last
 }

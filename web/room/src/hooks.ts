@@ -1,9 +1,10 @@
 import type { Cursor, Readable } from "@studyroom/client"
-import { useClient, useReadable } from "@studyroom/client/react"
-import { useMemo, useSyncExternalStore } from "react"
+import { useClient, useReadable, useSelf } from "@studyroom/client/react"
+import { useEffect, useMemo, useState, useSyncExternalStore } from "react"
 import { placeOf } from "./places"
+import { Tabs } from "./tabs"
 
-/** Whether the tab is in front. */
+/** Whether the tab is visible. */
 export function useVisible(): boolean {
   return useSyncExternalStore(
     (listener) => {
@@ -14,7 +15,28 @@ export function useVisible(): boolean {
   )
 }
 
-/** Who sits where, by user id: changes only when somebody sits down elsewhere, not with every move of a cursor. */
+/** The number of other tabs of this browser in the same room as the same user. */
+export function useOtherTabs(): number {
+  const room = useReadable(useClient().room)
+  const userId = useSelf()?.userId
+  const roomId = room.status === "joined" ? room.roomId : undefined
+  const [count, setCount] = useState(0)
+  useEffect(() => {
+    if (roomId === undefined || userId === undefined) return
+    const tabs = new Tabs(roomId, userId)
+    tabs.subscribe(() => setCount(tabs.get()))
+    return () => {
+      tabs.stop()
+      setCount(0)
+    }
+  }, [roomId, userId])
+  return count
+}
+
+/**
+ * The place of each user who has one, by user id. It changes only when a user changes places, not with every move of a
+ * cursor.
+ */
 export function usePlaces(): ReadonlyMap<string, string> {
   const { cursors } = useClient()
   return useReadable(useMemo(() => places(cursors), [cursors]))

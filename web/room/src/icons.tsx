@@ -17,6 +17,7 @@ export const Link = () => (
 )
 export const Door = () => <Icon path="M14 4h4a2 2 0 0 1 2 2v12a2 2 0 0 1-2 2h-4M10 8l-4 4 4 4M6 12h9" />
 export const Send = () => <Icon path="M4 12l16-8-6 16-3-7z" />
+export const Close = () => <Icon path="M6 6l12 12M18 6L6 18" />
 export const Down = () => <Icon path="M12 5v14m-6-6l6 6 6-6" />
 
 const OF_PLACES: Record<string, string> = {

@@ -1,36 +1,52 @@
-/** What the browser remembers. Where it may not, as in some private windows, everything works but is forgotten. */
+/** Values that the browser stores. Where it may not, as in some private windows, the page works but forgets them. */
 
-function read(store: () => Storage, key: string): string | null {
+type Place = () => Storage
+
+/** Set in a tab in which the user chose to be someone else. */
+const SOMEONE_ELSE = "studyroom.someone-else"
+
+const ofBrowser: Place = () => localStorage
+const ofTab: Place = () => sessionStorage
+/** All tabs are the same person, except for a tab that says otherwise. */
+const ofPerson: Place = () => (read(ofTab, SOMEONE_ELSE) === null ? localStorage : sessionStorage)
+
+function read(place: Place, key: string): string | null {
   try {
-    return store().getItem(key)
+    return place().getItem(key)
   } catch {
     return null
   }
 }
 
-function write(store: () => Storage, key: string, value: string | null): void {
+function write(place: Place, key: string, value: string | null): void {
   try {
-    if (value === null) store().removeItem(key)
-    else store().setItem(key, value)
+    if (value === null) place().removeItem(key)
+    else place().setItem(key, value)
   } catch {
-    // Then it is forgotten.
+    // The value is forgotten.
   }
 }
 
-function item(store: () => Storage, key: string) {
-  return { get: () => read(store, key), set: (value: string | null) => write(store, key, value) }
+function item(place: Place, key: string) {
+  return { get: () => read(place, key), set: (value: string | null) => write(place, key, value) }
 }
 
-const ofBrowser = () => localStorage
-const ofTab = () => sessionStorage
-
 export const memory = {
-  name: item(ofBrowser, "studyroom.name"),
-  emoji: item(ofBrowser, "studyroom.emoji"),
+  name: item(ofPerson, "studyroom.name"),
+  emoji: item(ofPerson, "studyroom.emoji"),
+  /** The token by which the server recognises a guest. A reload, a second tab and a reopened tab are the same user. */
+  guestToken: item(ofPerson, "studyroom.guest-token"),
+  /** The id of that user at the last connection. */
+  userId: item(ofPerson, "studyroom.user-id"),
   theme: item(ofBrowser, "studyroom.theme"),
-  /** Of this tab: a reload is the same person, a second window another one. */
-  guestToken: item(ofTab, "studyroom.guest-token"),
-  /** The room this tab is in, so that a reload goes straight back. */
+  /** The room of this tab, so that a reload goes straight back. */
   room: item(ofTab, "studyroom.room"),
   seat: item(ofTab, "studyroom.seat"),
+
+  /** From now on, this tab is another person than the others. */
+  becomeSomeoneElse(): void {
+    write(ofTab, SOMEONE_ELSE, "yes")
+    for (const own of [memory.name, memory.emoji, memory.guestToken, memory.userId, memory.seat])
+      own.set(null)
+  },
 }

@@ -1,4 +1,7 @@
-/** Where one can sit on the board. A place is the `element_id` of a cursor, so everyone, also who comes later, sees it. */
+/**
+ * The places on the board where users can sit. A place is the `element_id` of a cursor, so everyone sees it, also
+ * members who join later.
+ */
 
 import { hue } from "./face"
 
@@ -6,7 +9,7 @@ export interface Place {
   id: string
   name: string
   hint: string
-  /** The middle of it, in fractions of the board: where somebody without a pointer sits down. */
+  /** The middle, in fractions of the board. Users without a pointer sit down there. */
   x: number
   y: number
 }
@@ -22,7 +25,7 @@ export function placeOf(elementId: string | null | undefined): Place | undefined
   return PLACES.find((place) => place.id === elementId)
 }
 
-/** Where in a place somebody sits: around its middle, so that those who share it do not hide each other. */
+/** The spot of a user in a place. It is around the middle, so that users who share a place do not hide each other. */
 export function spotIn(place: Place, userId: string): { x: number; y: number } {
   const angle = (hue(userId) / 180) * Math.PI
   return { x: place.x + 0.12 * Math.cos(angle), y: place.y + 0.08 * Math.sin(angle) }

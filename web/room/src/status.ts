@@ -1,45 +1,32 @@
 /** The connection in words. */
 
 import type { ConnectionState, RoomState } from "@studyroom/client"
+import { closeSentence, sentence } from "./texts"
 
 export interface Status {
   light: "good" | "wait" | "bad"
   text: string
-  /** What a press on the button beside it would do; none while the client helps itself. */
-  remedy?: "connect" | "join"
+  /** The seconds until the client tries again by itself. Absent when it does not wait, or not for long. */
+  seconds?: number
+  /** The action of the button beside it. Absent while there is nothing that the user could do. */
+  remedy?: "now" | "connect" | "join"
 }
 
-/** `before`: whether we have been in the room since we entered. */
+/** Describes the connection. `before`: whether the user has been in the room since they entered. */
 export function status(connection: ConnectionState, room: RoomState, before: boolean, now: number): Status {
   switch (connection.status) {
     case "closed":
-      return { light: "bad", text: stopped(connection.code, connection.reason), remedy: "connect" }
+      return { light: "bad", text: closeSentence(connection), remedy: "connect" }
     case "idle":
-      return { light: "bad", text: "Disconnected", remedy: "connect" }
+      return { light: "bad", text: sentence("close_called"), remedy: "connect" }
     case "waiting": {
-      const seconds = Math.round((connection.retryAt - now) / 1000)
-      return { light: "wait", text: seconds < 1 ? "Reconnecting…" : `Reconnecting in ${seconds} s…` }
+      const seconds = Math.ceil((connection.retryAt - now) / 1000)
+      if (seconds > 1) return { light: "wait", text: "Reconnecting", seconds, remedy: "now" }
+      break
     }
     case "open":
       if (room.status === "joined") return { light: "good", text: "Connected" }
-      if (room.status === "refused") return { light: "bad", text: refused(room), remedy: "join" }
+      if (room.status === "refused") return { light: "bad", text: sentence(room.code), remedy: "join" }
   }
   return { light: "wait", text: before ? "Reconnecting…" : "Connecting…" }
-}
-
-function stopped(code: number, reason: string): string {
-  return code === 1000 ? "Disconnected" : `Disconnected (${code}${reason && `, ${reason}`})`
-}
-
-function refused(room: Extract<RoomState, { status: "refused" }>): string {
-  switch (room.code) {
-    case "room_full":
-      return "The room is full"
-    case "removed":
-      return "A moderator has removed you"
-    case "banned_from_room":
-      return "You are banned from this room"
-    default:
-      return `Not let in: ${room.message}`
-  }
 }

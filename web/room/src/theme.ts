@@ -4,7 +4,7 @@ export type Theme = "light" | "dark"
 
 const prefersDark = matchMedia("(prefers-color-scheme: dark)")
 
-/** What was chosen, or what the system prefers. */
+/** The theme that the user chose, or the one that the system prefers. */
 export function theme(): Theme {
   const chosen = memory.theme.get()
   if (chosen === "light" || chosen === "dark") return chosen
@@ -13,7 +13,7 @@ export function theme(): Theme {
 
 export function toggleTheme(): Theme {
   const next = theme() === "dark" ? "light" : "dark"
-  // Who wants what the system wants has no wish of their own, and follows it again.
+  // A choice that equals the system's is not stored, so the page follows the system again.
   memory.theme.set((next === "dark") === prefersDark.matches ? null : next)
   applyTheme()
   return next
@@ -23,7 +23,7 @@ export function applyTheme(): void {
   document.documentElement.setAttribute("data-theme", theme())
 }
 
-/** `listener` is called when the system changes its mind. */
+/** Calls `listener` when the system's preference changes. Returns a function that ends this. */
 export function onThemeChange(listener: () => void): () => void {
   const changed = () => {
     applyTheme()

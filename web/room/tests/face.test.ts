@@ -1,5 +1,5 @@
 import { expect, it } from "vitest"
-import { face, hue, inWords, named } from "../src/face"
+import { face, hue, named } from "../src/face"
 
 it.each([
   ["Ada Lovelace", "Ada Lovelace", "AL"],
@@ -24,14 +24,4 @@ it("reads back the emoji that somebody chose", () => {
 it("gives everybody a colour that stays", () => {
   expect(hue("550e8400-e29b-41d4-a716-446655440000")).toBe(hue("550e8400-e29b-41d4-a716-446655440000"))
   for (let index = 0; index < 100; index++) expect(hue(crypto.randomUUID())).toBeLessThan(360)
-})
-
-it.each([
-  [[], ""],
-  [["Ada"], "Ada"],
-  [["Ada", "Grace"], "Ada and Grace"],
-  [["Ada", "Grace", "Edsger"], "Ada, Grace and Edsger"],
-  [["Ada", "Grace", "Edsger", "Barbara", "Alan"], "Ada, Grace and 3 others"],
-])("says %j as %j", (names, words) => {
-  expect(inWords(names)).toBe(words)
 })

@@ -16,7 +16,7 @@ it("knows nothing before the first update, and shows the first at once", () => {
   expect(track.spot(1000)).toMatchObject({ x: 0.2, y: 0.4 })
 })
 
-it("goes evenly through steady updates, a little behind", () => {
+it("goes evenly through steady updates, a little late", () => {
   const track = moving()
   const shown = [100, 125, 150].map((after) => track.spot(1000 + after)?.x ?? Number.NaN)
   expect(shown[0]).toBeCloseTo(0.05)

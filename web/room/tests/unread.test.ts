@@ -10,23 +10,23 @@ function message(seq: number | null, own = false): ChatMessage {
 const after = (...events: Event[]) => events.reduce(read, nothing)
 const away: Event = { type: "looked away" }
 
-it("counts nothing before anything was looked at: history is not news", () => {
+it("counts nothing before anything was looked at: history does not count", () => {
   expect(unread([message(1), message(2)], nothing)).toBe(0)
 })
 
-it("counts what others wrote since one looked away", () => {
+it("counts messages of others since the user looked away", () => {
   const reading = after({ type: "looked", last: 2 }, away)
   const messages = [message(1), message(2), message(3), message(4, true), message(7), message(null, true)]
   expect(unread(messages, reading)).toBe(2)
   expect(firstNew(messages, reading)).toBe("m3")
 })
 
-it("puts the line above what somebody else wrote, never above one's own words", () => {
+it("puts the line above messages of others, never above the user's own", () => {
   const reading = after({ type: "looked", last: 2 }, away)
   expect(firstNew([message(2), message(3, true)], reading)).toBeUndefined()
 })
 
-it("leaves the line where it was while one reads, and takes it away with an answer or the next look away", () => {
+it("leaves the line in place while the user reads, and takes it away with an answer or the next look away", () => {
   const messages = [message(1), message(2)]
   const back = after({ type: "looked", last: 1 }, away, { type: "looked", last: 2 })
   expect(unread(messages, back)).toBe(0)

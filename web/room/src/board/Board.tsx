@@ -3,6 +3,7 @@ import { type MouseEvent, useEffect, useRef } from "react"
 import { PlaceIcon } from "../icons"
 import { PLACES, type Place, spotIn } from "../places"
 import { CursorLayer } from "./cursors"
+import { AWAY } from "./presence"
 
 interface Props {
   seat: Place | null
@@ -19,12 +20,23 @@ export function Board({ seat, onSit }: Props) {
     return () => cursors.stop()
   }, [client])
 
+  /** The last position of the pointer on the board, in fractions. Null before the first. */
+  const pointer = useRef<{ x: number; y: number } | null>(null)
+
   const point = ({ clientX, clientY }: { clientX: number; clientY: number }, at: Place | null = seat) => {
     const box = (board.current as HTMLElement).getBoundingClientRect()
     const x = fraction((clientX - box.left) / box.width)
     const y = fraction((clientY - box.top) / box.height)
+    pointer.current = { x, y }
     client.moveCursor(x, y, at?.id ?? null)
   }
+
+  /** The user points at nothing now. Others see them at their place, or nowhere. */
+  const leave = () => {
+    if (seat) settle(seat)
+    else if (pointer.current) client.moveCursor(pointer.current.x, pointer.current.y, AWAY)
+  }
+  useHidden(leave)
 
   const settle = (place: Place) => {
     const { x, y } = spotIn(place, client.self.get()?.userId ?? "")
@@ -37,7 +49,7 @@ export function Board({ seat, onSit }: Props) {
     const byKey = event.detail === 0
     if (byKey && place) settle(place)
     else if (!byKey) point(event, place)
-    else client.moveCursor(0.5, 0.55, null)
+    else client.moveCursor(pressed.x, pressed.y, AWAY)
   }
 
   return (
@@ -47,8 +59,8 @@ export function Board({ seat, onSit }: Props) {
       aria-label="Board"
       onPointerMove={(event) => point(event)}
       onPointerDown={(event) => point(event)}
-      // Who goes elsewhere with the mouse is seen at their place.
-      onPointerLeave={({ pointerType }) => seat && pointerType === "mouse" && settle(seat)}
+      // A finger that is lifted leaves too, but its cursor stays for a while, so that others see the spot.
+      onPointerLeave={({ pointerType }) => pointerType === "mouse" && leave()}
     >
       {PLACES.map((place) => (
         <button
@@ -66,6 +78,19 @@ export function Board({ seat, onSit }: Props) {
       <div ref={layer} className="cursors" aria-hidden="true" />
     </section>
   )
+}
+
+/** Calls the function of the last render when the tab becomes hidden. */
+function useHidden(onHidden: () => void): void {
+  const newest = useRef(onHidden)
+  useEffect(() => {
+    newest.current = onHidden
+  })
+  useEffect(() => {
+    const changed = () => document.visibilityState === "hidden" && newest.current()
+    document.addEventListener("visibilitychange", changed)
+    return () => document.removeEventListener("visibilitychange", changed)
+  }, [])
 }
 
 function fraction(value: number): number {

@@ -1,10 +1,11 @@
-/** The others' cursors. React never hears of them: one loop, one transform for each that moved, asleep when all rest. */
+/** The cursors of others, drawn without React. One loop moves each cursor that changed, and sleeps while all rest. */
 
 import type { Cursor, Member, Readable } from "@studyroom/client"
 import { face, hue } from "../face"
 import { type Spot, Track } from "./motion"
+import { shownUntil } from "./presence"
 
-/** From the tip to where the label begins. */
+/** The distance from the tip to the label. */
 const ARROW_PX = 11
 
 interface Drawn {
@@ -17,7 +18,7 @@ interface Drawn {
   shown: string
 }
 
-/** What of the client this needs. */
+/** The part of the client that the layer uses. */
 export interface CursorSource {
   readonly cursors: Readable<ReadonlyMap<string, Cursor>>
   readonly others: Readable<readonly Member[]>
@@ -30,6 +31,7 @@ export class CursorLayer {
   private width = 0
   private height = 0
   private frame = 0
+  private alarm = 0
   private names = new Map<string, string>()
 
   constructor(
@@ -51,6 +53,7 @@ export class CursorLayer {
   stop(): void {
     for (const end of this.ends) end()
     cancelAnimationFrame(this.frame)
+    clearTimeout(this.alarm)
     this.layer.replaceChildren()
   }
 
@@ -68,6 +71,19 @@ export class CursorLayer {
       moving ||= !this.still.matches && !drawn.track.resting
     }
     if (moving) this.wake()
+    this.fade(now)
+  }
+
+  /** Hide the cursors that show nothing any more, and come back when the next one is due. */
+  private fade(now: number): void {
+    let next = Number.POSITIVE_INFINITY
+    for (const { arrow, heard } of this.drawn.values()) {
+      const until = heard ? shownUntil(heard) : now
+      arrow.classList.toggle("gone", until <= now)
+      if (until > now) next = Math.min(next, until)
+    }
+    clearTimeout(this.alarm)
+    if (next !== Number.POSITIVE_INFINITY) this.alarm = window.setTimeout(() => this.wake(), next - now)
   }
 
   private hear(): void {
@@ -89,6 +105,7 @@ export class CursorLayer {
     const arrow = document.createElement("div")
     const label = document.createElement("span")
     arrow.className = "cursor"
+    label.dir = "auto"
     arrow.style.setProperty("--hue", String(hue(userId)))
     arrow.append(label)
     const drawn: Drawn = { track: new Track(), arrow, label, heard: null, name: "", labelWidth: 0, shown: "" }

@@ -1,4 +1,4 @@
-/** Where a cursor is between two updates: pure, the clock is an argument. */
+/** The position of a cursor between two updates. Pure: the clock is an argument. */
 
 export interface Spot {
   x: number
@@ -9,9 +9,9 @@ interface Sample extends Spot {
   at: number
 }
 
-/** Cursors are shown so late that the next update is there when it is needed: they come every 50 ms. */
+/** The delay with which cursors are shown. Updates come every 50 ms, so the next one is there in time. */
 export const DELAY_MS = 75
-/** A cursor that rested sets out when its update comes, not when it came to rest. */
+/** The longest glide. A cursor that has rested starts when its update comes, not when it came to rest. */
 const LONGEST_GLIDE_MS = 100
 
 export class Track {
@@ -24,7 +24,7 @@ export class Track {
     this.samples.push({ x, y, at })
   }
 
-  /** `now` on the clock of `push`; undefined before the first update. */
+  /** Returns the position at `now`, on the clock of `push`, or undefined before the first update. */
   spot(now: number): Spot | undefined {
     const shown = now - DELAY_MS
     while (this.samples.length > 1 && (this.samples[1] as Sample).at <= shown) this.samples.shift()
@@ -34,12 +34,12 @@ export class Track {
     return { x: from.x + (to.x - from.x) * part, y: from.y + (to.y - from.y) * part }
   }
 
-  /** The newest update, for those who want no motion. */
+  /** The newest update, for users who prefer reduced motion. */
   get end(): Spot | undefined {
     return this.samples.at(-1)
   }
 
-  /** Nothing moves any more. Only `spot` brings it about. */
+  /** Whether the cursor rests. Only calls of `spot` change this to true. */
   get resting(): boolean {
     return this.samples.length < 2
   }

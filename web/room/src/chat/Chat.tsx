@@ -2,21 +2,24 @@ import type { ChatMessage } from "@studyroom/client"
 import { useChat, useClient, useTyping } from "@studyroom/client/react"
 import { useCallback, useEffect, useReducer, useRef, useState } from "react"
 import { roomName } from "../address"
-import { face, inWords } from "../face"
+import { face } from "../face"
 import { useVisible } from "../hooks"
 import { Down } from "../icons"
+import { Names } from "../Names"
 import { Composer, type ComposerHandle } from "./Composer"
-import { useEarlier } from "./earlier"
+import { Earlier } from "./Earlier"
 import { Log } from "./Log"
 import { firstNew, nothing, read, unread } from "./unread"
+import { useEarlier } from "./use-earlier"
 
 export function Chat({ roomId }: { roomId: string }) {
   const client = useClient()
-  const { messages, discard } = useChat()
-  const earlier = useEarlier(roomId, messages)
+  const { messages } = useChat()
   const [atEnd, setAtEnd] = useState(true)
+  const earlier = useEarlier(roomId, messages, !atEnd)
   const [holes, setHoles] = useState(false)
   const [reading, dispatch] = useReducer(read, nothing)
+  const frame = useRef<HTMLDivElement>(null)
   const composer = useRef<ComposerHandle>(null)
   const toEnd = useRef<() => void>(() => {})
   const visible = useVisible()
@@ -40,17 +43,11 @@ export function Chat({ roomId }: { roomId: string }) {
   )
   useTitle(roomName(roomId), waiting)
   useEffect(() => {
-    // On a phone it would bring up the keyboard before anybody wants to write.
+    // On a phone, focus would bring up the keyboard before the user wants to write.
     if (!matchMedia("(pointer: coarse)").matches) composer.current?.focus()
   }, [])
 
-  const edit = useCallback(
-    ({ id, content }: ChatMessage) => {
-      discard(id)
-      composer.current?.giveBack(content)
-    },
-    [discard],
-  )
+  const edit = useCallback((message: ChatMessage) => composer.current?.edit(message), [])
   const sent = () => {
     dispatch({ type: "answered" })
     toEnd.current()
@@ -59,36 +56,43 @@ export function Chat({ roomId }: { roomId: string }) {
   return (
     <section className="chat panel" aria-label="Chat">
       <Log
+        frame={frame}
         messages={earlier.all}
         firstNew={firstNew(messages, reading)}
         toEnd={toEnd}
         onAtEnd={setAtEnd}
         onEdit={edit}
       >
-        {earlier.more && (
-          <button type="button" className="earlier" disabled={earlier.busy} onClick={earlier.load}>
-            Show earlier messages
-          </button>
-        )}
+        <Earlier {...earlier} empty={earlier.all.length === 0} onReached={earlier.ask} log={frame} />
         {holes && <p className="notice">Some messages could not be recovered.</p>}
       </Log>
-      {!atEnd && (
-        <button type="button" className="jump" onClick={() => toEnd.current()}>
-          <Down />
-          {waiting === 0 ? "To the newest" : waiting === 1 ? "1 new message" : `${waiting} new messages`}
-        </button>
-      )}
-      <Typing />
+      <div className="below">
+        <Typing />
+        {!atEnd && (
+          <button type="button" className="jump" onClick={() => toEnd.current()}>
+            <Down />
+            {waiting === 0 ? "To the newest" : waiting === 1 ? "1 new message" : `${waiting} new messages`}
+          </button>
+        )}
+      </div>
       <Composer handle={composer} onSent={sent} />
     </section>
   )
 }
 
-/** Its line is always there, so that nothing moves when somebody begins. */
+/** The names of members that are typing. The line is always there, so that nothing moves when somebody begins. */
 function Typing() {
   const names = useTyping().map(({ username }) => face(username).name)
   const verb = names.length === 1 ? "is" : "are"
-  return <p className="typing dim">{names.length > 0 && `${inWords(names)} ${verb} typing…`}</p>
+  return (
+    <p className="typing dim">
+      {names.length > 0 && (
+        <>
+          <Names names={names} /> {verb} typing…
+        </>
+      )}
+    </p>
+  )
 }
 
 function useTitle(name: string, waiting: number): void {

@@ -1,17 +1,28 @@
-import { isBlank } from "@studyroom/client"
-import { useClient } from "@studyroom/client/react"
-import { type KeyboardEvent, type Ref, useEffect, useImperativeHandle, useRef, useState } from "react"
+import { type ChatMessage, isBlank } from "@studyroom/client"
+import { useClient, useReadable } from "@studyroom/client/react"
+import {
+  type FormEvent,
+  type KeyboardEvent,
+  type Ref,
+  useEffect,
+  useId,
+  useImperativeHandle,
+  useRef,
+  useState,
+} from "react"
 import { Send } from "../icons"
+import { divided, lengthOf } from "./length"
 
-/** Then the others are told that nothing more is being typed. */
+/** The time without a key after which the user is no longer typing. */
 const IDLE_MS = 3000
-const LONGEST = 4000
 const LEFT_SHOWN = 200
+/** The code of a key that belongs to an input method. Safari sends it for the Enter that ends a composition. */
+const OF_INPUT_METHOD = 229
 
 export interface ComposerHandle {
   focus(): void
-  /** Puts a text that could not be sent back, where nothing else stands. */
-  giveBack(text: string): void
+  /** Offer a message that could not be sent for editing. The draft in the field comes back afterwards. */
+  edit(message: ChatMessage): void
 }
 
 interface Props {
@@ -22,69 +33,119 @@ interface Props {
 export function Composer({ handle, onSent }: Props) {
   const client = useClient()
   const [text, setText] = useState("")
+  const [edited, setEdited] = useState<{ id: string; draft: string } | null>(null)
   const field = useRef<HTMLTextAreaElement>(null)
-  const idle = useRef(0)
-  const left = LONGEST - text.length
+  const setTyping = useTypingNotice()
+  const noteId = useId()
+  const { chatChars: longest } = useReadable(client.limits)
+  const left = longest - lengthOf(text.trim())
 
   useImperativeHandle(handle, () => ({
     focus: () => field.current?.focus(),
-    giveBack: (returned) => {
-      setText((present) => present || returned)
+    edit: ({ id, content }) => {
+      setEdited({ id, draft: edited ? edited.draft : text })
+      setText(content)
       field.current?.focus()
     },
   }))
 
-  const typing = (is: boolean) => {
-    clearTimeout(idle.current)
-    client.setTyping(is)
-    if (is) idle.current = window.setTimeout(() => client.setTyping(false), IDLE_MS)
-  }
-
-  useEffect(() => () => clearTimeout(idle.current), [])
-
   const change = (value: string) => {
     setText(value)
-    typing(!isBlank(value))
+    setTyping(!isBlank(value))
   }
 
-  const send = () => {
-    if (isBlank(text)) return
-    typing(false)
-    client.sendChat(text.trim())
-    setText("")
-    onSent()
+  const finishEditing = () => {
+    setText(edited?.draft ?? "")
+    setEdited(null)
     field.current?.focus()
   }
 
+  const send = (messages: readonly string[]) => {
+    setTyping(false)
+    if (edited) client.discardChat(edited.id)
+    for (const message of messages) client.sendChat(message)
+    finishEditing()
+    onSent()
+  }
+  /** A text that is too long stays in the field, and the note above it offers what can be done. */
+  const sendIfFitting = () => {
+    if (left >= 0 && !isBlank(text)) send([text.trim()])
+  }
+
   const press = (event: KeyboardEvent) => {
-    if (event.key !== "Enter" || event.shiftKey || event.nativeEvent.isComposing) return
+    const composing = event.nativeEvent.isComposing || event.keyCode === OF_INPUT_METHOD
+    if (event.key !== "Enter" || event.shiftKey || composing) return
     event.preventDefault()
-    send()
+    sendIfFitting()
+  }
+  const submit = (event: FormEvent) => {
+    event.preventDefault()
+    sendIfFitting()
   }
 
   return (
-    <form
-      className="composer"
-      onSubmit={(event) => {
-        event.preventDefault()
-        send()
-      }}
-    >
+    <form className="composer" onSubmit={submit}>
+      {edited && (
+        <p className="note">
+          <span>You are editing a message that was not sent.</span>
+          <button type="button" onClick={finishEditing}>
+            Cancel
+          </button>
+        </p>
+      )}
+      <div className="note over" id={noteId}>
+        <span role="status">{left < 0 && "This is too long for one message."}</span>
+        {left < 0 && <TooLong by={-left} messages={divided(text, longest)} onSend={send} />}
+      </div>
       <textarea
         ref={field}
+        dir="auto"
         rows={1}
         value={text}
         aria-label="Message"
+        aria-invalid={left < 0}
+        aria-describedby={left < 0 ? noteId : undefined}
         placeholder="Message"
         autoComplete="off"
-        maxLength={LONGEST}
         onChange={(event) => change(event.target.value)}
         onKeyDown={press}
       />
-      {left < LEFT_SHOWN && <output className="dim">{left} left</output>}
-      <button type="submit" className="primary icon" aria-label="Send" disabled={isBlank(text)}>
+      {left >= 0 && left < LEFT_SHOWN && <output className="dim">{left} left</output>}
+      <button type="submit" className="primary icon" aria-label="Send" disabled={isBlank(text) || left < 0}>
         <Send />
       </button>
     </form>
   )
+}
+
+interface TooLongProps {
+  by: number
+  /** The text in parts that fit. */
+  messages: readonly string[]
+  onSend: (messages: readonly string[]) => void
+}
+
+function TooLong({ by, messages, onSend }: TooLongProps) {
+  return (
+    <>
+      <span>
+        Remove {by.toLocaleString()} {by === 1 ? "character" : "characters"}, or send it in parts.
+      </span>
+      <button type="button" onClick={() => onSend(messages)}>
+        Send as {messages.length} messages
+      </button>
+    </>
+  )
+}
+
+/** Returns a function for every key. The notice ends by itself when no key follows. */
+function useTypingNotice(): (is: boolean) => void {
+  const client = useClient()
+  const idle = useRef(0)
+  useEffect(() => () => clearTimeout(idle.current), [])
+  return (is) => {
+    clearTimeout(idle.current)
+    client.setTyping(is)
+    if (is) idle.current = window.setTimeout(() => client.setTyping(false), IDLE_MS)
+  }
 }

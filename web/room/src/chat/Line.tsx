@@ -3,11 +3,12 @@ import { useClient } from "@studyroom/client/react"
 import { memo } from "react"
 import { Avatar, hued } from "../Avatar"
 import { face } from "../face"
+import { sentence } from "../texts"
 import { withLinks } from "./links"
 
 interface Props {
   message: ChatMessage
-  /** Its author and time stand above it already. */
+  /** Whether its author and time are above it already. */
   continued: boolean
   onEdit: (message: ChatMessage) => void
 }
@@ -25,11 +26,15 @@ export const Line = memo(function Line({ message, continued, onEdit }: Props) {
       <div className="said">
         {!continued && (
           <p className="byline">
-            <b className="author">{own ? "You" : face(username).name}</b>
+            <b className="author" dir="auto">
+              {own ? "You" : face(username).name}
+            </b>
             {timestamp !== null && <Time seconds={timestamp} />}
           </p>
         )}
-        <p className="content">{withLinks(message.content)}</p>
+        <p className="content" dir="auto">
+          <Text content={message.content} />
+        </p>
         {state === "sending" && <p className="fate">Sending…</p>}
         {state === "failed" && <Failed message={message} onEdit={onEdit} />}
       </div>
@@ -37,13 +42,27 @@ export const Line = memo(function Line({ message, continued, onEdit }: Props) {
   )
 })
 
+/** The text of a message with its web addresses as links. */
+function Text({ content }: { content: string }) {
+  let position = 0
+  return withLinks(content).map(({ text, href }) => {
+    position += text.length
+    if (href === undefined) return text
+    return (
+      <a key={position} href={href} target="_blank" rel="noopener noreferrer">
+        {text}
+      </a>
+    )
+  })
+}
+
 function Failed({ message, onEdit }: Omit<Props, "continued">) {
   const client = useClient()
   const { id, error } = message
   const hopeless = error?.code === "chat_too_long" || error?.code === "chat_empty"
   return (
     <p className="fate failed">
-      <span>Not sent: {error?.message ?? "nobody answered"}</span>
+      <span>Not sent. {sentence(error?.code ?? "expired")}</span>
       {!hopeless && (
         <button type="button" onClick={() => client.retryChat(id)}>
           Retry

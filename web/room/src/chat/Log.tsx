@@ -9,49 +9,63 @@ import {
   useRef,
 } from "react"
 import { Line } from "./Line"
+import { ReadingPlace } from "./reading-place"
 
 const NEAR_END_PX = 40
-/** Messages of one author within this time stand under one name. */
+/** Messages of one author within this time share one name. */
 const TOGETHER_SECONDS = 300
 
 interface Props {
+  frame: RefObject<HTMLDivElement | null>
   messages: readonly ChatMessage[]
-  /** The id of the message above which the line "new" stands. */
+  /** The id of the message below the line "New". */
   firstNew: string | undefined
-  /** Is set to what scrolls to the newest message. */
+  /** The log sets it to a function that scrolls to the newest message. */
   toEnd: RefObject<() => void>
   onAtEnd: (atEnd: boolean) => void
   onEdit: (message: ChatMessage) => void
-  /** What stands above the first message. */
+  /** The content above the first message. */
   children: ReactNode
 }
 
-export function Log({ messages, firstNew, toEnd, onAtEnd, onEdit, children }: Props) {
-  const frame = useRef<HTMLDivElement>(null)
+export function Log({ frame, messages, firstNew, toEnd, onAtEnd, onEdit, children }: Props) {
   const following = useRef(true)
+  const place = useRef<ReadingPlace>(null)
+  const size = useRef("")
 
   const scrolled = () => {
     const { scrollHeight, scrollTop, clientHeight } = frame.current as HTMLDivElement
+    // Another size of the window scrolls too, and the reader did not.
+    if (sizeOf(frame.current) !== size.current) return settle()
     following.current = scrollHeight - scrollTop - clientHeight < NEAR_END_PX
+    if (!following.current) place.current?.remember()
     onAtEnd(following.current)
   }
-  const follow = useCallback(() => {
-    if (frame.current && following.current) frame.current.scrollTop = frame.current.scrollHeight
-  }, [])
+  const settle = useCallback(() => {
+    if (!frame.current) return
+    place.current ??= new ReadingPlace(frame.current)
+    size.current = sizeOf(frame.current)
+    if (following.current) {
+      frame.current.scrollTop = frame.current.scrollHeight
+    } else {
+      place.current.restore()
+      place.current.remember()
+    }
+  }, [frame])
   useEffect(() => {
     toEnd.current = () => {
       following.current = true
-      follow()
+      settle()
     }
-  }, [toEnd, follow])
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the list is longer now
-  useLayoutEffect(follow, [follow, messages])
+  }, [toEnd, settle])
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the list has changed
+  useLayoutEffect(settle, [settle, messages, children])
   useEffect(() => {
-    // A keyboard that comes up on a phone takes from the height.
-    const sizes = new ResizeObserver(follow)
+    // A keyboard that comes up on a phone reduces the height.
+    const sizes = new ResizeObserver(settle)
     sizes.observe(frame.current as HTMLDivElement)
     return () => sizes.disconnect()
-  }, [follow])
+  }, [frame, settle])
 
   return (
     <div
@@ -65,7 +79,6 @@ export function Log({ messages, firstNew, toEnd, onAtEnd, onEdit, children }: Pr
       onScroll={scrolled}
     >
       {children}
-      {messages.length === 0 && <p className="empty dim">Nothing has been said yet. Say hello!</p>}
       <ol>
         {messages.map((message, index) => {
           const before = messages[index - 1]
@@ -88,13 +101,17 @@ export function Log({ messages, firstNew, toEnd, onAtEnd, onEdit, children }: Pr
   )
 }
 
+function sizeOf(frame: HTMLElement | null): string {
+  return `${frame?.clientWidth} x ${frame?.clientHeight}`
+}
+
 function continues(before: ChatMessage | undefined, message: ChatMessage): boolean {
   if (before?.userId !== message.userId || before.username !== message.username) return false
   if (before.timestamp === null || message.timestamp === null) return true
   return message.timestamp - before.timestamp < TOGETHER_SECONDS
 }
 
-/** What stands above the first message of a day; of today only when there are older ones. */
+/** The heading above the first message of a day. The first message in the list has none if it is of today. */
 function newDay(before: ChatMessage | undefined, { timestamp }: ChatMessage): string | undefined {
   if (timestamp === null) return undefined
   const day = new Date(timestamp * 1000).toDateString()

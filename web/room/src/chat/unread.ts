@@ -1,11 +1,11 @@
-/** What of the chat its reader has seen. Positions are those of messages; pure. */
+/** The part of the chat that its reader has seen, by positions of messages. Pure. */
 
 import type { ChatMessage } from "@studyroom/client"
 
 export interface Reading {
-  /** The last position that was before the reader's eyes; null before the first. */
+  /** The last position that the reader has seen, or null before the first. */
   seen: number | null
-  /** The line "new" stands behind this position. */
+  /** The position after which the line "New" is shown. */
   line: number | null
 }
 
@@ -41,7 +41,7 @@ export function unread(messages: readonly ChatMessage[], { seen }: Reading): num
   return count
 }
 
-/** The id of the message above which the line stands: the first of somebody else behind it. */
+/** The id of the message below the line "New": the first one of another user after it. */
 export function firstNew(messages: readonly ChatMessage[], { line }: Reading): string | undefined {
   if (line === null) return undefined
   return messages.find(({ seq, own }) => seq !== null && seq > line && !own)?.id

@@ -1,0 +1,20 @@
+import { Fragment } from "react"
+
+/** Names in a sentence. Each keeps its own direction of writing, and the sentence around it keeps its own too. */
+export function Names({ names }: { names: readonly string[] }) {
+  const others = names.length > 3 ? names.length - 2 : 0
+  const shown = others ? names.slice(0, 2) : names
+  const last = shown.length - 1
+  return (
+    <>
+      {shown.map((name, index) => (
+        // biome-ignore lint/suspicious/noArrayIndexKey: two people may have the same name
+        <Fragment key={index}>
+          {index > 0 && (index === last && !others ? " and " : ", ")}
+          <bdi>{name}</bdi>
+        </Fragment>
+      ))}
+      {others > 0 && ` and ${others} others`}
+    </>
+  )
+}

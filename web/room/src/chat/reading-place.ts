@@ -1,0 +1,45 @@
+/** Keeps the text under the reader's eyes in its place while the list above it changes. */
+
+/** The text of a message that was visible, with its distance from the upper edge of the frame. */
+interface Seen {
+  text: HTMLElement
+  distance: number
+}
+
+export class ReadingPlace {
+  private seen: Seen[] = []
+
+  constructor(private readonly frame: HTMLElement) {}
+
+  /** Remember the visible messages. Call it after every scroll and every change. */
+  remember(): void {
+    const { frame } = this
+    const edge = frame.getBoundingClientRect().top
+    const texts = [...frame.querySelectorAll<HTMLElement>(".content")]
+    this.seen = []
+    for (const text of texts.slice(firstBelow(texts, edge))) {
+      const distance = text.getBoundingClientRect().top - edge
+      if (distance > frame.clientHeight) break
+      this.seen.push({ text, distance })
+    }
+  }
+
+  /** Scroll so that the first of the remembered messages that is still there is where it was. */
+  restore(): void {
+    const kept = this.seen.find(({ text }) => text.isConnected)
+    if (!kept) return
+    const edge = this.frame.getBoundingClientRect().top
+    this.frame.scrollTop += kept.text.getBoundingClientRect().top - edge - kept.distance
+  }
+}
+
+/** The index of the first text that ends below the edge. They are in order, so half of them drop out each time. */
+function firstBelow(texts: readonly HTMLElement[], edge: number): number {
+  let [low, high] = [0, texts.length]
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if ((texts[middle] as HTMLElement).getBoundingClientRect().bottom > edge) high = middle
+    else low = middle + 1
+  }
+  return low
+}
