@@ -1,4 +1,4 @@
-"""Clients that work in rooms while faults happen, and remember what they did and were told."""
+"""Clients that work in rooms while faults happen, and remember their acts and all messages."""
 
 import asyncio
 import random
@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
+from zlib import crc32
 
 from websockets.exceptions import InvalidHandshake, InvalidMessage, InvalidStatus, WebSocketException
 
@@ -46,15 +47,15 @@ class Session:
     """Ids of chat that was sent here and had been sent before."""
     room: str | None = None
     epoch: str = ""
-    """As told."""
+    """The epoch that the server sent last."""
     name: str = ""
-    """As its token has it."""
+    """The name in its token."""
     memberships: list[Membership] = field(default_factory=list)
     """In the order in which they were asked for."""
-    said: dict[str, float] = field(default_factory=dict)
+    sent: dict[str, float] = field(default_factory=dict)
     """When each message was sent for the first time, by its id."""
     joining: deque[tuple[Membership, float]] = field(default_factory=deque)
-    """What each join that is not answered yet is for, and when it was sent."""
+    """The membership of each join that is not answered yet, and when it was sent."""
     answered: list[float] = field(default_factory=list)
     """When each join was sent that was answered by `JoinedRoom`."""
 
@@ -94,9 +95,9 @@ class Departure:
     at: float
     gateway: int
     dropped: bool
-    """By the client itself."""
+    """The client itself ended the connection."""
     asked_to_wait: bool = False
-    """The gateway stopped, and keeps the place until its clients have had time to come back."""
+    """The gateway stopped, and keeps the membership until its clients have had time to come back."""
 
 
 @dataclass
@@ -117,7 +118,7 @@ class Actor:
     refusals: list[Refusal] = field(default_factory=list)
     """Handshakes that a gateway answered with a refusal."""
     operations: int = 0
-    said: int = 0
+    chats_sent: int = 0
     acknowledged: int = 0
     repeated: int = 0
     """Chat that was sent again, since its outcome was unknown."""
@@ -126,15 +127,17 @@ class Actor:
     """Answers to its resumes."""
     _unanswered: dict[str, Unanswered] = field(default_factory=dict)
     _known: dict[str, tuple[int, str, float]] = field(default_factory=dict)
-    """By room: the last position seen, its epoch, and when that epoch was told."""
+    """The last position seen, its epoch, and when that epoch came, by room."""
     _history: int = 0
     """Messages of the past that are still to come."""
     _joins: int = 0
+    _failures: int = 0
+    """Failures to connect, one after the other."""
     _read_to: int = 0
 
     @property
     def session(self) -> Session | None:
-        """The open one."""
+        """The open session."""
         last = self.sessions[-1] if self.sessions else None
         return last if last is not None and last.closed is None else None
 
@@ -143,10 +146,18 @@ class Actor:
         """Where it is meant to be."""
         return None if self.away else self.wanted
 
+    def asked_to_move(self, session: Session) -> bool:
+        """Rooms with homes bring their members there."""
+        return self.system.homes and session.client.close_code == _STOPPING
+
+    def refused(self, session: Session) -> tuple[float, int] | None:
+        """When the gateway ended the connection, and with which code, unless it asked the client to come back."""
+        return None if self.asked_to_move(session) else session.closed_by_gateway
+
     # --- work ---------------------------------------------------------------------------------------------
 
     async def work(self, resting: asyncio.Event) -> None:
-        """Act until told to rest."""
+        """Act until it must rest."""
         self.away = False
         while not resting.is_set():
             await self._keep_connected()
@@ -168,7 +179,7 @@ class Actor:
             await asyncio.sleep(0.05)
 
     def _refused(self) -> list[str]:
-        """What its connection was refused last: a join that is refused at once is asked for again and again."""
+        """The last refusals of its connection: a join that is refused at once is sent again and again."""
         log = self.session.client.log if self.session is not None else []
         errors = [message["payload"] for message in log if message["type"] == "Error"]
         return [f"{error['code']}: {error['message']}" for error in errors[-_REFUSALS_NAMED:]]
@@ -180,7 +191,7 @@ class Actor:
             await self._close(session, clean=True)
 
     async def _keep_connected(self) -> None:
-        """Connect if it is time to, notice what was lost, and ask again for what was refused."""
+        """Connect if it is time to, notice a lost connection, and join again after a refusal."""
         session = self.session
         if session is not None and session.client.close_code is not None:
             self._lost(session)
@@ -208,7 +219,7 @@ class Actor:
                 self.session.end_membership(time.monotonic(), clean=True)
                 await self._send("LeaveRoom")
             case "chat":
-                await self._say()
+                await self._send_chat()
             case "move":
                 await self._move()
             case "type":
@@ -221,10 +232,10 @@ class Actor:
                 await self._close(self.session, clean=act == "close")
 
     async def _join(self, room: str) -> None:
-        """Resume where it has been before; who wanders about begins anew as often."""
+        """Resume where it has been before. A wandering actor joins without a position as often."""
         assert self.session is not None
         if room != self.wanted:
-            # Only a member can say a message again.
+            # Only a member can send a message again.
             self._unanswered.clear()
         self.wanted = room
         self._joins += 1
@@ -250,25 +261,25 @@ class Actor:
         self.session.memberships[-1].moved = Place(x, y)
         await self._send("CursorMove", {"x": x, "y": y})
 
-    async def _say(self) -> None:
+    async def _send_chat(self) -> None:
         assert self.wanted is not None
-        self.said += 1
+        self.chats_sent += 1
         message = str(UUID(int=self.dice.getrandbits(128)))
-        content = f"{self.wanted} says {self.user} {self.said}"
+        content = f"{self.wanted} says {self.user} {self.chats_sent}"
         self._unanswered[message] = Unanswered(self.wanted, content, time.monotonic())
         assert self.session is not None
-        self.session.said[message] = time.monotonic()
+        self.session.sent[message] = time.monotonic()
         await self._send("Chat", {"content": content, "id": message})
 
     async def _post(self) -> None:
-        """A backend says something in this user's name."""
+        """A backend posts a message in this user's name."""
         session, room = self.session, self.wanted
         assert session is not None
         assert room is not None
-        self.said += 1
+        self.chats_sent += 1
         message = str(UUID(int=self.dice.getrandbits(128)))
         post = {"user_id": self.user, "username": session.name, "content": f"{room} says {self.user}", "id": message}
-        session.said[message] = time.monotonic()
+        session.sent[message] = time.monotonic()
         answer = await self._ask(session.gateway, "POST", f"/rooms/{room}/messages", post)
         if answer is not None and answer.status in {200, 201}:
             self.acknowledged += 1
@@ -296,8 +307,8 @@ class Actor:
             self.refusals.append(Refusal(self.user, gateway, time.monotonic(), what, detail=detail))
         return answer
 
-    async def _say_again(self) -> None:
-        """What was not answered, once it is where that was said and has read what it missed."""
+    async def _retry_chat(self) -> None:
+        """Send unanswered chat again, once it is in the room of that chat and has read the missed messages."""
         session = self.session
         if session is None or session.room != self.wanted or self._history or self._joins:
             return
@@ -320,7 +331,7 @@ class Actor:
         """Every `JoinRoom` is answered once; ask again when the answer was that it could not be done."""
         if self._take_in(session) and self.wanted is not None:
             await self._join(self.wanted)
-        await self._say_again()
+        await self._retry_chat()
 
     def _take_in(self, session: Session) -> bool:
         """Read what has come. True when a join was refused."""
@@ -357,7 +368,7 @@ class Actor:
                     self._joins -= 1
                     joined, _ = session.joining.popleft()
                     if joined.entered is None and joined.ended is None:
-                        # It may have been written all the same: then its place is kept like a lost one.
+                        # It may have been written all the same: then its membership is kept like a lost one.
                         joined.ended = at
                     refused = True
                 case "Error" if payload.get("id") in self._unanswered:
@@ -380,19 +391,25 @@ class Actor:
     # --- connections --------------------------------------------------------------------------------------
 
     async def _connect(self) -> None:
-        gateway = self.dice.randrange(len(self.system.gateways))
+        gateway = self._gateway()
         name = f"{self.user[:8]} {self.dice.randrange(1000)}"
         token = token_of(self.user, name=name, avatar_url=avatar_of(name))
         try:
-            client = await asyncio.wait_for(Client.connect(self.system.gateways[gateway].url, token=token), 4)
+            url = self.system.gateways[gateway].url
+            if self.system.homes and self.wanted is not None:
+                url += f"?room={self.wanted}"
+            client = await asyncio.wait_for(Client.connect(url, token=token), 4)
         except InvalidStatus as refused:
             what = f"status {refused.response.status_code}"
             self.refusals.append(Refusal(self.user, gateway, time.monotonic(), what))
+            self._failures += 1
             await asyncio.sleep(self.dice.uniform(*_RETRY_SECONDS))
             return
         except (OSError, TimeoutError, InvalidHandshake, InvalidMessage, WebSocketException):
+            self._failures += 1
             await asyncio.sleep(self.dice.uniform(*_RETRY_SECONDS))
             return
+        self._failures = 0
         if self.sessions:
             self._take_in(self.sessions[-1])
         self.sessions.append(Session(client, gateway, time.monotonic(), name=name))
@@ -403,6 +420,14 @@ class Actor:
             self.wanted = self.dice.choice(self.rooms)
         if self.wanted is not None:
             await self._join(self.wanted)
+
+    def _gateway(self) -> int:
+        """Any gateway, or that to which a balancer sends the room: its home, and after a failure the next one."""
+        gateways = range(len(self.system.gateways))
+        if not self.system.homes or self.wanted is None:
+            return self.dice.choice(gateways)
+        homes = sorted(gateways, key=lambda number: crc32(f"{self.wanted} {number}".encode()))
+        return homes[self._failures % len(homes)]
 
     def _lost(self, session: Session) -> None:
         self._take_in(session)

@@ -1,4 +1,4 @@
-"""What a trusted backend asks of a gateway while faults happen: it waits for no longer than it likes to."""
+"""Requests of a trusted backend to a gateway while faults happen. It waits only for its own deadline."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ class Answer:
 
 
 async def ask(gateway: str, method: str, path: str, body: dict[str, Any] | None = None) -> Answer | None:
-    """`gateway`: its WebSocket address; `path`: behind `/api/v1`. None when no answer came."""
+    """`gateway`: its WebSocket address. `path`: the path below `/api/v1`. None when no answer came."""
     try:
         async with asyncio.timeout(_DEADLINE_SECONDS):
             return await _ask(gateway, method, path, body)

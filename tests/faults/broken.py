@@ -28,7 +28,7 @@ from studyroom.shared.chassis.nats.bus import Acknowledgement, Bus
 from studyroom.shared.contract.chat import with_sequence
 from studyroom.shared.contract.ids import MessageId, RoomId, UserId
 from studyroom.shared.contract.messages import JoinedRoomPayload
-from studyroom.shared.contract.presence import LeaveReply, LeaveRequest, Profile
+from studyroom.shared.contract.presence import LeaveReply, LeaveRequest
 from studyroom.shared.contract.subjects import CHAT_STREAM
 
 _AHEAD = 1000
@@ -39,7 +39,7 @@ def _replace(owner: object, name: str, function: Callable[..., Any]) -> None:
 
 
 def short_history() -> None:
-    """A newcomer gets one message, whatever is stored."""
+    """A newcomer gets one message, although more are stored."""
     newest = History.newest
 
     def one(history: History, count: int, **bounds: Any) -> list[Stored]:
@@ -49,7 +49,7 @@ def short_history() -> None:
 
 
 def positions_ahead() -> None:
-    """Positions are told that the stream has not reached."""
+    """The gateway sends positions that the stream has not reached."""
 
     def ahead(payload: JoinedRoomPayload, users: bytes) -> bytes:
         return encode_joined_room(payload.model_copy(update={"last_seq": (payload.last_seq or 0) + _AHEAD}), users)
@@ -58,7 +58,7 @@ def positions_ahead() -> None:
 
 
 def leaves_twice() -> None:
-    """Who leaves is announced again, and leaves again."""
+    """A user who leaves is announced again, and leaves again."""
     announce = Room._announce
 
     def again(room: Room, notice: Notice) -> None:
@@ -71,18 +71,18 @@ def leaves_twice() -> None:
 
 
 def old_names() -> None:
-    """Nobody is told of another name."""
+    """No client receives another name."""
     put = Roster.put
 
-    def quietly(roster: Roster, user: UserId, profile: Profile, revision: int) -> Notice | None:
-        notice = put(roster, user, profile, revision)
+    def quietly(roster: Roster, *entry: Any) -> Notice | None:
+        notice = put(roster, *entry)
         return notice if notice is None or notice.change is not Change.UPDATED else None
 
     _replace(Roster, "put", quietly)
 
 
 def lost_cursors() -> None:
-    """Other gateways are not told of cursors."""
+    """Other gateways receive no cursors."""
     send = Cursors._send
 
     def without_cursors(cursors: Cursors, kind: Kind, due: dict[UserId, tuple[bytes, int]]) -> None:
@@ -106,7 +106,7 @@ def refused_joins() -> None:
 
 
 def no_grace() -> None:
-    """Presence lets go at once who has lost the connection."""
+    """Presence removes users at once when they have lost the connection."""
     leave = Operations.leave
 
     async def at_once(operations: Operations, request: LeaveRequest) -> LeaveReply:
@@ -116,7 +116,7 @@ def no_grace() -> None:
 
 
 def other_texts() -> None:
-    """Members here see another text than was said."""
+    """Members here see another text than was sent."""
 
     def changed(stored: bytes, sequence: int) -> bytes:
         return with_sequence(stored, sequence).replace(b" says ", b" said ")
@@ -125,7 +125,7 @@ def other_texts() -> None:
 
 
 def forgotten_posts() -> None:
-    """What a backend says is stored, and then is not any more."""
+    """A backend's message is stored, and then removed."""
     store = studyroom.gateway.http.messages._store
 
     async def for_a_moment(bus: Bus, room: RoomId, message: NewMessage, encoded: bytes) -> Acknowledgement:
@@ -137,7 +137,7 @@ def forgotten_posts() -> None:
 
 
 def kept_deletions() -> None:
-    """A backend is told that a message is deleted, and nothing is done."""
+    """A backend receives the answer that a message is deleted, and nothing is done."""
 
     async def nothing(_deletions: Deletions, _room: RoomId, _sequence: int, _message: MessageId | None) -> None:
         return

@@ -1,4 +1,4 @@
-"""What must hold in the recorded histories of clients. Pure: it looks at what was recorded, and judges."""
+"""The rules for the recorded histories of clients. Pure: it judges only the records."""
 
 import math
 from collections import defaultdict
@@ -19,14 +19,14 @@ from tests.support.chat import (
     order_violations,
     views,
 )
-from tests.support.roster import stays
+from tests.support.roster import memberships
 
 Roster = frozenset[str]
 
 
 @dataclass(frozen=True)
 class Record:
-    """What one connection was told, with the time of each message."""
+    """The messages of one connection, with the time of each."""
 
     user: str
     group: int
@@ -55,7 +55,7 @@ class Tenure:
 
 @dataclass(frozen=True)
 class Ghost:
-    """A user was lost and stayed away; others had to be told within a bound, counted from `due_from`."""
+    """A user was lost and stayed away. Others had to receive it within a bound, counted from `due_from`."""
 
     user: str
     room: str
@@ -70,33 +70,31 @@ class Verdict:
     violations: list[str] = field(default_factory=list)
     ghost_seconds: list[float] = field(default_factory=list)
     killed_ghost_seconds: list[float] = field(default_factory=list)
-    """Of those whose gateway was killed."""
+    """The same for those whose gateway was killed."""
 
 
 def spelled(records: Iterable[Record], groups: dict[str, int]) -> list[str]:
     """Each client for itself: joined and left in turn, `JoinedRoom` first, nothing of another room.
 
-    `groups`: of every user and every room; the groups share neither.
+    `groups`: the group of every user and every room. The groups share neither.
     """
     violations = []
     for record in records:
         try:
-            seen = stays(record.log)
+            seen = memberships(record.log)
         except AssertionError as error:
             violations.append(f"{record.user}: {error}")
             continue
         violations += [
-            f"{record.user} is in a room not its own"
-            for membership_id in seen
-            if groups[membership_id.room] != record.group
+            f"{record.user} is in a room not its own" for membership in seen if groups[membership.room] != record.group
         ]
-        strangers = [user for user in _users_told_of(record.log) if groups.get(user) != record.group]
-        violations += [f"{record.user} was told of {user}, who was never in its rooms" for user in strangers]
+        strangers = [user for user in _users_shown(record.log) if groups.get(user) != record.group]
+        violations += [f"{record.user} was shown {user}, who was never in its rooms" for user in strangers]
         violations += _strays(record)
     return violations
 
 
-def _users_told_of(log: list[dict[str, Any]]) -> set[str]:
+def _users_shown(log: list[dict[str, Any]]) -> set[str]:
     users = {message["payload"]["user"]["user_id"] for message in log if message["type"] == "UserJoined"}
     for message in log:
         if message["type"] == "JoinedRoom":
@@ -105,7 +103,7 @@ def _users_told_of(log: list[dict[str, Any]]) -> set[str]:
 
 
 def _strays(record: Record) -> list[str]:
-    """Chat names the room it was said in; cursors and typing notices do not come back to their own user."""
+    """Chat names the room it was sent in. Cursors and typing notices do not come back to their own user."""
     room, found = None, []
     for message in record.log:
         if message["type"] == "JoinedRoom":
@@ -118,14 +116,14 @@ def _strays(record: Record) -> list[str]:
 
 
 def false_leaves(records: Iterable[Record], tenures: Iterable[Tenure]) -> list[str]:
-    """Nobody may be told that someone has left who was there throughout."""
+    """No client may receive the leave of someone who was there throughout."""
     held = {(tenure.user, tenure.room): tenure for tenure in tenures}
     violations = []
     for record in records:
         for time, room, user in _leaves(record):
             tenure = held.get((user, room))
             if tenure is not None and tenure.since <= time <= tenure.until:
-                violations.append(f"{record.user} on gateway {record.gateway} was told that {user} left, who had not")
+                violations.append(f"{record.user} on gateway {record.gateway} received a false leave of {user}")
     return violations
 
 
@@ -142,7 +140,7 @@ def _leaves(record: Record) -> list[tuple[float, str, str]]:
 def ghosts(
     records: Iterable[Record], departures: Iterable[Ghost], bound_seconds: float, excused: frozenset[int]
 ) -> Verdict:
-    """Everyone who had the lost user in the roster is told in time; `excused` are gateways that were cut off."""
+    """Everyone who had the lost user in the roster receives it in time. `excused` are gateways that were cut off."""
     verdict = Verdict()
     departures = list(departures)
     for record in records:
@@ -150,8 +148,8 @@ def ghosts(
             continue
         leaves = _leaves(record)
         for ghost in departures:
-            told = [time for time, room, user in leaves if (room, user) == (ghost.room, ghost.user)]
-            later = [time for time in told if time >= ghost.lost]
+            received = [time for time, room, user in leaves if (room, user) == (ghost.room, ghost.user)]
+            later = [time for time in received if time >= ghost.lost]
             if not later:
                 continue  # was not there, or does not know yet: then the rosters at rest differ
             took = later[0] - ghost.due_from
@@ -165,13 +163,13 @@ def ghosts(
     return verdict
 
 
-def at_rest(told: dict[str, Roster], truth: dict[str, Roster], rooms: dict[str, str]) -> list[str]:
-    """Differences between what each client (or replica) was told of its room and the truth.
+def at_rest(found: dict[str, Roster], truth: dict[str, Roster], rooms: dict[str, str]) -> list[str]:
+    """Differences between the roster of each client (or replica) and the truth.
 
-    `told` by name of the client, `rooms` the room of each, `truth` by room.
+    `found` by name of the client, `rooms` the room of each, `truth` by room.
     """
     violations = []
-    for name, roster in told.items():
+    for name, roster in found.items():
         true = truth.get(rooms[name], frozenset())
         if roster != true:
             violations.append(
@@ -195,7 +193,7 @@ class Purge:
 
 @dataclass(frozen=True)
 class Erasures:
-    """What is not stored any more. `losses`: when NATS lost its storage, or the newest part of it.
+    """Chat that is no longer stored. `losses`: when NATS lost its storage, or the newest part of it.
 
     Positions from before a loss, or within `settling_seconds` after it, are void. `deleted`: ids of messages.
     """
@@ -206,7 +204,7 @@ class Erasures:
     deleted: frozenset[str] = frozenset()
 
     def of(self, known: Mapping[Position, Mapping[int, Collection[str]]]) -> dict[Position, set[int]]:
-        """The positions of what may be missing, for each place."""
+        """The positions that may be missing, for each place."""
         found: dict[Position, set[int]] = defaultdict(set)
         for place, lines in known.items():
             up_to = max((purge.up_to for purge in self.purges if purge.room == place[0]), default=0)
@@ -216,7 +214,7 @@ class Erasures:
         return found
 
     def reset(self, room: str, at: float) -> bool:
-        """Whether members of the room may be told at this moment that chat is gone."""
+        """Whether members of the room may receive a reset at this moment."""
         times = [*self.losses, *(purge.at for purge in self.purges_of(room))]
         return any(time <= at <= time + self.settling_seconds for time in times)
 
@@ -233,7 +231,7 @@ class Erasures:
 def known_chat(
     records: Iterable[Record], stored: Stored, epoch: str
 ) -> tuple[list[View], dict[Position, dict[int, set[str]]]]:
-    """What clients saw, and every message that is stored or was seen. `epoch`: what `stored` is of."""
+    """The views of clients, and every message that is stored or was seen. `epoch`: the epoch of `stored`."""
     found = [view for record in records for view in _views(record)]
     known = existing(found)
     for room, lines in stored.items():
@@ -243,9 +241,9 @@ def known_chat(
 
 
 def chat_violations(records: Iterable[Record], stored: Stored, epoch: str, erasures: Erasures) -> list[str]:
-    """Everyone saw every message once and in one order, and nobody was told without need that something is gone.
+    """Everyone saw every message once and in one order, and nobody received a reset without need.
 
-    `epoch`: what `stored` is of.
+    `epoch`: the epoch of `stored`.
     """
     records = list(records)
     found, known = known_chat(records, stored, epoch)
@@ -261,7 +259,7 @@ def chat_violations(records: Iterable[Record], stored: Stored, epoch: str, erasu
 def _not_stored(
     found: Iterable[View], stored: Stored, epoch: str, erased: Mapping[Position, Collection[int]]
 ) -> list[str]:
-    """What anyone has seen is in the stream, unless it was deleted."""
+    """Every message that anyone has seen is in the stream, unless it was deleted."""
     found = list(found)
     gone = deleted(found)
     for place, sequences in erased.items():
@@ -275,24 +273,24 @@ def _not_stored(
 
 
 def _wrong_answers(record: Record, erasures: Erasures, first: int) -> list[str]:
-    """`first`: the first position that is stored. What a gateway cannot prove of older ones it does not claim."""
+    """`first`: the first position that is stored. A gateway claims nothing about older ones that it cannot prove."""
     violations = []
     for view in _views(record):
-        told = record.times[view.begins]
-        # So long after a loss the streams are made anew, and with each of them positions are void.
-        if view.is_reset and not erasures.reset(view.room, told):
-            violations.append(f"a client was told that chat is gone in {view.room}, and none was")
+        received = record.times[view.begins]
+        # So long after a loss the streams are made again, and with each of them positions are void.
+        if view.is_reset and not erasures.reset(view.room, received):
+            violations.append(f"a client received a reset in {view.room}, and no chat was gone")
         same = view.asked.epoch == view.epoch
         if view.recovered and not same:
             violations.append(f"a position of epoch {view.asked.epoch} was recovered in {view.epoch}")
         too_old = same and (view.asked.since or 0) + 1 < first
-        if view.recovered is False and not too_old and not erasures.refused(view.asked, view.epoch, told):
-            violations.append(f"behind {view.asked.since} in {view.room} nothing was gone, and it was not recovered")
+        if view.recovered is False and not too_old and not erasures.refused(view.asked, view.epoch, received):
+            violations.append(f"after {view.asked.since} in {view.room} nothing was gone, and it was not recovered")
     return violations
 
 
-def untold_losses(records: Iterable[Record], losses: Iterable[float], purges: Iterable[Purge] = ()) -> list[str]:
-    """Whoever is in a room at rest has a position from after the last loss, or purge of it: the others are void."""
+def unannounced_losses(records: Iterable[Record], losses: Iterable[float], purges: Iterable[Purge] = ()) -> list[str]:
+    """Clients in a room at rest have a position from after its last loss or purge: other positions are void."""
     last = max(losses, default=-math.inf)
     purges = list(purges)
     violations = []
@@ -300,7 +298,7 @@ def untold_losses(records: Iterable[Record], losses: Iterable[float], purges: It
         for view in _views(record)[-1:]:
             gone = max([last, *(purge.at for purge in purges if purge.room == view.room and purge.all_of_it)])
             if view.room == record.room and record.times[view.begins] < gone:
-                violations += [f"{record.user} was not told that the chat of {view.room} was lost"]
+                violations += [f"{record.user} did not learn that the chat of {view.room} was lost"]
     return violations
 
 
@@ -309,7 +307,7 @@ def _views(record: Record) -> list[View]:
 
 
 def chat_at_rest(ends: dict[str, tuple[Position, int]], stored: Stored, epoch: str) -> list[str]:
-    """Every client in a room has got as far as the stream. `ends`: by client, where it is."""
+    """Every client in a room has got as far as the stream. `ends`: the position of each client."""
     violations = []
     for name, ((room, its_epoch), end) in ends.items():
         last = max(stored.get(room, {}), default=0)

@@ -22,7 +22,7 @@ class Clocks:
         self.why_not = "" if self._library else "moving clocks takes the package faketime"
 
     def environment(self, name: str) -> dict[str, str]:
-        """Of a service whose clock can be moved."""
+        """The environment of a service whose clock can be moved."""
         if self.why_not:
             return {}
         self.move(name, 0)

@@ -1,4 +1,4 @@
-"""The stored chat as each NATS server has it: no server is asked for what another one knows."""
+"""The stored chat as each NATS server has it: each is asked only for its own copy."""
 
 import json
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class NotRead(Exception):
 @dataclass(frozen=True)
 class Copy:
     stored: Stored
-    """Without tombstones and what they deleted."""
+    """Messages without tombstones and without those that they deleted."""
     last: int
     """The newest position."""
 
@@ -49,9 +49,9 @@ async def _read(connection: Nats) -> Copy:
     inbox = connection.new_inbox()
     answers = await connection.subscribe(inbox)
     stored: Stored = {}
-    last, behind = 0, 0
+    last, position = 0, 0
     while True:
-        question: dict[str, Any] = {"seq": behind + 1, "batch": _BATCH, "next_by_subj": subjects.CHAT_SUBJECTS}
+        question: dict[str, Any] = {"seq": position + 1, "batch": _BATCH, "next_by_subj": subjects.CHAT_SUBJECTS}
         await connection.publish(
             f"$JS.API.DIRECT.GET.{subjects.CHAT_STREAM}", json.dumps(question).encode(), reply=inbox
         )
@@ -62,14 +62,14 @@ async def _read(connection: Nats) -> Copy:
             if "Nats-Sequence" not in headers:
                 break
             count += 1
-            behind = int(headers["Nats-Sequence"])
+            position = int(headers["Nats-Sequence"])
             if not deleted_by(message.data):
                 line = json.loads(message.data + b"}}")
                 room = headers["Nats-Subject"].rsplit(".", 1)[1]
-                stored.setdefault(room, {})[behind] = line["payload"]["id"]
+                stored.setdefault(room, {})[position] = line["payload"]["id"]
         status = headers.get("Status", "503")
         if status not in {"204", "404"}:
             raise NotRead(f"direct reads are answered with {dict(headers)}")
-        last = max(last, int(headers.get("Nats-Last-Sequence", 0)), behind)
+        last = max(last, int(headers.get("Nats-Last-Sequence", 0)), position)
         if not count or headers.get("Nats-Num-Pending") == "0":
             return Copy(stored, last)

@@ -1,4 +1,4 @@
-"""An earlier version of the project, to be run beside the present one: what a rolling upgrade makes of it."""
+"""An earlier version of the project, to run beside the present version, as in a rolling upgrade."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 COMMIT = "b96e121c52445ad9b17ae7c070a6bef56ff8f327"
-"""The one to upgrade from."""
+"""The version to upgrade from."""
 _DEPENDENCIES = "dependencies"
 
 
@@ -54,7 +54,7 @@ def earlier_version(directory: Path) -> Earlier:
 
 
 def _make_runnable(project: Path) -> None:
-    """Python finds services by the metadata of what is installed."""
+    """Python finds services by the metadata of installed packages."""
     metadata = project / "studyroom-0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: studyroom\nVersion: 0\n")
@@ -78,7 +78,7 @@ def _locked(project: Path) -> dict[str, str]:
 
 
 def _git(*arguments: str) -> bytes | str:
-    """What it writes, or why it does not."""
+    """Its output, or the reason for having none."""
     try:
         # Nothing of a hook or a caller's environment may lead it elsewhere.
         clean = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}

@@ -1,4 +1,4 @@
-"""What must be as it was once everyone has left."""
+"""Measures that must return to their base once everyone has left."""
 
 import asyncio
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Count:
 @dataclass(frozen=True)
 class Base:
     counts: dict[str, Count]
-    """By admin address."""
+    """The metrics of each process by its admin address."""
 
     @classmethod
     async def of(cls, system: System) -> "Base":
@@ -51,7 +51,7 @@ async def _count(process: ServiceProcess) -> Count:
 
 
 async def leaks(system: System, base: Base) -> list[str]:
-    """What has not come back to its base in time; processes that were started again have another pid."""
+    """The measures that have not returned to their base in time. Restarted processes have another pid."""
     found: list[str] = []
 
     async def gone() -> bool:
@@ -72,7 +72,7 @@ async def leaks(system: System, base: Base) -> list[str]:
 
 
 async def _consumers_left(system: System) -> list[str]:
-    """Each replica follows each bucket once; NATS may keep what was on a server that died for a while."""
+    """Each replica follows each bucket once; NATS may keep the consumers of a server that died for a while."""
     buckets = (subjects.PRESENCE_STREAM, subjects.GATEWAYS_STREAM)
     counts = {bucket: (await system.stream(bucket))["state"]["consumer_count"] for bucket in buckets}
     return [f"{bucket} has {count} consumers" for bucket, count in counts.items() if count > 2 * REPLICAS]

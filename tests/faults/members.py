@@ -1,4 +1,4 @@
-"""What must hold of the members that clients are shown: who comes and goes, and how each of them looks. Pure."""
+"""The rules for the members that clients see: their joins and leaves, and their looks. Pure."""
 
 import math
 from collections import defaultdict
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 LAG_SECONDS = 2.0
-"""News of a change are no older than this while nothing is broken."""
+"""News of a change are at most so old while nothing is broken."""
 
 
 class Place(NamedTuple):
@@ -45,7 +45,7 @@ class Membership:
 
 @dataclass
 class Visit:
-    """A user was in a room, with whatever connections, and had no right to be called gone meanwhile."""
+    """A user was in a room, with any connections, and no client may see a leave meanwhile."""
 
     since: float
     entered: float | None
@@ -69,7 +69,7 @@ class Visit:
 def visits(
     memberships: Iterable[Membership], grace_seconds: float, late_seconds: float = LAG_SECONDS
 ) -> dict[tuple[str, str], list[Visit]]:
-    """By user and room. Whoever came back within the grace period, or had another tab there, has never been away.
+    """Visits by user and room. A user who came back within the grace period, or had another tab there, was never away.
 
     `late_seconds`: how much later than others a leave may be carried out.
     """
@@ -91,7 +91,7 @@ def visits(
 
 
 def _without_late_answer(one: Membership) -> Membership:
-    """A join that was answered when its client was gone again says nothing of when it was there."""
+    """A join that was answered when its client was gone again does not show when it was there."""
     if one.entered is not None and one.ended is not None and one.entered > one.ended:
         return replace(one, entered=None)
     return one
@@ -99,7 +99,7 @@ def _without_late_answer(one: Membership) -> Membership:
 
 @dataclass(frozen=True)
 class Troubles:
-    """What excuses news that are late or come twice, in the time from `since` to `until`.
+    """Excuses for news that are late or come twice, in the time from `since` to `until`.
 
     `gateways`: those that were frozen or cut off. `given_up`: those of them that may have been taken for dead.
     `bus`: NATS or presence was away. `losses`: how often NATS lost what it had stored.
@@ -115,8 +115,8 @@ class Troubles:
 
 
 @dataclass(frozen=True)
-class Told:
-    """What one connection was told of one user between two `JoinedRoom`."""
+class News:
+    """The news that one connection received of one user between two `JoinedRoom`."""
 
     observer: str
     gateway: int
@@ -130,16 +130,18 @@ class Told:
     left: tuple[float, ...] = ()
 
 
-def told(observer: str, gateway: int, log: list[dict[str, Any]], times: list[float], asked: list[float]) -> list[Told]:
+def news_of(
+    observer: str, gateway: int, log: list[dict[str, Any]], times: list[float], asked: list[float]
+) -> list[News]:
     """`asked`: when each `JoinRoom` of the connection was sent that was answered by `JoinedRoom`."""
-    found: list[Told] = []
+    found: list[News] = []
     requests = iter(asked)
     here: dict[str, tuple[bool, list[float], list[float]]] = {}
     room, since, at = "", 0.0, 0.0
 
     def close() -> None:
         found.extend(
-            Told(observer, gateway, room, user, since, at, in_roster, tuple(joined), tuple(left))
+            News(observer, gateway, room, user, since, at, in_roster, tuple(joined), tuple(left))
             for user, (in_roster, joined, left) in here.items()
         )
 
@@ -164,7 +166,7 @@ class Movements:
 
 
 def movements(
-    news: Iterable[Told], of: Mapping[tuple[str, str], list[Visit]], gone_seconds: float, troubles: Troubles
+    news: Iterable[News], of: Mapping[tuple[str, str], list[Visit]], gone_seconds: float, troubles: Troubles
 ) -> Movements:
     """Nobody comes more often than they came, nor goes more often than they went.
 
@@ -174,7 +176,9 @@ def movements(
     for one in news:
         if one.user == one.observer:
             continue
-        seen = [visit for visit in of.get((one.user, one.room), []) if _can_be_told(visit, one, gone_seconds, troubles)]
+        seen = [
+            visit for visit in of.get((one.user, one.room), []) if _can_be_shown(visit, one, gone_seconds, troubles)
+        ]
         last = max((*one.joined, *one.left), default=one.at)
         if _is_excused(seen, troubles, last, gone_seconds):
             continue
@@ -189,14 +193,14 @@ def movements(
             )
         if len(one.left) > len(ends) + excuses:
             outcome.violations.append(
-                f"{one.observer} on gateway {one.gateway} was told {len(one.left)} times that {one.user} left, "
+                f"{one.observer} on gateway {one.gateway} received {len(one.left)} times that {one.user} left, "
                 f"who went {len(ends)} times"
             )
     return outcome
 
 
-def _can_be_told(visit: Visit, one: Told, gone_seconds: float, troubles: Troubles) -> bool:
-    """Whether the visit can be in the roster or the news that came behind it."""
+def _can_be_shown(visit: Visit, one: News, gone_seconds: float, troubles: Troubles) -> bool:
+    """Whether the visit can be in the roster or the news after it."""
     if visit.until is None:
         return True
     lag = LAG_SECONDS if visit.clean else gone_seconds
@@ -205,20 +209,20 @@ def _can_be_told(visit: Visit, one: Told, gone_seconds: float, troubles: Trouble
 
 
 def _is_excused(seen: list[Visit], troubles: Troubles, last: float, gone_seconds: float) -> bool:
-    """Nothing can be said of this user. `last`: when its last coming or going was told."""
+    """Nothing is certain about this user. `last`: the time of the last news of it."""
     gateways = set[int]().union(*(visit.gateways for visit in seen))
     if gateways & troubles.given_up:
         return True
     ended = any(visit.until is not None or visit.entered is None for visit in seen)
-    # What was on its way when something broke is carried out afterwards, each attempt of it, and is taken back.
+    # Requests under way when something broke are carried out afterwards, each attempt of them, and taken back.
     late = troubles.bus or gateways & troubles.gateways
     return bool(ended and late and troubles.since <= last <= troubles.until + gone_seconds)
 
 
 def incomplete_rosters(
-    news: Iterable[Told], of: Mapping[tuple[str, str], list[Visit]], troubles: Troubles, settling_seconds: float
+    news: Iterable[News], of: Mapping[tuple[str, str], list[Visit]], troubles: Troubles, settling_seconds: float
 ) -> list[str]:
-    """A roster contains everybody who was there before it was asked for, and still is."""
+    """A roster contains everybody who was there before the request for it, and still is."""
     rosters: dict[tuple[str, int, str, float], set[str]] = defaultdict(set)
     for one in news:
         users = rosters[one.observer, one.gateway, one.room, one.at]
@@ -245,7 +249,7 @@ def incomplete_rosters(
 
 
 def shown(log: Iterable[dict[str, Any]]) -> tuple[dict[str, Looks], dict[str, Place | None]]:
-    """How the members look to a client, and where their cursors are, as it was told in its present room."""
+    """How the members look to a client, and where their cursors are, by the messages in its present room."""
     looks: dict[str, Looks] = {}
     cursors: dict[str, Place | None] = {}
 
@@ -284,11 +288,11 @@ Key = tuple[str, str]
 """A room and a user."""
 
 
-def looks_differ(told: Mapping[str, tuple[str, dict[str, Looks]]], truth: Mapping[Key, set[Looks]]) -> list[str]:
-    """Names and avatars are those of the users' tokens, and the same for all. `told`: by client, its room first."""
+def looks_differ(views: Mapping[str, tuple[str, dict[str, Looks]]], truth: Mapping[Key, set[Looks]]) -> list[str]:
+    """Names and avatars are those of the users' tokens, and the same for all. `views`: by client, its room first."""
     violations = []
     seen: dict[Key, set[Looks]] = defaultdict(set)
-    for name, (room, looks) in told.items():
+    for name, (room, looks) in views.items():
         for user, its in looks.items():
             seen[room, user].add(its)
             right = truth.get((room, user))
@@ -303,15 +307,15 @@ def looks_differ(told: Mapping[str, tuple[str, dict[str, Looks]]], truth: Mappin
 
 
 def cursors_differ(
-    told: Mapping[str, tuple[str, str, dict[str, Place | None]]], truth: Mapping[Key, set[Place]]
+    views: Mapping[str, tuple[str, str, dict[str, Place | None]]], truth: Mapping[Key, set[Place]]
 ) -> list[str]:
-    """The last cursor that a user sent is the one that the others have. `told`: by client, its room and user first.
+    """The others have the last cursor that a user sent. `views`: by client, its room and user first.
 
     `truth` has the users whose last cursor is known, with several where it may be any of them.
     """
     return [
         f"{name} sees the cursor of {user} at {place}, and it was moved to {sorted(truth[room, user])}"
-        for name, (room, own, cursors) in told.items()
+        for name, (room, own, cursors) in views.items()
         for user, place in cursors.items()
         if user != own and (room, user) in truth and place not in truth[room, user]
     ]

@@ -1,4 +1,4 @@
-"""Faults: what goes wrong, for how long, and how it is mended. Everything random comes from the given dice."""
+"""Faults: their kinds, how long they last, and how they heal. Everything random comes from the given dice."""
 
 import asyncio
 import random
@@ -13,20 +13,21 @@ import nats
 from studyroom.shared.contract import subjects
 from tests.faults import stores
 from tests.faults.refusals import GATEWAY, NATS, PRESENCE
-from tests.faults.system import GATEWAYS, GIVEN_UP_SECONDS, NODES, REPLICAS, SHARD_GROUPS, System
+from tests.faults.system import GATEWAYS, GIVEN_UP_SECONDS, NODES, REPLICAS, SHARD_GROUPS, Struck, System, is_ready
 from tests.support.processes import NatsServer, Process, ServiceProcess
 from tests.support.proxy import Link
+from tests.support.waiting import eventually
 
 SHORT_SECONDS = (2.0, GIVEN_UP_SECONDS - 3.0)
 LONG_SECONDS = (GIVEN_UP_SECONDS + 2.0, GIVEN_UP_SECONDS + 5.0)
 _BRIEF = (0.5, 2.0)
 _STEP_SECONDS = 3600
-Mend = Callable[[], Awaitable[None]]
+Heal = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True)
 class Fault:
-    """`takes`: what does not work meanwhile. `gateways`: those that are cut off, frozen or dead; the rest is well."""
+    """`takes`: the parts that do not work meanwhile. `gateways`: those that are cut off, frozen or dead."""
 
     name: str
     target: int
@@ -43,118 +44,122 @@ class Fault:
 async def inject(fault: Fault, system: System) -> None:
     """The fault, from its beginning to its end."""
     await asyncio.sleep(fault.delay_seconds)
-    mend = await _KINDS[fault.name].strike(system, fault.target)
+    struck = time.time()
+    heal = await _KINDS[fault.name].strike(system, fault.target)
     try:
         await asyncio.sleep(fault.seconds)
     finally:
-        await mend()
+        await heal()
+        system.struck.append(Struck(struck, time.time(), str(fault)))
 
 
 # --- processes ---------------------------------------------------------------------------------------------
 
 
-async def _kill(system: System, process: Process) -> Mend:
+async def _kill(system: System, process: Process) -> Heal:
     await system.end(process)
 
-    async def mend() -> None:
+    async def heal() -> None:
         system.begin(process)
 
-    return mend
+    return heal
 
 
-async def _freeze(process: Process) -> Mend:
+async def _freeze(process: Process) -> Heal:
     if process.running:
         process.signal(signal.SIGSTOP)
 
-    async def mend() -> None:
+    async def heal() -> None:
         if process.running:
             process.signal(signal.SIGCONT)
 
-    return mend
+    return heal
 
 
-async def _kill_gateway(system: System, target: int) -> Mend:
+async def _kill_gateway(system: System, target: int) -> Heal:
     return await _kill(system, system.gateways[target])
 
 
-async def _freeze_gateway(system: System, target: int) -> Mend:
+async def _freeze_gateway(system: System, target: int) -> Heal:
     return await _freeze(system.gateways[target])
 
 
-async def _kill_replica(system: System, target: int) -> Mend:
+async def _kill_replica(system: System, target: int) -> Heal:
     return await _kill(system, system.presence[target])
 
 
-async def _freeze_replica(system: System, target: int) -> Mend:
+async def _freeze_replica(system: System, target: int) -> Heal:
     return await _freeze(system.presence[target])
 
 
-async def _kill_all_presence(system: System, _target: int) -> Mend:
+async def _kill_all_presence(system: System, _target: int) -> Heal:
     return await _kill_all(system, system.presence)
 
 
-async def _kill_shard_group(system: System, target: int) -> Mend:
+async def _kill_shard_group(system: System, target: int) -> Heal:
     return await _kill_all(system, system.replicas_of(target))
 
 
-async def _kill_all(system: System, processes: list[ServiceProcess]) -> Mend:
-    mends = [await _kill(system, process) for process in processes]
+async def _kill_all(system: System, processes: list[ServiceProcess]) -> Heal:
+    heals = [await _kill(system, process) for process in processes]
 
-    async def mend() -> None:
-        for one in mends:
+    async def heal() -> None:
+        for one in heals:
             await one()
 
-    return mend
+    return heal
 
 
-async def _earlier_gateway(system: System, target: int) -> Mend:
+async def _earlier_gateway(system: System, target: int) -> Heal:
     return await _downgrade(system, system.gateways[target])
 
 
-async def _earlier_presence(system: System, target: int) -> Mend:
+async def _earlier_presence(system: System, target: int) -> Heal:
     return await _downgrade(system, system.presence[target])
 
 
-async def _earlier_provisioner(system: System, _target: int) -> Mend:
+async def _earlier_provisioner(system: System, _target: int) -> Heal:
     return await _downgrade(system, system.provisioner)
 
 
-async def _downgrade(system: System, process: ServiceProcess) -> Mend:
-    """As in a rolling upgrade: the version before runs beside the others, and is replaced.
+async def _downgrade(system: System, process: ServiceProcess) -> Heal:
+    """Downgrade as in a rolling upgrade: the version before runs beside the others, and is replaced.
 
-    It knows no streams that went back, so where there is one the present version is started again instead.
+    It does not know streams that went back, so after one the present version is started again instead.
     """
     present = process.environment
-    await asyncio.to_thread(process.stop)
-    if not system.went_back:
-        process.environment = {**present, **system.earlier.environment}
-    process.start()
-    await asyncio.to_thread(process.wait_ready)
+    async with system.replacing(process):
+        if not system.went_back:
+            process.environment = {**present, **system.earlier.environment}
 
-    async def mend() -> None:
-        await asyncio.to_thread(process.stop)
-        process.environment = present
-        process.start()
+    async def works_or_is_dead() -> bool:
+        return not process.running or await is_ready(process)  # another fault may kill it
 
-    return mend
+    await eventually(works_or_is_dead, f"the earlier {process.name} is ready", 60)
+
+    async def heal() -> None:
+        async with system.replacing(process):
+            process.environment = present
+
+    return heal
 
 
-async def _move_clock_of_gateway(system: System, target: int) -> Mend:
+async def _move_clock_of_gateway(system: System, target: int) -> Heal:
     return _move_clock(system, f"gateway-{target}")
 
 
-async def _move_clock_of_replica(system: System, target: int) -> Mend:
+async def _move_clock_of_replica(system: System, target: int) -> Heal:
     return _move_clock(system, f"presence-{target}")
 
 
-def _move_clock(system: System, name: str) -> Mend:
+def _move_clock(system: System, name: str) -> Heal:
     """An hour forward, and in the end back again."""
     system.clocks.move(name, _STEP_SECONDS)
 
-    async def mend() -> None:
+    async def heal() -> None:
         system.clocks.move(name, 0)
 
-    return mend
+    return heal
 
 
 # --- NATS --------------------------------------------------------------------------------------------------
@@ -167,126 +172,124 @@ async def _leader(system: System, stream: str = subjects.PRESENCE_STREAM) -> Nat
         return system.nodes[0]  # another fault has left none
 
 
-async def _kill_node_of_gateway(system: System, target: int) -> Mend:
+async def _kill_node_of_gateway(system: System, target: int) -> Heal:
     return await _kill(system, system.node_of(target))
 
 
-async def _freeze_node_of_gateway(system: System, target: int) -> Mend:
+async def _freeze_node_of_gateway(system: System, target: int) -> Heal:
     return await _freeze(system.node_of(target))
 
 
-async def _kill_node_of_replica(system: System, target: int) -> Mend:
+async def _kill_node_of_replica(system: System, target: int) -> Heal:
     return await _kill(system, await asyncio.to_thread(system.node_of_presence, target))
 
 
-async def _kill_chat_leader(system: System, _target: int) -> Mend:
+async def _kill_chat_leader(system: System, _target: int) -> Heal:
     return await _kill(system, await _leader(system, subjects.CHAT_STREAM))
 
 
-async def _freeze_chat_leader(system: System, _target: int) -> Mend:
+async def _freeze_chat_leader(system: System, _target: int) -> Heal:
     return await _freeze(await _leader(system, subjects.CHAT_STREAM))
 
 
-async def _kill_leader(system: System, _target: int) -> Mend:
+async def _kill_leader(system: System, _target: int) -> Heal:
     return await _kill(system, await _leader(system))
 
 
-async def _freeze_leader(system: System, _target: int) -> Mend:
+async def _freeze_leader(system: System, _target: int) -> Heal:
     return await _freeze(await _leader(system))
 
 
-async def _stop_all_nats(system: System, *, lose_storage: bool) -> Mend:
+async def _stop_all_nats(system: System, *, lose_storage: bool) -> Heal:
     for node in system.nodes:
         await system.hold(node)
     if lose_storage:
         system.lose_storage()
 
-    async def mend() -> None:
+    async def heal() -> None:
         for node in system.nodes:
             system.release(node)
 
-    return mend
+    return heal
 
 
-async def _restart_nats(system: System, _target: int) -> Mend:
+async def _restart_nats(system: System, _target: int) -> Heal:
     return await _stop_all_nats(system, lose_storage=False)
 
 
-async def _restart_nats_empty(system: System, _target: int) -> Mend:
+async def _restart_nats_empty(system: System, _target: int) -> Heal:
     return await _stop_all_nats(system, lose_storage=True)
 
 
-async def _reload(system: System, _target: int) -> Mend:
+async def _reload(system: System, _target: int) -> Heal:
     """Somebody changes the passwords' file and the users' rights, and lets all servers read it."""
-    system.reloads.append(time.time())
     for node in system.nodes:
         accounts = node.log.parent / "accounts.conf"
         text = accounts.read_text()
-        # Another right for everybody: NATS sets its users up anew.
+        # Another right for everybody: NATS sets its users up again.
         changed = text.replace('"room.*.*.cursor"', '"room.*.*.cursor", "reloaded.*"', 1)
         accounts.write_text(changed if changed != text else text)
         if node.running:
             node.signal(signal.SIGHUP)
 
-    async def mend() -> None:
-        system.reloads.append(time.time())
+    async def heal() -> None:
         for node in system.nodes:
             accounts = node.log.parent / "accounts.conf"
             accounts.write_text(accounts.read_text().replace(', "reloaded.*"', ""))
             if node.running:
                 node.signal(signal.SIGHUP)
 
-    return mend
+    return heal
 
 
 # --- the network -------------------------------------------------------------------------------------------
 
 
-async def _cut_gateway(system: System, target: int) -> Mend:
+async def _cut_gateway(system: System, target: int) -> Heal:
     return _cut(system.ways[target])
 
 
-async def _deafen_gateway(system: System, target: int) -> Mend:
+async def _deafen_gateway(system: System, target: int) -> Heal:
     return _cut(system.ways[target], there=False)
 
 
-async def _mute_gateway(system: System, target: int) -> Mend:
+async def _mute_gateway(system: System, target: int) -> Heal:
     return _cut(system.ways[target], back=False)
 
 
-async def _cut_replica(system: System, target: int) -> Mend:
+async def _cut_replica(system: System, target: int) -> Heal:
     return _cut(system.presence_ways[target])
 
 
-async def _cut_all_presence(system: System, _target: int) -> Mend:
+async def _cut_all_presence(system: System, _target: int) -> Heal:
     return _cut([link for links in system.presence_ways for link in links])
 
 
-def _cut(links: list[Link], *, there: bool = True, back: bool = True) -> Mend:
+def _cut(links: list[Link], *, there: bool = True, back: bool = True) -> Heal:
     for link in links:
         link.cut(there=there, back=back)
 
-    async def mend() -> None:
+    async def heal() -> None:
         for link in links:
             link.heal()
 
-    return mend
+    return heal
 
 
-async def _cut_routes(system: System, target: int) -> Mend:
+async def _cut_routes(system: System, target: int) -> Heal:
     one, other = list(combinations(range(NODES), 2))[target]
     links = [system.routes[one, other], system.routes[other, one]]
     for link in links:
         link.cut()
 
-    async def mend() -> None:
+    async def heal() -> None:
         for link in links:
             link.heal()
 
-    return mend
+    return heal
 
 
-async def _reset_routes(system: System, target: int) -> Mend:
+async def _reset_routes(system: System, target: int) -> Heal:
     one, other = list(combinations(range(NODES), 2))[target]
     for link in (system.routes[one, other], system.routes[other, one]):
         link.reset()
@@ -294,7 +297,7 @@ async def _reset_routes(system: System, target: int) -> Mend:
 
 
 async def _nothing() -> None:
-    """There is nothing to mend."""
+    """Nothing is left to heal."""
 
 
 def _no_disks(system: System) -> str:
@@ -316,12 +319,12 @@ def why_not(name: str, system: System) -> str:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of fault: what it does, what it takes, how many targets there are, and how long it lasts.
+    """A kind of fault: its action, the parts that it takes, its number of targets, and its duration.
 
     `why_not`: why it cannot be played here; empty where it can.
     """
 
-    strike: Callable[[System, int], Awaitable[Mend]]
+    strike: Callable[[System, int], Awaitable[Heal]]
     takes: str = ""
     """Empty: clients must be refused nothing."""
     targets: int = 1
@@ -365,8 +368,8 @@ _KINDS: dict[str, Kind] = {
     "kill a shard group": Kind(_kill_shard_group, PRESENCE, len(SHARD_GROUPS)),
     "cut a presence replica off": Kind(_cut_replica, targets=REPLICAS),
     "cut all of presence off": Kind(_cut_all_presence, PRESENCE),
-    "let a gateway hear nothing": Kind(_deafen_gateway, GATEWAY, GATEWAYS),
-    "let nobody hear a gateway": Kind(_mute_gateway, GATEWAY, GATEWAYS),
+    "let a gateway receive nothing": Kind(_deafen_gateway, GATEWAY, GATEWAYS),
+    "let nobody receive from a gateway": Kind(_mute_gateway, GATEWAY, GATEWAYS),
     "move the clock of a gateway": Kind(_move_clock_of_gateway, targets=GATEWAYS, why_not=_no_clocks),
     "move the clock of a presence replica": Kind(_move_clock_of_replica, targets=REPLICAS, why_not=_no_clocks),
     "run an earlier gateway": Kind(_earlier_gateway, GATEWAY, GATEWAYS, ends_gateway=True, why_not=_no_history),

@@ -1,4 +1,4 @@
-"""What clients were refused, and whether the faults of the moment are a reason. Pure."""
+"""The refusals that clients received, and whether the faults of the moment are a reason. Pure."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 from tests.support.chat import Asked, ends_join
 
 NATS, PRESENCE, GATEWAY, CHAT = "NATS", "presence", "gateway", "chat"
-"""What a fault can take. `GATEWAY` is one of them, and `CHAT` is its storage alone."""
+"""The parts that a fault can take. `GATEWAY` is one gateway, and `CHAT` is the storage of chat alone."""
 DEADLINE_SECONDS = 5.0
 """A join, or a chat message, is answered within."""
 _MARGIN_SECONDS = 2.0
@@ -19,12 +19,13 @@ ALLOWED = {
     "busy": {NATS, PRESENCE, GATEWAY},
     "http 503": {NATS, CHAT, GATEWAY},
     "closed": {GATEWAY},
+    "status 503": {GATEWAY},
 }
-"""By code of an `Error`, what has to be broken for it. Nothing else is ever right: the actors keep all limits."""
+"""The parts that must be broken for each code of an `Error`. Others are always wrong: the actors keep all limits."""
 
 
 _OVERDUE = {"presence_unavailable", "chat_unavailable", "http 503"}
-"""Said when something took too long."""
+"""Codes for something that took too long."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,9 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Damage:
-    """What was broken in a round: from the first fault to the moment when all was well again.
+    """The damage in a round, from the first fault to the moment when all was well again.
 
-    `gateways`: which of them were. `rooms`: where joins may be refused through it; None for everywhere.
+    `gateways`: the broken gateways. `rooms`: where joins may be refused through it; None for everywhere.
     """
 
     since: float
@@ -86,7 +87,7 @@ def refusals_in(
 
 
 def wrong_refusals(found: Iterable[Refusal], damage: Damage, *, tolerated: int = 0) -> list[str]:
-    """Whatever was refused without a reason, or for too long after it.
+    """Refusals without a reason, or for too long after it.
 
     `tolerated`: how often a deadline may pass without a reason, on a machine that has other work.
     """

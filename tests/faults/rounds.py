@@ -1,4 +1,4 @@
-"""One round: everyone works, faults happen and are mended, everyone rests, and the histories are judged."""
+"""One round: everyone works, faults happen and heal, everyone rests, and the histories are judged."""
 
 import asyncio
 import math
@@ -25,7 +25,7 @@ from tests.faults.checker import (
     ghosts,
     known_chat,
     spelled,
-    untold_losses,
+    unannounced_losses,
 )
 from tests.faults.copies import Copy, NotRead, copy_of
 from tests.faults.members import (
@@ -41,12 +41,13 @@ from tests.faults.members import (
     incomplete_rosters,
     looks_differ,
     movements,
+    news_of,
     shown,
-    told,
     visits,
 )
 from tests.faults.nemesis import Fault, inject
 from tests.faults.refusals import GATEWAY, NATS, PRESENCE, Damage, refusals_in, wrong_refusals
+from tests.faults.stalls import Stall, watched
 from tests.faults.stored import (
     Newcomer,
     by_place,
@@ -60,21 +61,21 @@ from tests.faults.stored import (
 )
 from tests.faults.system import GIVEN_UP_SECONDS, GONE_SECONDS, GRACE_SECONDS, GUARD_SECONDS, System
 from tests.support.chat import Position, deleted, views
-from tests.support.roster import stays
+from tests.support.roster import memberships
 
 REST_SECONDS = 30.0
-"""Everyone knows the truth this long after the last fault was mended and NATS is well."""
+"""Everyone knows the truth this long after the last fault has healed and NATS is well."""
 _RECOVERY_SECONDS = 2.0
 _TOLERATED = 2
 _UNCONFIRMED_SECONDS = LEASE_SECONDS + GUARD_SECONDS + 3.0
 """Members of whom a new stream knows nothing are shown for lease and guard, until the comparison after that."""
 _GRACE_MARGIN_SECONDS = 0.3
-"""Whoever is back this much before the grace period is over has certainly come back in time."""
+"""A user who is back this much before the grace period is over has certainly come back in time."""
 _WORK_SECONDS = 1.5
 _SETTLING_SECONDS = 30.0
-"""After NATS has lost its storage the epoch may change more than once, as both streams are made anew."""
+"""After NATS has lost its storage the epoch may change more than once, as both streams are made again."""
 _REPLICA_QUESTIONS = 6
-"""To a queue group of two: all go to the same one in 3 % of rooms."""
+"""Requests to a queue group of two: all go to the same replica in 3 % of rooms."""
 
 
 @dataclass
@@ -86,7 +87,7 @@ class Round:
     killed_ghost_seconds: list[float] = field(default_factory=list)
     operations: int = 0
     messages: int = 0
-    said: int = 0
+    chats_sent: int = 0
     acknowledged: int = 0
     repeated: int = 0
     recovered: int = 0
@@ -95,7 +96,10 @@ class Round:
     judged: Counter[str] = field(default_factory=Counter)
     """How often there was something for a rule to judge."""
     refusals: Counter[str] = field(default_factory=Counter)
-    """By code."""
+    """Refusals by code."""
+
+
+_FORGETFUL = {"restore an older store of one NATS server", "tear the newest writes of one NATS server"}
 
 
 async def play(
@@ -109,6 +113,13 @@ async def play(
 
     Raises AssertionError when the system does not become healthy or an actor finds no place.
     """
+    async with watched() as stalls:
+        return await _play(system, actors, faults, rest_seconds, stalls)
+
+
+async def _play(
+    system: System, actors: list[Actor], faults: list[Fault], rest_seconds: float, stalls: list[Stall]
+) -> Round:
     outcome = Round(faults)
     await asyncio.gather(*(actor.settle() for actor in actors))
     began = time.monotonic()
@@ -121,6 +132,8 @@ async def play(
         await asyncio.gather(*(inject(fault, system) for fault in faults))
         await system.wait_healthy()
         healthy = time.monotonic()
+        if may_lose_tail(faults):
+            system.setbacks += [struck, healthy]
         await asyncio.sleep(_WORK_SECONDS)
     finally:
         resting.set()
@@ -133,7 +146,9 @@ async def play(
         setattr(outcome, name, count - before[name])
     lost_storage = any(loss >= began for loss in (*system.losses, *system.setbacks))
     _judge(outcome, actors, began, healthy, rested, lost_storage=lost_storage)
-    damage = _damage(faults, struck, healthy)
+    stalls = [stall for stall in stalls if stall.ended >= began and stall.began <= rested]
+    outcome.judged["times at which the checker stood still"] += len(stalls)
+    damage = _damage(faults, struck, healthy, stalls)
     _judge_movements(outcome, system, actors, began, damage)
     _judge_refusals(outcome, actors, began, damage)
     _judge_chat(outcome, actors, began, system, await copies_of(system))
@@ -143,7 +158,7 @@ async def play(
 def _counts(actors: list[Actor]) -> dict[str, int]:
     return {
         "operations": sum(actor.operations for actor in actors),
-        "said": sum(actor.said for actor in actors),
+        "chats_sent": sum(actor.chats_sent for actor in actors),
         "acknowledged": sum(actor.acknowledged for actor in actors),
         "repeated": sum(actor.repeated for actor in actors),
         "recovered": sum(actor.recovered for actor in actors),
@@ -152,7 +167,7 @@ def _counts(actors: list[Actor]) -> dict[str, int]:
 
 
 async def _rest(system: System, actors: list[Actor], rest_seconds: float) -> list[str]:
-    """What still differs from the truth when the time for it is over; nothing, usually much earlier."""
+    """The differences from the truth when the time is over. Usually there are none much earlier."""
     deadline = time.monotonic() + rest_seconds
     while True:
         differences = _clients_differ(actors)
@@ -176,23 +191,23 @@ def _truth(actors: list[Actor]) -> dict[str, Roster]:
 
 
 def _clients_differ(actors: list[Actor]) -> list[str]:
-    told, rooms = {}, {}
+    shown, rooms = {}, {}
     for index, actor in enumerate(actors):
         session = actor.session
         if session is None or actor.room is None:
             continue
         name = f"{actor.user} (tab {index}, gateway {session.gateway})"
         try:
-            last = stays(session.client.log)[-1]
+            last = memberships(session.client.log)[-1]
         except AssertionError as error:
             return [f"{name}: {error}"]
-        told[name], rooms[name] = frozenset(last.users), last.room
-    return at_rest(told, _truth(actors), rooms)
+        shown[name], rooms[name] = frozenset(last.users), last.room
+    return at_rest(shown, _truth(actors), rooms)
 
 
 async def _replicas_differ(system: System, actors: list[Actor]) -> list[str]:
     truth = _truth(actors)
-    told, rooms = {}, {}
+    rosters, rooms = {}, {}
     connection = await system.connect()
     try:
         for room in sorted({room for actor in actors for room in actor.rooms}):
@@ -203,13 +218,13 @@ async def _replicas_differ(system: System, actors: list[Actor]) -> list[str]:
                 reply = RosterReply.decode(answer.data)
                 if reply.outcome is not Outcome.OK:
                     return [f"presence answers {reply.outcome}"]
-                told[f"{name} {room}"] = frozenset[str](member.user for member in reply.members or [])
+                rosters[f"{name} {room}"] = frozenset[str](member.user for member in reply.members or [])
                 rooms[f"{name} {room}"] = room
     except (TimeoutError, OSError, nats.errors.Error) as error:
         return [f"presence does not answer: {error!r}"]
     finally:
         await connection.close()
-    return at_rest(told, truth, rooms)
+    return at_rest(rosters, truth, rooms)
 
 
 def _shown_differently(actors: list[Actor]) -> list[str]:
@@ -240,7 +255,7 @@ def _true_looks(actors: list[Actor]) -> dict[Key, set[Looks]]:
 
 
 def _true_cursors(actors: list[Actor]) -> dict[Key, set[Place]]:
-    """Of those who have moved since they came in. Of several tabs any may be the last, also one that has left."""
+    """The cursors of members who have moved since they came in. Any of several tabs may be last, even a closed tab."""
     found: dict[Key, set[Place]] = defaultdict(set)
     unknown = set()
     tabs: dict[str, list[Actor]] = defaultdict(list)
@@ -272,12 +287,21 @@ async def _chat_differs(system: System, actors: list[Actor]) -> list[str]:
     stored = next(iter(copies.values())).stored
     differences += chat_at_rest(_ends(actors), stored, _epoch(actors))
     records = [record for actor in actors for record in _records(actor, math.inf)]
-    differences += untold_losses(records, system.losses, system.purges)
+    differences += unannounced_losses(records, system.losses, system.purges)
     voids = (*system.losses, *system.setbacks)
     purged = {purge.room for purge in system.purges}
     differences += lost_posts(system.posted.values(), stored, system.deleted, voids, purged)
     at_rest = [views(one.log, one.asked, one.repeated)[-1] for one in records if one.room is not None]
     return differences + shown_after_deletion(system.erased.values(), at_rest, stored, voids, purged)
+
+
+def may_lose_tail(faults: list[Fault]) -> bool:
+    """Whether NATS may lose acknowledged messages: one server forgets them while another has a fault.
+
+    With three servers, the one that forgets and one that lags are a majority, which may elect a leader without them.
+    """
+    of_nats = [fault for fault in faults if NATS in fault.takes]
+    return len(of_nats) > 1 and any(fault.name in _FORGETFUL for fault in of_nats)
 
 
 def _erasures(system: System) -> Erasures:
@@ -286,7 +310,7 @@ def _erasures(system: System) -> Erasures:
 
 
 async def copies_of(system: System) -> dict[str, Copy]:
-    """By the name of the server. Raises NotRead."""
+    """The copies by the name of the server. Raises NotRead."""
     copies = await asyncio.gather(*(copy_of(node) for node in system.nodes))
     return {node.name: copy for node, copy in zip(system.nodes, copies, strict=True)}
 
@@ -302,7 +326,7 @@ def _ends(actors: list[Actor]) -> dict[str, tuple[Position, int]]:
 
 
 def _epoch(actors: list[Actor]) -> str:
-    """As most clients know it."""
+    """The epoch that most clients know."""
     epochs = Counter(epoch for (_, epoch), _ in _ends(actors).values())
     return epochs.most_common(1)[0][0] if epochs else ""
 
@@ -346,12 +370,12 @@ def _judge_movements(outcome: Round, system: System, actors: list[Actor], began:
         one
         for actor in actors
         for session in actor.sessions
-        for one in told(actor.user, session.gateway, session.client.log, session.client.times, session.answered)
+        for one in news_of(actor.user, session.gateway, session.client.log, session.client.times, session.answered)
         if one.at >= began
     ]
     found = movements(news, of, GONE_SECONDS, troubles)
     outcome.violations += found.violations + incomplete_rosters(news, of, troubles, _SETTLING_SECONDS)
-    outcome.judged["members whose coming and going somebody was told of"] += found.judged
+    outcome.judged["members whose coming and going somebody received"] += found.judged
     outcome.judged["lost connections that were back within the grace period"] += _kept_places(mine, of)
 
 
@@ -361,9 +385,14 @@ def _kept_places(mine: list[Membership], of: dict[Key, list[Visit]]) -> int:
     return sum((lost - gone).values())
 
 
-def _damage(faults: list[Fault], struck: float, healthy: float) -> Damage:
+def _damage(faults: list[Fault], struck: float, healthy: float, stalls: list[Stall]) -> Damage:
+    """Return the parts that do not work meanwhile. `stalls`: of the checker, which then carries no messages of NATS."""
     gateways = frozenset(gateway for fault in faults for gateway in fault.gateways)
     takes = frozenset[str]().union(*(fault.takes for fault in faults))
+    if stalls:
+        takes |= {NATS}
+        struck = min(struck, *(stall.began for stall in stalls))
+        healthy = max(healthy, *(stall.ended for stall in stalls))
     return Damage(struck, healthy, takes | ({GATEWAY} if gateways else set()), gateways)
 
 
@@ -375,13 +404,15 @@ def _judge_refusals(outcome: Round, actors: list[Actor], began: float, damage: D
         if session.closed is None or session.closed >= began
         for refusal in refusals_in(
             actor.user, session.gateway, session.client.log, session.client.times, asked=session.asked,
-            closed=session.closed_by_gateway,
+            closed=actor.refused(session),
         )
     ]  # fmt: skip
     found = [refusal for refusal in found if refusal.at >= began]
     found += [refusal for actor in actors for refusal in actor.refusals if refusal.at >= began]
     outcome.refusals.update(refusal.what for refusal in found)
     outcome.violations += wrong_refusals(found, damage, tolerated=_TOLERATED)
+    moved = [session for actor in actors for session in actor.sessions if actor.asked_to_move(session)]
+    outcome.judged["connections that were asked to come back"] += sum((one.closed or began) >= began for one in moved)
 
 
 def _judge_newcomers(
@@ -410,11 +441,11 @@ def _judge_chat(outcome: Round, actors: list[Actor], began: float, system: Syste
     for place, sequences in erasures.of(known).items():
         gone[place].update(sequences)
     _judge_newcomers(outcome, records, began, by_place(known), gone)
-    sent = {message: at for actor in actors for session in actor.sessions for message, at in session.said.items()}
-    told_of = [one for record in records for one in positions(record.user, record.log, record.times)]
-    outcome.violations += positions_beyond(told_of, sent, known, epoch, copy.last)
+    sent = {message: at for actor in actors for session in actor.sessions for message, at in session.sent.items()}
+    received = [one for record in records for one in positions(record.user, record.log, record.times)]
+    outcome.violations += positions_beyond(received, sent, known, epoch, copy.last)
     outcome.violations += contents_differ(record.log for record in records)
-    outcome.judged["positions that clients were told"] += len(told_of)
+    outcome.judged["positions that clients received"] += len(received)
     outcome.chat_seen = sum(
         message["type"] == "Chat" and at >= began
         for record in records

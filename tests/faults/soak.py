@@ -28,12 +28,13 @@ _DELAYS = (0.0, 4.0)
 @click.option("--minutes", default=20.0, show_default=True, help="How long.")
 @click.option("--seed", default=None, type=int, help="Plays the same faults again; drawn when it is not given.")
 @click.option("--faults", "only", multiple=True, type=click.Choice(NAMES), help="Only these; can be repeated.")
-def main(minutes: float, seed: int | None, only: tuple[str, ...]) -> None:
-    """Inject one to three random faults at a time while clients work, and judge what they were told."""
+@click.option("--homes", is_flag=True, help="Clients connect to the home of their room, as by a balancer.")
+def main(minutes: float, seed: int | None, only: tuple[str, ...], homes: bool) -> None:
+    """Inject one to three random faults at a time while clients work, and judge their histories."""
     seed = random.randrange(10**6) if seed is None else seed
     directory = Path(tempfile.mkdtemp(prefix="studyroom-soak-"))
     print(f"seed {seed}, logs in {directory}", flush=True)
-    with running_system(directory) as system:
+    with running_system(directory, homes=homes) as system:
         names = [name for name in only or NAMES if not why_not(name, system)]
         soak = Soak(directory, random.Random(seed), tuple(names))
         for name in NAMES:
@@ -132,7 +133,7 @@ class Soak:
             ("minutes", f"{(time.monotonic() - self._began) / 60:.1f}"),
             ("operations of clients", str(sum(outcome.operations for outcome in self._rounds))),
             ("messages seen by clients", str(sum(outcome.messages for outcome in self._rounds))),
-            ("at rest after the last mend, median and worst", _seconds(convergence)),
+            ("at rest after the last fault has healed, median and worst", _seconds(convergence)),
             ("ghosts of a killed gateway, median and worst", f"{_seconds(killed)} ({GONE_SECONDS} allowed)"),
             ("ghosts under all faults, median and worst", _seconds(every_ghost)),
             *self._chat_rows(),
@@ -147,7 +148,7 @@ class Soak:
     def _chat_rows(self) -> list[tuple[str, str]]:
         rounds = self._rounds
         rows = [
-            ("chat messages said", sum(outcome.said for outcome in rounds)),
+            ("chat messages sent", sum(outcome.chats_sent for outcome in rounds)),
             ("of which acknowledged by the end of their round", sum(outcome.acknowledged for outcome in rounds)),
             ("sent again, for their outcome was unknown", sum(outcome.repeated for outcome in rounds)),
             ("chat messages seen by clients", sum(outcome.chat_seen for outcome in rounds)),

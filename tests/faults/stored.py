@@ -1,4 +1,4 @@
-"""What must hold between the chat that is stored and what clients were told of it. Pure."""
+"""The rules between the stored chat and the chat that clients received. Pure."""
 
 import math
 from collections import defaultdict
@@ -30,7 +30,7 @@ class Newcomers:
 def newcomers(
     found: Iterable[Newcomer], known: Mapping[Position, Collection[int]], gone: Mapping[Position, Collection[int]]
 ) -> Newcomers:
-    """Whoever joins gets the newest messages that are stored, or all that it has missed, in order and without a hole.
+    """A client that joins gets the newest stored messages, or all missed messages, in order and without a hole.
 
     `known`: the `seq` of every message that is stored or was seen; `gone`: those that may have been deleted by then.
     """
@@ -67,7 +67,7 @@ def _wrong_history(view: View, given: list[int], known: Collection[int], gone: C
     return []
 
 
-# --- what a backend asked for ------------------------------------------------------------------------------
+# --- requests of a backend ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def lost_posts(
     voids: Collection[float],
     purged: Collection[str],
 ) -> list[str]:
-    """What was acknowledged is stored. `voids`: when storage was lost; `purged`: rooms whose chat was purged."""
+    """Acknowledged messages are stored. `voids`: when storage was lost. `purged`: rooms whose chat was purged."""
     last = max(voids, default=-math.inf)
     return [
         f"{post.message} was acknowledged and is not stored in {post.room}"
@@ -99,7 +99,7 @@ def lost_posts(
 def shown_after_deletion(
     erased: Iterable[Posted], found: Iterable[View], stored: Stored, voids: Collection[float], purged: Collection[str]
 ) -> list[str]:
-    """What was deleted is not stored, and everybody who has it knows that it is gone. `found`: views at rest."""
+    """Deleted messages are not stored, and everybody who has them knows that they are gone. `found`: views at rest."""
     last = max(voids, default=-math.inf)
     gone = {one.message: one for one in erased if one.at > last and one.room not in purged}
     violations = [
@@ -111,7 +111,7 @@ def shown_after_deletion(
     for view in found:
         knows = set(view.deleted)
         violations += [
-            f"somebody was not told that {message} at {sequence} in {view.room} was deleted"
+            f"somebody did not learn that {message} at {sequence} in {view.room} was deleted"
             for sequence, message in view.lines
             if message in gone and sequence not in knows
         ]
@@ -122,8 +122,8 @@ def shown_after_deletion(
 
 
 @dataclass(frozen=True)
-class Told:
-    """A position that a client was told."""
+class ReceivedPosition:
+    """A position that a client received."""
 
     user: str
     at: float
@@ -131,7 +131,7 @@ class Told:
     position: int
 
 
-def positions(user: str, log: Iterable[dict[str, Any]], times: Iterable[float]) -> list[Told]:
+def positions(user: str, log: Iterable[dict[str, Any]], times: Iterable[float]) -> list[ReceivedPosition]:
     found = []
     place = "", ""
     for at, message in zip(times, log, strict=True):
@@ -142,60 +142,61 @@ def positions(user: str, log: Iterable[dict[str, Any]], times: Iterable[float]) 
         elif message["type"] in {"Chat", "ChatDeleted"}:
             position = payload["seq"]
         if position is not None:
-            found.append(Told(user, at, place, position))
+            found.append(ReceivedPosition(user, at, place, position))
     return found
 
 
 def positions_beyond(
-    found: Iterable[Told],
+    found: Iterable[ReceivedPosition],
     sent: Mapping[str, float],
     messages: Mapping[Position, Mapping[int, Collection[str]]],
     epoch: str,
     last: int,
 ) -> list[str]:
-    """Nobody is told a position that the stream had not reached by then.
+    """No client receives a position that the stream had not reached by then.
 
-    `sent`: when each message was said first, by its id. `last`: the newest position of the stream of `epoch`.
+    `sent`: when each message was sent first, by its id. `last`: the newest position of the stream of `epoch`.
     """
     later: dict[Position, list[tuple[float, int]]] = {}
     for place, lines in messages.items():
-        said = sorted((sent[one], seq) for seq, ids in lines.items() for one in ids if one in sent)
+        sends = sorted((sent[one], seq) for seq, ids in lines.items() for one in ids if one in sent)
         lowest = math.inf
-        for index in range(len(said) - 1, -1, -1):
-            lowest = min(lowest, said[index][1])
-            said[index] = said[index][0], int(lowest)
-        later[place] = said
+        for index in range(len(sends) - 1, -1, -1):
+            lowest = min(lowest, sends[index][1])
+            sends[index] = sends[index][0], int(lowest)
+        later[place] = sends
     violations = []
-    for told in found:
-        if told.place[1] == epoch and told.position > last:
+    for received in found:
+        if received.place[1] == epoch and received.position > last:
             violations.append(
-                f"{told.user} was told position {told.position} in {told.place[0]}, and {last} is the last"
+                f"{received.user} received position {received.position} in {received.place[0]}, and {last} is the last"
             )
             continue
-        of_later = _lowest_said_after(later.get(told.place, []), told.at)
-        if of_later is not None and of_later <= told.position:
+        of_later = _lowest_sent_after(later.get(received.place, []), received.at)
+        if of_later is not None and of_later <= received.position:
             violations.append(
-                f"{told.user} was told position {told.position} in {told.place[0]} before {of_later} was even said"
+                f"{received.user} received position {received.position} in {received.place[0]} "
+                f"before {of_later} was sent"
             )
     return violations
 
 
-def _lowest_said_after(said: list[tuple[float, int]], at: float) -> int | None:
-    low, high = 0, len(said)
+def _lowest_sent_after(sends: list[tuple[float, int]], at: float) -> int | None:
+    low, high = 0, len(sends)
     while low < high:
         middle = (low + high) // 2
-        if said[middle][0] > at:
+        if sends[middle][0] > at:
             high = middle
         else:
             low = middle + 1
-    return said[low][1] if low < len(said) else None
+    return sends[low][1] if low < len(sends) else None
 
 
 # --- everybody sees the same -------------------------------------------------------------------------------
 
 
 def contents_differ(logs: Iterable[Iterable[dict[str, Any]]]) -> list[str]:
-    """A message has one author, one name, one text and one time, for whoever sees it."""
+    """A message has one author, one name, one text and one time for everyone."""
     first: dict[tuple[str, str, int], tuple[Any, ...]] = {}
     violations = []
     for log in logs:
@@ -209,7 +210,7 @@ def contents_differ(logs: Iterable[Iterable[dict[str, Any]]]) -> list[str]:
                 known = first.setdefault((room, epoch, payload["seq"]), what)
                 if known != what:
                     where = f"{payload['seq']} in {room} ({epoch})"
-                    violations.append(f"{where} says {what} to some and something else to others: {known}")
+                    violations.append(f"{where} is {what} to some and something else to others: {known}")
     return violations
 
 

@@ -1,6 +1,6 @@
 """The system that faults are injected into: a NATS cluster, services around it, and links that can be cut.
 
-Every service is its own user of NATS with the permissions of production, so whatever it does under any fault it may do.
+Every service is its own user of NATS with the permissions of production, so each may do everything that it does.
 """
 
 import asyncio
@@ -9,13 +9,13 @@ import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from functools import cached_property, partial
 from itertools import permutations
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import nats
 from nats.aio.client import Client as Nats
@@ -44,21 +44,31 @@ GIVEN_UP_SECONDS = LOST_SECONDS - RENEWAL_SECONDS
 """A gateway that was cut off for longer may be given up."""
 GONE_SECONDS = LOST_SECONDS + 1 + GRACE_SECONDS
 """The members of a dead gateway are gone by then, counted while NATS is well."""
-_FORGOTTEN_SECONDS = 15.0
-"""After a reload answers may be refused for so long, until all that had been asked before is answered."""
+_LATE_SECONDS = 15.0
+"""After a fault NATS may refuse answers for so long, until all that had been asked before is answered."""
+
+
+class Struck(NamedTuple):
+    """A fault that has struck, and its beginning and end (Unix seconds)."""
+
+    began: float
+    ended: float
+    fault: str
 
 
 class System:
-    def __init__(self, directory: Path, network: Network, gateway_command: list[str] | None = None) -> None:
-        """`gateway_command`: what to run instead of the gateway."""
+    def __init__(
+        self, directory: Path, network: Network, gateway_command: list[str] | None = None, *, homes: bool = False
+    ) -> None:
+        """`gateway_command`: runs instead of the gateway. `homes`: clients connect to the home of their room."""
         self.directory = directory
+        self.homes = homes
         self.losses: list[float] = []
         """When NATS lost its storage (monotonic seconds)."""
         self.setbacks: list[float] = []
         """When it lost the newest part of it."""
         self.purges: list[Purge] = []
-        self.reloads: list[float] = []
-        """When NATS was made to read its configuration again (Unix seconds)."""
+        self.struck: list[Struck] = []
         self._held = Counter[Path]()
         """How many faults keep a process from running, by its log."""
         self.deleted: set[str] = set()
@@ -66,12 +76,12 @@ class System:
         self.erased: dict[str, Posted] = {}
         """Those of them of which that was acknowledged."""
         self.posted: dict[str, Posted] = {}
-        """What a backend said and was told to be stored, by its id."""
+        """Messages of a backend that were acknowledged, by id."""
         self.disks = Disks()
         self.clocks = Clocks(directory)
         cluster_ports = [free_port() for _ in range(NODES)]
         self.routes = {(one, other): network.link(cluster_ports[other]) for one, other in permutations(range(NODES), 2)}
-        """By the node that dials and the one that is dialled."""
+        """The routes, by their two nodes."""
         self.nodes = [
             clustered_nats_server(
                 directory,
@@ -90,6 +100,7 @@ class System:
             "STUDYROOM_PRESENCE_GRACE_SECONDS": str(GRACE_SECONDS),
             "STUDYROOM_PRESENCE_GUARD_SECONDS": str(GUARD_SECONDS),
             "STUDYROOM_STORAGE_REPLICAS": str(NODES),
+            "STUDYROOM_GATEWAY_ROOM_HINTS": str(homes).lower(),
             **backend.SETTINGS,
         }
         self.provisioner = service("provisioner", directory, everywhere, **settings, **user_of("provisioner"))
@@ -150,8 +161,18 @@ class System:
         self._held[process.log] += 1
         await self.end(process)
 
+    @asynccontextmanager
+    async def replacing(self, process: Process) -> AsyncIterator[None]:
+        """Stop it gently. It starts when the block ends, and nobody else starts it before."""
+        self._held[process.log] += 1
+        try:
+            await asyncio.to_thread(process.stop)
+            yield
+        finally:
+            self.release(process)
+
     def release(self, process: Process) -> None:
-        """Whoever holds it last lets it start."""
+        """The last holder lets it start."""
         self._held[process.log] -= 1
         self.begin(process)
 
@@ -203,7 +224,7 @@ class System:
         return next(node for node in self.nodes if node.name == name)
 
     async def stream(self, stream: str) -> dict[str, Any]:
-        """What JetStream says of a stream. Raises OSError or nats.errors.Error."""
+        """JetStream's information about a stream. Raises OSError or nats.errors.Error."""
         connection = await self.connect()
         try:
             info: dict[str, Any] = json.loads((await connection.request(f"$JS.API.STREAM.INFO.{stream}")).data)
@@ -222,13 +243,19 @@ class System:
         )
 
     def not_allowed(self) -> list[str]:
-        """What services tried and their users may not do. After a reload NATS does not know any more who has asked."""
+        """Attempts of services that their users may not make.
+
+        NATS may refuse an answer because of a fault: it does not know requesters any more after a reload, and it
+        accepts no answer that a stall has held back for too long. The gateway asks again then.
+        """
         lines = [line for process in self.services for line in process.output().splitlines()]
-        answers, reloads = [line for line in lines if "NATS refused an answer" in line], self.reloads
         return [
             *(line for line in lines if "NATS does not allow this" in line),
-            *(line for line in answers if not any(0 <= _logged_at(line) - at < _FORGOTTEN_SECONDS for at in reloads)),
+            *(line for line in lines if "NATS refused an answer" in line and not self._was_disturbed(_logged_at(line))),
         ]
+
+    def _was_disturbed(self, at: float) -> bool:
+        return any(fault.began <= at < fault.ended + _LATE_SECONDS for fault in self.struck)
 
     # --- health -------------------------------------------------------------------------------------------
 
@@ -248,13 +275,13 @@ class System:
             return False
 
     def lose_storage(self) -> None:
-        """Of nodes that are not running."""
+        """Lose the storage of nodes that are not running."""
         self.losses.append(time.monotonic())
         for node in self.nodes:
             self.clear_store(node)
 
     def clear_store(self, node: NatsServer) -> None:
-        """Of a node that is not running. What it may be mounted on stays."""
+        """Clear the store of a node that is not running. Its mount stays."""
         for part in self.store_of(node).iterdir():
             shutil.rmtree(part) if part.is_dir() else part.unlink()
 
@@ -269,7 +296,7 @@ def _serves_presence(node: NatsServer) -> bool:
 
 
 async def _quiet(_error: Exception) -> None:
-    """Faults are what these tests are about."""
+    """Ignore errors, because the tests cause faults."""
 
 
 def _is_whole(info: dict[str, Any]) -> bool:
@@ -284,9 +311,11 @@ async def is_ready(process: ServiceProcess) -> bool:
 
 
 @contextmanager
-def running_system(directory: Path, gateway_command: list[str] | None = None) -> Iterator[System]:
+def running_system(
+    directory: Path, gateway_command: list[str] | None = None, *, homes: bool = False
+) -> Iterator[System]:
     network = Network()
-    system = System(directory, network, gateway_command)
+    system = System(directory, network, gateway_command, homes=homes)
     try:
         system.start()
         yield system

@@ -1,8 +1,8 @@
 """A room's subscription is new to the leader of the chat stream some time after it was made: no message may be missed.
 
 The join barrier shows only that the leader of the *presence* stream knows of it. So the presence stream is led nearby
-here, and from the gateway's server to the leader of the chat stream everything takes long. What protects a new room is
-that its position is asked of the leader: the question goes the way that the news of the subscription went before it.
+here, and from the gateway's server to the leader of the chat stream everything takes long. A new room is protected
+because the gateway asks the leader for its position: the request goes the way that the subscription went before it.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ ROOMS = 40
 FOUND_SECONDS = 10.0
 
 
-async def say_at_once(near: Client, far: Client, room: str) -> None:
+async def chat_at_once(near: Client, far: Client, room: str) -> None:
     """One message before the far client joins, one while, and one when it has joined: then there is silence."""
     await near.join(room)
     await near.chat("before")
@@ -31,17 +31,17 @@ async def say_at_once(near: Client, far: Client, room: str) -> None:
     await far.send("JoinRoom", {"room_id": room})
     await near.chat("while")
     await far.expect("JoinedRoom")
-    await near.chat("behind")
+    await near.chat("after")
     await near.expect("Chat")
     await near.expect("Chat")
 
 
 def has_all(client: Client) -> bool:
-    return [line["content"] for line in client.told("Chat")] == ["before", "while", "behind"]
+    return [line["content"] for line in client.payloads("Chat")] == ["before", "while", "after"]
 
 
 @pytest.mark.timeout(180)
-async def test_what_is_said_right_behind_a_join_over_a_slow_route_arrives_in_order(tmp_path: Path):
+async def test_chat_sent_right_after_a_join_over_a_slow_route_arrives_in_order(tmp_path: Path):
     with slow_cluster(tmp_path) as servers:
         near_url, far_url = servers[2].url, servers[0].url
         started: list[ServiceProcess] = [
@@ -57,7 +57,7 @@ async def test_what_is_said_right_behind_a_join_over_a_slow_route_arrives_in_ord
             speakers = [await Client.connect(near.url) for _ in range(ROOMS)]
             listeners = [await Client.connect(far.url) for _ in range(ROOMS)]
             pairs = list(zip(speakers, listeners, strict=True))
-            await asyncio.gather(*(say_at_once(*pair, str(uuid4())) for pair in pairs))
+            await asyncio.gather(*(chat_at_once(*pair, str(uuid4())) for pair in pairs))
             for listener in listeners:
                 await eventually(partial(has_all, listener), "every message arrives, in order", FOUND_SECONDS)
             for client in (*speakers, *listeners):

@@ -1,4 +1,4 @@
-"""Streams that are missing: made where nothing was lost, and otherwise when an operator says so."""
+"""Streams that are missing: made where nothing was lost, and otherwise on an operator's command."""
 
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -21,7 +21,7 @@ from tests.support.presence import connected
 from tests.support.processes import NatsServer, ServiceProcess, all_running, nats_cluster, running, service
 from tests.support.waiting import eventually, http_get
 
-SAID = 50
+STORED = 50
 ROOM = RoomId(str(uuid4()))
 
 
@@ -43,15 +43,15 @@ async def chat(connection: Nats) -> dict[str, Any]:
     return info
 
 
-async def say(connection: Nats) -> None:
-    for number in range(SAID):
+async def store_chat(connection: Nats) -> None:
+    for number in range(STORED):
         line = encode_stored(UserId(str(uuid4())), "Ada", str(number), 1_700_000_000, MessageId(str(uuid4())))
         await connection.request(subjects.chat(ROOM), line, timeout=5)
 
 
 @contextmanager
 def alone(server: NatsServer) -> Iterator[None]:
-    """A server of a cluster by itself; when it is started again it finds itself in a cluster, with what it has."""
+    """A server of a cluster by itself; when it is started again it finds itself in a cluster, with its data."""
     config = Path(server.command[-1])
     text = config.read_text()
     config.write_text(text[: text.index("cluster {")])
@@ -77,7 +77,7 @@ async def test_a_cluster_around_a_server_that_has_chat_gets_no_empty_stream_besi
     user = accounts.user_of("provisioner") if with_accounts else {}
     with alone(servers[0]), running(service("provisioner", tmp_path, servers[0].url, **user)):
         async with operator(servers[0], with_accounts=with_accounts) as connection:
-            await say(connection)
+            await store_chat(connection)
 
     url = ",".join(server.url for server in servers)
     settings = {"STUDYROOM_STORAGE_REPLICAS": "3", **user}
@@ -85,24 +85,24 @@ async def test_a_cluster_around_a_server_that_has_chat_gets_no_empty_stream_besi
     with all_running(*servers):
         provisioner.start()
         try:
-            await eventually(lambda: "although there was data before" in reasons(provisioner), "it says why not")
+            await eventually(lambda: "although there was data before" in reasons(provisioner), "it logs why not")
             assert "STUDYROOM_STORAGE_CREATE" in reasons(provisioner)
             async with operator(servers[1], with_accounts=with_accounts) as connection:
                 assert await names(connection) == []
         finally:
             provisioner.stop()
-        said = service("provisioner", tmp_path, url, **settings, STUDYROOM_STORAGE_CREATE="missing")
-        with running(said):
+        commanded = service("provisioner", tmp_path, url, **settings, STUDYROOM_STORAGE_CREATE="missing")
+        with running(commanded):
             async with operator(servers[1], with_accounts=with_accounts) as connection:
                 assert sorted(await names(connection)) == sorted(subjects.STREAMS)
 
 
-async def test_from_one_server_to_three_with_a_backup_the_chat_stays(tmp_path: Path):
+async def test_from_a_single_server_to_three_with_a_backup_the_chat_stays(tmp_path: Path):
     servers = nats_cluster(tmp_path / "three")
     one = nats_cluster(tmp_path / "one")[0]
     with alone(one), running(service("provisioner", tmp_path, one.url)):
         async with connected(one.url) as connection:
-            await say(connection)
+            await store_chat(connection)
             backup = await back_up(connection, subjects.CHAT_STREAM)
 
     url = ",".join(server.url for server in servers)
@@ -113,8 +113,8 @@ async def test_from_one_server_to_three_with_a_backup_the_chat_stays(tmp_path: P
             services += [service(name, tmp_path, url) for name in ("presence", "gateway")]
             with all_running(*services):
                 info = await chat(connection)
-                assert (info["state"]["messages"], info["config"]["num_replicas"]) == (SAID, 3)
+                assert (info["state"]["messages"], info["config"]["num_replicas"]) == (STORED, 3)
                 async with clients(services[-1].url) as (ann,):
                     joined = await ann.join(ROOM)
                     shown = [(await ann.expect("Chat"))["content"] for _ in range(joined["history"])]
-                    assert shown == [str(number) for number in range(SAID)]
+                    assert shown == [str(number) for number in range(STORED)]

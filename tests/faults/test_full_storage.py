@@ -170,7 +170,7 @@ async def test_members_are_refused_before_the_bucket_is_full_and_leave_as_ever(s
             text = small.provisioner.metrics()
             return all(f'studyroom_provisioner_stream_bytes{{stream="{name}"}}' in text for name in subjects.STREAMS)
 
-        await eventually(measured, "the provisioner tells what streams store")
+        await eventually(measured, "the provisioner reports the sizes of streams")
         limit = 'studyroom_provisioner_stream_max_bytes{stream="KV_presence",when_full="refuses"}'
         assert small.provisioner.metric(limit) == small.share(subjects.PRESENCE_STREAM)
         for client in inside:

@@ -20,7 +20,7 @@ from tests.support.client import Client
 from tests.support.presence import connected, users_in
 from tests.support.processes import ClusterNode, NatsServer, ServiceProcess, all_running, clustered_nats_server, service
 from tests.support.proxy import Delay, delay_proxies
-from tests.support.roster import stays
+from tests.support.roster import memberships
 from tests.support.streams import lead
 from tests.support.waiting import eventually, wait_until
 
@@ -48,8 +48,8 @@ def slow_cluster(directory: Path) -> Iterator[list[NatsServer]]:
         ]
         servers = [clustered_nats_server(directory, node) for node in nodes]
         try:
-            # All connections of the slow route are made first: one that is missing when the third server tells each of
-            # the other two where the other is would be made straight there.
+            # All connections of the slow route are made first. The third server announces the other two to each other,
+            # and any missing connection would then be made straight between them.
             for server in servers[:2]:
                 server.start()
             both = servers[:2]
@@ -76,7 +76,7 @@ class Joining:
     others: tuple[Client, Client]
 
     async def round(self, room: str) -> None:
-        """The others come and go while the watcher joins, and once more right behind that."""
+        """The others come and go while the watcher joins, and once more right after that."""
         first, second = self.others
         await first.join(room)
         joined = asyncio.create_task(self.watcher.join(room))
@@ -131,8 +131,8 @@ async def is_wrong(group: Joining, room: str) -> bool:
     truth = {group.watcher.user, group.others[1].user}
 
     def right() -> bool:
-        membership_id = stays(group.watcher.log)[-1]
-        return membership_id.room == room and membership_id.users == truth
+        membership = memberships(group.watcher.log)[-1]
+        return membership.room == room and membership.users == truth
 
     try:
         await eventually(right, "the roster becomes the truth", 2)

@@ -1,4 +1,4 @@
-"""Changes, storage and cursors that get lost without a word are found missing and put right."""
+"""Changes, storage and cursors that get lost silently are found missing and repaired."""
 
 import asyncio
 import json
@@ -17,14 +17,14 @@ from nats.aio.client import Client as Nats
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.ids import RoomId, UserId
 from studyroom.shared.contract.presence import LEASE_SECONDS
-from tests.faults.test_lost_connections import GUARD_SECONDS, System, knows, running, told
+from tests.faults.test_lost_connections import GUARD_SECONDS, System, knows, roster_of, running
 from tests.support.client import Client, clients
 from tests.support.presence import announce, connected, roster, users_in
 from tests.support.processes import NatsServer
 from tests.support.waiting import eventually
 
 COMPARED_SECONDS = 20
-"""The comparison comes every ten seconds or so, and gives what may be on its way another one."""
+"""The comparison comes every ten seconds or so, and gives messages under way another ten."""
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def system(own_nats: NatsServer, tmp_path: Path) -> Iterator[System]:
 
 
 async def lose_the_leave_of(client: Client, system: System, room: str) -> None:
-    """`client` leaves, presence knows, and no gateway is told."""
+    """`client` leaves, presence knows, and no gateway receives it."""
     async with connected(system.nats.url) as bus:
         await announce(bus, subjects.PRESENCE_STREAM, on=False)
         await client.leave()
@@ -59,8 +59,8 @@ async def test_a_leave_that_was_lost_on_the_way_is_found_by_the_comparison(
         if with_a_later_change:
             await cem.join(room)
             await ann.expect("UserJoined")
-            await eventually(partial(knows, ann, cem.user), "a later change is heard")
-        assert bob.user in told(ann), "the leave was not lost: this test shows nothing"
+            await eventually(partial(knows, ann, cem.user), "a later change is received")
+        assert bob.user in roster_of(ann), "the leave was not lost: this test shows nothing"
         left = await ann.expect("UserLeft", COMPARED_SECONDS)
 
     assert left["user_id"] == bob.user
@@ -74,7 +74,7 @@ async def test_a_newcomer_gets_the_true_roster_although_a_change_was_lost_on_the
     async with clients(first.url, second.url, first.url) as (ann, bob, cem):
         await ann.join(room)
         await bob.join(room)
-        await eventually(partial(knows, ann, bob.user), "ann is told of bob")
+        await eventually(partial(knows, ann, bob.user), "ann sees bob")
         await lose_the_leave_of(bob, system, room)
         joined = await cem.join(room)
         left = await ann.expect("UserLeft", 1.0)
@@ -84,7 +84,7 @@ async def test_a_newcomer_gets_the_true_roster_although_a_change_was_lost_on_the
     assert first.metric("studyroom_gateway_rooms_behind_total") == 1
 
 
-async def test_nats_losing_its_storage_empties_no_room_and_whoever_died_meanwhile_is_gone_in_time(
+async def test_nats_losing_its_storage_empties_no_room_and_users_who_died_meanwhile_are_gone_in_time(
     system: System, room: str
 ):
     urls = [gateway.url for gateway in system.gateways]
@@ -102,7 +102,7 @@ async def test_nats_losing_its_storage_empties_no_room_and_whoever_died_meanwhil
         began = time.monotonic()
         here = {client.user for client in everyone}
         for client in everyone:
-            await eventually(partial(is_told, client, here), "only the lost one is gone", 40)
+            await eventually(partial(has_roster, client, here), "only the lost user is gone", 40)
         took = time.monotonic() - began
         async with connected(system.nats.url) as bus:
             assert await users_in(bus, room) == here
@@ -148,7 +148,7 @@ async def test_a_join_that_is_written_after_its_connection_has_left_leaves_no_gh
         async def undone() -> bool:
             return (await last_entry(bus, key))["seq"] > late and await left()
 
-        # Where the room is hosted its gateway is told of the ghost, and ends it before anybody could look.
+        # The gateway of a hosted room receives the ghost, and ends it before anybody could look.
         await eventually(undone, "the ghost is gone", 2 * COMPARED_SECONDS)
 
 
@@ -181,7 +181,7 @@ async def test_cursors_are_asked_for_again_after_presence_was_restarted_and_go_w
     assert positions == {ann.user: 0.0, bob.user: None, late.user: None}
 
 
-async def test_cursors_that_moved_while_nats_was_away_are_told_when_it_is_back(system: System, room: str):
+async def test_cursors_that_moved_while_nats_was_away_are_sent_when_it_is_back(system: System, room: str):
     first, second = system.gateways
     async with clients(first.url, second.url) as (ann, bob):
         await ann.join(room)
@@ -199,12 +199,12 @@ async def test_cursors_that_moved_while_nats_was_away_are_told_when_it_is_back(s
     assert [(cursor["user_id"], cursor["x"]) for cursor in seen] == [(bob.user, 1.0), (ann.user, 0.0)]
 
 
-def is_told(client: Client, users: set[str]) -> bool:
-    return told(client) == users
+def has_roster(client: Client, users: set[str]) -> bool:
+    return roster_of(client) == users
 
 
 async def last_entry(bus: Nats, key: str) -> dict[str, Any]:
-    """As the stream has it: `seq`, and `data` in base64."""
+    """The message in the stream: `seq`, and `data` in base64."""
     question = json.dumps({"last_by_subj": key}).encode()
     answer = await bus.request(f"$JS.API.STREAM.MSG.GET.{subjects.PRESENCE_STREAM}", question, timeout=5)
     message: dict[str, Any] = json.loads(answer.data)["message"]

@@ -1,4 +1,4 @@
-"""Chat that gets lost on its way is found missing and delivered in order; what is gone for good is said to be gone."""
+"""Chat that gets lost on its way is found and delivered in order, and clients learn of chat that is gone for good."""
 
 import asyncio
 import os
@@ -37,18 +37,18 @@ def system(own_nats: NatsServer, tmp_path: Path) -> Iterator[System]:
 
 
 def chat(client: Client) -> list[Any]:
-    return client.told("Chat")
+    return client.payloads("Chat")
 
 
 def texts(client: Client) -> list[str]:
     return [line["content"] for line in chat(client)]
 
 
-def has_heard(client: Client, count: int) -> bool:
+def has_received(client: Client, count: int) -> bool:
     return len(chat(client)) >= count
 
 
-async def test_messages_that_were_lost_come_before_the_one_that_shows_it(system: System, room: str):
+async def test_messages_that_were_lost_come_before_the_message_that_shows_it(system: System, room: str):
     for process in system.others:
         process.signal(signal.SIGSTOP)
     urls = [gateway.url for gateway in system.gateways]
@@ -66,7 +66,7 @@ async def test_messages_that_were_lost_come_before_the_one_that_shows_it(system:
         await announce(bus, subjects.CHAT_STREAM, on=True)
         await bob.chat("3")
         for client in (ann, bob):
-            await eventually(partial(has_heard, client, 4), "everything arrives")
+            await eventually(partial(has_received, client, 4), "everything arrives")
             await client.settle()
 
         assert texts(ann) == texts(bob) == ["0", "1", "2", "3"]
@@ -86,16 +86,16 @@ async def test_a_last_message_that_was_lost_is_found_soon_by_its_own_gateway_and
         await announce(bus, subjects.CHAT_STREAM, on=False)
         await ann.chat("lost")
         began = time.monotonic()
-        await eventually(partial(has_heard, ann, 1), "the author gets it back", COMPARED_SECONDS)
+        await eventually(partial(has_received, ann, 1), "the author gets it back", COMPARED_SECONDS)
         own = time.monotonic() - began
-        await eventually(partial(has_heard, bob, 1), "the comparison finds it", COMPARED_SECONDS)
+        await eventually(partial(has_received, bob, 1), "the comparison finds it", COMPARED_SECONDS)
         print(f"the author had it after {own:.1f} s, the others after {time.monotonic() - began:.1f} s")
         for gateway in system.gateways:
             assert gateway.metric("studyroom_gateway_chat_rooms_behind_total") == 1
         await announce(bus, subjects.CHAT_STREAM, on=True)
 
 
-async def test_what_was_said_while_a_gateway_was_frozen_or_nats_away_comes_in_order(system: System, room: str):
+async def test_chat_sent_while_a_gateway_was_frozen_or_nats_away_comes_in_order(system: System, room: str):
     first, second = system.gateways
     async with clients(first.url, second.url) as (ann, bob):
         for client in (ann, bob):
@@ -103,20 +103,20 @@ async def test_what_was_said_while_a_gateway_was_frozen_or_nats_away_comes_in_or
         os.kill(second.pid, signal.SIGSTOP)
         for number in range(MISSED):
             await ann.chat(str(number))
-        await eventually(partial(has_heard, ann, MISSED), "the author has them")
+        await eventually(partial(has_received, ann, MISSED), "the author has them")
         system.nats.stop()
         os.kill(second.pid, signal.SIGCONT)
         system.nats.start()
         system.nats.wait_ready()
-        await eventually(partial(has_heard, bob, MISSED), "everything arrives")
-        await say(ann, "after")
-        await eventually(partial(has_heard, bob, MISSED + 1), "and goes on")
+        await eventually(partial(has_received, bob, MISSED), "everything arrives")
+        await send_chat(ann, "after")
+        await eventually(partial(has_received, bob, MISSED + 1), "and goes on")
 
         assert chat(bob) == chat(ann)
         assert "ChatReset" not in bob.types()
 
 
-async def test_an_unknown_outcome_is_told_and_sending_again_stores_the_message_once(system: System, room: str):
+async def test_an_unknown_outcome_is_reported_and_sending_again_stores_the_message_once(system: System, room: str):
     first, second = system.gateways
     async with clients(first.url, second.url) as (ann, bob):
         for client in (ann, bob):
@@ -124,21 +124,21 @@ async def test_an_unknown_outcome_is_told_and_sending_again_stores_the_message_o
         system.nats.signal(signal.SIGSTOP)
         message = str(uuid4())
         await ann.chat("hello", id=message)
-        await eventually(lambda: "Error" in ann.types(), "the author is told", 30)
+        await eventually(lambda: "Error" in ann.types(), "the author learns it", 30)
         system.nats.signal(signal.SIGCONT)
-        (refused,) = ann.told("Error")
+        (refused,) = ann.payloads("Error")
         assert (refused["code"], refused["id"]) == ("chat_unavailable", message)
         for _ in range(3):
-            await say(ann, "hello", message)
-        await eventually(partial(has_heard, bob, 1), "the message arrives")
+            await send_chat(ann, "hello", message)
+        await eventually(partial(has_received, bob, 1), "the message arrives")
         async with connected(system.nats.url) as bus:
             assert len(await chat_history(bus, room)) == 1
         assert texts(bob) == ["hello"]
         assert {line["seq"] for line in chat(ann)} == {chat(bob)[0]["seq"]}
 
 
-async def say(client: Client, content: str, message: str = "") -> None:
-    """As the protocol asks: again with the same id for as long as the outcome is unknown."""
+async def send_chat(client: Client, content: str, message: str = "") -> None:
+    """Send chat as the protocol asks: again with the same id for as long as the outcome is unknown."""
     message = message or str(uuid4())
     while True:
         await client.chat(content, id=message)
@@ -148,10 +148,10 @@ async def say(client: Client, content: str, message: str = "") -> None:
                 return
             if answer["type"] == "Error" and answer["payload"].get("id") == message:
                 break
-        await asyncio.sleep(RETRY_SECONDS)  # while NATS is away the answer comes at once, and who floods is closed
+        await asyncio.sleep(RETRY_SECONDS)  # while NATS is away the answer comes at once, and floods end the connection
 
 
-async def test_members_who_missed_too_much_are_told_and_go_on_from_the_newest(
+async def test_members_who_missed_too_much_learn_it_and_go_on_from_the_newest(
     own_nats: NatsServer, tmp_path: Path, room: str
 ):
     provisioner, presence = (service(name, tmp_path, own_nats.url) for name in ("provisioner", "presence"))
@@ -164,7 +164,7 @@ async def test_members_who_missed_too_much_are_told_and_go_on_from_the_newest(
         async with connected(own_nats.url) as bus, clients(gateway.url) as (ann,):
             joined = await ann.join(room)
             await announce(bus, subjects.CHAT_STREAM, on=False)
-            said = [(await bus.jetstream().publish(subjects.chat(RoomId(room)), STORED)).seq for _ in range(MISSED)]
+            sent = [(await bus.jetstream().publish(subjects.chat(RoomId(room)), STORED)).seq for _ in range(MISSED)]
             await announce(bus, subjects.CHAT_STREAM, on=True)
             await ann.chat("after")
             reset = await ann.expect("ChatReset")
@@ -174,10 +174,10 @@ async def test_members_who_missed_too_much_are_told_and_go_on_from_the_newest(
     assert reset["epoch"] == joined["epoch"]
     seen = [line["seq"] for line in chat(ann)]
     assert seen == [sequence for sequence in history if sequence > reset["last_seq"]]
-    assert said[0] <= reset["last_seq"] < said[-1]
+    assert sent[0] <= reset["last_seq"] < sent[-1]
 
 
-async def test_when_the_storage_is_lost_members_and_those_who_come_back_are_told(system: System, room: str):
+async def test_when_the_storage_is_lost_members_and_returning_clients_learn_it(system: System, room: str):
     first, second = system.gateways
     async with clients(first.url, second.url) as (ann, bob):
         joined = await ann.join(room)
@@ -190,14 +190,14 @@ async def test_when_the_storage_is_lost_members_and_those_who_come_back_are_told
         shutil.rmtree(system.nats.log.parent / "store")
         system.nats.start()
         system.nats.wait_ready()
-        await eventually(lambda: "ChatReset" in ann.types(), "the member is told", 30)
+        await eventually(lambda: "ChatReset" in ann.types(), "the member learns it", 30)
         back = await Client.connect(second.url)
         await eventually(lambda: joins(back, room, since, joined["epoch"]), "the join succeeds", 30)
         answer = next(message["payload"] for message in back.log if message["type"] == "JoinedRoom")
-        await say(ann, "after")
-        await eventually(partial(has_heard, back, 1), "chat goes on")
-        resets = ann.told("ChatReset")
-        await eventually(lambda: resumes(ann, room), "who was there can resume in the new epoch")
+        await send_chat(ann, "after")
+        await eventually(partial(has_received, back, 1), "chat goes on")
+        resets = ann.payloads("ChatReset")
+        await eventually(lambda: resumes(ann, room), "former members can resume in the new epoch")
         await back.close()
 
     assert answer["recovered"] is False
@@ -214,8 +214,8 @@ async def joins(client: Client, room: str, since: int, epoch: str) -> bool:
 
 
 async def resumes(client: Client, room: str) -> bool:
-    """From where it is; the epoch changes more than once while both streams are made anew."""
-    told = [message["payload"] for message in client.log if message["type"] in {"JoinedRoom", "ChatReset"}]
-    since = max([told[-1]["last_seq"], *(line["seq"] for line in chat(client)[-1:])])
-    await client.send("JoinRoom", {"room_id": room, "since": since, "epoch": told[-1]["epoch"]})
+    """Resumes from its position. The epoch changes more than once while both streams are made again."""
+    resets = [message["payload"] for message in client.log if message["type"] in {"JoinedRoom", "ChatReset"}]
+    since = max([resets[-1]["last_seq"], *(line["seq"] for line in chat(client)[-1:])])
+    await client.send("JoinRoom", {"room_id": room, "since": since, "epoch": resets[-1]["epoch"]})
     return (await client.expect("JoinedRoom"))["recovered"] is True

@@ -1,4 +1,4 @@
-"""Connections, gateways and NATS go away without a word: members keep their places for as long as they should."""
+"""Connections, gateways and NATS go away silently: members keep their memberships for as long as they should."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ from studyroom.shared.contract.subjects import SHARDS
 from tests.support.client import Client, clients
 from tests.support.presence import connected, users_in
 from tests.support.processes import NatsServer, ServiceProcess, all_running, service
-from tests.support.roster import stays
+from tests.support.roster import memberships
 from tests.support.tokens import SECRET, token_of
 from tests.support.waiting import eventually
 
@@ -89,12 +89,14 @@ def impatient_system(own_nats: NatsServer, tmp_path: Path) -> Iterator[System]:
     yield from running(own_nats, tmp_path, 0, STUDYROOM_PRESENCE_ROOM_CAPACITY="2")
 
 
-def told(client: Client) -> set[str]:
+def roster_of(client: Client) -> set[str]:
     """The roster as this client knows it."""
-    return stays(client.log)[-1].users
+    return memberships(client.log)[-1].users
 
 
-async def test_who_leaves_or_closes_cleanly_is_gone_at_once_however_long_the_grace(patient_system: System, room: str):
+async def test_a_user_who_leaves_or_closes_cleanly_is_gone_at_once_for_any_grace_period(
+    patient_system: System, room: str
+):
     first, second = patient_system.gateways
     async with clients(first.url, second.url, second.url) as (ann, bob, cem):
         for client in (ann, bob, cem):
@@ -107,7 +109,7 @@ async def test_who_leaves_or_closes_cleanly_is_gone_at_once_however_long_the_gra
     assert left == [bob.user, cem.user]
 
 
-async def test_who_comes_back_within_the_grace_period_was_never_away(system: System, room: str):
+async def test_a_user_who_comes_back_within_the_grace_period_was_never_away(system: System, room: str):
     first, second = system.gateways
     user = str(uuid4())
     async with clients(first.url) as (ann,):
@@ -128,7 +130,9 @@ async def test_who_comes_back_within_the_grace_period_was_never_away(system: Sys
     assert kinds == ["UserJoined"]
 
 
-async def test_who_does_not_come_back_is_gone_after_the_grace_period_and_leaves_no_trace(system: System, room: str):
+async def test_a_user_who_does_not_come_back_is_gone_after_the_grace_period_and_leaves_no_trace(
+    system: System, room: str
+):
     first, second = system.gateways
     async with clients(first.url, second.url) as (ann, bob):
         await ann.join(room)
@@ -145,7 +149,7 @@ async def test_who_does_not_come_back_is_gone_after_the_grace_period_and_leaves_
     assert took >= GRACE_SECONDS - 1  # NATS counts whole seconds
 
 
-async def test_without_a_grace_period_who_is_lost_is_gone_at_once_and_makes_room(impatient_system: System, room: str):
+async def test_without_a_grace_period_a_lost_user_is_gone_at_once_and_makes_room(impatient_system: System, room: str):
     first, second = impatient_system.gateways
     async with clients(first.url, second.url, second.url) as (ann, bob, cem):
         await ann.join(room)
@@ -159,7 +163,7 @@ async def test_without_a_grace_period_who_is_lost_is_gone_at_once_and_makes_room
     assert {user["user_id"] for user in joined["users"]} == {ann.user, cem.user}
 
 
-async def test_who_is_asked_to_come_back_keeps_the_place_for_longer_than_asked_to_wait_whatever_the_grace(
+async def test_a_client_asked_to_come_back_stays_a_member_for_longer_than_its_wait_for_any_grace_period(
     impatient_system: System, room: str
 ):
     first, second = impatient_system.gateways
@@ -211,7 +215,7 @@ async def test_when_many_are_lost_at_once_presence_is_asked_for_some_at_a_time_a
 
         await eventually(all_have_left, "nobody is there any more", 30)
 
-    # What the first shards to be given up leave free is lent to others before they are given up as well.
+    # Slots that the first shards to be given up leave free are lent to others before they are given up as well.
     assert SHARED <= different <= AT_MOST + 2 * SHARED < len(many)
 
 
@@ -228,7 +232,7 @@ async def test_the_members_of_a_killed_gateway_are_gone_in_time_and_the_others_s
     for client in moving:  # these come back, on the other gateway
         staying.append(await Client.connect(first.url, token=token_of(client.user)))
         await staying[-1].join(room)
-    await eventually(lambda: told(staying[0]) == {client.user for client in staying}, "the ghosts are gone", 30)
+    await eventually(lambda: roster_of(staying[0]) == {client.user for client in staying}, "the ghosts are gone", 30)
     took = time.monotonic() - began
     async with connected(usual_system.nats.url) as bus:
         assert await users_in(bus, room) == {client.user for client in staying}
@@ -244,7 +248,7 @@ async def test_the_members_of_a_killed_gateway_are_gone_in_time_and_the_others_s
     assert leaves == [len(lost)] * len(staying)
 
 
-async def test_who_was_lost_on_another_gateway_since_its_own_died_keeps_the_place_for_the_whole_grace_period(
+async def test_a_user_lost_on_another_gateway_after_its_own_died_stays_a_member_for_the_whole_grace_period(
     usual_system: System, room: str
 ):
     first, second = usual_system.gateways
@@ -280,7 +284,7 @@ async def test_the_sweep_goes_on_when_the_replica_that_began_it_dies(system: Sys
         second.signal(signal.SIGKILL)
         system.presence[0].signal(signal.SIGKILL)
         second.wait()
-        await eventually(lambda: told(ann) == {ann.user}, "the ghosts are gone", 30)
+        await eventually(lambda: roster_of(ann) == {ann.user}, "the ghosts are gone", 30)
         for client in lost:
             await client.ended()
 
@@ -301,12 +305,12 @@ async def test_a_gateway_frozen_for_too_long_is_given_up_and_its_members_come_ba
         async with connected(system.nats.url) as bus:
             assert await users_in(bus, room) == {ann.user, bob.user}
         await bob.settle()
-        assert told(ann) == told(bob) == {ann.user, bob.user}
+        assert roster_of(ann) == roster_of(bob) == {ann.user, bob.user}
 
 
 @pytest.mark.alone  # a renewal that is late for want of CPU counts as a part of the stall
 async def test_a_gateway_or_nats_that_stalls_for_a_while_is_not_noticed(impatient_system: System, room: str):
-    """Not even where no place is kept for anybody."""
+    """Not even without a grace period."""
     first, second = impatient_system.gateways
     async with clients(first.url, second.url) as (ann, bob):
         await ann.join(room)
@@ -350,7 +354,7 @@ async def test_a_restart_of_nats_empties_no_room_and_everything_goes_on(system: 
         newcomer = await Client.connect(urls[1])
         await newcomer.join(room)
         for client in everyone:
-            await eventually(partial(knows, client, newcomer.user), "everyone hears of a newcomer")
+            await eventually(partial(knows, client, newcomer.user), "everyone sees a newcomer")
         await newcomer.close()
 
     assert leaves == [0] * len(everyone)
@@ -361,7 +365,7 @@ def has_resynced(gateway: ServiceProcess) -> bool:
 
 
 def knows(client: Client, user: str) -> bool:
-    return user in told(client)
+    return user in roster_of(client)
 
 
 async def test_all_of_presence_away_for_a_while_keeps_members_and_answers_joins(system: System, room: str):

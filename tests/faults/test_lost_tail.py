@@ -1,7 +1,7 @@
 """NATS comes back with an older copy of its store: streams are shorter than they were, and created when they were.
 
-So it is after a power cut, a restored volume and a rolled back machine. What was in the lost tail never was, and
-whatever is written from then on counts, although its sequences are old ones.
+So it is after a power cut, a restored volume and a rolled back machine. The contents of the lost tail never were, and
+everything written from then on counts, although its sequences are old.
 """
 
 import asyncio
@@ -16,17 +16,17 @@ from studyroom.shared.contract import subjects
 from studyroom.shared.contract.close_codes import CloseCode
 from studyroom.shared.contract.ids import RoomId, new_connection_id, new_gateway_id, new_membership_id, new_user_id
 from studyroom.shared.contract.presence import Entry, Profile
-from tests.faults.test_lost_chat import COMPARED_SECONDS, say
+from tests.faults.test_lost_chat import COMPARED_SECONDS, send_chat
 from tests.faults.test_lost_connections import GUARD_SECONDS, System
 from tests.support.backend import SETTINGS, ask, handshake_refusal, token
 from tests.support.client import Client, clients
 from tests.support.presence import connected, users_in
 from tests.support.processes import all_running, nats_server, service
-from tests.support.roster import stays
+from tests.support.roster import memberships
 from tests.support.waiting import eventually
 
 NOTICED_SECONDS = 10
-"""By then members know what the stream holds now."""
+"""The time in which members learn the present contents of the stream."""
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ LOST = 50_000
 
 
 def present(client: Client) -> set[str]:
-    return stays(client.log)[-1].users
+    return memberships(client.log)[-1].users
 
 
 async def test_a_member_whose_last_leave_was_lost_is_seen_when_it_joins_again(system: System, room: str):
@@ -84,7 +84,7 @@ async def test_a_member_whose_last_leave_was_lost_is_seen_when_it_joins_again(sy
             assert await users_in(bus, room) == {ann.user, cem.user}
 
 
-async def test_members_see_what_is_said_after_the_tail_was_lost_and_newcomers_nothing_that_is_gone(
+async def test_members_see_chat_sent_after_the_tail_was_lost_and_newcomers_nothing_that_is_gone(
     system: System, room: str
 ):
     first, second = system.gateways
@@ -92,19 +92,19 @@ async def test_members_see_what_is_said_after_the_tail_was_lost_and_newcomers_no
         before = [await client.join(room) for client in (ann, bob)]
         for number in range(KEPT):
             await ann.chat(f"kept {number}")
-        await eventually(partial(_has_heard, bob, KEPT), "they are stored")
+        await eventually(partial(_has_received, bob, KEPT), "they are stored")
         copy = await asyncio.to_thread(system.nats.copy_store)
         for number in range(GONE):
             await ann.chat(f"gone {number}")
         for client in (ann, bob):
-            await eventually(partial(_has_heard, client, KEPT + GONE), "everybody has seen them")
-        since = bob.told("Chat")[-1]["seq"]
+            await eventually(partial(_has_received, client, KEPT + GONE), "everybody has seen them")
+        since = bob.payloads("Chat")[-1]["seq"]
         await asyncio.to_thread(system.nats.go_back, copy)
         for number in range(NEW):
-            await say(ann, f"new {number}")
+            await send_chat(ann, f"new {number}")
         stored = [*(f"kept {number}" for number in range(KEPT)), *(f"new {number}" for number in range(NEW))]
         for client in (ann, bob):
-            await eventually(lambda: _since_reset(client) == stored, "members see what is stored", NOTICED_SECONDS)  # noqa: B023
+            await eventually(lambda: _since_reset(client) == stored, "members see the stored chat", NOTICED_SECONDS)  # noqa: B023
         async with clients(first.url, second.url, second.url) as newcomers:
             joined = [await newcomer.join(room) for newcomer in newcomers[:2]]
             for newcomer in newcomers[:2]:
@@ -114,12 +114,12 @@ async def test_members_see_what_is_said_after_the_tail_was_lost_and_newcomers_no
             resumed = await newcomers[2].expect("JoinedRoom")
 
     assert resumed["recovered"] is False
-    epochs = {joined[0]["epoch"], joined[1]["epoch"], ann.told("ChatReset")[-1]["epoch"], resumed["epoch"]}
+    epochs = {joined[0]["epoch"], joined[1]["epoch"], ann.payloads("ChatReset")[-1]["epoch"], resumed["epoch"]}
     assert len(epochs) == 1
     assert epochs.isdisjoint(answer["epoch"] for answer in before)
 
 
-async def test_members_of_a_purged_room_are_told_on_every_gateway_and_newcomers_get_the_same_everywhere(
+async def test_members_of_a_purged_room_learn_it_on_every_gateway_and_newcomers_get_the_same_everywhere(
     system: System, room: str
 ):
     first, second = system.gateways
@@ -129,12 +129,12 @@ async def test_members_of_a_purged_room_are_told_on_every_gateway_and_newcomers_
         for number in range(KEPT):
             await ann.chat(f"purged {number}")
         await ann.chat("kept")
-        await eventually(partial(_has_heard, bob, KEPT + 1), "they are stored")
+        await eventually(partial(_has_received, bob, KEPT + 1), "they are stored")
         async with connected(system.nats.url) as bus:
             request = {"filter": subjects.chat(RoomId(room)), "keep": 1}
             await bus.request(f"$JS.API.STREAM.PURGE.{subjects.CHAT_STREAM}", json.dumps(request).encode(), timeout=5)
         for client in (ann, bob):
-            await eventually(lambda: _since_reset(client) == ["kept"], "members are told", COMPARED_SECONDS)  # noqa: B023
+            await eventually(lambda: _since_reset(client) == ["kept"], "members learn it", COMPARED_SECONDS)  # noqa: B023
         async with clients(first.url, second.url) as newcomers:
             for newcomer in newcomers:
                 await newcomer.join(room)
@@ -158,10 +158,10 @@ async def test_bans_and_removals_hold_although_the_bucket_of_moderation_has_lost
     for path in (f"/bans/{banned}", f"/rooms/{room}/bans/{barred}"):
         await eventually(partial(_accepted, near, path), "NATS is back")
     assert await there[1].ended() == CloseCode.BANNED
-    await eventually(lambda: [error["code"] for error in there[2].told("Error")] == ["removed"], "it is removed")
+    await eventually(lambda: [error["code"] for error in there[2].payloads("Error")] == ["removed"], "it is removed")
     for gateway in (near, far):
-        await eventually(partial(_agrees, gateway, {early, banned}, set(lost)), "all gateways know what is stored")
-    assert there[0].told("Error") == [], "what was carried out before is not done again"
+        await eventually(partial(_agrees, gateway, {early, banned}, set(lost)), "all gateways know the stored commands")
+    assert there[0].payloads("Error") == [], "earlier commands are not carried out again"
     for client in (there[0], there[2]):
         await client.close()
 
@@ -195,15 +195,15 @@ async def _joins(client: Client, room: str) -> bool:
 
 
 def _texts(client: Client) -> list[str]:
-    return [line["content"] for line in client.told("Chat")]
+    return [line["content"] for line in client.payloads("Chat")]
 
 
-def _has_heard(client: Client, count: int) -> bool:
-    return len(client.told("Chat")) >= count
+def _has_received(client: Client, count: int) -> bool:
+    return len(client.payloads("Chat")) >= count
 
 
 def _since_reset(client: Client) -> list[str] | None:
-    """What members were shown since they were told to begin anew; None before."""
+    """The chat that a member received since its reset, or None before it."""
     types = client.types()
     if "ChatReset" not in types:
         return None

@@ -1,4 +1,4 @@
-"""What a moderator has ordered holds through every loss: of a connection to NATS, of an event, of NATS itself."""
+"""Commands of a moderator hold through every loss: of a connection to NATS, of an event, of NATS itself."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ from tests.support.proxy import Link, Network
 from tests.support.waiting import eventually
 
 COMPARED_SECONDS = 25
-"""Gateways compare what they know with the streams every five or ten seconds, and give what is on its way some time."""
+"""Gateways compare their rooms with the streams every five or ten seconds, and give messages under way some time."""
 BANNED = (403, "banned")
 
 MODERATION = {"src": subjects.MODERATION_KEYS, "dest": subjects.MODERATION_EVENTS}
@@ -96,7 +96,7 @@ async def test_a_gateway_that_was_cut_off_does_all_that_was_ordered_meanwhile(sy
 
 
 @pytest.mark.parametrize("again", [False, True])
-async def test_who_is_removed_while_a_join_is_under_way_is_out_when_it_is_done(system: System, room: str, again: bool):
+async def test_a_user_removed_while_a_join_is_under_way_is_out_when_it_is_done(system: System, room: str, again: bool):
     near = system.gateways[0].url
     user = str(uuid4())
     async with clients(near, token=token(user)) as (client,), clients(near) as (other,):
@@ -108,7 +108,7 @@ async def test_who_is_removed_while_a_join_is_under_way_is_out_when_it_is_done(s
             await client.send("JoinRoom", {"room_id": room})
             await client.settle()
             assert (await ask(near, "DELETE", f"/rooms/{room}/members/{user}")).status == 204
-            await client.chat("said while joining")
+            await client.chat("sent while joining")
         finally:
             system.presence[0].signal(signal.SIGCONT)
         await client.expect("JoinedRoom")
@@ -117,7 +117,7 @@ async def test_who_is_removed_while_a_join_is_under_way_is_out_when_it_is_done(s
         await client.join(room)
 
 
-async def test_who_is_banned_while_a_join_is_under_way_is_not_let_in(system: System, room: str):
+async def test_a_user_banned_while_a_join_is_under_way_is_not_let_in(system: System, room: str):
     near = system.gateways[0].url
     user = str(uuid4())
     async with clients(near, token=token(user)) as (client,):
@@ -146,7 +146,7 @@ async def test_a_ban_that_ended_while_a_gateway_was_cut_off_holds_no_longer(syst
     await eventually(partial(_is, BANNED, far, user), "the other gateway knows")
     with cut(link):
         await eventually(partial(_is, None, near, user), "the ban is over")
-        assert await handshake_refusal(far, user) != BANNED, "one that is cut off knows the time as well"
+        assert await handshake_refusal(far, user) != BANNED, "a gateway that is cut off knows the time as well"
     await eventually(partial(_is, None, far, user), "the other gateway knows that too")
 
 
@@ -154,7 +154,7 @@ async def _is(expected: tuple[int, str] | None, gateway: str, user: str) -> bool
     return await handshake_refusal(gateway, user) == expected
 
 
-async def test_bans_outlive_a_restart_of_nats_and_orders_are_carried_out_once(system: System, room: str):
+async def test_bans_outlive_a_restart_of_nats_and_commands_are_carried_out_once(system: System, room: str):
     near, far = (gateway.url for gateway in system.gateways)
     user, removed = str(uuid4()), str(uuid4())
     async with clients(far, token=token(removed)) as (client,):
@@ -170,7 +170,7 @@ async def test_bans_outlive_a_restart_of_nats_and_orders_are_carried_out_once(sy
         system.nats.wait_ready()
         for gateway in system.gateways:
             gateway.wait_ready()
-        # The order is still stored, and the buckets are read anew.
+        # The command is still stored, and the buckets are read again.
         await eventually(partial(_answers, near, f"/bans/{user}"), "bans are read")
         await eventually(partial(_answers, far, f"/bans/{user}"), "bans are read")
         await client.settle()
@@ -184,7 +184,7 @@ async def _answers(gateway: str, path: str) -> bool:
     return (await ask(gateway, "GET", path)).status == 200
 
 
-async def test_after_nats_has_lost_its_storage_orders_hold_again(system: System, room: str):
+async def test_after_nats_has_lost_its_storage_commands_hold_again(system: System, room: str):
     near, far = (gateway.url for gateway in system.gateways)
     for _ in range(3):
         assert (await ask(near, "PUT", f"/bans/{uuid4()}", {"seconds": 600})).status == 200
@@ -216,7 +216,7 @@ async def republish(bus: Nats, stream: str, what: dict[str, str] | None) -> None
     assert "error" not in json.loads(answer.data), answer.data
 
 
-async def test_an_order_whose_event_was_lost_is_carried_out_all_the_same(system: System, room: str):
+async def test_a_command_whose_event_was_lost_is_carried_out_all_the_same(system: System, room: str):
     near, far = (gateway.url for gateway in system.gateways)
     user = str(uuid4())
     for process in system.others:
@@ -230,7 +230,7 @@ async def test_an_order_whose_event_was_lost_is_carried_out_all_the_same(system:
         assert [await client.error() for client in both] == ["removed"] * 2
 
 
-async def test_members_are_told_of_a_deletion_whose_event_was_lost_and_newcomers_do_not_get_the_message(
+async def test_members_receive_a_deletion_whose_event_was_lost_and_newcomers_do_not_get_the_message(
     system: System, room: str
 ):
     near, far = (gateway.url for gateway in system.gateways)
@@ -240,10 +240,10 @@ async def test_members_are_told_of_a_deletion_whose_event_was_lost_and_newcomers
         for client in (ann, bob):
             await client.join(room)
         await ann.chat("bad")
-        said = [await client.expect("Chat") for client in (ann, bob)]
+        received = [await client.expect("Chat") for client in (ann, bob)]
         await republish(bus, subjects.CHAT_STREAM, None)
-        assert (await ask(near, "DELETE", f"/rooms/{room}/messages/{said[0]['seq']}")).status == 204
+        assert (await ask(near, "DELETE", f"/rooms/{room}/messages/{received[0]['seq']}")).status == 204
         await republish(bus, subjects.CHAT_STREAM, CHAT)
         for client in (ann, bob):
-            assert (await client.expect("ChatDeleted", COMPARED_SECONDS))["deleted_seq"] == said[0]["seq"]
+            assert (await client.expect("ChatDeleted", COMPARED_SECONDS))["deleted_seq"] == received[0]["seq"]
         assert (await cem.join(room))["history"] == 0

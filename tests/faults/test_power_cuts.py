@@ -1,4 +1,4 @@
-"""What NATS has acknowledged is there after its servers were killed, and after the power was cut."""
+"""Acknowledged messages are there after the NATS servers were killed, and after the power was cut."""
 
 import asyncio
 import signal
@@ -68,7 +68,7 @@ async def store(connection: Nats) -> set[bytes]:
 
 
 async def stored(connection: Nats) -> set[bytes]:
-    """All that is in the stream of chat, as its leader has it. Asks until there is one."""
+    """All messages in the chat stream of its leader. Asks until there is a leader."""
     stream = connection.jsm()
     async with asyncio.timeout(_DEADLINE_SECONDS):
         while True:
@@ -103,7 +103,7 @@ def cut_power(servers: list[NatsServer], of: list[Disk]) -> None:
         disk.come_back()
 
 
-async def test_three_servers_keep_what_they_acknowledged_whichever_are_killed_or_lose_power(tmp_path: Path):
+async def test_three_servers_keep_acknowledged_messages_when_any_are_killed_or_lose_power(tmp_path: Path):
     with mounted(tmp_path, 3) as disk:
         servers = deployed_nats_cluster(tmp_path, [one.mounted for one in disk])
         streams = service(
@@ -124,7 +124,7 @@ async def test_three_servers_keep_what_they_acknowledged_whichever_are_killed_or
             cut_power(servers[:1], disk[:1])
             acknowledged |= await store(connection)
             start(servers[:1])
-            assert acknowledged <= await stored(connection), "after one lost its power"
+            assert acknowledged <= await stored(connection), "after a server lost its power"
 
             acknowledged |= await store(connection)
             cut_power(servers, disk)
@@ -134,7 +134,9 @@ async def test_three_servers_keep_what_they_acknowledged_whichever_are_killed_or
 
 
 @pytest.mark.parametrize("synced", [True, False], ids=["always", "now and then, as NATS does by default"])
-async def test_one_server_keeps_over_a_power_cut_what_it_acknowledged_if_it_syncs_always(tmp_path: Path, synced: bool):
+async def test_a_single_server_that_syncs_always_keeps_acknowledged_messages_over_a_power_cut(
+    tmp_path: Path, synced: bool
+):
     with mounted(tmp_path, 1) as disk:
         server = deployed_nats_server(tmp_path, store=disk[0].mounted)
         if not synced:
@@ -143,7 +145,7 @@ async def test_one_server_keeps_over_a_power_cut_what_it_acknowledged_if_it_sync
         with all_running(server):
             with running(service("provisioner", tmp_path, server.url, **user_of("provisioner"))):
                 connection = await connect([server])
-                # The stream and what is in it now is on the disk in any case; what comes then is in question.
+                # The stream and its present contents are on the disk in any case. Later messages are in question.
                 disk[0].sync()
             acknowledged = await store(connection)
             cut_power([server], disk)

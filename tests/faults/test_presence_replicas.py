@@ -39,7 +39,7 @@ async def test_a_frozen_replica_fails_no_join_and_leaves_no_ghost_when_it_thaws(
         async with connected(own_stack.nats_url) as bus:
             await eventually(lambda: nobody(bus, room), "everyone has left")
             signal_process(frozen, signal.SIGCONT)
-            # What the frozen replica had in hand is carried out now; the gateway takes it back.
+            # The frozen replica carries out its pending requests now, and the gateway takes them back.
             await eventually(lambda: joins(replica["admin_url"]) > before, "the frozen replica goes on")
             await eventually(lambda: nobody(bus, room), "nobody is left behind")
     finally:
@@ -53,16 +53,16 @@ async def test_rooms_joined_after_the_stream_was_replaced_are_of_another_epoch(o
             await bus.request(f"$JS.API.STREAM.DELETE.{subjects.PRESENCE_STREAM}", timeout=5)
         await ann.leave()
 
-        async def joined_anew() -> bool:
+        async def joined_again() -> bool:
             await bob.send("JoinRoom", {"room_id": room})
             answer = await bob.next()
             return bool(answer["type"] == "JoinedRoom" and answer["payload"]["epoch"] != before)
 
-        await eventually(joined_anew, "the epoch is another", 30)
+        await eventually(joined_again, "the epoch is another", 30)
 
 
 def joins(admin_url: str) -> float:
-    """Requests to join that the replica has dealt with, whatever it answered."""
+    """Requests to join that the replica has answered, with any outcome."""
     for line in http_get(f"{admin_url}/metrics")[1].splitlines():
         if line.startswith(JOIN_REQUESTS):
             return float(line.rsplit(" ", 1)[1])

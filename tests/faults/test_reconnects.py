@@ -1,4 +1,4 @@
-"""A gateway that comes back to NATS: what did not change is not written again, what did is found."""
+"""A gateway that comes back to NATS: it finds changes, and does not write unchanged members again."""
 
 import asyncio
 import json
@@ -19,13 +19,13 @@ from tests.support.client import Client, clients
 from tests.support.presence import announce, connected, users_in
 from tests.support.processes import NatsServer, ServiceProcess, all_running, nats_server, running, service
 from tests.support.proxy import Link, Network
-from tests.support.roster import stays
+from tests.support.roster import memberships
 from tests.support.waiting import eventually
 
 MEMBERS, ROOMS = 80, 8
 COMPARED = 4
 """After a reconnect: at once, and three times more within seconds."""
-TOLD_SECONDS = 4.0
+SHOWN_SECONDS = 4.0
 """Less than any of the comparisons that come every ten seconds."""
 SETTINGS = {"STUDYROOM_PRESENCE_GRACE_SECONDS": "1", "STUDYROOM_PRESENCE_GUARD_SECONDS": "2"}
 
@@ -40,7 +40,7 @@ class System:
     link: Link
 
     def completed(self) -> float:
-        """How often a gateway has told presence all connections of a shard."""
+        """How often a gateway has announced all connections of a shard to presence."""
         return self.presence.metric('studyroom_presence_roster_request_duration_seconds_count{request="complete"}')
 
     def found(self) -> float:
@@ -76,15 +76,15 @@ async def written(bus: Nats) -> int:
     return sequence
 
 
-def told(client: Client) -> set[str]:
-    return stays(client.log)[-1].users
+def roster_of(client: Client) -> set[str]:
+    return memberships(client.log)[-1].users
 
 
 def knows(client: Client, users: set[str]) -> bool:
-    return told(client) == users
+    return roster_of(client) == users
 
 
-async def test_a_reconnect_that_finds_nothing_changed_writes_nothing_and_tells_nobody(system: System):
+async def test_a_reconnect_that_finds_nothing_changed_writes_nothing_and_sends_nothing(system: System):
     rooms = [str(uuid4()) for _ in range(ROOMS)]
     members = [await Client.connect(system.gateway.url) for _ in range(MEMBERS)]
     await asyncio.gather(*(member.join(rooms[index % ROOMS]) for index, member in enumerate(members)))
@@ -94,7 +94,7 @@ async def test_a_reconnect_that_finds_nothing_changed_writes_nothing_and_tells_n
         for index, member in enumerate(members):
             here = {one.user for one in members[index % ROOMS :: ROOMS]} | {others[index % ROOMS].user}
             await eventually(partial(knows, member, here), "everyone knows everyone")
-        heard, before, completed = [len(member.log) for member in members], await written(bus), system.completed()
+        lengths, before, completed = [len(member.log) for member in members], await written(bus), system.completed()
         system.link.reset()
         await eventually(
             lambda: system.completed() >= completed + COMPARED * subjects.SHARDS, "all has been compared", 20
@@ -106,7 +106,7 @@ async def test_a_reconnect_that_finds_nothing_changed_writes_nothing_and_tells_n
         newcomer = await Client.connect(system.other.url)
         await newcomer.join(rooms[1])
         await members[1].expect("UserJoined")
-        changed = [len(member.log) - count for member, count in zip(members[2:], heard[2:], strict=True)]
+        changed = [len(member.log) - count for member, count in zip(members[2:], lengths[2:], strict=True)]
         await newcomer.close()
     for member in members:
         await member.close()
@@ -115,9 +115,7 @@ async def test_a_reconnect_that_finds_nothing_changed_writes_nothing_and_tells_n
     assert max(changed[: ROOMS - 2]) == 0
 
 
-async def test_what_changed_while_a_gateway_was_cut_off_is_told_and_its_own_member_is_put_back(
-    system: System, room: str
-):
+async def test_changes_while_a_gateway_was_cut_off_are_sent_and_its_own_member_is_restored(system: System, room: str):
     async with (
         clients(system.gateway.url, system.gateway.url, system.other.url, system.other.url) as (ann, bob, cem, dan),
         connected(system.nats.url) as bus,
@@ -139,12 +137,12 @@ async def test_what_changed_while_a_gateway_was_cut_off_is_told_and_its_own_memb
         system.link.heal()
         here = {ann.user, bob.user, dan.user}
         for client in (ann, bob, dan):
-            await eventually(partial(knows, client, here), "everyone knows who is here", TOLD_SECONDS)
+            await eventually(partial(knows, client, here), "everyone knows who is here", SHOWN_SECONDS)
         assert await users_in(bus, room) == here
         print(f"{await written(bus) - before} entries written for one member that was missing and one changed room")
 
 
-async def test_a_change_that_was_lost_right_behind_a_reconnect_is_found_soon(system: System, room: str):
+async def test_a_change_that_was_lost_right_after_a_reconnect_is_found_soon(system: System, room: str):
     """The stream's leader may not know of the gateway's subscriptions yet."""
     async with clients(system.gateway.url, system.other.url) as (ann, bob), connected(system.nats.url) as bus:
         await ann.join(room)
@@ -162,5 +160,5 @@ async def test_a_change_that_was_lost_right_behind_a_reconnect_is_found_soon(sys
 
         await eventually(alone, "presence knows that bob has left")
         await announce(bus, subjects.PRESENCE_STREAM, on=True)
-        assert (await ann.expect("UserLeft", TOLD_SECONDS))["user_id"] == bob.user
+        assert (await ann.expect("UserLeft", SHOWN_SECONDS))["user_id"] == bob.user
         await eventually(lambda: system.found() > found, "the gateway counts the leave as lost, and found in a roster")

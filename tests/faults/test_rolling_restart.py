@@ -28,7 +28,7 @@ def system(own_nats: NatsServer, tmp_path: Path) -> Iterator[System]:
 
 @pytest.mark.alone
 @pytest.mark.timeout(300)
-async def test_a_rolling_restart_makes_nobody_leave_and_loses_and_doubles_no_chat(system: System):
+async def test_a_rolling_restart_makes_no_member_leave_and_loses_and_doubles_no_chat(system: System):
     rooms = [str(uuid4()) for _ in range(ROOMS)]
     urls = [gateway.url for gateway in system.gateways]
     visitors = [Visitor(urls, rooms[index % ROOMS]) for index in range(CLIENTS)]

@@ -1,5 +1,7 @@
-"""Each rule on a history that breaks it, and on one that comes near and does not."""
+"""Each rule on a history that breaks it, and on a history that nearly does."""
 
+import asyncio
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -14,11 +16,12 @@ from tests.faults.members import (
     incomplete_rosters,
     looks_differ,
     movements,
+    news_of,
     shown,
-    told,
     visits,
 )
 from tests.faults.refusals import CHAT, GATEWAY, NATS, PRESENCE, Damage, Refusal, refusals_in, wrong_refusals
+from tests.faults.stalls import STALLED_SECONDS, watched
 from tests.faults.stored import (
     HISTORY_ON_JOIN,
     Newcomer,
@@ -32,6 +35,7 @@ from tests.faults.stored import (
     shown_after_deletion,
 )
 from tests.support.chat import Asked, ends_join, views
+from tests.support.waiting import eventually
 
 ADA, BEN, ROOM, OTHER = "ada", "ben", "room", "other"
 GRACE, GONE = 2.0, 10.0
@@ -68,7 +72,7 @@ def moved(
 ) -> list[str]:
     """A message each second from 20 on."""
     at = times or [20.0 + second for second in range(len(log))]
-    return movements(told(ADA, 0, log, at, [19.9]), visits(memberships, GRACE), GONE, troubles).violations
+    return movements(news_of(ADA, 0, log, at, [19.9]), visits(memberships, GRACE), GONE, troubles).violations
 
 
 GONE_ONCE = [roster(ADA, BEN), left(BEN)]
@@ -88,7 +92,7 @@ def test_a_user_who_is_announced_before_coming_is_a_violation():
     assert moved([roster(ADA), joined(BEN)])
 
 
-def test_a_user_who_came_back_within_the_grace_period_and_is_said_to_have_left_is_a_violation():
+def test_a_leave_of_a_user_who_came_back_within_the_grace_period_is_a_violation():
     lost = membership_id(1.0, 20.2, clean=False)
     assert moved([roster(ADA, BEN), left(BEN), joined(BEN)], lost, membership_id(21.5))
     late = [20.0, 22.3, 23.1]
@@ -99,20 +103,20 @@ def test_a_user_who_came_back_within_the_grace_period_and_is_said_to_have_left_i
     assert moved([roster(ADA, BEN), left(BEN), joined(BEN)], lost, replace(membership_id(21.5), entered=None)) == []
 
 
-def test_a_user_with_another_tab_in_the_room_who_is_said_to_have_left_is_a_violation():
+def test_a_leave_of_a_user_with_another_tab_in_the_room_is_a_violation():
     tab = membership_id(5.0, gateway=2)
     assert moved(GONE_ONCE, membership_id(1.0, 20.5), tab)
     assert moved(GONE_ONCE, membership_id(1.0, 20.5), replace(tab, ended=20.6)) == []
 
 
-def test_a_loss_that_a_leave_of_another_connection_may_overtake_keeps_no_place():
+def test_a_loss_that_a_leave_of_another_connection_may_overtake_keeps_no_membership():
     back = [membership_id(1.0, 20.2, clean=False), membership_id(21.5)]
     away = [roster(ADA, BEN), left(BEN), joined(BEN)]
     assert moved(away, membership_id(1.0, 19.8, gateway=2), *back) == []
     assert moved(away, membership_id(1.0, 15.0, gateway=2), *back)
 
 
-def test_what_a_broken_gateway_or_bus_carries_out_late_is_none():
+def test_a_change_that_a_broken_gateway_or_bus_carries_out_late_is_not_a_violation():
     struck = Troubles(19.0, 22.0, faults=1)
     assert moved(GONE_TWICE, membership_id(1.0, 20.5), troubles=replace(struck, gateways=frozenset({1}))) == []
     assert moved(GONE_TWICE, membership_id(1.0, 20.5), troubles=replace(struck, gateways=frozenset({2})))
@@ -120,7 +124,7 @@ def test_what_a_broken_gateway_or_bus_carries_out_late_is_none():
     over = replace(struck, since=5.0, until=8.0, bus=True)
     assert moved(GONE_TWICE, membership_id(1.0, 20.5), troubles=over), "all has been well for long"
     assert moved(GONE_ONCE, membership_id(1.0), troubles=replace(struck, bus=True)), (
-        "who stayed has not left, whatever breaks"
+        "a user who stayed has not left, during any fault"
     )
     assert moved(GONE_ONCE, membership_id(1.0), troubles=replace(struck, given_up=frozenset({1}))) == []
 
@@ -128,12 +132,14 @@ def test_what_a_broken_gateway_or_bus_carries_out_late_is_none():
 def test_a_roster_without_somebody_who_was_there_is_a_violation():
     def incomplete(log: Log, *memberships: Membership, troubles: Troubles = QUIET) -> list[str]:
         times = [20.0 + second for second in range(len(log))]
-        return incomplete_rosters(told(ADA, 0, log, times, [19.9]), visits(memberships, GRACE), troubles, 30.0)
+        return incomplete_rosters(news_of(ADA, 0, log, times, [19.9]), visits(memberships, GRACE), troubles, 30.0)
 
     assert incomplete([roster(ADA, BEN)], membership_id(1.0)) == []
     assert incomplete([roster(ADA)], membership_id(1.0))
     assert incomplete([roster(ADA)], membership_id(1.0, 19.0)) == []
-    assert incomplete([roster(ADA)], membership_id(19.95)) == [], "who comes at the same time may come afterwards"
+    assert incomplete([roster(ADA)], membership_id(19.95)) == [], (
+        "a user who comes at the same time may come afterwards"
+    )
     assert incomplete([roster(ADA)], membership_id(1.0), troubles=replace(QUIET, losses=(15.0,))) == []
 
 
@@ -142,8 +148,8 @@ def test_a_roster_without_somebody_who_was_there_is_a_violation():
 
 def test_names_and_avatars_that_are_not_those_of_the_token_or_not_the_same_for_all_are_violations():
     new = Looks("Ben II", "https://example.org/ben.png")
-    told_of_new = {"type": "UserUpdated", "payload": {"user": user(BEN, username=new[0], avatar_url=new[1])}}
-    looks, _ = shown([roster(ADA, BEN), told_of_new])
+    update = {"type": "UserUpdated", "payload": {"user": user(BEN, username=new[0], avatar_url=new[1])}}
+    looks, _ = shown([roster(ADA, BEN), update])
     stale, _ = shown([roster(ADA, BEN)])
     assert looks_differ({"a client": (ROOM, looks)}, {(ROOM, BEN): {new}}) == []
     assert looks_differ({"a client": (ROOM, stale)}, {(ROOM, BEN): {new}})
@@ -152,7 +158,7 @@ def test_names_and_avatars_that_are_not_those_of_the_token_or_not_the_same_for_a
     assert looks_differ({"a client": (ROOM, looks), "another": (ROOM, stale)}, either)
 
 
-def test_a_cursor_that_is_not_the_last_one_is_a_violation():
+def test_a_cursor_that_is_not_the_last_is_a_violation():
     def seen(*log: dict[str, Any]) -> list[str]:
         return cursors_differ({"a client": (ROOM, ADA, shown(log)[1])}, {(ROOM, BEN): {Place(1.0, 2.0)}})
 
@@ -163,9 +169,9 @@ def test_a_cursor_that_is_not_the_last_one_is_a_violation():
     assert seen(roster(ADA, user(BEN, cursor=there))) == []
     assert seen(roster(ADA), joined(BEN, cursor=there)) == []
     assert seen(roster(ADA, BEN), moved_there, elsewhere)
-    assert seen(roster(ADA, BEN)), "it was never told"
+    assert seen(roster(ADA, BEN)), "it was never sent"
     assert seen(roster(ADA, user(BEN, cursor=there)), left(BEN), joined(BEN))
-    assert seen(roster(ADA)) == [], "who is not there has no cursor"
+    assert seen(roster(ADA)) == [], "an absent user has no cursor"
 
 
 # --- history and positions ---------------------------------------------------------------------------------
@@ -199,14 +205,14 @@ def test_a_newcomer_gets_the_newest_messages_that_are_stored_and_all_of_them():
     assert given(entered(5, 9), *map(line, KNOWN)) == []
     assert given(entered(1, 9), line(9)), "one of five"
     assert given(entered(4, 9), line(1), line(2), line(5), line(9)), "a hole"
-    assert given(entered(4, 7), *map(line, (1, 2, 5, 7)), line(9)) == [], "the fifth was said later"
+    assert given(entered(4, 7), *map(line, (1, 2, 5, 7)), line(9)) == [], "the fifth was sent later"
     assert given(entered(5, 7), *map(line, KNOWN)), "more than its position"
     assert given(entered(0, 9)), "none of five"
     assert given(entered(0, 0)) == []
     assert given(entered(0, None), line(9)) == [], "they could not be read"
 
 
-def test_a_newcomer_gets_no_more_than_the_newest():
+def test_a_newcomer_gets_at_most_the_newest():
     many = tuple(range(1, HISTORY_ON_JOIN + 21))
     newest = many[-HISTORY_ON_JOIN:]
     assert given(entered(len(newest), many[-1]), *map(line, newest), known=many) == []
@@ -218,7 +224,7 @@ def test_a_newcomer_gets_no_more_than_the_newest():
     assert given(entered(len(few), many[-1]), *map(line, few), known=many), "too few"
 
 
-def test_what_was_deleted_excuses_no_short_history():
+def test_deletions_do_not_excuse_a_short_history():
     assert given(entered(1, 10), line(9), gone=(7,))
     some = tuple(range(1, HISTORY_ON_JOIN + 22))
     kept = some[-HISTORY_ON_JOIN:-1]
@@ -230,7 +236,7 @@ def test_a_newcomer_gets_nothing_that_is_deleted_and_all_that_is_not():
     assert given(entered(4, 10), *map(line, (1, 2, 5, 9)), gone=(5,))
 
 
-def test_who_comes_back_gets_all_that_was_missed():
+def test_a_client_that_comes_back_gets_all_missed_messages():
     assert given(entered(3, 9, recovered=True), *map(line, (5, 7, 9)), since=2) == []
     assert given(entered(2, 9, recovered=True), *map(line, (7, 9)), since=2)
     assert given(entered(0, 9, recovered=True), since=2)
@@ -267,7 +273,7 @@ def test_a_position_that_the_stream_reached_later_is_a_violation():
         assert (positions_beyond(found, sent, messages, "e", 9) == []) is right, (position, at)
 
 
-def test_a_message_that_says_something_else_to_others_is_a_violation():
+def test_a_message_with_another_text_for_others_is_a_violation():
     mine, same, other = (
         [entered(0, 0), line(1, content=text, username="Ben")] for text in ("hello", "hello", "goodbye")
     )
@@ -286,7 +292,7 @@ def test_servers_that_have_not_the_same_chat_are_a_violation():
     assert replicas_differ({"n0": chat, "n1": chat, "n2": {}})
 
 
-def test_what_a_backend_was_told_to_be_stored_and_is_not_is_a_violation():
+def test_a_message_acknowledged_to_a_backend_that_is_not_stored_is_a_violation():
     post = [Posted(ROOM, "m9", 20.0)]
     assert lost_posts(post, {ROOM: {9: "m9"}}, set(), (), set()) == []
     assert lost_posts(post, {ROOM: {7: "m7"}}, set(), (), set())
@@ -296,14 +302,14 @@ def test_what_a_backend_was_told_to_be_stored_and_is_not_is_a_violation():
     assert lost_posts(post, {}, set(), (), {ROOM}) == []
 
 
-def test_what_was_deleted_and_is_stored_or_still_shown_is_a_violation():
+def test_a_deleted_message_that_is_stored_or_still_shown_is_a_violation():
     erased = [Posted(ROOM, "m9", 20.0)]
-    told_so = {"type": "ChatDeleted", "payload": {"id": "m9", "deleted_seq": 9, "seq": 10}}
+    deletion = {"type": "ChatDeleted", "payload": {"id": "m9", "deleted_seq": 9, "seq": 10}}
 
     def wrong(stored: dict[int, str], *log: dict[str, Any]) -> list[str]:
         return shown_after_deletion(erased, views(log, [Asked(ROOM)]), {ROOM: stored}, (), set())
 
-    assert wrong({7: "m7"}, entered(0, 7), line(9), told_so) == []
+    assert wrong({7: "m7"}, entered(0, 7), line(9), deletion) == []
     assert wrong({7: "m7"}, entered(0, 10)) == []
     assert wrong({7: "m7", 9: "m9"}, entered(0, 10))
     assert wrong({7: "m7"}, entered(0, 7), line(9))
@@ -342,6 +348,8 @@ def test_a_refusal_by_a_gateway_or_in_a_room_that_nothing_has_happened_to_is_a_v
     cut = Damage(20.0, 30.0, frozenset({GATEWAY}), frozenset({1}))
     assert refused("presence_unavailable", cut, gateway=1) == []
     assert refused("presence_unavailable", cut, gateway=0)
+    assert refused("status 503", cut, gateway=1) == [], "a gateway that drains accepts no handshake"
+    assert refused("status 503", cut, gateway=0)
     half = Damage(20.0, 30.0, frozenset({PRESENCE}), rooms={ROOM})
     assert refused("presence_unavailable", half) == []
     assert refused("presence_unavailable", half, room=OTHER)
@@ -359,7 +367,7 @@ def test_a_connection_that_is_closed_without_a_reason_is_a_violation():
     assert wrong_refusals(closed, Damage(20.0, 30.0, frozenset({GATEWAY}), frozenset({0}))) == []
 
 
-def test_chat_in_no_room_is_refused_rightly_where_a_join_failed_and_nowhere_else():
+def test_chat_outside_a_room_is_refused_rightly_only_where_a_join_failed():
     def error(code: str) -> dict[str, Any]:
         return {"type": "Error", "payload": {"code": code, "message": "no"}}
 
@@ -380,3 +388,12 @@ def test_a_join_that_is_refused_for_its_rate_is_answered_too():
     assert ends_join(refused)
     about_a_message = {"type": "Error", "payload": {"code": "rate_limited", "message": "too much", "id": "1"}}
     assert not ends_join(about_a_message)
+
+
+async def test_the_checker_notices_that_it_stood_still():
+    async with watched() as stalls:
+        await asyncio.sleep(0)
+        time.sleep(STALLED_SECONDS + 0.2)  # noqa: ASYNC251 - this is the stall
+        await eventually(lambda: len(stalls) == 1, "the stall is found")
+    (stall,) = stalls
+    assert stall.ended - stall.began > STALLED_SECONDS

@@ -91,7 +91,7 @@ def room_in(shards: range) -> str:
 
 
 @pytest.mark.parametrize("gone", [False, True], ids=["stands still", "is gone"])
-async def test_a_dead_shard_group_holds_up_no_leave_and_no_join_of_the_others(
+async def test_a_dead_shard_group_does_not_hold_up_leaves_and_joins_of_the_others(
     system: System, room_here: str, gone: bool
 ):
     url = system.gateway.url
@@ -140,7 +140,7 @@ def roster_is_answered(gateway: ServiceProcess, room: str) -> bool:
         return bool(response.status == 200)
 
 
-async def test_a_reconnect_is_put_right_in_a_healthy_group_while_another_one_does_not_answer(
+async def test_a_reconnect_is_repaired_in_a_healthy_group_while_another_does_not_answer(
     system: System, tmp_path: Path, room_here: str
 ):
     network = Network()
@@ -187,7 +187,7 @@ async def test_a_drain_ends_in_time_and_gives_up_its_lease_though_a_group_does_n
     assert "failed to remove the lease" not in leaving.output()
 
 
-async def test_a_client_that_says_goodbye_during_its_join_is_gone_as_soon_as_it_was_there(system: System):
+async def test_a_client_that_closes_during_its_join_is_gone_as_soon_as_it_was_there(system: System):
     place = room_in(OTHER)
     async with clients(system.gateway.url) as (ann,):
         await ann.join(place)
@@ -201,7 +201,7 @@ async def test_a_client_that_says_goodbye_during_its_join_is_gone_as_soon_as_it_
         assert (await ann.expect("UserLeft", SOON_SECONDS))["user_id"] == bob.user
 
 
-async def test_a_client_that_moves_the_mouse_during_a_join_may_chat_and_the_newest_move_is_told(system: System):
+async def test_a_client_that_moves_the_mouse_during_a_join_may_chat_and_the_newest_move_is_sent(system: System):
     place, moves = room_in(OTHER), 150
     async with clients(system.gateway.url, system.gateway.url) as (ann, bob):
         await ann.join(place)
@@ -213,7 +213,7 @@ async def test_a_client_that_moves_the_mouse_during_a_join_may_chat_and_the_newe
             await bob.settle()
         await bob.expect("JoinedRoom")
         assert (await bob.expect("Chat"))["content"] == "hello"
-        await eventually(lambda: ann.told("CursorUpdate"), "the cursor is told")
+        await eventually(lambda: ann.payloads("CursorUpdate"), "the cursor is sent")
         await ann.expect("Chat")
 
-    assert [update["x"] for update in ann.told("CursorUpdate")] == [moves - 1]
+    assert [update["x"] for update in ann.payloads("CursorUpdate")] == [moves - 1]

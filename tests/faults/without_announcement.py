@@ -1,4 +1,4 @@
-"""A gateway that does not tell presence what it has after a doubt, nor puts back who is missing.
+"""A gateway that neither announces its members to presence after an invalidation, nor restores missing members.
 
 Run instead of `studyroom gateway`, to show that the checker can fail.
 """
@@ -11,7 +11,7 @@ from studyroom.services.stack.cli import main
 
 
 async def _announce(_reannouncement: Reannouncement, _shard: int) -> None:
-    """Say nothing."""
+    """Announce nothing."""
 
 
 def _restore(_reannouncement: Reannouncement, _connection: Connection) -> asyncio.Task[None]:
