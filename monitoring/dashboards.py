@@ -27,6 +27,10 @@ def latency(metric: str, by: str = "", where: str = "") -> tuple[tuple[str, str]
     return ((quantile(0.5, metric, by, where), f"{legend}p50"), (quantile(0.99, metric, by, where), f"{legend}p99"))
 
 
+def mean(metric: str) -> str:
+    return f"{rate(metric + '_sum')} / ({rate(metric + '_count')} > 0)"
+
+
 def or_zero(expression: str) -> str:
     """Return an expression with a value before the first sample, for counters that appear with the first event."""
     return f"{expression} or vector(0)"
@@ -114,6 +118,7 @@ GATEWAY = Dashboard("gateway", "Studyroom gateway", (
         Panel("Handshakes", "short", "Per second.",
               ((rate("studyroom_gateway_connections_accepted_total"), "accepted"),
                (rate("studyroom_gateway_handshakes_refused_total", "code"), "{{code}}"),
+               (rate("studyroom_gateway_handovers_total", "outcome"), "between workers: {{outcome}}"),
                (rate("studyroom_gateway_late_request_heads_total"), "request head too late"),
                (rate("studyroom_gateway_unread_answers_total"), "HTTP: answer not read"),
                (rate("studyroom_gateway_requests_refused_total", "code"), "HTTP: {{code}}"))),
@@ -133,6 +138,8 @@ GATEWAY = Dashboard("gateway", "Studyroom gateway", (
                ("max(studyroom_gateway_user_connections)", "user"))),
         Panel("Balance", "short", "Connections of the fullest gateway divided by the mean. 1 is even.",
               (("max(studyroom_gateway_connections) / (avg(studyroom_gateway_connections) > 0)", "fullest / mean"),)),
+        Panel("Collection time", "s", "How long rooms collect before they send. It grows with the load of the gateway.",
+              (("studyroom_gateway_collection_seconds", "{{instance}}"),)),
         Panel("Frames per flush", "short", "Batches grow with load, which keeps the cost of a delivery down.",
               ((quantile(0.5, "studyroom_gateway_flush_batch_size"), "p50"),
                (quantile(0.99, "studyroom_gateway_flush_batch_size"), "p99"))),
@@ -143,6 +150,19 @@ GATEWAY = Dashboard("gateway", "Studyroom gateway", (
               ((or_zero(rate("studyroom_gateway_conflated_total", "type")), "{{type}}"),)),
         Panel("Failed tasks", "short", "Failures of background tasks, which are then restarted.",
               ((or_zero(rate("studyroom_gateway_task_failures_total", "task")), "{{task}}"),)),
+    )),
+    Row("Homes of rooms", (
+        Panel("Gateways per room", "short", "1 if all members of a room are on one gateway, where a room costs least.",
+              ((quantile(0.5, "studyroom_gateway_room_gateways"), "p50"),
+               (quantile(0.99, "studyroom_gateway_room_gateways"), "p99"),
+               (mean("studyroom_gateway_room_gateways"), "mean"))),
+        Panel("Deliveries that crossed gateways", "short", "Cursors that members got from other gateways, per second.",
+              ((rate("studyroom_gateway_crossed_deliveries_total"), "crossed"),
+               (rate("studyroom_gateway_messages_sent_total", where='{type="CursorUpdate"}'), "all"))),
+        Panel("Moves", "short", "Rooms, or parts of large rooms, that moved to their home, their members, and probes.",
+              ((rate("studyroom_gateway_rooms_moved_total"), "rooms"),
+               (rate("studyroom_gateway_room_members_moved_total"), "members"),
+               (rate("studyroom_gateway_home_probes_total"), "probes"))),
     )),
     Row("Moderation", (
         Panel("Actions", "short", "Commands of backends and moderators, per second, by action and result.",
@@ -209,7 +229,8 @@ PRESENCE = Dashboard("presence", "Studyroom presence", (
               ((rate("studyroom_presence_conflicts_total"), "conflicts"),
                (rate("studyroom_gateway_join_barrier_retries_total"), "join barrier"))),
         Panel("Mirror rebuilds", "short", "Times that a replica read the bucket again. It does not answer meanwhile.",
-              ((f"sum by (instance) (increase(studyroom_presence_mirror_rebuilds_total{_I}))", "{{instance}}"),)),
+              ((f"sum by (instance, stream) (increase(studyroom_presence_mirror_rebuilds_total{_I}))",
+                "{{instance}} {{stream}}"),)),
     )),
 ))  # fmt: skip
 
@@ -254,7 +275,7 @@ NATS = Dashboard("nats", "Studyroom NATS", (
         Panel("Writes", "short", "Per second, by stream.",
               ((f"max by (stream_name) (rate(jetstream_stream_last_seq{_I}))", "{{stream_name}}"),)),
         Panel("Fullness", "percentunit",
-              "A full stream refuses messages or drops its oldest. Presence refuses joins at 90 % of KV_presence.",
+              "A full stream refuses messages or drops its oldest. Presence refuses joins when a bucket is at 90 %.",
               ((f"{_largest('bytes')} / {_largest('max_bytes')}", "{{stream}}"),), highest=1),
         Panel("Refused by full storage", "short", "Chat messages and joins, per second.",
               ((rate("studyroom_gateway_chat_storage_full_total"), "chat"),

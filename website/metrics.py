@@ -23,7 +23,7 @@ Every process serves its metrics at `/metrics` of its admin port, in the text fo
 series `_bucket`, `_sum` and `_count`. No label names a room, a user or a connection.
 """
 _PREFIX = "studyroom_"
-_SUFFIXES = {"counter": "_total"}
+_SUFFIXES = {"counter": "_total", "info": "_info"}
 
 
 def metrics_page() -> str:

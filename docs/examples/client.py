@@ -1,4 +1,4 @@
-"""The chat of a room on a terminal, each line exactly once whatever happens to the connection.
+"""The chat of a room on a terminal, each line exactly once, even when the connection is lost.
 
 pip install websockets && python client.py ws://127.0.0.1:8080/ws 550e8400-e29b-41d4-a716-446655440000
 """
@@ -16,7 +16,7 @@ import websockets
 
 STAY_AWAY = {1000, 1002, 1003, 1007, 1009, *range(4500, 5000)}
 SEND_AGAIN = {"chat_unavailable", "rate_limited", "busy", "presence_unavailable"}
-PATIENCE = 30  # seconds, for what is not stored yet when the input has ended
+PATIENCE = 30  # seconds to wait for unstored messages after the end of the input
 
 
 def tell(text):
@@ -26,35 +26,37 @@ def tell(text):
 class Client:
     def __init__(self, url, room):
         self.url, self.room = url, room
+        self.hint = room  # for the load balancer
         self.guest_token = ""
         self.epoch = ""
-        self.position = {}  # `since` and `epoch`: up to where the chat has been shown
-        self.unstored = {}  # by id, what was said and has not come back, and when it was said
+        self.position = {}  # `since` and `epoch`: all chat up to there has been shown
+        self.unstored = {}  # by id, your messages that have not come back, and when you wrote them
         self.shown = set()
         self.retry_seconds = 0
         self.failures = 0
         self.socket = None
 
     async def run(self):
-        """Connect, and again after every loss. Returns when coming back makes no sense."""
+        """Connect, and connect again after every loss. Returns when another attempt makes no sense."""
         while True:
             code, reason = 1006, ""
             try:
-                url = f"{self.url}?username=Ann&guest_token={self.guest_token}&room={self.room}"
+                url = f"{self.url}?username=Ann&guest_token={self.guest_token}&room={self.hint}"
                 async with websockets.connect(url) as self.socket:
                     with contextlib.suppress(websockets.ConnectionClosedError):
                         async for text in self.socket:
                             await self.receive(json.loads(text))
                 code, reason = self.socket.close_code, self.socket.close_reason
             except websockets.InvalidStatus as refused:
-                if refused.response.status_code < 500:  # it would be refused again
+                if refused.response.status_code < 500:  # the server would refuse it again
                     return tell(f"refused: {refused.response.status_code} {refused.response.body.decode()}")
             except OSError as error:
                 if not self.failures:
                     tell(f"cannot connect, trying again: {error}")
             if code in STAY_AWAY:
                 return tell(f"closed: {code} {reason}")
-            hint = re.search(r"reconnect_after_ms=(\d+)", reason)
+            hint = re.search(r"reconnect_after_ms=(\d+)(?: room_hint=(\S+))?", reason)
+            self.hint = (hint and hint[2]) or self.hint
             self.failures += 1
             await asyncio.sleep(int(hint[1]) / 1000 if hint else random.uniform(0, min(20, 2**self.failures / 4)))
 
@@ -71,8 +73,10 @@ class Client:
                     self.position = {}
                     tell("messages may be missing here")
                 self.epoch = payload["epoch"]
+                self.hint = payload.get("room_hint", self.room)
+                # With a history, the messages that follow move the position.
                 if not payload["history"] and payload["last_seq"] is not None:
-                    self.move_to(payload["last_seq"])  # else the messages that follow say how far
+                    self.move_to(payload["last_seq"])
                 for id in self.unstored:
                     await self.send_chat(id)
             case "ChatReset":
@@ -81,7 +85,7 @@ class Client:
             case "Chat":
                 self.move_to(payload["seq"])
                 self.unstored.pop(payload["id"], None)
-                if payload["id"] not in self.shown:  # your own can come twice
+                if payload["id"] not in self.shown:  # your own messages can come twice
                     self.shown.add(payload["id"])
                     print(f"{payload['username']}: {payload['content']}", flush=True)
             case "ChatDeleted":
@@ -97,25 +101,25 @@ class Client:
                     elif "id" not in payload:
                         await self.send("JoinRoom", room_id=self.room, **self.position)
                 else:
-                    self.unstored.pop(payload.get("id"), None)  # such as chat_too_long: it will never be stored
+                    self.unstored.pop(payload.get("id"), None)  # for example chat_too_long: it will never be stored
 
     def move_to(self, position):
-        """Everything up to there has been shown."""
+        """Everything up to this position has been shown."""
         self.position = {"since": max(self.position.get("since", 0), position), "epoch": self.epoch}
 
-    async def say(self, content):
+    async def write(self, content):
         id = str(uuid4())
         self.unstored[id] = content, time.monotonic()
         await self.send_chat(id)
 
     async def send_chat(self, id):
-        content, said = self.unstored[id]
-        if time.monotonic() < said + self.retry_seconds:  # later it could be stored twice
+        content, written_at = self.unstored[id]
+        if time.monotonic() < written_at + self.retry_seconds:  # after that it could be stored twice
             await self.send("Chat", content=content, id=id)
 
     async def send(self, type, **payload):
         if self.socket is not None:
-            with contextlib.suppress(websockets.ConnectionClosed):  # then it is sent after the next JoinedRoom
+            with contextlib.suppress(websockets.ConnectionClosed):  # it is sent after the next JoinedRoom
                 await self.socket.send(json.dumps({"type": type, "payload": payload}))
 
 
@@ -123,7 +127,7 @@ async def main(url, room):
     client = Client(url, room)
     running = asyncio.create_task(client.run())
     while line := await asyncio.to_thread(sys.stdin.readline):
-        await client.say(line.rstrip("\n"))
+        await client.write(line.rstrip("\n"))
     ended = time.monotonic()
     while client.unstored and not running.done() and time.monotonic() < ended + PATIENCE:
         await asyncio.sleep(0.1)
