@@ -11,7 +11,7 @@ from tests.support.turns import turn
 
 
 class _ByFile(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
-    """What runs in one process when `make test` runs two: a file, and the folder of all that shares the containers."""
+    """Runs the tests of a file in one process when `make test` runs two, and so all tests that share the containers."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = Path(nodeid.partition("::")[0])
@@ -22,7 +22,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
     return _ByFile(config, log)
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)  # waiting for one's turn is not part of a test's time
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # waiting for its turn is not part of a test's time
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Nothing else runs beside a test that is marked so."""
     with turn(alone=item.get_closest_marker("alone") is not None):

@@ -1,7 +1,7 @@
 """The system of `docker-compose.yml` while its containers die, freeze, are cut off, and become more and fewer.
 
-Clients that do as the protocol asks go through the load balancer all the time. Nobody who stays is told to have left,
-and no chat is lost, doubled or out of order. `make test` kills a gateway; `make compose-check` does all of it.
+Clients that do as the protocol asks go through the load balancer all the time. Nobody who stays is reported to have
+left, and no chat is lost, doubled or out of order. `make test` kills a gateway, and `make compose-check` does the rest.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from tests.support.waiting import eventually, http_get
 CLIENTS, ROOMS = 24, 4
 GRACE_SECONDS = 5
 QUIET_SECONDS = 3.0
-"""Between what is done to the containers, with everyone talking."""
+"""The time between two failures of containers, with everyone talking."""
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(BUILD_SECONDS + 300)]
 long = pytest.mark.long
@@ -47,7 +47,7 @@ def history(project: Project, room: str) -> dict[int, str]:
 
 
 class Crowd:
-    """Clients in a few rooms, and the judgement of what they saw."""
+    """Clients in a few rooms, and the judgement of their views."""
 
     def __init__(self, project: Project) -> None:
         self._project = project
@@ -93,7 +93,7 @@ async def on(project: Project, crowd: Crowd, gateway: str) -> int:
     return found
 
 
-# --- what is done ------------------------------------------------------------------------------------------
+# --- failures --------------------------------------------------------------------------------------------
 
 
 async def test_a_gateway_is_killed(project: Project):
@@ -108,7 +108,7 @@ async def test_a_gateway_is_killed(project: Project):
 
 @long
 async def test_a_gateway_is_stopped(project: Project):
-    """As in a deploy: everyone is asked to come back with 1012, and the process exits with 0 within its deadline."""
+    """All clients are asked to come back with 1012, and the process exits with 0 within its deadline."""
     async with talking(project) as crowd:
         victim = project.containers("gateway")[1]
         asked = await on(project, crowd, victim)
@@ -122,7 +122,7 @@ async def test_a_gateway_is_stopped(project: Project):
 
 @long
 async def test_a_gateway_freezes(project: Project):
-    """Its clients hear nothing at all: the load balancer notices, and ends their connections."""
+    """Its clients receive nothing at all. The load balancer notices, and ends their connections."""
     async with talking(project) as crowd:
         victim = project.containers("gateway")[0]
         lost = await on(project, crowd, victim)
@@ -155,7 +155,7 @@ async def test_a_nats_server_is_killed(project: Project, node: str):
 
 @long
 async def test_a_nats_server_is_stopped(project: Project):
-    """As in an upgrade: it hands over what it leads, lets its clients go to the others, and exits with 0."""
+    """Stop as in an upgrade: it hands over its leaderships, lets its clients go to the others, and exits with 0."""
     async with talking(project) as crowd:
         (victim,) = project.containers("nats-1")
         await asyncio.to_thread(project.compose, "stop", "nats-1")

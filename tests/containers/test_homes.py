@@ -7,7 +7,7 @@ also restarts the load balancer, and fills, adds and loses gateways.
 import asyncio
 import textwrap
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -31,11 +31,29 @@ long = pytest.mark.long
 def three(project: Project) -> Iterator[Project]:
     """Three gateways that are soon full, and move nobody by themselves."""
     settings = {"STUDYROOM_GATEWAY_CONNECTIONS_MAX": str(MOST), "STUDYROOM_GATEWAY_SHED_PER_SECOND": "0"}
+    with configured(project, settings, gateways=3):
+        yield project
+
+
+@pytest.fixture
+def moving(project: Project) -> Iterator[Project]:
+    """Two gateways that move rooms soon, and divide rooms with more than two members."""
+    settings = {
+        "STUDYROOM_GATEWAY_SHED_PER_SECOND": "100",
+        "STUDYROOM_GATEWAY_RECONNECT_SPREAD_MS": "500",
+        "STUDYROOM_GATEWAY_ROOM_PART_MEMBERS": "2",
+    }
+    with configured(project, settings, gateways=2):
+        yield project
+
+
+@contextmanager
+def configured(project: Project, settings: dict[str, str], *, gateways: int) -> Iterator[None]:
     before = project.environment.copy()
     project.environment |= settings
     try:
-        scale(project, 3)
-        yield project
+        scale(project, gateways)
+        yield
     finally:
         project.environment = before
         scale(project, 2)
@@ -89,7 +107,7 @@ async def test_clients_without_a_valid_hint_spread(project: Project, query: str)
     await eventually(spread, "clients spread evenly, once new gateways get their full share", 30)
 
 
-async def test_the_balancer_honours_hints_and_gateways_say_so(project: Project):
+async def test_the_balancer_honours_hints_and_gateways_report_it(project: Project):
     async with clients(project.websocket) as (client,):
         assert client.welcome["room_hints"] is True
 
@@ -135,7 +153,7 @@ async def test_a_restarted_balancer_sends_every_room_to_the_same_gateway(three: 
 
 
 @long
-async def test_members_whose_gateway_is_full_meet_on_another_one(three: Project):
+async def test_members_whose_gateway_is_full_meet_on_another_gateway(three: Project):
     (room,) = new_rooms(1)
     async with members(three, [room] * (MOST + 10)):
         assert sorted((await asyncio.to_thread(connections, three)).values()) == [0, 10, MOST]
@@ -197,3 +215,52 @@ async def test_an_added_gateway_takes_only_its_share_of_the_rooms(three: Project
     (taken,) = [count for one, count in after.items() if one not in before]
     print(f"of 40 rooms an added fourth gateway takes {taken}")
     assert 0 < taken <= 20  # 10 on average
+
+
+def visitors_of(project: Project, rooms: list[str]) -> list[Visitor]:
+    return [Visitor([project.websocket], room, may_be_lost=True, by_hint=True) for room in rooms]
+
+
+def left(visitors: list[Visitor]) -> int:
+    """Count the reports that a member has left."""
+    return sum(visit.client.types().count("UserLeft") for visitor in visitors for visit in visitor.visits)
+
+
+@long
+async def test_rooms_move_as_a_whole_to_a_gateway_that_was_added(moving: Project):
+    rooms = new_rooms(30)
+    visitors = visitors_of(moving, rooms * 2)
+    async with visiting(visitors):
+        before = await asyncio.to_thread(hosted, moving)
+        await asyncio.to_thread(scale, moving, 3)
+
+        async def whole() -> bool:
+            after = await asyncio.to_thread(hosted, moving)
+            return sum(after.values()) == len(rooms) and all(after.values())
+
+        await eventually(whole, "each room is on one gateway, and the new one has some", 90)
+        await all_in(visitors)
+        assert left(visitors) == 0
+        assert max(len(visitor.visits) for visitor in visitors) <= 3
+        async with members(moving, rooms):  # newcomers find the others
+            after = await asyncio.to_thread(hosted, moving)
+        assert sum(after.values()) == len(rooms)
+        assert all(after[one] <= count for one, count in before.items())
+        (taken,) = [count for one, count in after.items() if one not in before]
+        print(f"of {len(rooms)} rooms an added third gateway takes {taken}")
+
+
+@long
+async def test_a_large_room_is_spread_over_the_gateways(moving: Project):
+    await asyncio.to_thread(scale, moving, 3)
+    visitors = visitors_of(moving, new_rooms(1) * 32)
+    async with visiting(visitors):
+
+        async def spread() -> bool:
+            counts = (await asyncio.to_thread(connections, moving)).values()
+            return min(counts) > 0 and max(counts) <= 2 / 3 * len(visitors)
+
+        await eventually(spread, "every gateway has some members, and none has most", 90)
+        await all_in(visitors)
+        assert left(visitors) == 0
+        print(f"32 members of one room: {await asyncio.to_thread(connections, moving)}")

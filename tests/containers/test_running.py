@@ -1,4 +1,4 @@
-"""The system of `docker-compose.yml` in containers, as it says.
+"""The system of `docker-compose.yml` in containers.
 
 Grafana is left out: its dashboards are tested query by query (tests/project/test_monitoring.py), its rendering is not.
 """
@@ -25,19 +25,19 @@ pytestmark = [pytest.mark.container, pytest.mark.timeout(BUILD_SECONDS + 200)]
 
 
 async def enter(context: BrowserContext, project: Project, room: str) -> Page:
-    """A page with an open WebSocket, `socket`, that is in the room; `heard` is all it was told."""
+    """A page with an open WebSocket, `socket`, that is in the room; `received` has every message."""
     page = await context.new_page()
     await page.goto(f"{project.http}/health")
     await page.evaluate(
         """room => {
-            window.heard = [];
+            window.received = [];
             window.socket = new WebSocket(`ws://${location.host}/ws?username=Ada`);
-            socket.onmessage = event => heard.push(JSON.parse(event.data));
+            socket.onmessage = event => received.push(JSON.parse(event.data));
             socket.onopen = () => socket.send(JSON.stringify({type: 'JoinRoom', payload: {room_id: room}}));
         }""",
         room,
     )
-    await page.wait_for_function("heard.some(one => one.type === 'JoinedRoom')")
+    await page.wait_for_function("received.some(one => one.type === 'JoinedRoom')")
     return page
 
 
@@ -76,7 +76,7 @@ def test_prometheus_finds_every_container_by_the_name_of_its_service(project: Pr
 
 
 def test_the_doctor_finds_nothing_wrong(project: Project):
-    """As `docs/operations.md` runs it."""
+    """The command is in `docs/operations.md`."""
     docker, compose, run, *arguments = shlex.split(OPERATIONS.command("docker compose run"))
     assert (docker, compose, run) == ("docker", "compose", "run")
     report = project.compose("run", "--no-deps", "-T", *arguments)
@@ -95,7 +95,7 @@ async def test_two_people_meet_through_the_load_balancer_on_two_gateways(project
         assert [project.connections(gateway) for gateway in project.containers("gateway")] == [1, 1]
 
 
-async def test_a_client_behind_the_load_balancer_is_who_came_to_it_and_not_who_it_says(project: Project):
+async def test_a_client_behind_the_load_balancer_has_its_real_address_and_not_the_address_it_sends(project: Project):
     forged = [{"X-Forwarded-For": f"203.0.113.{number}"} for number in range(4)]
     async with AsyncExitStack() as opened:
         for headers in forged:
@@ -121,10 +121,10 @@ async def test_two_browsers_meet_through_the_load_balancer_on_two_gateways(proje
         assert [project.connections(gateway) for gateway in project.containers("gateway")] == [1, 1]
         await ada.evaluate("socket.send(JSON.stringify({type: 'Chat', payload: {content: 'Hello, Ben!'}}))")
         for page in (ada, ben):
-            await page.wait_for_function("heard.some(one => one.payload?.content === 'Hello, Ben!')")
+            await page.wait_for_function("received.some(one => one.payload?.content === 'Hello, Ben!')")
 
 
-def test_the_load_balancer_tells_how_many_sessions_each_gateway_has(project: Project):
+def test_the_load_balancer_reports_how_many_sessions_each_gateway_has(project: Project):
     (query,) = [
         expression
         for row in OVERVIEW.rows

@@ -1,4 +1,4 @@
-"""A gateway whose first joins end in ways that nobody expects, each in another one.
+"""A gateway whose first joins end in unexpected ways, each in a different way.
 
 Run instead of `studyroom gateway`, to see that its clients are answered all the same.
 """

@@ -52,7 +52,7 @@ async def take() -> None:
         await ada.board.get_by_role("button", name="Working together").press("Enter")
         for author, text in TALK:
             if author is None:
-                await ada.say(text)
+                await ada.send_chat(text)
             else:
                 await others[author].chat(text)
             await expect(ada.messages.last).to_have_text(text)

@@ -1,4 +1,4 @@
-"""What a process says of itself on its admin port."""
+"""The state that a process reports on its admin port."""
 
 import asyncio
 from contextlib import ExitStack
@@ -15,7 +15,7 @@ def statuses(gateway: ServiceProcess) -> dict[str, int]:
     return {path: http_get(f"{gateway.admin_url}/{path}")[0] for path in ("healthz", "readyz", "balancez")}
 
 
-async def test_without_nats_a_gateway_is_alive_and_not_ready_and_keeps_whom_it_has(
+async def test_without_nats_a_gateway_is_alive_and_not_ready_and_keeps_its_members(
     own_nats: NatsServer, tmp_path: Path
 ):
     """404 means to load balancers: nobody new, but do not disconnect anybody."""
@@ -27,7 +27,7 @@ async def test_without_nats_a_gateway_is_alive_and_not_ready_and_keeps_whom_it_h
         async with clients(gateway.url) as (client,):
             await asyncio.to_thread(own_nats.stop)
             cut_off = {"healthz": 200, "readyz": 503, "balancez": 404}
-            await eventually(lambda: statuses(gateway) == cut_off, "the gateway says that it has lost NATS")
+            await eventually(lambda: statuses(gateway) == cut_off, "the gateway reports that it has lost NATS")
             await client.settle()
             own_nats.start()
             await asyncio.to_thread(own_nats.wait_ready)
@@ -35,7 +35,7 @@ async def test_without_nats_a_gateway_is_alive_and_not_ready_and_keeps_whom_it_h
             await client.settle()
 
 
-async def test_a_gateway_whose_lease_nats_does_not_take_says_so_and_keeps_whom_it_has(
+async def test_a_gateway_whose_lease_nats_refuses_reports_it_and_keeps_its_members(
     own_nats: NatsServer, tmp_path: Path
 ):
     with ExitStack() as opened:
@@ -46,6 +46,6 @@ async def test_a_gateway_whose_lease_nats_does_not_take_says_so_and_keeps_whom_i
         async with clients(gateway.url) as (client,), connected(own_nats.url) as nats:
             await nats.request(f"$JS.API.STREAM.DELETE.{subjects.GATEWAYS_STREAM}", timeout=5)
             cut_off = {"healthz": 200, "readyz": 503, "balancez": 404}
-            await eventually(lambda: statuses(gateway) == cut_off, "the gateway says that it has no lease")
+            await eventually(lambda: statuses(gateway) == cut_off, "the gateway reports that it has no lease")
             assert "the lease is overdue" in http_get(f"{gateway.admin_url}/readyz")[1]
             await client.settle()

@@ -1,4 +1,4 @@
-"""Sockets of the admin port that keep it waiting: each ends after a while, whatever it has sent and not sent."""
+"""Sockets of the admin port that keep it waiting: each ends after a while, after any part of a request."""
 
 import asyncio
 import time
@@ -48,7 +48,7 @@ async def port() -> AsyncIterator[int]:
 
 
 async def read_to_the_end(reader: asyncio.StreamReader) -> bytes:
-    """What came before the server ended the socket."""
+    """The data that came before the server ended the socket."""
     found = b""
     try:
         async with asyncio.timeout(ENDED_SECONDS):
@@ -67,7 +67,7 @@ async def read_to_the_end(reader: asyncio.StreamReader) -> bytes:
         b"POST /body HTTP/1.1\r\nHost: here\r\nContent-Length: 10\r\n\r\nhalf",
         GET + b"GET /short HTTP/1.1\r\nHo",
     ],
-    ids=["nothing", "half a head", "half a body", "half a head behind a request"],
+    ids=["nothing", "half a head", "half a body", "half a head after a request"],
 )
 async def test_a_socket_that_owes_a_request_ends(port: int, sent: bytes):
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -102,7 +102,7 @@ async def test_a_socket_that_does_not_read_its_answer_ends(port: int):
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
     writer.write(GET.replace(b"short", b"long"))
     writer.transport.pause_reading()  # type: ignore[attr-defined] # a read transport, too
-    await asyncio.sleep(2 * DEADLINE_SECONDS)  # what a client does that reads nothing
+    await asyncio.sleep(2 * DEADLINE_SECONDS)  # as a client does that reads nothing
     writer.transport.resume_reading()  # type: ignore[attr-defined]
     assert len(await read_to_the_end(reader)) < len(LONG)
     writer.close()

@@ -1,4 +1,4 @@
-"""The Autobahn test suite against the gateway's own WebSocket adapter, behind which the tests put an echo server.
+"""The Autobahn test suite against the gateway's own WebSocket adapter, with an echo server of the tests.
 
 Its image comes from a registry, or from wherever `AUTOBAHN_IMAGE` says. `make autobahn` prints the table of
 `docs/conformance.md`.
@@ -28,7 +28,7 @@ AT_THE_GATEWAYS_LIMIT = ("1", "2", "3", "4", "5", "6", "7", "10")
 BEYOND_IT = ("9",)
 """Its messages have up to 16 MB: for these the listener takes more than the gateway does."""
 NOT_STRICT = ("6.4.",)
-"""What else RFC 6455 allows: UTF-8 is checked frame by frame, not byte by byte."""
+"""Other behaviour that RFC 6455 allows: UTF-8 is checked frame by frame, not byte by byte."""
 
 Report = dict[str, dict[str, Any]]
 
@@ -45,7 +45,7 @@ def problem() -> str | None:
 
 
 def run(directory: Path, groups: tuple[str, ...], *, message_max_bytes: int) -> Report:
-    """What each case of the groups came to."""
+    """The outcome of each case of the groups."""
     port = free_port()
     command = ["-m", "tests.support.echo", "--port", str(port), "--message-max-bytes", str(message_max_bytes)]
     echo = Process("echo", [sys.executable, *command], directory / "echo.log")
@@ -84,7 +84,7 @@ def failures(report: Report) -> list[str]:
 
 @pytest.mark.container
 @pytest.mark.timeout(420)
-def test_autobahn_finds_no_failure_in_how_websocket_is_spoken(tmp_path: Path):
+def test_autobahn_finds_no_failure_in_the_websocket_protocol(tmp_path: Path):
     if (reason := problem()) is not None:
         pytest.skip(reason)
     report = run(tmp_path, AT_THE_GATEWAYS_LIMIT, message_max_bytes=65_536)

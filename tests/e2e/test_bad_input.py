@@ -1,4 +1,4 @@
-"""What a client may get wrong: answered with a code and usable afterwards, or closed with the right one."""
+"""Mistakes of a client: answered with a code on a connection that stays usable, or closed with the right code."""
 
 import json
 import os
@@ -151,11 +151,11 @@ async def test_a_broken_frame_closes_the_connection_with_the_right_code(stack: E
     ids=["normal", "a code of its own", "no code", "a code that must not be sent"],
 )  # fmt: skip
 @pytest.mark.parametrize(
-    "behind", [frame_bytes(Opcode.CLOSE, b""), b"\x83\x80"], ids=["another close", "a broken frame"]
+    "after", [frame_bytes(Opcode.CLOSE, b""), b"\x83\x80"], ids=["another close", "a broken frame"]
 )
-async def test_what_comes_behind_a_close_frame_is_ignored(stack: EmbeddedStack, first: bytes, code: int, behind: bytes):
+async def test_frames_after_a_close_frame_are_ignored(stack: EmbeddedStack, first: bytes, code: int, after: bytes):
     async def send(socket: Any) -> None:
-        socket.transport.write(frame_bytes(Opcode.CLOSE, first) + behind)
+        socket.transport.write(frame_bytes(Opcode.CLOSE, first) + after)
 
     assert (await close_after(stack, send)).close_code == code
 
@@ -213,7 +213,7 @@ async def until_written(socket: Any) -> None:
     await eventually(lambda: socket.transport.get_write_buffer_size() < 1_000_000, "the flood is taken")
 
 
-async def test_a_fragmented_message_with_pings_in_between_is_one_message(stack: EmbeddedStack, room: str):
+async def test_a_fragmented_message_with_pings_in_between_is_a_single_message(stack: EmbeddedStack, room: str):
     async with clients(stack.gateways[0]) as (ann,):
         await ann.join(room)
         message = json.dumps({"type": "Chat", "payload": {"content": "zerstückelt 😀"}}, ensure_ascii=False).encode()

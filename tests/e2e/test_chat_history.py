@@ -1,4 +1,4 @@
-"""After any interruption a client gets exactly what it missed, or is told that it must begin anew."""
+"""After any interruption a client gets exactly the missed messages, or learns that it must start again."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -25,8 +25,8 @@ KEPT = 20
 Json = dict[str, Any]
 
 
-async def say(bus: Nats, room: str, *contents: str) -> list[int]:
-    """Stored as if a gateway had published it; the sequences."""
+async def store_chat(bus: Nats, room: str, *contents: str) -> list[int]:
+    """Stores chat as if a gateway had published it. Returns the sequences."""
     found = []
     for content in contents:
         data = encode_stored(UserId(str(uuid4())), "Ada", content, 1_700_000_000, MessageId(str(uuid4())))
@@ -49,9 +49,9 @@ def contents(lines: list[Json]) -> list[str]:
     return [line["content"] for line in lines]
 
 
-async def test_a_newcomer_is_shown_the_newest_messages_in_order_and_then_what_is_new(stack: EmbeddedStack, room: str):
+async def test_a_newcomer_gets_the_newest_messages_in_order_and_then_new_messages(stack: EmbeddedStack, room: str):
     async with connected(stack.nats_url) as bus, clients(*stack.gateways) as (ann, bob):
-        sequences = await say(bus, room, *numbered(0, 60))
+        sequences = await store_chat(bus, room, *numbered(0, 60))
         for client in (ann, bob):
             joined, lines = await join(client, room)
             assert contents(lines) == numbered(60 - SHOWN, SHOWN)
@@ -65,7 +65,7 @@ async def test_a_room_without_chat_has_a_position_all_the_same(stack: EmbeddedSt
     async with connected(stack.nats_url) as bus, clients(*stack.gateways) as (ann, bob):
         joined, lines = await join(ann, room)
         await ann.drop()
-        await say(bus, room, *numbered(0, 70))
+        await store_chat(bus, room, *numbered(0, 70))
         resumed, missed = await join(bob, room, since=joined["last_seq"], epoch=joined["epoch"])
 
     assert lines == []
@@ -74,14 +74,14 @@ async def test_a_room_without_chat_has_a_position_all_the_same(stack: EmbeddedSt
 
 
 @pytest.mark.parametrize("count", [0, 3, 200])
-async def test_who_comes_back_gets_exactly_what_was_missed(stack: EmbeddedStack, room: str, count: int):
+async def test_a_client_that_comes_back_gets_exactly_the_missed_messages(stack: EmbeddedStack, room: str, count: int):
     """Also from another gateway, and when it is more than the gateway remembers."""
     async with connected(stack.nats_url) as bus, clients(*stack.gateways, stack.gateways[0]) as (ann, bob, cem):
-        await say(bus, room, *numbered(0, 5))
+        await store_chat(bus, room, *numbered(0, 5))
         joined, _ = await join(ann, room)
         await join(cem, room)
         await ann.drop()
-        await say(bus, room, *numbered(5, count))
+        await store_chat(bus, room, *numbered(5, count))
         resumed, missed = await join(bob, room, since=joined["last_seq"], epoch=joined["epoch"])
         await cem.chat("live")
         live = await bob.expect("Chat")
@@ -95,7 +95,7 @@ async def test_who_comes_back_gets_exactly_what_was_missed(stack: EmbeddedStack,
 async def test_a_position_that_this_gateway_has_not_reached_yet_is_reached_first(stack: EmbeddedStack, room: str):
     async with connected(stack.nats_url) as bus, clients(*stack.gateways) as (ann, bob):
         first, _ = await join(ann, room)
-        await say(bus, str(uuid4()), "elsewhere")
+        await store_chat(bus, str(uuid4()), "elsewhere")
         later, _ = await join(bob, room)
         assert later["last_seq"] > first["last_seq"]
         await bob.drop()
@@ -112,7 +112,7 @@ async def chatter(bus: Nats, room: str) -> AsyncIterator[None]:
 
     async def talk() -> None:
         while not enough.is_set():
-            await say(bus, room, "blah")
+            await store_chat(bus, room, "blah")
             await asyncio.sleep(0.001)
 
     talking = asyncio.create_task(talk())
@@ -135,12 +135,12 @@ async def test_at_the_seam_nothing_is_missing_and_nothing_comes_twice(stack: Emb
             assert joined.get("recovered") is (True if resume else None)
             await asyncio.sleep(0.02 * (index % 5))
             await client.drop()
-            own = [line["seq"] for line in client.told("Chat")]
+            own = [line["seq"] for line in client.payloads("Chat")]
             seen[index] += own
             resume = {"since": own[-1] if own else joined["last_seq"], "epoch": joined["epoch"]}
 
     async with connected(stack.nats_url) as bus:
-        await say(bus, room, *numbered(0, SHOWN))
+        await store_chat(bus, room, *numbered(0, SHOWN))
         async with chatter(bus, room):
             await asyncio.gather(*(visit(index) for index in range(20)))
         history = await chat_history(bus, room)
@@ -150,9 +150,9 @@ async def test_at_the_seam_nothing_is_missing_and_nothing_comes_twice(stack: Emb
         assert len(sequences) > SHOWN
 
 
-async def test_a_position_of_another_epoch_or_one_that_never_was_begins_anew(stack: EmbeddedStack, room: str):
+async def test_a_position_of_another_epoch_or_an_impossible_position_starts_again(stack: EmbeddedStack, room: str):
     async with connected(stack.nats_url) as bus, clients(*stack.gateways) as (ann, bob):
-        sequences = await say(bus, room, *numbered(0, 60))
+        sequences = await store_chat(bus, room, *numbered(0, 60))
         epoch = (await join(ann, room))[0]["epoch"]
         for resume in (
             {"since": sequences[10], "epoch": "another"},
@@ -180,7 +180,7 @@ async def test_a_repeated_message_is_answered_by_any_gateway_and_stored_once(sta
         assert ann.welcome["chat_retry_seconds"] == 120
 
 
-# --- what is gone ------------------------------------------------------------------------------------------
+# --- lost chat --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -195,9 +195,11 @@ def forgetful(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStac
 
 
 @pytest.mark.parametrize("hosted", [False, True])
-async def test_who_missed_what_is_not_stored_any_more_begins_anew(forgetful: EmbeddedStack, room: str, hosted: bool):
+async def test_a_client_that_missed_messages_that_are_no_longer_stored_starts_again(
+    forgetful: EmbeddedStack, room: str, hosted: bool
+):
     async with connected(forgetful.nats_url) as bus, clients(*forgetful.gateways) as (ann, bob):
-        sequences = await say(bus, room, *numbered(0, 100))
+        sequences = await store_chat(bus, room, *numbered(0, 100))
         joined, lines = await join(ann, room)
         assert contents(lines) == numbered(100 - KEPT, KEPT)
         await (ann.settle() if hosted else ann.leave())
@@ -223,11 +225,11 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
         yield stack
 
 
-async def test_who_missed_too_much_begins_anew_and_where_no_history_is_shown_resuming_works(
+async def test_a_client_that_missed_too_much_starts_again_and_resuming_works_where_no_history_is_shown(
     strict: EmbeddedStack, room: str
 ):
     async with connected(strict.nats_url) as bus, clients(*strict.gateways) as (ann,):
-        sequences = await say(bus, room, *numbered(0, MOST_RESUMED + 2))
+        sequences = await store_chat(bus, room, *numbered(0, MOST_RESUMED + 2))
         joined, lines = await join(ann, room)
         assert (lines, joined["last_seq"]) == ([], sequences[-1])
         for since, expected in ((sequences[0], None), (sequences[1], MOST_RESUMED), (sequences[-3], 2)):
@@ -236,7 +238,7 @@ async def test_who_missed_too_much_begins_anew_and_where_no_history_is_shown_res
             assert len(missed) == (expected or 0)
 
 
-async def test_a_newcomer_is_not_shown_what_is_too_old(tmp_path_factory: pytest.TempPathFactory, room: str):
+async def test_a_newcomer_gets_no_messages_that_are_too_old(tmp_path_factory: pytest.TempPathFactory, room: str):
     stack = embedded_stack(
         tmp_path_factory.mktemp("short"),
         gateways=1,

@@ -1,4 +1,4 @@
-"""Two hundred clients do as they please; at rest everyone knows the truth, and nobody was told anything wrong."""
+"""Two hundred clients act at random. At rest everyone knows the truth, and nobody received anything wrong."""
 
 import asyncio
 import random
@@ -12,7 +12,7 @@ import pytest
 from tests.support.client import Client
 from tests.support.presence import chat_history, connected, users_in
 from tests.support.processes import EmbeddedStack, embedded_stack, running
-from tests.support.roster import check_chat_order, stays
+from tests.support.roster import check_chat_order, memberships
 from tests.support.tokens import SECRET, token_of
 from tests.support.waiting import eventually
 
@@ -38,7 +38,7 @@ class Actor:
     user: str
     dice: random.Random
     room: str | None = None
-    said: list[tuple[str, str]] = field(default_factory=list)
+    sent: list[tuple[str, str]] = field(default_factory=list)
     past: list[Client] = field(default_factory=list)
     client: Client | None = None
 
@@ -60,7 +60,7 @@ class Actor:
                 await self.client.send("JoinRoom", {"room_id": self.room})
             case "chat" if self.room is not None:
                 content = str(uuid4())
-                self.said.append((self.room, content))
+                self.sent.append((self.room, content))
                 await self.client.chat(content)
             case "leave" if self.room is not None:
                 self.room = None
@@ -117,13 +117,13 @@ async def at_rest(stack: EmbeddedStack, actors: list[Actor], rooms: list[str]) -
     for client in current:
         await client.settle()
 
-    def told() -> bool:
+    def all_know() -> bool:
         return all(
             actor.room is None or knows(actor.client, truth[actor.room]) for actor in actors if actor.client is not None
         )
 
-    await eventually(told, "every client's roster is the truth", 30)
-    await say_goodbye(actors, rooms)
+    await eventually(all_know, "every client's roster is the truth", 30)
+    await send_goodbye(actors, rooms)
     async with connected(stack.nats_url) as bus:
         for room in rooms:
             assert await users_in(bus, room) == truth[room], "presence's roster is the truth"
@@ -133,18 +133,18 @@ async def at_rest(stack: EmbeddedStack, actors: list[Actor], rooms: list[str]) -
     for actor in actors:
         for client in actor.past:
             operations += len(client.log)
-            for membership_id in stays(client.log):
-                check_chat_order(membership_id, histories[membership_id.room])
+            for membership in memberships(client.log):
+                check_chat_order(membership, histories[membership.room])
     assert sum(len(history) for history in histories.values()) > CLIENTS
     print(f"{operations} messages seen by clients, {sum(map(len, histories.values()))} chat messages stored")
 
 
 def knows(client: Client, truth: set[str]) -> bool:
-    found = stays(client.log)
+    found = memberships(client.log)
     return bool(found) and found[-1].users == truth
 
 
-async def say_goodbye(actors: list[Actor], rooms: list[str]) -> None:
+async def send_goodbye(actors: list[Actor], rooms: list[str]) -> None:
     """One last message per room, which everyone who is there must get: so nobody's chat ends early."""
     for room in rooms:
         members = [actor.client for actor in actors if actor.room == room and actor.client is not None]
@@ -153,10 +153,10 @@ async def say_goodbye(actors: list[Actor], rooms: list[str]) -> None:
         await members[0].chat(f"goodbye {room}")
         for member in members:
 
-            def heard(member: Client = member, room: str = room) -> bool:
+            def received(member: Client = member, room: str = room) -> bool:
                 return any(
                     message["type"] == "Chat" and message["payload"]["content"] == f"goodbye {room}"
                     for message in member.log[-50:]
                 )
 
-            await eventually(heard, "the last message reaches every member")
+            await eventually(received, "the last message reaches every member")

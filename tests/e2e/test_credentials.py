@@ -1,4 +1,4 @@
-"""Who gets in, what they may do, and for how long: the matrix of credentials against real gateways."""
+"""Access, rights and their end: the matrix of credentials against real gateways."""
 
 import asyncio
 import contextlib
@@ -157,12 +157,12 @@ async def test_a_token_opens_nothing_if_it_is(shared: ServiceProcess, token: str
 
 
 @pytest.mark.parametrize("by", TAKEN)
-def test_who_is_in_a_room_is_told_over_http_by_a_token_of(shared: ServiceProcess, room: str, by: str):
+def test_members_of_a_room_are_shown_over_http_by_a_token_of(shared: ServiceProcess, room: str, by: str):
     assert http(shared, f"/api/v1/rooms/{room}/roster", TAKEN[by])[0] == 200
 
 
 @pytest.mark.parametrize("token", REFUSED)
-def test_nothing_is_told_over_http_by_a_token_that_is(shared: ServiceProcess, room: str, token: str):
+def test_nothing_is_shown_over_http_by_a_token_that_is(shared: ServiceProcess, room: str, token: str):
     for path in ("", f"/{room}/roster", f"/{room}/messages"):
         status, body = http(shared, f"/api/v1/rooms{path}", REFUSED[token])
         assert (status, body["code"]) == (401, "unauthorized")
@@ -172,12 +172,14 @@ def test_nothing_is_told_over_http_by_a_token_that_is(shared: ServiceProcess, ro
 async def test_an_open_connection_goes_on_by_a_newer_token_of(shared: ServiceProcess, by: str):
     async with connected(shared.url, sealed(exp=in_seconds(600))) as ann:
         await ann.send("Authenticate", {"token": TAKEN[by]})
-        told = await ann.expect("Authenticated")
-    assert told == {"expires_at": jwt.decode(TAKEN[by], options={"verify_signature": False})["exp"] * 1000}
+        answer = await ann.expect("Authenticated")
+    assert answer == {"expires_at": jwt.decode(TAKEN[by], options={"verify_signature": False})["exp"] * 1000}
 
 
 @pytest.mark.parametrize("token", [*REFUSED, "belongs to another user"])
-async def test_an_open_connection_stays_as_it_is_when_the_newer_token_is(shared: ServiceProcess, room: str, token: str):
+async def test_an_open_connection_keeps_its_identity_when_the_newer_token_is(
+    shared: ServiceProcess, room: str, token: str
+):
     newer = REFUSED.get(token) or sealed(sub="somebody else")
     async with connected(shared.url, sealed()) as ann:
         await ann.send("Authenticate", {"token": newer})
@@ -217,7 +219,7 @@ async def test_a_second_authorization_does_not_replace_the_first(shared: Service
 # --- rooms -------------------------------------------------------------------------------------------------
 
 
-async def test_a_token_for_some_rooms_opens_those_and_no_others(shared: ServiceProcess, room: str):
+async def test_a_token_for_some_rooms_opens_only_those(shared: ServiceProcess, room: str):
     other = f"{room[:-4]}0000"
     token = sealed(rooms=[room])
     async with connected(shared.url, token) as ann, connected(shared.url, sealed(sub="bob")) as bob:
@@ -246,7 +248,7 @@ async def test_a_newer_token_opens_more_rooms(shared: ServiceProcess, room: str)
         await ann.join(room)
 
 
-async def test_who_is_in_a_room_that_a_newer_token_does_not_name_is_out_of_it_and_closed(
+async def test_a_member_of_a_room_that_a_newer_token_does_not_name_leaves_it_and_is_closed(
     shared: ServiceProcess, room: str
 ):
     async with connected(shared.url, sealed()) as ann, connected(shared.url, sealed(sub="bob")) as bob:
@@ -272,7 +274,7 @@ async def test_a_connection_ends_soon_after_its_token(shared: ServiceProcess, ro
     assert shared.metric('studyroom_gateway_disconnects_total{code="4002"}') >= 1
 
 
-async def test_a_connection_outlives_its_token_by_a_newer_one(shared: ServiceProcess):
+async def test_a_connection_outlives_its_token_by_a_newer_token(shared: ServiceProcess):
     until = in_seconds(2)
     async with connected(shared.url, sealed(exp=until)) as ann, connected(shared.url, sealed(exp=until)) as other:
         await ann.send("Authenticate", {"token": signed(ELLIPTIC, "ES256")})
@@ -281,7 +283,7 @@ async def test_a_connection_outlives_its_token_by_a_newer_one(shared: ServicePro
         await ann.settle()
 
 
-async def test_a_guest_may_stay_and_is_told_no_end(shared: ServiceProcess):
+async def test_a_guest_may_stay_and_receives_no_end(shared: ServiceProcess):
     async with clients(shared.url, username="Ann") as (guest,):
         assert "expires_at" not in guest.welcome
 
@@ -298,7 +300,7 @@ async def test_checking_tokens_for_one_client_costs_no_more_than_its_other_messa
 # --- guests ------------------------------------------------------------------------------------------------
 
 
-async def test_nobody_becomes_a_guest_or_by_being_a_guest_somebody_else(shared: ServiceProcess):
+async def test_no_user_becomes_a_guest_and_no_guest_becomes_somebody_else(shared: ServiceProcess):
     async with clients(shared.url, username="Ann") as (ann,):
         forged = jwt.encode({"sub": ann.user, "aud": "studyroom guest", "exp": in_seconds(60)}, "k" * 64, "HS256")
         unsigned = jwt.encode({"sub": ann.user, "aud": "studyroom guest", "exp": in_seconds(60)}, "", "none")
@@ -339,7 +341,7 @@ async def _refused(url: str, token: str) -> bool:
     return await knock(url, "query", token) == "unauthorized"
 
 
-async def test_a_gateway_that_cannot_read_the_keys_is_not_ready_and_says_when_to_come_again(
+async def test_a_gateway_that_cannot_read_the_keys_is_not_ready_and_answers_when_to_come_again(
     stack: EmbeddedStack, tmp_path: Path
 ):
     with key_server(OLD) as keys:
@@ -372,21 +374,21 @@ async def test_a_gateway_that_cannot_read_the_keys_is_not_ready_and_says_when_to
 
 
 async def test_no_token_is_ever_logged(stack: EmbeddedStack, keys: KeyServer, tmp_path: Path):
-    told = [sealed(sub="logged"), *REFUSED.values()]
+    secrets = [sealed(sub="logged"), *REFUSED.values()]
     with running(gateway(tmp_path, stack.nats_url, keys)) as own:
-        for token in told:
+        for token in secrets:
             for way in WAYS:
                 await knock(own.url, way, token)
             await asyncio.to_thread(http, own, "/api/v1/rooms", token)
-        async with connected(own.url, told[0]) as ann, clients(own.url, username="Ann") as (guest,):
-            for token in told:
+        async with connected(own.url, secrets[0]) as ann, clients(own.url, username="Ann") as (guest,):
+            for token in secrets:
                 await ann.send("Authenticate", {"token": token})
             await guest.send("Authenticate", {"token": "x" * 20_000})
-            told.append(guest.welcome["guest_token"])
-            await own_metrics_hold_no(own, told)
+            secrets.append(guest.welcome["guest_token"])
+            await own_metrics_hold_no(own, secrets)
     logged = own.output()
     assert "listening" in logged
-    for token in told:
+    for token in secrets:
         for part in (part for part in token.split(".") if len(part) > 8 and not part.startswith("eyJhbGciOi")):
             assert part not in logged
     assert SECRET not in logged

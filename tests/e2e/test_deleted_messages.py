@@ -23,14 +23,14 @@ def moderated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStac
         yield stack
 
 
-async def said(author: Client, *contents: str) -> list[Json]:
+async def sent_by(author: Client, *contents: str) -> list[Json]:
     for content in contents:
         await author.chat(content)
     return [await author.expect("Chat") for _ in contents]
 
 
-def has_heard(client: Client, message: Json) -> bool:
-    return message in client.told("Chat")
+def has_received(client: Client, message: Json) -> bool:
+    return message in client.payloads("Chat")
 
 
 async def lines_of(client: Client, room: str, **resume: Any) -> tuple[Json, list[Json]]:
@@ -50,20 +50,22 @@ def deletion(message: Json, seq: int) -> Json:
     return {"id": message["id"], "deleted_seq": message["seq"], "seq": seq}
 
 
-async def test_everyone_is_told_in_order_and_nobody_gets_it_any_more(moderated: EmbeddedStack, room: str):
+async def test_everyone_receives_a_deletion_in_order_and_nobody_gets_the_message_again(
+    moderated: EmbeddedStack, room: str
+):
     async with clients(*moderated.gateways, *moderated.gateways) as (ann, bob, new_here, new_there):
         epoch = (await ann.join(room))["epoch"]
         await bob.join(room)
-        before, bad, after = await said(ann, "before", "bad", "after")
+        before, bad, after = await sent_by(ann, "before", "bad", "after")
         answers = [await ask(gateway, "DELETE", path(room, bad)) for gateway in [*moderated.gateways] * 2]
-        (last,) = await said(ann, "last")
+        (last,) = await sent_by(ann, "last")
 
         assert [answer.status for answer in answers] == [204] * 4
         for client in (ann, bob):
-            await eventually(partial(has_heard, client, last), "the last one arrives")
-            heard = [line for line in client.log if line["type"].startswith("Chat")]
-            assert [line["payload"] for line in heard] == [before, bad, after, deletion(bad, last["seq"] - 1), last]
-            assert [line["type"] for line in heard] == ["Chat", "Chat", "Chat", "ChatDeleted", "Chat"]
+            await eventually(partial(has_received, client, last), "the last message arrives")
+            chat = [line for line in client.log if line["type"].startswith("Chat")]
+            assert [line["payload"] for line in chat] == [before, bad, after, deletion(bad, last["seq"] - 1), last]
+            assert [line["type"] for line in chat] == ["Chat", "Chat", "Chat", "ChatDeleted", "Chat"]
 
         for newcomer in (new_here, new_there):
             joined, lines = await lines_of(newcomer, room)
@@ -75,7 +77,7 @@ async def test_everyone_is_told_in_order_and_nobody_gets_it_any_more(moderated: 
             older = (await ask(gateway, "GET", f"/rooms/{room}/messages?before={after['seq']}")).body
             assert older["messages"] == [before]
 
-        for gateway in moderated.gateways:  # who was away
+        for gateway in moderated.gateways:  # a client that was away
             async with clients(gateway) as (back,):
                 resumed, lines = await lines_of(back, room, since=after["seq"], epoch=epoch)
                 assert (resumed["recovered"], resumed["history"]) == (True, 1)
@@ -88,21 +90,21 @@ async def test_everyone_is_told_in_order_and_nobody_gets_it_any_more(moderated: 
 async def test_a_position_at_a_deleted_message_still_recovers(moderated: EmbeddedStack, room: str, deleted: int):
     async with clients(*moderated.gateways) as (ann, back):
         epoch = (await ann.join(room))["epoch"]
-        lines = await said(ann, "0", "1", "2")
+        lines = await sent_by(ann, "0", "1", "2")
         assert (await ask(moderated.gateways[0], "DELETE", path(room, lines[deleted]))).status == 204
         resumed, missed = await lines_of(back, room, since=lines[deleted]["seq"], epoch=epoch)
 
         assert resumed["recovered"] is True
-        (told,) = [line["payload"] for line in missed if line["type"] == "ChatDeleted"]
-        assert told["deleted_seq"] == lines[deleted]["seq"]
+        (deletion_seen,) = [line["payload"] for line in missed if line["type"] == "ChatDeleted"]
+        assert deletion_seen["deleted_seq"] == lines[deleted]["seq"]
         assert [line["payload"] for line in missed if line["type"] == "Chat"] == lines[deleted + 1 :]
 
 
-async def test_a_page_of_which_all_is_deleted_says_where_older_messages_are(moderated: EmbeddedStack, room: str):
+async def test_a_page_with_only_deleted_messages_points_to_older_messages(moderated: EmbeddedStack, room: str):
     gateway = moderated.gateways[0]
     async with clients(gateway) as (ann,):
         await ann.join(room)
-        kept, *gone = await said(ann, "kept", "1", "2", "3")
+        kept, *gone = await sent_by(ann, "kept", "1", "2", "3")
         for message in gone:
             assert (await ask(gateway, "DELETE", path(room, message))).status == 204
     newest = (await ask(gateway, "GET", f"/rooms/{room}/messages?limit=2")).body
@@ -111,13 +113,13 @@ async def test_a_page_of_which_all_is_deleted_says_where_older_messages_are(mode
     assert older["messages"] == [kept]
 
 
-async def test_what_a_gateway_that_died_left_half_deleted_is_shown_to_nobody_and_erased(
+async def test_a_message_left_half_deleted_by_a_gateway_that_died_is_shown_to_nobody_and_erased(
     moderated: EmbeddedStack, room: str
 ):
     """The tombstone is stored, and the message is too."""
     async with clients(*moderated.gateways) as (ann, bob), connected(moderated.nats_url) as bus:
         await ann.join(room)
-        (bad,) = await said(ann, "bad")
+        (bad,) = await sent_by(ann, "bad")
         await ann.leave()
         stone = encode_tombstone(MessageId(bad["id"]), bad["seq"])
         await bus.jetstream().publish(subjects.chat(RoomId(room)), stone)
@@ -132,11 +134,11 @@ async def test_what_a_gateway_that_died_left_half_deleted_is_shown_to_nobody_and
         await eventually(erased, "a gateway erases it")
 
 
-async def test_deleting_what_is_no_message_of_the_room_does_nothing(moderated: EmbeddedStack, room: str):
+async def test_deleting_a_message_that_the_room_lacks_does_nothing(moderated: EmbeddedStack, room: str):
     gateway = moderated.gateways[0]
     async with clients(gateway) as (ann,):
         await ann.join(room)
-        (message,) = await said(ann, "kept")
+        (message,) = await sent_by(ann, "kept")
         other = str(uuid4())
         answers = [
             await ask(gateway, "DELETE", path(other, message)),
@@ -148,15 +150,15 @@ async def test_deleting_what_is_no_message_of_the_room_does_nothing(moderated: E
         assert (await ask(gateway, "GET", f"/rooms/{room}/messages")).body["messages"] == [message]
         for _ in range(2):
             assert (await ask(gateway, "DELETE", f"{path(room, message)}?id={message['id']}")).status == 204
-        told = await ann.expect("ChatDeleted")
-        assert (await ask(gateway, "DELETE", path(room, told))).refusal == (404, "not_found")
+        deleted_before = await ann.expect("ChatDeleted")
+        assert (await ask(gateway, "DELETE", path(room, deleted_before))).refusal == (404, "not_found")
 
 
 async def test_only_a_moderator_of_the_room_may(moderated: EmbeddedStack, room: str):
     gateway, other = moderated.gateways[0], str(uuid4())
     async with clients(gateway) as (ann,):
         await ann.join(room)
-        (message,) = await said(ann, "bad")
+        (message,) = await sent_by(ann, "bad")
     refusals = [
         (await ask(gateway, "DELETE", path(room, message), bearer=bearer)).refusal
         for bearer in ("", "wrong", token(), token(role="admin"), token(role="moderator", rooms=[other]))
@@ -173,17 +175,17 @@ async def test_only_a_moderator_of_the_room_may(moderated: EmbeddedStack, room: 
     assert (await ask(gateway, "DELETE", path(room, message), bearer=moderator)).status == 204
 
 
-async def test_a_backend_that_repeats_what_was_deleted_is_told_to_stop(moderated: EmbeddedStack, room: str):
+async def test_a_backend_that_repeats_a_deleted_message_gets_a_final_refusal(moderated: EmbeddedStack, room: str):
     gateway, messages = moderated.gateways[0], f"/rooms/{room}/messages"
     body = {"user_id": str(uuid4()), "username": "Tutor", "content": "too much", "id": str(uuid4())}
-    said = await ask(gateway, "POST", messages, body)
-    assert said.status == 201
+    posted = await ask(gateway, "POST", messages, body)
+    assert posted.status == 201
     assert (await ask(gateway, "POST", messages, body)).status == 200
-    assert (await ask(gateway, "DELETE", path(room, said.body))).status == 204
+    assert (await ask(gateway, "DELETE", path(room, posted.body))).status == 204
     assert (await ask(gateway, "POST", messages, body)).refusal == (404, "not_found")
 
 
-async def test_an_author_who_repeats_what_was_deleted_is_told_that_it_is_deleted(moderated: EmbeddedStack, room: str):
+async def test_an_author_who_repeats_a_deleted_message_learns_that_it_is_deleted(moderated: EmbeddedStack, room: str):
     async with clients(*moderated.gateways) as (ann, bob):
         await ann.join(room)
         await bob.join(room)
@@ -192,10 +194,10 @@ async def test_an_author_who_repeats_what_was_deleted_is_told_that_it_is_deleted
         bad = await ann.expect("Chat")
         assert (await ask(moderated.gateways[0], "DELETE", path(room, bad))).status == 204
         assert (await ann.expect("ChatDeleted"))["id"] == message
-        # Its answer was lost with a connection, say: the author is somebody who has not been told.
+        # Its answer may have been lost with a connection, so the author does not know.
         await ann.chat("bad", id=message)
         again = await ann.expect("ChatDeleted")
         await bob.settle()
 
     assert again == deletion(bad, bad["seq"])
-    assert len(bob.told("Chat")) == 1
+    assert len(bob.payloads("Chat")) == 1

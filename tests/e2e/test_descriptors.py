@@ -26,7 +26,7 @@ def with_few_descriptors(process: ServiceProcess, *, soft: int = FEW, hard: int 
 
 @contextmanager
 def idle_sockets(url: str, count: int, source: str = "127.0.0.1") -> Iterator[list[socket.socket]]:
-    """Connected, and nothing is ever said."""
+    """Connected sockets that never send anything."""
     address = urlsplit(url)
     assert address.hostname is not None
     with ExitStack() as opened:
@@ -57,7 +57,7 @@ def cramped(stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> I
         yield gateway
 
 
-def test_idle_sockets_take_no_descriptor_that_nats_and_the_admin_port_need(own_nats: NatsServer, tmp_path: Path):
+def test_idle_sockets_leave_the_descriptors_that_nats_and_the_admin_port_need(own_nats: NatsServer, tmp_path: Path):
     gateway = with_few_descriptors(
         service("gateway", tmp_path, own_nats.url, STUDYROOM_GATEWAY_HANDSHAKE_SECONDS="3600")
     )
@@ -82,7 +82,7 @@ def test_a_process_raises_its_limit_as_far_as_it_may(cramped: ServiceProcess):
     assert cramped.metric("process_max_fds") == FEW
 
 
-async def test_a_gateway_without_descriptors_for_more_connections_says_that_it_is_full(cramped: ServiceProcess):
+async def test_a_gateway_without_descriptors_for_more_connections_answers_that_it_is_full(cramped: ServiceProcess):
     fitting = json.loads(next(line for line in cramped.output().splitlines() if '"listening"' in line))[
         "connections_max"
     ]
@@ -95,7 +95,7 @@ async def test_a_gateway_without_descriptors_for_more_connections_says_that_it_i
             await client.settle()
 
 
-def test_one_address_cannot_keep_others_out_with_sockets_that_say_nothing(cramped: ServiceProcess):
+def test_an_address_cannot_keep_others_out_with_silent_sockets(cramped: ServiceProcess):
     before = cramped.metric("studyroom_gateway_idle_sockets_ended_total")
     with idle_sockets(cramped.url, 200, "127.0.0.2") as strangers:
         assert is_healthy(cramped)

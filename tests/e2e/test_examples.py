@@ -32,7 +32,7 @@ def gateway(stack: EmbeddedStack, tmp_path: Path) -> Iterator[ServiceProcess]:
 
 
 async def interrupt(gateway: ServiceProcess, stack: EmbeddedStack, room: str) -> None:
-    """The gateway dies without a word, somebody says something elsewhere meanwhile, and it comes back."""
+    """The gateway dies silently, somebody chats elsewhere meanwhile, and it comes back."""
     gateway.signal(signal.SIGKILL)
     gateway.wait()
     async with clients(stack.gateways[0], username="Bob") as (bob,):
@@ -72,26 +72,26 @@ async def test_the_example_for_browsers_shows_every_line_once(stack: EmbeddedSta
         async with chromium() as browser:
             page = await browser.new_page()
             await page.goto(f"{site}/client.html?url={gateway.url}&room={room}")
-            shown, say = page.get_by_role("listitem"), page.get_by_role("textbox")
-            await say.fill("one")
-            await say.press("Enter")
+            shown, textbox = page.get_by_role("listitem"), page.get_by_role("textbox")
+            await textbox.fill("one")
+            await textbox.press("Enter")
             await expect(shown).to_have_text(["User: one"])
             await interrupt(gateway, stack, room)
-            await say.fill("two")
-            await say.press("Enter")
+            await textbox.fill("two")
+            await textbox.press("Enter")
             await expect(shown).to_have_text(
                 ["User: one", "(not connected, trying again)", "Bob: missed?", "User: two"], timeout=60_000
             )
 
 
 def from_protocol(language: str, stack: EmbeddedStack, room: str) -> str:
-    """What stands in docs/protocol.md, for another address and room."""
+    """The example in docs/protocol.md, for another address and room."""
     shown = "\n".join(PROTOCOL.code(language))
     assert ADDRESS in shown
     return shown.replace(ADDRESS, stack.gateways[0]).replace("550e8400-e29b-41d4-a716-446655440000", room)
 
 
-async def test_what_the_protocol_shows_in_python_does_what_it_says(stack: EmbeddedStack, room: str):
+async def test_the_python_example_of_the_protocol_works(stack: EmbeddedStack, room: str):
     example = await asyncio.create_subprocess_exec(
         sys.executable, "-c", from_protocol("python", stack, room), stdout=asyncio.subprocess.PIPE
     )
@@ -101,7 +101,7 @@ async def test_what_the_protocol_shows_in_python_does_what_it_says(stack: Embedd
 
 @pytest.mark.browser
 @needs_chromium
-async def test_what_the_protocol_shows_for_a_page_does_what_it_says(stack: EmbeddedStack, room: str):
+async def test_the_page_example_of_the_protocol_works(stack: EmbeddedStack, room: str):
     shown: list[str] = []
     async with chromium() as browser:
         page = await browser.new_page()
@@ -109,7 +109,7 @@ async def test_what_the_protocol_shows_for_a_page_does_what_it_says(stack: Embed
         with served(EXAMPLES) as site:
             await page.goto(site)  # some page of this machine, since a blank one has no origin
             await page.add_script_tag(content=from_protocol("js", stack, room))
-            await eventually(lambda: "Chat" in shown, "what was said has come back")
+            await eventually(lambda: "Chat" in shown, "the chat message has come back")
     assert shown == ["Welcome", "JoinedRoom", "Chat"]
 
 
@@ -128,17 +128,17 @@ def served(directory: Path) -> Iterator[str]:
         server.server_close()
 
 
-async def run_example(url: str, room: str, said: bytes) -> tuple[int | None, str, str]:
-    """Exit status, output and errors of the example in Python that is told something and whose input then ends."""
+async def run_example(url: str, room: str, typed: bytes) -> tuple[int | None, str, str]:
+    """Exit status, output and errors of the example in Python with this input."""
     example = await asyncio.create_subprocess_exec(
         sys.executable, EXAMPLES / "client.py", url, room,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    shown, errors = await asyncio.wait_for(example.communicate(said), 60)
+    shown, errors = await asyncio.wait_for(example.communicate(typed), 60)
     return example.returncode, shown.decode(), errors.decode()
 
 
-async def test_the_example_in_python_says_why_it_is_refused(stack: EmbeddedStack, room: str):
+async def test_the_example_in_python_reports_why_it_is_refused(stack: EmbeddedStack, room: str):
     status, _, errors = await run_example(f"{stack.gateways[0]}?access_token=no-token&", room, b"hello\n")
     assert status == 1
     assert "refused: 401" in errors
@@ -164,7 +164,7 @@ async def test_the_example_in_python_survives_a_cut_in_the_middle_of_the_history
 
 @asynccontextmanager
 async def cut_after(url: str, mark: bytes) -> AsyncIterator[str]:
-    """An address that leads to the gateway, and whose first connection ends right behind `mark`."""
+    """An address that leads to the gateway, and whose first connection ends right after `mark`."""
     target = urlsplit(url)
     first = True
 

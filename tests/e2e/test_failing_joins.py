@@ -1,4 +1,4 @@
-"""However a join ends on the gateway's side, its client is answered."""
+"""A client gets an answer for every end of a join on the gateway's side."""
 
 import sys
 from contextlib import ExitStack
@@ -10,10 +10,10 @@ from tests.support.processes import nats_server, running, service
 
 FAILING_GATEWAY = Path(__file__).parent / "failing_joins.py"
 INTERNAL_ERROR = 1011
-UNEXPECTED = ["an exception", "a cancelled task", "a stay that has ended"]
+UNEXPECTED = ["an exception", "a cancelled task", "a membership that has ended"]
 
 
-async def test_a_join_that_ends_unexpectedly_is_answered_and_what_waits_behind_it_is_carried_out(
+async def test_a_join_that_ends_unexpectedly_is_answered_and_messages_waiting_after_it_are_carried_out(
     tmp_path: Path, room: str
 ):
     nats = nats_server(tmp_path)

@@ -1,4 +1,4 @@
-"""Whatever frames come, in whatever pieces: they are answered as RFC 6455 wants.
+"""Any frames in any pieces are answered as RFC 6455 requires.
 
 On real sockets, with the echo server of the tests behind the gateway's own adapter.
 """
@@ -38,7 +38,7 @@ class Sent:
 
     @property
     def broken(self) -> frozenset[int]:
-        """With what to close, whatever came before; empty when there is nothing wrong with the frame alone."""
+        """The close codes for the frame alone, after any other frames. Empty when there is nothing wrong with it."""
         control = self.opcode in {CLOSE, PING, PONG}
         known = control or self.opcode in {CONTINUATION, TEXT, BINARY}
         if not self.masked or not known or (control and (not self.fin or len(self.payload) > 125)):
@@ -60,7 +60,7 @@ class Answer:
 
 
 class Endpoint:
-    """What RFC 6455 wants of an endpoint that echoes text and takes nothing else."""
+    """The behaviour that RFC 6455 requires of an endpoint that echoes text and takes nothing else."""
 
     def __init__(self) -> None:
         self.answers: list[Answer] = []
@@ -113,7 +113,7 @@ def _closing(payload: bytes) -> frozenset[int]:
     return frozenset(problems or {code})
 
 
-# --- what is sent ---
+# --- sent frames ---
 
 PAYLOADS = st.text(max_size=40).map(str.encode) | st.binary(max_size=60) | st.just("aé€\U0001f44b".encode()[:7])
 GOOD = st.builds(Sent, st.sampled_from([TEXT, TEXT, PING, PONG]), st.text(max_size=30).map(str.encode))
@@ -140,7 +140,7 @@ def pieces(data: bytes, cuts: list[int]) -> Iterator[bytes]:
 
 
 async def exchange(port: int, data: bytes, cuts: list[int]) -> tuple[list[Answer], int]:
-    """What is answered, and the close code; 1006 when the socket ends without one."""
+    """The answers, and the close code. It is 1006 when the socket ends without a close frame."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     answers: list[Answer] = []
     try:

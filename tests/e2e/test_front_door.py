@@ -1,4 +1,4 @@
-"""What somebody meets who runs the system for the first time."""
+"""The first minutes of somebody who runs the system for the first time."""
 
 import re
 import subprocess
@@ -35,13 +35,13 @@ def test_the_doctor_finds_the_system_that_runs_here(stack: EmbeddedStack):
     assert (status, screen.splitlines()[-1]) == (0, "All is well.")
 
 
-def test_other_devices_are_told_an_address_that_is_answered(stack: EmbeddedStack):
+def test_other_devices_get_an_address_that_is_answered(stack: EmbeddedStack):
     (address,) = re.findall(r"On other devices: (\S+)", stack.output())
     assert http_get(f"{address}/health")[0] == 200
     assert http_get(f"{address}/api/v1/ping")[0] == 200
 
 
-def test_where_nothing_runs_the_doctor_says_so_and_claims_nothing(tmp_path: Path):
+def test_where_nothing_runs_the_doctor_reports_it_and_claims_nothing(tmp_path: Path):
     url = f"nats://127.0.0.1:{free_port()}"
     status, screen, _ = studyroom("doctor", cwd=tmp_path, STUDYROOM_NATS_URL=url)
     assert status == 1
@@ -50,18 +50,18 @@ def test_where_nothing_runs_the_doctor_says_so_and_claims_nothing(tmp_path: Path
     assert "64" not in screen.replace(url, "")
 
 
-def test_a_gateway_without_nats_says_in_its_log_what_it_waits_for(tmp_path: Path):
+def test_a_gateway_without_nats_logs_why_it_waits(tmp_path: Path):
     url = f"nats://127.0.0.1:{free_port()}"
     gateway = service("gateway", tmp_path, url)
     gateway.start()
     try:
-        wait_until(lambda: f"connection refused ({url})" in gateway.output(), "it says why")
+        wait_until(lambda: f"connection refused ({url})" in gateway.output(), "it logs why")
         assert gateway.output().count("connection refused") == 1
     finally:
         gateway.stop()
 
 
-def test_settings_of_a_file_are_used_and_misspelled_ones_are_named(tmp_path: Path):
+def test_settings_of_a_file_are_used_and_misspelled_settings_are_named(tmp_path: Path):
     (tmp_path / ".env").write_text("STUDYROOM_GATEWAY_PORT=70000\nSTUDYROOM_GATEWAY_GUEST=true\n")
     status, _, errors = studyroom("gateway", cwd=tmp_path)
     assert status == 2

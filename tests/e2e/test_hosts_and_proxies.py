@@ -1,4 +1,4 @@
-"""By which names a gateway may be reached, and whom it takes for the client behind a proxy."""
+"""The names by which a gateway may be reached, and the clients behind a proxy."""
 
 import asyncio
 import json
@@ -48,8 +48,8 @@ def ask(url: str, path: str, **headers: str) -> tuple[int, bytes]:
 
 
 def through(gateway: ServiceProcess, *proxies: str) -> dict[str, Any]:
-    """As a proxy connects, with who came to it; the address of the handshake is the name that the client asked for."""
-    forwarded = [("X-Forwarded-For", said) for said in proxies]
+    """Connects as a proxy, with the addresses of its clients. The handshake's address is the name in the request."""
+    forwarded = [("X-Forwarded-For", address) for address in proxies]
     port = urlsplit(gateway.url).port
     return {"host": "127.0.0.1", "port": port, "proxy": None, "additional_headers": forwarded}
 
@@ -92,7 +92,7 @@ def test_a_request_by_another_name_is_misdirected(gateway: ServiceProcess, host:
     assert (status, json.loads(body)["code"]) == (421, "host_not_allowed")
 
 
-def test_health_is_told_under_any_name_for_probes_that_know_none(gateway: ServiceProcess):
+def test_health_is_reported_under_any_name_for_probes_that_know_none(gateway: ServiceProcess):
     assert ask(gateway.url, "/health", Host="10.1.2.3:8080") == (200, b'{"status":"ok"}')
 
 
@@ -124,7 +124,7 @@ async def test_clients_behind_a_proxy_are_counted_by_their_own_addresses(gateway
     await eventually(lambda: gateway.metric("studyroom_gateway_address_connections") == 0, "all are gone")
 
 
-async def test_one_address_with_bad_tokens_takes_nobody_elses_handshake(
+async def test_an_address_with_bad_tokens_takes_nobody_elses_handshake(
     stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory
 ):
     settings = {"STUDYROOM_GATEWAY_TRUSTED_PROXIES": "127.0.0.0/8", "STUDYROOM_GATEWAY_HANDSHAKES_PER_SECOND": "20"}
@@ -146,7 +146,7 @@ async def test_one_address_with_bad_tokens_takes_nobody_elses_handshake(
     assert set(answers) == {401, 429}
 
 
-async def test_a_client_that_says_it_is_somebody_else_counts_as_itself(gateway: ServiceProcess):
+async def test_a_client_that_forges_its_address_counts_as_itself(gateway: ServiceProcess):
     async with (
         clients(HERE, **through(gateway, "198.51.100.1", "203.0.113.3")),
         clients(HERE, **through(gateway, "198.51.100.2, 203.0.113.3, 127.0.0.9")),
@@ -155,7 +155,7 @@ async def test_a_client_that_says_it_is_somebody_else_counts_as_itself(gateway: 
         assert await refusal(HERE, **forged) == (429, "too_many_of_address")
 
 
-async def test_without_trusted_proxies_what_is_forwarded_means_nothing_and_the_operator_is_told(
+async def test_without_trusted_proxies_forwarded_addresses_mean_nothing_and_the_log_warns(
     stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory
 ):
     limit = {"STUDYROOM_GATEWAY_ADDRESS_CONNECTIONS_MAX": "2"}
@@ -165,7 +165,7 @@ async def test_without_trusted_proxies_what_is_forwarded_means_nothing_and_the_o
         assert plain.output().count("STUDYROOM_GATEWAY_TRUSTED_PROXIES") == 1
 
 
-async def test_whoever_ends_in_the_middle_of_a_handshake_is_not_counted_for_ever(gateway: ServiceProcess):
+async def test_a_client_that_ends_in_the_middle_of_a_handshake_is_not_counted_for_ever(gateway: ServiceProcess):
     for _ in range(10):
         client = await Client.connect(HERE, **through(gateway, "203.0.113.4"))
         client.socket.transport.abort()

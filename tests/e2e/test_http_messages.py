@@ -57,7 +57,7 @@ async def test_history_is_read_in_pages_from_the_newest_to_the_oldest(stack: Emb
         await bob.join(room)
         for number in range(25):
             await ann.chat(str(number))
-        said = [await bob.expect("Chat") for _ in range(25)]
+        sent = [await bob.expect("Chat") for _ in range(25)]
     pages, before = [], ""
     while True:
         status, body, headers = await asyncio.to_thread(get, f"{messages_of(stack.gateways[1], room)}?limit=10{before}")
@@ -67,16 +67,16 @@ async def test_history_is_read_in_pages_from_the_newest_to_the_oldest(stack: Emb
             break
         before = f"&before={body['before']}"
     assert [len(page) for page in pages] == [10, 10, 5]
-    assert [line for page in reversed(pages) for line in page] == said
+    assert [line for page in reversed(pages) for line in page] == sent
 
 
-def test_a_room_in_which_nothing_was_said_has_an_empty_page(stack: EmbeddedStack, room: str):
+def test_a_room_without_chat_has_an_empty_page(stack: EmbeddedStack, room: str):
     status, body, _ = get(messages_of(stack.gateways[0], room))
     assert (status, body) == (200, {"room_id": room, "messages": [], "before": None})
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=x", "before=0", "before=x", "before=-1"])
-def test_a_bad_page_is_told_what_is_wrong(stack: EmbeddedStack, room: str, query: str):
+def test_a_bad_page_is_refused_with_a_reason(stack: EmbeddedStack, room: str, query: str):
     status, body, _ = get(f"{messages_of(stack.gateways[0], room)}?{query}")
     assert (status, body["code"]) == (400, "invalid_request")
     assert query.split("=", maxsplit=1)[0] in body["message"]
@@ -99,7 +99,7 @@ def test_without_the_right_key_nothing_is_stored(keyed: EmbeddedStack, room: str
     assert get(url)[1]["messages"] == []
 
 
-async def test_while_a_key_is_rotated_both_post_and_read_and_the_log_says_which(keyed: EmbeddedStack, room: str):
+async def test_while_a_key_is_rotated_both_post_and_read_and_the_log_names_which(keyed: EmbeddedStack, room: str):
     url, messages = messages_of(keyed.gateways[0], room), [new_message(), new_message()]
     for key, message in zip((OLD_KEY, KEY), messages, strict=True):
         assert post(url, message, key)[0] == 201
@@ -127,12 +127,12 @@ async def test_a_message_of_the_backend_reaches_members_and_is_stored_once_howev
         answers = [
             await asyncio.to_thread(post, messages_of(keyed.gateways[turn % 2], room), message) for turn in range(3)
         ]
-        heard = [await ann.expect("Chat"), await bob.expect("Chat")]
+        received = [await ann.expect("Chat"), await bob.expect("Chat")]
         async with connected(keyed.nats_url) as bus:
             assert len(await chat_history(bus, room)) == 1
 
     assert [status for status, _, _ in answers] == [201, 200, 200]
-    for body in [body for _, body, _ in answers] + heard:
+    for body in [body for _, body, _ in answers] + received:
         assert body == answers[0][1]
     assert {key: answers[0][1][key] for key in message} == message
 
@@ -154,7 +154,7 @@ async def test_a_message_of_the_backend_reaches_members_and_is_stored_once_howev
         ({"user_id": "\ud800"}, "invalid_request", "user_id"),
     ],
 )
-def test_a_bad_message_is_told_what_is_wrong(
+def test_a_bad_message_is_refused_with_a_reason(
     keyed: EmbeddedStack, room: str, fields: dict[str, str], code: str, about: str
 ):
     status, body, _ = post(messages_of(keyed.gateways[0], room), new_message(**fields))
@@ -163,18 +163,18 @@ def test_a_bad_message_is_told_what_is_wrong(
 
 
 @pytest.mark.parametrize("key", [KEY, "another key", ""])
-def test_a_body_larger_than_any_message_is_refused_whoever_sends_it(keyed: EmbeddedStack, room: str, key: str):
+def test_a_body_larger_than_any_message_is_refused_from_any_client(keyed: EmbeddedStack, room: str, key: str):
     status, body, _ = post(messages_of(keyed.gateways[0], room), new_message("x" * 65_450), key)
     assert (status, body["code"]) == (413, "body_too_large")
     assert "65536" in body["message"]
 
 
-def test_a_name_is_shown_as_one_in_a_token_would_be(keyed: EmbeddedStack, room: str):
+def test_a_name_is_shown_as_a_name_in_a_token_would_be(keyed: EmbeddedStack, room: str):
     status, body, _ = post(messages_of(keyed.gateways[0], room), new_message(username=" Ann\u202e\n\U0001fa77 "))
     assert (status, body["username"]) == (201, "Ann \U0001fa77")
 
 
-def test_a_message_without_an_id_gets_one(keyed: EmbeddedStack, room: str):
+def test_a_message_without_an_id_gets_an_id(keyed: EmbeddedStack, room: str):
     message = new_message()
     del message["id"]
     status, body, _ = post(messages_of(keyed.gateways[0], room), message)
@@ -207,7 +207,7 @@ async def test_while_nats_does_not_answer_the_outcome_is_unknown_and_sending_aga
         assert [line["id"] for line in body["messages"]] == [message["id"]]
 
 
-async def test_who_does_not_read_the_answers_is_ended_before_they_fill_the_memory(
+async def test_a_client_that_does_not_read_its_answers_is_ended_before_they_fill_the_memory(
     keyed: EmbeddedStack, room: str, tmp_path: Path
 ):
     gateway = service(

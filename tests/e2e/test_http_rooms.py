@@ -44,7 +44,7 @@ async def roster(gateway: str, room: str) -> dict[str, Any]:
     return body
 
 
-def test_a_room_in_which_nobody_is_has_an_empty_roster(stack: EmbeddedStack, room: str):
+def test_a_room_without_members_has_an_empty_roster(stack: EmbeddedStack, room: str):
     status, body, headers = get(f"{base(stack.gateways[0])}/api/v1/rooms/{room.upper()}/roster")
     assert (status, body["room_id"], body["users"]) == (200, room, [])
     assert headers["cache-control"] == "no-store"
@@ -83,7 +83,7 @@ def pages(gateway: str, limit: int) -> Iterator[list[dict[str, Any]]]:
         after = f"&after={quote(body['next'])}"
 
 
-async def test_every_room_is_on_one_page_while_others_come_and_go(stack: EmbeddedStack):
+async def test_every_room_is_on_exactly_one_page_while_others_come_and_go(stack: EmbeddedStack):
     rooms = [str(uuid4()) for _ in range(ROOMS)]
     members = await asyncio.gather(*(Client.connect(stack.gateways[index % 2]) for index in range(ROOMS)))
     await asyncio.gather(*(client.join(room) for client, room in zip(members, rooms, strict=True)))
@@ -119,19 +119,19 @@ async def test_every_room_is_on_one_page_while_others_come_and_go(stack: Embedde
         (f"/api/v1/rooms?after=1-{UUID(int=1)}x", "after"),
     ],
 )
-def test_a_bad_request_is_told_what_is_wrong(stack: EmbeddedStack, path: str, about: str):
+def test_a_bad_request_is_refused_with_a_reason(stack: EmbeddedStack, path: str, about: str):
     status, body, _ = get(base(stack.gateways[0]) + path)
     assert (status, body["code"]) == (400, "invalid_request")
     assert about in body["message"]
 
 
-def test_the_description_names_what_is_answered(stack: EmbeddedStack):
+def test_the_description_names_the_answers(stack: EmbeddedStack):
     _, api, _ = get(f"{base(stack.gateways[0])}/openapi.json")
     for path in ("/api/v1/rooms", "/api/v1/rooms/{room_id}/roster"):
         assert {"200", "400", "401", "503"} <= set(api["paths"][path]["get"]["responses"])
 
 
-# --- who may ask, and whether presence answers -------------------------------------------------------------
+# --- access, and answers of presence ------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def room_in(shards: range) -> str:
     return next(room for room in iter(lambda: str(uuid4()), "") if shard_of(RoomId(room)) in shards)
 
 
-def test_nobody_is_told_without_a_token(parts: tuple[ServiceProcess, list[ServiceProcess]], room: str):
+def test_nobody_gets_an_answer_without_a_token(parts: tuple[ServiceProcess, list[ServiceProcess]], room: str):
     gateway, _ = parts
     for path in ("/api/v1/rooms", f"/api/v1/rooms/{room}/roster"):
         status, body, headers = get(base(gateway.url) + path)
@@ -216,7 +216,7 @@ async def test_replicas_of_other_shards_share_the_work_and_a_shard_nobody_serves
     assert (last, rest["rooms"], rest["missing_shards"]) == (200, [], list(range(40, 64)))
 
 
-async def test_shards_behind_those_that_nobody_serves_are_listed(
+async def test_shards_after_those_that_nobody_serves_are_listed(
     parts: tuple[ServiceProcess, list[ServiceProcess]],
 ):
     gateway, replicas = parts

@@ -1,13 +1,15 @@
-"""The wheel, as somebody gets it who installs it by name."""
+"""The wheel, as after an installation by its name."""
 
 import os
 import subprocess
 import sys
 import zipfile
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
 
+from studyroom.gateway import NOT_COMPILED
 from studyroom.services.stack.stack import free_port
 from tests.support.markdown import ROOT
 from tests.support.processes import EmbeddedStack, running
@@ -58,4 +60,18 @@ def test_a_wheel_without_the_page_is_not_built_by_mistake(tmp_path: Path):
     refused = build(source, tmp_path)
     assert refused.returncode != 0
     assert "run `make page`" in refused.stdout + refused.stderr
-    assert build(source, tmp_path, STUDYROOM_WHEEL_WITHOUT_PAGE="true").returncode == 0
+    assert build(source, tmp_path, STUDYROOM_WHEEL_WITHOUT_PAGE="true", CC="none").returncode == 0
+
+
+def test_a_wheel_has_the_compiled_data_path_only_where_there_is_a_compiler(tmp_path: Path):
+    with_compiler, without = tmp_path / "with", tmp_path / "without"
+    if not NOT_COMPILED:
+        assert build(ROOT, with_compiler, STUDYROOM_WHEEL_WITHOUT_PAGE="true").returncode == 0
+        (wheel,) = with_compiler.glob("studyroom-*.whl")
+        assert not wheel.name.endswith("-none-any.whl")
+        assert [name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(EXTENSION_SUFFIXES[0])]
+    assert build(ROOT, without, STUDYROOM_WHEEL_WITHOUT_PAGE="true", CC="none").returncode == 0
+    (wheel,) = without.glob("studyroom-*.whl")
+    assert wheel.name.endswith("-none-any.whl")
+    required = build(ROOT, without, STUDYROOM_WHEEL_WITHOUT_PAGE="true", STUDYROOM_WHEEL_COMPILED="true", CC="none")
+    assert "there is no C compiler (none)" in required.stdout + required.stderr

@@ -1,4 +1,4 @@
-"""Whoever says something and leaves at once is told of it all the same, and before anything of another room."""
+"""An author that leaves at once still receives its message, and before anything of another room."""
 
 from collections.abc import Awaitable, Callable
 from uuid import uuid4
@@ -25,7 +25,7 @@ async def leave(client: Client) -> None:
     await join_another(client)
 
 
-async def told(client: Client) -> list[str]:
+async def received_before_joining(client: Client) -> list[str]:
     """Ids of the messages that the client got before it was in another room."""
     found = []
     while (message := await client.next())["type"] != "JoinedRoom":
@@ -38,7 +38,7 @@ async def told(client: Client) -> list[str]:
 
 @pytest.mark.parametrize("go", [join_another, leave])
 @pytest.mark.parametrize("alone", [True, False])
-async def test_an_author_that_leaves_at_once_is_told_before_it_is_in_another_room(
+async def test_an_author_that_leaves_at_once_receives_its_chat_before_it_is_in_another_room(
     stack: EmbeddedStack, go: Leave, alone: bool
 ):
     async with clients(stack.gateways[0], stack.gateways[0]) as (author, other):
@@ -47,15 +47,15 @@ async def test_an_author_that_leaves_at_once_is_told_before_it_is_in_another_roo
             if not alone:
                 await other.join(room)
             await author.join(room)
-            said = [str(uuid4()) for _ in range(BURST)]
+            sent = [str(uuid4()) for _ in range(BURST)]
             count = author.types().count("Chat")
-            for message in said:
+            for message in sent:
                 await author.chat("hello", id=message)
             if attempt % 2:
-                await eventually(lambda: author.types().count("Chat") > count, "the first one is heard")  # noqa: B023
+                await eventually(lambda: author.types().count("Chat") > count, "the first message is received")  # noqa: B023
             await go(author)
-            assert await told(author) == said
-            assert author.types()[-2:] == ["JoinedRoom", "Pong"], "nothing of the other room comes behind"
+            assert await received_before_joining(author) == sent
+            assert author.types()[-2:] == ["JoinedRoom", "Pong"], "nothing of the other room comes after it"
 
 
 async def test_a_repeated_message_is_answered_although_its_author_leaves_at_once(stack: EmbeddedStack, room: str):
@@ -66,5 +66,5 @@ async def test_a_repeated_message_is_answered_although_its_author_leaves_at_once
         first = await author.expect("Chat")
         await author.chat("hello", id=message)
         await join_another(author)
-        assert await told(author) == [message]
-        assert [line["seq"] for line in author.told("Chat")] == [first["seq"]] * 2
+        assert await received_before_joining(author) == [message]
+        assert [line["seq"] for line in author.payloads("Chat")] == [first["seq"]] * 2

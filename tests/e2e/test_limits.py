@@ -1,4 +1,4 @@
-"""How much of everything a gateway gives to one client, and that the others get theirs."""
+"""The limits of one client at a gateway, and the service that the others get."""
 
 import asyncio
 import json
@@ -89,7 +89,7 @@ async def test_a_user_has_so_many_connections_and_other_users_have_theirs(gatewa
     assert gateway.metric('studyroom_gateway_handshakes_refused_total{code="too_many_of_user"}') == 1
 
 
-async def test_handshakes_beyond_the_rate_are_asked_to_come_back_and_those_who_are_in_go_on(
+async def test_handshakes_beyond_the_rate_are_asked_to_come_back_and_members_go_on(
     stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory
 ):
     rate = {"STUDYROOM_GATEWAY_HANDSHAKES_PER_SECOND": "2"}
@@ -119,7 +119,7 @@ async def test_handshakes_beyond_the_rate_are_asked_to_come_back_and_those_who_a
 # --- joins ---
 
 
-async def test_who_joins_too_often_is_refused_stays_where_it_is_and_may_again_later(gateway: ServiceProcess):
+async def test_a_client_that_joins_too_often_is_refused_stays_in_its_room_and_may_join_later(gateway: ServiceProcess):
     async with clients(gateway.url) as (ann,):
         rooms = [str(uuid4()) for _ in range(13)]
         for room in rooms[:-1]:
@@ -137,14 +137,14 @@ async def test_who_joins_too_often_is_refused_stays_where_it_is_and_may_again_la
             return bool(message["type"] == "JoinedRoom")
 
         await eventually(may_join, "a twelfth of a minute has passed", 20)
-    async with clients(gateway.url) as (again,):  # whoever connects anew begins anew
+    async with clients(gateway.url) as (again,):  # a new connection starts afresh
         await again.join(rooms[0])
 
 
 # --- idle ---
 
 
-async def test_who_is_in_no_room_and_says_nothing_is_closed_and_may_come_back(gateway: ServiceProcess, room: str):
+async def test_a_silent_client_outside_a_room_is_closed_and_may_come_back(gateway: ServiceProcess, room: str):
     async with clients(gateway.url, gateway.url, gateway.url) as (silent, member, talker):
         await member.join(room)
         while silent.close_code is None:

@@ -1,4 +1,4 @@
-"""What a backend or a moderator orders holds on every gateway, for as long as it should."""
+"""Commands of a backend or a moderator hold on every gateway, for as long as they should."""
 
 import asyncio
 import json
@@ -58,7 +58,7 @@ def audited(stack: EmbeddedStack, user: str) -> list[Json]:
 # --- out of a room -----------------------------------------------------------------------------------------
 
 
-async def test_who_is_removed_leaves_with_every_connection_at_once_and_may_come_back(
+async def test_a_removed_user_leaves_with_every_connection_at_once_and_may_come_back(
     moderated: EmbeddedStack, room: str
 ):
     here, there = moderated.gateways
@@ -83,7 +83,7 @@ async def test_who_is_removed_leaves_with_every_connection_at_once_and_may_come_
     ] * 2
 
 
-async def test_nobody_else_and_no_other_room_is_touched_by_a_removal(moderated: EmbeddedStack, room: str):
+async def test_a_removal_touches_no_other_user_and_no_other_room(moderated: EmbeddedStack, room: str):
     here, there = moderated.gateways
     user, other_room = str(uuid4()), str(uuid4())
     async with clients(here, there, token=token(user)) as (elsewhere, inside), clients(there) as (other,):
@@ -101,9 +101,7 @@ async def test_nobody_else_and_no_other_room_is_touched_by_a_removal(moderated: 
 # --- away --------------------------------------------------------------------------------------------------
 
 
-async def test_who_is_disconnected_is_told_not_to_come_back_unasked_and_leaves_at_once(
-    moderated: EmbeddedStack, room: str
-):
+async def test_a_disconnected_user_is_asked_to_stay_away_and_leaves_at_once(moderated: EmbeddedStack, room: str):
     here, there = moderated.gateways
     user = str(uuid4())
     async with clients(here, there, token=token(user)) as bads, clients(there) as (other,):
@@ -116,7 +114,7 @@ async def test_who_is_disconnected_is_told_not_to_come_back_unasked_and_leaves_a
     assert await handshake_refusal(here, user) is None
 
 
-async def test_who_is_disconnected_while_a_join_is_under_way_does_not_stay_and_says_nothing(
+async def test_a_user_disconnected_while_a_join_is_under_way_does_not_stay_and_sends_nothing(
     moderated: EmbeddedStack, room: str
 ):
     gateway, user = moderated.gateways[0], str(uuid4())
@@ -144,7 +142,7 @@ async def test_who_is_disconnected_while_a_join_is_under_way_does_not_stay_and_s
             assert (await other.expect("UserLeft"))["user_id"] == user
             await other.chat("still here")
             await other.expect("Chat")
-            assert [said["payload"]["content"] for said in other.log if said["type"] == "Chat"] == ["still here"]
+            assert [line["payload"]["content"] for line in other.log if line["type"] == "Chat"] == ["still here"]
             assert await members(gateway, room) == {other.user}
 
 
@@ -234,7 +232,7 @@ async def test_bans_are_listed_in_pages(moderated: EmbeddedStack, room: str):
     assert found == users
 
 
-# --- who may -----------------------------------------------------------------------------------------------
+# --- rights ------------------------------------------------------------------------------------------------
 
 
 def requests(room: str, user: str) -> list[tuple[str, str, Json | None]]:
@@ -284,7 +282,7 @@ async def test_a_backend_may_everywhere_and_a_moderator_in_the_rooms_of_the_toke
     assert await statuses(moderated.gateways[0], room, user, bearer) == in_the_room + everywhere
 
 
-async def test_a_moderator_who_is_banned_moderates_no_more(moderated: EmbeddedStack, room: str):
+async def test_a_moderator_who_is_banned_no_longer_moderates(moderated: EmbeddedStack, room: str):
     here, there = moderated.gateways
     moderator = str(uuid4())
     bearer = token(moderator, role="moderator")
@@ -299,7 +297,7 @@ async def test_a_moderator_who_is_banned_moderates_no_more(moderated: EmbeddedSt
     assert (await ask(here, "GET", path)).status == 200
 
 
-async def test_the_log_says_who_did_what_to_whom_and_how_it_ended(moderated: EmbeddedStack, room: str):
+async def test_the_log_names_each_command_with_its_moderator_user_and_outcome(moderated: EmbeddedStack, room: str):
     here = moderated.gateways[0]
     user, moderator = str(uuid4()), str(uuid4())
     path = f"/rooms/{room}/bans/{user}"
@@ -332,7 +330,7 @@ async def test_the_log_says_who_did_what_to_whom_and_how_it_ended(moderated: Emb
         ({"seconds": 1, "reason": "half \ud800"}, "reason: half of a surrogate pair"),
     ],
 )
-async def test_a_ban_that_makes_no_sense_is_told_what_is_wrong(moderated: EmbeddedStack, body: Json, about: str):
+async def test_a_ban_that_makes_no_sense_is_refused_with_a_reason(moderated: EmbeddedStack, body: Json, about: str):
     answer = await ask(moderated.gateways[0], "PUT", f"/bans/{uuid4()}", body)
     assert answer.refusal == (400, "invalid_request")
     assert about in answer.body["message"]
@@ -340,7 +338,7 @@ async def test_a_ban_that_makes_no_sense_is_told_what_is_wrong(moderated: Embedd
 
 
 @pytest.mark.parametrize("body", [b'{"seconds": 5, "reason": "\xff"}', b"[" * 20_000, b"{", b""])
-async def test_a_body_that_is_no_json_is_told_so(moderated: EmbeddedStack, body: bytes):
+async def test_a_body_other_than_json_is_refused_with_a_reason(moderated: EmbeddedStack, body: bytes):
     host, port = moderated.gateways[0].removeprefix("ws://").removesuffix("/ws").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     head = request(
@@ -355,7 +353,7 @@ async def test_a_body_that_is_no_json_is_told_so(moderated: EmbeddedStack, body:
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "invalid_request"
 
 
-def test_the_description_has_every_request_and_what_it_needs(moderated: EmbeddedStack):
+def test_the_description_has_every_request_and_its_requirements(moderated: EmbeddedStack):
     address = moderated.gateways[0].replace("ws://", "http://").removesuffix("/ws")
     api = json.loads(http_get(f"{address}/openapi.json")[1])
     for method, path, _ in requests("{room_id}", "{user_id}"):

@@ -1,4 +1,4 @@
-"""What NATS does not take costs those whom it concerns, and nobody else."""
+"""A refusal of NATS costs only the members that it concerns."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -41,7 +41,7 @@ async def opened() -> AsyncIterator[AsyncExitStack]:
 
 
 async def fill(gateway: ServiceProcess, opened: AsyncExitStack) -> tuple[dict[str, Client], Client]:
-    """Somebody in each of as many rooms as fit, and who wanted one more."""
+    """Members in as many rooms as fit, and a client that wanted one more."""
     inside: dict[str, Client] = {}
     while True:
         room = str(uuid4())
@@ -57,7 +57,7 @@ async def fill(gateway: ServiceProcess, opened: AsyncExitStack) -> tuple[dict[st
 async def test_a_room_too_many_is_refused_and_everybody_else_stays(gateway: ServiceProcess, opened: AsyncExitStack):
     inside, refused = await fill(gateway, opened)
     assert len(inside) >= 5
-    (error,) = refused.told("Error")
+    (error,) = refused.payloads("Error")
     assert error["code"] == "presence_unavailable"
     assert "cannot take one more room" in error["message"]
     counted = 'studyroom_nats_server_errors_total{reason="maximum subscriptions exceeded"}'
@@ -80,7 +80,7 @@ async def test_a_room_too_many_is_refused_and_everybody_else_stays(gateway: Serv
     assert gateway.metric("studyroom_nats_reconnects_total") == 0
 
 
-async def test_a_reload_of_the_configuration_costs_nobody_the_connection(
+async def test_a_reload_of_the_configuration_costs_no_connection(
     configured: Configured, gateway: ServiceProcess, opened: AsyncExitStack, room: str
 ):
     client = await Client.connect(gateway.url)

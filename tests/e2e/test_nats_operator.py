@@ -59,17 +59,21 @@ async def test_the_whole_system_runs_with_jwts_and_a_domain_also_after_a_restart
         await asyncio.to_thread(configured.restart, operator.configuration())
         await eventually(lambda: http_get(f"{gateway.admin_url}/readyz")[0] == 200, "ready again")
         await ben.chat("again")
-        await eventually(lambda: [said["content"] for said in ada.told("Chat")] == ["hello", "again"], "chat goes on")
+        await eventually(
+            lambda: [message["content"] for message in ada.payloads("Chat")] == ["hello", "again"], "chat goes on"
+        )
         async with clients(gateway.url) as (newcomer,):
             joined = await newcomer.join(room)
             assert (len(joined["users"]), joined["history"]) == (3, 2)
         await ben.leave()
-        await eventually(lambda: ben.user in [left["user_id"] for left in ada.told("UserLeft")], "leaving is told")
+        await eventually(
+            lambda: ben.user in [left["user_id"] for left in ada.payloads("UserLeft")], "the leave is announced"
+        )
     for process in system.values():
         assert "NATS does not allow this" not in process.output()
 
 
-async def test_expired_credentials_are_told_and_new_ones_are_taken_from_the_same_file(
+async def test_expired_credentials_are_reported_and_new_credentials_are_read_from_the_same_file(
     configured: Configured, operator: Operator, system: dict[str, ServiceProcess], directory: Path, room: str
 ):
     gateway, path = system["gateway"], directory / "gateway.creds"

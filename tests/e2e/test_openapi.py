@@ -24,7 +24,7 @@ def gateway(stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> I
 @pytest.mark.parametrize(
     "options",
     [
-        # Guests may read, and not all documents can say so.
+        # Guests may read, and not all documents can express that.
         ("--include-method", "GET", "--exclude-checks", "ignored_auth"),
         ("--include-method", "POST", "--header", f"Authorization: Bearer {KEY}"),
         ("--include-method", "PUT", "--include-method", "DELETE", "--header", f"Authorization: Bearer {KEY}"),
@@ -32,7 +32,7 @@ def gateway(stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> I
     ],
     ids=["a guest reads", "a backend posts", "a backend moderates", "a stranger writes"],
 )
-def test_every_answer_is_one_that_the_document_describes(gateway: ServiceProcess, options: tuple[str, ...]):
+def test_every_answer_is_described_in_the_document(gateway: ServiceProcess, options: tuple[str, ...]):
     document = gateway.url.replace("ws://", "http://").replace("/ws", "/openapi.json")
     run = subprocess.run(
         [

@@ -1,4 +1,4 @@
-"""What README.md, the how-tos and the client's README show, as a reader runs it.
+"""The examples of README.md, the how-tos and the client's README, as a reader runs them.
 
 One system, started by a command of the README, is there for all tests. `tests/project/test_commands.py` lists every
 command and example of the documents, with the test that runs it.
@@ -40,12 +40,12 @@ class Terminal:
 
     @property
     def environment(self) -> dict[str, str]:
-        # pip installs nothing here: what the documents name, the tests need too
+        # pip installs nothing here: the tests need the packages of the documents too
         path = f"{self.folder}/.venv/bin:{os.environ['PATH']}"
         return {**without_settings(), "PATH": path, "PIP_NO_INDEX": "1"}
 
     def run(self, command: str, *, folder: Path | None = None, **environment: str) -> str:
-        """What it prints."""
+        """Returns its output."""
         ended = subprocess.run(
             command, shell=True, cwd=folder or self.folder, env={**self.environment, **environment},
             capture_output=True, text=True, timeout=60, check=False,
@@ -55,7 +55,7 @@ class Terminal:
 
     @asynccontextmanager
     async def runs(self, command: str, log: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-        """Killed at the end, unless it has ended; what it prints is in `log`."""
+        """Killed at the end, unless it has ended; its output is in `log`."""
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
                 "sh", "-c", f"exec {command}", cwd=self.folder, env=self.environment,
@@ -78,7 +78,7 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Terminal:
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
-    """What the README passes to `make up`, all of it at once, on free ports."""
+    """The arguments that the README passes to `make up`, all at once, on free ports."""
     directory = tmp_path_factory.mktemp("system")
     options = [one for one in README.quoted if one.startswith("--")]
     options += [f"--port {free_ports(2)}", f"--data-dir {directory / 'data'}"]
@@ -124,7 +124,7 @@ async def test_any_websocket_client_speaks_with_a_gateway(
 
 @dataclass(frozen=True)
 class Backend:
-    """A gateway with a secret and a key, and what a backend makes of them."""
+    """A gateway with a secret and a key, and the tokens that a backend makes of them."""
 
     gateway: ServiceProcess
     token: str
@@ -148,7 +148,7 @@ def backend(system: EmbeddedStack, terminal: Terminal, tmp_path_factory: pytest.
         yield Backend(gateway, token, made["key:"])
 
 
-async def test_a_token_that_is_signed_as_shown_opens_its_room_and_no_other(backend: Backend, room: str):
+async def test_a_token_that_is_signed_as_shown_opens_only_its_room(backend: Backend, room: str):
     async with clients(backend.gateway.url, token=backend.token) as (ann,):
         await ann.join(ROOM)
         await ann.send("JoinRoom", {"room_id": room})
@@ -188,7 +188,7 @@ async def test_the_packed_client_runs_the_example_without_react(
             assert (await bob.expect("Chat"))["content"] == "Hello"
             async with clients(system.gateways[1], username="Cleo") as (cleo,):
                 await cleo.join(ROOM)
-                await eventually(lambda: "Cleo is here" in log.read_text(), "the example has seen who joined")
+                await eventually(lambda: "Cleo is here" in log.read_text(), "the example has seen the join")
     assert '"content":"Hello"' in log.read_text()
 
 

@@ -1,4 +1,4 @@
-"""Secrets stay where they were put: whatever goes wrong, no log, metric, process title or answer tells one."""
+"""Secrets stay where they were put: in any fault no log, metric, process title or answer shows a secret."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ from tests.support.processes import (
     running,
     service,
 )
-from tests.support.secrets import Told, mark, marked_settings, parts_of
+from tests.support.secrets import Shown, mark, marked_settings, parts_of
 from tests.support.waiting import eventually, http_get
 
 pytestmark = pytest.mark.timeout(300)
@@ -40,7 +40,7 @@ MONITOR_PAGES = ["varz", "connz?auth=1&subs=1", "jsz?config=1&accounts=1", "subs
 
 @dataclass
 class Secrets:
-    """`settings`: by variable. `shown`: what is shown to the gateway, by name."""
+    """`settings`: by variable. `shown`: the secrets that the gateway receives, by name."""
 
     settings: dict[str, str]
     shown: dict[str, str]
@@ -116,103 +116,103 @@ def shown_by(way: str, token: str) -> tuple[str, dict[str, Any]]:
             return f"?access_token={token}", {}
 
 
-async def knock(url: str, told: Told, query: str = "", **options: Any) -> None:
-    """Open a WebSocket and note what is answered, but for the `Welcome`."""
+async def knock(url: str, shown: Shown, query: str = "", **options: Any) -> None:
+    """Open a WebSocket and note all answers except the `Welcome`."""
     try:
         async with websockets.connect(url + query, **options) as socket:
             assert socket.response is not None
-            told.add(f"the 101 of {url}", list(socket.response.headers.raw_items()))
+            shown.add(f"the 101 of {url}", list(socket.response.headers.raw_items()))
     except websockets.InvalidStatus as refused:
         response = refused.response
-        told.add("a refusal", f"{response.status_code} {list(response.headers.raw_items())} {response.body!r}")
+        shown.add("a refusal", f"{response.status_code} {list(response.headers.raw_items())} {response.body!r}")
     except (websockets.InvalidMessage, websockets.ConnectionClosed) as error:
-        told.add("a broken connection", repr(error))
+        shown.add("a broken connection", repr(error))
 
 
-def ask(url: str, told: Told, headers: dict[str, str] | None = None, body: bytes | None = None) -> None:
+def ask(url: str, shown: Shown, headers: dict[str, str] | None = None, body: bytes | None = None) -> None:
     request = Request(url, body, {"Content-Type": "application/json", **(headers or {})})
     try:
         with urlopen(request, timeout=10) as answer:
-            told.add("an answer", f"{answer.status} {answer.headers} {answer.read()!r}")
+            shown.add("an answer", f"{answer.status} {answer.headers} {answer.read()!r}")
     except HTTPError as refused:
-        told.add("a refusal over HTTP", f"{refused.code} {refused.headers} {refused.read()!r}")
+        shown.add("a refusal over HTTP", f"{refused.code} {refused.headers} {refused.read()!r}")
 
 
-async def say_raw(url: str, told: Told, request: str) -> None:
+async def send_raw(url: str, shown: Shown, request: str) -> None:
     host, port = url.removeprefix("ws://").removesuffix("/ws").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(request.encode())
-    told.add("an answer to a raw request", await asyncio.wait_for(reader.read(65_536), 10))
+    shown.add("an answer to a raw request", await asyncio.wait_for(reader.read(65_536), 10))
     writer.close()
 
 
-async def show_everything(url: str, room: str, secrets: Secrets, told: Told) -> None:
+async def show_everything(url: str, room: str, secrets: Secrets, shown: Shown) -> None:
     http = http_of(url)
     for token in secrets.shown.values():
         for way in WAYS:
             query, options = shown_by(way, token)
-            await knock(url, told, query, **options)
-        await knock(f"{url}/{token}", told)
+            await knock(url, shown, query, **options)
+        await knock(f"{url}/{token}", shown)
         for path in (f"/api/v1/rooms/{room}/roster?access_token={token}", f"/{token}", f"/api/v1/rooms?after={token}"):
-            await asyncio.to_thread(ask, http + path, told, {"Authorization": f"Basic {token}"})
+            await asyncio.to_thread(ask, http + path, shown, {"Authorization": f"Basic {token}"})
         for head in (f"GET /ws?access_token={token} HTTP/9.9", f"GET /ws\r\nBearer {token}", f"{token} / HTTP/1.1"):
-            await say_raw(url, told, f"{head}\r\nHost: here\r\n\r\n")
-        await say_raw(url, told, f"GET /ws HTTP/1.1\r\nHost: here\r\nCookie: {COOKIE}={token * 400}\r\n\r\n")
-    await asyncio.to_thread(post, url, room, secrets, told)
+            await send_raw(url, shown, f"{head}\r\nHost: here\r\n\r\n")
+        await send_raw(url, shown, f"GET /ws HTTP/1.1\r\nHost: here\r\nCookie: {COOKIE}={token * 400}\r\n\r\n")
+    await asyncio.to_thread(post, url, room, secrets, shown)
 
 
-def post(url: str, room: str, secrets: Secrets, told: Told) -> None:
+def post(url: str, room: str, secrets: Secrets, shown: Shown) -> None:
     good = json.dumps({"user_id": room, "username": "Ann", "content": "hello"}).encode()
     for key in (secrets.shown["an API key"], secrets.shown["a wrong API key"]):
         for body in (good, b'{"user_id": 5}', b"{", b"\xff"):
-            ask(f"{http_of(url)}/api/v1/rooms/{room}/messages", told, {"Authorization": f"Bearer {key}"}, body)
+            ask(f"{http_of(url)}/api/v1/rooms/{room}/messages", shown, {"Authorization": f"Bearer {key}"}, body)
 
 
 def http_of(url: str) -> str:
     return url.replace("ws://", "http://").removesuffix("/ws")
 
 
-def badly_said(token: str) -> list[str | bytes]:
-    """Each on a connection of its own, since some end it."""
+def malformed(token: str) -> list[str | bytes]:
+    """Messages for separate connections, since some end theirs."""
     proofs: list[Any] = [token, token * 200, [token], {"is": token}]
     whole = [json.dumps({"type": "Authenticate", "payload": {"token": proof}}) for proof in proofs]
     return [*whole, json.dumps({"type": token, "payload": token}), whole[0][:-4], token, token.encode()]
 
 
-async def say(url: str, text: str | bytes, told: Told) -> None:
-    """Note everything that is answered, but for the `Welcome`."""
+async def send(url: str, text: str | bytes, shown: Shown) -> None:
+    """Note all answers except the `Welcome`."""
     async with websockets.connect(url) as socket:
         await socket.recv()
         await socket.send(text)
         await socket.send('{"type":"Ping"}')
         with contextlib.suppress(websockets.ConnectionClosed):
             while (answer := await asyncio.wait_for(socket.recv(), 10)) != '{"type":"Pong"}':
-                told.add("an answer on a connection", answer)
-        told.add("the end of a connection", socket.close_reason)
+                shown.add("an answer on a connection", answer)
+        shown.add("the end of a connection", socket.close_reason)
 
 
-# --- what can be seen --------------------------------------------------------------------------------------
+# --- visible places ----------------------------------------------------------------------------------------
 
 
-def look(stack: EmbeddedStack, nats: NatsServer, told: Told) -> None:
-    told.add_processes()
+def look(stack: EmbeddedStack, nats: NatsServer, shown: Shown) -> None:
+    shown.add_processes()
     for row in stack.table():
         for admin in row["admin_urls"]:
             for page in ("metrics", "readyz", "healthz", "balancez"):
-                told.add(f"{page} of {row['name']}", http_get(f"{admin}/{page}"))
+                shown.add(f"{page} of {row['name']}", http_get(f"{admin}/{page}"))
         if row["service"] == "gateway":
-            told.add("what the API is", http_get(f"{row['url']}/openapi.json"))
+            shown.add("the description of the API", http_get(f"{row['url']}/openapi.json"))
     for page in MONITOR_PAGES:
-        told.add(f"{page} of NATS", http_get(f"{nats.monitor_url}/{page}"))
+        shown.add(f"{page} of NATS", http_get(f"{nats.monitor_url}/{page}"))
 
 
-def doctor(told: Told, **variables: str) -> None:
+def doctor(shown: Shown, **variables: str) -> None:
     run = subprocess.run(
         [sys.executable, "-m", "studyroom", "doctor", "--json"],
         check=False, capture_output=True, text=True, timeout=60,
         env={"STUDYROOM_NATS_USER": "operator", **variables},
     )  # fmt: skip
-    told.add("the doctor", run.stdout + run.stderr)
+    shown.add("the doctor", run.stdout + run.stderr)
 
 
 def environment_of(pid: int) -> str:
@@ -222,8 +222,8 @@ def environment_of(pid: int) -> str:
 # --- the tests ---------------------------------------------------------------------------------------------
 
 
-async def test_no_secret_is_told_to_anybody_whatever_goes_wrong(tmp_path: Path, room: str):
-    secrets, told = Secrets.new(), Told()
+async def test_no_secret_is_shown_to_anybody_in_any_fault(tmp_path: Path, room: str):
+    secrets, shown = Secrets.new(), Shown()
     password = secrets.settings["STUDYROOM_NATS_PASSWORD"]
     nats = nats_with(password, tmp_path)
     with key_server(KEY) as keys, running(nats):
@@ -236,30 +236,30 @@ async def test_no_secret_is_told_to_anybody_whatever_goes_wrong(tmp_path: Path, 
             async with clients(url, username="Ann") as (ann,):
                 secrets.shown["a guest token"] = ann.welcome["guest_token"]
                 await ann.join(room)
-                await show_everything(url, room, secrets, told)
+                await show_everything(url, room, secrets, shown)
                 for name in ("a good token", "a token of another secret", "nonsense", "a guest token"):
-                    for text in badly_said(secrets.shown[name]):
-                        await say(url, text, told)
+                    for text in malformed(secrets.shown[name]):
+                        await send(url, text, shown)
                 keys.fail()
-                doctor(told, STUDYROOM_NATS_URL=nats.url, STUDYROOM_NATS_PASSWORD=password)
-                look(stack, nats, told)
+                doctor(shown, STUDYROOM_NATS_URL=nats.url, STUDYROOM_NATS_PASSWORD=password)
+                look(stack, nats, shown)
 
                 nats.signal(signal.SIGKILL)
                 nats.wait()
-                await ann.chat("said while NATS is away")
-                told.add("an answer while NATS is away", await ann.next())
-                await asyncio.to_thread(post, url, room, secrets, told)
+                await ann.chat("sent while NATS is away")
+                shown.add("an answer while NATS is away", await ann.next())
+                await asyncio.to_thread(post, url, room, secrets, shown)
                 nats.environment["NATS_OPERATOR_PASSWORD"] = mark("another password")
                 nats.start()
                 nats.wait_ready()
                 await eventually(lambda: "authentication error" in nats.output(), "services are refused")
                 doctor(
-                    told, STUDYROOM_NATS_URL=nats.url.replace("//", f"//operator:{password}@"), STUDYROOM_NATS_USER=""
+                    shown, STUDYROOM_NATS_URL=nats.url.replace("//", f"//operator:{password}@"), STUDYROOM_NATS_USER=""
                 )
-                look(stack, nats, told)
+                look(stack, nats, shown)
             for row in stack.table():
                 assert password in environment_of(row["pid"]), "the process has its secrets"
-    told.add_files(tmp_path)
+    shown.add_files(tmp_path)
     for provoked in (
         "disconnected from NATS",
         "failed to read the keys for access tokens",
@@ -267,12 +267,12 @@ async def test_no_secret_is_told_to_anybody_whatever_goes_wrong(tmp_path: Path, 
         "bus error",
         "could not connect to NATS",
     ):
-        assert told.says(provoked), provoked
-    assert told.places_of(secrets.marks) == []
+        assert shown.has(provoked), provoked
+    assert shown.places_of(secrets.marks) == []
 
 
-async def test_a_fault_where_credentials_are_looked_at_tells_none(tmp_path: Path, room: str):
-    secrets, told = Secrets.new(), Told()
+async def test_a_fault_where_credentials_are_checked_shows_none(tmp_path: Path, room: str):
+    secrets, shown = Secrets.new(), Shown()
     password = secrets.settings["STUDYROOM_NATS_PASSWORD"]
     with key_server(KEY) as keys, running(nats_with(password, tmp_path)) as nats:
         variables = environment(secrets, keys.url)
@@ -287,8 +287,8 @@ async def test_a_fault_where_credentials_are_looked_at_tells_none(tmp_path: Path
             gateway.command[1:] = [str(FAILING_GATEWAY), "gateway"]
             gateway.environment["PYTHONPATH"] = str(FAILING_GATEWAY.parents[2])
             with running(provisioner), running(presence), running(gateway):
-                await show_everything(gateway.url, room, secrets, told)
-    told.add_files(tmp_path)
-    assert told.says("a fault where credentials are looked at")
-    assert told.says("bytes are compared")
-    assert told.places_of(secrets.marks) == []
+                await show_everything(gateway.url, room, secrets, shown)
+    shown.add_files(tmp_path)
+    assert shown.has("a fault where credentials are looked at")
+    assert shown.has("bytes are compared")
+    assert shown.places_of(secrets.marks) == []

@@ -39,7 +39,7 @@ async def test_a_full_gateway_refuses_with_the_time_to_come_back(start: Start):
         assert refused.status_code == 503
         assert json.loads(refused.body)["code"] == "too_many_connections"
         assert 1 <= int(refused.headers["Retry-After"]) <= 10
-        await ann.settle()  # those who are in notice nothing
+        await ann.settle()  # members notice nothing
         await ann.close()
         async with clients(gateway.url) as (late,):
             await late.settle()
@@ -47,7 +47,7 @@ async def test_a_full_gateway_refuses_with_the_time_to_come_back(start: Start):
     assert await asyncio.to_thread(gateway.metric, sample) == 1
 
 
-async def test_a_gateway_far_above_the_mean_asks_some_to_go_and_they_come_back_to_an_emptier_one(
+async def test_a_gateway_far_above_the_mean_asks_some_to_go_and_they_come_back_to_an_emptier_gateway(
     start: Start, room: str
 ):
     settings = {"STUDYROOM_GATEWAY_SHED_PER_SECOND": "5", "STUDYROOM_GATEWAY_RECONNECT_SPREAD_MS": "200"}

@@ -38,7 +38,7 @@ def services(own_nats: NatsServer, tmp_path: Path) -> Iterator[dict[str, Service
         yield processes
 
 
-async def test_a_gateway_told_to_stop_closes_a_thousand_connections_with_1012_and_exits_0(
+async def test_a_stopping_gateway_closes_a_thousand_connections_with_1012_and_exits_0(
     services: dict[str, ServiceProcess], room: str
 ):
     gateway = services["gateway"]
@@ -134,7 +134,7 @@ async def test_a_drain_that_meets_its_deadline_aborts_the_rest_and_exits_0(
     assert "did not stop cleanly" not in impatient.output()
 
 
-async def test_presence_told_to_stop_finishes_the_requests_it_has_taken(
+async def test_stopping_presence_finishes_the_requests_it_has_taken(
     services: dict[str, ServiceProcess], own_nats: NatsServer, tmp_path: Path, room: str
 ):
     """The only other replica starts after the first has stopped, so nobody else can have answered."""
@@ -161,7 +161,7 @@ async def test_presence_told_to_stop_finishes_the_requests_it_has_taken(
     assert "could not carry out a request" not in services["presence"].output()
 
 
-def test_the_whole_stack_starts_says_where_it_is_and_leaves_nothing_behind(tmp_path: Path):
+def test_the_whole_stack_starts_prints_its_addresses_and_leaves_nothing_behind(tmp_path: Path):
     stack = embedded_stack(tmp_path, gateways=2, presence=2)
     stack.start()
     try:
@@ -260,7 +260,7 @@ def test_the_schema_command_prints_json_schema():
     assert json.loads(run.stdout)["$defs"]["ClientMessage"]
 
 
-async def test_a_gateway_told_to_stop_while_nats_is_away_does_not_wait_for_it(
+async def test_a_gateway_that_stops_while_nats_is_away_does_not_wait_for_it(
     services: dict[str, ServiceProcess], own_nats: NatsServer, room: str
 ):
     client = await Client.connect(services["gateway"].url)

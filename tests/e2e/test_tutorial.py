@@ -26,7 +26,7 @@ ROOM = "550e8400-e29b-41d4-a716-446655440000"
 
 
 class Reader:
-    """Does what the tutorial says, in a folder of their own and on free ports."""
+    """A reader who follows the tutorial, in a separate folder and on free ports."""
 
     def __init__(self, clone: Path) -> None:
         self.clone = clone
@@ -62,7 +62,7 @@ class Reader:
         return page
 
 
-async def say(page: Page, text: str) -> None:
+async def send_chat(page: Page, text: str) -> None:
     await page.get_by_label("Message").fill(text)
     await page.get_by_role("button").click()
 
@@ -74,7 +74,7 @@ async def see(texts: list[str], *pages: Page) -> None:
 
 @pytest.fixture
 def reader(tmp_path: Path) -> Reader:
-    """With the part of a clone that the tutorial names: `web`, and what was installed there before."""
+    """A folder with the part of a clone that the tutorial names: `web`, with the packages installed there before."""
     copy_web(tmp_path)
     return Reader(tmp_path)
 
@@ -85,7 +85,7 @@ async def two_pages(reader: Reader) -> AsyncIterator[tuple[Page, Page]]:
         yield await reader.opens(browser, "Ann"), await reader.opens(browser, "Bob")
 
 
-def test_the_tutorial_has_these_commands_and_no_others():
+def test_the_tutorial_has_exactly_these_commands():
     assert [block.text for block in TUTORIAL.blocks if block.info == "sh"] == COMMANDS
     assert {block.info for block in TUTORIAL.blocks} == {"sh", PAGE}
 
@@ -112,9 +112,9 @@ async def test_the_tutorial_ends_with_two_browsers_that_chat(reader: Reader):
 async def chat_on_the_first_page(reader: Reader) -> None:
     async with two_pages(reader) as (ann, bob):
         await eventually(lambda: members_of_the_room(reader) == 2, "both are in the room")
-        await say(ann, "Hello")
+        await send_chat(ann, "Hello")
         await see(["Ann: Hello"], ann, bob)
-        await say(bob, "Hi")
+        await send_chat(bob, "Hi")
         await see(["Ann: Hello", "Bob: Hi"], ann, bob)
 
 
@@ -123,7 +123,7 @@ async def chat_while_the_system_stops(reader: Reader, system: Command) -> None:
         await see(["Ann: Hello", "Bob: Hi"], ann, bob)
         await expect(ann.get_by_text("Also here: Bob")).to_be_visible()
         system.interrupt()
-        await say(ann, "Still here?")
+        await send_chat(ann, "Still here?")
         await see(["Ann: Hello", "Bob: Hi", "Ann: Still here? (sending)"], ann)
         system.start()
         await see(["Ann: Hello", "Bob: Hi", "Ann: Still here?"], ann, bob)

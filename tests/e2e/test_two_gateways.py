@@ -9,17 +9,19 @@ from studyroom.shared.contract.presence import JoinRequest, Outcome, Profile, Ro
 from tests.support.client import Client, clients
 from tests.support.presence import connected
 from tests.support.processes import EmbeddedStack
+from tests.support.traffic import metrics_of
+from tests.support.waiting import eventually
 
 
-async def test_a_joiner_gets_the_roster_and_the_others_hear_of_it(stack: EmbeddedStack, room: str):
+async def test_a_joiner_gets_the_roster_and_the_others_receive_the_join(stack: EmbeddedStack, room: str):
     async with clients(*stack.gateways) as (ann, bob):
         first = await ann.join(room)
         second = await bob.join(room)
-        heard = await ann.expect("UserJoined")
+        received = await ann.expect("UserJoined")
 
     assert [user["user_id"] for user in first["users"]] == [ann.user]
     assert sorted(user["user_id"] for user in second["users"]) == sorted([ann.user, bob.user])
-    assert heard["user"]["user_id"] == bob.user
+    assert received["user"]["user_id"] == bob.user
     assert first["epoch"] == second["epoch"]
     assert "UserJoined" not in bob.types()
 
@@ -37,7 +39,7 @@ async def test_chat_reaches_everyone_and_its_author(stack: EmbeddedStack, room: 
     assert at_ann["seq"] > 0
 
 
-async def test_chat_sent_right_behind_a_join_is_not_lost(stack: EmbeddedStack, room: str):
+async def test_chat_sent_right_after_a_join_is_not_lost(stack: EmbeddedStack, room: str):
     async with clients(stack.gateways[0]) as (ann,):
         await ann.send("JoinRoom", {"room_id": room})
         for number in range(10):
@@ -93,7 +95,7 @@ async def test_typing_ends_with_its_author(stack: EmbeddedStack, room: str):
     assert ended == [{"user_id": client.user, "is_typing": False} for client in (bob, cem)]
 
 
-async def test_typing_that_is_never_said_to_have_ended_ends_after_a_while(stack: EmbeddedStack, room: str):
+async def test_typing_without_an_end_ends_after_a_while(stack: EmbeddedStack, room: str):
     async with clients(*stack.gateways) as (ann, bob):
         await ann.join(room)
         await bob.join(room)
@@ -115,7 +117,7 @@ async def test_a_joiner_gets_the_last_cursor_of_everyone(stack: EmbeddedStack, r
     assert cursors == {ann.user: None, bob.user: {"x": 1.0, "y": 2.0, "element_id": None}, cem.user: None}
 
 
-async def test_leaving_and_closing_are_heard_as_user_left(stack: EmbeddedStack, room: str):
+async def test_leaving_and_closing_are_received_as_user_left(stack: EmbeddedStack, room: str):
     async with clients(stack.gateways[0], stack.gateways[1], stack.gateways[1]) as (ann, bob, cem):
         for client in (ann, bob, cem):
             await client.join(room)
@@ -184,7 +186,7 @@ async def test_messages_after_leaving_are_refused(stack: EmbeddedStack, room: st
     assert refused["payload"]["code"] == "not_in_room"
 
 
-async def test_rooms_do_not_hear_each_other(stack: EmbeddedStack, room: str):
+async def test_rooms_do_not_receive_each_other(stack: EmbeddedStack, room: str):
     async with clients(*stack.gateways) as (ann, bob):
         await ann.join(room)
         await bob.join(str(uuid4()))
@@ -245,3 +247,25 @@ async def test_a_roster_larger_than_a_message_of_nats_reaches_the_joiner(stack: 
         roster = {user["user_id"] for user in (await ann.join(room))["users"]}
 
     assert roster == {*users, ann.user}
+
+
+async def test_metrics_show_traffic_between_gateways_and_how_many_host_a_room(stack: EmbeddedStack, room: str):
+    def sums(name: str) -> float:
+        texts = metrics_of(stack, "gateway").values()
+        return sum(float(line.split()[1]) for text in texts for line in text.splitlines() if line.startswith(name))
+
+    crossed, on_two = "studyroom_gateway_crossed_deliveries_total ", 'studyroom_gateway_room_gateways_bucket{le="2.0"} '
+    on_one = 'studyroom_gateway_room_gateways_bucket{le="1.0"} '
+    before = {name: await asyncio.to_thread(sums, name) for name in (crossed, on_two, on_one)}
+    async with clients(*stack.gateways) as (ann, bob):
+        await ann.join(room)
+        await bob.join(room)
+        await ann.send("CursorMove", {"x": 1.0, "y": 2.0})
+        await bob.expect("CursorUpdate")
+
+        async def counted() -> bool:
+            now = {name: await asyncio.to_thread(sums, name) for name in before}
+            rooms = (now[on_two] - now[on_one]) - (before[on_two] - before[on_one])
+            return now[crossed] > before[crossed] and rooms >= 1
+
+        await eventually(counted, "the cursor and the room on two gateways are counted", 15)

@@ -1,4 +1,4 @@
-"""Upgrades that are not taken: the request is answered without, and what follows it is read as what it is."""
+"""Upgrades that are not taken: the request is answered without, and the data after it is read for what it is."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from tests.support.processes import EmbeddedStack, ServiceProcess, running, serv
 
 USER = "11111111-2222-4333-8444-555555555555"
 H2C = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAAAAMAAAAAAAQBAAAA\r\n"
-"""As Java's `HttpClient` and `curl --http2` send it."""
+"""The header lines that Java's `HttpClient` and `curl --http2` send."""
 WEBSOCKET = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 PING = "GET /api/v1/ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
@@ -28,8 +28,8 @@ def gateway(stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> I
         yield process
 
 
-async def said(gateway: ServiceProcess, *parts: bytes, until: bytes = b"") -> bytes:
-    """All that is answered to `parts`, which are read one by one; up to `until`, where that is given."""
+async def answer_to(gateway: ServiceProcess, *parts: bytes, until: bytes = b"") -> bytes:
+    """The answers to `parts`, which are read one by one, up to `until` if it is given."""
     host, port = gateway.url.removeprefix("ws://").removesuffix("/ws").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
@@ -69,14 +69,14 @@ async def contents(gateway: ServiceProcess, room: str) -> list[str]:
 @pytest.mark.parametrize(
     "upgrade", [H2C, "Connection: Upgrade\r\nUpgrade: websocket\r\n" + WEBSOCKET], ids=["h2c", "ws"]
 )
-async def test_a_body_behind_an_upgrade_that_is_not_taken_is_read_as_the_body(
+async def test_a_body_after_an_upgrade_that_is_not_taken_is_read_as_the_body(
     gateway: ServiceProcess, room: str, upgrade: str, length: str, pieces: str
 ):
     body = message("GET /api/v1/ping HTTP/1.1\r\nHost: localhost\r\n\r\n")
     field = f"Content-Length: {len(body)}\r\n" if length == "by length" else "Transfer-Encoding: chunked\r\n"
     request = post(room, body if length == "by length" else chunked(body), upgrade + field)
     at = {"together": 0, "head and body": request.index(b"\r\n\r\n") + 4, "in the midst of the head": 40}[pieces]
-    answer = await said(gateway, *([request[:at]] if at else []), request[at:], PING.encode())
+    answer = await answer_to(gateway, *([request[:at]] if at else []), request[at:], PING.encode())
 
     assert answer.startswith(b"HTTP/1.1 201 "), answer
     assert answer.count(b"HTTP/1.1 ") == 2
@@ -84,14 +84,14 @@ async def test_a_body_behind_an_upgrade_that_is_not_taken_is_read_as_the_body(
     assert len(await contents(gateway, room)) == 1
 
 
-async def test_requests_that_are_sent_together_are_answered_in_order_whatever_upgrades_they_offer(
+async def test_requests_that_are_sent_together_are_answered_in_order_with_any_offered_upgrades(
     gateway: ServiceProcess, room: str
 ):
     requests = b""
     for number in range(10):
         body = message(str(number))
         requests += post(room, body, f"{H2C}Content-Length: {len(body)}\r\n")
-    answer = await said(gateway, requests + PING.encode())
+    answer = await answer_to(gateway, requests + PING.encode())
 
     assert answer.count(b"HTTP/1.1 201 ") == 10
     assert answer.endswith(b"pong")
@@ -106,7 +106,7 @@ async def test_a_websocket_that_is_offered_elsewhere_is_ignored(
     gateway: ServiceProcess, path: str, status: bytes, body: bytes
 ):
     upgrade = "Connection: Upgrade, close\r\nUpgrade: websocket\r\n" + WEBSOCKET
-    answer = await said(gateway, f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{upgrade}\r\n".encode())
+    answer = await answer_to(gateway, f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{upgrade}\r\n".encode())
 
     assert answer.split(b" ")[1] == status
     assert body in answer
@@ -125,7 +125,7 @@ async def test_a_websocket_that_is_offered_elsewhere_is_ignored(
 )
 async def test_the_fields_of_a_handshake_are_lists(gateway: ServiceProcess, fields: str):
     blanks = WEBSOCKET.replace("\r\n", " \t\r\n")
-    answer = await said(
+    answer = await answer_to(
         gateway,
         f"GET /ws HTTP/1.1\r\nHost: localhost \t\r\n{fields}{blanks}Sec-WebSocket-Protocol: other\r\n"
         "Sec-WebSocket-Protocol: ,\tstudyroom \t\r\n\r\n".encode(),
@@ -139,17 +139,17 @@ async def test_the_fields_of_a_handshake_are_lists(gateway: ServiceProcess, fiel
 @pytest.mark.parametrize("field", ["Content-Length: 3\r\n", "Transfer-Encoding: chunked\r\n"])
 async def test_a_handshake_with_a_body_is_refused(gateway: ServiceProcess, field: str):
     upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n" + WEBSOCKET
-    answer = await said(gateway, f"GET /ws HTTP/1.1\r\nHost: localhost\r\n{upgrade}{field}\r\nabc".encode())
+    answer = await answer_to(gateway, f"GET /ws HTTP/1.1\r\nHost: localhost\r\n{upgrade}{field}\r\nabc".encode())
 
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert answer.count(b"HTTP/1.1 ") == 1
     assert b"bad_handshake" in answer
 
 
-async def test_what_a_client_says_without_waiting_for_the_answer_to_its_handshake_is_heard(gateway: ServiceProcess):
+async def test_messages_sent_before_the_answer_to_the_handshake_are_received(gateway: ServiceProcess):
     upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n" + WEBSOCKET
     ping = frame_bytes(1, b'{"type":"Ping"}')
-    answer = await said(
+    answer = await answer_to(
         gateway, f"GET /ws HTTP/1.1\r\nHost: localhost\r\n{upgrade}\r\n".encode() + ping, until=b'{"type":"Pong"}'
     )
 
@@ -167,8 +167,8 @@ UNREADABLE = {
 }
 
 
-async def test_what_cannot_be_read_is_refused_once_and_nothing_behind_it_is_looked_at(gateway: ServiceProcess):
-    answers = await asyncio.gather(*(said(gateway, request + PING.encode()) for request in UNREADABLE))
+async def test_an_unreadable_request_is_refused_once_and_nothing_after_it_is_looked_at(gateway: ServiceProcess):
+    answers = await asyncio.gather(*(answer_to(gateway, request + PING.encode()) for request in UNREADABLE))
 
     assert [answer.split(b" ")[1] for answer in answers] == list(UNREADABLE.values())
     assert [answer.count(b"HTTP/1.1 ") for answer in answers] == [1] * len(answers)
@@ -177,7 +177,7 @@ async def test_what_cannot_be_read_is_refused_once_and_nothing_behind_it_is_look
 
 async def test_a_body_that_breaks_off_in_nonsense_is_refused(gateway: ServiceProcess, room: str):
     request = post(room, b"5\r\nabcdefgh", H2C + "Transfer-Encoding: chunked\r\n")
-    answer = await said(gateway, request, PING.encode())
+    answer = await answer_to(gateway, request, PING.encode())
 
     assert answer.count(b"HTTP/1.1 ") <= 1
     assert b"201" not in answer
@@ -185,7 +185,7 @@ async def test_a_body_that_breaks_off_in_nonsense_is_refused(gateway: ServicePro
 
 
 async def test_an_answer_that_is_on_its_way_is_not_mixed_with_a_refusal(gateway: ServiceProcess):
-    answer = await said(gateway, b"GET /api/v1/rooms HTTP/1.1\r\nHost: localhost\r\n\r\nnonsense\r\n\r\n")
+    answer = await answer_to(gateway, b"GET /api/v1/rooms HTTP/1.1\r\nHost: localhost\r\n\r\nnonsense\r\n\r\n")
 
     assert answer == b"" or (answer.startswith(b"HTTP/1.1 200 ") and b"invalid_request" not in answer)
 
@@ -224,7 +224,7 @@ async def test_a_backend_in_java_may_post(gateway: ServiceProcess, room: str, tm
 @pytest.mark.parametrize("path", ["/health", "/api/v1/ping", "/openapi.json", "/", f"/api/v1/rooms/{USER}/roster"])
 async def test_head_is_answered_as_get_without_the_body(gateway: ServiceProcess, path: str):
     fields = "HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-    answers = [await said(gateway, f"{method} {path} {fields}".encode()) for method in ("HEAD", "GET")]
+    answers = [await answer_to(gateway, f"{method} {path} {fields}".encode()) for method in ("HEAD", "GET")]
     (head, nothing), (got, _) = (answer.split(b"\r\n\r\n", 1) for answer in answers)
 
     assert [line for line in head.split(b"\r\n") if not line.startswith(b"date:")] == [
@@ -241,9 +241,9 @@ async def test_head_is_answered_as_get_without_the_body(gateway: ServiceProcess,
         ("PATCH", "/api/v1/bans/x", b"DELETE, GET, HEAD, PUT"),
     ],
 )
-async def test_another_method_is_told_which_there_are(gateway: ServiceProcess, method: str, path: str, allowed: bytes):
+async def test_another_method_gets_the_allowed_methods(gateway: ServiceProcess, method: str, path: str, allowed: bytes):
     fields = "HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-    answer = await said(gateway, f"{method} {path} {fields}".encode())
+    answer = await answer_to(gateway, f"{method} {path} {fields}".encode())
 
     assert answer.startswith(b"HTTP/1.1 405 ")
     assert b"allow: %b\r\n" % allowed in answer
@@ -259,14 +259,16 @@ def test_the_admin_port_answers_head_and_leads_nowhere_either(gateway: ServicePr
         connection.close()
 
 
-async def test_no_answer_leads_to_where_host_says(gateway: ServiceProcess):
+async def test_no_answer_redirects_to_the_host_header(gateway: ServiceProcess):
     for path in ("/health/", "/api/v1/ping/", "/ws/", "//evil.example/health", "/api/v1/rooms/"):
-        answer = await said(gateway, f"GET {path} HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n".encode())
+        answer = await answer_to(
+            gateway, f"GET {path} HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n".encode()
+        )
         assert answer.startswith(b"HTTP/1.1 404 "), (path, answer)
         assert b"evil.example" not in answer
 
 
-def test_the_log_has_no_line_that_a_stranger_can_cause_at_will(gateway: ServiceProcess):
+def test_strangers_cannot_cause_log_lines_at_will(gateway: ServiceProcess):
     """After all that is above."""
     assert gateway.running
     for line in ("Unsupported upgrade", "Invalid HTTP", "Traceback", "request failed"):

@@ -1,16 +1,14 @@
 """A gateway of several workers: one port, one set of rooms, and nobody notices that there are many processes."""
 
 import asyncio
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,50 +18,24 @@ from tests.support.client import Client
 from tests.support.presence import connected
 from tests.support.processes import EmbeddedStack, ServiceProcess, embedded_stack, gateway_workers, running
 from tests.support.waiting import eventually, http_get, wait_until
+from tests.support.workers import Start, alive, logged, of_each, pids, starting
 
 ACCEPTED = "studyroom_gateway_connections_accepted_total"
-
-Start = Callable[..., ServiceProcess]
 
 
 @pytest.fixture
 def start(stack: EmbeddedStack, tmp_path: Path) -> Iterator[Start]:
     """Start a gateway of some workers beside the stack; settings as keyword arguments."""
-    started: list[ServiceProcess] = []
-
-    def start(count: int = 2, **environment: str) -> ServiceProcess:
-        gateway = gateway_workers(count, tmp_path, stack.nats_url, **environment)
-        started.append(gateway)
-        gateway.start()
-        gateway.wait_ready()
-        return gateway
-
-    yield start
-    for gateway in started:
-        gateway.stop()
+    with starting(tmp_path, stack.nats_url) as start:
+        yield start
 
 
-def logged(gateway: ServiceProcess, event: str) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in gateway.output().splitlines() if line.startswith("{")]
-    return [line for line in lines if line["event"] == event]
-
-
-def pids(gateway: ServiceProcess) -> list[int]:
-    """Of each worker, the newest."""
-    newest = {line["worker"]: line["worker_pid"] for line in logged(gateway, "worker started")}
-    return [newest[worker] for worker in range(gateway.workers)]
-
-
-def alive(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
-
-
-def accepted(gateway: ServiceProcess) -> list[float]:
-    return [gateway.metric(ACCEPTED, worker) for worker in range(gateway.workers)]
+def accepted(gateway: ServiceProcess) -> list[int]:
+    return of_each(gateway, ACCEPTED)
 
 
 async def one_client_on_each(gateway: ServiceProcess) -> list[Client]:
-    """Who gets a connection is the kernel's choice: try until every worker has one."""
+    """Try until every worker has a connection, because the kernel chooses the worker."""
     found: dict[int, Client] = {}
 
     async def try_again() -> bool:
@@ -88,7 +60,7 @@ async def test_people_on_different_workers_are_in_the_same_room(start: Start, ro
     ann, bob = await one_client_on_each(start())
     await ann.join(room)
     joined = await bob.join(room)
-    heard = await ann.expect("UserJoined")
+    received = await ann.expect("UserJoined")
     await bob.chat("hello")
     chat = await ann.expect("Chat")
     await bob.send("CursorMove", {"x": 1, "y": 2})
@@ -97,7 +69,7 @@ async def test_people_on_different_workers_are_in_the_same_room(start: Start, ro
         await client.close()
 
     assert {user["user_id"] for user in joined["users"]} == {ann.user, bob.user}
-    assert heard["user"]["user_id"] == cursor["user_id"] == bob.user
+    assert received["user"]["user_id"] == cursor["user_id"] == bob.user
     assert chat["content"] == "hello"
 
 
@@ -161,7 +133,7 @@ async def test_a_worker_that_stands_still_gets_no_connections(start: Start):
     assert gateway.metric(ACCEPTED, worker=1) == 20
 
 
-async def test_a_worker_that_is_told_to_stop_drains_and_is_replaced(start: Start):
+async def test_a_worker_that_is_stopped_drains_and_is_replaced(start: Start):
     gateway = start()
     drained, kept = await one_client_on_each(gateway)
     os.kill(pids(gateway)[0], signal.SIGTERM)
@@ -184,7 +156,7 @@ def test_a_worker_that_keeps_dying_is_started_ever_more_slowly(start: Start):
     assert waits[1:] == [2 * wait for wait in waits[:-1]]
 
 
-def test_one_worker_needs_no_supervisor(stack: EmbeddedStack, tmp_path: Path):
+def test_a_single_worker_needs_no_supervisor(stack: EmbeddedStack, tmp_path: Path):
     with running(gateway_workers(1, tmp_path, stack.nats_url)) as gateway:
         assert http_get(f"{gateway.admin_url}/healthz")[0] == 200
         assert Path(f"/proc/{gateway.pid}/task/{gateway.pid}/children").read_text() == ""
@@ -194,7 +166,7 @@ def test_one_worker_needs_no_supervisor(stack: EmbeddedStack, tmp_path: Path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_workers_told_to_stop_close_with_1012_and_leave_nothing_behind(start: Start, number: signal.Signals):
+async def test_stopping_workers_close_with_1012_and_leave_nothing_behind(start: Start, number: signal.Signals):
     gateway = start()
     clients = await one_client_on_each(gateway)
     gateway.signal(number)
@@ -207,7 +179,7 @@ async def test_workers_told_to_stop_close_with_1012_and_leave_nothing_behind(sta
 
 
 async def test_workers_that_are_signalled_beside_their_supervisor_drain_all_the_same(start: Start):
-    """As service managers do that stop everything they find."""
+    """Stop every process, as some service managers do."""
     gateway = start(STUDYROOM_GATEWAY_DRAIN_DELAY_SECONDS="1")
     clients = await one_client_on_each(gateway)
     gateway.signal(signal.SIGTERM)
@@ -250,11 +222,11 @@ def test_a_worker_that_cannot_stop_is_killed_soon_after_the_deadline(start: Star
     assert not any(map(alive, pids(gateway)))
 
 
-# --- what keeps them from starting -------------------------------------------------------------------------
+# --- failures to start ------------------------------------------------------------------------------------
 
 
 def failing(gateway: ServiceProcess, **environment: str) -> tuple[int, str]:
-    """Exit status and what is said."""
+    """Exit status and output."""
     run = subprocess.run(
         gateway.command,
         env={**gateway.environment, **environment},
@@ -268,19 +240,19 @@ def failing(gateway: ServiceProcess, **environment: str) -> tuple[int, str]:
 
 def test_bad_settings_stop_all_workers_before_they_start_with_one_message(tmp_path: Path):
     gateway = gateway_workers(2, tmp_path, "http://x")
-    status, said = failing(gateway, STUDYROOM_GATEWAY_PORT="many", STUDYROOM_ADMIN_PORT="65536")
+    status, output = failing(gateway, STUDYROOM_GATEWAY_PORT="many", STUDYROOM_ADMIN_PORT="65536")
 
     assert status == 2
-    assert sorted(line.split(":")[0].strip() for line in said.splitlines()[1:]) == [
+    assert sorted(line.split(":")[0].strip() for line in output.splitlines()[1:]) == [
         "STUDYROOM_ADMIN_PORT", "STUDYROOM_GATEWAY_PORT", "STUDYROOM_NATS_URL",
     ]  # fmt: skip
 
 
 def test_more_workers_than_admin_ports_is_a_bad_setting(tmp_path: Path):
-    status, said = failing(gateway_workers(2, tmp_path, "nats://127.0.0.1:1", STUDYROOM_ADMIN_PORT="65535"))
+    status, output = failing(gateway_workers(2, tmp_path, "nats://127.0.0.1:1", STUDYROOM_ADMIN_PORT="65535"))
 
     assert status == 2
-    assert "STUDYROOM_ADMIN_PORT: 2 workers" in said
+    assert "STUDYROOM_ADMIN_PORT: 2 workers" in output
 
 
 @pytest.mark.parametrize("which", ["public", "admin"])
@@ -291,11 +263,11 @@ def test_a_port_in_use_is_one_clear_line_for_all_workers(which: str, tmp_path: P
     )
     taken = public if which == "public" else admin + 1
     with closing(socket.create_server(("127.0.0.1", taken))):
-        status, said = failing(gateway)
+        status, output = failing(gateway)
 
     assert status == 1
-    assert len(said.splitlines()) == 1
-    assert str(taken) in said
+    assert len(output.splitlines()) == 1
+    assert str(taken) in output
 
 
 def test_services_without_a_public_port_have_no_workers():
@@ -326,7 +298,7 @@ def test_a_stack_of_workers_that_is_killed_outright_leaves_nothing_behind(tmp_pa
     assert len(workers) == 2
 
 
-def test_a_stack_of_workers_says_where_each_is_and_leaves_nothing_behind(tmp_path: Path):
+def test_a_stack_of_workers_prints_where_each_is_and_leaves_nothing_behind(tmp_path: Path):
     stack = embedded_stack(tmp_path, "--workers", "2", gateways=2, presence=1)
     with running(stack):
         gateways = stack.of("gateway")

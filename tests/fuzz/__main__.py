@@ -1,4 +1,4 @@
-"""`make fuzz`: every target for a while, each in a process of its own; what was found stays in `.fuzz/`.
+"""`make fuzz`: every target for a while, each in a separate process. Findings stay in `.fuzz/`.
 
 Exits with 1 when a target failed; the input that did it is named, for a regression case.
 """

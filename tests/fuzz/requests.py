@@ -1,6 +1,7 @@
-"""Bytes of an HTTP connection: which requests they are, in whatever pieces they come, whatever upgrades they offer."""
+"""Bytes of an HTTP connection: the same requests in any pieces, with any offered upgrades."""
 
 import asyncio
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,6 +22,9 @@ Request = tuple[str, bytes, bytes, bool]
 class _Edge:
     def has_websocket(self, path: str) -> bool:
         return path == "/ws"
+
+    def hand_over(self, _handshake: Handshake, _connected: Any, _rest: bytes) -> bool:
+        return False
 
     def admit(self, _handshake: Handshake) -> Refused:
         return Refused(403, ErrorCode.BANNED, "nobody")
@@ -58,7 +62,7 @@ class _Transport:
 
 
 class _Reader(HttpProtocol):
-    """Starts no app: what would be asked of it is kept."""
+    """Starts no app, and keeps the requests to it."""
 
     def __init__(self) -> None:
         config = uvicorn.Config(_nowhere, ws="none", log_config=None)
@@ -77,6 +81,10 @@ class _Reader(HttpProtocol):
 async def _nowhere(_scope: object, _receive: object, _send: object) -> None: ...
 
 
+_status_lines = re.compile(rb"HTTP/1\.1 [0-9]{3} ").findall
+"""The beginnings of responses. Reasons for a refusal may name HTTP/1.1 too."""
+
+
 def _read(pieces: list[bytes]) -> tuple[list[Request], bool]:
     """The requests in order, and whether the connection was ended."""
     transport: Any = _Transport()
@@ -90,11 +98,11 @@ def _read(pieces: list[bytes]) -> tuple[list[Request], bool]:
         for cycle in cycles
         if not cycle.disconnected
     ]
-    assert transport.written.count(b"HTTP/1.1 ") <= 1
+    assert len(_status_lines(transport.written)) <= 1
     return found, reader._refused or transport.closing
 
 
-def _said_with_an_offer(request: Request, *, chunked: bool) -> bytes:
+def _written_with_an_offer(request: Request, *, chunked: bool) -> bytes:
     method, path, body, _ = request
     length = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % len(body)
     if chunked:
@@ -109,7 +117,7 @@ def requests(data: bytes) -> None:
     assert _read([data[at : at + 1] for at in range(len(data))]) == whole
     complete = [request for request in found if request[-1]]
     for chunked in (False, True):
-        offering = b"".join(_said_with_an_offer(request, chunked=chunked) for request in complete)
+        offering = b"".join(_written_with_an_offer(request, chunked=chunked) for request in complete)
         assert _read([offering]) == (complete, False)
 
 

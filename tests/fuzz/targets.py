@@ -1,4 +1,4 @@
-"""What is fuzzed. Each target takes arbitrary bytes and fails when a parser breaks its word.
+"""The targets of fuzzing. Each target takes arbitrary bytes and fails when a parser breaks its promise.
 
 `make fuzz` drives them with atheris, guided by coverage; `tests/unit/test_fuzz_targets.py` with hypothesis, in short.
 """
@@ -34,6 +34,7 @@ from studyroom.gateway.wire.header_fields import combined, elements
 from studyroom.gateway.wire.hosts import host_of
 from studyroom.gateway.wire.protocol import Broken, Closed, Event, WebSocketProtocol
 from studyroom.shared.contract import presence, subjects
+from studyroom.shared.contract.broadcasts import decode_broadcasts, sender_of, slot_of
 from studyroom.shared.contract.chat import encode_stored, with_sequence
 from studyroom.shared.contract.close_codes import CloseCode, parse_reconnect_hint, reconnect_rule
 from studyroom.shared.contract.ephemeral import (
@@ -93,7 +94,7 @@ def frames(data: bytes) -> None:
 
 
 def _violation(message: bytes | None, opcode: int, payload: bytes, *, final: bool) -> set[CloseCode]:
-    """What RFC 6455 allows to close with, by all that has come; empty when there is nothing wrong."""
+    """The close codes that RFC 6455 allows for the data so far. Empty when there is nothing wrong."""
     if opcode not in {Opcode.CONTINUATION, Opcode.TEXT}:
         return {CloseCode.UNSUPPORTED_DATA, CloseCode.PROTOCOL_ERROR}
     if (opcode == Opcode.TEXT) != (message is None):
@@ -149,7 +150,7 @@ def close_frames(data: bytes) -> None:
 
 
 def client_messages(data: bytes) -> None:
-    """A message that means the same when it is said again, or a refusal that can be told to the client."""
+    """A message that means the same when it is encoded again, or a refusal that can be sent to the client."""
     text = data.decode(errors="ignore")
     try:
         message = decode_client_message(text)
@@ -170,7 +171,7 @@ def client_messages(data: bytes) -> None:
 
 
 def cursor_shortcut(data: bytes) -> None:
-    """What takes the shortcut is a valid cursor and means what the long way makes of it."""
+    """A message that takes the shortcut is a valid cursor and means the same as on the long way."""
     for candidate in (data, b'{"type":"CursorMove","payload":{' + data + b"}}"):
         short = cursor_update(update_prefix(USER), candidate)
         if short is None:
@@ -195,11 +196,20 @@ def batches(data: bytes) -> None:
         assert encode_digest(decode_digest(data)) == data
 
 
+def events(data: bytes) -> None:
+    with suppress(MalformedBatch):
+        batch = decode_broadcasts(data)
+        assert decode_broadcasts(batch.encode()) == batch
+        for message in batch.messages:
+            assert sender_of(message).encode("ascii") in message
+            assert message.startswith(slot_of(message) or b"{")
+
+
 def presence_requests(data: bytes) -> None:
     for part in (
         presence.Entry, presence.JoinRequest, presence.LeaveRequest, presence.RosterRequest, presence.RosterReply,
         presence.CompleteRequest, presence.CompareRequest, presence.CompareReply, presence.RoomsRequest,
-        presence.RecallRequest,
+        presence.RecallRequest, presence.UpdateRequest,
     ):  # fmt: skip
         try:
             read = part.decode(data)
@@ -211,7 +221,7 @@ def presence_requests(data: bytes) -> None:
 
 
 def ids_and_subjects(data: bytes) -> None:
-    """Whatever was accepted as an id is one token of a subject, and no wildcard."""
+    """Every accepted id is one token of a subject, and not a wildcard."""
     text = data.decode(errors="ignore")
     with suppress(ValueError):
         canonical = canonical_uuid(text)
@@ -238,7 +248,7 @@ def _subjects_of(room: RoomId, user: UserId) -> None:
     assert subjects.parse_presence_key(subjects.presence_key(room, user)) == (room, user)
 
 
-# --- who is let in -----------------------------------------------------------------------------------------
+# --- authentication ----------------------------------------------------------------------------------------
 
 _SETTINGS = GatewaySettings(
     jwt_secret=SECRET,
@@ -285,7 +295,7 @@ def handshakes(data: bytes) -> None:
 
 
 def tokens(data: bytes) -> None:
-    """As a token, as its parts, and as claims that were signed with the right secret."""
+    """Read the data as a token, as its parts, and as claims that were signed with the right secret."""
     header, _, claims = data.partition(b"\n")
     for token in (data.decode("latin-1"), _signed(header, claims), _signed(b'{"alg":"HS256","typ":"JWT"}', data)):
         for query in ({"access_token": token}, {"guest_token": token, "username": token[:300]}):
@@ -339,14 +349,14 @@ WORDS = (
     "session=", "1e999", "-0", "NaN", "Infinity", "null", "true", r"\ud800", r"\u0000", "[[[[[[[[", "$KV.", ".>",
     ".*", "urn:uuid:", USER,
 )  # fmt: skip
-"""What the fuzzers put in here and there."""
+"""Tokens that the fuzzers put in here and there."""
 
 
 @dataclass(frozen=True)
 class Target:
     run: Callable[[bytes], None]
     seeds: tuple[bytes, ...]
-    """What is valid or nearly so, for a fuzzer to begin with."""
+    """Valid or nearly valid inputs, for a fuzzer to begin with."""
 
 
 def _uuid_bytes(shape: str) -> bytes:
@@ -375,6 +385,7 @@ TARGETS = {
                 '{"type":"CursorMove","payload":{"x":1.5,"y":-2e3,"element_id":"a"}}',
                 '{"type":"Typing","payload":{"is_typing":true}}',
                 '{"type":"Authenticate","payload":{"token":"a.b.c"}}',
+                '{"type":"Broadcast","payload":{"event":"a.b","data":{"x":[1,"\\u00e9"]},"key":"k"}}',
                 '{"type":"Ping"}',
             )
         ),
@@ -386,6 +397,13 @@ TARGETS = {
     "batches": Target(
         batches, (_uuid_bytes('0000000000000017\nUSER{}\nUSER{"a":1}'), _uuid_bytes('ROOMUSER{"x":1,"y":2}'))
     ),
+    "events": Target(
+        events,
+        (
+            _uuid_bytes('1 2 3 ROOM\n{"type":"Broadcast","payload":{"user_id":"USER","event":"a","key":"k","data":1}}'),
+            _uuid_bytes('1 2 3 ROOM\n{"type":"Broadcast","payload":{"user_id":"USER","event":"a","data":{"b":2}}}'),
+        ),
+    ),
     "presence_requests": Target(
         presence_requests,
         tuple(
@@ -396,6 +414,8 @@ TARGETS = {
                 '"with_roster":true}',
                 '{"room":"ROOM","user":"USER","connection":"ROOM:1","lost":true}',
                 '{"outcome":"ok","members":[{"user":"USER","profile":{"username":"A"},"revision":3}]}',
+                '{"room":"ROOM","user":"USER","connection":"ROOM:1","number":2,"fields":{"a":null},"max_bytes":9}',
+                '{"profile":{"username":"Ada"},"connections":{},"fields":{"a":[1]},"updates":{"ROOM:1":2}}',
                 '{"epoch":"e","rooms":{"ROOM":{"revision":1,"digest":2}}}',
                 '{"shard":3,"after":"","limit":10}',
             )

@@ -1,1 +1,1 @@
-"""Clients that mean harm: what they get, and that nobody else notices."""
+"""Hostile clients: the answers they get, and that nobody else notices."""

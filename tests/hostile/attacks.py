@@ -1,4 +1,4 @@
-"""Every attack, and what it is answered: `python -m tests.hostile.attacks ping_flood ws://127.0.0.1:8080/ws 5`."""
+"""Every attack, and its answers: `python -m tests.hostile.attacks ping_flood ws://127.0.0.1:8080/ws 5`."""
 
 import asyncio
 import json
@@ -14,9 +14,9 @@ from tests.hostile.stranger import Answers, Target
 class Attack:
     run: Callable[[Target, float], Awaitable[Answers]]
     gets: frozenset[str]
-    """What the attacker is answered at least once."""
+    """Answers that the attacker gets at least once."""
     may_get: frozenset[str] = frozenset()
-    """What else it may be answered."""
+    """Other answers that it may get."""
 
 
 def _attack(

@@ -79,15 +79,15 @@ async def huge_frames(target: Target, seconds: float) -> Answers:
 
 
 async def join_storm(target: Target, seconds: float) -> Answers:
-    """Another room with each message, as fast as one may and faster."""
+    """Another room with each message, as fast as a client may and faster."""
 
     async def one() -> Answers:
         async with Stranger.upgraded(target) as stranger, stranger.reading():
             deadline = time.monotonic() + seconds
             while time.monotonic() < deadline:
                 await stranger.send(message("JoinRoom", {"room_id": str(uuid4())}))
-                await asyncio.sleep(0.008)  # a little more often than one may
-            return stranger.heard
+                await asyncio.sleep(0.008)  # a little more often than a client may
+            return stranger.received
 
     return await again_and_again(seconds, one, at_once=4)
 
@@ -158,7 +158,7 @@ async def half_open_requests(target: Target, seconds: float) -> Answers:
 
 
 async def dead_connections(target: Target, seconds: float) -> Answers:
-    """Open, in a room, and never heard of again: pings stay without an answer."""
+    """Open, in a room, and silent from then on: pings stay without an answer."""
 
     async def one() -> Answers:
         async with Stranger.upgraded(target) as stranger:
@@ -183,7 +183,7 @@ async def slow_readers(target: Target, seconds: float) -> Answers:
                 join = message("JoinRoom", {"room_id": room})
                 deadline = time.monotonic() + 10
                 while time.monotonic() < deadline and await stranger.send(join):
-                    await asyncio.sleep(0.01)  # about as often as one may
+                    await asyncio.sleep(0.01)  # about as often as a client may
                 return Counter([await stranger.outcome()])
 
         return await again_and_again(seconds, one, at_once=8)

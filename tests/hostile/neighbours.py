@@ -17,7 +17,7 @@ _SETTLED_SECONDS = 30.0
 class Neighbours:
     def __init__(self, people: list[Client]) -> None:
         self.people = people
-        self.said: dict[str, float] = {}
+        self.sent_at: dict[str, float] = {}
         """When (monotonic seconds), by content."""
         self.moved: dict[tuple[str, float], float] = {}
         """When, by user and place."""
@@ -43,17 +43,17 @@ class Neighbours:
                 await person.drop()
 
     async def fall_silent(self) -> None:
-        """Returns when everyone has heard everything, or it has taken far too long."""
+        """Stop sending, and return when everything was sent."""
         self._quiet.set()
         await asyncio.gather(*self._tasks)
         self._tasks = []
 
     async def settle(self) -> None:
         await self.fall_silent()
-        await eventually(lambda: not self.complaints(), "everyone has heard everything", _SETTLED_SECONDS)
+        await eventually(lambda: not self.complaints(), "everyone has received everything", _SETTLED_SECONDS)
 
     def complaints(self) -> list[str]:
-        """What each of them should have seen and has not, or the other way round."""
+        """The differences between the messages that each of them should have received and has received."""
         found = []
         orders = {tuple(self._received(person)) for person in self.people}
         if len(orders) > 1:
@@ -61,23 +61,23 @@ class Neighbours:
         for person in self.people:
             if person.close_code is not None:
                 found.append(f"closed with {person.close_code} {person.close_reason}")
-            if sorted(self._received(person)) != sorted(self.said):
-                found.append(f"saw {len(self._received(person))} messages of {len(self.said)}")
+            if sorted(self._received(person)) != sorted(self.sent_at):
+                found.append(f"saw {len(self._received(person))} messages of {len(self.sent_at)}")
             codes = [message["payload"]["code"] for message in person.log if message["type"] == "Error"]
-            found += [f"was told {code}" for code in codes]
+            found += [f"received {code}" for code in codes]
             found += [
                 f"does not see where {user} is" for user, x in self._places().items() if not sees(person, user, x)
             ]
         return found
 
     def latencies(self, since: float, until: float) -> tuple[list[float], list[float]]:
-        """Seconds that chat and cursors took to each of the others, of what was sent in that time."""
+        """Seconds that chat and cursors took to each of the others, for messages sent in that time."""
         chat, cursors = [], []
         for person in self.people:
             for message, came in zip(person.log, person.times, strict=True):
                 payload = message.get("payload", {})
-                if message["type"] == "Chat" and since <= self.said.get(payload["content"], 0.0) < until:
-                    chat.append(came - self.said[payload["content"]])
+                if message["type"] == "Chat" and since <= self.sent_at.get(payload["content"], 0.0) < until:
+                    chat.append(came - self.sent_at[payload["content"]])
                 elif message["type"] == "CursorUpdate":
                     sent = self.moved.get((payload["user_id"], payload["x"]), 0.0)
                     if since <= sent < until:
@@ -88,10 +88,10 @@ class Neighbours:
         number = 0
         while not self._quiet.is_set():
             content = f"{person.user} {number}"
-            self.said[content] = time.monotonic()
+            self.sent_at[content] = time.monotonic()
             await person.chat(content)
             number += 1
-            await asyncio.sleep(_CHAT_SECONDS)  # what people do
+            await asyncio.sleep(_CHAT_SECONDS)  # a pace of people
 
     async def _move(self, person: Client) -> None:
         number = 0
@@ -99,7 +99,7 @@ class Neighbours:
             self.moved[person.user, number] = time.monotonic()
             await person.send("CursorMove", {"x": number, "y": 0})
             number += 1
-            await asyncio.sleep(_MOVE_SECONDS)  # what hands do
+            await asyncio.sleep(_MOVE_SECONDS)  # a pace of hands
 
     def _places(self) -> dict[str, float]:
         return dict(sorted(self.moved, key=lambda move: self.moved[move]))

@@ -1,4 +1,4 @@
-"""Attacks with what is not what it should be."""
+"""Attacks with malformed data."""
 
 import base64
 from collections import Counter
@@ -28,7 +28,7 @@ NO_IDS = (
     "%2e%2e", "550e8400-e29b-41d4-a716-44665544000*", "550e8400-e29b-41d4-a716-446655440000.>", "x" * 10_000,
     "550e8400.e29b.41d4.a716.446655440000",
 )  # fmt: skip
-"""Subjects, wildcards and whatever else an id is not."""
+"""Subjects, wildcards and other texts that are not ids."""
 
 
 async def invalid_utf8(target: Target, seconds: float) -> Answers:
@@ -38,7 +38,7 @@ async def invalid_utf8(target: Target, seconds: float) -> Answers:
 
 
 async def broken_cursors(target: Target, seconds: float) -> Answers:
-    """More cursors than allowed, of which only the newest would be looked at, and that one is no text."""
+    """More cursors than allowed. The gateway would look only at the newest, which is not text."""
 
     async def one() -> Answers:
         async with Stranger.upgraded(target) as stranger:
@@ -64,7 +64,7 @@ async def compressed_frames(target: Target, seconds: float) -> Answers:
 
 
 async def broken_frames(target: Target, seconds: float) -> Answers:
-    """Unknown opcodes, frames without mask, control frames in fragments, and a lot behind each."""
+    """Unknown opcodes, frames without mask, control frames in fragments, and a lot after each."""
 
     async def one() -> Answers:
         got: Answers = Counter()
@@ -102,7 +102,7 @@ async def json_bombs(target: Target, seconds: float) -> Answers:
             for bomb in bombs:
                 await stranger.send(frame_bytes(TEXT, bomb))
                 await stranger.expect("Error")
-            return stranger.heard
+            return stranger.received
 
     return await again_and_again(seconds, one)
 
@@ -156,7 +156,7 @@ async def wildcards_for_ids(target: Target, seconds: float) -> Answers:
                 ):
                     await stranger.send(bad)
                     await stranger.expect("Error")
-            got = stranger.heard
+            got = stranger.received
         for no_id in NO_IDS:
             for path in (
                 f"/api/v1/rooms/{quote(no_id, safe='')}/roster", f"/api/v1/rooms?after=7-{quote(no_id, safe='')}x",
@@ -171,7 +171,7 @@ async def wildcards_for_ids(target: Target, seconds: float) -> Answers:
 
 
 async def bad_tokens(target: Target, seconds: float) -> Answers:
-    """Of every kind, in the handshake, over HTTP, and by message."""
+    """Bad tokens of every kind, in the handshake, over HTTP, and by message."""
     headers = [
         b'{"alg":"none"}',
         b'{"alg":"HS256","crit":["\\ud800"]}',
@@ -192,7 +192,7 @@ async def bad_tokens(target: Target, seconds: float) -> Answers:
             for token in tokens:
                 await stranger.send(message("Authenticate", {"token": token}))
                 await stranger.expect("Error")
-            return got + stranger.heard
+            return got + stranger.received
 
     return await again_and_again(seconds, one)
 

@@ -1,4 +1,4 @@
-"""The system under attack: real processes, as in production; who hears all of NATS; and what there is to leak."""
+"""The system under attack: real processes as in production, a recorder of all NATS traffic, and the vitals."""
 
 import asyncio
 import json
@@ -35,20 +35,21 @@ _SETTINGS = {
 
 _ID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _ALLOWED = re.compile(
-    rf"""chat\.\d+\.{_ID} | room\.\d+\.{_ID}\.(?:chat|cursor|typing|presence\.{_ID})
+    rf"""chat\.\d+\.{_ID} | room\.\d+\.{_ID}\.(?:chat|cursor|typing|newest|presence\.{_ID})
     | presence\.\d+\.(?:join|leave|roster|complete|compare|rooms|cursors) | presence\.recall | gateways\.load
     | moderation\..+
     | \$KV\.gateways\.{_ID} | \$KV\.presence\.\d+\.{_ID}\.{_ID}
-    | _INBOX\.(?:gateway|presence|provisioner|operator)\..+ | \$JS\.(?:API|ACK|FC|EVENT)\..+""",
+    | _INBOX\.(?:gateway|presence|provisioner|operator)\..+ | \$JS\.(?:API|ACK|FC|EVENT)\..+
+    | \$SYS\.REQ\.(?:SERVER\.PING\.JSZ|ACCOUNT\.PING\.STATZ|USER\.INFO)""",
     re.VERBOSE,
 )
 MARGINS = {
     "connections": 0, "rooms": 0, "subscriptions": 0,
-    "tasks": 8,  # recurring work has one now and then
+    "tasks": 8,  # recurring work has a task now and then
     "files": 4,
-    "resident_bytes": 40 * 1024 * 1024,  # what the allocator keeps, see services.memory
+    "resident_bytes": 40 * 1024 * 1024,  # kept by the allocator, see shared/chassis/memory
 }  # fmt: skip
-"""By how much there may be more after an attack than before."""
+"""The growth that an attack may leave."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class Site:
         ]
 
     def complaints(self) -> list[str]:
-        """Of all processes: that one has ended, and what was logged as an error since this was last asked."""
+        """The processes that have ended, and the errors that all have logged since the last call."""
         processes = [self.gateway, *self.others]
         ended = [f"{process.name} ended" for process in (self.nats, *processes) if not process.running]
         lines: list[str] = []
@@ -132,14 +133,14 @@ def running_site(directory: Path, **settings: str) -> Iterator[Site]:
 
 
 class Recorder:
-    """Hears everything that is said in NATS."""
+    """Receives all messages in NATS."""
 
     def __init__(self) -> None:
         self.subjects: set[str] = set()
 
     @property
     def strange(self) -> list[str]:
-        """Subjects that are none of ours, or have something else in the place of an id."""
+        """Subjects outside the contract, or with something else in the place of an id."""
         return sorted(subject for subject in self.subjects if _ALLOWED.fullmatch(subject) is None)
 
     @classmethod
@@ -147,8 +148,8 @@ class Recorder:
     async def listening(cls, site: Site) -> AsyncIterator["Recorder"]:
         recorder = cls()
 
-        async def receive(heard: Msg) -> None:
-            recorder.subjects.add(heard.subject)
+        async def receive(message: Msg) -> None:
+            recorder.subjects.add(message.subject)
 
         connection = await nats.connect(site.nats.url, **options_of("operator"))
         try:

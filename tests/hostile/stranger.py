@@ -21,7 +21,7 @@ _HEAD = (
 )
 
 Answers = Counter[str]
-"""What a stranger got, and how often: statuses, close codes, codes of errors; `ended` for a socket that just ended."""
+"""Counted answers to a stranger: statuses, close codes and error codes, or `ended` for a socket that just ended."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Target:
 
 
 def message(message_type: str, payload: object = None) -> bytes:
-    """As a frame."""
+    """The message as a frame."""
     whole = {"type": message_type} if payload is None else {"type": message_type, "payload": payload}
     return frame_bytes(TEXT, json.dumps(whole).encode())
 
@@ -45,7 +45,7 @@ class Stranger:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
-        self.heard: Counter[str] = Counter()
+        self.received: Counter[str] = Counter()
         """Types of messages, and codes of errors."""
 
     @classmethod
@@ -70,7 +70,7 @@ class Stranger:
         return await self.head()
 
     async def head(self) -> str:
-        """Of an answer."""
+        """The head of an answer."""
         async with asyncio.timeout(_DEADLINE_SECONDS):
             return (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
 
@@ -102,7 +102,7 @@ class Stranger:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[None]:
-        """Reads whatever comes, for as long as the block goes on."""
+        """Reads everything, for as long as the block goes on."""
         async with _meanwhile(self.outcome()):
             yield
 
@@ -115,7 +115,7 @@ class Stranger:
                     if opcode == CLOSE:
                         return str(struct.unpack("!H", payload[:2])[0]) if payload else "1005"
                     if opcode == TEXT:
-                        self._hear(json.loads(payload))
+                        self._receive(json.loads(payload))
         except (ConnectionError, asyncio.IncompleteReadError):
             return "ended"
         except TimeoutError:
@@ -127,12 +127,12 @@ class Stranger:
             while True:
                 opcode, payload = await self._frame()
                 if opcode == TEXT:
-                    self._hear(json.loads(payload))
+                    self._receive(json.loads(payload))
                     if json.loads(payload)["type"] in {message_type, "Error"}:
                         return
 
     async def statuses(self) -> Answers:
-        """Of everything that is answered until the gateway ends the socket."""
+        """The statuses of all answers until the gateway ends the socket."""
         answer = b""
         with suppress(ConnectionError, TimeoutError):
             async with asyncio.timeout(_DEADLINE_SECONDS):
@@ -148,10 +148,10 @@ class Stranger:
             (size,) = struct.unpack("!Q", await self._reader.readexactly(8))
         return first & 0x0F, await self._reader.readexactly(size)
 
-    def _hear(self, heard: dict[str, object]) -> None:
-        payload = heard.get("payload")
+    def _receive(self, message: dict[str, object]) -> None:
+        payload = message.get("payload")
         code = payload.get("code") if isinstance(payload, dict) else None
-        self.heard[str(code or heard["type"])] += 1
+        self.received[str(code or message["type"])] += 1
 
 
 @asynccontextmanager

@@ -1,6 +1,6 @@
-"""Whatever clients try: they get an answer that fits, and nobody else notices.
+"""Hostile clients get an answer that fits, and nobody else notices.
 
-`python -m benchmarks.attacks` says how long the others wait meanwhile.
+`python -m benchmarks.attacks` measures how long the others wait meanwhile.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def no_process_complains(site: Site) -> Iterator[None]:
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
 async def test_an_attack_is_answered_and_costs_the_others_nothing(site: Site, attack: Attack, room: str):
-    async with Recorder.listening(site) as heard, Neighbours.talking(site.gateway.url, room) as neighbours:
+    async with Recorder.listening(site) as recorder, Neighbours.talking(site.gateway.url, room) as neighbours:
         before = await site.vitals()
         got = await attack.run(site.target, SECONDS)
         await neighbours.settle()
@@ -46,5 +46,5 @@ async def test_an_attack_is_answered_and_costs_the_others_nothing(site: Site, at
             await eventually(nothing_is_left, "everything is given back", 30)
         except AssertionError:
             pytest.fail(f"left behind: {left}")
-    assert heard.subjects
-    assert heard.strange == []
+    assert recorder.subjects
+    assert recorder.strange == []

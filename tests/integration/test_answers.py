@@ -1,4 +1,4 @@
-"""NATS lets presence answer what it was asked, for a while and on the same connection (deploy/nats/accounts.conf)."""
+"""NATS lets presence answer requests for a while, on the same connection (deploy/nats/accounts.conf)."""
 
 import asyncio
 import signal
@@ -58,16 +58,16 @@ def link(server: NatsServer) -> Iterator[Link]:
     network.close()
 
 
-async def test_a_replica_that_was_frozen_for_long_says_nothing_that_nats_would_refuse(
+async def test_a_replica_that_was_frozen_for_long_sends_nothing_that_nats_would_refuse(
     replica: ServiceProcess, gateway: Nats
 ):
     replica.signal(signal.SIGSTOP)
     frozen_at = time.monotonic()
     inbox = gateway.new_inbox()
-    heard: list[bytes] = []
+    received: list[bytes] = []
 
     async def receive(message: Msg) -> None:
-        heard.append(message.data)
+        received.append(message.data)
 
     await gateway.subscribe(inbox, cb=receive)
     for _ in range(20):
@@ -82,9 +82,9 @@ async def test_a_replica_that_was_frozen_for_long_says_nothing_that_nats_would_r
             return b'"outcome":"ok"' in answer.data
         return False
 
-    await eventually(answers, "it answers what it is asked now")
+    await eventually(answers, "it answers new requests")
     refusals = [line for line in replica.output().splitlines() if "NATS refused an answer" in line]
-    assert (heard, refusals) == ([], [])
+    assert (received, refusals) == ([], [])
     assert replica.metric(LATE) >= 20
 
 
@@ -166,7 +166,7 @@ async def test_an_answer_under_way_while_nats_reads_its_configuration_again_is_r
         return registry.get_sample_value("studyroom_nats_errors_total", {"kind": "ServerError"})
 
     bus.publish(asked[0], b"an answer")
-    await eventually(lambda: refused() == 1, "NATS has forgotten who asked")
+    await eventually(lambda: refused() == 1, "NATS has forgotten the requester")
     before = len(asked)
     await eventually(lambda: asked_more(before), "asked again")
     bus.publish(asked[-1], b"an answer")

@@ -1,4 +1,4 @@
-"""Making sure that a room has heard all of its chat, while it is only being put right."""
+"""A room makes sure that it has all of its chat, while its repair goes on."""
 
 import asyncio
 from contextlib import suppress
@@ -17,10 +17,12 @@ from studyroom.gateway.rooms.history import History, Stored
 from studyroom.gateway.rooms.room import Room
 from studyroom.gateway.rooms.rooms import Hosting, Rooms
 from studyroom.services.provisioner.streams import ensure, specifications
+from studyroom.shared.chassis.busyness import busy_seconds
 from studyroom.shared.chassis.nats.bus import Bus
 from studyroom.shared.chassis.settings import StorageSettings
 from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.contract import subjects
+from studyroom.shared.contract.groups import ByGroup
 from studyroom.shared.contract.ids import GatewayId, RoomId
 from studyroom.shared.contract.presence import RoomConnection
 from tests.support.waiting import eventually
@@ -50,18 +52,20 @@ class NoRepairs:
     def cannot_be_hosted(self, room: Room, reason: str) -> None:
         """Nobody is in these rooms."""
 
-    def chat_is_missing(self, room: Room) -> None:
-        """Nothing is said in these rooms."""
+    def chat_is_missing(self, room: Room, *, announced: int = 0) -> None:
+        """Nobody chats in these rooms."""
 
-    def chat_is_rewritten(self) -> None:
-        """Nothing is said in these rooms."""
+    def chat_is_rewritten(self, room: Room) -> None:
+        """Nobody chats in these rooms."""
 
     def chat_is_deleted(self, room: Room, tombstone: Stored) -> None:
-        """Nothing is said in these rooms."""
+        """Nobody chats in these rooms."""
 
 
 def hosting(rooms: Rooms, bus: Bus, metrics: GatewayMetrics) -> Hosting:
-    return Hosting(GatewayId("test"), rooms, bus, FlushScheduler(0.05), metrics, ChatView(), NoRepairs())
+    return Hosting(
+        GatewayId("test"), rooms, bus, FlushScheduler(0, busy_seconds), metrics, ByGroup([ChatView()]), NoRepairs()
+    )
 
 
 class ReplacedMeanwhile(ChatStream):
@@ -82,16 +86,14 @@ class ReplacedMeanwhile(ChatStream):
         return await super().last(room)
 
 
-async def say(bus: Bus, room: RoomId, count: int) -> int:
-    """How many messages are in the stream then."""
+async def store_chat(bus: Bus, room: RoomId, count: int) -> int:
+    """Returns the last sequence of the stream."""
     for _ in range(count):
         stored = await bus.store(subjects.chat(room), b'{"type":"Chat"', {}, timeout_seconds=5)
     return stored.sequence
 
 
-async def test_a_room_takes_no_position_of_a_stream_that_is_not_there_any_more(
-    bus: Bus, tasks: Tasks, storage: StorageSettings
-):
+async def test_a_room_takes_no_position_of_a_stream_that_is_gone(bus: Bus, tasks: Tasks, storage: StorageSettings):
     await ensure(bus, specifications(storage))
     stream = ReplacedMeanwhile(bus, storage)
     await stream.start()
@@ -101,20 +103,20 @@ async def test_a_room_takes_no_position_of_a_stream_that_is_not_there_any_more(
     stream.on_replaced(filling.replaced)
     unknown: list[int] = []
     async with hosting(rooms, bus, metrics).hold(RoomId(str(uuid4()))) as room:
-        before = await say(bus, room.id, 30)
+        before = await store_chat(bus, room.id, 30)
         await filling.catch_up(room)
         assert room.history.position == before
         filling.acknowledged(room.id, before + 1, lambda: unknown.append(before + 1))
         stream.about_to_be = True
         await filling.catch_up(room)
-        after = await say(bus, room.id, 2)
+        after = await store_chat(bus, room.id, 2)
         await filling.catch_up(room)
         assert after < before
         assert room.history.position == after
     assert unknown == [before + 1]
 
 
-async def test_a_room_where_nothing_was_said_is_compared_while_it_has_no_position_yet(
+async def test_a_room_without_chat_is_compared_while_it_has_no_position_yet(
     bus: Bus, tasks: Tasks, storage: StorageSettings, monkeypatch: pytest.MonkeyPatch
 ):
     await ensure(bus, specifications(storage))

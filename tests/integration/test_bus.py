@@ -27,19 +27,19 @@ async def test_messages_are_published_in_the_order_of_the_calls(connect: Connect
     assert seen == [str(number).encode() for number in range(1000)]
 
 
-async def test_after_a_flush_what_others_publish_is_heard(connect: Connect):
+async def test_after_a_flush_messages_of_others_are_received(connect: Connect):
     sender, receiver = await connect(), await connect()
-    heard: list[str] = []
+    received: list[str] = []
     for number in range(200):
-        await receiver.subscribe(f"flushed.{number}", lambda message: heard.append(message.subject))
+        await receiver.subscribe(f"flushed.{number}", lambda message: received.append(message.subject))
         await receiver.flush()
         sender.publish(f"flushed.{number}", b"")
         await sender.flush()
     await receiver.flush()
-    await eventually(lambda: len(heard) == 200, "none is missed", 5)
+    await eventually(lambda: len(received) == 200, "none is missed", 5)
 
 
-async def test_without_echo_a_connection_does_not_hear_itself(connect: Connect):
+async def test_without_echo_a_connection_does_not_receive_its_own_messages(connect: Connect):
     quiet, other = await connect(no_echo=True), await connect()
     seen: list[bytes] = []
     await quiet.subscribe("echo", lambda message: seen.append(message.data))
@@ -132,7 +132,7 @@ async def test_nothing_published_during_an_outage_is_sent_later(tmp_path: Path):
     outage.server.stop()
     await eventually(lambda: not bus.connected, "the loss is noticed")
     bus.publish("news", b"lost", failed=lambda: failed.append("lost"))
-    await eventually(lambda: failed, "the caller is told")
+    await eventually(lambda: failed, "the caller is notified")
     outage.begin()
     await eventually(lambda: bus.connected, "connected again")
     bus.publish("news", b"new")
@@ -190,8 +190,8 @@ async def test_a_frozen_server_with_a_full_socket_is_left_for_another_and_nothin
     assert took < 5
 
 
-async def test_a_server_that_goes_on_talking_is_not_taken_for_frozen_by_who_is_behind_it(tmp_path: Path):
-    """Its answer to a ping waits behind all that it said before."""
+async def test_a_server_that_goes_on_sending_is_not_taken_for_frozen_by_a_client_that_lags(tmp_path: Path):
+    """Its answer to a ping waits behind all data that it sent before."""
     outage = Outage(tmp_path)
     outage.begin()
     settings = NatsSettings(url=(outage.server.url,), ping_interval_seconds=0.1)
@@ -209,23 +209,23 @@ async def test_a_server_that_goes_on_talking_is_not_taken_for_frozen_by_who_is_b
     await slow.flush()
     for _ in range(200):
         sender.publish("news", bytes(10_000))
-    await eventually(lambda: len(seen) == 200 or losses, "all is heard")
-    heard, lost = len(seen), len(losses)
+    await eventually(lambda: len(seen) == 200 or losses, "all are received")
+    received, lost = len(seen), len(losses)
     await slow.close()
     await sender.close()
     outage.server.stop()
 
-    assert (heard, lost) == (200, 0)
+    assert (received, lost) == (200, 0)
 
 
-async def test_who_is_cancelled_while_nats_lets_nobody_in_stops_trying_whenever_that_is(tmp_path: Path):
+async def test_a_cancelled_connect_that_nats_refuses_stops_trying_at_any_moment(tmp_path: Path):
     with running(deployed_nats_server(tmp_path)) as server:
-        settings = NatsSettings.model_validate({"url": server.url, "user": "operator", "password": "a wrong one"})
+        settings = NatsSettings.model_validate({"url": server.url, "user": "operator", "password": "a wrong password"})
         for turns in range(60):
             bus = Bus(settings, BusMetrics(CollectorRegistry()), name="test")
             connecting = asyncio.create_task(bus.connect())
             for _ in range(turns):
-                time.sleep(0.002)  # noqa: ASYNC251 - so each turn of the loop finds what NATS has answered to the last
+                time.sleep(0.002)  # noqa: ASYNC251 - so each iteration of the loop finds the answer of NATS to the last
                 await asyncio.sleep(0)
             connecting.cancel()
             await asyncio.wait({connecting}, timeout=10)
@@ -238,7 +238,7 @@ async def test_who_is_cancelled_while_nats_lets_nobody_in_stops_trying_whenever_
             assert stopped, f"cancelled after {turns} turns"
 
 
-async def test_who_gives_up_a_subscription_while_nats_is_away_has_none_when_it_is_back(tmp_path: Path):
+async def test_a_subscription_given_up_while_nats_is_away_is_gone_when_it_is_back(tmp_path: Path):
     outage = Outage(tmp_path)
     outage.begin()
     bus = await outage.bus()
@@ -260,7 +260,7 @@ async def test_who_gives_up_a_subscription_while_nats_is_away_has_none_when_it_i
     assert "given.up" not in subjects
 
 
-async def test_a_connection_closes_while_nats_is_away_whatever_was_given_up_meanwhile(tmp_path: Path):
+async def test_a_connection_closes_while_nats_is_away_although_subscriptions_were_given_up_meanwhile(tmp_path: Path):
     outage = Outage(tmp_path)
     outage.begin()
     bus = await outage.bus()
@@ -302,16 +302,16 @@ def test_a_subscription_is_made_and_given_up_while_nobody_has_noticed_that_the_c
         assert bus.connected
 
         await given_up.unsubscribe()
-        heard: list[Message] = []
-        await bus.subscribe("made", heard.append)
+        received: list[Message] = []
+        await bus.subscribe("made", received.append)
 
         await eventually(lambda: bus.connected, "NATS is there again")
 
-        async def is_heard() -> bool:
+        async def is_received() -> bool:
             bus.publish("made", b"")
-            return bool(heard)
+            return bool(received)
 
-        await eventually(is_heard, "the subscription is there too")
+        await eventually(is_received, "the subscription is there too")
         await bus.close()
 
     server = nats_server(tmp_path)

@@ -1,4 +1,4 @@
-"""Reading the stream of chat: the newest, those before a place, and those behind one, however rooms lie in it."""
+"""Reading the chat stream: the newest messages, those before a position, and those after it, for any mix of rooms."""
 
 import asyncio
 import random
@@ -35,7 +35,7 @@ async def stream(bus: Bus) -> ChatStream:
     return reading
 
 
-async def say(bus: Bus, rooms: list[RoomId]) -> Layout:
+async def store_chat(bus: Bus, rooms: list[RoomId]) -> Layout:
     """One message in each of these rooms, in this order. The sequences of each room."""
     layout: Layout = {}
     for start in range(0, len(rooms), 200):
@@ -65,7 +65,7 @@ async def test_the_newest_messages_are_found_wherever_they_lie(bus: Bus, stream:
         "late": noise + own,
         "bursts": own[:70] + noise[:400] + own[70:75] + noise[400:] + own[75:],
     }[layout]
-    sequences = (await say(bus, spoken))[room]
+    sequences = (await store_chat(bus, spoken))[room]
     for count in (1, 7, 50, 149, 150, 400):
         page = await stream.newest(room, count)
         assert numbers(page.messages) == sequences[-count:]
@@ -75,7 +75,7 @@ async def test_the_newest_messages_are_found_wherever_they_lie(bus: Bus, stream:
 async def test_pages_lead_from_the_newest_to_the_oldest_message(bus: Bus, stream: ChatStream):
     dice = random.Random(7)
     room, other = new_room(), new_room()
-    sequences = (await say(bus, dice.choices([room, other], k=500)))[room]
+    sequences = (await store_chat(bus, dice.choices([room, other], k=500)))[room]
     read: list[int] = []
     before = None
     while True:
@@ -100,12 +100,10 @@ class Counting(ChatStream):
 
 
 @pytest.mark.parametrize("before", [None, 2**63 - 1])
-async def test_few_messages_are_read_for_the_newest_few_however_long_ago_they_were_said(
-    bus: Bus, stream: ChatStream, before: int | None
-):
+async def test_few_messages_are_read_for_the_newest_few_of_any_age(bus: Bus, stream: ChatStream, before: int | None):
     room, others = new_room(), [new_room() for _ in range(10)]
-    sequences = (await say(bus, [room] * 300))[room]
-    await say(bus, others * 200)
+    sequences = (await store_chat(bus, [room] * 300))[room]
+    await store_chat(bus, others * 200)
     counting = Counting(bus)
     await counting.start()
     assert numbers((await counting.newest(room, 2, before=before)).messages) == sequences[-2:]
@@ -122,7 +120,7 @@ async def test_a_room_without_messages_has_none(stream: ChatStream):
 
 async def test_the_last_message_of_many_rooms_is_one_question(bus: Bus, stream: ChatStream):
     rooms = [new_room() for _ in range(300)]
-    layout = await say(bus, rooms + rooms[:100])
+    layout = await store_chat(bus, rooms + rooms[:100])
     assert await stream.lasts([*rooms, new_room()]) == {room: layout[room][-1] for room in rooms}
     assert await stream.last(rooms[5]) == layout[rooms[5]][-1]
 
@@ -132,9 +130,9 @@ async def after(stream: ChatStream, room: RoomId, position: int, up_to: int, at_
         return numbers(await stream.after(room, position, up_to=up_to, at_most=at_most))
 
 
-async def test_all_messages_behind_a_position_are_read_or_none(bus: Bus, stream: ChatStream):
+async def test_all_messages_after_a_position_are_read_or_none(bus: Bus, stream: ChatStream):
     room, other = new_room(), new_room()
-    sequences = (await say(bus, [room, other] * 350))[room]
+    sequences = (await store_chat(bus, [room, other] * 350))[room]
     assert await after(stream, room, sequences[3], sequences[-1]) == sequences[4:]
     assert await after(stream, room, sequences[3] + 1, sequences[-1]) == sequences[4:]
     assert await after(stream, room, sequences[-1], sequences[-1]) == []
@@ -142,9 +140,9 @@ async def test_all_messages_behind_a_position_are_read_or_none(bus: Bus, stream:
         await after(stream, room, sequences[3], sequences[-1], at_most=300)
 
 
-async def test_what_was_removed_behind_a_position_is_noticed(bus: Bus, stream: ChatStream):
+async def test_messages_removed_after_a_position_are_noticed(bus: Bus, stream: ChatStream):
     room, empty = new_room(), (await stream.learn()).last
-    sequences = (await say(bus, [room] * (KEPT + 10)))[room]
+    sequences = (await store_chat(bus, [room] * (KEPT + 10)))[room]
     kept = sequences[10:]
     for position in (empty, sequences[0], sequences[9]):
         with pytest.raises(Trimmed):
@@ -152,9 +150,9 @@ async def test_what_was_removed_behind_a_position_is_noticed(bus: Bus, stream: C
     assert await after(stream, room, kept[0], sequences[-1]) == kept[1:]
 
 
-async def test_what_was_removed_is_noticed_though_something_was_erased_since(bus: Bus, stream: ChatStream):
+async def test_removed_messages_are_noticed_though_others_were_erased_since(bus: Bus, stream: ChatStream):
     room, empty = new_room(), (await stream.learn()).last
-    sequences = (await say(bus, [room] * (KEPT + 1)))[room]
+    sequences = (await store_chat(bus, [room] * (KEPT + 1)))[room]
     tombstone = encode_tombstone(MessageId(str(uuid4())), sequences[50])
     stored = await bus.store(subjects.chat(room), tombstone, {}, timeout_seconds=5)
     await stream.erase(sequences[50])
@@ -164,11 +162,11 @@ async def test_what_was_removed_is_noticed_though_something_was_erased_since(bus
     assert len(await after(stream, room, sequences[2], stored.sequence)) == KEPT - 2
 
 
-async def test_a_position_in_an_empty_room_is_one_of_the_whole_stream(bus: Bus, stream: ChatStream):
+async def test_a_position_in_an_empty_room_is_a_position_of_the_whole_stream(bus: Bus, stream: ChatStream):
     room, other = new_room(), new_room()
-    await say(bus, [other] * 5)
+    await store_chat(bus, [other] * 5)
     position = (await stream.learn()).last
-    sequences = (await say(bus, [other, room, other, room]))[room]
+    sequences = (await store_chat(bus, [other, room, other, room]))[room]
     assert await after(stream, room, position, sequences[-1]) == sequences
     assert await after(stream, room, position, position) == sequences
 

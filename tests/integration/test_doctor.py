@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import nats
 import pytest
@@ -22,6 +23,7 @@ from studyroom.shared.chassis.nats.bus import Bus
 from studyroom.shared.chassis.settings import NatsSettings, StorageSettings
 from studyroom.shared.contract.subjects import STREAMS
 from tests.support.accounts import options_of, user_of
+from tests.support.client import clients
 from tests.support.processes import (
     ClusterNode,
     NatsServer,
@@ -51,7 +53,7 @@ def system(server: NatsServer, tmp_path: Path) -> Iterator[dict[str, ServiceProc
 
 
 def doctor(server: NatsServer, *arguments: str, **environment: str) -> tuple[int, str]:
-    """Its exit status and what it prints."""
+    """Its exit status and output."""
     run = subprocess.run(
         [sys.executable, "-m", "studyroom", "doctor", *arguments],
         check=False, capture_output=True, text=True, timeout=60,
@@ -78,6 +80,10 @@ async def test_it_finds_nothing_where_all_is_well_and_every_fault_where_it_is_no
     assert "KV_presence" in screen
     assert "of 8,000,000,000 (0%)" in screen
     assert "shards that presence answers for: 64 of 64" in screen
+    assert "gateways per room: no rooms" in screen
+    async with clients(system["gateway"].url) as (ann,):
+        await ann.join(str(uuid4()))
+        assert "gateways per room: 1.0 on average and 1 at most, in a sample of 1" in doctor(server)[1]
 
     # Settings that are not those of the provisioner.
     (problem,) = problems(server, STUDYROOM_STORAGE_CHAT_MAX_MESSAGES_PER_ROOM="7")
@@ -110,7 +116,7 @@ async def test_it_finds_nothing_where_all_is_well_and_every_fault_where_it_is_no
     assert "stream CHAT does not exist" in found
 
 
-async def test_it_says_that_storage_is_nearly_full_and_what_is_not_on_disk_when_it_is_acknowledged(
+async def test_it_reports_storage_that_is_nearly_full_and_data_that_is_not_on_disk_when_acknowledged(
     server: NatsServer, tmp_path: Path
 ):
     server.stop()
@@ -129,7 +135,7 @@ async def test_it_says_that_storage_is_nearly_full_and_what_is_not_on_disk_when_
     assert any(line.startswith("nats acknowledges messages before they are synced") for line in found)
 
 
-def test_it_says_when_nats_is_away_or_does_not_let_it_in(server: NatsServer):
+def test_it_reports_when_nats_is_away_or_does_not_let_it_in(server: NatsServer):
     (problem,) = problems(server, STUDYROOM_NATS_PASSWORD="wrong")
     assert problem.startswith("could not connect to NATS")
     server.stop()
@@ -137,7 +143,7 @@ def test_it_says_when_nats_is_away_or_does_not_let_it_in(server: NatsServer):
     assert problem.startswith("could not connect to NATS")
 
 
-def test_it_says_that_streams_without_a_leader_did_not_answer(tmp_path: Path):
+def test_it_reports_that_streams_without_a_leader_did_not_answer(tmp_path: Path):
     ports = [free_port() for _ in range(3)]
     nodes = [
         clustered_nats_server(tmp_path, ClusterNode(f"n{index}", port, tuple(ports)), with_accounts=True)
@@ -158,7 +164,7 @@ def test_it_says_that_streams_without_a_leader_did_not_answer(tmp_path: Path):
     assert not any("does not exist" in line for line in sent)
 
 
-async def test_of_a_server_that_freezes_while_it_looks_it_knows_nothing(server: NatsServer):
+async def test_a_server_that_freezes_while_it_looks_is_reported_as_unknown(server: NatsServer):
     settings = NatsSettings(url=(server.url,), user="doctor", password=SecretStr(options_of("doctor")["password"]))
     bus = Bus(settings, BusMetrics(CollectorRegistry()), name="doctor")
     await bus.connect()

@@ -90,7 +90,7 @@ class Bucket:
         return await answered(partial(self.bus.stream_info, subjects.PRESENCE_STREAM))
 
     async def join(self, request: JoinRequest) -> RosterReply:
-        """By one replica after the other."""
+        """Join by one replica after the other."""
         replica = self.replicas[0]
         self.replicas.reverse()
         return await answered(partial(replica.operations.join, request))
@@ -161,7 +161,7 @@ async def test_joins_are_refused_while_leaves_and_members_still_fit(bucket: Buck
     back = a_join(joined[0].user).model_copy(update={"room": joined[0].room})
     assert (await bucket.join(back)).outcome is Outcome.OK  # within the grace period
     assert (await bucket.join(back)).outcome is Outcome.OK  # asked once more
-    assert (await bucket.join(a_join(again=True))).outcome is Outcome.OK  # put back after a reconnect
+    assert (await bucket.join(a_join(again=True))).outcome is Outcome.OK  # restored after a reconnect
     assert (await bucket.join(a_join())).storage_full
 
     for one in joined[1:]:

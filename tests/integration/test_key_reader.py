@@ -97,7 +97,7 @@ async def test_however_many_unknown_keys_are_shown_the_address_is_asked_seldom(s
              b'{"keys":[' + b" " * 2_000_000 + b"]}"],
     ids=["nothing", "a page", "no keys", "an empty list", "only secrets", "a nesting bomb", "far too much"],
 )  # fmt: skip
-async def test_what_is_no_key_set_leaves_the_known_keys_as_they_are(server: KeyServer, body: bytes):
+async def test_a_document_other_than_a_key_set_leaves_the_known_keys_as_they_are(server: KeyServer, body: bytes):
     async with reading(server.url, refresh_seconds=RETRY_SECONDS) as reader:
         await eventually(lambda: names(reader) == ["old"], "the key is known")
         server.body = body
@@ -116,7 +116,7 @@ async def test_any_other_answer_leaves_the_known_keys_as_they_are(server: KeySer
         assert elsewhere.asked == 0
 
 
-async def test_while_nobody_is_at_the_address_the_known_keys_stay(server: KeyServer):
+async def test_while_nothing_answers_at_the_address_the_known_keys_stay(server: KeyServer):
     async with reading(server.url, refresh_seconds=RETRY_SECONDS) as reader:
         await eventually(lambda: names(reader) == ["old"], "the key is known")
         server.stop()
@@ -130,11 +130,11 @@ async def test_while_nobody_is_at_the_address_the_known_keys_stay(server: KeySer
 async def test_an_address_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(key_reader, "_FETCH_SECONDS", 0.2)
 
-    async def say_nothing(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def stay_silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(asyncio.CancelledError):
             await asyncio.sleep(60)
         writer.close()
 
-    silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    silent = await asyncio.start_server(stay_silent, "127.0.0.1", 0)
     async with silent, reading(f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}/") as reader:
         await eventually(lambda: failures(reader) >= 1, "it is given up")

@@ -34,10 +34,10 @@ COPIED, NOT_COPIED = 5, 10
 class Cluster:
     servers: list[NatsServer]
     ways: dict[tuple[int, int], Link]
-    """By the server that dials and the one that is dialled."""
+    """The connections between servers, by their two ends."""
 
     def cut_off(self, server: NatsServer) -> None:
-        """From the others. Its clients stay."""
+        """Cut off a server from the others. Its clients stay."""
         for ends, way in self.ways.items():
             if self.servers.index(server) in ends:
                 way.cut()
@@ -98,10 +98,10 @@ async def test_nobody_believes_a_server_that_answers_for_its_older_copy_while_th
 
         assert await eventually(answered, "the server answers for its own copy", 30) < last
         with pytest.raises(BusUnavailable, match="no leader"):
-            await Leader(behind).last()
+            await Leader(behind, subjects.PRESENCE_STREAM).last()
         with pytest.raises(BusError):
             await ChatTerms(behind).learn()
-        assert await Leader(bus).last() == last
+        assert await Leader(bus, subjects.PRESENCE_STREAM).last() == last
 
 
 async def test_nobody_believes_a_leader_that_is_cut_off_when_there_is_another(cluster: Cluster):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from uuid import uuid4
 
 import pytest
@@ -22,8 +23,9 @@ from studyroom.shared.chassis.settings import NatsSettings, StorageSettings
 from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.chat import encode_stored, encode_tombstone
+from studyroom.shared.contract.groups import ByGroup
 from studyroom.shared.contract.ids import MessageId, RoomId, new_message_id, new_user_id
-from tests.integration.test_backfill import hosting, say
+from tests.integration.test_backfill import hosting, store_chat
 from tests.support.processes import NatsServer, nats_server, running
 from tests.support.waiting import eventually
 
@@ -69,9 +71,9 @@ async def epoch_of(stream: ChatStream) -> str:
 
 async def go_back(nats: NatsServer, bus: Bus, room: RoomId) -> None:
     """KEPT messages of the room are stored, and LOST ones are no more."""
-    await say(bus, room, KEPT)
+    await store_chat(bus, room, KEPT)
     copy = await asyncio.to_thread(nats.copy_store)
-    await say(bus, room, LOST)
+    await store_chat(bus, room, LOST)
     await asyncio.to_thread(nats.go_back, copy)
     await eventually(lambda: bus.connected, "NATS is back")
 
@@ -83,9 +85,9 @@ async def test_a_gateway_that_knew_the_tail_begins_an_epoch_that_all_follow(
     replaced: list[str] = []
     other.on_replaced(lambda: replaced.append("other"))
     before = remembers.terms.epoch
-    await say(bus, own_room, KEPT)
+    await store_chat(bus, own_room, KEPT)
     copy = await asyncio.to_thread(nats.copy_store)
-    last = await say(bus, own_room, LOST)
+    last = await store_chat(bus, own_room, LOST)
     remembers.know(Known(last))
     await asyncio.to_thread(nats.go_back, copy)
 
@@ -109,45 +111,45 @@ async def test_two_that_notice_at_once_begin_one_epoch(nats: NatsServer, bus: Bu
     assert epochs[0] == epochs[1] == await epoch_of(both[0])
 
 
-async def test_a_stream_that_has_regrown_past_what_was_known_is_found_to_be_another_one(
+async def test_a_stream_that_has_regrown_past_the_known_position_is_found_to_be_another(
     nats: NatsServer, bus: Bus, own_room: RoomId
 ):
-    await say(bus, own_room, KEPT)
+    await store_chat(bus, own_room, KEPT)
     copy = await asyncio.to_thread(nats.copy_store)
-    await say(bus, own_room, LOST)
+    await store_chat(bus, own_room, LOST)
     away = await started(bus)
     before = away.terms.epoch
     await asyncio.to_thread(nats.go_back, copy)
     await eventually(lambda: bus.connected, "NATS is back")
-    await say(bus, own_room, 2 * LOST)
+    await store_chat(bus, own_room, 2 * LOST)
     assert await epoch_of(away) != before
 
 
-async def test_growing_trimming_and_purging_are_no_reason_for_another_epoch(bus: Bus, own_room: RoomId):
+async def test_growing_trimming_and_purging_cause_no_other_epoch(bus: Bus, own_room: RoomId):
     stream = await started(bus)
     before = stream.terms.epoch
     for request in ({"filter": subjects.chat(own_room), "keep": 1}, {"filter": subjects.chat(own_room)}, {}):
-        last = await say(bus, own_room, KEPT)
+        last = await store_chat(bus, own_room, KEPT)
         assert await epoch_of(stream) == before
         await bus.api(f"STREAM.PURGE.{subjects.CHAT_STREAM}", request)
         stream.know(Known(last))
         assert await epoch_of(stream) == before
 
 
-async def test_what_was_deleted_in_the_lost_tail_takes_no_message_that_came_in_its_place(
+async def test_a_deletion_in_the_lost_tail_takes_no_message_that_came_in_its_place(
     nats: NatsServer, bus: Bus, tasks: Tasks, own_room: RoomId, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("studyroom.gateway.chat.deletions._ERASE_AFTER_SECONDS", (0.0, 0.0))
     stream = await started(bus)
-    deletions = Deletions(bus, stream, tasks)
-    await say(bus, own_room, KEPT)
+    deletions = Deletions(bus, ByGroup([stream]), tasks)
+    await store_chat(bus, own_room, KEPT)
     copy = await asyncio.to_thread(nats.copy_store)
     first, other = new_message_id(), new_message_id()
-    deleted = await say_with_id(bus, own_room, first)
+    deleted = await store_chat_with_id(bus, own_room, first)
     tombstone = Stored.of(deleted + 1, encode_tombstone(first, deleted), "")
     await asyncio.to_thread(nats.go_back, copy)
     await eventually(lambda: bus.connected, "NATS is back")
-    assert await say_with_id(bus, own_room, other) == deleted
+    assert await store_chat_with_id(bus, own_room, other) == deleted
 
     await deletions.erase_later(own_room, tombstone)
     assert await stream.message(deleted) is not None
@@ -155,19 +157,46 @@ async def test_what_was_deleted_in_the_lost_tail_takes_no_message_that_came_in_i
     assert await stream.message(deleted) is None
 
 
-async def say_with_id(bus: Bus, room: RoomId, message: MessageId) -> int:
+async def store_chat_with_id(bus: Bus, room: RoomId, message: MessageId) -> int:
     encoded = encode_stored(new_user_id(), "Ann", "hello", 1, message)
     return (await bus.store(subjects.chat(room), encoded, {}, timeout_seconds=5)).sequence
 
 
-async def test_who_sends_again_is_told_no_position_of_a_stream_that_may_be_another_one(
+@dataclass
+class Noted:
+    """Notes the outcomes of messages."""
+
+    outcomes: list[str]
+
+    def stored(self, sequence: int) -> None:
+        self.outcomes.append(f"stored {sequence}")
+
+    def repeated(self, copy: Stored) -> None:
+        self.outcomes.append(f"repeated {copy.sequence}")
+
+    def full(self) -> None:
+        self.outcomes.append("full")
+
+    def unknown(self) -> None:
+        self.outcomes.append("unknown")
+
+    def lost(self) -> None:
+        self.outcomes.append("lost")
+
+
+async def test_a_retry_gets_no_position_of_a_stream_that_may_be_another(
     nats: NatsServer, bus: Bus, tasks: Tasks, own_room: RoomId
 ):
-    """The message has a position that others know another message by, until the loss of that one is noticed."""
+    """The message has the position of another message that others know, until the loss of that message is noticed."""
     stream = await started(bus)
     bus.on_disconnected(stream.invalidate)
     chat = ChatPublisher(
-        bus, tasks, GatewayMetrics(CollectorRegistry()), stream, deadline_seconds=5, acknowledged=lambda *_: None
+        bus,
+        tasks,
+        GatewayMetrics(CollectorRegistry()),
+        ByGroup([stream]),
+        deadline_seconds=5,
+        acknowledged=lambda *_: None,
     )
     await chat.start()
     outcomes: list[str] = []
@@ -175,12 +204,7 @@ async def test_who_sends_again_is_told_no_position_of_a_stream_that_may_be_anoth
     async def send_again() -> list[str]:
         """How that has ended."""
         before = len(outcomes)
-        chat.publish(
-            own_room, author, "Ann", "hello", message,
-            unknown=lambda _: outcomes.append("unknown"), lost=lambda _: outcomes.append("lost"),
-            full=lambda _: outcomes.append("full"), stored=lambda sequence: outcomes.append(f"stored {sequence}"),
-            known=lambda copy: outcomes.append(f"known {copy.sequence}"),
-        )  # fmt: skip
+        chat.publish(own_room, author, "Ann", "hello", message, Noted(outcomes))
         await eventually(lambda: len(outcomes) > before, "its author is answered")
         return outcomes[before:]
 
@@ -192,10 +216,10 @@ async def test_who_sends_again_is_told_no_position_of_a_stream_that_may_be_anoth
     assert not stream.sure
     assert await send_again() == ["unknown"]
     await epoch_of(stream)
-    assert await send_again() == [f"known {first}"]
+    assert await send_again() == [f"repeated {first}"]
 
 
-async def test_what_is_read_behind_a_reconnect_is_shown_in_no_epoch_but_its_own(
+async def test_chat_read_after_a_reconnect_is_shown_only_in_its_own_epoch(
     nats: NatsServer, bus: Bus, tasks: Tasks, own_room: RoomId, monkeypatch: pytest.MonkeyPatch
 ):
     """NATS comes back with less while the messages of a room are being read."""
@@ -205,9 +229,9 @@ async def test_what_is_read_behind_a_reconnect_is_shown_in_no_epoch_but_its_own(
     filling = Backfill(rooms, stream, tasks, metrics, at_most=100)
     stream.on_replaced(filling.replaced)
     bus.on_disconnected(filling.disconnected)
-    await say(bus, own_room, KEPT)
+    await store_chat(bus, own_room, KEPT)
     copy = await asyncio.to_thread(nats.copy_store)
-    await say(bus, own_room, LOST)
+    await store_chat(bus, own_room, LOST)
     before = (await stream.learn()).epoch
     began, read, newest = asyncio.Event(), asyncio.Event(), stream.newest
 
@@ -238,7 +262,7 @@ async def test_what_is_read_behind_a_reconnect_is_shown_in_no_epoch_but_its_own(
     assert shown == [after]
 
 
-async def test_authors_of_acknowledged_messages_that_are_gone_are_told(
+async def test_authors_of_acknowledged_messages_that_are_gone_are_notified(
     nats: NatsServer, bus: Bus, tasks: Tasks, own_room: RoomId
 ):
     stream = await started(bus)
@@ -249,9 +273,9 @@ async def test_authors_of_acknowledged_messages_that_are_gone_are_told(
     bus.on_disconnected(filling.disconnected)
     unknown: list[int] = []
     async with hosting(rooms, bus, metrics).hold(own_room) as room:
-        await say(bus, own_room, KEPT)
+        await store_chat(bus, own_room, KEPT)
         copy = await asyncio.to_thread(nats.copy_store)
-        last = await say(bus, own_room, LOST)
+        last = await store_chat(bus, own_room, LOST)
         await filling.catch_up(room)
         assert room.history.passed(last)
         filling.acknowledged(own_room, last + 1, lambda: unknown.append(last + 1))
@@ -259,6 +283,6 @@ async def test_authors_of_acknowledged_messages_that_are_gone_are_told(
         await epoch_of(stream)
         await filling.ready(room)
         assert len(room.history.newest(100)) == KEPT
-        after = await say(bus, own_room, 1)
-        await eventually(lambda: room.history.position == after, "what is said afterwards arrives")
+        after = await store_chat(bus, own_room, 1)
+        await eventually(lambda: room.history.position == after, "later chat arrives")
     assert unknown == [last + 1]

@@ -77,7 +77,7 @@ async def begin_the_same_epoch(*replicas: Replica, other_than: str) -> str:
     return replicas[0].store.epoch
 
 
-async def test_replicas_that_knew_the_tail_and_one_that_is_started_later_agree_on_a_new_epoch(
+async def test_replicas_that_knew_the_tail_and_a_later_replica_agree_on_a_new_epoch(
     nats: NatsServer, place: RoomConnection, room: str
 ):
     own_room, stays, leaves = RoomId(room), new_user_id(), new_user_id()
@@ -104,7 +104,7 @@ async def test_replicas_that_knew_the_tail_and_one_that_is_started_later_agree_o
     assert replicas[0].store.epoch != before
 
 
-async def test_a_stream_that_has_regrown_before_a_replica_looks_is_found_to_be_another_one(
+async def test_a_stream_that_has_regrown_before_a_replica_looks_is_found_to_be_another(
     nats: NatsServer, place: RoomConnection, link: Link, room: str
 ):
     own_room = RoomId(room)
@@ -131,7 +131,7 @@ async def test_a_stream_that_has_regrown_before_a_replica_looks_is_found_to_be_a
 async def test_a_replica_that_was_away_takes_the_epoch_that_another_has_begun(
     nats: NatsServer, place: RoomConnection, link: Link, room: str
 ):
-    """It reads a change with a sequence that it knows, and behind it the record of the other, which noticed before."""
+    """It reads a change with a sequence that it knows, and after it the record of the other, which noticed before."""
     own_room = RoomId(room)
     away, here = await place.replica(f"nats://127.0.0.1:{link.port}"), await place.replica(nats.url)
     before = here.store.epoch
@@ -151,7 +151,7 @@ async def test_a_replica_that_was_away_takes_the_epoch_that_another_has_begun(
     assert sorted(await away.users(own_room)) == sorted(await here.users(own_room))
 
 
-async def test_what_only_gateways_remember_of_the_tail_is_enough_to_begin_a_new_epoch(
+async def test_a_tail_that_only_gateways_remember_is_enough_to_begin_a_new_epoch(
     nats: NatsServer, place: RoomConnection, room: str
 ):
     own_room = RoomId(room)
@@ -173,7 +173,7 @@ async def test_what_only_gateways_remember_of_the_tail_is_enough_to_begin_a_new_
 async def test_a_write_that_gets_an_old_sequence_shows_that_the_tail_is_lost(
     nats: NatsServer, place: RoomConnection, room: str
 ):
-    """Without a reconnect that would say so."""
+    """No reconnect shows it."""
     own_room = RoomId(room)
     replica = await place.replica(nats.url)
     await replica.join(own_room, new_user_id())
@@ -184,11 +184,11 @@ async def test_a_write_that_gets_an_old_sequence_shows_that_the_tail_is_lost(
     await begin_the_same_epoch(replica, other_than=before)
 
 
-async def test_the_record_of_an_epoch_is_told_to_no_gateway(nats: NatsServer, place: RoomConnection):
+async def test_the_record_of_an_epoch_is_sent_to_no_gateway(nats: NatsServer, place: RoomConnection):
     """They learn of it from presence, together with the roster that belongs to it."""
-    heard: list[str] = []
+    received: list[str] = []
     bus = await place.bus(nats.url)
-    await bus.subscribe("room.>", lambda message: heard.append(message.subject))
+    await bus.subscribe("room.>", lambda message: received.append(message.subject))
     await bus.store(subjects.PRESENCE_INCARNATION, b"{}", {}, timeout_seconds=5)
     await bus.flush()
-    assert not heard
+    assert not received

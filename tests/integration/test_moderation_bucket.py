@@ -60,7 +60,7 @@ async def republish(bus: Bus, what: dict[str, str] | None) -> None:
     await bus.api(f"STREAM.UPDATE.{subjects.MODERATION_STREAM}", {**config, **({"republish": what} if what else {})})
 
 
-async def test_every_gateway_carries_out_an_order_once_and_whoever_comes_later_knows_it(bucket: Bus, connect: Connect):
+async def test_every_gateway_carries_out_a_command_once_and_later_gateways_know_it(bucket: Bus, connect: Connect):
     target = ban()
     removal = Target(Kind.REMOVE, target.user, RoomId(str(uuid4())))
     here: list[Target] = []
@@ -78,7 +78,7 @@ async def test_every_gateway_carries_out_an_order_once_and_whoever_comes_later_k
     assert here.count(target) == there.count(removal) == 1
 
 
-async def test_every_gateway_ends_a_ban_by_itself_for_nats_tells_nobody(bucket: Bus, connect: Connect):
+async def test_every_gateway_ends_a_ban_by_itself_because_nats_notifies_nobody(bucket: Bus, connect: Connect):
     target, kept = ban(), ban()
     async with following(bucket, []) as here, following(await connect(), []) as there:
         await here.command(kept, ORDER, ttl_seconds=600)
@@ -95,7 +95,7 @@ async def test_every_gateway_ends_a_ban_by_itself_for_nats_tells_nobody(bucket: 
         assert await last_sequence(bucket) == ordered, "the bucket has no marker of its end"
 
 
-async def test_a_ban_ends_by_the_clock_of_nats_whatever_that_of_the_gateway_says(
+async def test_a_ban_ends_by_the_clock_of_nats_and_not_by_that_of_the_gateway(
     bucket: Bus, monkeypatch: pytest.MonkeyPatch
 ):
     target = ban()
@@ -126,7 +126,7 @@ async def test_a_ban_whose_end_left_no_trace_is_known_to_have_ended_after_a_long
                 info = await bucket.api(f"STREAM.INFO.{subjects.MODERATION_STREAM}", {"subjects_filter": target.key})
                 return target.key not in json.dumps(info["state"].get("subjects") or {})
 
-            await eventually(gone, "nothing tells of the ban any more")
+            await eventually(gone, "no record of the ban is left")
             await eventually(lambda: follower.ban_of(target.user) is None, "the follower knows that it is over")
         finally:
             await republish(bucket, rule)

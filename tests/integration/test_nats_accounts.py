@@ -1,4 +1,4 @@
-"""What each user of NATS may do and may not, on a real server with the configuration of production."""
+"""The rights of each user of NATS, on a real server with the configuration of production."""
 
 import asyncio
 import json
@@ -37,17 +37,17 @@ DESTROYING = [
 ]
 
 ERASING = "$JS.API.STREAM.MSG.DELETE.CHAT"
-"""What a gateway does with a message that a moderator deletes, and nobody else."""
+"""The request of a gateway for a message that a moderator deletes, which nobody else may send."""
 
 MAY_NOT_PUBLISH = {
     "gateway": [
-        PRESENCE_KEY, subjects.PRESENCE_INCARNATION,  # who is where is presence's to write
-        CHAT_EVENT, CHANGE_EVENT,  # what clients see is what was committed
+        PRESENCE_KEY, subjects.PRESENCE_INCARNATION,  # only presence writes memberships
+        CHAT_EVENT, CHANGE_EVENT,  # clients see only committed events
         "_INBOX.gateway.anyone", "_INBOX.presence.anyone",  # answers are not gateways' to give
         "presence.recall", PROOF,
         "$JS.API.STREAM.MSG.GET.KV_presence",
         "$JS.API.CONSUMER.CREATE.CHAT.spy", "$JS.API.CONSUMER.CREATE.KV_presence.spy",
-        "$JS.API.CONSUMER.CREATE.KV_moderation.spy",  # it could deliver what was never committed
+        "$JS.API.CONSUMER.CREATE.KV_moderation.spy",  # it could deliver messages that were never committed
         f"moderation.ban.{USER}",
         *CONFIGURING,
         *(subject for subject in DESTROYING if subject != ERASING),
@@ -56,7 +56,7 @@ MAY_NOT_PUBLISH = {
         BAN, f"moderation.ban.{USER}", "$JS.API.STREAM.MSG.GET.KV_moderation",
         CHAT, CHAT_EVENT, CHANGE_EVENT, LEASE, subjects.room_cursor(ROOM), "gateways.load",
         "presence.7.join", "_INBOX.presence.anyone", "_INBOX.provisioner.anyone",
-        "_INBOX.gateway.anyone", "_INBOX.doctor.anyone", "_INBOX.operator.anyone",  # answers to what nobody asked
+        "_INBOX.gateway.anyone", "_INBOX.doctor.anyone", "_INBOX.operator.anyone",  # answers without a request
         "$JS.API.STREAM.MSG.GET.CHAT", "$JS.API.CONSUMER.CREATE.CHAT.spy",
         *CONFIGURING, *DESTROYING,
     ],
@@ -94,7 +94,7 @@ def system(server: NatsServer, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 class Person:
-    """A connection as some user, and what NATS refused it."""
+    """A connection as some user, and its requests that NATS refused."""
 
     def __init__(self) -> None:
         self.refusals: list[str] = []
@@ -119,7 +119,7 @@ async def people(server: NatsServer, system: list[ServiceProcess]) -> AsyncItera
 
 
 async def state(people: dict[str, Person]) -> list[tuple[int, int]]:
-    """Of each stream: how much is in it, and its last sequence. Leases are renewed all the time and left out."""
+    """The size and the last sequence of each stream, without leases, which are renewed all the time."""
     found = []
     for stream in (subjects.CHAT_STREAM, subjects.PRESENCE_STREAM):
         answer = await people["operator"].nats.request(f"$JS.API.STREAM.INFO.{stream}", timeout=5)
@@ -129,7 +129,7 @@ async def state(people: dict[str, Person]) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("user", SERVICES)
-async def test_a_service_may_not_publish_what_is_not_its_to_say(people: dict[str, Person], user: str):
+async def test_a_service_may_not_publish_messages_of_other_services(people: dict[str, Person], user: str):
     before, person = await state(people), people[user]
     for subject in MAY_NOT_PUBLISH[user]:
         await person.nats.publish(subject, b"{}")
@@ -144,7 +144,7 @@ async def test_a_service_may_not_publish_what_is_not_its_to_say(people: dict[str
 
 
 @pytest.mark.parametrize("user", SERVICES)
-async def test_a_service_may_not_hear_what_is_not_meant_for_it(people: dict[str, Person], user: str):
+async def test_a_service_may_not_receive_messages_that_are_not_meant_for_it(people: dict[str, Person], user: str):
     person = people[user]
     for subject in MAY_NOT_SUBSCRIBE[user]:
         await person.nats.subscribe(subject)
@@ -165,12 +165,14 @@ async def test_the_permissions_are_enough_for_all_that_services_do(system: list[
         await ada.chat("hello")
         await ada.send("CursorMove", {"x": 1.0, "y": 2.0})
         await ada.send("Typing", {"is_typing": True})
-        sent = {"Chat", "CursorUpdate", "TypingStatus"}
-        await eventually(lambda: sent <= set(ben.types()), "Ben is told all of it")  # in no particular order
+        await ada.send("Broadcast", {"event": "reaction", "data": "wave"})
+        await ada.send("UpdatePresence", {"fields": {"hand": True}})
+        sent = {"Chat", "CursorUpdate", "TypingStatus", "Broadcast", "PresenceChanged"}
+        await eventually(lambda: sent <= set(ben.types()), "Ben receives all of it")  # in no particular order
         here, there = (gateway.url for gateway in gateways)
-        (said,) = [line["payload"] for line in ben.log if line["type"] == "Chat"]
+        (chat,) = [line["payload"] for line in ben.log if line["type"] == "Chat"]
         answers = [
-            await ask(here, "DELETE", f"/rooms/{room}/messages/{said['seq']}"),
+            await ask(here, "DELETE", f"/rooms/{room}/messages/{chat['seq']}"),
             await ask(here, "PUT", f"/bans/{OTHER}", {"seconds": 60}),
             await ask(there, "DELETE", f"/bans/{OTHER}"),
         ]
@@ -186,14 +188,14 @@ EMPTIED_BY = {
     "gateway": {LEASE: subjects.GATEWAYS_STREAM, BAN: subjects.MODERATION_STREAM, CHAT: subjects.CHAT_STREAM},
     "presence": {PROOF: subjects.GATEWAYS_STREAM},
 }
-"""What a user may write into streams that are not its own to empty. In the bucket of members presence may."""
+"""Subjects that a user may write into streams that it may not empty. In the bucket of members presence may."""
 
 
 @pytest.mark.parametrize("rollup", ["all", "sub"])
 @pytest.mark.parametrize(
     ("user", "subject"), [(user, subject) for user, written in EMPTIED_BY.items() for subject in written]
 )
-async def test_no_service_can_empty_what_others_write_with_one_message(
+async def test_no_service_can_empty_a_stream_of_others_with_one_message(
     people: dict[str, Person], user: str, subject: str, rollup: str
 ):
     stream = EMPTIED_BY[user][subject]

@@ -1,4 +1,4 @@
-"""A NATS server that leaves as on Kubernetes: `preStop` tells it, and SIGTERM follows when it knows."""
+"""A NATS server that stops as on Kubernetes: `preStop` signals it, and SIGTERM follows when it knows."""
 
 import asyncio
 import signal
@@ -32,7 +32,7 @@ async def test_it_asks_its_clients_to_go_before_it_stops_and_sigterm_does_not_hu
     command = [program(), "--signal", f"ldm={server.pid}"]
     assert (await asyncio.to_thread(subprocess.run, command, check=False, capture_output=True)).returncode == 0
     began = time.monotonic()
-    await eventually(lambda: sent, "clients are told")
+    await eventually(lambda: sent, "clients are notified")
     server.signal(signal.SIGTERM)
     await connection.flush(2)  # it serves on meanwhile; its streams are the others' already
     await connection.close()

@@ -1,7 +1,8 @@
-"""NATS says no: to a subscription, to a message, to a password. Only what it refuses is lost, and for as long."""
+"""NATS refuses a subscription, a message or a password. Only the refused part is lost, and only for so long."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -38,17 +39,17 @@ async def bus(configured: Configured) -> AsyncIterator[Callable[..., Bus]]:
 
 
 def nothing(_: object) -> None:
-    """Of what is heard."""
+    """Ignore a message."""
 
 
-async def hears(bus: Bus, subject: str, *, by: Bus) -> bool:
-    heard = asyncio.Event()
+async def receives(bus: Bus, subject: str, *, by: Bus) -> bool:
+    received = asyncio.Event()
     try:
-        await bus.subscribe(subject, lambda _: heard.set())
+        await bus.subscribe(subject, lambda _: received.set())
     except SubscriptionRefused:
         return False
     by.publish(subject, b"")
-    await asyncio.wait_for(heard.wait(), 5)
+    await asyncio.wait_for(received.wait(), 5)
     return True
 
 
@@ -59,21 +60,21 @@ async def test_a_subscription_too_many_is_refused_and_the_others_stay(configured
     await other.connect()
     lost: list[None] = []
     full.on_disconnected(lambda: lost.append(None))
-    heard: list[str] = []
-    kept = [await full.subscribe(f"kept.{n}", lambda message: heard.append(message.subject)) for n in range(10)]
+    received: list[str] = []
+    kept = [await full.subscribe(f"kept.{n}", lambda message: received.append(message.subject)) for n in range(10)]
     refusals = await asyncio.gather(*(full.subscribe(f"more.{n}", nothing) for n in range(5)), return_exceptions=True)
     assert [type(refusal) for refusal in refusals] == [SubscriptionRefused] * 5
     assert "maximum subscriptions exceeded" in str(refusals[0])
 
     await kept[0].unsubscribe()
-    assert await hears(full, "fits.again", by=other)
+    assert await receives(full, "fits.again", by=other)
     for n in range(1, 10):
         other.publish(f"kept.{n}", b"")
-    await eventually(lambda: len(heard) == 9, "the others are still subscribed to", 5)
+    await eventually(lambda: len(received) == 9, "the others are still subscribed to", 5)
     assert not lost
 
 
-async def test_of_those_that_do_not_fit_after_a_reconnect_only_they_are_refused_and_once(
+async def test_only_subscriptions_that_do_not_fit_after_a_reconnect_are_refused_and_once(
     configured: Configured, bus: Callable[..., Bus]
 ):
     configured.begin()
@@ -81,13 +82,13 @@ async def test_of_those_that_do_not_fit_after_a_reconnect_only_they_are_refused_
     await full.connect()
     await other.connect()
     refused: list[int] = []
-    heard: list[str] = []
+    received: list[str] = []
 
     def refusal_of(n: int) -> Callable[[str], None]:
         return lambda _: refused.append(n)
 
     for n in range(10):
-        await full.subscribe(f"room.{n}", lambda message: heard.append(message.subject), refused=refusal_of(n))
+        await full.subscribe(f"room.{n}", lambda message: received.append(message.subject), refused=refusal_of(n))
     reconnects: list[None] = []
 
     async def reconnected() -> None:
@@ -99,7 +100,7 @@ async def test_of_those_that_do_not_fit_after_a_reconnect_only_they_are_refused_
     await eventually(lambda: other.connected, "all are back")
     for n in range(10):
         other.publish(f"room.{n}", b"")
-    await eventually(lambda: len(heard) == 7, "the others are subscribed to")
+    await eventually(lambda: len(received) == 7, "the others are subscribed to")
     await full.flush()
     assert full.connected
     assert (refused, len(reconnects)) == ([7, 8, 9], 1)
@@ -115,8 +116,8 @@ async def test_a_subscription_that_the_process_needs_is_tried_again_and_it_is_no
     configured.begin(users("news"))
     reader = bus(user="a", password="b")
     await reader.connect()
-    heard: list[bytes] = []
-    await reader.subscribe("news", lambda message: heard.append(message.data))
+    received: list[bytes] = []
+    await reader.subscribe("news", lambda message: received.append(message.data))
     resynced: list[None] = []
 
     async def reconnected() -> None:
@@ -129,15 +130,15 @@ async def test_a_subscription_that_the_process_needs_is_tried_again_and_it_is_no
     assert reader.connected
 
     configured.reload(users("news"))
-    await eventually(lambda: resynced and not reader.problems, "it is back, and what was missed is asked for")
+    await eventually(lambda: resynced and not reader.problems, "it is back, and the missed messages are requested")
     reader.publish("news", b"again")
-    await eventually(lambda: heard == [b"again"], "it is heard again", 5)
+    await eventually(lambda: received == [b"again"], "it is received again", 5)
 
 
 async def test_a_message_beyond_the_limit_that_was_lowered_costs_one_reconnect(
     configured: Configured, bus: Callable[..., Bus]
 ):
-    """A server that reads a lower `max_payload` tells nobody until then."""
+    """A server that reads a lower `max_payload` notifies nobody until then."""
     configured.begin()
     sender = bus()
     await sender.connect()
@@ -153,7 +154,7 @@ async def test_a_message_beyond_the_limit_that_was_lowered_costs_one_reconnect(
     assert not sender.closed_for_good.is_set()
 
 
-async def test_a_withdrawn_password_is_told_and_tried_until_it_is_good_again(
+async def test_a_withdrawn_password_is_reported_and_tried_until_it_is_good_again(
     configured: Configured, bus: Callable[..., Bus]
 ):
     def users(password: str) -> str:
@@ -162,8 +163,8 @@ async def test_a_withdrawn_password_is_told_and_tried_until_it_is_good_again(
     configured.begin(users("good"))
     mine = bus(user="a", password="good")
     await mine.connect()
-    heard: list[bytes] = []
-    await mine.subscribe("news", lambda message: heard.append(message.data))
+    received: list[bytes] = []
+    await mine.subscribe("news", lambda message: received.append(message.data))
     for _ in range(2):
         configured.reload(users("other"))
         await eventually(
@@ -172,7 +173,7 @@ async def test_a_withdrawn_password_is_told_and_tried_until_it_is_good_again(
         configured.reload(users("good"))
         await eventually(lambda: mine.connected and not mine.problems, "it is back")
     mine.publish("news", b"")
-    await eventually(lambda: heard, "subscriptions are back")
+    await eventually(lambda: received, "subscriptions are back")
     errors = mine._metrics.server_errors.labels(reason="authorization violation")._value.get()
     assert errors >= 2
     assert not mine.closed_for_good.is_set()
@@ -191,8 +192,40 @@ async def test_a_first_connection_that_is_refused_is_tried_with_growing_waits(
     assert attempts < 10, "0.1 s apart there would be 15"
 
 
+async def test_a_connection_whose_handshake_is_not_answered_is_closed_before_the_next_one(
+    bus: Callable[..., Bus], configured: Configured
+):
+    connections = 0
+    unanswered: set[int] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        writer.write(b'INFO {"server_id":"X","version":"2.15.1","max_payload":1048576,"headers":true}\r\n')
+        if connections == 1:
+            await reader.readuntil(b"PING\r\n")
+            writer.write(b"PONG\r\n")
+            await reader.readuntil(b"PING\r\n")
+        else:
+            this = connections
+            unanswered.add(this)
+            with suppress(ConnectionResetError):
+                await reader.read()
+            unanswered.remove(this)
+        writer.close()
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", configured.port)
+    async with listener:
+        mine = bus(connect_timeout_seconds="0.1")
+        await mine.connect()
+        await eventually(lambda: connections >= 4, "it is tried again and again")
+        await eventually(lambda: len(unanswered) <= 1, "those before are closed", 1)
+        await mine.close()
+        await eventually(lambda: not unanswered, "all are closed")
+
+
 @pytest.mark.parametrize("words", ["Something New", "Server Shutdown", "Unknown Protocol Operation"])
-async def test_whatever_else_the_server_says_the_connection_is_made_again(
+async def test_after_any_other_error_of_the_server_the_connection_is_made_again(
     bus: Callable[..., Bus], configured: Configured, words: str
 ):
     connections = 0

@@ -1,4 +1,4 @@
-"""Of all that can be published and subscribed to in our account, each user of NATS may do what is listed here."""
+"""Each user of NATS may publish and subscribe in the account of Studyroom as listed here, and nothing else."""
 
 import re
 from collections.abc import Awaitable, Callable, Iterator
@@ -24,19 +24,22 @@ GATEWAY = GatewayId("16fd2706-8baf-433b-82eb-8c7fada847da")
 CHAT, MEMBERS, LEASES, MODERATION = (
     subjects.CHAT_STREAM, subjects.PRESENCE_STREAM, subjects.GATEWAYS_STREAM, subjects.MODERATION_STREAM,
 )  # fmt: skip
+CHATS, BUCKETS = sorted(subjects.CHAT_STREAMS), sorted(subjects.PRESENCE_STREAMS)
+"""With those of groups of shards."""
+STREAMS = (*CHATS, *BUCKETS, LEASES, MODERATION)
 PEOPLE = (*SERVICES, "operator")
-REQUESTS = [f"presence.7.{kind}" for kind in ("join", "leave", "roster", "complete", "compare", "rooms")]
+REQUESTS = [f"presence.7.{kind}" for kind in ("join", "leave", "update", "roster", "complete", "compare", "rooms")]
 WRITTEN = {
     CHAT: [subjects.chat(ROOM)],
-    MEMBERS: [subjects.presence_key(ROOM, USER), subjects.PRESENCE_INCARNATION],
+    MEMBERS: [subjects.presence_key(ROOM, USER), subjects.PRESENCE_INCARNATION, subjects.presence_incarnation(3, 4)],
     LEASES: [subjects.gateway_key(GATEWAY), subjects.lease_proof_key(GATEWAY)],
     MODERATION: [
         Target(Kind.BAN, USER).key, Target(Kind.REMOVE, USER, ROOM).key, Target(Kind.DISCONNECT, USER).key,
-        subjects.CHAT_INCARNATION,
+        subjects.CHAT_INCARNATION, subjects.chat_incarnation(3, 4),
     ],
 }  # fmt: skip
 EVENTS = [
-    *(f"room.7.{ROOM}.{kind}" for kind in ("chat", "cursor", "typing", f"presence.{USER}")),
+    *(f"room.7.{ROOM}.{kind}" for kind in ("chat", "cursor", "typing", "broadcast", "newest", f"presence.{USER}")),
     "moderation.ban.somebody", subjects.CURSOR_RECALL, subjects.GATEWAY_LOADS, subjects.presence_cursors(7),
 ]  # fmt: skip
 OF_STREAMS = [
@@ -46,7 +49,7 @@ OF_STREAMS = [
         "STREAM.MSG.DELETE", "STREAM.SNAPSHOT", "STREAM.RESTORE", "STREAM.LEADER.STEPDOWN", "STREAM.PEER.REMOVE",
         "DIRECT.GET", "CONSUMER.CREATE", "CONSUMER.LIST", "CONSUMER.NAMES",
     )
-    for stream in subjects.STREAMS
+    for stream in STREAMS
 ]  # fmt: skip
 OF_CONSUMERS = [
     f"$JS.{verb}.{stream}.one"
@@ -55,7 +58,7 @@ OF_CONSUMERS = [
         "API.CONSUMER.MSG.NEXT", "API.CONSUMER.PAUSE", "API.CONSUMER.RESET", "API.CONSUMER.LEADER.STEPDOWN",
         "API.DIRECT.GET", "ACK", "FC",
     )
-    for stream in subjects.STREAMS
+    for stream in STREAMS
 ]  # fmt: skip
 OTHERS = [
     "$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.LIST", "$JS.API.STREAM.CREATE.OTHER",
@@ -72,23 +75,26 @@ PUBLISHED = [
 MAY_PUBLISH = {
     "gateway": {
         *REQUESTS, *WRITTEN[CHAT], *WRITTEN[MODERATION], subjects.gateway_key(GATEWAY),
-        f"room.7.{ROOM}.cursor", f"room.7.{ROOM}.typing", subjects.GATEWAY_LOADS, subjects.presence_cursors(7),
-        f"$JS.API.STREAM.INFO.{CHAT}", f"$JS.API.STREAM.MSG.GET.{CHAT}", f"$JS.API.DIRECT.GET.{CHAT}",
-        f"$JS.API.STREAM.MSG.DELETE.{CHAT}",
+        *(f"room.7.{ROOM}.{kind}" for kind in ("cursor", "typing", "broadcast", "newest")),
+        subjects.GATEWAY_LOADS, subjects.presence_cursors(7),
+        *(f"$JS.API.{verb}.{chat}" for verb in ("STREAM.INFO", "STREAM.MSG.GET", "DIRECT.GET") for chat in CHATS),
+        *(f"$JS.API.STREAM.MSG.DELETE.{chat}" for chat in CHATS),
         f"$JS.API.STREAM.INFO.{MODERATION}", f"$JS.API.STREAM.MSG.GET.{MODERATION}",
     },
     "presence": {
         *WRITTEN[MEMBERS], subjects.lease_proof_key(GATEWAY), subjects.CURSOR_RECALL,
-        f"$JS.API.STREAM.INFO.{MEMBERS}", f"$JS.API.STREAM.MSG.GET.{MEMBERS}", f"$JS.API.STREAM.INFO.{LEASES}",
-        *(f"$JS.{verb}.{of}.one" for verb in ("API.CONSUMER.CREATE", "ACK", "FC") for of in (MEMBERS, LEASES)),
+        *(f"$JS.API.STREAM.{verb}.{bucket}" for verb in ("INFO", "MSG.GET") for bucket in BUCKETS),
+        f"$JS.API.STREAM.INFO.{LEASES}",
+        *(f"$JS.{verb}.{of}.one" for verb in ("API.CONSUMER.CREATE", "ACK", "FC") for of in (*BUCKETS, LEASES)),
     },
     "provisioner": {
-        *(f"$JS.API.STREAM.{verb}.{of}" for verb in ("INFO", "CREATE", "UPDATE") for of in subjects.STREAMS),
-        "$JS.API.INFO", "$SYS.REQ.SERVER.PING.JSZ", "$SYS.REQ.ACCOUNT.PING.STATZ", "$SYS.REQ.USER.INFO",
+        *(f"$JS.API.STREAM.{verb}.{of}" for verb in ("INFO", "CREATE", "UPDATE") for of in STREAMS),
+        "$JS.API.INFO", "$JS.API.STREAM.NAMES", "$SYS.REQ.SERVER.PING.JSZ", "$SYS.REQ.ACCOUNT.PING.STATZ",
+        "$SYS.REQ.USER.INFO",
     },
     "doctor": {
-        "$JS.API.INFO", "$JS.API.STREAM.NAMES", *(f"$JS.API.STREAM.INFO.{of}" for of in subjects.STREAMS),
-        *(f"$JS.API.CONSUMER.LIST.{of}" for of in subjects.STREAMS), f"$JS.API.DIRECT.GET.{LEASES}",
+        "$JS.API.INFO", "$JS.API.STREAM.NAMES", *(f"$JS.API.STREAM.INFO.{of}" for of in STREAMS),
+        *(f"$JS.API.CONSUMER.LIST.{of}" for of in STREAMS), f"$JS.API.DIRECT.GET.{LEASES}",
         "$SYS.REQ.ACCOUNT.PING.CONNZ", "$SYS.REQ.SERVER.PING.JSZ", "presence.7.rooms",
     },
 }  # fmt: skip
@@ -100,7 +106,7 @@ SUBSCRIBED = [
     *(f"{request} presence" for request in REQUESTS),
     "presence.7.join others", "presence.*.cursors", "moderation.>", "room.*.*.>",
 ]  # fmt: skip
-"""With the name of a queue group behind some."""
+"""Some have the name of a queue group after them."""
 
 MAY_SUBSCRIBE = {
     "gateway": {
@@ -119,7 +125,7 @@ MAY_SUBSCRIBE = {
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
-    """Without a stream or a service, so what is allowed has no effect."""
+    """There is no stream and no service, so allowed requests have no effect."""
     with running(deployed_nats_server(tmp_path_factory.mktemp("rights"))) as ready:
         yield ready
 
@@ -132,15 +138,15 @@ async def refused(server: NatsServer, user: str, tried: list[str], attempt: Atte
     found: list[str] = []
 
     async def refusal(error: Exception) -> None:
-        said = _REFUSAL.search(str(error).lower())
-        assert said is not None, error
-        found.append(" ".join(part for part in said.groups() if part))
+        named = _REFUSAL.search(str(error).lower())
+        assert named is not None, error
+        found.append(" ".join(part for part in named.groups() if part))
 
     person = await nats.connect(server.url, error_cb=refusal, **options_of(user))
     for one in tried:
         await attempt(person, one)
     await person.flush()
-    with suppress(AssertionError):  # what is wrong is told better by what was refused
+    with suppress(AssertionError):  # the refusals show better what is wrong
         await eventually(lambda: len(found) >= count, "the refusals come", 5)
     await person.close()
     return {one for one in tried if one.lower() in found}
@@ -156,18 +162,18 @@ async def subscribe(person: Nats, subscription: str) -> None:
 
 
 @pytest.mark.parametrize("user", SERVICES)
-async def test_a_user_may_publish_what_is_listed_and_nothing_else(server: NatsServer, user: str):
+async def test_a_user_may_publish_the_listed_subjects_and_nothing_else(server: NatsServer, user: str):
     others = set(PUBLISHED) - MAY_PUBLISH[user]
     assert await refused(server, user, PUBLISHED, publish, count=len(others)) == others
 
 
 @pytest.mark.parametrize("user", SERVICES)
-async def test_a_user_may_subscribe_to_what_is_listed_and_nothing_else(server: NatsServer, user: str):
+async def test_a_user_may_subscribe_to_the_listed_subjects_and_nothing_else(server: NatsServer, user: str):
     others = set(SUBSCRIBED) - MAY_SUBSCRIBE[user]
     assert await refused(server, user, SUBSCRIBED, subscribe, count=len(others)) == others
 
 
-def test_what_is_listed_is_tried():
+def test_all_listed_subjects_are_tried():
     for user in SERVICES:
         assert MAY_PUBLISH[user] <= set(PUBLISHED)
         assert MAY_SUBSCRIBE[user] <= set(SUBSCRIBED)

@@ -105,19 +105,19 @@ async def test_without_a_certificate_of_its_own_a_client_does_not_get_in(
     assert not await gets_in(bus(server.url, tls_ca_file=client.ca))
 
 
-async def test_where_tls_is_asked_for_nothing_is_said_in_the_clear(
+async def test_where_tls_is_required_nothing_is_sent_in_the_clear(
     client: Papers, bus: Callable[..., Bus], tmp_path: Path
 ):
-    heard: list[bytes] = []
+    received: list[bytes] = []
 
     async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b'INFO {"server_id":"X","version":"2.15.1","max_payload":1048576,"auth_required":true}\r\n')
-        heard.append(await reader.read(1024))
+        received.append(await reader.read(1024))
         writer.close()
 
     listener = await asyncio.start_server(plain, "127.0.0.1", 0)
     async with listener:
         port = listener.sockets[0].getsockname()[1]
         assert not await gets_in(bus(f"nats://127.0.0.1:{port}", tls_ca_file=client.ca))
-    assert heard
-    assert set(heard) == {b""}
+    assert received
+    assert set(received) == {b""}

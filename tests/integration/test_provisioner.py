@@ -23,7 +23,7 @@ async def config(bus: Bus, stream: str) -> dict[str, Any]:
     return found
 
 
-async def test_what_is_made_is_what_was_asked_for(bus: Bus):
+async def test_the_streams_that_are_made_match_the_settings(bus: Bus):
     settings = StorageSettings(chat_max_messages_per_room=7, chat_duplicate_window_seconds=11)
     await ensure(bus, specifications(settings))
 
@@ -66,7 +66,7 @@ async def test_changed_settings_are_applied_without_losing_messages(bus: Bus):
     assert changed["state"]["messages"] == 1
 
 
-async def test_buckets_that_gateways_write_are_brought_over_to_take_no_rollups_and_keep_what_they_have(bus: Bus):
+async def test_buckets_that_gateways_write_are_migrated_to_refuse_rollups_and_keep_their_data(bus: Bus):
     streams = {subjects.GATEWAYS_STREAM: "$KV.gateways.one", subjects.MODERATION_STREAM: "$KV.moderation.ban.one"}
     specs = specifications(StorageSettings())
     markers = {"allow_rollup_hdrs": True, "subject_delete_marker_ttl": 600_000_000_000}

@@ -1,4 +1,4 @@
-"""Stored chat goes away under a hosted room: by an operator's hand, which members are told, or because it is old."""
+"""Stored chat of a hosted room goes away: an operator removes it, and members are notified, or it is old."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -21,17 +21,17 @@ from studyroom.shared.chassis.settings import StorageSettings
 from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.ids import RoomId
-from tests.integration.test_backfill import hosting, say
+from tests.integration.test_backfill import hosting, store_chat
 from tests.support.waiting import eventually
 
-SAID = 5
+STORED = 5
 
 
 @dataclass
 class Hosted:
     rooms: list[Room]
     losses: Callable[[], float]
-    """How many rooms were told to begin anew."""
+    """Counts the rooms that start again after a loss."""
 
     def remembered(self) -> list[list[int]]:
         return [[stored.sequence for stored in room.history.newest(100)] for room in self.rooms]
@@ -44,7 +44,7 @@ def _compared_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def hosted(bus: Bus, tasks: Tasks, storage: StorageSettings, count: int) -> AsyncIterator[Hosted]:
-    """Rooms in each of which SAID messages are remembered."""
+    """Rooms in each of which STORED messages are remembered."""
     await ensure(bus, specifications(storage))
     stream, metrics = ChatStream(bus), GatewayMetrics(CollectorRegistry())
     await stream.start()
@@ -56,7 +56,7 @@ async def hosted(bus: Bus, tasks: Tasks, storage: StorageSettings, count: int) -
         found = [await held.enter_async_context(hosts.hold(RoomId(str(uuid4())))) for _ in range(count)]
         for room in found:
             await comparing.catch_up(room)
-            last = await say(bus, room.id, SAID)
+            last = await store_chat(bus, room.id, STORED)
             await comparing.catch_up(room)
             assert room.history.passed(last)
         running = asyncio.create_task(comparing.run())
@@ -71,7 +71,7 @@ async def purge(bus: Bus, room: Room | None, **what: int) -> None:
     await bus.api(f"STREAM.PURGE.{subjects.CHAT_STREAM}", request)
 
 
-async def test_purged_rooms_begin_anew_with_what_is_left_and_others_do_not(
+async def test_purged_rooms_start_again_with_the_rest_of_their_chat_and_others_do_not(
     bus: Bus, tasks: Tasks, storage: StorageSettings
 ):
     async with hosted(bus, tasks, storage, 4) as system:
@@ -81,10 +81,10 @@ async def test_purged_rooms_begin_anew_with_what_is_left_and_others_do_not(
         await purge(bus, kept, keep=2)
         await purge(bus, older, seq=before[2][3])
         left = [[], before[1][-2:], before[2][3:], before[3]]
-        await eventually(lambda: system.remembered() == left, "what is left is remembered")
+        await eventually(lambda: system.remembered() == left, "the rest is remembered")
         assert system.losses() == 3
         assert untouched.history.begun < before[3][0]
-        last = await say(bus, whole.id, 1)
+        last = await store_chat(bus, whole.id, 1)
         await eventually(lambda: whole.history.position == last, "chat goes on")
 
         await purge(bus, None)
@@ -92,7 +92,7 @@ async def test_purged_rooms_begin_anew_with_what_is_left_and_others_do_not(
         assert system.losses() == 7
 
 
-async def test_the_oldest_messages_that_go_by_age_or_number_are_no_loss_and_newcomers_do_not_see_them(
+async def test_the_oldest_messages_that_go_by_age_or_number_do_not_count_as_lost_and_newcomers_do_not_see_them(
     bus: Bus, tasks: Tasks
 ):
     few = StorageSettings(chat_max_messages_per_room=3, chat_max_age_seconds=600)
@@ -104,7 +104,7 @@ async def test_the_oldest_messages_that_go_by_age_or_number_are_no_loss_and_newc
     await ensure(bus, specifications(StorageSettings()))
 
 
-async def test_the_oldest_messages_that_go_for_want_of_space_are_no_loss(bus: Bus, tasks: Tasks):
+async def test_the_oldest_messages_that_go_for_want_of_space_do_not_count_as_lost(bus: Bus, tasks: Tasks):
     await ensure(bus, specifications(StorageSettings()))
     await purge(bus, None)
     async with hosted(bus, tasks, StorageSettings(chat_max_bytes=1_000_000, chat_when_full="drop_oldest"), 1) as system:

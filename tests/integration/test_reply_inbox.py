@@ -42,7 +42,7 @@ async def test_each_answer_reaches_its_question_on_one_subscription(connect: Con
     assert asking.subscriptions == 1
 
 
-async def test_a_question_takes_answers_until_it_is_closed_and_later_ones_are_late(connect: Connect):
+async def test_a_question_takes_answers_until_it_is_closed_and_later_answers_are_late(connect: Connect):
     bus, late = await connect(), Answers()
     inbox = ReplyInbox[Answers](collect, late=lambda message: late.append(message.data))
     await bus.open_inbox(inbox)
@@ -182,7 +182,7 @@ async def test_requests_share_one_subscription_though_all_are_the_first(connect:
     assert asking.subscriptions == 1
 
 
-async def test_the_first_of_several_answers_is_the_one_of_a_request(connect: Connect):
+async def test_the_first_of_several_answers_is_the_answer_of_a_request(connect: Connect):
     asking, answering = await connect(), await connect()
     for _ in range(3):
         await answer_everything(answering)

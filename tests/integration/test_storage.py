@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from studyroom.services.provisioner.reconciler import NotAllowed, Reconciler
-from studyroom.services.provisioner.streams import WrongStorage, ensure, specifications
+from studyroom.services.provisioner.reconciler import Reconciler
+from studyroom.services.provisioner.streams import NotAllowed, WrongStorage, ensure, specifications
 from studyroom.shared.chassis.metrics import BusMetrics
 from studyroom.shared.chassis.nats.bus import Bus, BusError
 from studyroom.shared.chassis.settings import NatsSettings, StorageSettings
@@ -94,7 +94,7 @@ async def test_every_stream_has_its_part_of_the_store_and_chat_the_largest(tmp_p
     assert parts[subjects.PRESENCE_STREAM] >= 4 * MIB
 
 
-async def test_what_settings_say_is_what_there_is(bus: Bus):
+async def test_the_storage_matches_the_settings(bus: Bus):
     settings = StorageSettings(size_bytes=80 * MIB, chat_max_bytes=10 * MIB, chat_when_full="drop_oldest")
     await Reconciler(bus, settings).ensure()
     assert (await sizes(bus))[subjects.CHAT_STREAM] == 10 * MIB
@@ -102,7 +102,7 @@ async def test_what_settings_say_is_what_there_is(bus: Bus):
     assert (await configs(bus))[subjects.CHAT_STREAM]["discard"] == "old"
 
 
-async def test_chat_from_before_there_were_limits_gets_one_that_is_above_what_is_stored(bus: Bus):
+async def test_a_chat_stream_from_before_there_were_limits_gets_a_limit_above_its_size(bus: Bus):
     await ensure(bus, specifications(StorageSettings()))
     for _ in range(20):
         await bus.store("chat.1.room", b"x" * 100_000, {}, timeout_seconds=5)
@@ -131,7 +131,7 @@ async def test_a_store_without_room_is_a_clear_error(tmp_path: Path):
 # --- when to leave them alone ------------------------------------------------------------------------------
 
 
-async def test_of_two_provisioners_that_disagree_the_one_that_started_last_has_its_way(bus: Bus):
+async def test_the_last_started_of_two_provisioners_that_disagree_has_its_way(bus: Bus):
     old, new = (Reconciler(bus, StorageSettings(chat_max_messages_per_room=most)) for most in (100, 200))
     async with counting_updates(bus) as updated:
         for keeper in (old, new, old, new, old):
@@ -140,7 +140,7 @@ async def test_of_two_provisioners_that_disagree_the_one_that_started_last_has_i
     assert updated == [subjects.CHAT_STREAM]
 
 
-async def test_what_an_operator_or_a_newer_server_has_added_stays_and_is_no_reason_to_update(bus: Bus):
+async def test_settings_added_by_an_operator_or_a_newer_server_stay_and_cause_no_update(bus: Bus):
     keeper = Reconciler(bus, StorageSettings())
     await keeper.ensure()
     chat = (await configs(bus))[subjects.CHAT_STREAM]
@@ -158,7 +158,7 @@ async def test_what_an_operator_or_a_newer_server_has_added_stays_and_is_no_reas
 # --- which are made ----------------------------------------------------------------------------------------
 
 
-async def test_chat_that_was_lost_alone_is_made_again_when_an_operator_says_so_and_members_at_once(bus: Bus):
+async def test_a_lost_chat_stream_is_made_again_on_an_operators_command_and_a_lost_members_stream_at_once(bus: Bus):
     keeper = Reconciler(bus, StorageSettings())
     await keeper.ensure()
     await bus.api(f"STREAM.DELETE.{subjects.PRESENCE_STREAM}")
@@ -182,7 +182,7 @@ async def test_a_first_run_that_was_interrupted_is_finished(bus: Bus):
     assert sorted(await configs(bus)) == sorted(subjects.STREAMS)
 
 
-async def test_where_streams_are_never_made_the_one_that_is_missing_is_named(bus: Bus):
+async def test_where_streams_are_never_made_the_missing_stream_is_named(bus: Bus):
     with pytest.raises(NotAllowed, match=f"{subjects.PRESENCE_STREAM}.* missing"):
         await Reconciler(bus, StorageSettings(create="never")).ensure()
 
@@ -243,7 +243,7 @@ async def test_every_server_of_a_cluster_has_to_be_new_enough(tmp_path: Path, ol
             return "n2 is 2.10" in await why()
 
         began = time.monotonic()
-        await eventually(named, "the old one is named", 30)
+        await eventually(named, "the old server is named", 30)
         print(f"named after {time.monotonic() - began:.1f} s")
 
 

@@ -1,4 +1,4 @@
-"""A watch over a bucket begins although NATS has dropped a question for it without a word."""
+"""A watch over a bucket begins although NATS has silently dropped a request for it."""
 
 import asyncio
 import time
@@ -35,7 +35,7 @@ async def bus(nats: NatsServer) -> AsyncIterator[Bus]:
     await bus.close()
 
 
-async def test_a_watch_begins_soon_although_nats_has_dropped_the_first_question_without_a_word(bus: Bus):
+async def test_a_watch_begins_soon_although_nats_has_silently_dropped_the_first_request(bus: Bus):
     await bus.api(f"STREAM.CREATE.{STREAM}", {"name": STREAM, "subjects": ["watched.*"]})
     await bus.store("watched.one", b"first", {}, timeout_seconds=5)
     asked: list[str] = []

@@ -153,7 +153,9 @@ CASES = {
     "MembersStorageFull": counter(
         "studyroom_presence_requests_refused_total", 'outcome="storage_full"', "0x25 1x40", _NEVER
     ),
-    "PresenceMirrorRebuilds": counter("studyroom_presence_mirror_rebuilds_total", 'instance="a"', "1+1x60", "1x60"),
+    "PresenceMirrorRebuilds": counter(
+        "studyroom_presence_mirror_rebuilds_total", 'instance="a",stream="KV_presence"', "1+1x60", "1x60"
+    ),
     "LeasesDoNotMatchGateways": Case(
         {**gateway_up("1x60"), 'studyroom_presence_leases{instance="p"}': "2x60"},
         {**gateway_up("1x60"), 'studyroom_presence_leases{instance="p"}': "1x60"},

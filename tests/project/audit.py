@@ -1,7 +1,7 @@
 """Ask advisory services about everything that is locked: `make audit`.
 
-The exit status is 1 when something with a known vulnerability is locked. A service that does not answer is told of, and
-fails nothing. pip-audit ends with 0 when it could look nothing up, so what was answered is counted.
+The exit status is 1 when something with a known vulnerability is locked. A silent service is reported, and fails
+nothing. pip-audit ends with 0 when it could look nothing up, so the answers are counted.
 """
 
 import json
@@ -21,11 +21,11 @@ _DEADLINE_SECONDS = 180
 
 @dataclass
 class Report:
-    """What was answered about one lock file."""
+    """The answers about one lock file."""
 
     answered: int = 0
     unanswered: int = 0
-    """Packages of which nothing is known: neither that they are well nor that they are not."""
+    """Packages of which the service knows nothing."""
     vulnerabilities: list[str] = field(default_factory=list)
     problem: str = ""
     """Why nobody answered."""
@@ -33,10 +33,10 @@ class Report:
     def __str__(self) -> str:
         if self.problem or not self.answered:
             return f"NOT AUDITED: {self.problem or f'nothing is known of any of {self.unanswered} packages'}"
-        told = f"{len(self.vulnerabilities)} known vulnerabilities in {self.answered} packages"
+        summary = f"{len(self.vulnerabilities)} known vulnerabilities in {self.answered} packages"
         if self.unanswered:
-            told += f", nothing is known of {self.unanswered} others"
-        return "\n  ".join([told, *self.vulnerabilities])
+            summary += f", nothing is known of {self.unanswered} others"
+        return "\n  ".join([summary, *self.vulnerabilities])
 
 
 def read_pip_audit(output: str) -> Report:
@@ -65,7 +65,7 @@ def read_npm_audit(output: str) -> Report:
 
 
 def _audits() -> Iterator[tuple[Path, Report]]:
-    """Each lock file, and what is known of it."""
+    """Each lock file with its report."""
     pip_audit = [str(Path(sys.executable).parent / "pip-audit"), "--disable-pip", "--require-hashes"]
     for lock in PYTHON:
         yield lock, read_pip_audit(_output([*pip_audit, "--format", "json", "--requirement", str(lock)], ROOT))

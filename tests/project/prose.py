@@ -1,4 +1,4 @@
-"""A linter for the prose of documents and code: `make prose`. Each rule is a pattern and what to write in its place.
+"""A linter for prose in documents, code and tests: `make prose`. Each rule is a pattern and what to write instead.
 
 The rules are few and our own. General linters know none of them, and Vale's packages fetch their program when they
 first run, which a check must not need.
@@ -11,12 +11,18 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from tests.project.python_prose import passages
+from tests.project.python_prose import Passage, passages
+from tests.project.script_prose import script_passages, scripts_of
 from tests.support.markdown import ROOT
 from website.markdown import lines
 
 LEFT_OUT = {".venv", "node_modules", ".studyroom", "dist", "site", ".pytest_cache"}
-CODE = ("gateway", "presence", "shared", "services", "monitoring", "benchmarks")
+SCRIPTS = {".ts", ".tsx", ".js", ".mjs", ".css", ".html"}
+LEFT_OUT_OF_CODE = LEFT_OUT | {"static"}
+"""Also without `gateway/static`, the page that `web/` is built into."""
+CODE = ("gateway", "presence", "shared", "services", "monitoring", "benchmarks", "tests", "web", "docs")
+EXAMPLES = ("tests/project/prose.py", "tests/project/test_prose.py")
+"""These have the patterns themselves."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,11 @@ CODE_RULES = (
     _rule(r"\b(?:is|are) ours\b|\bof ours\b|\bour own\b|\bnot ours\b", "name the owner"),
 )
 """For all prose in code."""
+NAME_RULES = (
+    _rule(r"\b[Ss]a(?:y|id)\b", "send, send chat, report"),
+    _rule(r"\w wh(?:at|om) \w", "name the noun: the messages that, the part that"),
+)
+"""For names that code defines, read as sentences."""
 
 _TABLE_RULE = re.compile(r"^\|(?: *:?-+:? *\|)+$")
 _CODE, _TARGET = re.compile(r"`[^`]*`"), re.compile(r"\]\([^)]*\)")
@@ -101,11 +112,24 @@ def _problems_of(text: str, rules: Iterable[Rule]) -> Iterator[Problem]:
 
 
 def code_problems(source: str) -> Iterator[Problem]:
-    """Find the problems in the docstrings, comments and texts of one Python file."""
-    for passage in passages(source):
-        rules: tuple[Rule, ...] = (*RULES, *CODE_RULES, *DOCSTRING_RULES)
-        if not passage.documents:  # Values of HTTP headers have semicolons.
-            rules = tuple(rule for rule in (*RULES, *CODE_RULES) if rule is not SEMICOLONS)
+    """Find the problems in the docstrings, comments, texts and names of one Python file."""
+    yield from _problems_in(passages(source))
+
+
+def script_problems(source: str) -> Iterator[Problem]:
+    """Find the problems in the comments of one script or style sheet."""
+    yield from _problems_in(script_passages(source))
+
+
+def _problems_in(found: Iterable[Passage]) -> Iterator[Problem]:
+    for passage in found:
+        rules: tuple[Rule, ...] = (*RULES, *CODE_RULES)
+        if passage.documents:
+            rules += DOCSTRING_RULES
+        else:  # Values of HTTP headers have semicolons.
+            rules = tuple(rule for rule in rules if rule is not SEMICOLONS)
+        if passage.is_name:
+            rules += NAME_RULES
         for problem in _problems_of(passage.text, rules):
             yield Problem(passage.line + problem.line - 1, problem.text, problem.advice)
 
@@ -140,11 +164,19 @@ def documents() -> list[Path]:
 
 
 def code() -> list[Path]:
-    return sorted(file for folder in CODE for file in (ROOT / folder).rglob("*.py") if "node_modules" not in file.parts)
+    return sorted(
+        file
+        for folder in CODE
+        for file in (ROOT / folder).rglob("*")
+        if file.suffix in {".py", *SCRIPTS} and LEFT_OUT_OF_CODE.isdisjoint(file.relative_to(ROOT).parts)
+        if not str(file.relative_to(ROOT)).startswith(EXAMPLES)
+    )
 
 
 def problems_in(file: Path) -> list[Problem]:
     text = file.read_text("utf-8")
+    if file.suffix in SCRIPTS:
+        return list(script_problems(scripts_of(text) if file.suffix == ".html" else text))
     return list(code_problems(text) if file.suffix == ".py" else problems(text))
 
 

@@ -1,4 +1,4 @@
-"""The prose in Python files: docstrings, comments, and texts for users such as descriptions, logs and errors."""
+"""The prose in Python files: docstrings, comments, texts such as descriptions, logs and errors, and defined names."""
 
 import ast
 import io
@@ -18,7 +18,9 @@ class Passage:
     """The number of its first line."""
     text: str
     documents: bool
-    """A docstring or a comment, not a string that the program uses."""
+    """A docstring, a comment or a name of a test, not a string or another name that the program uses."""
+    is_name: bool = False
+    """A defined name, as a sentence."""
 
 
 def passages(source: str) -> Iterator[Passage]:
@@ -33,6 +35,24 @@ def passages(source: str) -> Iterator[Passage]:
         text = _text_of(node)
         if id(node) not in docstrings and len(re.findall(r"[A-Za-z]{2,}", text)) >= _TEXT_LEAST_WORDS:
             yield Passage(node.lineno, text, documents=False)
+    for line, name in _defined_names(tree):
+        yield Passage(line, _sentence(name), documents=name.startswith("test_"), is_name=True)
+
+
+def _defined_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.arg(arg=name):
+                yield node.lineno, name
+            case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
+                yield node.lineno, name
+            case _:
+                pass
+
+
+def _sentence(name: str) -> str:
+    """Name `test_nobody_waits` becomes "Nobody waits."."""
+    return name.strip("_").removeprefix("test_").replace("_", " ").capitalize() + "."
 
 
 def _standing_alone(tree: ast.AST) -> Iterator[ast.Constant]:

@@ -1,7 +1,7 @@
 """The kinds of other projects that we use, as far as we use them: anything else is refused.
 
-By hand from the custom resource definitions of prometheus-operator 0.85, the Gateway API 1.6 and Envoy Gateway 1.9,
-because no package of schemas has them.
+They were made by hand from the custom resource definitions of prometheus-operator 0.85, the Gateway API 1.6 and Envoy
+Gateway 1.9, because no package of schemas has them.
 """
 
 from typing import Any

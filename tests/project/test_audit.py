@@ -1,4 +1,4 @@
-"""What `make audit` makes of the answers of pip-audit and npm."""
+"""The reports that `make audit` makes of the answers of pip-audit and npm."""
 
 import json
 
@@ -29,13 +29,13 @@ def test_an_answer_about_nothing_does_not_look_like_nothing_found():
 @pytest.mark.parametrize(
     "output", ["", "null", "Traceback", "{}", '{"message": "405 Method Not Allowed", "error": {}}']
 )
-def test_no_answer_is_told_as_such(output: str):
+def test_a_missing_answer_is_reported_as_such(output: str):
     for report in (read_pip_audit(output), read_npm_audit(output)):
         assert str(report).startswith("NOT AUDITED")
         assert report.vulnerabilities == []
 
 
-def test_what_npm_knows_is_named():
+def test_vulnerabilities_that_npm_knows_are_named():
     answer = {"vulnerabilities": {"ws": {"severity": "high"}}, "metadata": {"dependencies": {"total": 40}}}
     assert read_npm_audit(json.dumps(answer)) == Report(40, vulnerabilities=["ws: high"])
 
@@ -45,9 +45,10 @@ def test_every_lock_file_is_asked_about():
         "audit.txt",
         "bench.txt",
         "build.txt",
+        "compile.txt",
         "dev.txt",
         "docs.txt",
         "fuzz.txt",
         "runtime.txt",
     }
-    assert [directory.name for directory in NODE] == ["web", "socketio_node", "ws_node"]
+    assert [directory.name for directory in NODE] == ["web", "bun", "socketio_node"]

@@ -52,7 +52,7 @@ OPERATOR = (
     "tests/e2e/test_nats_operator.py::test_the_whole_system_runs_with_jwts_and_a_domain_also_after_a_restart_of_nats"
 )
 PACKED = f"{README}::test_the_packed_client_runs_the_example_without_react"
-SIGNED = f"{README}::test_a_token_that_is_signed_as_shown_opens_its_room_and_no_other"
+SIGNED = f"{README}::test_a_token_that_is_signed_as_shown_opens_only_its_room"
 BODY = By(f"{PROTOCOL}::test_an_example_of_a_body_is_valid_and_whole")
 UP = NotRun("the tutorial begins with it", TUTORIAL)
 ALL_TESTS = NotRun("it would run itself")
@@ -70,7 +70,7 @@ NO_NSC = NotRun("it needs `nsc`; the tests sign the same JWTs", OPERATOR)
 NO_NATS = "it needs the program `nats`; the tests send the same requests"
 
 IN_PROSE_TOO = {"README.md", "web/client/README.md", "docs/tutorial.md", "docs/protocol.md"}
-"""Of these documents, and of the how-tos, commands in prose count too."""
+"""In these documents, and in the how-tos, commands in prose count too."""
 
 COMMANDS: dict[str, dict[str, By | NotRun]] = {
     "README.md": {
@@ -84,7 +84,7 @@ COMMANDS: dict[str, dict[str, By | NotRun]] = {
         ".venv/bin/python -m websockets …": By(f"{README}::test_any_websocket_client_speaks_with_a_gateway"),
         'json: {"type":"JoinRoom" …': By(f"{README}::test_any_websocket_client_speaks_with_a_gateway"),
         "tsx: import { StudyroomClient } …": By(
-            "tests/project/test_layout.py::test_the_page_in_the_readme_is_the_one_that_is_tried"
+            "tests/project/test_layout.py::test_the_page_in_the_readme_is_the_tested_page"
         ),
     },
     "web/client/README.md": {
@@ -96,7 +96,7 @@ COMMANDS: dict[str, dict[str, By | NotRun]] = {
         "make schema": NotRun("it writes files; `make check` compares them"),
         "studyroom up": UP,
         "tsx: import { StudyroomClient } …": By(
-            "web/client/tests/unit/readme.test.ts::the page of the README is the example that is tested"
+            "web/client/tests/unit/readme.test.ts::the page of the README is the tested example"
         ),
         "ts: import { StudyroomClient } …": By(PACKED),
     },
@@ -145,18 +145,16 @@ COMMANDS: dict[str, dict[str, By | NotRun]] = {
     },
     "docs/protocol.md": {
         "make up": UP,
-        "studyroom schema": NotRun("`make check` compares what it prints"),
+        "studyroom schema": NotRun("`make check` compares its output"),
         "pip install websockets": NotRun(
             "the README does it", f"{README}::test_any_websocket_client_speaks_with_a_gateway"
         ),
         "python: import asyncio, json, websockets": By(
-            "tests/e2e/test_examples.py::test_what_the_protocol_shows_in_python_does_what_it_says"
+            "tests/e2e/test_examples.py::test_the_python_example_of_the_protocol_works"
         ),
-        "js: const socket = …": By(
-            "tests/e2e/test_examples.py::test_what_the_protocol_shows_for_a_page_does_what_it_says"
-        ),
+        "js: const socket = …": By("tests/e2e/test_examples.py::test_the_page_example_of_the_protocol_works"),
         "json client": By(f"{PROTOCOL}::test_an_example_of_a_client_is_valid_and_has_no_field_that_is_unknown"),
-        "json server": By(f"{PROTOCOL}::test_an_example_of_the_server_is_what_it_would_send"),
+        "json server": By(f"{PROTOCOL}::test_an_example_of_the_server_is_spelled_as_it_would_send_it"),
         "json ErrorBody": BODY,
         "json RosterBody": BODY,
         "json RoomsBody": BODY,
@@ -166,7 +164,8 @@ COMMANDS: dict[str, dict[str, By | NotRun]] = {
     "docs/moderation.md": {
         "studyroom api-key backend-2026": By(f"{README}::test_a_key_that_is_made_as_shown_is_known_to_the_gateway"),
         'json: {"event": "moderation" …': NotRun(
-            "it is shortened", "tests/e2e/test_moderation.py::test_the_log_says_who_did_what_to_whom_and_how_it_ended"
+            "it is shortened",
+            "tests/e2e/test_moderation.py::test_the_log_names_each_command_with_its_moderator_user_and_outcome",
         ),
     },
     "docs/operations.md": {
@@ -181,14 +180,14 @@ COMMANDS: dict[str, dict[str, By | NotRun]] = {
         "STUDYROOM_NATS_CREDENTIALS_FILE=gateway.creds …": NO_NSC,
         "docker compose run --rm …": By("tests/containers/test_running.py::test_the_doctor_finds_nothing_wrong"),
         'nats --user operator --password "$PASSWORD" --server "$URL" stream backup …': NotRun(
-            NO_NATS, "tests/faults/test_first_run.py::test_from_one_server_to_three_with_a_backup_the_chat_stays"
+            NO_NATS, "tests/faults/test_first_run.py::test_from_a_single_server_to_three_with_a_backup_the_chat_stays"
         ),
         'nats --user operator --password "$PASSWORD" --server "$URL" stream restore …': NotRun(
-            NO_NATS, "tests/faults/test_first_run.py::test_from_one_server_to_three_with_a_backup_the_chat_stays"
+            NO_NATS, "tests/faults/test_first_run.py::test_from_a_single_server_to_three_with_a_backup_the_chat_stays"
         ),
         'nats --user operator --password "$PASSWORD" --server "$URL" stream purge …': NotRun(
             NO_NATS,
-            "tests/integration/test_removed_chat.py::test_purged_rooms_begin_anew_with_what_is_left_and_others_do_not",
+            "tests/integration/test_removed_chat.py::test_purged_rooms_start_again_with_the_rest_of_their_chat_and_others_do_not",
         ),
     },
     "CONTRIBUTING.md": {"make test": ALL_TESTS, "make check": CHECKS},

@@ -44,7 +44,7 @@ def test_variables_that_only_compose_reads_are_known_as_such():
 def test_every_variable_is_a_setting_and_its_value_is_accepted(name: str, monkeypatch: pytest.MonkeyPatch):
     classes = settings_of(name)
     given = SERVICES[name]["environment"]
-    # What all services share is passed to each; some of it is the provisioner's and presence's alone.
+    # Shared settings are passed to each service. Some of them are for the provisioner and presence alone.
     own = given.keys() - {"STUDYROOM_STORAGE_REPLICAS"}
     assert own <= {variable for cls in classes for variable in cls.variables().values()}
     for variable, value in given.items():
@@ -91,7 +91,7 @@ def test_nats_servers_differ_in_name_and_volume_only():
         }
 
 
-def test_passwords_of_the_file_are_no_secrets_and_can_be_set():
+def test_passwords_of_the_file_are_not_secrets_and_can_be_set():
     for variable in PASSWORDS:
         default = SERVICES["nats-1"]["environment"][variable]
         assert re.fullmatch(rf"\$\{{STUDYROOM_{variable}:-\w+-of-this-machine\}}", default)
@@ -111,16 +111,16 @@ def test_the_load_balancer_asks_the_ports_that_gateways_have():
     assert f"bind :{SERVICES['haproxy']['ports'][0].rsplit(':', 1)[1]}\n" in HAPROXY
 
 
-def test_gateways_believe_the_load_balancer_who_came_and_it_believes_nobody():
+def test_gateways_trust_the_addresses_of_the_load_balancer_and_it_trusts_nobody():
     assert SERVICES["gateway"]["environment"]["STUDYROOM_GATEWAY_TRUSTED_PROXIES"]
-    assert "ports" not in SERVICES["gateway"]  # whoever reaches a gateway is a container
+    assert "ports" not in SERVICES["gateway"]  # only containers reach a gateway
     public = HAPROXY.partition("frontend public from base\n")[2].partition("\nfrontend ")[0]
     assert public.index("http-request del-header X-Forwarded-For\n") < public.index("option forwardfor\n")
     assert HAPROXY.count("option forwardfor") == 1
 
 
-def test_gateways_wait_until_the_load_balancer_sends_nobody_more():
-    """A 404 counts at once; a check comes every second and takes one at most."""
+def test_gateways_wait_until_the_load_balancer_sends_no_more_clients():
+    """A 404 counts at once. A check comes every second and takes at most a second."""
     assert float(SERVICES["gateway"]["environment"]["STUDYROOM_GATEWAY_DRAIN_DELAY_SECONDS"]) >= 2
 
 
@@ -156,7 +156,7 @@ def test_compose_waits_until_nats_has_let_its_clients_go():
         assert float(SERVICES[name]["stop_grace_period"].removesuffix("s")) >= int(seconds) + 10
 
 
-def test_what_is_mounted_exists():
+def test_mounted_files_exist():
     mounts = [mount.split(":")[0] for service in SERVICES.values() for mount in service.get("volumes", [])]
     assert {mount for mount in mounts if not mount.startswith(".")} == set(COMPOSE["volumes"])
     assert all((ROOT / mount).exists() for mount in mounts if mount.startswith("."))

@@ -1,4 +1,4 @@
-"""What our documents refer to is there."""
+"""The files, anchors, names and settings that documents refer to exist."""
 
 import re
 from pathlib import Path

@@ -76,7 +76,7 @@ def pod(manifests: list[Manifest], name: str) -> Manifest:
 
 
 def container(manifests: list[Manifest], name: str) -> Manifest:
-    """The one that the workload is there for."""
+    """The container that the workload is there for."""
     found: Manifest = next(one for one in pod(manifests, name)["containers"] if one["name"] == name)
     return found
 
@@ -86,7 +86,7 @@ def containers(manifests: list[Manifest]) -> list[Manifest]:
 
 
 def ports(manifests: list[Manifest], name: str) -> dict[str, int]:
-    """Of all containers of a pod."""
+    """The ports of all containers of a pod."""
     found = [port for one in pod(manifests, name)["containers"] for port in one["ports"]]
     return {port["name"]: port["containerPort"] for port in found}
 
@@ -150,7 +150,7 @@ def test_the_validation_refuses_unknown_kinds_and_fields(manifests: list[Manifes
             jsonschema.validate({**monitor, "spec": {**monitor["spec"], "selektor": {}}}, SCHEMAS[monitor["kind"]])
 
 
-def test_the_schemas_of_our_own_are_used():
+def test_the_handwritten_schemas_are_used():
     kinds = {manifest["kind"] for manifest in rendered("prod")}
     assert SCHEMAS.keys() <= kinds
 
@@ -176,7 +176,7 @@ def test_every_service_has_a_file_of_its_own():
         assert {document["metadata"]["name"] for document in documents} == {name}
 
 
-# --- what refers to what -----------------------------------------------------------------------------------
+# --- references between objects --------------------------------------------------------------------------------
 
 
 def test_every_selector_finds_the_pods_of_exactly_the_workload_of_its_name(manifests: list[Manifest]):
@@ -195,7 +195,7 @@ def test_pods_spread_by_labels_they_have(manifests: list[Manifest]):
             assert selected(manifests, constraint["labelSelector"]) == {name}
 
 
-def test_what_must_not_be_on_one_node_is_not(manifests: list[Manifest]):
+def test_replicas_that_must_be_on_different_nodes_are(manifests: list[Manifest]):
     hard = [
         constraint["topologyKey"]
         for constraint in pod(manifests, "nats")["topologySpreadConstraints"]
@@ -272,7 +272,7 @@ def test_in_development_every_secret_that_is_read_is_there():
 
 
 KUBECTL = """#!/bin/sh
-# The real one, as far as it needs no cluster: it shows what it would send.
+# The real kubectl, as far as it needs no cluster: it shows what it would send.
 echo ---
 case "$1" in
   apply) exec "%(kubectl)s" kustomize "$3" ;;
@@ -282,7 +282,7 @@ esac
 
 
 def installed_by_the_handbook(directory: Path) -> list[Manifest]:
-    """What the commands of the handbook for Kubernetes send to the cluster."""
+    """The manifests that the commands of the handbook for Kubernetes send to the cluster."""
     needs("kubectl")
     for folder in ("k8s", "deploy"):
         shutil.copytree(K8S.parent / folder, directory / folder)
@@ -340,12 +340,12 @@ def policies(manifests: list[Manifest], direction: str) -> list[tuple[set[str], 
     ]
 
 
-def test_what_is_not_allowed_is_denied(manifests: list[Manifest]):
+def test_traffic_is_denied_by_default(manifests: list[Manifest]):
     policy = named(manifests, "NetworkPolicy", "default-deny")["spec"]
     assert policy == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
 
 
-def test_who_may_talk_to_nats_is_let_out_and_in(manifests: list[Manifest]):
+def test_pods_that_may_talk_to_nats_are_let_out_and_in(manifests: list[Manifest]):
     for name in SERVICES:
         out = [rule for pods, rule in policies(manifests, "egress") if name in pods]
         assert any(rule["ports"] == [{"port": "client"}] for rule in out)
@@ -364,7 +364,7 @@ def test_policies_name_ports_that_pods_have(manifests: list[Manifest]):
             assert {port["port"] for port in rule["ports"]} <= ports(manifests, name).keys()
 
 
-def test_no_gateway_is_reached_on_its_admin_port_but_by_prometheus(manifests: list[Manifest]):
+def test_only_prometheus_reaches_the_admin_port_of_a_gateway(manifests: list[Manifest]):
     for _, rule in policies(manifests, "ingress"):
         if {"port": "admin"} in rule["ports"]:
             peers = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
@@ -459,14 +459,14 @@ def test_every_pod_is_restricted(manifests: list[Manifest], name: str):
         }
 
 
-def test_every_container_says_what_it_needs_and_is_not_throttled(manifests: list[Manifest]):
+def test_every_container_requests_its_resources_and_is_not_throttled(manifests: list[Manifest]):
     for one in containers(manifests):
         assert one["resources"]["requests"].keys() == {"cpu", "memory"}
         assert one["resources"]["limits"].keys() == {"memory"}
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
-def test_kubernetes_adds_no_variables_of_its_own(manifests: list[Manifest], name: str):
+def test_kubernetes_adds_no_variables_to_containers(manifests: list[Manifest], name: str):
     assert pod(manifests, name)["enableServiceLinks"] is False
 
 
@@ -493,7 +493,7 @@ def test_kubernetes_waits_longer_than_the_stop_deadline(manifests: list[Manifest
     assert pod(manifests, name)["terminationGracePeriodSeconds"] >= before + deadline + 5
 
 
-def test_a_gateway_serves_on_until_nobody_is_sent_to_it(manifests: list[Manifest]):
+def test_a_gateway_goes_on_serving_until_no_client_is_sent_to_it(manifests: list[Manifest]):
     assert container(manifests, "gateway")["lifecycle"]["preStop"]["sleep"]["seconds"] >= 5
 
 
@@ -522,7 +522,7 @@ def test_the_ingress_leads_to_the_gateways_and_waits_longer_than_they_ping():
     assert tunnel > GatewaySettings.model_fields["ping_timeout_seconds"].default
 
 
-def test_the_autoscaler_asks_for_what_the_adapter_has_and_the_rules_record():
+def test_the_autoscaler_asks_for_metrics_that_the_adapter_has_and_the_rules_record():
     manifests = rendered("prod")
     scaler = named(manifests, "HorizontalPodAutoscaler", "gateway")["spec"]
     assert scaler["scaleTargetRef"]["name"] == "gateway"
@@ -559,7 +559,7 @@ def test_every_service_is_scraped_under_the_name_that_rules_and_dashboards_know(
         assert any({"port": endpoint["port"]} in rule["ports"] for rule in allowed)
 
 
-# --- what is an option: TLS, and the keys of an identity provider ------------------------------------------
+# --- options: TLS, and the keys of an identity provider ----------------------------------------------------
 
 
 def with_component(name: str, directory: Path) -> list[Manifest]:

@@ -1,4 +1,4 @@
-"""The house: where things are, and what they are called."""
+"""The layout: the folders and the names of files and packages."""
 
 import importlib
 from importlib.metadata import entry_points, version
@@ -14,11 +14,11 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ["shared", "services", "gateway", "presence"]
 SOURCES = [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]
 FILES_MAX = 12
-"""Of one package of the gateway, as one can keep in mind."""
+"""A package of the gateway has at most so many, as a reader can keep in mind."""
 
 
 @pytest.mark.parametrize("place", [*PACKAGES, "tests", "docker-compose.yml", "k8s", "monitoring", "docs"])
-def test_the_top_level_has_what_it_should(place: str):
+def test_the_top_level_has_the_listed_entries(place: str):
     assert (ROOT / place).exists()
 
 
@@ -28,7 +28,7 @@ def test_every_tier_of_tests_is_there(tier: str):
 
 
 @pytest.mark.parametrize("name", ["utils", "util", "helpers", "helper", "manager", "base", "common", "models", "misc"])
-def test_no_module_has_a_name_that_says_nothing(name: str):
+def test_no_module_has_a_meaningless_name(name: str):
     assert [file for file in SOURCES if name in {file.stem, file.parent.name}] == []
 
 
@@ -38,7 +38,7 @@ def test_a_file_can_be_read_in_one_sitting(file: Path):
 
 
 @pytest.mark.parametrize("package", list_packages(), ids=lambda package: package.name)
-def test_a_package_says_in_a_sentence_what_it_is_for(package: Package):
+def test_a_package_states_its_purpose_in_a_sentence(package: Package):
     assert package.sentence.endswith(".")
 
 
@@ -48,7 +48,7 @@ def test_a_package_of_the_gateway_has_few_files(package: Package):
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_a_source_folder_is_a_package_of_the_one_that_is_installed(package: str):
+def test_a_source_folder_is_a_subpackage_of_the_installed_package(package: str):
     assert importlib.import_module(f"studyroom.{package}").__file__ == str(ROOT / "studyroom" / package / "__init__.py")
 
 
@@ -65,6 +65,6 @@ def test_a_service_is_found_by_its_entry_point(service: str):
     assert spec.load().__module__ == spec.service.partition(":")[0]
 
 
-def test_the_page_in_the_readme_is_the_one_that_is_tried():
+def test_the_page_in_the_readme_is_the_tested_page():
     page = ROOT / "web" / "client" / "examples" / "page.tsx"
     assert page.read_text("utf-8") in (ROOT / "README.md").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""What the processes export."""
+"""The metrics that the processes export."""
 
 import asyncio
 import re
@@ -29,11 +29,12 @@ LABELS = {
         "stream",
         "task",
         "type",
+        "variant",
     ),
     "when_full",
     *("le", "generation", "implementation", "major", "minor", "patchlevel", "version"),
 }
-"""Each has few values, whatever the number of rooms and users."""
+"""Each has few values, for any number of rooms and users."""
 
 
 @pytest.mark.prometheus
@@ -66,11 +67,11 @@ async def test_labels_are_those_that_have_few_values(stack: EmbeddedStack):
 async def test_the_reference_names_every_metric_that_is_exported_with_its_labels(stack: EmbeddedStack):
     reference = await asyncio.to_thread(metrics_page)
     rows = [row.strip("|").split("|") for row in reference.splitlines() if row.startswith("| `")]
-    told = {quoted(row[0])[0]: {*quoted(row[2]), "le"} for row in rows}
+    documented = {quoted(row[0])[0]: {*quoted(row[2]), "le"} for row in rows}
     await traffic(stack)
     for text in metrics_of(stack, *SCRAPED).values():
         samples = [line for line in text.splitlines() if line.startswith("studyroom_") and "_created" not in line]
         assert samples
         for sample in samples:
             name = re.sub(r"_(bucket|sum|count)$", "", re.split(r"[{ ]", sample)[0])
-            assert set(re.findall(r'(\w+)="', sample)) <= told[name], sample
+            assert set(re.findall(r'(\w+)="', sample)) <= documented[name], sample

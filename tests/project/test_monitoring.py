@@ -1,4 +1,4 @@
-"""Rules, alerts and dashboards: they ask for what exists, and they have answers.
+"""Rules, alerts and dashboards ask for metrics that exist, and get answers.
 
 Every query is put to a real Prometheus that scrapes the running stack under traffic; every alert is made to fire by
 promtool. How Grafana draws the answers is not tested.
@@ -130,8 +130,8 @@ def test_every_metric_that_is_named_is_exported(stack: EmbeddedStack):
     assert not missing
 
 
-def test_what_is_recorded_is_used():
-    """By a dashboard, an alert, another rule, or the autoscaler."""
+def test_every_recorded_metric_is_used():
+    """A dashboard, an alert, another rule, or the autoscaler uses it."""
     kubernetes = "".join(file.read_text() for file in (MONITORING.parent / "k8s").rglob("*.yaml"))
     elsewhere = [*queries(), *(rule["expr"] for rule in RULES)]
     for name in RECORDED - {name for expression in elsewhere for name in asked(expression)}:
@@ -220,7 +220,7 @@ def test_an_alert_fires_when_it_should_and_not_otherwise(name: str, tmp_path: Pa
 
 
 def hasty_rules(directory: Path) -> list[str]:
-    """The rules of this project, all evaluated as often as what they look at is scraped."""
+    """The rules of this project, all evaluated as often as their metrics are scraped."""
     paths = []
     for path in sorted((MONITORING / "rules").glob("*.yml")):
         rules = yaml.safe_load(path.read_text())
@@ -316,8 +316,8 @@ async def test_everything_that_is_recorded_has_a_value(stack: EmbeddedStack, pro
 
 
 @pytest.mark.prometheus
-async def test_what_the_autoscaler_asks_for_has_a_value(stack: EmbeddedStack, prometheus: Prometheus):
-    """As prometheus-adapter fills its templates in, for all pods of a namespace."""
+async def test_the_metrics_that_the_autoscaler_asks_for_have_a_value(stack: EmbeddedStack, prometheus: Prometheus):
+    """The queries are filled in as prometheus-adapter fills its templates in, for all pods of a namespace."""
     rules = yaml.safe_load((MONITORING.parent / "k8s/monitoring/adapter-values.yaml").read_text())["rules"]["custom"]
     found = set()
     for rule in rules:
@@ -329,7 +329,7 @@ async def test_what_the_autoscaler_asks_for_has_a_value(stack: EmbeddedStack, pr
 
 @pytest.mark.prometheus
 async def test_everything_that_alerts_look_at_is_there(stack: EmbeddedStack, prometheus: Prometheus):
-    """An alert has no answer while all is well; what it compares has. That it fires is promtool's to show."""
+    """An alert has no answer while all is well, but the metrics that it compares have. promtool shows that it fires."""
     looked_at = {name for rule in ALERTS for name in asked(rule["expr"])} - SILENT_WITHOUT_FAULT
     looked_at -= {"studyroom_presence_ghost_seconds_bucket"}
     await all_answered(stack, prometheus, looked_at)
@@ -338,13 +338,13 @@ async def test_everything_that_alerts_look_at_is_there(stack: EmbeddedStack, pro
 
 
 @pytest.mark.prometheus
-async def test_delivery_latency_is_known_for_chat_cursors_and_typing(stack: EmbeddedStack, prometheus: Prometheus):
+async def test_delivery_latency_is_known_for_each_message_that_users_send(stack: EmbeddedStack, prometheus: Prometheus):
     p99 = next(query for query in queries() if "delivery_latency" in query and "0.99" in query)
 
     async def types() -> bool:
         await traffic(stack)
         series = await asyncio.to_thread(prometheus.query, p99)
         assert all(0 < float(one["value"][1]) < 5 for one in series)
-        return {one["metric"]["type"] for one in series} == {"Chat", "CursorUpdate", "TypingStatus"}
+        return {one["metric"]["type"] for one in series} == {"Chat", "CursorUpdate", "TypingStatus", "Broadcast"}
 
     await eventually(types, "all types have a latency", QUERY_DEADLINE_SECONDS)

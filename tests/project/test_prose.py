@@ -1,10 +1,11 @@
-"""The linter for prose finds what it should, and neither the documents nor the product's code have any of it."""
+"""The linter for prose finds what it should, and neither documents nor code nor tests have any of it."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.project.prose import code, code_problems, documents, problems, problems_in
+from tests.project.prose import code, code_problems, documents, problems, problems_in, script_problems
+from tests.project.script_prose import scripts_of
 from tests.support.markdown import ROOT
 
 
@@ -66,6 +67,9 @@ def test_ordinary_sentences_and_code_pass(text: str):
         "# The room\n# is to be gone.\na = 1",
         'a = Field(1, description="A room that is said to be full.")',
         'log.info(f"the {room} was not heard of")',
+        "def test_a_change_is_not_heard(): ...",
+        "def clear(told): ...",
+        "for self.heard in a: ...",
     ],
 )
 def test_a_pattern_to_avoid_is_found_in_code(source: str):
@@ -77,6 +81,52 @@ def test_a_problem_in_code_has_its_line():
     assert sorted(problem.line for problem in code_problems(source)) == [4, 9]
 
 
-@pytest.mark.parametrize("source", ['a = "anew"', 'a = {"mend": whoever}', "a = 1  # noqa: E501"])
-def test_names_and_directives_in_code_pass(source: str):
+@pytest.mark.parametrize("source", ['a = "anew"', 'a = {"mend": whoever}', "a = 1  # noqa: E501", "def by_room(): ..."])
+def test_keys_directives_and_ordinary_names_in_code_pass(source: str):
     assert list(code_problems(source)) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "// begun anew",
+        "a() // begun anew",
+        "/* begun anew */",
+        "/** Who connects. */",
+        "/**\n * A room\n * is to be gone.\n */",
+        "  // A room\n  // is to be gone.\n",
+        "// biome-ignore lint/a: reason\n// begun anew",
+        "const a = 'it\\'s' // begun anew",
+        "<p>{/* begun anew */}</p>",
+        ".a {\n  /* begun anew */\n  color: red;\n}",
+    ],
+)
+def test_a_pattern_to_avoid_is_found_in_the_comments_of_a_script(source: str):
+    assert [problem.advice for problem in script_problems(source)] != []
+
+
+def test_a_problem_in_a_script_has_its_line():
+    source = "const a = `\n`\n/**\n * A room.\n *\n * It is begun\n * anew.\n */\nb() // one\n// anew\n"
+    assert sorted(problem.line for problem in script_problems(source)) == [7, 10]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'const a = "// begun anew"',
+        "const a = 'http://anew' + \"/* anew */\"",
+        "const a = `\n// begun anew\n/* anew */`",
+        'const a = "\\" // anew"',
+        "<a>https://anew.example</a>",
+        "/* the first */ anew() // the second",
+        "// biome-ignore lint/a: begun anew",
+        "// A room.\n// @ts-expect-error: begun anew",
+    ],
+)
+def test_strings_code_and_directives_of_a_script_pass(source: str):
+    assert list(script_problems(source)) == []
+
+
+def test_only_the_scripts_of_a_page_are_read_and_keep_their_lines():
+    page = '<p>// anew</p>\n<script src="/anew"></script>\n<script>\n  // anew\n</script>\n// anew\n'
+    assert [problem.line for problem in script_problems(scripts_of(page))] == [4]

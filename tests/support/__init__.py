@@ -1,1 +1,1 @@
-"""What tests stand on: real processes and ordinary clients."""
+"""The base of the tests: real processes and ordinary clients."""

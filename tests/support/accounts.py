@@ -7,7 +7,7 @@ DEPLOYED = Path(__file__).parents[2] / "deploy" / "nats"
 SERVICES = ("gateway", "presence", "provisioner", "doctor")
 
 PASSWORDS = {f"NATS_{user.upper()}_PASSWORD": f"secret-of-{user}" for user in (*SERVICES, "operator", "route")}
-"""What NATS reads from its environment."""
+"""The variables that NATS reads from its environment."""
 
 
 def user_of(service: str) -> dict[str, str]:

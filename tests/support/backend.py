@@ -1,4 +1,4 @@
-"""A trusted backend, and moderators: what they ask of a gateway over HTTP."""
+"""A trusted backend and moderators: their requests to a gateway over HTTP."""
 
 import asyncio
 import json
@@ -42,7 +42,7 @@ class Answer:
 
 
 async def ask(gateway: str, method: str, path: str, body: Json | None = None, *, bearer: str = KEY) -> Answer:
-    """`gateway`: its WebSocket address; `path`: behind `/api/v1`."""
+    """`gateway`: its WebSocket address. `path`: the path below `/api/v1`."""
     url = gateway.replace("ws://", "http://").removesuffix("/ws") + "/api/v1" + path
     headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
     if body is not None:

@@ -1,4 +1,4 @@
-"""What `nats stream backup` and `nats stream restore` do."""
+"""Back up and restore a stream as `nats stream backup` and `nats stream restore` do."""
 
 import json
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ async def back_up(connection: Nats, stream: str) -> Backup:
 
 
 async def restore(connection: Nats, backup: Backup, *, replicas: int) -> dict[str, Any]:
-    """What NATS then tells of the stream."""
+    """Returns the stream's configuration and state, as NATS then reports them."""
     config = {**backup.config, "num_replicas": replicas}
     request = json.dumps({"config": config, "state": backup.state}).encode()
     subject = f"$JS.API.STREAM.RESTORE.{config['name']}"

@@ -76,7 +76,7 @@ class Tab:
         await self._bidi.call("browsingContext.reload", context=self._context, wait="complete")
 
     async def type(self, text: str) -> None:
-        """Keys as from a keyboard, to whatever has the focus; \\n is Enter."""
+        """Press keys as on a keyboard, for the element with the focus. \\n is Enter."""
         await self._bidi.call("browsingContext.activate", context=self._context)
         keys = text.replace("\n", "\ue007")
         actions = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]

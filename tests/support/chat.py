@@ -1,4 +1,4 @@
-"""What one client was told of the chat of its rooms, and the rules that must hold for it."""
+"""The chat that one client received in its rooms, and the rules that must hold for it."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
@@ -9,7 +9,7 @@ JOINS_ENDED_BY = {"presence_unavailable", "internal", "busy", "chat_unavailable"
 Position = tuple[str, str]
 """A room and an epoch: there, a `seq` names one message."""
 Stored = dict[str, dict[int, str]]
-"""What the stream has: by room, the id of each `seq`."""
+"""The messages of the stream: by room, the id of each `seq`."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class View:
     room: str
     epoch: str
     start: int | None
-    """Everything behind it is in; None: behind the first message, for the history could not be read."""
+    """All messages after it are in the view. None: all after the first, because the history could not be read."""
     recovered: bool | None
     is_reset: bool = False
     """It began without being asked for: what came before may have a hole."""
@@ -39,13 +39,13 @@ class View:
     history: int = 0
     """How many messages of the past were announced."""
     last_seq: int | None = None
-    """The position behind them, as told."""
+    """The position after them, as the server sent it."""
     lines: list[tuple[int, str]] = field(default_factory=list)
     """`seq` and `id`, in the order of arrival."""
     deleted: list[int] = field(default_factory=list)
-    """`seq` of each message that was said to be deleted."""
+    """`seq` of each message that the server announced as deleted."""
     shown_deleted: list[int] = field(default_factory=list)
-    """Those that came after that was said."""
+    """Those that came after that announcement."""
 
     @property
     def end(self) -> int:
@@ -107,22 +107,22 @@ def order_violations(found: Iterable[View]) -> list[str]:
         before = view.start or 0
         for sequence, _ in view.lines:
             if sequence <= before:
-                violations.append(f"{sequence} in {view.room} came behind {before}: twice, or out of order")
+                violations.append(f"{sequence} in {view.room} came after {before}: twice, or out of order")
             before = max(before, sequence)
     return violations
 
 
 def deletion_violations(found: Iterable[View]) -> list[str]:
-    """Nothing is shown to anybody who was told that it is deleted."""
+    """No client sees a message after the announcement that it is deleted."""
     return [
-        f"{sequence} in {view.room} came after it was said to be deleted"
+        f"{sequence} in {view.room} came after the announcement that it is deleted"
         for view in found
         for sequence in view.shown_deleted
     ]
 
 
 def deleted(found: Iterable[View]) -> dict[Position, set[int]]:
-    """For each place the messages that somebody was told are deleted."""
+    """For each place the messages that were announced to somebody as deleted."""
     known: dict[Position, set[int]] = defaultdict(set)
     for view in found:
         known[view.at].update(view.deleted)
@@ -163,7 +163,7 @@ def hole_violations(
 ) -> list[str]:
     """Between the start and the end of a view nothing is missing that anyone has seen and was not deleted.
 
-    `erased`: what may be missing besides.
+    `erased`: messages that may be missing besides.
     """
     violations = []
     found = list(found)

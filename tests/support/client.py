@@ -1,4 +1,4 @@
-"""An ordinary WebSocket client that speaks the protocol and remembers what it was told."""
+"""An ordinary WebSocket client that speaks the protocol and remembers everything it received."""
 
 import asyncio
 import json
@@ -48,7 +48,7 @@ class Client:
         user: str = self.welcome["user_id"]
         return user
 
-    # --- saying -------------------------------------------------------------------------------------------
+    # --- sending ------------------------------------------------------------------------------------------
 
     async def send(self, message_type: str, payload: Any = None) -> None:
         message = {"type": message_type} if payload is None else {"type": message_type, "payload": payload}
@@ -79,7 +79,7 @@ class Client:
         self.socket.transport.abort()
         await self.ended()
 
-    # --- hearing ------------------------------------------------------------------------------------------
+    # --- receiving ----------------------------------------------------------------------------------------
 
     async def next(self, deadline_seconds: float = DEADLINE_SECONDS) -> Json:
         """The next message that was not taken yet."""
@@ -114,7 +114,7 @@ class Client:
         assert self.close_code is not None
         return self.close_code
 
-    def told(self, message_type: str) -> list[Json]:
+    def payloads(self, message_type: str) -> list[Json]:
         """The payload of each message of this type."""
         return [message["payload"] for message in self.log if message["type"] == message_type]
 

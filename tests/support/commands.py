@@ -21,7 +21,7 @@ needs_web = pytest.mark.skipif(
 
 
 def needs(program: str) -> None:
-    """Skips the test, and says why, where it is missing."""
+    """Skips the test, with a reason, where the program is missing."""
     if shutil.which(program) is None:
         pytest.skip(f"{program} is not installed")
 
@@ -55,13 +55,13 @@ class MakeUp(EmbeddedStack):
 
 
 def interrupt(process: Process) -> None:
-    """What Ctrl+C does: all processes of the terminal get the signal."""
+    """Interrupt as Ctrl+C does: all processes of the terminal get the signal."""
     os.killpg(process.pid, signal.SIGINT)
     process.wait(40)
 
 
 def copy_web(clone: Path) -> Path:
-    """The folder `web` of a clone, without what was built, and with what was installed there before."""
+    """The folder `web` of a clone, without built files, and with the packages that were installed there before."""
     web = clone / "web"
     shutil.copytree(ROOT / "web", web, ignore=shutil.ignore_patterns("node_modules", "dist"))
     (web / "node_modules").symlink_to(NODE_MODULES)

@@ -25,12 +25,12 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = ("gateway", "presence", "provisioner")
 NATS = ("nats-1", "nats-2", "nats-3")
 RUN_HERE = (*NATS, *OURS, "haproxy", "prometheus")
-"""Grafana and the exporter are left out: their images are not everywhere, and all that is ours of them is files."""
+"""Grafana and the exporter are left out: their images are not everywhere, and Studyroom only has files for them."""
 BUILD_SECONDS = 400
 
 
 def need(*command: str) -> None:
-    """Skips the test, and says why, where this does not succeed."""
+    """Skips the test, with a reason, where this does not succeed."""
     try:
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -83,7 +83,7 @@ class Project:
             raise
 
     def wait_healthy(self) -> None:
-        """Every container says so, ours are ready, and the load balancer has a gateway to send clients to."""
+        """Every container is healthy, the services are ready, and the load balancer has a gateway for clients."""
         wait_until(self._is_healthy, "all containers are healthy", 90)
         self._wait_ready()
 
@@ -99,7 +99,7 @@ class Project:
         )  # fmt: skip
 
     def states(self, service: str) -> list[dict[str, Any]]:
-        """Of each container of a service, in the order of their numbers."""
+        """The states of all containers of a service, in the order of their numbers."""
         lines = self.compose("ps", "--all", "--format", "json", service).splitlines()
         return sorted((json.loads(line) for line in lines), key=lambda state: str(state["Name"]))
 
@@ -107,7 +107,7 @@ class Project:
         return [state["Name"] for state in self.states(service)]
 
     def ask(self, container: str, url: str) -> tuple[int, str]:
-        """A GET from within a container of ours: status and body."""
+        """A GET from within a container of a service: status and body."""
         program = (
             "import sys, urllib.request, urllib.error\n"
             "try: answer = urllib.request.urlopen(sys.argv[1], timeout=5)\n"
@@ -122,7 +122,7 @@ class Project:
         return self.metric(container, "studyroom_gateway_connections")
 
     def metric(self, container: str, name: str) -> int:
-        """The value of one without labels."""
+        """The value of a metric without labels."""
         text = self.ask(container, "http://127.0.0.1:8081/metrics")[1]
         (line,) = [line for line in text.splitlines() if line.startswith(f"{name} ")]
         return int(float(line.split()[1]))

@@ -31,7 +31,7 @@ class Configured:
         self.server.wait_ready()
 
     def reload(self, text: str) -> None:
-        """As `nats-server --signal reload` does. Returns when the server has taken it."""
+        """Reload as `nats-server --signal reload` does. Returns when the server has applied it."""
         before = self.server.output().count(_RELOADED)
         self._file.write_text(self._fixed + text)
         self.server.signal(signal.SIGHUP)

@@ -30,7 +30,7 @@ class Disk:
         _run("mount", "-o", "loop", str(self.image), str(self.mounted))
 
     def unmount(self) -> None:
-        """What is not synced yet is, first."""
+        """Unmount the disk, after syncing everything."""
         _run("umount", str(self.mounted))
 
     @property
@@ -41,11 +41,11 @@ class Disk:
         _run("sync", "--file-system", str(self.mounted))
 
     def remember(self) -> None:
-        """Keep what a power cut at this moment would leave."""
+        """Keep the contents that a power cut at this moment would leave."""
         shutil.copyfile(self.image, self._left)
 
     def come_back(self) -> None:
-        """Be what was remembered. Nobody may use it meanwhile."""
+        """Restore the kept contents. Nobody may use the disk meanwhile."""
         self.unmount()
         self._left.replace(self.image)
         self._mount()

@@ -6,17 +6,19 @@ It says back what comes, as the conformance tests want it, binary messages too, 
 import argparse
 import asyncio
 import functools
+import socket
 from contextlib import suppress
 
 import uvloop
 
+from studyroom.gateway.edge.arrivals import Arrivals
 from studyroom.gateway.http.app import build_app
+from studyroom.gateway.transport.socket_transport import use_fast_transports
 from studyroom.gateway.wire import websocket
 from studyroom.gateway.wire.framing import Opcode, encode_frame, text_frame
 from studyroom.gateway.wire.handshake import Handshake, RequestHead
-from studyroom.gateway.wire.protocol import Event, WebSocketProtocol
+from studyroom.gateway.wire.protocol import Event, Ping, WebSocketProtocol
 from studyroom.gateway.wire.sockets import AwaitedRequests, PlainSockets, UnreadAnswers
-from studyroom.gateway.wire.transport import use_fast_transports
 from studyroom.gateway.wire.upgrade import HttpProtocol, WireLimits
 from studyroom.gateway.wire.websocket import ClientSocket
 from studyroom.shared.chassis.http import HttpServer
@@ -25,7 +27,7 @@ from studyroom.shared.contract.errors import ErrorCode
 
 
 class Echo:
-    """What the gateway's `Connection` is, behind a socket."""
+    """Takes the place of the gateway's `Connection` at a socket."""
 
     silent_beats = 0
     socket: ClientSocket
@@ -49,10 +51,6 @@ class Echo:
         pass
 
 
-class Binary(bytes):
-    """A whole binary message: an event that only this server has."""
-
-
 class BinaryToo(WebSocketProtocol):
     """Takes binary messages; everything else goes the gateway's way."""
 
@@ -67,21 +65,16 @@ class BinaryToo(WebSocketProtocol):
             return
         self._binary = (self._binary or b"") + payload
         if first & 0x80:
-            events.append(Binary(self._binary))
+            events.append(Ping(encode_frame(Opcode.BINARY, self._binary)))  # the socket writes what answers a ping
             self._binary = None
-
-
-class EchoingSocket(ClientSocket):
-    def _carry_out(self, event: Event) -> None:
-        if isinstance(event, Binary):
-            self.write(encode_frame(Opcode.BINARY, event))
-        else:
-            super()._carry_out(event)
 
 
 class Edge:
     def has_websocket(self, path: str) -> bool:
         return path.startswith("/")
+
+    def hand_over(self, _handshake: Handshake, _connected: socket.socket, _rest: bytes) -> bool:
+        return False
 
     def admit(self, handshake: Handshake) -> Echo:
         assert handshake.path
@@ -93,17 +86,12 @@ class Edge:
 
 async def serve(port: int, limits: WireLimits) -> HttpServer:
     use_fast_transports()
+    edge, awaited, plain = Edge(), AwaitedRequests(10), PlainSockets(1000, lambda _peer: None)
     server = HttpServer(
         build_app(with_page=False, routers=[]),
         listen("127.0.0.1", port),
-        http=functools.partial(
-            HttpProtocol,
-            Edge(),
-            limits,
-            AwaitedRequests(10),
-            UnreadAnswers(60, max_bytes=1 << 30),
-            PlainSockets(1000, lambda _peer: None),
-        ),
+        http=functools.partial(HttpProtocol, edge, limits, awaited, UnreadAnswers(60, max_bytes=1 << 30), plain),
+        serve=Arrivals(edge, limits, awaited, plain).serve,
         below=1000,
     )
     await server.start()
@@ -115,8 +103,7 @@ async def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--message-max-bytes", type=int, default=65_536)
     arguments = parser.parse_args()
-    websocket.ClientSocket = EchoingSocket  # type: ignore[misc] # what an upgrade makes
-    websocket.WebSocketProtocol = BinaryToo  # type: ignore[attr-defined] # and what that makes
+    websocket.WebSocketProtocol = BinaryToo  # type: ignore[attr-defined] # a socket creates it
     server = await serve(arguments.port, WireLimits(arguments.message_max_bytes, 65_536, 65_536))
     print(f"listening on {server.port}", flush=True)
     with suppress(asyncio.CancelledError):

@@ -10,7 +10,7 @@ def frame_bytes(opcode: int, data: bytes, *, fin: bool = True, rsv1: bool = Fals
 
 
 def frame_header(first: int, size: int, *, masked: bool = True) -> bytes:
-    """`first`: the first byte. `size`: of the payload, whatever comes."""
+    """`first`: the first byte. `size`: the announced size of the payload."""
     mask = _MASKED if masked else 0
     if size < 126:
         length = bytes([mask | size])

@@ -1,4 +1,4 @@
-"""Somebody who signs access tokens: keys of every family, the key set that tells their public halves, and a server."""
+"""An issuer of access tokens: keys of every family, the key set with their public halves, and a server."""
 
 import json
 import threading
@@ -27,7 +27,7 @@ class SigningKey:
     private: Any
 
     def public(self, **changes: object) -> Json:
-        """As it stands in a key set; None leaves a field out."""
+        """Returns the key as in a key set. None leaves a field out."""
         family: Any = {rsa.RSAPrivateKey: RSAAlgorithm, ec.EllipticCurvePrivateKey: ECAlgorithm}
         algorithm = next((one for kind, one in family.items() if isinstance(self.private, kind)), OKPAlgorithm)
         whole = {**algorithm.to_jwk(self.private.public_key(), as_dict=True), "kid": self.kid, "use": "sig", **changes}
@@ -52,7 +52,7 @@ def key_set(*keys: SigningKey) -> Json:
 
 
 def claims(**changes: object) -> Json:
-    """Of a token that is good for a day, but for what is changed; None leaves a claim out."""
+    """The claims of a token that is valid for a day, with changes. None leaves a claim out."""
     now = int(time.time())
     whole = {"sub": USER, "name": "Ann", "iss": ISSUER, "aud": AUDIENCE, "iat": now, "exp": now + DAY, **changes}
     return {claim: value for claim, value in whole.items() if value is not None}
@@ -69,7 +69,7 @@ def sealed(secret: str = SECRET, algorithm: str = "HS256", **changes: object) ->
 
 
 class KeyServer:
-    """A key set behind an address, which can be down, slow or broken."""
+    """A key set at an address, which can be down, slow or broken."""
 
     def __init__(self, *keys: SigningKey) -> None:
         self.body = json.dumps(key_set(*keys)).encode()

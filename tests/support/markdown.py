@@ -1,4 +1,4 @@
-"""What stands in our documents: tables, blocks of code, links and names."""
+"""The contents of the documents: tables, blocks of code, links and names."""
 
 import re
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Document:
 
     @cached_property
     def _lines(self) -> list[tuple[str, str, str]]:
-        """Of each line the heading above it, the language of the code around it ("" for prose), and the line."""
+        """For each line: the heading above it, the language of the code around it ("" for prose), and the line."""
         heading = ""
         found = []
         for line in lines(self.text):
@@ -35,7 +35,7 @@ class Document:
         return found
 
     def code(self, language: str) -> list[str]:
-        """The lines of all blocks whose first line says this."""
+        """The lines of all blocks with this first line."""
         return [line for _, of, line in self._lines if of == language]
 
     @cached_property
@@ -44,19 +44,19 @@ class Document:
 
     @cached_property
     def commands(self) -> list[str]:
-        """Of its blocks for a shell, each in one line and without comments."""
+        """The commands of its blocks for a shell, each in one line and without comments."""
         scripts = "\n".join(block.text for block in self.blocks if block.info == "sh")
         typed = [_COMMENT.sub("", line) for line in _CONTINUES.sub(" ", scripts).splitlines()]
         return [line for line in typed if line]
 
     @cached_property
     def quoted(self) -> list[str]:
-        """What stands in backticks in its prose, each in one line."""
+        """The texts in backticks in its prose, each in one line."""
         prose = "\n".join(line for _, of, line in self._lines if not of)
         return [" ".join(one.split()) for one in quoted(prose)]
 
     def command(self, start: str) -> str:
-        """The only one that begins so, in a block or in prose."""
+        """The only command that begins so, in a block or in prose."""
         (found,) = {one for one in (*self.commands, *self.quoted) if one.startswith(start)}
         return found
 
@@ -73,7 +73,7 @@ class Document:
 
     @property
     def anchors(self) -> set[str]:
-        """As GitHub makes them of headings."""
+        """The anchors that GitHub makes of headings."""
         headings = {head for head, _, _ in self._lines if head}
         return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in headings}
 
@@ -86,5 +86,5 @@ class Document:
 
 
 def quoted(cell: str) -> list[str]:
-    """What stands in backticks."""
+    """The texts in backticks."""
     return re.findall(r"`([^`]+)`", cell)

@@ -76,7 +76,10 @@ def permissions_of(service: str) -> dict[str, Any]:
 
     A server maps `$JS.<domain>.API` to `$JS.API` where that is its own domain, before it looks at permissions.
     """
-    text = re.sub(r"\s#.*", "", (DEPLOYED / "accounts.conf").read_text())
+    text = (DEPLOYED / "accounts.conf").read_text()
+    # The user's JWT is part of a line of the protocol, which may have 4 KB.
+    text = re.sub(r"# For groups of shards.*?\]", "]", text, flags=re.DOTALL)
+    text = re.sub(r"\s#.*", "", text)
     block = re.split(r"\buser: ", text.partition(f"user: {service},")[2])[0]
 
     def listed(kind: str) -> list[str]:
@@ -95,7 +98,7 @@ class Operator:
         self._operator, self._account, self._system = Nkey(_OPERATOR), Nkey(_ACCOUNT), Nkey(_ACCOUNT)
 
     def configuration(self) -> str:
-        """For a server of this operator, with one account for all services."""
+        """The configuration of a server of this operator, with one account for all services."""
         operator = self._operator.sign(
             self._operator.public, "operator", {"type": "operator", "system_account": self._system.public}
         )

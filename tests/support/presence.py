@@ -42,7 +42,7 @@ async def roster(connection: Nats, room: str) -> RosterReply:
 
 
 async def users_in(connection: Nats, room: str) -> set[str]:
-    """As the first replica to answer says; one that is frozen, or has to read the bucket first, is passed over."""
+    """The users in the first answer. A replica that is frozen, or must read the bucket first, is passed over."""
     for _ in range(ATTEMPTS):
         try:
             reply = await roster(connection, room)
@@ -60,7 +60,7 @@ async def users_in(connection: Nats, room: str) -> set[str]:
 async def announce(connection: Nats, stream: str, *, on: bool) -> None:
     """Let a stream announce its changes, or not.
 
-    It does so as a provisioner that started just now. One that runs would put back what differs, within 5 s.
+    It does so as a provisioner that started just now. A running provisioner would undo any difference within 5 s.
     """
     config = (await _info(connection, stream))["config"]
     config["metadata"].update(Claim(time.time_ns()).metadata)
@@ -79,7 +79,7 @@ async def chat_history(connection: Nats, room: str) -> list[int]:
 
 
 async def stored_chat(connection: Nats, subject: str = subjects.CHAT_SUBJECTS) -> Stored:
-    """By room, the id of each stored message; without the tombstones of others."""
+    """The id of each stored message by room, without the tombstones of others."""
     subscription = await connection.jetstream().subscribe(
         subject,
         stream=subjects.CHAT_STREAM,
@@ -93,7 +93,7 @@ async def stored_chat(connection: Nats, subject: str = subjects.CHAT_SUBJECTS) -
         try:
             message = await subscription.next_msg(timeout=1)
         except nats.errors.TimeoutError:
-            # What was erased meanwhile had been counted, and never comes.
+            # Messages erased meanwhile had been counted, and never come.
             pending = (await subscription.consumer_info()).num_pending or subscription.pending_msgs
             continue
         pending = message.metadata.num_pending

@@ -52,7 +52,7 @@ class Process:
         return self.popen is not None and self.popen.poll() is None
 
     def signal(self, number: signal.Signals) -> None:
-        """With SIGSTOP it stands still on return: of several threads one is told first, and the others may go on."""
+        """With SIGSTOP it stands still on return, although one of several threads gets the signal before the others."""
         assert self.popen is not None
         self.popen.send_signal(number)
         if number == signal.SIGSTOP and self.running:
@@ -97,7 +97,7 @@ class NatsServer(Process):
         return self.log.parent / "store"
 
     def copy_store(self) -> Path:
-        """What the disk has now, for `go_back`."""
+        """Copy the present contents of the disk, for `go_back`."""
         copy = Path(tempfile.mkdtemp(dir=self.log.parent)) / "store"
         self.signal(signal.SIGSTOP)
         shutil.copytree(self.store, copy)
@@ -105,7 +105,7 @@ class NatsServer(Process):
         return copy
 
     def go_back(self, copy: Path) -> None:
-        """Die, and start with what the disk had earlier, as after a power cut or on a restored volume."""
+        """Die, and start with earlier contents of the disk, as after a power cut or on a restored volume."""
         self.signal(signal.SIGKILL)
         self.wait()
         shutil.rmtree(self.store)
@@ -157,7 +157,7 @@ def configured_nats_server(directory: Path, config: str = "", *, jetstream: str 
 
 @dataclass(frozen=True)
 class ClusterNode:
-    """Where one server of a cluster is to listen, and where it finds the others' cluster ports."""
+    """The ports on which one server of a cluster listens, and the others' cluster ports."""
 
     name: str
     cluster_port: int
@@ -178,7 +178,7 @@ def clustered_nats_server(
     home.mkdir(parents=True, exist_ok=True)
     routes = json.dumps([f"nats://127.0.0.1:{route}" for route in node.routes])
     if with_accounts:
-        shutil.copy(accounts.DEPLOYED / "accounts.conf", home)  # NATS includes only what is beside it
+        shutil.copy(accounts.DEPLOYED / "accounts.conf", home)  # NATS includes only files beside it
     config = home / "nats.conf"
     config.write_text(
         f"""
@@ -266,7 +266,7 @@ class ServiceProcess(Process):
 
     @property
     def admin_urls(self) -> list[str]:
-        """Of each worker."""
+        """The admin address of each worker."""
         host, port = self.admin_url.rsplit(":", 1)
         return [f"{host}:{int(port) + worker}" for worker in range(self.workers)]
 
@@ -281,7 +281,7 @@ class ServiceProcess(Process):
         return http_get(f"{self.admin_url}/metrics")[1]
 
     def metric(self, sample: str, worker: int = 0) -> float:
-        """The value of one sample, its labels included in the name; 0 when it is not there."""
+        """The value of one sample, with its labels in the name. A missing sample is 0."""
         for line in http_get(f"{self.admin_urls[worker]}/metrics")[1].splitlines():
             if line.startswith(f"{sample} "):
                 return float(line.rsplit(" ", 1)[1])
@@ -289,7 +289,7 @@ class ServiceProcess(Process):
 
 
 def service(name: str, directory: Path, nats_url: str, **environment: str) -> ServiceProcess:
-    """One service process, not yet started. A gateway lets guests in unless told otherwise."""
+    """One service process, not yet started. A gateway lets guests in by default."""
     admin_port = environment.pop("STUDYROOM_ADMIN_PORT", None) or str(free_port())
     variables = {"STUDYROOM_NATS_URL": nats_url, "STUDYROOM_ADMIN_PORT": admin_port}
     url = ""
@@ -377,7 +377,7 @@ def running(process: Startable) -> Iterator[Startable]:
 
 @contextmanager
 def all_running(*processes: NatsServer | ServiceProcess | EmbeddedStack) -> Iterator[None]:
-    """Started together; stopped at the end, the last one first."""
+    """Starts them together, and stops them at the end, the last of them first."""
     try:
         for process in processes:
             process.start()

@@ -31,10 +31,10 @@ class Prometheus(Process):
 
 
 def exported_by_nats(monitor_url: str) -> str:
-    """What prometheus-nats-exporter 0.17 says of a server, as far as we ask for it: by its rules, from the same pages.
+    """The metrics of prometheus-nats-exporter 0.17 for a server, by its rules and from the same pages.
 
-    Every number of `/varz` under its path, joined by underscores; totals of `/connz`; `/healthz`; streams and consumers
-    of `/jsz`.
+    They are every number of `/varz` under its path, joined by underscores, the totals of `/connz`, `/healthz`, and the
+    streams and consumers of `/jsz`.
     """
     varz, connz = _page(monitor_url, "varz"), _page(monitor_url, "connz")
     own = {"server_id": varz["server_name"]}

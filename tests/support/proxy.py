@@ -1,4 +1,4 @@
-"""TCP proxies that delay, hold back or reset what passes through them, in a thread of their own."""
+"""TCP proxies that delay, hold back or reset their traffic, in a separate thread."""
 
 import asyncio
 import threading
@@ -126,12 +126,12 @@ class Link:
             self._loop.call_soon_threadsafe(way.clear)
 
     def heal(self) -> None:
-        """What was held back passes now."""
+        """Let the traffic pass that was held back."""
         for way in (self._there, self._back):
             self._loop.call_soon_threadsafe(way.set)
 
     def reset(self) -> None:
-        """Every connection ends with a reset, once; what was under way is lost."""
+        """Every connection ends with a reset, once. Data under way is lost."""
         self._loop.call_soon_threadsafe(self._abort)
 
     def _abort(self) -> None:

@@ -1,12 +1,12 @@
-"""What one client may conclude from what it was told, and the rules that must hold for it."""
+"""The rosters that one client may conclude from its messages, and the rules that must hold for them."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
 
 @dataclass
-class Stay:
-    """From one `JoinedRoom` to the next, or to the end."""
+class Membership:
+    """A membership, from one `JoinedRoom` to the next or to the end."""
 
     room: str
     users: set[str]
@@ -14,16 +14,16 @@ class Stay:
     """`seq` of each chat message, in the order of arrival."""
 
 
-def stays(log: list[dict[str, Any]]) -> list[Stay]:
+def memberships(log: list[dict[str, Any]]) -> list[Membership]:
     """Rebuild the rosters from `JoinedRoom` and events alone. Fails on anything a client must never see."""
-    found: list[Stay] = []
+    found: list[Membership] = []
     for message in log:
         payload = message.get("payload", {})
         match message["type"]:
             case "JoinedRoom":
                 users = [user["user_id"] for user in payload["users"]]
                 assert len(users) == len(set(users)), "a user is twice in a roster"
-                found.append(Stay(payload["room_id"], set(users)))
+                found.append(Membership(payload["room_id"], set(users)))
             case "UserJoined":
                 user = payload["user"]["user_id"]
                 assert found, "an event before JoinedRoom"
@@ -33,7 +33,7 @@ def stays(log: list[dict[str, Any]]) -> list[Stay]:
                 assert found, "an event before JoinedRoom"
                 assert payload["user_id"] in found[-1].users, f"{payload['user_id']} left without being there"
                 found[-1].users.remove(payload["user_id"])
-            case "CursorUpdate" | "TypingStatus":
+            case "CursorUpdate" | "TypingStatus" | "Broadcast" | "PresenceChanged":
                 user, kind = payload["user_id"], message["type"]
                 assert found, f"a {kind} before JoinedRoom"
                 assert user in found[-1].users, f"a {kind} of {user}, who is not in the roster"
@@ -45,14 +45,12 @@ def stays(log: list[dict[str, Any]]) -> list[Stay]:
     return found
 
 
-def check_chat_order(membership_id: Stay, history: list[int]) -> None:
-    """What a member saw is a gapless piece of the room's history, in its order.
+def check_chat_order(membership: Membership, history: list[int]) -> None:
+    """A member's chat is a gapless piece of the room's history, in its order.
 
     `history`: `seq` of every message of the room.
     """
-    if not membership_id.chat:
+    if not membership.chat:
         return
-    start = history.index(membership_id.chat[0])
-    assert membership_id.chat == history[start : start + len(membership_id.chat)], (
-        "chat is missing, repeated or out of order"
-    )
+    start = history.index(membership.chat[0])
+    assert membership.chat == history[start : start + len(membership.chat)], "chat is missing, repeated or out of order"

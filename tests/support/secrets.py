@@ -1,4 +1,4 @@
-"""Secrets that can be told from everything else, and what was told, to be searched for them."""
+"""Secrets that are easy to recognise, and a record of everything that a system showed, to search for them."""
 
 import secrets
 from pathlib import Path
@@ -23,8 +23,8 @@ def marked_settings() -> dict[str, str]:
     }
 
 
-class Told:
-    """Everything that a system let be seen, by where."""
+class Shown:
+    """Everything that a system showed, by place."""
 
     def __init__(self) -> None:
         self._texts: list[tuple[str, str]] = []
@@ -38,22 +38,22 @@ class Told:
                 self.add(str(file), file.read_bytes().decode("utf-8", "replace"))
 
     def add_processes(self) -> None:
-        """What anybody on the machine sees of its processes."""
+        """Add the details of processes that anybody on the machine can see."""
         for shown in [*Path("/proc").glob("[0-9]*/cmdline"), *Path("/proc").glob("[0-9]*/comm")]:
             try:
                 self.add(str(shown), shown.read_bytes().decode("utf-8", "replace"))
             except (FileNotFoundError, ProcessLookupError):
                 continue  # it has ended
 
-    def says(self, text: str) -> bool:
-        return any(text in told for _, told in self._texts)
+    def has(self, text: str) -> bool:
+        return any(text in shown for _, shown in self._texts)
 
     def places_of(self, marks: dict[str, str]) -> list[str]:
-        """Where one of them stands: "name of the mark in place"."""
+        """The places of marks: "name of the mark in place"."""
         return [f"{name} in {where}" for where, text in self._texts for name, one in marks.items() if one in text]
 
 
 def parts_of(name: str, token: str) -> dict[str, str]:
-    """Of a JWT what is its own: content and signature."""
+    """The parts of a JWT that are secret: content and signature."""
     _, content, signature = token.split(".")
     return {f"content of {name}": content, f"signature of {name}": signature}

@@ -4,6 +4,7 @@ import os
 from importlib.metadata import entry_points
 
 from studyroom.services.stack.cli import ENTRY_POINTS
+from studyroom.shared.chassis.compiled import PURE_PYTHON
 from studyroom.shared.chassis.settings import PREFIX, NatsSettings, ProcessSettings, Settings
 
 
@@ -13,5 +14,12 @@ def settings_of(service: str) -> list[type[Settings]]:
 
 
 def without_settings() -> dict[str, str]:
-    """The environment of the tests, for processes that are to have other settings."""
-    return {variable: value for variable, value in os.environ.items() if not variable.startswith(PREFIX)}
+    """The environment of the tests, for processes that need other settings.
+
+    They run the variant of the data path that the tests run.
+    """
+    return {
+        variable: value
+        for variable, value in os.environ.items()
+        if variable == PURE_PYTHON or not variable.startswith(PREFIX)
+    }

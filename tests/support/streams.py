@@ -10,7 +10,7 @@ from tests.support.waiting import eventually
 
 
 async def make_streams(bus: Bus, specs: list[StreamSpec]) -> None:
-    """As the provisioner does, again until it works: for NATS a server that has just come is offline at first."""
+    """Make streams as the provisioner does, until it works. For NATS a server that has just come is offline."""
 
     async def made() -> bool:
         try:

@@ -18,7 +18,7 @@ def metrics_of(stack: EmbeddedStack, *services: str) -> dict[str, str]:
 
 @dataclass
 class Visit:
-    """Who and what took part in a round of traffic."""
+    """The participants of a round of traffic."""
 
     room: str
     users: list[str]
@@ -38,13 +38,15 @@ async def traffic(stack: EmbeddedStack) -> Visit:
         await ada.chat("hello")
         await ada.send("CursorMove", {"x": 1.0, "y": 2.0})
         await ada.send("Typing", {"is_typing": True})
-        for message_type in ("Chat", "CursorUpdate", "TypingStatus"):
-            await heard(ben, message_type)
+        await ada.send("Broadcast", {"event": "reaction", "data": "wave"})
+        await ada.send("UpdatePresence", {"fields": {"hand": True}})
+        for message_type in ("Chat", "CursorUpdate", "TypingStatus", "Broadcast", "PresenceChanged"):
+            await received(ben, message_type)
         await ada.leave()
-        await heard(ben, "UserLeft")
+        await received(ben, "UserLeft")
     return Visit(room, [ada.user, ben.user], [client.welcome["connection_id"] for client in (ada, ben)])
 
 
-async def heard(client: Client, message_type: str) -> None:
-    """Returns when a message of this type has arrived, whatever came before and after it."""
+async def received(client: Client, message_type: str) -> None:
+    """Returns when a message of this type has arrived, with any others before and after it."""
     await eventually(lambda: message_type in client.types(), f"{message_type} arrives")

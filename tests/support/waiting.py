@@ -23,7 +23,7 @@ def wait_until(condition: Callable[[], Any], what: str, deadline_seconds: float 
 
 
 async def eventually(condition: Callable[[], Any | Awaitable[Any]], what: str, deadline_seconds: float = 20.0) -> Any:
-    """As `wait_until`, for coroutines; the condition may be one too."""
+    """Wait as `wait_until` does, in coroutines. The condition may be a coroutine too."""
     deadline = time.monotonic() + deadline_seconds
     while True:
         value = condition()

@@ -15,18 +15,18 @@ addresses = st.ip_addresses()
 strangers = addresses.filter(
     lambda address: parse_address(str(address)) == address and not any(address in proxy for proxy in PROXIES)
 )
-said = st.lists(st.one_of(st.text(alphabet="0123456789abcdef.:[]% x,"), addresses.map(str))).map(",".join)
+written = st.lists(st.one_of(st.text(alphabet="0123456789abcdef.:[]% x,"), addresses.map(str))).map(",".join)
 spellings = st.sampled_from(["{}", " {} ", "[{}]", "[{}]:443", "{}%eth0"])
 
 
-@given(peer=strangers, forwarded=said)
-def test_a_client_that_comes_by_itself_is_who_it_is_whatever_it_says(peer: IPv4Address | IPv6Address, forwarded: str):
+@given(peer=strangers, forwarded=written)
+def test_a_client_without_a_proxy_has_its_peer_address_for_any_header(peer: IPv4Address | IPv6Address, forwarded: str):
     assert client_address(peer, forwarded, PROXIES) == peer
     assert client_address(peer, forwarded, ()) == peer
 
 
-@given(client=strangers, forged=said, proxies=st.lists(st.sampled_from(["10.1.2.3", "fd00::9", "10.9.9.9:80"])))
-def test_what_a_client_writes_left_of_its_address_changes_nothing(
+@given(client=strangers, forged=written, proxies=st.lists(st.sampled_from(["10.1.2.3", "fd00::9", "10.9.9.9:80"])))
+def test_a_client_changes_nothing_by_writing_left_of_its_address(
     client: IPv4Address | IPv6Address, forged: str, proxies: list[str]
 ):
     forwarded = ", ".join([forged, str(client), *proxies])
@@ -77,12 +77,12 @@ def test_ipv4_addresses_count_for_themselves(first: IPv4Address, second: IPv4Add
         ("10.0.0.3, 10.0.0.2", ip_address("10.0.0.3")),
     ],
 )
-def test_the_client_is_the_last_who_is_no_proxy(forwarded: str, client: IPv4Address | IPv6Address):
+def test_the_client_is_the_last_address_outside_the_proxies(forwarded: str, client: IPv4Address | IPv6Address):
     assert client_address(PROXY, forwarded, PROXIES) == client
     assert client_address(OTHER_PROXY, f"{forwarded}, 10.0.0.1", PROXIES) == client
 
 
 @pytest.mark.parametrize("text", ["", "10.0.0.1/8", "10.0.0.0/33", "fd00::1/8", "*", "all", "10.0.0", "rooms.example"])
-def test_what_is_no_network_is_refused(text: str):
+def test_text_other_than_a_network_is_refused(text: str):
     with pytest.raises(ValueError, match=re.escape(repr(text)) + "|" + re.escape(text)):
         parse_network(text)

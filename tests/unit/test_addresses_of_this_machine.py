@@ -1,4 +1,4 @@
-"""What `studyroom up --host` prints and answers to."""
+"""The addresses that `studyroom up --host` prints and answers to."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def test_an_address_of_this_machine_is_for_others_too():
     assert {"localhost", "192.168.1.7"} <= set(reach.names)
 
 
-def test_all_addresses_are_those_of_this_machine_and_the_one_that_others_see():
+def test_all_addresses_are_those_of_this_machine_and_the_address_that_others_see():
     reach = reach_of("0.0.0.0")
     assert reach.here == "127.0.0.1"
     assert set(reach.from_elsewhere) <= set(reach.names)

@@ -46,7 +46,7 @@ def test_nothing_else_is_a_key(authorization: str):
     [["backend"], [":" + HASH], ["backend:"], ["backend:abc"], ["backend:" + "G" * 64], [f"Back end:{HASH}"],
      [f"a:{HASH}", f"a:{HASH}"], [NEW]],
 )  # fmt: skip
-def test_entries_that_are_none_are_refused_without_repeating_them(entries: list[str]):
+def test_malformed_entries_are_refused_without_repeating_them(entries: list[str]):
     with pytest.raises(ValueError, match=r"entry|same name") as refused:
         check_entries(entries)
     assert NEW not in str(refused.value)

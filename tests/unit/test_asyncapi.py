@@ -13,7 +13,8 @@ from tests.unit.test_messages import CLIENT, SERVER
 
 WRITTEN = Path(__file__).parents[2] / "docs" / "asyncapi.json"
 DOCUMENT = asyncapi()
-SAID, HEARD = ({message.__name__ for message in get_args(union)} for union in (ClientMessage, ServerMessage))
+CLIENT_MESSAGES = {message.__name__ for message in get_args(ClientMessage)}
+SERVER_MESSAGES = {message.__name__ for message in get_args(ServerMessage)}
 
 
 def messages_of(operation: dict[str, Any]) -> set[str]:
@@ -28,36 +29,36 @@ def schema_of(name: str, classes: set[str]) -> Any:
     return jsonschema.Draft202012Validator({"$ref": f"#/components/schemas/{cls}", **parts})
 
 
-def test_what_is_written_is_what_the_contract_says():
+def test_the_written_document_matches_the_contract():
     assert json.loads(WRITTEN.read_text("utf-8")) == DOCUMENT, "make schema"
 
 
 def test_every_message_of_a_client_is_received_and_every_one_of_the_server_sent():
     operations = DOCUMENT["operations"]
     received = [messages_of(operation) for operation in operations.values() if operation["action"] == "receive"]
-    assert set().union(*received) == SAID
-    assert messages_of(operations["send"]) == HEARD
-    assert DOCUMENT["channels"]["websocket"]["messages"].keys() == SAID | HEARD
+    assert set().union(*received) == CLIENT_MESSAGES
+    assert messages_of(operations["send"]) == SERVER_MESSAGES
+    assert DOCUMENT["channels"]["websocket"]["messages"].keys() == CLIENT_MESSAGES | SERVER_MESSAGES
 
 
 @pytest.mark.parametrize("name", CLIENT)
-def test_what_clients_say_fits(name: str):
-    schema_of(name, SAID).validate(json.loads(CLIENT[name]))
+def test_messages_of_clients_fit(name: str):
+    schema_of(name, CLIENT_MESSAGES).validate(json.loads(CLIENT[name]))
 
 
 @pytest.mark.parametrize("name", SERVER)
-def test_what_the_server_says_fits(name: str):
-    schema_of(name, HEARD).validate(json.loads(SERVER[name]))
+def test_messages_of_the_server_fit(name: str):
+    schema_of(name, SERVER_MESSAGES).validate(json.loads(SERVER[name]))
 
 
 @pytest.mark.parametrize(
     "text", ['{"payload":{}}', '{"type":"JoinRoom"}', '{"type":"Typing","payload":{"is_typing":1}}']
 )
-def test_what_is_no_message_does_not_fit(text: str):
-    assert not any(schema_of(name, SAID).is_valid(json.loads(text)) for name in CLIENT)
+def test_text_other_than_a_message_does_not_fit(text: str):
+    assert not any(schema_of(name, CLIENT_MESSAGES).is_valid(json.loads(text)) for name in CLIENT)
 
 
-def test_every_close_code_says_whether_to_connect_again():
+def test_every_close_code_states_whether_to_connect_again():
     codes = DOCUMENT["x-close-codes"]
     assert codes.keys() == {str(code.value) for code in CloseCode}
     assert codes["4500"] == {"name": "flood", "reconnect": False}

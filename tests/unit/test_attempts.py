@@ -36,7 +36,7 @@ def test_a_server_that_was_lost_or_does_not_answer_is_tried_again_only_after_all
     assert [attempts.next_server(["a", "b", "c"]) for _ in range(3)] == first
 
 
-def test_servers_that_are_no_longer_there_are_not_chosen_and_new_ones_come_first():
+def test_servers_that_are_gone_are_not_chosen_and_new_servers_come_first():
     attempts = Attempts(2.0)
     attempts.tried("a")
     attempts.tried("b")

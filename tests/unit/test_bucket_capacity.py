@@ -46,7 +46,7 @@ def test_long_entries_count_by_their_length():
     assert capacity.has_room_for_members(180)
 
 
-def test_the_next_look_corrects_what_was_estimated_too_high():
+def test_the_next_look_corrects_an_estimate_that_was_too_high():
     capacity = filled(0.5)
     assert not capacity.has_room_for_members(1000)
     capacity.update(size_bytes=MIB // 2, max_bytes=MIB, messages=100, sequence=1000)

@@ -13,7 +13,7 @@ def served(places: list[Permit]) -> list[bool]:
     return [place.done() and not place.cancelled() for place in places]
 
 
-async def test_each_compartment_has_slots_of_its_own_whatever_others_have_taken():
+async def test_each_compartment_has_slots_of_its_own_when_others_have_taken_theirs():
     bulkheads = Bulkheads(own=1, shared=2)
     busy = queue(bulkheads, "busy", 5)
     assert served(busy) == [True] * 3 + [False] * 2
@@ -29,7 +29,7 @@ async def test_within_a_compartment_the_first_to_come_is_the_first_to_be_served(
         bulkheads.release(places[index])
 
 
-async def test_someone_who_must_try_again_is_served_before_those_who_came_later():
+async def test_a_waiter_that_must_try_again_is_served_before_those_that_came_later():
     bulkheads = Bulkheads(own=1, shared=0)
     number = bulkheads.number()
     first = bulkheads.queue("one", number)
@@ -76,7 +76,7 @@ async def test_a_task_that_is_cancelled_just_as_it_gets_its_slot_gives_it_back()
     assert served(queue(bulkheads, "one", 1)) == [True]
 
 
-async def test_a_restricted_compartment_gets_one_slot_at_a_time_and_leaves_the_shared_ones_to_others():
+async def test_a_restricted_compartment_gets_one_slot_at_a_time_and_leaves_the_shared_slots_to_others():
     bulkheads = Bulkheads(own=2, shared=2)
     now = asyncio.get_running_loop().time()
     bulkheads.restrict("stuck", now)

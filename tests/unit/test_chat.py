@@ -18,7 +18,7 @@ def delivered(content: str, *, username: str = "Ada", sequence: int = 1) -> Chat
     return message
 
 
-def test_what_is_delivered_is_spelled_as_the_protocol_says():
+def test_a_delivery_is_spelled_as_in_the_protocol():
     stored = encode_stored(USER, "Ada", "hi", 1_700_000_000, MESSAGE)
     assert with_sequence(stored, 42).decode() == (
         f'{{"type":"Chat","payload":{{"user_id":"{USER}","username":"Ada","content":"hi",'
@@ -34,7 +34,7 @@ def test_any_content_arrives_as_it_was_written(content: str):
 
 
 @given(st.text(), st.text(), st.integers(1, 2**63))
-def test_a_delivered_message_is_valid_whatever_was_said(content: str, username: str, sequence: int):
+def test_a_delivered_message_is_valid_for_any_content(content: str, username: str, sequence: int):
     payload = delivered(content, username=username, sequence=sequence).payload
     assert (payload.content, payload.username, payload.seq) == (content, username, sequence)
     assert (payload.user_id, payload.timestamp, payload.id) == (USER, 1_700_000_000, MESSAGE)
@@ -52,7 +52,7 @@ def test_a_stored_message_is_one_line(content: str):
 
 
 @given(st.integers(1, 2**63), st.integers(1, 2**63))
-def test_a_tombstone_names_what_it_deletes(deleted: int, sequence: int):
+def test_a_tombstone_names_the_message_it_deletes(deleted: int, sequence: int):
     stored = encode_tombstone(MESSAGE, deleted)
     sent = decode_server_message(with_sequence(stored, sequence))
     assert isinstance(sent, ChatDeleted)

@@ -45,7 +45,7 @@ def test_a_client_that_does_not_know_a_code_knows_the_rule_of_its_range(code: in
 
 
 @pytest.mark.parametrize("code", [code for code in CloseCode if code >= 3000])
-def test_codes_of_our_own_are_in_our_ranges(code: CloseCode):
+def test_codes_of_studyroom_are_in_its_ranges(code: CloseCode):
     assert 4000 <= code < 5000
 
 
@@ -59,7 +59,7 @@ def test_a_reconnect_hint_is_read_back(after_ms: int):
     assert parse_reconnect_hint(reconnect_hint(after_ms)) == after_ms
 
 
-def test_a_hint_is_found_behind_other_words():
+def test_a_hint_is_found_after_other_words():
     assert parse_reconnect_hint("restarting, reconnect_after_ms=250") == 250
 
 

@@ -10,7 +10,7 @@ def test_a_revision_is_as_old_as_the_first_sample_that_has_it():
     assert [commit_times.committed_by(revision, 9.0) for revision in (1, 10, 11, 20)] == [1.0, 1.0, 2.0, 2.0]
 
 
-def test_what_no_sample_has_may_have_been_written_just_now():
+def test_a_revision_without_a_sample_may_have_been_written_just_now():
     commit_times = CommitTimes()
     assert commit_times.committed_by(1, 9.0) == 9.0
     commit_times.sample(10, 1.0)

@@ -1,4 +1,4 @@
-"""Where a token is looked for, and what comes first."""
+"""The places where the gateway looks for a token, and their order."""
 
 from contextlib import suppress
 
@@ -29,21 +29,21 @@ def test_a_token_is_found_in(place: str):
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_what_comes_first_counts(place: str):
+def test_the_first_place_counts(place: str):
     behind = list(PLACES)[list(PLACES).index(place) :]
     query = {key: value for name in behind for key, value in PLACES[name][0].items()}
     headers = {key: value for name in behind for key, value in PLACES[name][1].items()}
     assert found(query, headers) == found(*PLACES[place])
 
 
-def test_who_gives_no_token_has_none():
+def test_a_request_without_a_token_has_none():
     assert found({"username": "Ann"}, {"cookie": "theme=dark", "sec-websocket-protocol": "studyroom"}) is None
 
 
 @pytest.mark.parametrize(
     "header", ["", "Basic YTpi", "Negotiate", 'Digest username="a, b", realm="Bearer"', "Bearers x"]
 )
-def test_another_scheme_in_the_header_is_no_token_and_the_next_place_counts(header: str):
+def test_another_scheme_in_the_header_is_ignored_and_the_next_place_counts(header: str):
     """A proxy that asks for a password of its own hands on what the browser gave it."""
     assert found({"access_token": "good"}, {"authorization": header}) == "good"
     assert found({}, {"authorization": header}) is None
@@ -55,7 +55,7 @@ def test_a_bearer_token_counts_alone_however_bad_it_is(header: str):
 
 
 @pytest.mark.parametrize("header", ["Basic YTpi, Bearer good", "Basic YTpi,bearer good"])
-def test_a_bearer_token_behind_another_scheme_is_refused(header: str):
+def test_a_bearer_token_after_another_scheme_is_refused(header: str):
     with pytest.raises(Unauthorized, match="only value"):
         found({"access_token": "good"}, {"authorization": header})
 
@@ -75,7 +75,7 @@ def test_the_scheme_may_be_spelled_in_any_case(scheme: str):
     [({"access_token": ""}, {}), ({}, {"sec-websocket-protocol": "studyroom, access_token."})],
     ids=["in the query", "in a subprotocol"],
 )
-def test_a_token_that_is_empty_is_one_and_a_bad_one(query: dict[str, str], headers: dict[str, str]):
+def test_an_empty_token_is_a_bad_token(query: dict[str, str], headers: dict[str, str]):
     assert not found(query, {**headers, "cookie": f"{COOKIE}=good"})
     assert found(query, headers) is not None
 
@@ -91,7 +91,7 @@ def test_offered_subprotocols_are_a_list(header: str, offered: list[str]):
     assert offered_subprotocols({"sec-websocket-protocol": header}) == offered
 
 
-def test_a_token_among_the_subprotocols_needs_one_that_can_be_answered():
+def test_a_token_among_the_subprotocols_needs_a_subprotocol_that_can_be_answered():
     with pytest.raises(Unauthorized, match="studyroom"):
         found({}, {"sec-websocket-protocol": "access_token.abc"})
 
@@ -126,7 +126,7 @@ def test_a_cookie_is_read_as_browsers_send_it(header: str, token: str | None):
     assert found({}, {"cookie": header}) == token
 
 
-def test_a_cookie_that_another_site_of_the_domain_has_set_as_well_makes_nobody_of_one():
+def test_a_second_cookie_from_another_site_of_the_domain_makes_no_guest_of_a_user():
     with pytest.raises(Unauthorized, match="more than one"):
         found({}, {"cookie": f"{COOKIE}=mine; {COOKIE}=theirs"})
 
@@ -154,7 +154,7 @@ def test_subprotocols_and_cookies_may_come_in_several_headers():
     st.dictionaries(st.sampled_from(["access_token", "username"]), st.text(max_size=20)),
     st.dictionaries(st.sampled_from(["authorization", "cookie", "sec-websocket-protocol"]), st.text(max_size=40)),
 )
-def test_anything_has_a_token_or_none_or_is_refused(query: dict[str, str], headers: dict[str, str]):
+def test_any_request_has_a_token_or_none_or_is_refused(query: dict[str, str], headers: dict[str, str]):
     with suppress(Unauthorized):
         token = found(query, headers)
         assert token is None or any(token in value for value in (*query.values(), *headers.values()))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studyroom.gateway.connections.cursor_move import cursor_update, update_prefix
+from studyroom.gateway.connections.cursor_move import by_pattern, by_steps, cursor_update, update_prefix
 from studyroom.gateway.rooms.notices import encode_cursor
 from studyroom.shared.contract.ids import UserId
 from studyroom.shared.contract.messages import CursorMove, InvalidMessage, decode_client_message
@@ -16,7 +16,7 @@ ADA = UserId("0b9d7c4e-9d5a-4b52-8c1e-2f6a3f1f7a01")
 
 
 def the_long_way(text: str) -> Any:
-    """What a client would be sent, or None when the message is refused."""
+    """The frame that a client would receive, or None when the message is refused."""
     try:
         message = decode_client_message(text)
     except InvalidMessage:
@@ -49,6 +49,8 @@ def test_the_shortcut_takes_nothing_that_is_refused_and_changes_nothing(
     short = shortcut(text)
     if short is not None:
         assert json.loads(short) == the_long_way(text)
+    payload = text.encode()
+    assert by_steps(b"", payload) == by_pattern(b"", payload)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +62,7 @@ def test_the_shortcut_takes_nothing_that_is_refused_and_changes_nothing(
         move('{"x":0,"y":1,"element_id":""}'),
     ],
 )
-def test_what_clients_usually_send_takes_the_shortcut(text: str):
+def test_usual_messages_of_clients_take_the_shortcut(text: str):
     short = shortcut(text)
     assert short is not None
     assert json.loads(short) == the_long_way(text)

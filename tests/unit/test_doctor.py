@@ -43,13 +43,13 @@ def seen() -> Observation:
     )
 
 
-def change(seen: Observation, **changes: Any) -> None:
-    """Of the stream of chat."""
-    index = next(index for index, one in enumerate(seen.streams) if one.name == "CHAT")
+def change(seen: Observation, name: str = "CHAT", **changes: Any) -> None:
+    """Change a stream."""
+    index = next(index for index, one in enumerate(seen.streams) if one.name == name)
     seen.streams[index] = replace(seen.streams[index], **changes)
 
 
-def test_when_all_is_well_nothing_is_said(seen: Observation):
+def test_a_healthy_system_has_no_problems(seen: Observation):
     assert problems(seen, WANTED) == []
     assert as_text(seen, []).endswith("All is well.")
 
@@ -82,6 +82,13 @@ def test_shards_that_nobody_serves(seen: Observation):
     assert problems(seen, WANTED) == ["no presence replica answers for shards 0-2, 7, 63"]
 
 
+def test_gateways_per_room_are_reported_and_not_judged(seen: Observation):
+    assert "gateways per room: no rooms" in as_text(seen, [])
+    seen.room_gateways = [1, 1, 4]
+    assert problems(seen, WANTED) == []
+    assert "gateways per room: 2.0 on average and 4 at most, in a sample of 3" in as_text(seen, [])
+
+
 def test_a_replica_that_is_connected_and_answers_nothing(seen: Observation):
     seen.silent = ["10.0.0.1:1"]
     assert problems(seen, WANTED) == ["the presence replica at 10.0.0.1:1 is connected, but does not answer"]
@@ -94,32 +101,30 @@ def test_a_server_whose_storage_is_nearly_full(seen: Observation):
     assert "7,000,000,000 of 8,000,000,000 (88%)" in as_text(seen, [])
 
 
-def test_a_server_that_acknowledges_what_is_not_on_its_disk(seen: Observation):
+def test_a_server_that_acknowledges_data_before_it_is_on_disk(seen: Observation):
     seen.servers[1] = replace(seen.servers[1], store=Store(0, 0, 10**9, sync_always=False))
     (problem,) = problems(seen, WANTED)
     assert problem.startswith("nats-2 acknowledges messages before they are synced")
 
 
-def test_a_server_that_tells_nothing_of_its_storage_is_not_judged_by_it(seen: Observation):
+def test_a_server_that_does_not_report_its_storage_is_not_judged_by_it(seen: Observation):
     seen.servers = [replace(server, store=None) for server in seen.servers]
     assert problems(seen, WANTED) == []
     assert "unknown" in as_text(seen, [])
 
 
 @pytest.mark.parametrize(
-    ("discard", "said"),
+    ("discard", "reported"),
     [("new", ["stream CHAT is 90% full (900 of 1,000 bytes), and refuses messages when it is full"]), ("old", [])],
 )
-def test_a_stream_that_is_nearly_full_when_it_refuses_what_is_too_much(
-    seen: Observation, discard: str, said: list[str]
-):
+def test_a_stream_that_is_nearly_full_and_refuses_more(seen: Observation, discard: str, reported: list[str]):
     wanted = [
         replace(spec, config={**spec.config, "max_bytes": 1000, "discard": discard}) if spec.name == "CHAT" else spec
         for spec in WANTED
     ]
     chat = next(spec for spec in wanted if spec.name == "CHAT")
     change(seen, config=dict(chat.config), bytes=900)
-    assert problems(seen, wanted) == said
+    assert problems(seen, wanted) == reported
 
 
 @pytest.mark.parametrize(
@@ -165,7 +170,7 @@ def test_a_copy_that_is_not_well(seen: Observation, changes: dict[str, Any], pro
     assert problems(seen, WANTED) == [f"stream CHAT: its copy on nats-2 {problem}"]
 
 
-def test_a_consumer_that_is_behind(seen: Observation):
+def test_a_consumer_that_lags(seen: Observation):
     change(seen, consumers=(Consumer("slow", LAG_MAX + 1, bound=True), Consumer("forgotten", 10**6, bound=False)))
     assert problems(seen, WANTED) == ["consumer slow of CHAT is 1,001 messages behind"]
 
@@ -177,6 +182,19 @@ def test_a_presence_replica_that_follows_nothing(seen: Observation):
         "2 presence replicas are connected and 1 follow KV_gateways",
         "2 presence replicas are connected and 1 follow KV_presence",
     }
+
+
+def test_streams_of_groups_with_their_leaders_and_of_another_number_of_groups(seen: Observation):
+    grouped = specifications(StorageSettings(replicas=3, groups=2))
+    seen.streams = [stream(spec.name, dict(spec.config)) for spec in grouped]
+    change(seen, "CHAT_1", leader="nats-2")
+    assert problems(seen, grouped) == []
+    assert "leaders of the streams of groups of shards: nats-1 3, nats-2 1" in as_text(seen, [])
+    change(seen, "KV_presence_0", consumers=())
+    assert problems(seen, grouped) == ["no presence replica follows KV_presence_0"]
+    found = problems(seen, WANTED)
+    assert "streams were made with 2 groups of shards, and STUDYROOM_STORAGE_GROUPS is 1" in found
+    assert "stream CHAT does not exist" in found
 
 
 def test_leases_and_gateways_that_do_not_match(seen: Observation):
@@ -194,7 +212,7 @@ def test_leases_and_gateways_that_do_not_match(seen: Observation):
         ("leases", {"leases": {}}),
     ],
 )
-def test_of_what_did_not_answer_nothing_else_is_said(seen: Observation, asked: str, unseen: dict[str, Any]):
+def test_components_that_do_not_respond_are_not_assessed(seen: Observation, asked: str, unseen: dict[str, Any]):
     silent = replace(seen, failures={asked: "nats: timeout"}, **unseen)
     assert problems(silent, WANTED) == [f"{asked} did not answer: nats: timeout"]
 
@@ -205,13 +223,13 @@ def test_a_stream_that_does_not_answer_may_exist(seen: Observation):
     assert problems(seen, WANTED) == ["stream CHAT did not answer: nats: timeout"]
 
 
-def test_consumers_that_are_not_told_may_be_followed(seen: Observation):
+def test_consumers_that_nats_does_not_report_may_be_followed(seen: Observation):
     seen.streams = [replace(one, consumers=()) for one in seen.streams]
     seen.failures |= {f"consumers of {stream.name}": "nats: timeout" for stream in seen.streams}
     assert problems(seen, WANTED) == [f"{asked} did not answer: nats: timeout" for asked in sorted(seen.failures)]
 
 
-def test_the_screen_and_json_say_the_same(seen: Observation):
+def test_the_screen_and_json_have_the_same_content(seen: Observation):
     found = ["stream CHAT has no leader"]
     assert "  - stream CHAT has no leader" in as_text(seen, found)
     sent = json.loads(json.dumps(as_json(seen, found)))

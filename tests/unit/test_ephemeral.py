@@ -58,7 +58,7 @@ def test_a_batch_is_spelled_as_documented():
         STAMP + b"\n",
     ],
 )
-def test_what_is_no_batch_is_malformed(data: bytes):
+def test_data_other_than_a_batch_is_malformed(data: bytes):
     with pytest.raises(MalformedBatch):
         decode_batch(data)
 
@@ -88,7 +88,7 @@ def encode_position(position: CursorPosition) -> bytes:
 @pytest.mark.parametrize(
     "data", [b"", b"short", b"\xff" * 80, f"{ROOM}{USER}{{}}\n".encode(), f"{ROOM}{USER}"[:-1].encode()]
 )
-def test_what_is_no_digest_is_malformed(data: bytes):
+def test_data_other_than_a_digest_is_malformed(data: bytes):
     with pytest.raises(MalformedBatch):
         list(decode_digest(data))
 

@@ -1,4 +1,4 @@
-"""What `make fuzz` does for long, in short, and everything it has found."""
+"""A short run of what `make fuzz` does for long, and everything it has found."""
 
 import pytest
 from hypothesis import given, settings
@@ -39,5 +39,5 @@ def test_arbitrary_bytes_break_no_parser_and_no_promise(target: Target):
 
 
 @pytest.mark.parametrize(("name", "data"), FOUND)
-def test_what_fuzzing_has_found_stays_mended(name: str, data: bytes):
+def test_inputs_that_fuzzing_has_found_stay_fixed(name: str, data: bytes):
     TARGETS[name].run(data)

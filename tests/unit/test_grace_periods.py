@@ -3,6 +3,7 @@
 from studyroom.presence.grace import GraceOutcome, GracePeriods
 from studyroom.shared.contract.ids import ConnectionId, GatewayId, RoomId, UserId
 from studyroom.shared.contract.presence import Entry, Profile
+from studyroom.shared.contract.subjects import SHARDS
 
 ROOM, ADA, BEN = RoomId("room"), UserId("ada"), UserId("ben")
 DEAD = GatewayId("dead")
@@ -58,6 +59,6 @@ def test_the_ghosts_of_a_gateway_are_gone_with_the_last_of_them():
 def test_a_replaced_stream_ends_nothing():
     recorded = Recorded()
     recorded.grace_periods.begin(ROOM, ADA, 5, DEAD)
-    recorded.grace_periods.clear()
+    recorded.grace_periods.clear(range(SHARDS))
     recorded.grace_periods.changed(ROOM, ADA, 7, None)
     assert (recorded.outcomes, recorded.gone, len(recorded.grace_periods)) == ([], [], 0)

@@ -1,4 +1,4 @@
-"""The sweep over all connections goes on whatever is wrong with one of them."""
+"""The sweep over all connections goes on when something is wrong with any of them."""
 
 import asyncio
 import math
@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from studyroom.gateway.connections import heartbeat
 from studyroom.gateway.connections.heartbeat import Heartbeat
+from studyroom.gateway.connections.registry import Registry
 from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.settings import GatewaySettings
 from studyroom.gateway.wire.sockets import AwaitedRequests, PlainSockets, UnreadAnswers
@@ -19,7 +20,7 @@ from tests.support.waiting import eventually
 
 
 class Connection:
-    """As far as a heartbeat looks at one."""
+    """A connection, as far as a heartbeat looks at it."""
 
     closing_since = lagging_since = None
     lagging = False
@@ -33,6 +34,10 @@ class Connection:
         self.refills = 0
         self.closed_with: list[CloseCode] = []
 
+    @staticmethod
+    def rests(_beat: int, _now: float) -> bool:
+        return False
+
     def refill(self, _beat: int, _now: float) -> None:
         if self._broken:
             raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
@@ -42,7 +47,7 @@ class Connection:
         self.closed_with.append(code)
 
 
-async def test_one_connection_that_cannot_be_seen_to_is_closed_and_the_others_keep_their_beat(
+async def test_a_connection_that_fails_its_check_is_closed_and_the_others_keep_their_beat(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr(heartbeat, "SWEEP_SECONDS", 0.01)
@@ -56,7 +61,7 @@ async def test_one_connection_that_cannot_be_seen_to_is_closed_and_the_others_ke
         GatewayMetrics(CollectorRegistry()),
     )
     running = asyncio.ensure_future(beating.run())
-    await eventually(lambda: running.done() or connections[2].refills >= 2, "the last one is seen to again")
+    await eventually(lambda: running.done() or connections[2].refills >= 2, "the last connection is checked again")
     assert not running.done()
     running.cancel()
     assert connections[1].closed_with[0] == CloseCode.INTERNAL_ERROR
@@ -77,7 +82,7 @@ class Slow(Connection):
         self.socket.buffered_bytes = 0
 
 
-async def test_when_much_more_is_left_unread_who_leaves_most_is_closed_before_the_next_beat():
+async def test_the_connection_that_leaves_most_unread_is_closed_before_the_next_beat():
     settings = GatewaySettings(write_buffers_max_bytes=1024 * 1024)
     connections: Any = [Slow(300_000), Slow(600_000), Slow(200_000)]
     beating = Heartbeat(
@@ -104,7 +109,7 @@ class Waiting:
         self.transport = SimpleNamespace(abort=lambda: aborted.append(True))
 
 
-async def test_what_came_while_the_process_stood_still_is_not_late_before_it_could_be_read(
+async def test_data_that_came_while_the_process_stood_still_is_not_late_before_it_could_be_read(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr(heartbeat, "SWEEP_SECONDS", 0.05)
@@ -112,7 +117,7 @@ async def test_what_came_while_the_process_stood_still_is_not_late_before_it_cou
     awaited = AwaitedRequests(0.1)
     beating = Heartbeat(
         GatewaySettings(),
-        [],
+        Registry(),
         awaited,
         UnreadAnswers(10, max_bytes=1000),
         PlainSockets(10, lambda _peer: None),

@@ -1,4 +1,4 @@
-"""Whatever is lost or repeated on the way, what comes out is the room's chat: every message once, in order."""
+"""With any losses and repetitions on the way, the output is the room's chat: every message once, in order."""
 
 import random
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ def tombstone(sequence: int, deleted: int) -> Stored:
 
 
 def begun(*sequences: int, reach: int = 0) -> History:
-    """A room that has these messages behind `reach`."""
+    """A room that has these messages after `reach`."""
     history = History(KEPT)
     history.begin(reach)
     history.fill([stored(sequence) for sequence in sequences], sequences[-1] if sequences else reach)
@@ -46,7 +46,7 @@ def test_a_message_that_was_delivered_is_not_delivered_again():
     assert history.position == 7
 
 
-def test_a_message_behind_a_gap_waits_until_it_is_filled():
+def test_a_message_after_a_gap_waits_until_it_is_filled():
     history = begun(3)
     assert history.receive(stored(9), 7) is Verdict.AFTER_GAP
     assert history.receive(stored(11), 9) is Verdict.AFTER_GAP
@@ -56,32 +56,32 @@ def test_a_message_behind_a_gap_waits_until_it_is_filled():
     assert not history.incomplete
 
 
-def test_a_lower_message_before_it_says_that_older_ones_have_expired():
+def test_a_lower_message_before_it_shows_that_older_messages_have_expired():
     history = begun(3, 7)
     assert history.receive(stored(9), 0) is Verdict.NEXT
 
 
-def test_what_may_be_of_another_stream_waits():
+def test_a_message_that_may_be_from_another_stream_waits():
     history = begun(3)
     assert history.receive(stored(4), 3, sure=False) is Verdict.AFTER_GAP
     assert history.receive(stored(5), 4) is Verdict.AFTER_GAP
     assert numbers(history.fill([], 3)) == [4, 5]
 
 
-def test_what_is_fetched_and_heard_is_delivered_once():
+def test_a_message_that_is_fetched_and_received_is_delivered_once():
     history = begun(3)
     history.receive(stored(9), 7)
     assert numbers(history.fill([stored(7), stored(9)], 9)) == [7, 9]
     assert history.receive(stored(9), 7) is Verdict.OLD
 
 
-def test_what_was_heard_and_has_expired_before_it_was_fetched_is_delivered():
+def test_a_received_message_that_expired_before_it_was_fetched_is_delivered():
     history = begun(3)
     history.receive(stored(9), 7)
     assert numbers(history.fill([], 9)) == [9]
 
 
-def test_a_gap_behind_what_was_fetched_is_another_gap():
+def test_a_gap_after_the_fetched_messages_is_another_gap():
     history = begun(3)
     history.receive(stored(9), 7)
     history.receive(stored(15), 13)
@@ -105,7 +105,7 @@ def test_a_position_of_the_whole_stream_does_for_an_empty_room():
     assert history.reach == 100
 
 
-def test_the_newest_are_remembered_and_those_behind_a_place_are_all_there_are():
+def test_the_newest_are_remembered_and_all_messages_after_a_position_are_returned():
     history = begun(*range(1, 21))
     assert history.reach == 20 - KEPT
     assert numbers(history.newest(3)) == [18, 19, 20]
@@ -115,27 +115,27 @@ def test_the_newest_are_remembered_and_those_behind_a_place_are_all_there_are():
     assert numbers(history.after(history.reach)) == list(range(13, 21))
 
 
-def test_what_is_too_old_is_not_shown():
+def test_messages_that_are_too_old_are_not_shown():
     history = History(KEPT)
     history.begin(0)
     history.fill([stored(1, second=10), stored(2, second=20), stored(3, second=30)], 3)
     assert numbers(history.newest(5, not_before="2026-11-24T09:00:20")) == [2, 3]
 
 
-def test_what_is_read_back_is_another_message_than_members_know_only_if_it_differs_or_came_later():
+def test_a_message_read_back_is_another_than_members_know_only_if_it_differs_or_came_later():
     history = begun(2, 5, *range(10, 10 + KEPT))
     newest = stored(30, second=5)
     assert history.receive(newest, 9 + KEPT) is Verdict.NEXT
     assert not history.is_another(newest)
     assert not history.is_another(stored(13))
     assert history.is_another(Stored(13, b"something else", stored(13).time))
-    assert not history.is_another(stored(5))  # not remembered, and as old as what was
+    assert not history.is_another(stored(5))  # not remembered, and as old as the remembered messages
     assert history.is_another(stored(5, second=6))
     assert history.is_another(stored(20, second=6))  # members know none by it
     assert not history.is_another(stored(20))  # as when it was deleted
 
 
-def test_a_room_that_forgot_begins_anew():
+def test_a_room_that_forgot_starts_again():
     history = begun(3, 7)
     history.receive(stored(20), 15)
     history.forget()
@@ -173,21 +173,21 @@ def test_with_any_losses_and_repetitions_every_message_comes_once_and_in_order(
 # --- deleted messages --------------------------------------------------------------------------------------
 
 
-def test_a_deleted_message_is_remembered_no_more_and_who_was_away_is_told():
+def test_a_deleted_message_is_forgotten_and_members_that_were_away_are_notified():
     history = begun(3, 7)
     assert history.receive(tombstone(9, 3), 7) is Verdict.NEXT
     assert numbers(history.newest(KEPT)) == [7]
     assert numbers(history.after(0)) == [7, 9]
 
 
-def test_what_is_fetched_with_its_tombstone_is_not_delivered():
+def test_a_message_that_is_fetched_with_its_tombstone_is_not_delivered():
     history = begun(3)
     assert numbers(history.fill([stored(5), stored(7), tombstone(9, 5)], 9)) == [7, 9]
     assert history.position == 9
     assert numbers(history.newest(KEPT)) == [3, 7]
 
 
-def test_what_is_deleted_behind_a_gap_is_not_shown_although_the_tombstone_waits():
+def test_a_message_deleted_after_a_gap_is_not_shown_although_the_tombstone_waits():
     history = begun(3, 5)
     assert history.receive(tombstone(9, 5), 7) is Verdict.AFTER_GAP
     assert numbers(history.newest(KEPT)) == [3]
@@ -200,19 +200,19 @@ def test_a_message_whose_predecessor_was_erased_is_delivered_once_nothing_more_i
     assert numbers(history.fill([], history.awaited)) == [9]
 
 
-def test_the_newest_are_as_many_as_asked_for_without_counting_what_is_deleted():
+def test_the_newest_are_as_many_as_asked_for_without_counting_deleted_messages():
     history = begun(1, 2, 3, 4)
     history.receive(tombstone(5, 3), 4)
     assert numbers(history.newest(3)) == [1, 2, 4]
 
 
-def test_of_what_was_read_neither_tombstones_nor_what_they_delete_are_shown():
+def test_neither_tombstones_nor_the_messages_they_delete_are_shown():
     assert numbers(only_chat([stored(1), stored(2), tombstone(3, 1)])) == [2]
 
 
 @given(st.data())
-def test_whatever_is_lost_on_the_way_only_what_is_not_deleted_is_left(data: st.DataObject):
-    """The stream as it is when it is read: what a tombstone names may be there still, or be erased."""
+def test_with_any_losses_on_the_way_only_messages_that_are_not_deleted_are_left(data: st.DataObject):
+    """The stream as it is when it is read: the message that a tombstone names may still exist or be erased."""
     chat: list[Stored] = []
     for sequence in range(1, data.draw(st.integers(2, 20))):
         alive = numbers(only_chat(chat))
@@ -242,7 +242,7 @@ def large(sequence: int) -> Stored:
     return stored(sequence)._replace(ready=b"x" * 100_000)
 
 
-def test_what_is_remembered_is_bounded_by_its_size_and_the_newest_always_is():
+def test_remembered_messages_are_bounded_by_size_and_the_newest_is_always_remembered():
     history = begun()
     for sequence in range(1, KEPT):
         history.receive(large(sequence), sequence - 1)
@@ -252,7 +252,7 @@ def test_what_is_remembered_is_bounded_by_its_size_and_the_newest_always_is():
     assert numbers(history.newest(KEPT)) == [KEPT]
 
 
-def test_what_waits_behind_a_gap_is_bounded_by_its_size_and_what_is_left_out_is_another_gap():
+def test_messages_waiting_after_a_gap_are_bounded_by_size_and_dropped_messages_are_another_gap():
     history = begun(1)
     for sequence in range(10, 20):
         history.receive(large(sequence), sequence - 1)
@@ -263,7 +263,7 @@ def test_what_waits_behind_a_gap_is_bounded_by_its_size_and_what_is_left_out_is_
     assert not history.incomplete
 
 
-def test_what_is_not_stored_any_more_is_shown_to_nobody():
+def test_messages_that_are_no_longer_stored_are_shown_to_nobody():
     history = begun(*range(1, 6))
     assert numbers(history.before(3)) == [1, 2]
     assert numbers(history.newest(KEPT, first=4)) == [4, 5]

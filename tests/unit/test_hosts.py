@@ -37,7 +37,7 @@ def test_the_host_is_the_name_without_its_port(header: str, host: str):
         "rooms.example.org:http",
     ],
 )
-def test_anything_else_is_none(header: str):
+def test_any_other_text_is_not_a_host(header: str):
     assert host_of(header) is None
 
 

@@ -7,7 +7,9 @@ import jwt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from studyroom.gateway.auth.guests import Guests
 from studyroom.gateway.auth.identity import Authenticator, Identity, user_id_of
 from studyroom.gateway.settings import GatewaySettings
 from studyroom.gateway.wire.credentials import Unauthorized
@@ -34,7 +36,7 @@ def authenticator(
 
 
 def token(secret: str = SECRET, algorithm: str = "HS256", **claims: object) -> str:
-    """A token that is valid for an hour, but for what `claims` say; None leaves a claim out."""
+    """A token that is valid for an hour, changed by `claims`. None leaves a claim out."""
     whole = {"sub": USER, "exp": int(time.time()) + HOUR, **claims}
     kept = {claim: value for claim, value in whole.items() if value is not None}
     return jwt.encode(kept, secret, algorithm)
@@ -62,7 +64,7 @@ def why_refused(token: str) -> str:
 # --- tokens ------------------------------------------------------------------------------------------------
 
 
-def test_a_valid_token_says_who_it_is():
+def test_a_valid_token_names_its_user():
     identity = by_query(token(name="Ada", avatar_url="https://example.org/ada.png"))
     assert (identity.user, identity.username) == (USER, "Ada")
     assert identity.avatar_url == "https://example.org/ada.png"
@@ -84,13 +86,13 @@ def test_a_bad_token_in_the_header_is_not_saved_by_a_good_one_in_the_query():
         authenticator().identify({"access_token": token()}, {"authorization": "Bearer nonsense"})
 
 
-def test_a_bearer_without_a_token_is_no_guest():
+def test_a_bearer_without_a_token_is_not_a_guest():
     with pytest.raises(Unauthorized):
         authenticator(guests=True).identify({}, {"authorization": "Bearer"})
 
 
 @pytest.mark.parametrize("header", ["", "Basic YTpi", "Negotiate"])
-def test_another_scheme_is_no_token_and_hides_none(header: str):
+def test_another_scheme_is_ignored_and_hides_no_token(header: str):
     assert authenticator(guests=True).identify({}, {"authorization": header}).is_guest
     assert not authenticator().identify({"access_token": token()}, {"authorization": header}).is_guest
     with pytest.raises(Unauthorized, match="an access token is required"):
@@ -125,12 +127,12 @@ def test_a_token_without_a_required_claim_is_refused(claim: str):
 
 
 @pytest.mark.parametrize("subject", [5, True, ["ada"], {"id": 1}])
-def test_a_subject_that_is_no_string_is_refused(subject: object):
+def test_a_subject_other_than_a_string_is_refused(subject: object):
     assert "ubject" in why_refused(sealed({**VALID, "sub": subject}))
 
 
 @pytest.mark.parametrize("junk", ["", ".", "..", "a.b.c", "é.é.é", "[" * 50_000, "x" * 50_000])
-def test_what_is_no_token_is_refused(junk: str):
+def test_text_other_than_a_token_is_refused(junk: str):
     with pytest.raises(Unauthorized):
         by_query(junk)
 
@@ -141,7 +143,7 @@ def test_a_header_that_is_a_nesting_bomb_is_refused():
 
 
 @given(st.text())
-def test_arbitrary_text_is_no_token(junk: str):
+def test_arbitrary_text_is_not_a_token(junk: str):
     with pytest.raises(Unauthorized):
         authenticator().identify({}, {"authorization": f"Bearer {junk}"})
 
@@ -169,7 +171,7 @@ def test_different_subjects_are_different_users(one: str, other: str):
     assert (user_id_of(one) == user_id_of(other)) == (one == other)
 
 
-def test_a_subject_that_is_no_unicode_is_refused():
+def test_a_subject_that_is_not_unicode_is_refused():
     why_refused(token(sub="\ud800"))
 
 
@@ -215,12 +217,63 @@ def test_an_avatar_that_cannot_be_shown_is_left_out(avatar: object):
     assert by_query(token(avatar_url=avatar)).avatar_url is None
 
 
-def test_whatever_a_token_says_can_be_sent_to_the_others():
+def test_any_claims_of_a_token_can_be_sent_to_the_others():
     profile = by_query(token(name="x\ud800", avatar_url="https://example.org/\ud800"))
     presence = UserPresence.model_construct(
         user_id=UserId(USER), username=profile.username, avatar_url=profile.avatar_url, cursor=None
     )
     assert encode(UserJoined.model_construct(payload=UserPayload.model_construct(user=presence)))
+
+
+# --- broadcast events --------------------------------------------------------------------------------------
+
+
+def reserving(*events: str) -> Authenticator:
+    values: dict[str, Any] = {"guests": True, "jwt_secret": SECRET, "broadcast_reserved": events}
+    return Authenticator(GatewaySettings(**values))
+
+
+@pytest.mark.parametrize(
+    ("claims", "allowed"),
+    [
+        ({}, False),
+        ({"broadcast": []}, False),
+        ({"broadcast": ["lesson.*"]}, False),
+        ({"broadcast": ["timer.start"]}, True),
+        ({"broadcast": ["lesson.*", "timer.*"]}, True),
+        ({"broadcast": ["*"]}, True),
+        ({"broadcast": "*"}, True),
+    ],
+)
+def test_a_reserved_event_needs_a_token_that_names_it(claims: dict[str, Any], *, allowed: bool):
+    identity = reserving("timer.*").identify({"access_token": token(**claims)}, {})
+    assert identity.events.allow("timer.start") is allowed
+    assert identity.events.allow("reaction")
+
+
+def test_a_guest_may_not_send_reserved_events():
+    identity = reserving("timer.*").identify({}, {})
+    assert not identity.events.allow("timer.start")
+    assert identity.events.allow("reaction")
+
+
+@pytest.mark.parametrize(
+    "claim", [None, True, False, "timer", 5, {"timer": True}, [5], [None], ["two words"], ["a*b"], ["t"] * 65]
+)
+def test_events_of_a_token_that_may_be_a_misspelled_limit_are_refused(claim: object):
+    text = sealed({**VALID, "broadcast": claim})
+    assert "access token" in why_refused(text)
+
+
+def test_a_newer_token_may_name_other_events():
+    renewed = reserving("timer").renew(UserId(USER), token(broadcast=["timer"]))
+    assert renewed.events.allow("timer")
+
+
+@pytest.mark.parametrize("pattern", ["two words", "a*b", ""])
+def test_a_setting_that_reserves_something_else_is_refused(pattern: str):
+    with pytest.raises(ValidationError):
+        reserving(pattern)
 
 
 # --- guests ------------------------------------------------------------------------------------------------
@@ -259,15 +312,56 @@ def guest_token(gate: Authenticator, query: dict[str, str] | None = None) -> tup
     return identity.user, identity.guest_token
 
 
-def test_a_guest_token_is_signed_only_when_somebody_is_told_it(monkeypatch: pytest.MonkeyPatch):
+def test_a_guest_token_is_signed_only_when_a_client_receives_it(monkeypatch: pytest.MonkeyPatch):
     gate = authenticator(guests=True, guest_secret=SECRET)
-    monkeypatch.delattr(jwt, "encode")
+    monkeypatch.delattr(Guests, "token")
     identity = gate.identify({}, {})
-    with pytest.raises(AttributeError, match="encode"):
+    with pytest.raises(AttributeError, match="token"):
         assert identity.guest_token
 
 
-def test_a_guest_that_comes_again_is_the_same_user_whatever_the_name_on_every_gateway_with_the_secret():
+@given(st.uuids().map(str), st.text(min_size=32, max_size=80))
+def test_a_guest_token_is_the_jwt_that_pyjwt_makes_of_the_same_claims(user: str, secret: str):
+    made = Guests(secret).token(UserId(user))
+    claims = jwt.decode(made, options={"verify_signature": False})
+    assert made == jwt.encode(claims, secret, "HS256")
+    assert list(claims) == ["sub", "aud", "exp"]
+    assert (claims["sub"], claims["aud"]) == (user, "studyroom guest")
+    assert 29 * 24 * HOUR < claims["exp"] - time.time() <= 30 * 24 * HOUR
+
+
+def test_a_token_in_the_form_of_gateways_is_recognised_without_pyjwt(monkeypatch: pytest.MonkeyPatch):
+    guests = Guests(SECRET)
+    user = guests.recognise(None)
+    own = guests.token(user)
+    monkeypatch.delattr(jwt, "decode")
+    assert guests.recognise(own) == user
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        jwt.encode({"exp": 9_999_999_999, "aud": "studyroom guest", "sub": USER}, SECRET, "HS256"),
+        jwt.encode({"sub": USER, "aud": ["studyroom guest"], "exp": 9_999_999_999}, SECRET, "HS256"),
+        jwt.encode({"sub": USER, "aud": "studyroom guest", "exp": 9_999_999_999}, SECRET, "HS256", {"kid": "1"}),
+        jwt.encode({"sub": USER.upper(), "aud": "studyroom guest", "exp": 9_999_999_999}, SECRET, "HS256"),
+    ],
+    ids=["another order", "a list of audiences", "another header", "another spelling"],
+)
+def test_a_valid_guest_token_in_any_form_of_jwt_is_recognised(other: str):
+    assert Guests(SECRET).recognise(other) == USER
+
+
+def test_a_guest_token_with_any_character_changed_is_not_recognised():
+    guests = Guests(SECRET)
+    user = guests.recognise(None)
+    own = guests.token(user)
+    for at, character in enumerate(own[:-1]):  # two bits of the last one mean nothing
+        changed = own[:at] + ("B" if character == "A" else "A") + own[at + 1 :]
+        assert guests.recognise(changed) != user
+
+
+def test_a_guest_that_comes_again_under_any_name_is_the_same_user_on_every_gateway_with_the_secret():
     user, shown = guest_token(authenticator(guests=True, guest_secret=SECRET))
     elsewhere = authenticator(guests=True, guest_secret=SECRET)
     assert elsewhere.identify({"guest_token": shown, "username": "Ada"}, {}).user == user
@@ -285,7 +379,7 @@ def forged(**claims: object) -> str:
     return jwt.encode({claim: value for claim, value in whole.items() if value is not None}, SECRET, "HS256")
 
 
-def test_what_forged_makes_would_be_taken_if_nothing_were_wrong_with_it():
+def test_a_forged_token_would_be_accepted_without_its_flaw():
     assert authenticator(guests=True, guest_secret=SECRET).identify({"guest_token": forged()}, {}).user == USER
 
 
@@ -306,7 +400,7 @@ def test_what_forged_makes_would_be_taken_if_nothing_were_wrong_with_it():
         token(),
     ],
 )
-def test_who_shows_a_guest_token_that_is_not_ours_is_somebody_new(shown: str):
+def test_a_client_with_a_foreign_guest_token_is_a_new_user(shown: str):
     identity = authenticator(guests=True, guest_secret=SECRET).identify({"guest_token": shown}, {})
     assert identity.user != USER
     assert identity.guest_token
@@ -319,14 +413,14 @@ def test_without_a_secret_a_guest_is_known_to_its_process_only():
     assert authenticator(guests=True).identify({"guest_token": shown}, {}).user != user
 
 
-def test_a_guest_token_is_no_access_token_even_under_the_same_secret():
+def test_a_guest_token_is_not_an_access_token_even_under_the_same_secret():
     gate = authenticator(guests=True, guest_secret=SECRET)
     _, shown = guest_token(gate)
     with pytest.raises(Unauthorized):
         gate.identify({"access_token": shown}, {})
 
 
-def test_who_has_an_access_token_gets_no_guest_token():
+def test_a_client_with_an_access_token_gets_no_guest_token():
     assert authenticator(guests=True).identify({"access_token": token()}, {}).guest_token is None
 
 

@@ -1,5 +1,6 @@
 import json
 import re
+from uuid import RFC_4122, UUID
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,16 @@ CANONICAL = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # --- ids ---------------------------------------------------------------------------------------------------
 
 
+def test_new_ids_are_random_uuids_in_canonical_form():
+    made = [new() for new in (ids.new_connection_id, ids.new_user_id, ids.new_message_id) for _ in range(300)]
+    assert len(set(made)) == len(made)
+    for each in made:
+        assert (str(UUID(each)), UUID(each).version, UUID(each).variant) == (each, 4, RFC_4122)
+    for position in {*range(36)} - {8, 13, 14, 18, 19, 23}:
+        assert {each[position] for each in made} == set("0123456789abcdef")
+    assert {each[19] for each in made} == set("89ab")
+
+
 @pytest.mark.parametrize(
     "spelling",
     [
@@ -31,14 +42,14 @@ CANONICAL = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
         ROOM.replace("-", ""),
     ],
 )
-def test_every_spelling_of_a_uuid_becomes_the_canonical_one(spelling: str):
+def test_every_spelling_of_a_uuid_becomes_canonical(spelling: str):
     assert canonical_uuid(spelling) == ROOM
 
 
 @pytest.mark.parametrize(
     "text", ["", "lobby", ROOM[:-1], ROOM + "0", ROOM[:-1] + "g", "550e8400.e29b.41d4.a716.446655440000"]
 )
-def test_what_is_no_uuid_is_refused_by_name(text: str):
+def test_text_other_than_a_uuid_is_refused_by_name(text: str):
     with pytest.raises(ValueError, match=re.escape(f"not a UUID: {text!r}")):
         canonical_uuid(text)
 
@@ -55,7 +66,7 @@ def test_what_is_no_uuid_is_refused_by_name(text: str):
     ],
     ids=["sign", "space", "underscore", "digit of another script", "unbalanced braces", "hyphens anywhere"],
 )
-def test_what_only_pythons_number_parser_takes_for_a_uuid_is_refused(text: str):
+def test_text_that_only_pythons_number_parser_takes_for_a_uuid_is_refused(text: str):
     with pytest.raises(ValueError, match="not a UUID"):
         canonical_uuid(text)
 
@@ -99,7 +110,7 @@ def test_the_shard_of_a_room_is_fixed_for_ever(room: str, shard: int):
 
 
 @given(ANY_ID)
-def test_every_room_has_one_of_64_shards(room: str):
+def test_every_room_has_a_shard_of_64(room: str):
     assert 0 <= subjects.shard_of(RoomId(room)) < 64
 
 
@@ -122,6 +133,7 @@ SHARD = subjects.shard_of(ROOM)
         (subjects.room_events(ROOM), f"room.{SHARD}.{ROOM}.>"),
         (subjects.room_cursor(ROOM), f"room.{SHARD}.{ROOM}.cursor"),
         (subjects.room_typing(ROOM), f"room.{SHARD}.{ROOM}.typing"),
+        (subjects.room_newest(ROOM), f"room.{SHARD}.{ROOM}.newest"),
         (subjects.chat_deduplication_id(ROOM, USER, "m"), f"{ROOM}:{USER}:m"),
         (subjects.deletion_deduplication_id(ROOM, 7), f"{ROOM}:deleted:7"),
         (subjects.moderation_key("ban", USER, None), f"$KV.moderation.ban.{USER}"),
@@ -148,7 +160,7 @@ def matches(pattern: str, subject: str) -> bool:
 
 
 def republished(source: str, target: str, subject: str) -> str:
-    """What JetStream makes of `subject` by a republish rule."""
+    """The subject that a republish rule of JetStream makes of `subject`."""
     wild = [token for want, token in zip(source.split("."), subject.split("."), strict=True) if want == "*"]
     return re.sub(r"\{\{wildcard\((\d)\)\}\}", lambda found: wild[int(found[1]) - 1], target)
 
@@ -169,7 +181,7 @@ def test_a_presence_key_is_parsed_back(room: str, user: str):
         f"$KV.presence.1.{ROOM}.{USER}.x",
     ],
 )
-def test_another_subject_is_no_presence_key(subject: str):
+def test_another_subject_is_not_a_presence_key(subject: str):
     with pytest.raises(ValueError, match="not a presence key"):
         subjects.parse_presence_key(subject)
 
@@ -189,9 +201,14 @@ def test_stored_chat_reaches_the_rooms_subscription():
 
 
 @pytest.mark.parametrize(
-    ("subject", "kind"), [(subjects.room_cursor(ROOM), "cursor"), (subjects.room_typing(ROOM), "typing")]
+    ("subject", "kind"),
+    [
+        (subjects.room_cursor(ROOM), "cursor"),
+        (subjects.room_typing(ROOM), "typing"),
+        (subjects.room_broadcast(ROOM), "broadcast"),
+    ],
 )
-def test_cursors_and_typing_reach_the_rooms_subscription(subject: str, kind: str):
+def test_cursors_typing_and_events_reach_the_rooms_subscription(subject: str, kind: str):
     assert matches(subjects.room_events(ROOM), subject)
     assert subjects.room_event_kind(subject) == kind
 
@@ -221,14 +238,14 @@ def test_some_shards_have_a_subject_each():
 
 @pytest.mark.parametrize("room", ["*", f"{ROOM}.>", "r\u00f6m"])
 @pytest.mark.parametrize("kind", [JoinRequest, LeaveRequest, RosterRequest])
-def test_a_request_about_what_is_no_id_never_becomes_a_subject(kind, room: str):
+def test_a_request_about_a_room_with_a_bad_id_never_becomes_a_subject(kind, room: str):
     fields = {"room": room, "user": USER, "connection": USER, "gateway": USER, "with_roster": True}
     with pytest.raises(ValidationError, match="not a UUID"):
         kind.decode(json.dumps({**fields, "profile": {"username": "Ada"}}).encode())
 
 
 @pytest.mark.parametrize("kind", [JoinRequest, LeaveRequest])
-def test_a_request_about_a_user_that_is_no_id_never_becomes_a_subject(kind):
+def test_a_request_about_a_user_with_a_bad_id_never_becomes_a_subject(kind):
     fields = {"room": ROOM, "user": "*", "connection": USER, "gateway": USER, "with_roster": True}
     with pytest.raises(ValidationError, match="not a UUID"):
         kind.decode(json.dumps({**fields, "profile": {"username": "Ada"}}).encode())

@@ -46,6 +46,6 @@ def test_a_key_that_cannot_check_signatures_is_passed_over(useless: Json):
 @pytest.mark.parametrize(
     "document", [None, [], "keys", {}, {"keys": None}, {"keys": {}}, {"keys": []}, {"keys": [1, None]}]
 )
-def test_what_is_no_key_set_is_refused(document: object):
+def test_a_document_other_than_a_key_set_is_refused(document: object):
     with pytest.raises(BadKeys):
         read_keys(document)

@@ -20,7 +20,7 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def test_a_shard_that_does_not_answer_is_asked_one_question_at_a_time_by_the_one_that_came_first():
+async def test_a_shard_that_does_not_answer_gets_only_the_oldest_question_at_a_time():
     lane = Lane(own=1, shared=2)
     number = lane.number()
     first = lane.queue(SHARD, number)
@@ -46,7 +46,7 @@ async def test_the_first_useful_answer_gives_a_shard_all_its_slots_again():
     assert served(waiting) == 3
 
 
-async def test_a_question_without_an_answer_says_nothing_of_a_shard_that_has_answered_others_since():
+async def test_an_unanswered_question_means_nothing_for_a_shard_that_has_answered_others_since():
     lane = Lane(own=1, shared=2)
     asked_at = now()
     lane.answered(SHARD)

@@ -56,7 +56,7 @@ def test_the_end_of_a_lease_makes_a_gateway_neither_sooner_nor_later_dead():
     assert clock.dead(ONE) == [ONE]
 
 
-def test_a_lease_that_nats_has_ended_without_a_word_is_none_any_more():
+def test_a_lease_that_nats_has_ended_silently_has_expired():
     clock = Clock()
     clock.leases.renewed(ONE, 0)
     clock.pass_(5.75, ONE, TWO, renewing=TWO)
@@ -65,7 +65,7 @@ def test_a_lease_that_nats_has_ended_without_a_word_is_none_any_more():
     assert len(clock.leases) == 1
 
 
-def test_a_renewal_begins_the_count_anew():
+def test_a_renewal_restarts_the_count():
     clock = Clock()
     clock.leases.renewed(ONE, 0)
     clock.pass_(LOST_SECONDS - 0.5, ONE)
@@ -89,7 +89,7 @@ def test_nobody_is_dead_while_nothing_shows_that_nats_takes_writes():
     assert clock.dead(ONE) == [ONE]
 
 
-def test_a_write_that_comes_back_late_proves_nothing_and_a_break_begins_the_guard_anew():
+def test_a_write_that_comes_back_late_proves_nothing_and_a_break_restarts_the_guard():
     clock = Clock()
     clock.leases.renewed(ONE, 0)
     clock.pass_(LOST_SECONDS - 1, ONE)
@@ -104,7 +104,7 @@ def test_a_write_that_comes_back_late_proves_nothing_and_a_break_begins_the_guar
     assert clock.dead(ONE) == []
 
 
-def test_what_proved_nothing_may_be_said_so():
+def test_a_write_may_be_reported_to_have_proved_nothing():
     clock = Clock()
     clock.leases.renewed(ONE, 0)
     clock.pass_(LOST_SECONDS, ONE)
@@ -113,7 +113,7 @@ def test_what_proved_nothing_may_be_said_so():
     assert clock.dead(ONE) == []
 
 
-def test_after_reading_the_leases_again_everyone_is_counted_anew():
+def test_after_reading_the_leases_again_every_gateway_is_counted_again():
     clock = Clock()
     clock.leases.renewed(ONE, 0)
     clock.pass_(LOST_SECONDS, ONE)

@@ -1,4 +1,4 @@
-"""What would be too long for one message of NATS goes in several, and says the same."""
+"""Content that is too long for a message of NATS goes in several with the same meaning."""
 
 from uuid import UUID
 
@@ -31,7 +31,7 @@ def uuid(number: int) -> str:
     return str(UUID(int=number, version=4))
 
 
-def stays(count: int) -> set[MembershipId]:
+def memberships(count: int) -> set[MembershipId]:
     return {new_membership_id(ConnectionId(uuid(number)), 2**40 + number) for number in range(count)}
 
 
@@ -46,17 +46,17 @@ def complete(connections: set[MembershipId]) -> CompleteRequest:
 
 
 @pytest.mark.parametrize("count", [0, 1, 261, 262, 5000])
-def test_all_connections_are_told_in_requests_that_fit(count: int):
-    parts = complete(stays(count)).split(LIMIT)
+def test_all_connections_are_reported_in_requests_that_fit(count: int):
+    parts = complete(memberships(count)).split(LIMIT)
     assert max(len(part.encode()) for part in parts) <= LIMIT
     assert (len(parts) == 1) == (count <= 261)
     sent = [membership_id for part in parts for membership_id in part.connections or part.some]
-    assert sorted(sent) == sorted(stays(count))
+    assert sorted(sent) == sorted(memberships(count))
 
 
-def test_each_part_speaks_of_its_own_connections_only():
-    """They are carried out one by one, by different replicas: none may end what another one names."""
-    here, gone = stays(3000), MembershipId(f"{uuid(9999)}:1")
+def test_each_part_covers_only_its_own_connections():
+    """They are carried out one by one, by different replicas: none may end a connection that another names."""
+    here, gone = memberships(3000), MembershipId(f"{uuid(9999)}:1")
     parts = [CompleteRequest.decode(part.encode()) for part in complete(here).split(LIMIT)]
     assert len(parts) > 10
     missing = [part.missing(here | {gone}) for part in parts]
@@ -64,7 +64,7 @@ def test_each_part_speaks_of_its_own_connections_only():
 
 
 def test_a_replica_that_knows_no_parts_does_not_take_one_for_all():
-    part = complete(stays(3000)).split(LIMIT)[0]
+    part = complete(memberships(3000)).split(LIMIT)[0]
     assert part.connections is None
 
 

@@ -1,4 +1,4 @@
-"""What logs never tell."""
+"""Contents that never appear in logs."""
 
 import logging
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ def fail_with(token: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
-def test_a_traceback_tells_where_and_not_what_variables_hold(
+def test_a_traceback_shows_places_and_no_values_of_variables(
     form: Literal["json", "console"], capsys: pytest.CaptureFixture[str]
 ):
     logs.configure(ProcessSettings(log_format=form), "test")

@@ -19,8 +19,8 @@ from studyroom.shared.contract.messages import (
     decode_client_message,
     decode_server_message,
     encode,
-    json_schema,
 )
+from studyroom.shared.contract.schema import json_schema
 
 ROOM = "550e8400-e29b-41d4-a716-446655440000"
 GOLDEN = Path(__file__).parent / "golden"
@@ -75,20 +75,20 @@ def test_a_message_is_emitted_byte_for_byte_as_its_golden_file(name: str):
 
 
 @pytest.mark.parametrize("name", FIRST_CLIENT)
-def test_what_a_client_of_the_first_protocol_says_is_understood(name: str):
+def test_messages_of_clients_of_the_first_protocol_are_understood(name: str):
     theirs = json.loads(SEED[name])
     understood = json.loads(encode(decode_client_message(SEED[name])))
     assert without_additions(understood, theirs) == theirs
 
 
 @pytest.mark.parametrize("name", SEED)
-def test_without_what_was_added_a_message_is_byte_for_byte_the_first_protocols(name: str):
+def test_without_its_added_fields_a_message_is_byte_for_byte_that_of_the_first_protocol(name: str):
     kept = without_additions(json.loads(OURS[name]), json.loads(SEED[name]))
     assert json.dumps(kept, separators=(",", ":"), ensure_ascii=False) == SEED[name]
 
 
 @pytest.mark.parametrize("name", SEED)
-def test_what_was_added_comes_after_the_fields_of_the_first_protocol(name: str):
+def test_added_fields_come_after_the_fields_of_the_first_protocol(name: str):
     ours, seed = json.loads(OURS[name]).get("payload", {}), json.loads(SEED[name]).get("payload", {})
     assert list(ours)[: len(seed)] == list(seed)
 
@@ -99,7 +99,7 @@ def test_a_cursor_without_an_element_may_leave_it_out():
 
 
 @pytest.mark.parametrize("addition", ['"payload":null', '"payload":{}', '"payload":{"n":1}', '"new":[1]'])
-def test_what_a_newer_client_adds_is_ignored(addition: str):
+def test_fields_that_a_newer_client_adds_are_ignored(addition: str):
     assert decode_client_message(f'{{"type":"Ping",{addition}}}') == Ping()
 
 
@@ -139,7 +139,7 @@ def test_a_room_may_be_spelled_in_any_way_and_becomes_canonical(spelling: str):
         '{"type":"CursorMove","payload":{"x":1' + "0" * 10_000 + ',"y":0}}',
     ],
 )
-def test_what_is_not_json_is_refused(text: str):
+def test_text_other_than_json_is_refused(text: str):
     assert invalid(text).code is ErrorCode.INVALID_JSON
 
 
@@ -162,7 +162,7 @@ def test_what_is_not_json_is_refused(text: str):
         '{"type":"Shout","payload":{"content":"x"}}',
     ],
 )
-def test_an_unknown_message_is_refused_and_the_known_ones_named(text: str):
+def test_an_unknown_message_is_refused_and_the_known_messages_named(text: str):
     error = invalid(text)
     assert error.code is ErrorCode.UNKNOWN_TYPE
     assert "JoinRoom, LeaveRoom, Chat, CursorMove, Typing, Ping" in str(error)
@@ -199,6 +199,14 @@ def test_an_unknown_message_is_refused_and_the_known_ones_named(text: str):
         (message("Typing"), "Typing: payload.is_typing:"),
         (message("Typing", is_typing=1), "Typing: payload.is_typing:"),
         (message("Typing", is_typing="true"), "Typing: payload.is_typing:"),
+        (message("Broadcast", event="x"), "Broadcast: payload.data:"),
+        (message("Broadcast", event="two words", data=1), "Broadcast: payload.event:"),
+        (message("Broadcast", event="x\n", data=1), "Broadcast: payload.event:"),
+        (message("Broadcast", event="x" * 65, data=1), "Broadcast: payload.event:"),
+        (message("Broadcast", event="x", data=1, key=""), "Broadcast: payload.key:"),
+        (message("Broadcast", event="x", data=1, key="k" * 129), "Broadcast: payload.key:"),
+        (message("Broadcast", event="x", data={"a": [float("nan")]}), "Broadcast: payload.data: numbers"),
+        ('{"type":"Broadcast","payload":{"event":"x","data":-1e999}}', "Broadcast: payload.data: numbers"),
     ],
 )
 def test_a_missing_or_wrong_field_is_named(text: str, field: str):
@@ -220,7 +228,7 @@ def test_a_sequence_that_no_stream_can_reach_is_refused():
 
 
 @pytest.mark.parametrize("text", ["\ud800", '{"type":"\udfff"}', '{"type":"Chat","payload":{"content":"\ud800"}}'])
-def test_text_that_is_no_unicode_is_refused(text: str):
+def test_text_that_is_not_unicode_is_refused(text: str):
     assert invalid(text).code is ErrorCode.INVALID_JSON
 
 
@@ -236,6 +244,9 @@ HALVES = [r"\ud800", r"x\udfffx", r"\ud83d", r"\ude00\ud83d", r"\uD83D\\uDE00"]
         ('{"type":"CursorMove","payload":{"x":0,"y":0,"element_id":"HALF"}}', "CursorMove: payload.element_id:"),
         ('{"type":"JoinRoom","payload":{"room_id":"HALF"}}', "JoinRoom: payload.room_id:"),
         ('{"type":"Authenticate","payload":{"token":"HALF"}}', "Authenticate: payload.token:"),
+        ('{"type":"Broadcast","payload":{"event":"x","data":[{"a":"HALF"}]}}', "Broadcast: payload.data:"),
+        ('{"type":"Broadcast","payload":{"event":"x","data":{"HALF":1}}}', "Broadcast: payload.data:"),
+        ('{"type":"Broadcast","payload":{"event":"x","data":1,"key":"HALF"}}', "Broadcast: payload.key:"),
         ('{"type":"Typing","payload":{"is_typing":true,"HALF":1}}', "message:"),
         ('{"type":"HALF"}', "message:"),
         ('[["HALF"]]', "message:"),
@@ -267,7 +278,7 @@ ID = "1e57ab1e-2222-4333-8444-555566667777"
         r'"content":"x","\udfff":1,',
     ],
 )
-def test_what_is_refused_of_a_chat_message_has_its_id(rest: str):
+def test_a_refused_chat_message_is_reported_with_its_id(rest: str):
     for spelling in (ID, ID.upper(), f"urn:uuid:{ID}"):
         assert invalid(f'{{"type":"Chat","payload":{{{rest}"id":"{spelling}"}}}}').about == ID
     assert invalid(f'{{"payload":{{"id":"{ID}",{rest}"z":[{"[" * 300}]{"]" * 300}}},"type":"Chat"}}').about == ID
@@ -285,7 +296,7 @@ def test_what_is_refused_of_a_chat_message_has_its_id(rest: str):
         "[" * 100_000,
     ],
 )
-def test_what_is_no_chat_message_with_an_id_has_none(text: str):
+def test_text_other_than_a_chat_message_with_an_id_has_none(text: str):
     assert invalid(text).about is None
 
 
@@ -355,22 +366,22 @@ def test_the_schema_is_a_valid_schema():
 
 
 @pytest.mark.parametrize("name", CLIENT)
-def test_what_clients_say_fits_the_schema(name: str):
+def test_messages_of_clients_fit_the_schema(name: str):
     validator("ClientMessage").validate(json.loads(CLIENT[name]))
 
 
 @pytest.mark.parametrize("name", FIRST_CLIENT)
-def test_what_clients_of_the_first_protocol_say_fits_the_schema(name: str):
+def test_messages_of_clients_of_the_first_protocol_fit_the_schema(name: str):
     validator("ClientMessage").validate(json.loads(SEED[name]))
 
 
 @pytest.mark.parametrize("name", SERVER)
-def test_what_the_server_says_fits_the_schema(name: str):
+def test_messages_of_the_server_fit_the_schema(name: str):
     validator("ServerMessage").validate(json.loads(SERVER[name]))
 
 
 @pytest.mark.parametrize("text", ['{"type":"Nope"}', '{"type":"JoinRoom"}', message("Typing", is_typing=1)])
-def test_what_is_no_message_does_not_fit_the_schema(text: str):
+def test_text_other_than_a_message_does_not_fit_the_schema(text: str):
     assert not validator("ClientMessage").is_valid(json.loads(text))
 
 

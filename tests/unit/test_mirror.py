@@ -1,4 +1,4 @@
-"""What presence knows of all rooms: `studyroom.presence.roster.Mirror`."""
+"""The copy of all rooms in presence: `studyroom.presence.roster.Mirror`."""
 
 from functools import reduce
 from operator import xor
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import studyroom.presence.roster
 from studyroom.presence.roster import Mirror
-from studyroom.shared.contract.ids import ConnectionId, GatewayId, RoomId, UserId
+from studyroom.shared.contract.ids import ConnectionId, GatewayId, MembershipId, RoomId, UserId
 from studyroom.shared.contract.messages import CursorPosition
 from studyroom.shared.contract.presence import Entry, Member, Profile, member_digest
 from studyroom.shared.contract.subjects import SHARDS, shard_of
@@ -25,7 +25,7 @@ def entry(name: str = "Ada") -> Entry:
     return Entry(profile=Profile(username=name), connections={ConnectionId("c"): GatewayId("g")})
 
 
-def test_who_is_put_is_in_the_roster_of_that_room_only():
+def test_a_member_that_is_put_is_in_the_roster_of_that_room_only():
     mirror = Mirror()
     mirror.put(ROOM, ADA, entry(), 5)
     ada = Member(user=ADA, profile=Profile(username="Ada"), revision=5, gateways=[GatewayId("g")])
@@ -33,7 +33,7 @@ def test_who_is_put_is_in_the_roster_of_that_room_only():
     assert mirror.roster(OTHER) == []
 
 
-def test_who_is_removed_is_gone_and_an_empty_room_with_it():
+def test_a_member_that_is_removed_is_gone_and_an_empty_room_with_it():
     mirror = Mirror()
     mirror.put(ROOM, ADA, entry(), 5)
     mirror.remove(ROOM, ADA, 6)
@@ -81,7 +81,7 @@ def test_a_removal_again_makes_its_marker_the_newest(monkeypatch: pytest.MonkeyP
     assert [mirror.last_sequence(ROOM, UserId(name)) for name in "abc"] == [3, 0, 4]
 
 
-def test_what_is_not_ours_moves_on_and_never_back():
+def test_the_revision_of_other_shards_moves_on_and_never_back():
     mirror = Mirror()
     mirror.catch_up(9)
     mirror.catch_up(4)
@@ -111,8 +111,24 @@ def test_a_rebuilt_mirror_inherits_the_cursors_of_those_still_there():
         older.put(ROOM, user, entry(), 1)
         older.move_cursor(ROOM, user, HERE)
     newer.put(ROOM, ADA, entry(), 1)
-    newer.inherit_cursors(older)
+    newer.inherit(older)
     assert [(member.user, member.cursor) for member in newer.roster(ROOM)] == [(ADA, HERE)]
+
+
+def test_a_rebuilt_mirror_inherits_which_memberships_have_ended():
+    older, newer = Mirror(), Mirror()
+    older.end(MembershipId("first"))
+    newer.inherit(older)
+    assert newer.has_ended(MembershipId("first"))
+    assert not newer.has_ended(MembershipId("second"))
+
+
+def test_a_mirror_remembers_only_the_memberships_that_ended_last(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(studyroom.presence.roster, "ENDED_KEPT", 2)
+    mirror = Mirror()
+    for membership in ("first", "second", "first", "third"):
+        mirror.end(MembershipId(membership))
+    assert [mirror.has_ended(MembershipId(each)) for each in ("first", "second", "third")] == [True, False, True]
 
 
 class Change(NamedTuple):
@@ -173,7 +189,7 @@ def test_pages_have_every_room_once_in_order(ids: set[UUID], limit: int):
 
 
 @given(CHANGES, st.integers(0, 2))
-def test_a_forgotten_marker_never_turns_into_a_wrong_one(changes: list[Change], kept: int):
+def test_a_forgotten_marker_never_becomes_a_wrong_marker(changes: list[Change], kept: int):
     last = dict[tuple[RoomId, UserId], int]()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(studyroom.presence.roster, "MARKERS_KEPT", kept)

@@ -1,4 +1,4 @@
-"""What a gateway knows of bans, and which orders it carries out: each once."""
+"""The bans that a gateway knows, and the commands that it carries out: each once."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -25,14 +25,14 @@ def receive(orders: Commands, *changes: Change) -> list[Target]:
     return orders.take(changes, changes[-1].sequence)
 
 
-def test_a_ban_from_everything_is_one_from_every_room():
+def test_a_ban_from_everything_is_a_ban_from_every_room():
     orders = Commands()
     assert receive(orders, change(1, BAN)) == [BAN]
     assert orders.ban_of(USER, now=NOW) == orders.ban_of(USER, ROOM, now=NOW) == ORDER
     assert orders.ban_of(OTHER, now=NOW) is None
 
 
-def test_a_ban_from_a_room_is_one_from_that_room_only():
+def test_a_ban_from_a_room_is_a_ban_from_that_room_only():
     orders = Commands()
     receive(orders, change(1, ROOM_BAN))
     assert orders.ban_of(USER, ROOM, now=NOW) == ORDER
@@ -44,7 +44,7 @@ def test_a_ban_from_a_room_is_one_from_that_room_only():
     )
 
 
-def test_what_is_lifted_or_has_ended_holds_no_more_and_is_nothing_to_carry_out():
+def test_a_ban_that_was_lifted_or_has_ended_no_longer_holds_and_is_not_carried_out():
     orders = Commands()
     receive(orders, change(1, BAN), change(2, ROOM_BAN))
     assert receive(orders, change(3, BAN, None)) == []
@@ -52,7 +52,7 @@ def test_what_is_lifted_or_has_ended_holds_no_more_and_is_nothing_to_carry_out()
     assert list(orders.bans(now=NOW)) == [(USER, ROOM)]
 
 
-def test_a_ban_ends_when_its_time_is_over_and_begins_anew_when_it_is_put_again():
+def test_a_ban_ends_when_its_time_is_over_and_begins_again_when_it_is_put_again():
     orders = Commands()
     at = NOW - timedelta(seconds=100)
     orders.take([Change(1, BAN, ORDER, at, 100), Change(2, ROOM_BAN, ORDER, at, 101)], 2)
@@ -73,7 +73,7 @@ def test_bans_that_have_ended_do_not_pile_up():
     assert len(orders.bans(now=NOW + timedelta(seconds=20_000))) == 99
 
 
-def test_an_order_that_was_carried_out_is_not_again_when_all_is_read_anew():
+def test_a_command_is_not_carried_out_twice_when_all_are_read_again():
     orders = Commands()
     assert receive(orders, change(1, REMOVAL)) == [REMOVAL]
     assert receive(orders, change(2, DISCONNECTION)) == [DISCONNECTION]
@@ -86,7 +86,7 @@ def test_an_order_that_was_carried_out_is_not_again_when_all_is_read_anew():
     assert orders.ban_of(USER, now=NOW) == ORDER
 
 
-def test_what_is_not_there_any_more_when_all_is_read_holds_no_more():
+def test_a_ban_that_is_missing_when_all_are_read_no_longer_holds():
     orders = Commands()
     receive(orders, change(1, BAN))
     orders.forget(replaced=False)
@@ -95,7 +95,7 @@ def test_what_is_not_there_any_more_when_all_is_read_holds_no_more():
     assert orders.position == 3
 
 
-def test_in_another_bucket_everything_is_to_be_carried_out():
+def test_in_another_bucket_every_command_is_carried_out():
     orders = Commands()
     receive(orders, change(9, BAN))
     orders.forget(replaced=True)
@@ -113,7 +113,7 @@ def committed(sequence: int, target: Target, second: int) -> Change:
     return Change(sequence, target, ORDER, datetime(2026, 11, 28, 12, 0, second, tzinfo=UTC))
 
 
-def test_of_a_bucket_that_lost_its_newest_changes_only_what_is_new_is_carried_out():
+def test_only_new_commands_of_a_bucket_that_lost_its_newest_changes_are_carried_out():
     orders = Commands()
     orders.take([committed(1, REMOVAL, 1), committed(2, DISCONNECTION, 2), committed(9, BAN, 9)], 9)
     new = committed(2, ROOM_BAN, 20)
@@ -121,11 +121,11 @@ def test_of_a_bucket_that_lost_its_newest_changes_only_what_is_new_is_carried_ou
     assert not orders.is_rewritten(committed(2, DISCONNECTION, 2))
     orders.forget(replaced=False)
     assert orders.take([committed(1, REMOVAL, 1), new], 2, shorter=True) == [ROOM_BAN]
-    assert orders.ban_of(USER, now=NOW) is None, "the lost one"
+    assert orders.ban_of(USER, now=NOW) is None, "the lost ban"
     assert orders.take([committed(3, REMOVAL, 21)], 3) == [REMOVAL]
 
 
-def test_what_came_after_a_lost_tail_is_carried_out_whatever_the_clock_of_nats_says():
+def test_commands_after_a_lost_tail_are_carried_out_for_any_clock_of_nats():
     orders = Commands()
     orders.take([committed(9, BAN, 9)], 9)
     orders.forget(replaced=False)
@@ -134,6 +134,6 @@ def test_what_came_after_a_lost_tail_is_carried_out_whatever_the_clock_of_nats_s
 
 
 @pytest.mark.parametrize("subject", ["$KV.presence.7.r.u", "moderation", "moderation.ban", "moderation.praise.u"])
-def test_other_subjects_are_no_targets(subject: str):
+def test_other_subjects_are_not_targets(subject: str):
     with pytest.raises(ValueError, match=r"moderation|Kind"):
         target_of(subject)

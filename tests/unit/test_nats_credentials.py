@@ -44,7 +44,7 @@ GOOD = Nkey(USER).seed
         (creds(JWT, Nkey(ACCOUNT).seed), "the seed is not that of a user"),
     ],
 )
-def test_a_bad_file_is_named_with_what_is_wrong_and_nothing_of_what_is_in_it(
+def test_a_bad_file_is_named_with_its_mistake_and_none_of_its_contents(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, why: str
 ):
     path = file(tmp_path, text)
@@ -53,11 +53,11 @@ def test_a_bad_file_is_named_with_what_is_wrong_and_nothing_of_what_is_in_it(
     monkeypatch.setenv("STUDYROOM_NATS_CREDENTIALS_FILE", str(path))
     with pytest.raises(BadSettings) as refused:
         load([NatsSettings])
-    for said in (str(raised.value), str(refused.value)):
-        assert str(path) in said
-        assert why in said
-        assert GOOD[2:12] not in said
-        assert JWT not in said
+    for message in (str(raised.value), str(refused.value)):
+        assert str(path) in message
+        assert why in message
+        assert GOOD[2:12] not in message
+        assert JWT not in message
     assert list(refused.value.problems) == ["STUDYROOM_NATS_CREDENTIALS_FILE"]
 
 

@@ -21,7 +21,7 @@ def test_a_gateway_is_new_once():
     assert neighbours.locate(BEN, [THERE, BEYOND])
 
 
-def test_who_moved_here_or_lost_its_connections_is_not_elsewhere():
+def test_a_member_that_moved_here_or_lost_its_connections_is_not_elsewhere():
     neighbours = Neighbours(HERE)
     neighbours.locate(ADA, [THERE])
     neighbours.locate(BEN, [THERE])
@@ -55,3 +55,12 @@ def test_there_are_neighbours_exactly_while_somebody_is_on_another_gateway(steps
             truth[user] = set(gateways) - {HERE}
             assert neighbours.locate(user, gateways) == (not truth[user] <= before)
         assert bool(neighbours) == any(truth.values())
+
+
+def test_one_of_the_gateways_with_members_is_the_first():
+    gateways = {HERE: Neighbours(HERE), THERE: Neighbours(THERE), BEYOND: Neighbours(BEYOND)}
+    for neighbours in gateways.values():
+        neighbours.locate(ADA, [HERE, THERE])
+        neighbours.locate(BEN, [BEYOND])
+    assert [gateway for gateway, neighbours in gateways.items() if neighbours.own_is_first] == [BEYOND]
+    assert Neighbours(THERE).own_is_first

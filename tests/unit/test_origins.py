@@ -51,7 +51,7 @@ def test_pages_of_this_machine_may_where_the_gateway_is_reached_as_this_machine(
     assert is_allowed("http://[::1]:5173", "localhost:8080", ())
 
 
-def test_who_is_no_page_tells_no_origin_and_may():
+def test_a_client_that_is_not_a_page_sends_no_origin_and_may():
     assert is_allowed(None, "rooms.example.org", ())
 
 
@@ -60,7 +60,7 @@ def test_named_origins_may_beside_the_gateways_own():
     assert is_allowed("https://rooms.example.org", "rooms.example.org", (OTHER,))
 
 
-def test_any_origin_may_where_that_is_said():
+def test_any_origin_may_where_the_setting_allows_all():
     assert is_allowed("https://evil.example.org", "rooms.example.org", (ANY,))
     assert is_allowed("null", "rooms.example.org", (ANY,))
 
@@ -87,7 +87,7 @@ def test_an_app_may_where_it_is_named_and_nowhere_else(origin: str):
 
 
 @pytest.mark.parametrize("origin", ["https://a.example.org", "https://a.b-c.example.org", "HTTPS://A.example.org"])
-def test_all_subdomains_may_where_that_is_said(origin: str):
+def test_all_subdomains_may_where_the_setting_has_a_wildcard(origin: str):
     assert is_allowed(origin, "rooms.example", ("https://*.example.org",))
     assert is_allowed(f"{origin}:8443", "rooms.example", (OTHER, "https://*.example.org:8443"))
 
@@ -111,12 +111,12 @@ def test_all_subdomains_may_where_that_is_said(origin: str):
         "https://a\n.example.org",
     ],
 )
-def test_what_is_no_subdomain_may_not(origin: str):
+def test_an_origin_that_is_not_a_subdomain_may_not(origin: str):
     assert not is_allowed(origin, "rooms.example", ("https://*.example.org",))
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "suggestion"),
     [
         ("a.example", "https://host"),
         ("https:a.example", "https://host"),
@@ -150,12 +150,12 @@ def test_what_is_no_subdomain_may_not(origin: str):
         ("https://*.127.0.0.1", "no subdomains"),
     ],
 )
-def test_what_no_page_can_be_of_is_refused_at_the_start_and_the_right_spelling_told(text: str, told: str):
-    assert told in (problem_of(text) or "")
+def test_an_impossible_origin_is_refused_at_the_start_and_the_right_spelling_suggested(text: str, suggestion: str):
+    assert suggestion in (problem_of(text) or "")
     assert not is_origin(text)
     with pytest.raises(ValueError, match="origins") as refused:
         GatewaySettings(origins=text)
-    assert told in str(refused.value)
+    assert suggestion in str(refused.value)
 
 
 def test_origins_of_all_kinds_are_taken_at_the_start():
@@ -183,5 +183,5 @@ def test_an_origin_is_a_scheme_and_a_host(text: str):
         "null",
     ],
 )
-def test_anything_else_is_none(text: str):
+def test_any_other_text_is_not_an_origin(text: str):
     assert not is_origin(text)

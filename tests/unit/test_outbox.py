@@ -33,7 +33,7 @@ def test_an_author_does_not_get_its_own_frames():
     assert (batch.for_member(ADA), batch.for_member(BEN), batch.for_member(CLEO)) == (b"bc", b"acd", b"abcd")
 
 
-def test_a_newcomer_does_not_get_what_was_said_before():
+def test_a_newcomer_does_not_get_earlier_messages():
     outbox = Outbox()
     outbox.add(item(b"1"))
     outbox.add(item(b"2"), not_to=ADA)
@@ -48,7 +48,7 @@ def test_a_newcomer_after_everything_gets_nothing():
     assert outbox.take().select(BEN, since=1) == []
 
 
-def test_who_reads_too_slowly_gets_only_what_is_essential():
+def test_a_member_that_reads_too_slowly_gets_only_essential_messages():
     outbox = Outbox()
     chat, joined = item(b"1", Kind.CHAT), item(b"3", Kind.JOINED)
     for one in (chat, item(b"2"), joined, item(b"4", Kind.TYPING)):
@@ -86,7 +86,7 @@ AUTHORS = st.none() | st.sampled_from([ADA, BEN, CLEO])
 
 
 @given(st.lists(AUTHORS, max_size=12), st.sampled_from([ADA, BEN, UserId("nobody")]), st.data())
-def test_each_member_gets_what_came_since_and_is_not_its_own(
+def test_each_member_gets_the_messages_of_others_since_its_last_batch(
     authors: list[UserId | None], user: UserId, data: st.DataObject
 ):
     outbox = Outbox()

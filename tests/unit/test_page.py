@@ -55,7 +55,7 @@ async def test_the_index_is_asked_for_each_time_and_may_run_nothing_but_its_own_
     assert headers["x-content-type-options"] == "nosniff"
 
 
-async def test_what_has_a_hash_in_its_name_is_kept_for_good(page: FastAPI):
+async def test_a_file_with_a_hash_in_its_name_is_cached_for_good(page: FastAPI):
     status, headers, body = await get(page, "/assets/index-1a2b3c.js")
 
     assert (status, body) == (200, SCRIPT)
@@ -63,7 +63,7 @@ async def test_what_has_a_hash_in_its_name_is_kept_for_good(page: FastAPI):
     assert headers["cache-control"] == "public, max-age=31536000, immutable"
 
 
-async def test_who_reads_gzip_gets_it(page: FastAPI):
+async def test_a_client_that_accepts_gzip_gets_it(page: FastAPI):
     _, headers, body = await get(page, "/assets/index-1a2b3c.js", accept_encoding="gzip, br")
 
     assert headers["content-encoding"] == "gzip"
@@ -72,7 +72,7 @@ async def test_who_reads_gzip_gets_it(page: FastAPI):
     assert len(body) < len(SCRIPT)
 
 
-async def test_who_has_it_already_is_told_so(page: FastAPI):
+async def test_a_client_that_has_the_newest_version_gets_a_304(page: FastAPI):
     _, headers, _ = await get(page, "/")
 
     status, _, body = await get(page, "/", if_none_match=headers["etag"])
@@ -87,7 +87,7 @@ async def test_nothing_else_is_served(page: FastAPI, path: str):
     assert status == 404
 
 
-async def test_where_no_page_was_built_one_is_told_how(tmp_path: Path):
+async def test_a_gateway_without_a_built_page_answers_how_to_build_it(tmp_path: Path):
     app = FastAPI()
     add_page(app, tmp_path)
 

@@ -39,7 +39,7 @@ def test_every_address_has_its_share_of_each_second():
     assert requests.take(HERE, 8.0)
 
 
-def test_who_left_is_forgotten():
+def test_an_address_that_left_is_forgotten():
     crowd = ConnectionCounts()
     crowd.add(ANN, HERE)
     crowd.add(ANN, THERE)

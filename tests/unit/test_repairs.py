@@ -18,7 +18,7 @@ class Unavailable(Exception):
 
 
 class Copies:
-    """What is repaired, and how often; each repair takes until `go_on`."""
+    """Counts the repairs of each copy. Each repair takes until `go_on`."""
 
     def __init__(self) -> None:
         self.began: list[str] = []
@@ -98,7 +98,7 @@ async def test_a_repair_that_fails_is_tried_again_after_growing_pauses_up_to_the
     assert took_seconds >= (0.02 + 0.04 + 0.08 + 0.08) / 2
 
 
-async def test_an_error_that_is_no_failure_ends_the_repair_and_the_next_invalidation_begins_another():
+async def test_an_unexpected_error_ends_the_repair_and_the_next_invalidation_begins_another():
     copies = Copies()
     kept = Repairs[str](begin, "test", copies.repair)
     copies.failing = 1

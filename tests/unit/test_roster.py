@@ -1,4 +1,4 @@
-"""What a gateway knows of one room: `studyroom.gateway.rooms.roster.Roster`."""
+"""The copy of one room in a gateway: `studyroom.gateway.rooms.roster.Roster`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -40,7 +40,7 @@ def users(roster: Roster) -> set[str]:
 # --- changes -----------------------------------------------------------------------------------------------
 
 
-def test_who_appears_has_joined_and_who_disappears_has_left():
+def test_a_user_that_appears_has_joined_and_a_user_that_disappears_has_left():
     roster = Roster()
     assert roster.put(ADA, ADAS, 1) == Notice(Change.JOINED, ADA, ADAS)
     assert ADA in roster
@@ -48,12 +48,12 @@ def test_who_appears_has_joined_and_who_disappears_has_left():
     assert ADA not in roster
 
 
-def test_another_connection_of_a_member_is_no_news():
+def test_another_connection_of_a_member_changes_nothing():
     roster = loaded(1, member(ADA, 1))
     assert roster.put(ADA, ADAS, 2) is None
 
 
-def test_another_profile_is_news():
+def test_another_profile_is_a_change():
     roster = loaded(1, member(ADA, 1))
     assert roster.put(ADA, BENS, 2) == Notice(Change.UPDATED, ADA, BENS)
     assert [presence.username for presence in roster.users()] == ["Ben"]
@@ -92,7 +92,7 @@ def test_a_forgotten_leave_still_makes_no_ghost(monkeypatch: pytest.MonkeyPatch)
 # --- rosters -----------------------------------------------------------------------------------------------
 
 
-def test_a_roster_tells_what_it_changes():
+def test_a_roster_announces_its_changes():
     roster = loaded(2, member(ADA, 1), member(BEN, 2, BENS))
     cleo = UserId("cleo")
     notices = roster.load("e1", 9, [member(ADA, 8, BENS), member(cleo, 9)])
@@ -103,20 +103,20 @@ def test_a_roster_tells_what_it_changes():
     ]
 
 
-def test_the_same_roster_again_tells_nothing():
+def test_the_same_roster_again_announces_nothing():
     members = [member(ADA, 1), member(BEN, 2, BENS)]
     roster = loaded(2, *members)
     assert roster.load("e1", 2, members) == []
 
 
-def test_who_joined_after_a_roster_was_made_stays():
+def test_a_user_that_joined_after_a_roster_was_made_stays():
     roster = loaded(5)
     roster.put(ADA, ADAS, 6)
     assert roster.load("e1", 5, []) == []
     assert ADA in roster
 
 
-def test_who_left_after_a_roster_was_made_stays_away():
+def test_a_user_that_left_after_a_roster_was_made_stays_away():
     roster = loaded(5, member(ADA, 5))
     roster.remove(ADA, 6)
     assert roster.load("e1", 5, [member(ADA, 5)]) == []
@@ -146,7 +146,7 @@ def test_an_old_event_of_someone_known_to_have_left_before_the_roster_announces_
 # --- epochs ------------------------------------------------------------------------------------------------
 
 
-def test_in_a_new_epoch_low_revisions_are_news():
+def test_in_a_new_epoch_low_revisions_are_newer():
     roster = loaded(5000, member(ADA, 5000))
     roster.remove(BEN, 4999)
     assert roster.load("e2", 2, [member(ADA, 1, BENS), member(BEN, 2, BENS)]) == [
@@ -156,7 +156,7 @@ def test_in_a_new_epoch_low_revisions_are_news():
     assert roster.remove(ADA, 3) == Notice(Change.LEFT, ADA, BENS)
 
 
-def test_a_new_epoch_announces_only_what_differs():
+def test_a_new_epoch_announces_only_differences():
     roster = loaded(5000, member(ADA, 5000), member(BEN, 4000, BENS))
     assert roster.load("e2", 1, [member(ADA, 1)]) == [Notice(Change.LEFT, BEN, BENS)]
 
@@ -167,7 +167,7 @@ def test_a_new_epoch_in_which_nothing_happened_yet_empties_the_room():
     assert len(roster) == 0
 
 
-def test_who_is_missing_in_a_new_epoch_stays_until_it_is_settled():
+def test_a_user_that_is_missing_in_a_new_epoch_stays_until_the_epoch_is_settled():
     roster = loaded(5000, member(ADA, 5000), member(BEN, 4000, BENS))
     assert roster.load("e2", 1, [member(ADA, 1)], settled=False) == []
     assert roster.unconfirmed
@@ -176,7 +176,7 @@ def test_who_is_missing_in_a_new_epoch_stays_until_it_is_settled():
     assert not roster.unconfirmed
 
 
-def test_who_is_put_back_in_a_new_epoch_is_no_news():
+def test_a_user_that_is_restored_in_a_new_epoch_changes_nothing():
     roster = loaded(5000, member(ADA, 5000))
     roster.load("e2", 1, [], settled=False)
     assert roster.put(ADA, ADAS, 2) is None
@@ -184,7 +184,7 @@ def test_who_is_put_back_in_a_new_epoch_is_no_news():
     assert roster.load("e2", 2, [member(ADA, 2)]) == []
 
 
-def test_who_leaves_in_a_new_epoch_before_it_is_settled_has_left():
+def test_a_user_that_leaves_in_a_new_epoch_before_it_is_settled_has_left():
     roster = loaded(5000, member(ADA, 5000))
     roster.load("e2", 1, [], settled=False)
     assert roster.remove(ADA, 2) == Notice(Change.LEFT, ADA, ADAS)
@@ -211,15 +211,15 @@ class Commit:
 
 @dataclass
 class World:
-    """What is true: the commits of one room. And what a client has been told of it."""
+    """The truth, which is the commits of one room, and a client's view of it."""
 
     commits: list[Commit]
     epoch: str = "e1"
     roster: Roster = field(default_factory=Roster)
     shown: dict[UserId, Profile] = field(default_factory=dict)
     known: dict[UserId, int] = field(default_factory=dict)
-    """Per user the newest revision this gateway has been told about, by an event or a roster."""
-    heard: int = 0
+    """Per user the newest revision that this gateway has received, by an event or a roster."""
+    arrived: int = 0
     """Commits whose event has come or was lost."""
 
     @property
@@ -269,7 +269,7 @@ class World:
         assert self.roster.digest == digest_of(self.roster)
 
     def was_true(self, user: UserId) -> bool:
-        """Whether what is shown of `user` was so at some time since the newest thing known of it."""
+        """Whether the view of `user` was true at some time since the newest known revision."""
         since = self.known.get(user, 0)
         times = {since, *(commit.revision for commit in self.commits if commit.revision > since)}
         seats = [self.truth(time).get(user) for time in times]
@@ -297,7 +297,7 @@ def opened(commits: list[Commit]) -> World:
 
 
 STEPS = st.lists(
-    st.tuples(st.sampled_from(["hear", "hear", "hear", "lose", "repeat", "load"]), st.integers(0, 99)),
+    st.tuples(st.sampled_from(["arrive", "arrive", "arrive", "lose", "repeat", "load"]), st.integers(0, 99)),
     min_size=12,
     max_size=40,
 )
@@ -306,15 +306,15 @@ STEPS = st.lists(
 def play(world: World, steps: list[tuple[str, int]], *, after: Callable[[World], None]) -> None:
     """Events come in order, get lost, and come again late; rosters are of any time, also ahead of the events."""
     for step, which in steps:
-        ahead = world.commits[world.heard :]
+        ahead = world.commits[world.arrived :]
         match step:
-            case "hear" if ahead:
+            case "arrive" if ahead:
                 world.deliver(ahead[0])
-                world.heard += 1
+                world.arrived += 1
             case "lose" if ahead:
-                world.heard += 1
-            case "repeat" if world.heard:
-                world.deliver(world.commits[which % world.heard])
+                world.arrived += 1
+            case "repeat" if world.arrived:
+                world.deliver(world.commits[which % world.arrived])
             case "load" if world.commits:
                 world.load(world.commits[which % len(world.commits)].revision)
             case _:
@@ -332,7 +332,9 @@ def nothing_stale(world: World) -> None:
 
 @settings(max_examples=250)
 @given(histories(), STEPS)
-def test_what_is_shown_never_goes_back_behind_what_was_known(commits: list[Commit], steps: list[tuple[str, int]]):
+def test_the_view_never_goes_back_to_before_the_newest_known_revision(
+    commits: list[Commit], steps: list[tuple[str, int]]
+):
     play(opened(commits), steps, after=nothing_stale)
 
 
@@ -346,7 +348,7 @@ def test_forgetting_leaves_makes_no_ghosts(commits: list[Commit], steps: list[tu
 
 @settings(max_examples=250)
 @given(histories(), STEPS, st.sampled_from([0, 1, 2, 1024]))
-def test_the_newest_roster_puts_everything_right(commits: list[Commit], steps: list[tuple[str, int]], kept: int):
+def test_the_newest_roster_corrects_everything(commits: list[Commit], steps: list[tuple[str, int]], kept: int):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(studyroom.gateway.rooms.roster, "REMOVALS_KEPT", kept)
         world = opened(commits)
@@ -360,14 +362,14 @@ def test_the_newest_roster_puts_everything_right(commits: list[Commit], steps: l
 def test_events_that_all_come_in_order_need_no_second_roster(commits: list[Commit], steps: list[tuple[str, int]]):
     world = opened(commits)
     play(world, [(step, which) for step, which in steps if step != "lose"], after=lambda _: None)
-    for commit in commits[world.heard :]:
+    for commit in commits[world.arrived :]:
         world.deliver(commit)
     assert world.shown == {user: commit.profile for user, commit in world.truth(world.newest).items()}
 
 
 @settings(max_examples=150)
 @given(histories(), STEPS, histories() | st.just([]), STEPS, st.sampled_from([1, 1024]))
-def test_the_newest_roster_of_a_new_epoch_puts_everything_right(
+def test_the_newest_roster_of_a_new_epoch_corrects_everything(
     old: list[Commit], before: list[tuple[str, int]], new: list[Commit], after: list[tuple[str, int]], kept: int
 ):
     with pytest.MonkeyPatch.context() as patch:

@@ -6,8 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from studyroom.gateway.auth.events import EventRights
 from studyroom.gateway.connections.limits import JOIN_COST
 from studyroom.gateway.connections.session import CONFLATED, WAITING, NotJoining, Refusal, Session
+from studyroom.shared.contract.broadcasts import BroadcastSend, BroadcastSendPayload
+from studyroom.shared.contract.custom_presence import UpdatePresence, UpdatePresencePayload
 from studyroom.shared.contract.errors import ErrorCode
 from studyroom.shared.contract.ids import RoomId
 from studyroom.shared.contract.messages import (
@@ -41,7 +44,9 @@ def chat(content: str = "hi") -> ChatSend:
 AUTHENTICATE = Authenticate(payload=AuthenticatePayload(token="e30.e30.c2ln"))
 MOVE = CursorMove(payload=CursorPosition(x=0.0, y=0.0))
 TYPING = Typing(payload=TypingPayload(is_typing=True))
-ROOM_MESSAGES: list[ClientMessage] = [chat(), MOVE, TYPING, LeaveRoom()]
+EVENT = BroadcastSend(payload=BroadcastSendPayload(event="timer.start", data=None))
+UPDATE = UpdatePresence(payload=UpdatePresencePayload(fields={"hand": True}))
+ROOM_MESSAGES: list[ClientMessage] = [chat(), MOVE, TYPING, EVENT, UPDATE, LeaveRoom()]
 
 
 def session(*, chat_max_chars: int = 10, backlog_max: int = 3, joins: int = 1000) -> Session[RoomId]:
@@ -80,7 +85,7 @@ def test_after_leaving_room_messages_are_refused_again(message: ClientMessage):
     assert refusal(left, message) is ErrorCode.NOT_IN_ROOM
 
 
-def test_a_room_that_one_may_not_enter_is_refused_and_one_stays_where_one_is():
+def test_a_forbidden_room_is_refused_and_the_client_stays_where_it_is():
     member = in_room(A)
     member.rooms = frozenset([A])
     assert refusal(member, join(B)) is ErrorCode.ROOM_NOT_ALLOWED
@@ -88,12 +93,12 @@ def test_a_room_that_one_may_not_enter_is_refused_and_one_stays_where_one_is():
     assert member.receive(join(A)) == join(A)
 
 
-def test_who_may_enter_no_room_is_refused_everywhere():
+def test_a_user_that_may_enter_no_room_is_refused_everywhere():
     nowhere = Session[RoomId](chat_max_chars=10, backlog_max=3, join_parts=1000 * JOIN_COST, rooms=frozenset())
     assert refusal(nowhere, join(A)) is refusal(nowhere, join(B)) is ErrorCode.ROOM_NOT_ALLOWED
 
 
-def test_a_newer_token_counts_for_what_is_said_behind_it_and_for_nothing_before():
+def test_a_newer_token_counts_only_for_the_messages_after_it():
     asking = session()
     asking.receive(join(A))
     assert asking.receive(AUTHENTICATE) is asking.receive(join(B)) is WAITING
@@ -109,12 +114,12 @@ def test_a_ping_is_always_answered():
     assert [one.receive(Ping()) for one in (fresh, joining, in_room())] == [Ping()] * 3
 
 
-def test_what_is_said_while_joining_waits_and_is_released_in_order():
+def test_messages_sent_while_joining_wait_and_are_released_in_order():
     joining = session()
-    said: list[ClientMessage] = [chat("1"), MOVE, chat("2")]
+    sent: list[ClientMessage] = [chat("1"), MOVE, chat("2")]
     joining.receive(join(A))
-    assert [joining.receive(message) for message in said] == [WAITING] * 3
-    assert joining.joined(A) == said
+    assert [joining.receive(message) for message in sent] == [WAITING] * 3
+    assert joining.joined(A) == sent
     assert joining.room == A
 
 
@@ -154,7 +159,7 @@ def test_more_than_the_backlog_holds_is_refused():
     assert joining.joined(A) == [chat("1"), chat("2")]
 
 
-def test_of_the_mouse_moves_of_a_join_the_newest_is_kept_in_its_place_and_none_counts():
+def test_the_newest_mouse_move_of_a_join_is_kept_in_its_place_and_none_counts():
     joining = session(backlog_max=2)
     joining.receive(join(A))
     moves = [CursorMove(payload=CursorPosition(x=float(x), y=0.0)) for x in range(500)]
@@ -164,7 +169,7 @@ def test_of_the_mouse_moves_of_a_join_the_newest_is_kept_in_its_place_and_none_c
     assert decisions == [WAITING, WAITING, *[CONFLATED] * 499, WAITING]
     assert joining.joined(A) == [chat("1"), moves[-1], chat("2")]
     assert joining.receive(join(B)) == join(B)
-    assert joining.joined(B) == [], "what waited for the first join does not wait for the second"
+    assert joining.joined(B) == [], "messages that waited for the first join do not wait for the second"
 
 
 def test_a_refused_message_is_not_carried_out_later():
@@ -194,14 +199,14 @@ def test_chat_at_the_limit_is_carried_out():
 
 
 class Client:
-    """A connection without its socket: acts on what its session decides, as `connection` does."""
+    """A connection without its socket, which acts on the decisions of its session as `connection` does."""
 
     def __init__(self, backlog_max: int) -> None:
         self.session = session(backlog_max=backlog_max)
         self.backlog_max = backlog_max
-        self.said: list[ClientMessage] = []
+        self.sent: list[ClientMessage] = []
         self.decided: list[ClientMessage] = []
-        """In the order in which that happened; without pings and what was refused for lack of space."""
+        """In the order in which that happened, without pings and messages refused for lack of space."""
         self.room: RoomId | None = None
         self.asked: RoomId | None = None
         self.waiting: deque[ClientMessage] = deque()
@@ -210,14 +215,14 @@ class Client:
     def counted(self) -> int:
         return sum(not isinstance(message, CursorMove) for message in self.waiting)
 
-    def say(self, message: ClientMessage, *, again: bool = False) -> None:
+    def send(self, message: ClientMessage, *, again: bool = False) -> None:
         if not again:
-            self.said.append(message)
+            self.sent.append(message)
         decision = self.session.receive(message)
         if decision is CONFLATED:
             assert isinstance(message, CursorMove)
             self.waiting.remove(message)
-            del self.said[len(self.said) - 2 - self.said[-2::-1].index(message)]
+            del self.sent[len(self.sent) - 2 - self.sent[-2::-1].index(message)]
         if decision is WAITING or decision is CONFLATED:
             assert self.asked is not None
             self.waiting.append(message)
@@ -225,11 +230,11 @@ class Client:
         if isinstance(decision, Refusal) and decision.code is ErrorCode.BUSY:
             assert self.asked is not None
             assert self.counted == self.backlog_max
-            assert not again, "what waited was lost"
-            self.said.pop()
+            assert not again, "a waiting message was lost"
+            self.sent.pop()
             return
         if isinstance(message, Ping):
-            self.said.pop()
+            self.sent.pop()
             return
         self.decided.append(message)
         if isinstance(decision, Refusal):
@@ -254,20 +259,20 @@ class Client:
         self.waiting.clear()
         assert released == expected
         for message in released:
-            self.say(message, again=True)
+            self.send(message, again=True)
 
 
-SAID = st.sampled_from([*ROOM_MESSAGES, chat(""), chat("x" * 11), join(A), join(B), Ping()])
+SENT = st.sampled_from([*ROOM_MESSAGES, chat(""), chat("x" * 11), join(A), join(B), Ping()])
 
 
-@given(st.lists(SAID | st.booleans(), min_size=8, max_size=40), st.integers(0, 4))
+@given(st.lists(SENT | st.booleans(), min_size=8, max_size=40), st.integers(0, 4))
 def test_nothing_is_lost_or_reordered_and_one_join_at_most_is_under_way(
     events: list[ClientMessage | bool], backlog_max: int
 ):
     client = Client(backlog_max)
     for event in [*events, *[True] * len(events)]:
         if not isinstance(event, bool):
-            client.say(event)
+            client.send(event)
         elif client.asked is not None:
             succeeds = event
             asked, before = client.asked, client.room
@@ -277,7 +282,7 @@ def test_nothing_is_lost_or_reordered_and_one_join_at_most_is_under_way(
         assert client.session.room == client.room
         assert client.counted <= backlog_max
     assert not client.waiting
-    assert client.decided == client.said
+    assert client.decided == client.sent
 
 
 def test_a_client_that_joins_too_often_is_refused_and_stays_where_it_is():
@@ -317,7 +322,7 @@ def test_a_join_that_ends_after_its_session_changes_nothing_and_nothing_waits_an
 
 @pytest.mark.parametrize("expelled", [True, False])
 @pytest.mark.parametrize("goodbye", [True, False])
-def test_a_place_is_kept_only_for_a_connection_that_was_lost(expelled: bool, goodbye: bool):
+def test_a_membership_is_kept_only_for_a_connection_that_was_lost(expelled: bool, goodbye: bool):
     member = in_room(A)
     if expelled:
         member.expel()
@@ -330,3 +335,20 @@ def test_a_session_that_joins_its_room_again_is_in_it_until_it_is_closed():
     again.receive(join(A))
     assert again.leave() is None
     assert again.close(for_good=True) == A
+
+
+# --- broadcast events --------------------------------------------------------------------------------------
+
+
+def test_a_reserved_event_is_refused_unless_the_token_names_it():
+    member = in_room()
+    member.events = EventRights(reserved=("timer.*",))
+    assert refusal(member, EVENT) is ErrorCode.BROADCAST_NOT_ALLOWED
+    member.events = EventRights(reserved=("timer.*",), granted=("timer.start",))
+    assert member.receive(EVENT) is EVENT
+
+
+def test_a_reserved_event_outside_a_room_is_refused_for_the_room():
+    outside = session()
+    outside.events = EventRights(reserved=("*",))
+    assert refusal(outside, EVENT) is ErrorCode.NOT_IN_ROOM

@@ -189,7 +189,7 @@ def test_several_servers_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch
 # --- the example -------------------------------------------------------------------------------------------
 
 
-def test_the_example_is_what_the_settings_say():
+def test_the_example_matches_the_settings():
     assert EXAMPLE.read_text("utf-8") == describe(CLASSES)
 
 
@@ -288,7 +288,7 @@ def test_the_environment_comes_before_the_file(env_file: Path, monkeypatch: pyte
     assert load([ProcessSettings])[ProcessSettings].log_level == "error"  # type: ignore[attr-defined]
 
 
-def test_of_the_file_only_variables_of_ours_are_taken(env_file: Path):
+def test_only_variables_of_studyroom_are_taken_from_the_file(env_file: Path):
     env_file.write_text("STUDYROOM_LOG_LEVEL=debug\nHTTP_PROXY_OF_NOBODY=x\n")
     read_env_file()
     assert "HTTP_PROXY_OF_NOBODY" not in os.environ
@@ -314,7 +314,7 @@ def test_another_file_or_none_can_be_named(env_file: Path, monkeypatch: pytest.M
         ("STUDYROOM_XYZZY", None),
     ],
 )
-def test_a_variable_that_is_no_setting_is_named_with_the_setting_most_like_it(
+def test_an_unknown_variable_is_named_with_the_setting_most_like_it(
     monkeypatch: pytest.MonkeyPatch, variable: str, similar: str | None
 ):
     monkeypatch.setenv(variable, "x")
@@ -324,6 +324,6 @@ def test_a_variable_that_is_no_setting_is_named_with_the_setting_most_like_it(
 @pytest.mark.parametrize(
     "variable", ["STUDYROOM_SERVICE_HOST", "STUDYROOM_GATEWAY_SERVICE_PORT_HTTP", "STUDYROOM_PORT_8080_TCP_ADDR"]
 )
-def test_what_kubernetes_adds_for_a_service_is_no_mistake(monkeypatch: pytest.MonkeyPatch, variable: str):
+def test_variables_that_kubernetes_adds_for_a_service_are_not_mistakes(monkeypatch: pytest.MonkeyPatch, variable: str):
     monkeypatch.setenv(variable, "10.0.0.1")
     assert variable not in unknown_variables(CLASSES)

@@ -23,9 +23,9 @@ def test_no_part_is_larger_than_a_stream_may_be():
 @pytest.mark.parametrize(
     ("has", "state_bytes", "known", "expected"),
     [
-        (-1, 0, True, 100), (-1, 1000, True, 1250),  # without a limit before: above what is stored
+        (-1, 0, True, 100), (-1, 1000, True, 1250),  # without a limit before: above the stored size
         (50, 0, True, 100), (95, 0, True, 95), (200, 0, True, 200),  # larger, but not for a trifle, and never smaller
-        (50, 0, False, 50),  # what is only assumed changes nothing
+        (50, 0, False, 50),  # an assumed limit changes nothing
     ],
 )  # fmt: skip
 def test_a_stream_that_exists_is_never_made_smaller(has: int, state_bytes: int, known: bool, expected: int):
@@ -47,7 +47,7 @@ NO_LIMITS = {"max_storage": -1, "max_memory": -1, "storage_max_stream_bytes": -1
         ({"limits": {**NO_LIMITS, "max_storage": 0}}, "file", (0, -1)),
     ],
 )  # fmt: skip
-def test_what_an_account_may_store_is_counted_for_one_copy(
+def test_the_storage_of_an_account_is_counted_for_one_copy(
     account: dict[str, object], kind: str, expected: tuple[int | None, int]
 ):
     assert account_bytes(account, kind=kind, replicas=3) == expected

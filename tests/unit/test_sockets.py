@@ -1,9 +1,10 @@
-"""Who leaves answers unread: ended after a while, and at once whoever leaves most when it is too much together."""
+"""Sockets that leave answers unread are ended after a while, and the worst at once when it is too much together."""
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 
-from studyroom.gateway.wire.sockets import PlainSockets, UnreadAnswers
+from studyroom.gateway.wire.sockets import AwaitedRequests, PlainSockets, UnreadAnswers
 
 FOR_EVER = 3600.0
 
@@ -29,7 +30,7 @@ class Client:
         return cls(Transport(unread))
 
 
-async def test_whoever_leaves_most_is_ended_when_all_leave_too_much():
+async def test_the_socket_that_leaves_most_unread_is_ended_when_all_leave_too_much():
     unread = UnreadAnswers(FOR_EVER, max_bytes=100)
     clients = [Client.leaving(size) for size in (30, 50, 20)]
     for client in clients:
@@ -42,7 +43,7 @@ async def test_whoever_leaves_most_is_ended_when_all_leave_too_much():
     assert [unread.abort_late(), unread.abort_late()] == [1, 0]
 
 
-async def test_what_was_read_meanwhile_does_not_count():
+async def test_answers_read_meanwhile_do_not_count():
     unread = UnreadAnswers(FOR_EVER, max_bytes=100)
     first, second = Client.leaving(90), Client.leaving(90)
     unread.add(first)
@@ -53,7 +54,7 @@ async def test_what_was_read_meanwhile_does_not_count():
     assert not second.transport.aborted
 
 
-async def test_who_has_read_everything_or_is_gone_does_not_count():
+async def test_a_socket_that_has_read_everything_or_is_gone_does_not_count():
     unread = UnreadAnswers(FOR_EVER, max_bytes=100)
     for _ in range(10):
         client = Client.leaving(90)
@@ -63,7 +64,7 @@ async def test_who_has_read_everything_or_is_gone_does_not_count():
     assert unread.abort_late() == 0
 
 
-async def test_who_does_not_read_in_time_is_ended():
+async def test_a_socket_that_does_not_read_in_time_is_ended():
     unread = UnreadAnswers(0.0, max_bytes=100)
     late, done = Client.leaving(1), Client.leaving(1)
     unread.add(late)
@@ -115,3 +116,17 @@ def test_when_descriptors_are_short_the_oldest_idle_socket_of_all_goes():
         sockets.add(one)
     sockets.make_room()
     assert [one.transport.aborted for one in (busy, proxy, newer)] == [False, True, False]
+
+
+def test_a_deadline_that_began_for_another_object_goes_on():
+    awaited = AwaitedRequests(10)
+    new, early, late = Client.leaving(0), Client.leaving(0), Client.leaving(0)
+    awaited.add(new)
+    awaited.add(early, since=time.monotonic() - 11)
+    awaited.add(late, since=time.monotonic() - 5)
+    awaited.add(early)
+    assert early in awaited
+    assert awaited.abort_late() == 1
+    assert [client.transport.aborted for client in (new, early, late)] == [False, True, False]
+    awaited.discard(late)
+    assert late not in awaited

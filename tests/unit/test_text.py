@@ -1,4 +1,4 @@
-"""What is no text, what nobody can see, and what would change the text around it."""
+"""Characters that are not text, that nobody can see, or that would change the text around them."""
 
 import re
 import sys
@@ -36,7 +36,7 @@ ASTRONAUT = "\U0001f469\U0001f3fd\u200d\U0001f680"
 
 
 @pytest.mark.parametrize("text", INVISIBLE.values(), ids=INVISIBLE)
-def test_what_nobody_can_see_is_blank_alone_and_with_others(text: str):
+def test_invisible_characters_are_blank_alone_and_with_others(text: str):
     assert is_blank(text)
     assert is_blank(text + "".join(INVISIBLE.values()))
     assert not is_blank(text + "." + text)
@@ -45,18 +45,18 @@ def test_what_nobody_can_see_is_blank_alone_and_with_others(text: str):
 @pytest.mark.parametrize(
     "text", [".", "\u0301", "\U0001fa77", "\ufffc", "\ue000", "\U0003fffd", FLAG_OF_WALES, "\u2764\ufe0f"]
 )
-def test_what_shows_anything_is_not_blank(text: str):
+def test_visible_text_is_not_blank(text: str):
     assert not is_blank(text)
 
 
-def test_whatever_this_python_calls_a_blank_or_a_control_is_one():
+def test_every_character_that_python_calls_a_blank_or_a_control_is_blank_or_a_control():
     for code in range(sys.maxunicode + 1):
         if unicodedata.category(chr(code)) in {"Cc", "Zs", "Zl", "Zp"}:
             assert is_blank(chr(code)), hex(code)
 
 
 @given(st.text())
-def test_the_pattern_of_the_documents_says_the_same(text: str):
+def test_the_documented_pattern_accepts_the_same(text: str):
     assert is_blank(text) == (re.search(VISIBLE, text) is None)
 
 

@@ -1,4 +1,4 @@
-"""The matrix of credentials: what is shown, where, and what is answered."""
+"""The matrix of credentials: the token, its place, and the answer."""
 
 import base64
 import hashlib
@@ -48,7 +48,7 @@ from tests.support.issuer import (
 RSA, EC, ED = rsa_key(), ec_key(), ed_key()
 P384, P521 = ec_key("p384", ec.SECP384R1()), ec_key("p521", ec.SECP521R1())
 NOBODYS = rsa_key("rsa")
-"""Has the name of a key of ours, and is another."""
+"""Another key with the id of a key in the key set."""
 KNOWN = (RSA, EC, ED, P384, P521)
 COOKIE = "session"
 
@@ -120,8 +120,8 @@ REFUSED = {
     "of no issuer": signed(RSA, "RS256", iss=None),
     "of two issuers": jwt.PyJWS().encode(json.dumps(claims(iss=[ISSUER])).encode(), SECRET, "HS256"),
     "without an end": signed(RSA, "RS256", exp=None),
-    "with an end that is no number": sealed(exp=["later"]),
-    "with an end that is no time": jwt.PyJWS().encode(json.dumps(claims(exp=float("inf"))).encode(), SECRET, "HS256"),
+    "with an end that is not a number": sealed(exp=["later"]),
+    "with an infinite end": jwt.PyJWS().encode(json.dumps(claims(exp=float("inf"))).encode(), SECRET, "HS256"),
     "of nobody": signed(RSA, "RS256", sub=None),
     "of an empty name": signed(RSA, "RS256", sub=""),
     # the algorithm
@@ -147,7 +147,7 @@ REFUSED = {
     # the key
     "signed by somebody else under the name of a key": signed(NOBODYS, "RS256"),
     "signed by somebody else whose key it brings along": signed(NOBODYS, "RS256", {"jwk": NOBODYS.public()}),
-    "signed by somebody else whose key it says where to get": signed(
+    "signed by somebody else with the address of that key": signed(
         NOBODYS, "RS256", {"jku": "http://127.0.0.1:1/keys", "x5u": "http://127.0.0.1:1/cert"}
     ),
     "signed with an unknown key": signed(rsa_key("new"), "RS256"),
@@ -191,7 +191,7 @@ def knock(gate: Authenticator, query: dict[str, str], headers: dict[str, str]) -
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("token", WELCOME)
-def test_who_shows_a_token_is_let_in_if_it_is(token: str, way: str):
+def test_a_client_is_let_in_with_a_token_that_is(token: str, way: str):
     answer = knock(GATE, *WAYS[way](WELCOME[token]))
     assert isinstance(answer, Identity)
     assert (answer.user, answer.username, answer.guest_token) == (USER, "Ann", None)
@@ -202,7 +202,7 @@ SHOWN = [(token, way) for token in REFUSED for way in WAYS if (token, way) != ("
 
 
 @pytest.mark.parametrize(("token", "way"), SHOWN)
-def test_who_shows_a_token_is_sent_away_if_it_is(token: str, way: str):
+def test_a_client_is_refused_with_a_token_that_is(token: str, way: str):
     answer = knock(GATE, *WAYS[way](REFUSED[token]))
     assert isinstance(answer, Refused)
     assert (answer.status, answer.code) == (401, "unauthorized")
@@ -249,7 +249,7 @@ def test_a_gateway_that_has_only_a_secret_takes_nothing_that_is_signed_with_a_pr
     assert "alg" in answer.message
 
 
-def test_without_an_audience_a_token_that_has_one_is_refused():
+def test_without_an_audience_a_token_with_an_audience_is_refused():
     gate = Authenticator(settings(jwt_audience=None, jwt_issuer=None))
     assert isinstance(knock(gate, {"access_token": sealed(aud=None)}, {}), Identity)
     assert isinstance(knock(gate, {"access_token": sealed()}, {}), Refused)
@@ -259,7 +259,7 @@ def test_without_an_audience_a_token_that_has_one_is_refused():
 
 
 @pytest.mark.parametrize("token", [signed(RSA, "RS256"), signed(NOBODYS, "PS512"), signed(ED, "EdDSA")])
-def test_before_any_key_is_known_whoever_shows_a_token_of_one_is_asked_to_come_again(token: str):
+def test_before_any_key_is_known_a_client_with_a_token_of_a_key_is_asked_to_try_again(token: str):
     answer = knock(Authenticator(settings(), KeyRing()), {"access_token": token}, {})
     assert isinstance(answer, Refused)
     assert (answer.status, answer.code, answer.headers[0][0]) == (503, "keys_unavailable", "Retry-After")
@@ -271,7 +271,7 @@ def test_before_any_key_is_known_guests_and_tokens_of_the_secret_are_let_in():
     assert isinstance(knock(gate, {"username": "Ann"}, {}), Identity)
 
 
-def test_a_key_that_was_rotated_in_is_asked_for_and_then_good_and_one_that_was_rotated_out_is_not():
+def test_a_key_that_was_rotated_in_is_fetched_and_then_good_and_a_key_that_was_rotated_out_is_not():
     asked: list[bool] = []
     keys = KeyRing(read_keys(key_set(RSA)), on_missing=lambda: asked.append(True))
     gate = Authenticator(settings(), keys)
@@ -282,7 +282,7 @@ def test_a_key_that_was_rotated_in_is_asked_for_and_then_good_and_one_that_was_r
     assert isinstance(knock(gate, {"access_token": signed(RSA, "RS256")}, {}), Refused)
 
 
-def test_what_cannot_be_a_token_of_ours_asks_for_no_keys():
+def test_a_token_that_cannot_be_valid_asks_for_no_keys():
     asked: list[bool] = []
     gate = Authenticator(settings(), KeyRing(read_keys(key_set(*KNOWN)), on_missing=lambda: asked.append(True)))
     for name, token in REFUSED.items():
@@ -291,58 +291,58 @@ def test_what_cannot_be_a_token_of_ours_asks_for_no_keys():
     assert asked == []
 
 
-# --- what a token says -------------------------------------------------------------------------------------
+# --- the claims of a token -----------------------------------------------------------------------------------
 
 
-def said(token: str, **changes: object) -> Identity:
+def identified(token: str, **changes: object) -> Identity:
     return Authenticator(settings(**changes)).identify({"access_token": token}, {})
 
 
 def test_a_subject_is_another_user_with_another_issuer():
-    ours = said(sealed(sub="ada")).user
-    theirs = said(sealed(sub="ada", iss="https://other.example"), jwt_issuer="https://other.example").user
+    ours = identified(sealed(sub="ada")).user
+    theirs = identified(sealed(sub="ada", iss="https://other.example"), jwt_issuer="https://other.example").user
     assert ours == user_id_of("ada", ISSUER) == "bd5e3cec-d71d-58dd-a364-cb05936c0992"
     assert len({ours, theirs, user_id_of("ada")}) == 3
 
 
-def test_a_subject_that_is_a_uuid_is_the_user_id_whatever_the_issuer():
-    assert said(sealed()).user == said(sealed(iss=None), jwt_issuer=None).user == USER
+def test_a_subject_that_is_a_uuid_is_the_user_id_for_any_issuer():
+    assert identified(sealed()).user == identified(sealed(iss=None), jwt_issuer=None).user == USER
 
 
-def test_a_token_says_which_rooms_one_may_enter():
+def test_a_token_names_the_rooms_that_its_user_may_enter():
     room, other = RoomId("550e8400-e29b-41d4-a716-446655440000"), RoomId("7f2c1f0e-0d3b-4e0a-9c57-2b1f6a8f3d11")
-    one = said(sealed(rooms=[room.upper()]))
+    one = identified(sealed(rooms=[room.upper()]))
     assert (one.may_enter(room), one.may_enter(other)) == (True, False)
-    assert said(sealed()).may_enter(other)
-    assert said(sealed(rooms="*")).may_enter(other)
-    assert not said(sealed(rooms=[])).may_enter(room)
+    assert identified(sealed()).may_enter(other)
+    assert identified(sealed(rooms="*")).may_enter(other)
+    assert not identified(sealed(rooms=[])).may_enter(room)
 
 
 def test_the_clock_of_the_issuer_may_be_a_little_slow():
-    assert said(sealed(exp=in_seconds(-5))).user == USER
+    assert identified(sealed(exp=in_seconds(-5))).user == USER
     with pytest.raises(Unauthorized, match="expired"):
-        said(sealed(exp=in_seconds(-5)), jwt_leeway_seconds=0)
+        identified(sealed(exp=in_seconds(-5)), jwt_leeway_seconds=0)
 
 
 @pytest.mark.parametrize(("role", "kept"), [("moderator", "moderator"), (None, None), (5, None), (["a"], None)])
 def test_a_role_is_kept_if_it_is_a_word(role: object, kept: str | None):
-    assert said(sealed(role=role)).role == kept
+    assert identified(sealed(role=role)).role == kept
 
 
-def test_a_token_says_until_when_and_a_guest_may_stay():
+def test_a_token_has_an_end_and_a_guest_may_stay():
     until = in_seconds(90)
-    assert said(sealed(exp=until)).expires_at == said(sealed(exp=until + 0.7)).expires_at == until
-    assert said(sealed(exp=10**400)).expires_at == NO_EXPIRY == GATE.identify({}, {}).expires_at
+    assert identified(sealed(exp=until)).expires_at == identified(sealed(exp=until + 0.7)).expires_at == until
+    assert identified(sealed(exp=10**400)).expires_at == NO_EXPIRY == GATE.identify({}, {}).expires_at
 
 
-def test_who_an_identity_is_can_be_printed_without_what_proves_it():
+def test_an_identity_can_be_printed_without_its_proof():
     guest = GATE.identify({}, {})
     assert guest.guest_token
     assert guest.guest_token not in repr(guest)
     assert "secret" not in repr(Handshake("/ws", {"authorization": "Bearer secret"}, None, {"access_token": "secret"}))
 
 
-def test_a_key_that_says_which_algorithm_it_is_for_is_for_no_other():
+def test_a_key_that_names_its_algorithm_is_for_no_other():
     only = Authenticator(settings(), KeyRing(read_keys({"keys": [RSA.public(alg="PS256")]})))
     assert isinstance(knock(only, {"access_token": signed(RSA, "PS256")}, {}), Identity)
     assert isinstance(knock(only, {"access_token": signed(RSA, "RS256")}, {}), Refused)
@@ -378,14 +378,14 @@ CLAIMS = st.dictionaries(
 
 
 @given(HEADERS | JSON, st.binary(max_size=64))
-def test_whatever_a_header_says_without_a_key_of_ours_one_is_refused(header: Json, signature: bytes):
+def test_a_token_with_any_header_that_no_known_key_signed_is_refused(header: Json, signature: bytes):
     answer = knock(GATE, {"access_token": made_by_hand(header, lambda _: signature)}, {})
     assert isinstance(answer, Refused)
     assert answer.status == 401
 
 
 @given(CLAIMS | JSON)
-def test_whatever_is_signed_one_is_let_in_for_a_while_or_refused(changes: object):
+def test_any_signed_claims_let_a_client_in_for_a_while_or_are_refused(changes: object):
     whole = {**claims(), **changes} if isinstance(changes, dict) else changes
     token = jwt.PyJWS().encode(json.dumps(whole).encode(), SECRET, "HS256")
     answer = knock(GATE, {"access_token": token}, {})

@@ -1,4 +1,4 @@
-"""`protocol`: which events bytes become, whatever pieces they come in."""
+"""`protocol`: the events that bytes become, in any pieces they come in."""
 
 import struct
 from itertools import pairwise
@@ -60,13 +60,13 @@ def test_a_pong_is_an_event():
     assert received(frame_bytes(Opcode.PONG, b"whatever")) == [Pong()]
 
 
-def test_a_frame_that_is_not_whole_is_no_event():
+def test_an_incomplete_frame_makes_no_event():
     frame = frame_bytes(Opcode.TEXT, b"x" * 200)
     assert received(frame[:-1]) == []
     assert received(frame[:-1], frame[-1:]) == [b"x" * 200]
 
 
-# --- what breaks the protocol ------------------------------------------------------------------------------
+# --- breaking the protocol ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_text_that_is_not_utf8_is_refused():
     assert broken(frame_bytes(Opcode.TEXT, b"caf\xe9")) is CloseCode.INVALID_TEXT
 
 
-def test_what_comes_before_a_broken_frame_is_an_event_and_what_comes_after_is_none():
+def test_frames_before_a_broken_frame_become_events_and_frames_after_it_do_not():
     before, after = frame_bytes(Opcode.TEXT, b"before"), frame_bytes(Opcode.TEXT, b"after")
     protocol = WebSocketProtocol(MAX_BYTES)
     events = protocol.receive_data(before + b"\x83\x80" + after)
@@ -126,9 +126,9 @@ def test_what_comes_before_a_broken_frame_is_an_event_and_what_comes_after_is_no
 )
 def test_a_close_frame_is_answered_with_its_own_code(body: bytes, answer: bytes, code: int):
     protocol = WebSocketProtocol(MAX_BYTES)
-    behind = frame_bytes(Opcode.TEXT, b"too late")
-    assert list(protocol.receive_data(frame_bytes(Opcode.CLOSE, body) + behind)) == [Closed(answer)]
-    assert list(protocol.receive_data(behind)) == []
+    after = frame_bytes(Opcode.TEXT, b"too late")
+    assert list(protocol.receive_data(frame_bytes(Opcode.CLOSE, body) + after)) == [Closed(answer)]
+    assert list(protocol.receive_data(after)) == []
     assert protocol.close_code == code
 
 
@@ -160,7 +160,7 @@ WELL = st.builds(frame_bytes, st.sampled_from([Opcode.TEXT, Opcode.PING, Opcode.
 
 
 @given(st.lists(WELL | WELL | FRAMES, max_size=6).map(b"".join), st.lists(st.integers(0, 500), max_size=5))
-def test_events_are_the_same_in_whatever_pieces_bytes_come(data: bytes, cuts: list[int]):
+def test_events_are_the_same_for_bytes_in_any_pieces(data: bytes, cuts: list[int]):
     places = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     pieces = [data[start:end] for start, end in pairwise(places)]
     assert received(*pieces) == received(data) == received(*(data[place : place + 1] for place in range(len(data))))
