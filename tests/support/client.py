@@ -91,13 +91,13 @@ class Client:
         self._read_to += 1
         return self.log[self._read_to - 1]
 
-    async def expect(self, message_type: str, deadline_seconds: float = DEADLINE_SECONDS) -> Json:
-        """The payload of the next message of this type; others are passed over, errors are not."""
+    async def expect(self, message_type: str, deadline_seconds: float = DEADLINE_SECONDS, **fields: Any) -> Json:
+        """The payload of the next message of this type with these fields; others are passed over, errors are not."""
         async with asyncio.timeout(deadline_seconds):
             while True:
                 message = await self.next(deadline_seconds)
-                if message["type"] == message_type:
-                    payload: Json = message.get("payload", {})
+                payload: Json = message.get("payload", {})
+                if message["type"] == message_type and fields.items() <= payload.items():
                     return payload
                 assert message["type"] != "Error", message
 

@@ -39,7 +39,7 @@ test("two windows with the page of the README see each other, chat, type and mov
   const url = balancer.url.replace("ws:", "http:")
   const [first, second] = [open(url, script), open(url, script)]
   const { document, Event, MouseEvent } = first.window
-  await soon(() => expect(text(second)).toContain("2 in the room"))
+  for (const page of [first, second]) await soon(() => expect(text(page)).toContain("2 in the room"))
 
   const input = document.querySelector("input") ?? document.createElement("input")
   input.value = "Hello from the first"
