@@ -1,6 +1,7 @@
 """Studyroom: real-time collaboration in study rooms.
 
-In a checkout this package is four links to the source folders of the top level; a wheel has the folders themselves.
+In a checkout this package has four links to the source folders of the top level, and a wheel the folders themselves.
+The client for programs is here in both.
 """
 
 from importlib.metadata import PackageNotFoundError, version

@@ -20,7 +20,7 @@ LEFT_OUT = {".venv", "node_modules", ".studyroom", "dist", "site", ".pytest_cach
 SCRIPTS = {".ts", ".tsx", ".js", ".mjs", ".css", ".html"}
 LEFT_OUT_OF_CODE = LEFT_OUT | {"static"}
 """Also without `gateway/static`, the page that `web/` is built into."""
-CODE = ("gateway", "presence", "shared", "services", "monitoring", "benchmarks", "tests", "web", "docs")
+CODE = ("gateway", "presence", "shared", "services", "studyroom", "monitoring", "benchmarks", "tests", "web", "docs")
 EXAMPLES = ("tests/project/prose.py", "tests/project/test_prose.py")
 """These have the patterns themselves."""
 

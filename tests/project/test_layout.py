@@ -12,7 +12,8 @@ from tests.project.packages import Package, list_packages
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ["shared", "services", "gateway", "presence"]
-SOURCES = [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]
+CLIENT = "studyroom/client"
+SOURCES = [file for package in [*PACKAGES, CLIENT] for file in sorted((ROOT / package).rglob("*.py"))]
 FILES_MAX = 12
 """A package of the gateway has at most so many, as a reader can keep in mind."""
 
@@ -50,6 +51,10 @@ def test_a_package_of_the_gateway_has_few_files(package: Package):
 @pytest.mark.parametrize("package", PACKAGES)
 def test_a_source_folder_is_a_subpackage_of_the_installed_package(package: str):
     assert importlib.import_module(f"studyroom.{package}").__file__ == str(ROOT / "studyroom" / package / "__init__.py")
+
+
+def test_the_client_is_a_subpackage_of_the_installed_package():
+    assert importlib.import_module("studyroom.client").__file__ == str(ROOT / CLIENT / "__init__.py")
 
 
 def test_the_installed_package_knows_its_version():
