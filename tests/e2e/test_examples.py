@@ -14,13 +14,17 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import expect
 
+from studyroom.client import Client
 from tests.support.browser import chromium, needs_chromium
+from tests.support.client import Client as RawClient
 from tests.support.client import clients
 from tests.support.markdown import ROOT, Document
 from tests.support.processes import EmbeddedStack, ServiceProcess, running, service
 from tests.support.waiting import eventually
 
 PROTOCOL = Document(ROOT / "docs" / "protocol.md")
+HOW_TO = Document(ROOT / "docs" / "how-to" / "python.md")
+ROOM = "550e8400-e29b-41d4-a716-446655440000"
 ADDRESS = "ws://127.0.0.1:8080/ws"
 EXAMPLES = ROOT / "docs" / "examples"
 
@@ -88,7 +92,7 @@ def from_protocol(language: str, stack: EmbeddedStack, room: str) -> str:
     """The example in docs/protocol.md, for another address and room."""
     shown = "\n".join(PROTOCOL.code(language))
     assert ADDRESS in shown
-    return shown.replace(ADDRESS, stack.gateways[0]).replace("550e8400-e29b-41d4-a716-446655440000", room)
+    return shown.replace(ADDRESS, stack.gateways[0]).replace(ROOM, room)
 
 
 async def test_the_python_example_of_the_protocol_works(stack: EmbeddedStack, room: str):
@@ -97,6 +101,50 @@ async def test_the_python_example_of_the_protocol_works(stack: EmbeddedStack, ro
     )
     shown, _ = await asyncio.wait_for(example.communicate(), 30)
     assert (example.returncode, shown.decode().split()) == (0, ["Welcome", "JoinedRoom", "Chat"])
+
+
+async def test_the_program_of_the_how_to_greets_everyone(stack: EmbeddedStack, room: str):
+    program, _, _ = programs_of_how_to(stack, room)
+    example = await asyncio.create_subprocess_exec(sys.executable, "-c", program)
+    try:
+        async with clients(stack.gateways[1], username="Bob") as (bob,):
+            await bob.join(room)
+            await eventually(lambda: len(bob.payloads("Chat")) >= 1, "the program is there")
+            async with clients(stack.gateways[0], username="Cleo") as (cleo,):
+                await cleo.join(room)
+                await eventually(lambda: "Hello, Cleo!" in contents(cleo), "Cleo is greeted")
+                await cleo.chat("bye")
+                assert await asyncio.wait_for(example.wait(), 30) == 0
+                assert contents(bob)[0] in {"Good morning, all 0 of you!", "Good morning, all 1 of you!"}
+    finally:
+        if example.returncode is None:
+            example.kill()
+            await example.wait()
+
+
+async def test_the_calls_of_the_how_to_reach_the_others(stack: EmbeddedStack, room: str):
+    _, calls, signed_in = programs_of_how_to(stack, room)
+    async with Client(stack.gateways[0]) as ann, clients(stack.gateways[1]) as (bob,):
+        await ann.join(room)
+        await bob.join(room)
+        exec(compile(calls, "how-to", "exec"), {"client": ann})
+        for kind in ("PresenceChanged", "CursorUpdate", "TypingStatus", "Broadcast"):
+            await eventually(partial(bob.payloads, kind), f"{kind} has come")
+        assert bob.payloads("PresenceChanged")[0]["fields"] == {"status": "reading", "seat": 4}
+    found = {"Client": Client, "fetch_token": lambda: "token"}
+    exec(compile(signed_in, "how-to", "exec"), found)
+    assert isinstance(found["client"], Client)
+
+
+def programs_of_how_to(stack: EmbeddedStack, room: str) -> list[str]:
+    """The examples in docs/how-to/python.md, for another address and room."""
+    shown = [block.text for block in HOW_TO.blocks if block.info == "python"]
+    assert ADDRESS in shown[0]
+    return [one.replace(ADDRESS, stack.gateways[0]).replace(ROOM, room) for one in shown]
+
+
+def contents(client: RawClient) -> list[str]:
+    return [chat["content"] for chat in client.payloads("Chat")]
 
 
 @pytest.mark.browser
@@ -141,13 +189,12 @@ async def run_example(url: str, room: str, typed: bytes) -> tuple[int | None, st
 async def test_the_example_in_python_reports_why_it_is_refused(stack: EmbeddedStack, room: str):
     status, _, errors = await run_example(f"{stack.gateways[0]}?access_token=no-token&", room, b"hello\n")
     assert status == 1
-    assert "refused: 401" in errors
-    assert "not known to be stored: hello" in errors
+    assert "refused: unauthorized" in errors
 
 
 async def test_the_example_in_python_ends_when_its_message_is_refused(stack: EmbeddedStack, room: str):
     status, shown, errors = await run_example(stack.gateways[0], room, b"x" * 5000 + b"\n")
-    assert (status, shown) == (0, "")
+    assert (status, shown) == (1, "")
     assert "chat_too_long" in errors
 
 

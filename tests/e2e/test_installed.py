@@ -34,6 +34,7 @@ def test_the_wheel_is_one_package_that_runs_the_whole_system_with_its_page(tmp_p
     with zipfile.ZipFile(scheduler) as archive:
         assert {name.split("/")[0].split("-")[0] for name in archive.namelist()} == {"studyroom"}
         archive.extractall(place)
+    has_client(place)
     data_dir = tmp_path / "data"
     stack = EmbeddedStack(
         name="studyroom up",
@@ -47,6 +48,16 @@ def test_the_wheel_is_one_package_that_runs_the_whole_system_with_its_page(tmp_p
         status, page = http_get(f"{gateway['url']}/")
     assert status == 200
     assert page == PAGE.read_text("utf-8")
+
+
+def has_client(place: Path) -> None:
+    """The client is there, and needs none of the services' packages."""
+    program = "import sys, studyroom.client as client; print(client.__file__, *{'nats', 'fastapi'} & {*sys.modules})"
+    shown = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(place), "PYTHONSAFEPATH": "1"},
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert shown.stdout.split() == [str(place / "studyroom" / "client" / "__init__.py")]
 
 
 def test_a_wheel_without_the_page_is_not_built_by_mistake(tmp_path: Path):

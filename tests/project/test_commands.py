@@ -52,6 +52,7 @@ OPERATOR = (
     "tests/e2e/test_nats_operator.py::test_the_whole_system_runs_with_jwts_and_a_domain_also_after_a_restart_of_nats"
 )
 PACKED = f"{README}::test_the_packed_client_runs_the_example_without_react"
+EXAMPLES = "tests/e2e/test_examples.py"
 SIGNED = f"{README}::test_a_token_that_is_signed_as_shown_opens_only_its_room"
 BODY = By(f"{PROTOCOL}::test_an_example_of_a_body_is_valid_and_whole")
 UP = NotRun("the tutorial begins with it", TUTORIAL)
@@ -127,6 +128,18 @@ COMMANDS: dict[str, dict[str, By | NotRun]] = {
         "studyroom provisioner": SERVICE,
         "studyroom doctor": DOCTOR,
     },
+    "docs/how-to/python.md": {
+        'pip install "./studyroom[client]"': NotRun(
+            "it downloads packages",
+            "tests/e2e/test_installed.py::test_the_wheel_is_one_package_that_runs_the_whole_system_with_its_page",
+        ),
+        "make up": UP,
+        "python: import asyncio": By(f"{EXAMPLES}::test_the_program_of_the_how_to_greets_everyone"),
+        "python: client.update_presence …": By(f"{EXAMPLES}::test_the_calls_of_the_how_to_reach_the_others"),
+        'python: client = Client("wss://study.example/ws", token=fetch_token)': By(
+            f"{EXAMPLES}::test_the_calls_of_the_how_to_reach_the_others"
+        ),
+    },
     "docs/how-to/scale.md": {
         "docker compose up -d --scale gateway=4": NotRun(
             "tests give it a name and ports of their own",
@@ -149,10 +162,8 @@ COMMANDS: dict[str, dict[str, By | NotRun]] = {
         "pip install websockets": NotRun(
             "the README does it", f"{README}::test_any_websocket_client_speaks_with_a_gateway"
         ),
-        "python: import asyncio, json, websockets": By(
-            "tests/e2e/test_examples.py::test_the_python_example_of_the_protocol_works"
-        ),
-        "js: const socket = …": By("tests/e2e/test_examples.py::test_the_page_example_of_the_protocol_works"),
+        "python: import asyncio, json, websockets": By(f"{EXAMPLES}::test_the_python_example_of_the_protocol_works"),
+        "js: const socket = …": By(f"{EXAMPLES}::test_the_page_example_of_the_protocol_works"),
         "json client": By(f"{PROTOCOL}::test_an_example_of_a_client_is_valid_and_has_no_field_that_is_unknown"),
         "json server": By(f"{PROTOCOL}::test_an_example_of_the_server_is_spelled_as_it_would_send_it"),
         "json ErrorBody": BODY,

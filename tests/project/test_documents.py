@@ -41,7 +41,8 @@ def test_every_link_leads_somewhere(path: Path):
 @each_document
 def test_every_file_that_is_named_is_there(path: Path):
     named = re.findall(
-        r"`((?:tests|deploy|docs|monitoring|k8s|gateway|presence|services|shared)/[\w/.-]+)`", path.read_text("utf-8")
+        r"`((?:tests|deploy|docs|monitoring|k8s|gateway|presence|services|shared|studyroom)/[\w/.-]+)`",
+        path.read_text("utf-8"),
     )
     assert [name for name in named if not (ROOT / name).exists()] == []
 
