@@ -1,7 +1,7 @@
 """Metrics that every process has. Each service adds its own, in an object that takes the registry as an argument."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from prometheus_client import (
@@ -10,11 +10,13 @@ from prometheus_client import (
     Gauge,
     GCCollector,
     Histogram,
+    Info,
     PlatformCollector,
     ProcessCollector,
 )
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from studyroom import __version__
 from studyroom.shared.contract.subjects import SHARDS
 
 _LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -33,6 +35,10 @@ class ProcessMetrics:
             ["task"],
             registry=registry,
         )
+        self._ready = Gauge(
+            f"studyroom_{service}_ready", "1 while the process should get traffic, as /readyz says.", registry=registry
+        )
+        Info("studyroom_build", "The version of this process.", registry=registry).info({"version": __version__})
         Gauge("studyroom_event_loop_tasks", "Running asyncio tasks.", registry=registry).set_function(_count_tasks)
         self.event_loop_lag = Histogram(
             f"studyroom_{service}_event_loop_lag_seconds",
@@ -40,6 +46,10 @@ class ProcessMetrics:
             buckets=_LAG_BUCKETS,
             registry=registry,
         )
+
+    def watch_readiness(self, is_ready: Callable[[], bool]) -> None:
+        """Ask `is_ready` whenever somebody reads the metrics."""
+        self._ready.set_function(lambda: float(is_ready()))
 
     async def sample_event_loop_lag(self) -> None:
         loop = asyncio.get_running_loop()
@@ -90,6 +100,8 @@ class BusState(Protocol):
     def pending_bytes(self) -> int: ...
     @property
     def subscriptions(self) -> int: ...
+    @property
+    def certificates_expire(self) -> Mapping[str, float]: ...
 
 
 class BusMetrics:
@@ -142,3 +154,11 @@ class _BusStateCollector:
             "Bytes that the NATS client has not yet written to its socket.",
             value=self._bus.pending_bytes,
         )
+        expire = GaugeMetricFamily(
+            "studyroom_nats_certificate_expires_timestamp_seconds",
+            "When the certificate of the client or the server of the NATS connection expires; none without TLS.",
+            labels=["side"],
+        )
+        for side, time in self._bus.certificates_expire.items():
+            expire.add_metric([side], time)
+        yield expire

@@ -103,6 +103,7 @@ class _Process:
         if worker is not None:
             chassis.public_listener, chassis.siblings = worker.listener, worker.siblings
         self._service = spec.load()(chassis, settings)
+        self._metrics.watch_readiness(lambda: not self._not_ready())
         self._registry = registry
 
     async def live(self) -> int:

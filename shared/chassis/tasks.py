@@ -20,12 +20,16 @@ class Tasks:
     def __init__(self, metrics: ProcessMetrics) -> None:
         self._metrics = metrics
         self._running: set[asyncio.Task[None]] = set()
+        self._counted: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._running)
 
     def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work` once. Log and count its failure."""
+        if name not in self._counted:  # A counter that begins at 1 hides the first failure from `increase`.
+            self._counted.add(name)
+            self._metrics.task_failures.labels(task=name)
         task = asyncio.get_running_loop().create_task(self._watch(name, work), name=name)
         self._running.add(task)
         task.add_done_callback(self._running.discard)

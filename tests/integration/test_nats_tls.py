@@ -1,6 +1,9 @@
 """The connection to NATS with TLS: encrypted and verified on both sides, or none at all."""
 
 import asyncio
+import hashlib
+import ssl
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +17,7 @@ from studyroom.shared.chassis.nats.bus import Bus
 from studyroom.shared.chassis.settings import NatsSettings
 from tests.support.accounts import user_of
 from tests.support.processes import NatsServer, deployed_nats_server, running, service
+from tests.support.waiting import eventually
 
 
 @dataclass(frozen=True)
@@ -121,3 +125,37 @@ async def test_where_tls_is_required_nothing_is_sent_in_the_clear(
         assert not await gets_in(bus(f"nats://127.0.0.1:{port}", tls_ca_file=client.ca))
     assert received
     assert set(received) == {b""}
+
+
+async def test_a_renewed_certificate_is_used_by_the_next_connection(
+    server: NatsServer, authority: trustme.CA, bus: Callable[..., Bus], tmp_path: Path
+):
+    own = Papers.write(tmp_path / "own", authority, "gateway.studyroom")
+    connected = bus(server.url, tls_ca_file=own.ca, tls_cert_file=own.certificate, tls_key_file=own.key)
+    assert await gets_in(connected)
+    assert shown(server) == {fingerprint(own.certificate)}
+    renewed = Papers.write(tmp_path / "renewed", authority, "gateway.studyroom")
+    renewed.certificate.replace(own.certificate)
+    renewed.key.replace(own.key)
+    connected._client._hang_up()  # as a lost network does
+    await eventually(lambda: shown(server) == {fingerprint(own.certificate)}, "the new certificate is shown")
+
+
+async def test_the_times_at_which_the_certificates_of_both_sides_expire_are_known(
+    server: NatsServer, client: Papers, bus: Callable[..., Bus]
+):
+    connected = bus(server.url, tls_ca_file=client.ca, tls_cert_file=client.certificate, tls_key_file=client.key)
+    assert await gets_in(connected)
+    expire = connected.certificates_expire
+    assert expire.keys() == {"client", "server"}
+    assert all(when > time.time() for when in expire.values())
+
+
+def shown(server: NatsServer) -> set[str]:
+    """The fingerprints of the certificates that clients of the server have shown to it."""
+    connections = server.monitor("connz?auth=1")["connections"]
+    return {one["cert_sha256"] for row in connections for one in row.get("tls_peer_certs", [])[:1]}
+
+
+def fingerprint(certificate: Path) -> str:
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate.read_text())).hexdigest()

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from studyroom import __version__
 from tests.support.commands import needs
 from tests.support.markdown import quoted
 from tests.support.processes import EmbeddedStack
@@ -26,6 +27,7 @@ LABELS = {
         "request",
         "result",
         "shards",
+        "side",
         "stream",
         "task",
         "type",
@@ -75,3 +77,10 @@ async def test_the_reference_names_every_metric_that_is_exported_with_its_labels
         for sample in samples:
             name = re.sub(r"_(bucket|sum|count)$", "", re.split(r"[{ ]", sample)[0])
             assert set(re.findall(r'(\w+)="', sample)) <= documented[name], sample
+
+
+async def test_every_process_says_whether_it_is_ready_and_which_version_it_is(stack: EmbeddedStack):
+    for name, text in metrics_of(stack, *SCRAPED).items():
+        service = name.split("-")[0]
+        assert re.search(rf"^studyroom_{service}_ready 1\.0$", text, re.MULTILINE), name
+        assert f'studyroom_build_info{{version="{__version__}"}} 1.0' in text, name

@@ -5,16 +5,15 @@ Why nats-py has these options is in docs/decisions/0003. Reconnecting never ends
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import nats.errors
 
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.metrics import BusMetrics
-from studyroom.shared.chassis.nats import connecting
 from studyroom.shared.chassis.nats.attempts import Attempts
+from studyroom.shared.chassis.nats.certificates import expirations
 from studyroom.shared.chassis.nats.client import NatsClient, Refused
 from studyroom.shared.chassis.nats.connecting import CredentialsFile
 from studyroom.shared.chassis.nats.error_log import ErrorLog
@@ -26,6 +25,7 @@ from studyroom.shared.chassis.nats.errors import (
     StorageFull,
     SubscriptionRefused,
     TooLong,
+    translated,
 )
 from studyroom.shared.chassis.nats.leadership import has_leader
 from studyroom.shared.chassis.nats.messages import Acknowledgement, Message, headers_bytes, parse_acknowledgement
@@ -77,7 +77,7 @@ class Bus:
         self._metrics = metrics
         self._name = name
         self._no_echo = no_echo
-        self._client = NatsClient(self._next_wait)
+        self._client = NatsClient(self._next_wait, lambda: tls_context(settings))
         self._replies = ReplyInbox["asyncio.Future[Message]"](_take_first)
         self._opening_replies = asyncio.Lock()
         self._reconnected: list[Callable[[], Awaitable[None]]] = []
@@ -171,6 +171,11 @@ class Bus:
     def subscriptions(self) -> int:
         return self._client.subscription_count
 
+    @property
+    def certificates_expire(self) -> dict[str, float]:
+        """When the certificates of this connection expire, in POSIX seconds, by side; none without TLS."""
+        return expirations(self._settings.tls_cert_file, self._client.peer_certificate)
+
     def on_disconnected(self, callback: Callable[[], None]) -> None:
         self._disconnected.append(callback)
 
@@ -188,7 +193,7 @@ class Bus:
     async def flush(self, timeout_seconds: float = API_TIMEOUT_SECONDS) -> None:
         """Wait until NATS has processed everything published before. Raises BusUnavailable."""
         self._check_connected()
-        with _translated():
+        with translated():
             async with asyncio.timeout(timeout_seconds):
                 await self._client.flush(timeout_seconds)
 
@@ -275,7 +280,7 @@ class Bus:
         self._check_connected()
         self._check_length(len(payload) + (headers_bytes(headers) if headers else 0))
         answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-        with _translated():
+        with translated():
             async with asyncio.timeout(timeout_seconds):
                 await self._open_replies()
                 reply = self._replies.expect(answer)
@@ -304,7 +309,7 @@ class Bus:
         refuses it then, or withdraws it, `refused` is called with the reason and should give it up. Without `refused`,
         the bus subscribes again until that works, and has a problem meanwhile.
         """
-        with _translated():
+        with translated():
             vendor = await self._client.handle(subject, queue, handler, refused)
         return Subscription(self._client, vendor)
 
@@ -387,13 +392,3 @@ def _take_first(answer: "asyncio.Future[Message]", message: Message) -> None:
     """Several services may answer one request; only the first answer counts."""
     if not answer.done():
         answer.set_result(message)
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except connecting.SubscriptionRefused as error:
-        raise SubscriptionRefused(f"NATS refuses a subscription: {error}") from error
-    except (TimeoutError, nats.errors.Error, OSError) as error:
-        raise BusUnavailable(str(error) or "no answer in time") from error

@@ -3,10 +3,10 @@
 import asyncio
 import re
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
 import nats.aio.client
 import nats.errors
@@ -16,12 +16,20 @@ from nats.aio.subscription import Subscription
 from nats.protocol import command
 from nats.protocol.parser import PERMISSIONS_ERR, STALE_CONNECTION
 
-from studyroom.shared.chassis.nats.connecting import ServerError, SubscriptionRefused, TlsRefused
+from studyroom.shared.chassis.nats.cancellation import honouring_cancellation
+from studyroom.shared.chassis.nats.connecting import (
+    ServerError,
+    SubscriptionRefused,
+    TlsRefused,
+    as_errors_of_nats,
+)
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 Handler = Callable[[Msg], None]
 Refused = Callable[[str], None]
 """Called with the reason when NATS refuses a subscription that it had accepted before."""
-Result = TypeVar("Result")
 
 _TOO_MANY_SUBSCRIPTIONS = "maximum subscriptions exceeded"
 _DENIED_SUBSCRIPTION = re.compile(r'permissions violation for subscription to "([^"]*)"')
@@ -60,10 +68,15 @@ class NatsClient(nats.aio.client.Client):
     has refused, and after the answer to the ping that NATS has the others.
     """
 
-    def __init__(self, next_wait: Callable[[], float]) -> None:
-        """Create it. `next_wait`: returns the seconds before the next attempt to make the first connection."""
+    def __init__(self, next_wait: Callable[[], float], tls: "Callable[[], SSLContext | None]" = lambda: None) -> None:
+        """Create it.
+
+        `next_wait`: returns the seconds before the next attempt to make the first connection. `tls`: returns the
+        context of the next connection, so that each one reads the certificates again; None if the settings have none.
+        """
         super().__init__()
         self._next_wait = next_wait
+        self._tls = tls
         self._handlers: dict[int, Handler] = {}
         self._if_refused: dict[int, Refused] = {}
         self._unconfirmed: deque[_Unconfirmed] = deque()
@@ -83,6 +96,13 @@ class NatsClient(nats.aio.client.Client):
     def clustered(self) -> bool:
         """Whether that server is one of a cluster."""
         return bool(self._server_info.get("cluster"))
+
+    @property
+    def peer_certificate(self) -> dict[str, Any] | None:
+        """The certificate of the server, as `ssl` decodes it; None without TLS."""
+        writer = getattr(self._transport, "_io_writer", None)
+        encrypted = writer.get_extra_info("ssl_object") if writer is not None else None
+        return encrypted.getpeercert() if encrypted is not None else None
 
     @property
     def subscription_count(self) -> int:
@@ -311,7 +331,7 @@ class NatsClient(nats.aio.client.Client):
         await super()._process_op_err(e)
 
     async def flush(self, *args: Any) -> None:
-        await _honouring_cancellation(super().flush(*args))
+        await honouring_cancellation(super().flush(*args))
 
     async def _select_next_server(self) -> None:
         """Wait before the next attempt to make the first connection."""
@@ -320,12 +340,14 @@ class NatsClient(nats.aio.client.Client):
 
     async def _connect_to_server(self, *args: Any) -> None:
         self._hang_up()  # nats-py leaves a connection open whose handshake failed.
-        with _as_errors_of_nats():
-            await _honouring_cancellation(super()._connect_to_server(*args))
+        with as_errors_of_nats():
+            if (context := self._tls()) is not None:
+                self.options["tls"] = context
+            await honouring_cancellation(super()._connect_to_server(*args))
 
     async def _process_connect_init(self) -> None:
-        with _as_errors_of_nats():
-            await _honouring_cancellation(super()._process_connect_init())
+        with as_errors_of_nats():
+            await honouring_cancellation(super()._process_connect_init())
         if not self.is_connected:  # The server has ended the connection, which nats-py does not check.
             for task in (self._reading_task, self._ping_interval_task, self._flusher_task):
                 if task is not None:
@@ -345,7 +367,7 @@ class NatsClient(nats.aio.client.Client):
             self._pending = []
             self._pending_data_size = 0
         try:
-            await _honouring_cancellation(super()._close(status, do_cbs))
+            await honouring_cancellation(super()._close(status, do_cbs))
         except asyncio.CancelledError:
             self._hang_up()
             raise
@@ -362,36 +384,6 @@ class NatsClient(nats.aio.client.Client):
         await super()._process_info(info, initial_connection)
 
 
-@contextmanager
-def _as_errors_of_nats() -> Iterator[None]:
-    """Raise unexpected errors as errors of nats-py, which would otherwise end its attempts to connect."""
-    try:
-        yield
-    except nats.errors.Error as error:
-        if type(error) is nats.errors.Error:  # The error with which the server refuses the connection.
-            raise ServerError(str(error).removeprefix("nats: ").strip("'").lower()) from error
-        raise
-    except (OSError, TimeoutError):
-        raise
-    except Exception as error:
-        raise nats.errors.ProtocolError(f"nats: {type(error).__name__}: {error}") from error
-
-
 async def _unsubscribe(subscription: Subscription) -> None:
     with suppress(nats.errors.Error):  # The connection may be closed.
         await subscription.unsubscribe()
-
-
-async def _honouring_cancellation(work: Awaitable[Result]) -> Result:
-    """Await `work`, and raise CancelledError if a cancellation during it was lost.
-
-    Before Python 3.12, `asyncio.wait_for` loses a cancellation that comes together with its result
-    (python/cpython#86296). nats-py's endless loops would then go on.
-    """
-    task = cast("asyncio.Task[Any]", asyncio.current_task())
-    before = task.cancelling()
-    try:
-        return await work
-    finally:
-        if task.cancelling() > before:
-            raise asyncio.CancelledError

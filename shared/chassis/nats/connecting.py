@@ -1,6 +1,8 @@
 """Errors that nats-py passes through while it connects, and the credentials file for connections."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nats.errors
@@ -49,3 +51,18 @@ def in_words(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
         return os.strerror(error.errno).lower()
     return str(error).lower() or "no answer in time"
+
+
+@contextmanager
+def as_errors_of_nats() -> Iterator[None]:
+    """Raise unexpected errors as errors of nats-py, which would otherwise end its attempts to connect."""
+    try:
+        yield
+    except nats.errors.Error as error:
+        if type(error) is nats.errors.Error:  # The error with which the server refuses the connection.
+            raise ServerError(str(error).removeprefix("nats: ").strip("'").lower()) from error
+        raise
+    except (OSError, TimeoutError):
+        raise
+    except Exception as error:
+        raise nats.errors.ProtocolError(f"nats: {type(error).__name__}: {error}") from error

@@ -9,6 +9,13 @@ BusError
 └── ApiError
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import nats.errors
+
+from studyroom.shared.chassis.nats import connecting
+
 
 class BusError(Exception):
     """The base of all errors between this process and NATS."""
@@ -40,3 +47,14 @@ class ApiError(BusError):
     def __init__(self, code: int, description: str) -> None:
         super().__init__(f"{description} ({code})")
         self.code = code
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise the errors of nats-py and of sockets as BusUnavailable or SubscriptionRefused."""
+    try:
+        yield
+    except connecting.SubscriptionRefused as error:
+        raise SubscriptionRefused(f"NATS refuses a subscription: {error}") from error
+    except (TimeoutError, nats.errors.Error, OSError) as error:
+        raise BusUnavailable(str(error) or "no answer in time") from error
