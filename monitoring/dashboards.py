@@ -37,7 +37,7 @@ def or_zero(expression: str) -> str:
 
 
 def _largest(what: str) -> str:
-    return f"max by (stream) (studyroom_provisioner_stream_{what})"
+    return f"max by (cluster, namespace, stream) (studyroom_provisioner_stream_{what})"
 
 
 def process_panels(job: str, lag: str) -> tuple[Panel, ...]:
@@ -93,6 +93,10 @@ OVERVIEW = Dashboard("overview", "Studyroom overview", (
         Panel("Connected to NATS", "short", "1 if all processes of the service are connected.",
               (("min by (job) (studyroom_nats_connected)", "{{job}}"),
                ("max(studyroom_provisioner_streams_ok)", "streams as configured")), highest=1),
+        Panel("Ready", "short", "1 if all processes of the service should get traffic.",
+              tuple((f"min(studyroom_{job}_ready)", job) for job in ("gateway", "presence", "provisioner")), highest=1),
+        Panel("Versions", "short", "Processes of each version. During an upgrade there are two.",
+              (("count by (version) (studyroom_build_info)", "{{version}}"),)),
         Panel("Load balancer", "short", "Open sessions of HAProxy by backend and gateway (Compose only).",
               (('sum by (proxy, server) (haproxy_server_current_sessions{proxy=~"rooms|gateways"}) > 0',
                 "{{proxy}} {{server}}"),)),
@@ -101,7 +105,7 @@ OVERVIEW = Dashboard("overview", "Studyroom overview", (
         Panel("Memory", "bytes", "Resident memory of the largest process of each service.",
               (("max by (job) (process_resident_memory_bytes)", "{{job}}"),)),
     )),
-))  # fmt: skip
+), "studyroom_event_loop_tasks", ("studyroom_", "process_", "up"))  # fmt: skip
 
 GATEWAY = Dashboard("gateway", "Studyroom gateway", (
     Row("RED", (
@@ -149,7 +153,7 @@ GATEWAY = Dashboard("gateway", "Studyroom gateway", (
         Panel("Conflated", "short", "Cursors and typing notices replaced by a newer one of the same member.",
               ((or_zero(rate("studyroom_gateway_conflated_total", "type")), "{{type}}"),)),
         Panel("Failed tasks", "short", "Failures of background tasks, which are then restarted.",
-              ((or_zero(rate("studyroom_gateway_task_failures_total", "task")), "{{task}}"),)),
+              ((rate("studyroom_gateway_task_failures_total", "task"), "{{task}}"),)),
     )),
     Row("Homes of rooms", (
         Panel("Gateways per room", "short", "1 if all members of a room are on one gateway, where a room costs least.",
@@ -188,7 +192,7 @@ GATEWAY = Dashboard("gateway", "Studyroom gateway", (
                (rate("studyroom_gateway_rooms_behind_total"), "rooms that missed a change"),
                (rate("studyroom_gateway_connections_restored_total"), "restored connections"))),
     )),
-))  # fmt: skip
+), "studyroom_gateway_connections", ("studyroom_", "process_"))  # fmt: skip
 
 PRESENCE = Dashboard("presence", "Studyroom presence", (
     Row("RED", (
@@ -205,12 +209,12 @@ PRESENCE = Dashboard("presence", "Studyroom presence", (
               (("studyroom_presence_rooms", "rooms {{instance}}"),
                ("studyroom_presence_members", "members {{instance}}"))),
         Panel("Failed tasks", "short", "Failures of background tasks, which are then restarted.",
-              ((or_zero(rate("studyroom_presence_task_failures_total", "task")), "{{task}}"),)),
+              ((rate("studyroom_presence_task_failures_total", "task"), "{{task}}"),)),
     )),
     Row("USE", process_panels("presence", "studyroom_presence_event_loop_lag_seconds")),
     Row("Presence correctness", (
         Panel("Leases", "short", "Gateways with a valid lease at each replica, and gateways that answer Prometheus.",
-              (("studyroom_presence_leases", "{{instance}}"), ('count(up{job="gateway"} == 1)', "gateways"))),
+              (("studyroom_presence_leases", "{{instance}}"), ("count(studyroom_gateway_connections)", "gateways"))),
         Panel("Removed connections", "short", "Connections whose gateway has died or does not announce them.",
               ((rate("studyroom_presence_leaves_total", "cause", '{cause=~"lease_expired|not_announced"}'),
                 "{{cause}}"),
@@ -232,7 +236,8 @@ PRESENCE = Dashboard("presence", "Studyroom presence", (
               ((f"sum by (instance, stream) (increase(studyroom_presence_mirror_rebuilds_total{_I}))",
                 "{{instance}} {{stream}}"),)),
     )),
-))  # fmt: skip
+), "studyroom_presence_members",
+    ("studyroom_presence_", "studyroom_nats_", "studyroom_event_loop_", "process_"))  # fmt: skip
 
 NATS = Dashboard("nats", "Studyroom NATS", (
     Row("RED", (
@@ -287,7 +292,7 @@ NATS = Dashboard("nats", "Studyroom NATS", (
         Panel("Streams as configured", "short", "1 if all streams are as configured, according to the provisioner.",
               (("max(studyroom_provisioner_streams_ok)", "ok"),), highest=1),
     )),
-))  # fmt: skip
+), "gnatsd_varz_start", ("gnatsd_", "jetstream_"), "server_id")  # fmt: skip
 
 DASHBOARDS = (OVERVIEW, GATEWAY, PRESENCE, NATS)
 

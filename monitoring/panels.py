@@ -1,13 +1,20 @@
 """Dashboards as rows of panels, and their layout in Grafana's format."""
 
+import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-SOURCE = {"type": "prometheus", "uid": "prometheus"}
+SOURCE = {"type": "prometheus", "uid": "${datasource}"}
+"""The data source that the reader has chosen."""
+_SERIES = re.compile(
+    r"\b((?:studyroom|gnatsd|jetstream|process|haproxy|slo)[_:][\w:]+|ALERTS|up)(\{[^}]*\}|\b(?![\w(]))"
+)
+"""A series in an expression, and its labels if there are some."""
+_PLACE = 'cluster=~"$cluster",namespace=~"$namespace"'
 _WIDTH, _HEIGHT, _IN_A_ROW = 8, 8, 3
 
 
@@ -35,6 +42,21 @@ class Dashboard:
     name: str
     title: str
     rows: tuple[Row, ...]
+    instances: str
+    """The series whose `instance_label` has the values of the variable `instance`."""
+    of_instance: tuple[str, ...]
+    """How the names of the series begin that the variable selects."""
+    instance_label: str = "instance"
+
+    def selected(self, expression: str) -> str:
+        """Return an expression that reads only the series that the variables of the dashboard select."""
+
+        def chosen(found: re.Match[str]) -> str:
+            name, labels = found[1], (found[2] or "").strip("{}")
+            own = [f'{self.instance_label}=~"$instance"'] if name.startswith(self.of_instance) else []
+            return f"{name}{{{','.join(filter(None, [labels, _PLACE, *own]))}}}"
+
+        return _SERIES.sub(chosen, expression)
 
     @property
     def uid(self) -> str:
@@ -66,7 +88,7 @@ def render(dashboard: Dashboard) -> dict[str, Any]:
         top += 1
         for index, panel in enumerate(row.panels):
             x, y = index % _IN_A_ROW * _WIDTH, top + index // _IN_A_ROW * _HEIGHT
-            panels.append(_panel(next(ids), panel, {"h": _HEIGHT, "w": _WIDTH, "x": x, "y": y}))
+            panels.append(_panel(next(ids), panel, dashboard, {"h": _HEIGHT, "w": _WIDTH, "x": x, "y": y}))
         top += -(-len(row.panels) // _IN_A_ROW) * _HEIGHT
     return {
         "uid": dashboard.uid,
@@ -78,8 +100,8 @@ def render(dashboard: Dashboard) -> dict[str, Any]:
         "refresh": "10s",
         "time": {"from": "now-30m", "to": "now"},
         "timezone": "browser",
-        "templating": {"list": []},
-        "annotations": {"list": [_annotation(*rollout) for rollout in ROLLOUTS]},
+        "templating": {"list": _variables(dashboard)},
+        "annotations": {"list": [_annotation(dashboard, *rollout) for rollout in ROLLOUTS]},
         "links": [
             {"type": "dashboards", "tags": ["studyroom"], "title": "Studyroom", "asDropdown": False, "keepTime": True}
         ],
@@ -87,13 +109,36 @@ def render(dashboard: Dashboard) -> dict[str, Any]:
     }
 
 
-def _annotation(title: str, job: str, colour: str) -> dict[str, Any]:
+def _variables(dashboard: Dashboard) -> list[dict[str, Any]]:
+    """Return the variables from which the reader chooses. All of a label includes series that do not have it."""
+    source = {
+        "name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "refresh": 1,
+        "current": {}, "hide": 0, "includeAll": False, "multi": False, "options": [], "regex": "",
+    }  # fmt: skip
+    instances = f"{dashboard.instances}{{{_PLACE}}}"
+    return [
+        source,
+        _variable("cluster", "Cluster", "label_values(studyroom_event_loop_tasks, cluster)"),
+        _variable("namespace", "Namespace", 'label_values(studyroom_event_loop_tasks{cluster=~"$cluster"}, namespace)'),
+        _variable("instance", "Instance", f"label_values({instances}, {dashboard.instance_label})"),
+    ]
+
+
+def _variable(name: str, label: str, query: str) -> dict[str, Any]:
+    return {
+        "name": name, "label": label, "type": "query", "datasource": SOURCE, "definition": query,
+        "query": {"query": query, "refId": name}, "refresh": 2, "sort": 1, "hide": 0, "regex": "", "options": [],
+        "includeAll": True, "allValue": ".*", "multi": True, "current": {"text": "All", "value": "$__all"},
+    }  # fmt: skip
+
+
+def _annotation(dashboard: Dashboard, title: str, job: str, colour: str) -> dict[str, Any]:
     return {
         "name": title,
         "datasource": SOURCE,
         "enable": True,
         "iconColor": colour,
-        "expr": _starts(job),
+        "expr": replace(dashboard, of_instance=()).selected(_starts(job)),
         "useValueForTime": job != "nats",
         "titleFormat": title,
         "textFormat": "{{instance}}{{server_id}}",
@@ -106,7 +151,7 @@ def _row(number: int, title: str, top: int) -> dict[str, Any]:
     return {"id": number, "type": "row", "title": title, "collapsed": False, "gridPos": position, "panels": []}
 
 
-def _panel(number: int, panel: Panel, position: dict[str, int]) -> dict[str, Any]:
+def _panel(number: int, panel: Panel, dashboard: Dashboard, position: dict[str, int]) -> dict[str, Any]:
     defaults: dict[str, Any] = {"unit": panel.unit, "min": 0}
     if panel.highest is not None:
         defaults["max"] = panel.highest
@@ -127,7 +172,7 @@ def _panel(number: int, panel: Panel, position: dict[str, int]) -> dict[str, Any
         "fieldConfig": {"defaults": defaults, "overrides": []},
         "options": options,
         "targets": [
-            {"refId": chr(ord("A") + index), "expr": expression, "legendFormat": legend}
+            {"refId": chr(ord("A") + index), "expr": dashboard.selected(expression), "legendFormat": legend}
             for index, (expression, legend) in enumerate(panel.queries)
         ],
     }

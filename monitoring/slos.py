@@ -4,6 +4,8 @@ The alerts follow chapter 5 of the SRE workbook. They fire if 2 % of the budget 
 in six hours (page), or 10 % in three days (ticket), while a short window shows that it still burns.
 """
 
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,14 @@ import yaml
 from monitoring.panels import write_or_check
 
 RULES = Path(__file__).parent / "rules"
-KUBERNETES = Path(__file__).parents[1] / "k8s" / "monitoring" / "prometheus-rule.yaml"
+WRITTEN_BY_HAND = ("alerts.yml", "kubernetes.yml")
+RUNBOOKS = os.environ.get("RUNBOOKS", "https://docs.example.com/studyroom/operations.html")
+"""The address of docs/operations.md as a page, to which alerts link."""
+KUBERNETES = Path(__file__).parents[1] / "k8s" / "monitoring" / "operator" / "prometheus-rule.yaml"
 GENERATED = "# Written by `make dashboards` from monitoring/{}.\n"
+FEWEST_MISSED = 20
+"""Events that miss an objective within the long window before its alert fires. A single event wakes nobody."""
+_SECONDS = {"1h": 3_600, "6h": 6 * 3_600, "3d": 3 * 86_400}
 WINDOWS = ("5m", "30m", "1h", "2h", "6h", "1d", "3d")
 
 
@@ -31,18 +39,37 @@ class Slo:
     def error_ratio(self, window: str) -> str:
         return f"1 - ({self.good}) / (({self.total}) > 0)".replace("{w}", window)
 
+    def missed(self, window: str) -> str:
+        return f"({self.total}) - ({self.good})".replace("{w}", window)
 
-_ASKED = (
-    "sum(rate(studyroom_gateway_connections_accepted_total[{w}]))"
-    " + sum(rate(studyroom_gateway_join_duration_seconds_count[{w}]))"
-    ' + (sum(rate(studyroom_gateway_messages_received_total{type="Chat"}[{w}])) or vector(0))'
+
+_BY = "sum by (cluster, namespace) "
+
+
+def _rate(metric: str) -> str:
+    return f"{_BY}(rate(studyroom_gateway_{metric}[{{w}}]))"
+
+
+def _or_none(rate: str) -> str:
+    """A counter has no sample before its first event. It counts as 0 in each namespace with gateways."""
+    return f"({rate} or 0 * {_rate('connections_accepted_total')})"
+
+
+_OWN_FAULT = "presence_unavailable|chat_unavailable|chat_storage_full|internal|keys_unavailable"
+_REFUSALS = "too_many_connections|too_many_handshakes|keys_unavailable"
+_FAILED = " + ".join(
+    (
+        _or_none(_rate(f'errors_sent_total{{code=~"{_OWN_FAULT}"}}')),
+        _or_none(_rate(f'handshakes_refused_total{{code=~"{_REFUSALS}"}}')),
+    )
 )
-# A code has no sample before its first error, hence `or vector(0)`.
-_FAILED = (
-    '(sum(rate(studyroom_gateway_errors_sent_total{code=~"presence_unavailable|chat_unavailable|chat_storage_full|internal"}[{w}]))'
-    " or vector(0))"
-    ' + (sum(rate(studyroom_gateway_handshakes_refused_total{code=~"too_many_connections|too_many_handshakes"}[{w}]))'
-    " or vector(0))"
+_ASKED = " + ".join(
+    (
+        _rate("connections_accepted_total"),
+        _or_none(_rate(f'handshakes_refused_total{{code=~"{_REFUSALS}"}}')),
+        _or_none(_rate("join_duration_seconds_count")),
+        _or_none(_rate('messages_received_total{type="Chat"}')),
+    )
 )
 
 SLOS = (
@@ -50,15 +77,15 @@ SLOS = (
         "join_latency",
         "99 % of joins are done within 500 ms, without those of full rooms",
         0.99,
-        'sum(rate(studyroom_gateway_join_duration_seconds_bucket{result="joined",le="0.5"}[{w}]))',
-        'sum(rate(studyroom_gateway_join_duration_seconds_count{result=~"joined|unavailable"}[{w}]))',
+        _rate('join_duration_seconds_bucket{result="joined",le="0.5"}'),
+        _rate('join_duration_seconds_count{result=~"joined|unavailable"}'),
     ),
     Slo(
         "delivery_latency",
         "99 % of chat is written to the sockets of a gateway's members within 250 ms of its arrival at the author's",
         0.99,
-        'sum(rate(studyroom_gateway_delivery_latency_seconds_bucket{type="Chat",le="0.25"}[{w}]))',
-        'sum(rate(studyroom_gateway_delivery_latency_seconds_count{type="Chat"}[{w}]))',
+        _rate('delivery_latency_seconds_bucket{type="Chat",le="0.25"}'),
+        _rate('delivery_latency_seconds_count{type="Chat"}'),
     ),
     Slo(
         "availability",
@@ -99,6 +126,11 @@ def rules() -> dict[str, Any]:
         for window in WINDOWS
     ]
     recorded += [
+        {"record": f"slo:studyroom_errors:rate{window}", "labels": {"slo": slo.name}, "expr": slo.missed(window)}
+        for slo in SLOS
+        for window in dict.fromkeys(burn.long for burn in BURNS)
+    ]
+    recorded += [
         {
             "record": "slo:studyroom_error_budget:remaining_3d",
             "labels": {"slo": slo.name},
@@ -127,14 +159,38 @@ def _alert(slo: Slo, burn: Burn) -> dict[str, Any]:
         "expr": (
             f'slo:studyroom_errors:ratio_rate{burn.long}{{slo="{slo.name}"}} > {bound}'
             f' and slo:studyroom_errors:ratio_rate{burn.short}{{slo="{slo.name}"}} > {bound}'
+            f' and slo:studyroom_errors:rate{burn.long}{{slo="{slo.name}"}} * {_SECONDS[burn.long]} > {FEWEST_MISSED}'
         ),
         "for": burn.wait,
         "labels": {"severity": burn.severity, "window": burn.long},
         "annotations": {
             "summary": f"{{{{ $value | humanizePercentage }}}} in {burn.long} missed the objective: {slo.promise}",
-            "runbook_url": f"docs/operations.md#{name.lower()}",
+            "runbook_url": runbook(name),
         },
     }
+
+
+def runbook(alert: str) -> str:
+    """Return the address of the section about an alert."""
+    return f"{RUNBOOKS}#{alert.lower()}"
+
+
+def with_runbooks(rules: str) -> str:
+    """Return the text of a file of rules, in which each alert has the address of its section in the runbook.
+
+    The address follows the summary, which is a line of its own.
+    """
+    lines = []
+    alert = ""
+    for line in rules.splitlines():
+        if "runbook_url: " in line:
+            continue
+        lines.append(line)
+        if found := re.match(r"\s+- alert: (\w+)$", line):
+            alert = found[1]
+        if found := re.match(r"(\s+)summary: ", line):
+            lines.append(f"{found[1]}runbook_url: {runbook(alert)}")
+    return "\n".join(lines) + "\n"
 
 
 def prometheus_rule() -> dict[str, Any]:
@@ -153,6 +209,7 @@ def _text(content: dict[str, Any], source: str) -> str:
 
 
 if __name__ == "__main__":
-    # The second file includes the first one.
+    # The last file includes the others.
     write_or_check({RULES / "slos.yml": _text(rules(), "slos.py")})
+    write_or_check({RULES / name: with_runbooks((RULES / name).read_text()) for name in WRITTEN_BY_HAND})
     write_or_check({KUBERNETES: _text(prometheus_rule(), "rules")})

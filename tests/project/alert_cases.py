@@ -1,6 +1,7 @@
 """For each alert, series under which it fires and series under which it does not, as promtool writes series.
 
-One sample a minute. `a+bxN`: N more samples, each b larger; `_xN`: none.
+One sample a minute. `a+bxN`: N more samples, each b larger; `_xN`: none. Each case is that of one installation, which
+has a process that is there all the time.
 """
 
 from dataclasses import dataclass
@@ -16,10 +17,82 @@ class Case:
     """When it is looked at."""
     times: int = 1
     """Series with which it fires."""
+    of_one: bool = True
+    """Whether it is about one installation, and others do not matter."""
 
 
 def gateway_up(values: str) -> Series:
     return {'up{job="gateway",instance="a"}': values}
+
+
+def ready(service: str, values: str) -> Series:
+    return {f'studyroom_{service}_ready{{job="{service}",instance="a"}}': values}
+
+
+def health(answering: int, silent: int = 0, *, clustered: bool = True) -> Series:
+    """The status of NATS servers, as their exporters report it, and the size of the cluster that they know."""
+    size = answering + silent
+    found = {f'gnatsd_healthz_status_value{{server_id="nats-{at}",value="ok"}}': "1x60" for at in range(answering)}
+    found |= {
+        f'gnatsd_healthz_status_value{{server_id="nats-{at}",value="unreachable"}}': "0x60"
+        for at in range(answering, size)
+    }
+    if clustered:
+        found['gnatsd_varz_jetstream_meta_cluster_size{server_id="nats-0"}'] = "3x60"
+    return found
+
+
+def known_leader(*leaders: str) -> Series:
+    """The leader of a stream that each NATS server knows."""
+    return {
+        f'jetstream_stream_total_messages{{server_name="nats-{at}",stream_name="CHAT",stream_leader="{leader}",'
+        f'is_stream_leader="false"}}': "9x60"
+        for at, leader in enumerate(leaders)
+    }
+
+
+def copies(*values: str) -> Series:
+    return {
+        f'jetstream_stream_last_seq{{server_name="nats-{at}",stream_name="CHAT"}}': value
+        for at, value in enumerate(values)
+    }
+
+
+def builds(*versions: str) -> Series:
+    return {
+        f'studyroom_build_info{{job="gateway",instance="{at}",version="{version}"}}': "1x120"
+        for at, version in enumerate(versions)
+    }
+
+
+def routes(values: str, servers: int) -> Series:
+    labels = '{server_id="nats-1"}'
+    found = {f"gnatsd_varz_routes{labels}": values}
+    return found | ({f"gnatsd_varz_jetstream_meta_cluster_size{labels}": f"{servers}x60"} if servers > 1 else {})
+
+
+def volume(used: int) -> Series:
+    labels = '{persistentvolumeclaim="data-nats-0"}'
+    return {
+        f"kubelet_volume_stats_used_bytes{labels}": f"{used}x60",
+        f"kubelet_volume_stats_capacity_bytes{labels}": "100x60",
+    }
+
+
+def ended_container(reason: str) -> Series:
+    labels = 'pod="gateway-1",container="gateway"'
+    return {
+        f'kube_pod_container_status_last_terminated_reason{{{labels},reason="{reason}"}}': "_x20 1x40",
+        f"kube_pod_container_status_restarts_total{{{labels}}}": "0x20 1x40",
+    }
+
+
+def autoscaler(replicas: int) -> Series:
+    labels = '{horizontalpodautoscaler="gateway"}'
+    return {
+        f"kube_horizontalpodautoscaler_status_current_replicas{labels}": f"{replicas}x60",
+        f"kube_horizontalpodautoscaler_spec_max_replicas{labels}": "150x60",
+    }
 
 
 def lag(service: str, late: int) -> Series:
@@ -32,8 +105,8 @@ def lag(service: str, late: int) -> Series:
     }
 
 
-def counter(name: str, labels: str, fires: str, quiet: str, **more: int) -> Case:
-    return Case({f"{name}{{{labels}}}": fires}, {f"{name}{{{labels}}}": quiet}, **more)
+def counter(name: str, labels: str, fires: str, quiet: str) -> Case:
+    return Case({f"{name}{{{labels}}}": fires}, {f"{name}{{{labels}}}": quiet})
 
 
 def with_connections(series: Series, count: int = 1000) -> Series:
@@ -83,8 +156,18 @@ _PER_MINUTE = "0+60x60"
 
 CASES = {
     "ServiceDown": Case(gateway_up("1x10 0x50"), gateway_up("1x60")),
-    "NoGateway": Case({'up{job="presence"}': "1x60"}, gateway_up("1x60")),
-    "NoPresence": Case(gateway_up("1x60"), {'up{job="presence"}': "1x60"}),
+    "NoGateway": Case(ready("gateway", "1x10 0x50"), ready("gateway", "1x60")),
+    "NoPresence": Case(ready("presence", "1x10 0x50"), ready("presence", "1x60")),
+    "NothingIsScraped": Case({}, {"studyroom_event_loop_tasks": "1x60"}, of_one=False),
+    "NotReady": Case(ready("presence", "1x10 0x50"), ready("presence", "1x10 0x5 1x45")),
+    "ProcessRestarts": counter(
+        "process_start_time_seconds", 'job="gateway",instance="a"', "1x10 2x5 3x5 4x40", "1x10 2x50"
+    ),
+    "VersionsDiffer": Case(builds("1.0", "1.1"), builds("1.1", "1.1"), minutes=90),
+    "ProvisionerAbsent": Case(ready("provisioner", "1x10 _x50"), ready("provisioner", "1x60")),
+    "CertificateExpires": counter(
+        "studyroom_nats_certificate_expires_timestamp_seconds", 'job="gateway",side="client"', "9000x60", "9000000x60"
+    ),
     "EventLoopLag": Case(lag("gateway", 100), lag("gateway", 5)),
     "PresenceEventLoopLag": Case(lag("presence", 100), lag("presence", 5)),
     "FewFileDescriptors": Case(descriptors(900), descriptors(800)),
@@ -157,12 +240,28 @@ CASES = {
         "studyroom_presence_mirror_rebuilds_total", 'instance="a",stream="KV_presence"', "1+1x60", "1x60"
     ),
     "LeasesDoNotMatchGateways": Case(
-        {**gateway_up("1x60"), 'studyroom_presence_leases{instance="p"}': "2x60"},
-        {**gateway_up("1x60"), 'studyroom_presence_leases{instance="p"}': "1x60"},
+        with_connections({'studyroom_presence_leases{instance="p"}': "2x60"}),
+        with_connections({'studyroom_presence_leases{instance="p"}': "1x60"}),
     ),
     "NatsDisconnected": counter("studyroom_nats_connected", 'job="gateway",instance="a"', "1x10 0x50", "1x60"),
     "NatsServerUnhealthy": counter("gnatsd_healthz_status", 'server_id="nats-1"', "0x10 1x50", "0x60"),
-    "NatsRoutesMissing": counter("gnatsd_varz_routes", 'server_id="nats-1"', "8x10 0x50", "8x60"),
+    "NatsRoutesMissing": Case(routes("8x10 0x50", 3), routes("8x60", 3)),
+    "NatsServerDown": Case(health(2, 1), health(3)),
+    "NatsNoLeader": Case(known_leader("", "", ""), known_leader("nats-1", "", "nats-1")),
+    "NatsReplicaLags": Case(copies("0+100x60", "0+100x10 1000x50"), copies("0+100x60", "0 0+100x59")),
+    "NatsExporterAbsent": counter("gnatsd_varz_start", 'server_id="nats-1"', "1x10 _x50", "1x60"),
+    "ContainerOutOfMemory": Case(ended_container("OOMKilled"), ended_container("Error")),
+    "AutoscalerAtMaximum": Case(autoscaler(150), autoscaler(149)),
+    "AutoscalerBlind": counter(
+        "kube_horizontalpodautoscaler_status_condition",
+        'horizontalpodautoscaler="gateway",condition="ScalingActive",status="false"',
+        "0x10 1x50",
+        "0x60",
+    ),
+    "VolumeNearlyFull": Case(volume(95), volume(85)),
+    "PublicCertificateExpires": counter(
+        "certmanager_certificate_expiration_timestamp_seconds", 'name="studyroom-tls"', "9000x60", "9000000x60"
+    ),
     "NatsSlowConsumers": counter("gnatsd_varz_slow_consumers", 'server_id="nats-1"', "0x25 1x40", _NEVER),
     "NatsReconnects": Case(
         {
@@ -200,3 +299,42 @@ CASES = {
     "SloDeliveryLatency": Case(deliveries(80, 20), deliveries(1000, 5), minutes=150, times=3),
     "SloAvailability": Case(requests(200), requests(0), minutes=150, times=3),
 }
+
+MORE = (
+    ("NoGateway", Case(ready("gateway", "1x10 _x50"), ready("gateway", "1x10 0 1x50"))),
+    ("ServiceDown", Case({'up{job="nats",instance="n"}': "0x60"}, {'up{job="ingress",instance="n"}': "0x60"})),
+    ("NatsServerDown", Case(health(0, 1, clustered=False), health(1, clustered=False))),
+    ("NatsServerDown", Case(health(2), health(3))),
+    ("NatsRoutesMissing", Case(routes("0x60", 3), routes("0x60", 1))),
+    (
+        "BackgroundTaskFails",
+        counter("studyroom_presence_task_failures_total", 'job="presence",task="mirror"', "_x25 1x40", "1x60"),
+    ),
+    (
+        "GatewayRefusesConnections",  # one client, which tries again
+        counter("studyroom_gateway_handshakes_refused_total", 'code="too_many_connections"', "0x26 40x40", "0x26 1x40"),
+    ),
+    (
+        "ConnectionsLost",  # of few connections, one that ends
+        Case(
+            {
+                'studyroom_gateway_disconnects_total{code="1006"}': "0x20 100+100x40",
+                "studyroom_gateway_connections": "1000x20 0x40",
+            },
+            with_connections({'studyroom_gateway_disconnects_total{code="1006"}': "0x28 1x40"}, 4),
+        ),
+    ),
+    (
+        "SloAvailability",
+        Case(
+            requests(0) | {'studyroom_gateway_handshakes_refused_total{code="keys_unavailable"}': "0+200x200"},
+            {
+                "studyroom_gateway_connections_accepted_total": "0x140 10x60",
+                'studyroom_gateway_handshakes_refused_total{code="too_many_connections"}': "0x140 1x60",
+            },
+            minutes=150,
+            times=3,
+        ),
+    ),
+)
+"""Further cases of some alerts."""

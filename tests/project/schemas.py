@@ -56,7 +56,23 @@ SCHEMAS = {
             jobLabel=_TEXT,
             selector=_object(["matchLabels"], matchLabels=_TEXTS),
             podMetricsEndpoints=_list(
-                _object(["port"], port=_TEXT, path=_TEXT, interval=_DURATION, scrapeTimeout=_DURATION)
+                _object(
+                    ["port"],
+                    port=_TEXT,
+                    path=_TEXT,
+                    interval=_DURATION,
+                    scrapeTimeout=_DURATION,
+                    metricRelabelings=_list(
+                        _object(
+                            ["action"],
+                            action={"enum": ["replace", "labeldrop"]},
+                            sourceLabels=_list(_TEXT),
+                            regex=_TEXT,
+                            targetLabel=_TEXT,
+                            replacement={"type": "string"},
+                        )
+                    ),
+                )
             ),
         ),
     ),

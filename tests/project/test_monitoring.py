@@ -15,9 +15,10 @@ import pytest
 import yaml
 
 from monitoring.dashboards import DASHBOARDS
-from monitoring.panels import render
+from monitoring.panels import SOURCE, render
+from monitoring.slos import RUNBOOKS
 from studyroom.services.stack.stack import free_port
-from tests.project.alert_cases import CASES, Series
+from tests.project.alert_cases import CASES, MORE, Case, Series
 from tests.support.commands import needs
 from tests.support.markdown import Document
 from tests.support.processes import EmbeddedStack, embedded_stack, running
@@ -37,20 +38,22 @@ SILENT_WITHOUT_FAULT = {
     "studyroom_gateway_dropped_total",
     "studyroom_gateway_conflated_total",
     "studyroom_gateway_errors_sent_total",
-    "studyroom_gateway_task_failures_total",
     "studyroom_presence_ghost_seconds_count",
     "studyroom_presence_ghost_seconds_sum",
-    "studyroom_presence_task_failures_total",
     "studyroom_nats_errors_total",
 }
 """Counters by kind of fault: until the first one they have no sample, and their panels show zero instead."""
+NOT_HERE = {"gnatsd_varz_jetstream_meta_cluster_size", "studyroom_nats_certificate_expires_timestamp_seconds"}
+"""Series that only a cluster of NATS servers or a connection with TLS has."""
 BUILT_IN = {"ALERTS"}
+PLACE = ("cluster", "namespace", "instance")
+"""The variables by which a reader chooses an installation and its processes."""
 
 RULE_FILES = sorted((MONITORING / "rules").glob("*.yml"))
 RULES = [rule for file in RULE_FILES for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"]]
 ALERTS = [rule for rule in RULES if "alert" in rule]
 RECORDED = {rule["record"] for rule in RULES if "record" in rule}
-NAMES = re.compile(r"\b(?:studyroom|gnatsd|jetstream|haproxy|process|slo|job|instance)(?::\w+|_\w+)[\w:]*")
+NAMES = re.compile(r"\b(?:studyroom|gnatsd|jetstream|haproxy|process|slo|job|instance|namespace)(?::\w+|_\w+)[\w:]*")
 
 
 def panels() -> list[dict[str, Any]]:
@@ -61,7 +64,9 @@ def queries() -> list[str]:
     """Every query of the dashboards, annotations included, as Grafana would send it."""
     found = [target["expr"] for panel in panels() for target in panel["targets"]]
     found += [mark["expr"] for one in DASHBOARDS for mark in render(one)["annotations"]["list"]]
-    return sorted({query.replace("$__rate_interval", RATE_INTERVAL) for query in found})
+    for variable, value in (("$__rate_interval", RATE_INTERVAL), *((f"${name}", ".*") for name in PLACE)):
+        found = [query.replace(variable, value) for query in found]
+    return sorted(set(found))
 
 
 def asked(expression: str) -> set[str]:
@@ -85,18 +90,38 @@ def monitor_url(stack: EmbeddedStack) -> str:
 # --- as they are written -----------------------------------------------------------------------------------
 
 
-def test_every_panel_has_a_title_a_unit_and_queries_for_the_provisioned_data_source():
-    (source,) = yaml.safe_load((MONITORING / "grafana/provisioning/datasources/prometheus.yml").read_text())[
-        "datasources"
-    ]
+def test_every_panel_has_a_title_a_unit_and_queries_for_the_data_source_that_the_reader_chooses():
     for dashboard in map(render, DASHBOARDS):
         assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
     for panel in panels():
-        assert panel["datasource"]["uid"] == source["uid"]
+        assert panel["datasource"] == SOURCE == {"type": "prometheus", "uid": "${datasource}"}
         assert panel["title"]
         assert panel["description"].endswith(".")
         assert panel["fieldConfig"]["defaults"]["unit"]
         assert panel["targets"]
+
+
+def test_every_dashboard_lets_the_reader_choose_a_data_source_an_installation_and_an_instance():
+    for dashboard in map(render, DASHBOARDS):
+        variables = {one["name"]: one for one in dashboard["templating"]["list"]}
+        assert list(variables) == ["datasource", *PLACE]
+        assert variables["datasource"]["type"] == "datasource"
+        for name in PLACE:
+            # All of them includes series without the label, such as those outside Kubernetes.
+            assert (variables[name]["includeAll"], variables[name]["allValue"]) == (True, ".*")
+            assert variables[name]["datasource"] == SOURCE
+        assert any(
+            '=~"$instance"' in target["expr"] for one in dashboard["panels"] for target in one.get("targets", [])
+        )
+
+
+def test_every_series_of_a_dashboard_is_one_of_the_chosen_installation():
+    written = [target["expr"] for panel in panels() for target in panel["targets"]]
+    written += [mark["expr"] for one in DASHBOARDS for mark in render(one)["annotations"]["list"]]
+    for expression in written:
+        series = NAMES.findall(re.sub(r'"[^"]*"', "", expression)) + re.findall(r"\b(?:ALERTS|up)\b", expression)
+        assert series
+        assert expression.count('cluster=~"$cluster",namespace=~"$namespace"') == len(series), expression
 
 
 def test_panels_do_not_overlap():
@@ -126,7 +151,7 @@ def test_every_metric_that_is_named_is_exported(stack: EmbeddedStack):
     there |= exported(exported_by_nats(monitor_url(stack)))
     expressions = [*queries(), *(rule["expr"] for rule in RULES)]
     named = {name for expression in expressions for name in asked(expression)}
-    missing = {name for name in named if not name.startswith("haproxy_")} - there
+    missing = {name for name in named if not name.startswith("haproxy_")} - there - NOT_HERE
     assert not missing
 
 
@@ -177,43 +202,89 @@ def test_every_alert_has_a_case_and_a_section_in_the_runbook():
     headings = {heading.lower() for heading in re.findall(r"^#+ (\w+)$", OPERATIONS, re.MULTILINE)}
     for rule in ALERTS:
         assert rule["labels"]["severity"] in {"page", "ticket"}
-        assert rule["annotations"]["runbook_url"] == f"docs/operations.md#{rule['alert'].lower()}"
+        assert rule["annotations"]["runbook_url"] == f"{RUNBOOKS}#{rule['alert'].lower()}"
         assert rule["alert"].lower() in headings
 
 
-def case(name: str, series: Series, minutes: int, firing: int) -> dict[str, Any]:
+ALIVE: Series = {'studyroom_event_loop_tasks{job="gateway",instance="alive"}': "1x240"}
+HERE = {"cluster": "west", "namespace": "studyroom"}
+ELSEWHERE = ({"cluster": "west", "namespace": "staging"}, {"cluster": "east", "namespace": "studyroom"})
+STRANGERS = {"cluster": "west", "namespace": "others"}
+"""A namespace without Studyroom, in which jobs and NATS servers of others have the same names."""
+
+
+def at(place: dict[str, str], series: Series) -> Series:
+    """These series with the labels of a place."""
+    own = ",".join(f'{label}="{value}"' for label, value in place.items())
+    split = {one: one.rstrip("}").partition("{") for one in series}
+    return {f"{name}{{{','.join(filter(None, [own, more]))}}}": series[one] for one, (name, _, more) in split.items()}
+
+
+def case(name: str, series: Series, minutes: int, firing: list[dict[str, Any]]) -> dict[str, Any]:
+    """A test of promtool: after so many minutes the alert fires as often as `firing` says for each place."""
     return {
         "name": name,
         "interval": "1m",
         "input_series": [{"series": one, "values": values} for one, values in series.items()],
         "promql_expr_test": [
             {
-                "expr": f'count(ALERTS{{alertname="{name}",alertstate="firing"}}) or vector(0)',
+                "expr": f'count by (cluster, namespace) (ALERTS{{alertname="{name}",alertstate="firing"}})',
                 "eval_time": f"{minutes}m",
-                "exp_samples": [{"labels": "{}", "value": firing}],
+                "exp_samples": firing,
             }
         ],
     }
 
 
-@pytest.mark.prometheus
-@pytest.mark.parametrize("name", CASES)
-def test_an_alert_fires_when_it_should_and_not_otherwise(name: str, tmp_path: Path):
-    needs("promtool")
-    found = CASES[name]
-    files = [file for file in RULE_FILES if name.startswith("Slo") or file.name != "slos.yml"]
-    tests = tmp_path / "tests.yml"
-    content = {
-        "rule_files": [str(file) for file in files],
-        "evaluation_interval": "1m",
-        "tests": [
-            case(name, found.fires, found.minutes, found.times),
-            case(name, found.quiet, found.minutes, 0),
-        ],
-    }
-    tests.write_text(yaml.safe_dump(content))
-    tested = subprocess.run(["promtool", "test", "rules", tests], check=False, capture_output=True, text=True)
+def passes(alert: str, tests: list[dict[str, Any]], directory: Path) -> None:
+    """Let promtool run the tests of an alert, with the alert and what it reads, because all rules would take long."""
+    read = {name for rule in ALERTS if rule["alert"] == alert for name in asked(rule["expr"])}
+    text = "".join(rule["expr"] for rule in ALERTS if rule["alert"] == alert)
+    rules = [rule for rule in RULES if rule.get("record") in read and rule.get("labels", {}).get("slo", "") in text]
+    rules += [rule for rule in ALERTS if rule["alert"] == alert]
+    (directory / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "some", "rules": rules}]}))
+    content = {"rule_files": ["rules.yml"], "evaluation_interval": "1m", "tests": tests}
+    (directory / "tests.yml").write_text(yaml.safe_dump(content))
+    tested = subprocess.run(
+        ["promtool", "test", "rules", directory / "tests.yml"], check=False, capture_output=True, text=True
+    )
     assert tested.returncode == 0, tested.stdout + tested.stderr
+
+
+@pytest.mark.prometheus
+@pytest.mark.parametrize(
+    ("name", "found"), [*CASES.items(), *MORE], ids=lambda one: one if isinstance(one, str) else ""
+)
+def test_an_alert_fires_when_it_should_and_not_otherwise(name: str, found: Case, tmp_path: Path):
+    needs("promtool")
+    alive = ALIVE if found.of_one else {}
+    fires = case(name, alive | found.fires, found.minutes, [{"labels": "{}", "value": found.times}])
+    passes(name, [fires, case(name, alive | found.quiet, found.minutes, [])], tmp_path)
+
+
+@pytest.mark.prometheus
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [(name, found) for name, found in [*CASES.items(), *MORE] if found.of_one],
+    ids=lambda one: one if isinstance(one, str) else "",
+)
+def test_an_alert_fires_for_the_installation_that_it_is_about_and_for_no_other(name: str, found: Case, tmp_path: Path):
+    needs("promtool")
+    series = at(HERE, ALIVE | found.fires)
+    for place in ELSEWHERE:
+        series |= at(place, ALIVE | found.quiet)
+    series |= at(STRANGERS, {one: values for one, values in found.fires.items() if not one.startswith("studyroom_")})
+    labels = "{" + ",".join(f'{label}="{value}"' for label, value in HERE.items()) + "}"
+    firing = [{"labels": labels, "value": found.times}]
+    passes(name, [case(name, series, found.minutes, firing)], tmp_path)
+
+
+def test_every_rule_keeps_the_cluster_and_the_namespace():
+    for rule in RULES:
+        for grouped in re.findall(r"\b(?:by|on) \(([^)]*)\)", rule["expr"]):
+            assert {"cluster", "namespace"} <= set(grouped.replace(" ", "").split(",")), rule
+        aggregated = re.findall(r"\b(?:sum|max|min|avg|count|group)\s*\(", rule["expr"])
+        assert not aggregated, f"{rule}: an aggregation without `by` mixes installations"
 
 
 # --- a real Prometheus -------------------------------------------------------------------------------------
@@ -330,7 +401,7 @@ async def test_the_metrics_that_the_autoscaler_asks_for_have_a_value(stack: Embe
 @pytest.mark.prometheus
 async def test_everything_that_alerts_look_at_is_there(stack: EmbeddedStack, prometheus: Prometheus):
     """An alert has no answer while all is well, but the metrics that it compares have. promtool shows that it fires."""
-    looked_at = {name for rule in ALERTS for name in asked(rule["expr"])} - SILENT_WITHOUT_FAULT
+    looked_at = {name for rule in ALERTS for name in asked(rule["expr"])} - SILENT_WITHOUT_FAULT - NOT_HERE
     looked_at -= {"studyroom_presence_ghost_seconds_bucket"}
     await all_answered(stack, prometheus, looked_at)
     for rule in ALERTS:

@@ -42,10 +42,16 @@ def exported_by_nats(monitor_url: str) -> str:
     lines.append(_sample("gnatsd_varz_start", own, 1.0))
     pending = sum(connection["pending_bytes"] for connection in connz["connections"])
     lines.append(_sample("gnatsd_connz_pending_bytes", own, pending))
-    lines.append(_sample("gnatsd_healthz_status", own, 0 if _page(monitor_url, "healthz")["status"] == "ok" else 1))
-    accounts = _page(monitor_url, "jsz?accounts=true&streams=true&consumers=true&config=true")["account_details"]
+    health: str = _page(monitor_url, "healthz")["status"]
+    lines.append(_sample("gnatsd_healthz_status", own, 0 if health == "ok" else 1))
+    lines.append(_sample("gnatsd_healthz_status_value", {**own, "value": health}, 1 if health == "ok" else 0))
+    jsz = _page(monitor_url, "jsz?accounts=true&streams=true&consumers=true&config=true")
+    own |= {"server_name": varz["server_name"], "cluster": "nats", "meta_leader": "", "is_meta_leader": "true"}
+    lines.append(_sample("jetstream_server_total_streams", own, jsz["streams"]))
+    accounts = jsz["account_details"]
     for stream in (stream for account in accounts for stream in account.get("stream_detail", [])):
-        labels, state = {**own, "stream_name": stream["name"]}, stream["state"]
+        labels = {**own, "stream_name": stream["name"], "stream_leader": "", "is_stream_leader": "true"}
+        state = stream["state"]
         for name, key in (("total_messages", "messages"), ("total_bytes", "bytes"), ("last_seq", "last_seq")):
             lines.append(_sample(f"jetstream_stream_{name}", labels, state[key]))
         lines.append(_sample("jetstream_stream_consumer_count", labels, state["consumer_count"]))

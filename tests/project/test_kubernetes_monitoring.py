@@ -1,0 +1,81 @@
+"""`k8s/monitoring`: the component of production for the Prometheus operator and Grafana."""
+
+import json
+
+import jsonschema
+import kubernetes_validate
+import pytest
+
+from monitoring.dashboards import DASHBOARDS
+from tests.project.schemas import SCHEMAS
+from tests.project.test_kubernetes import (
+    VERSIONS,
+    WORKLOADS,
+    Manifest,
+    labels_of,
+    named,
+    names,
+    of_kind,
+    policies,
+    ports,
+    rendered,
+    selected,
+    with_component,
+)
+
+
+@pytest.fixture(scope="module")
+def monitored(tmp_path_factory: pytest.TempPathFactory) -> list[Manifest]:
+    return with_component("monitoring", tmp_path_factory.mktemp("monitoring"))
+
+
+def test_every_manifest_is_valid_and_in_the_namespace_of_the_others(monitored: list[Manifest]):
+    for manifest in monitored:
+        if schema := SCHEMAS.get(manifest["kind"]):
+            jsonschema.validate(manifest, schema)
+            with pytest.raises(jsonschema.ValidationError):
+                jsonschema.validate({**manifest, "spec": {**manifest["spec"], "selektor": {}}}, schema)
+        else:
+            kubernetes_validate.validate(manifest, VERSIONS[-1], strict=True)
+    own = of_kind(monitored, *SCHEMAS)
+    assert {manifest["kind"] for manifest in own} == SCHEMAS.keys()
+    assert {manifest["metadata"]["namespace"] for manifest in own} == {"studyroom"}
+
+
+def test_monitors_and_rules_have_the_label_that_prometheus_selects_and_nothing_else_has(monitored: list[Manifest]):
+    labelled = [one for one in monitored if "release" in one["metadata"].get("labels", {})]
+    assert {one["kind"] for one in labelled} == SCHEMAS.keys()
+    assert len(labelled) == len(of_kind(monitored, *SCHEMAS))
+
+
+def test_every_dashboard_is_a_config_map_that_grafana_looks_for(monitored: list[Manifest]):
+    found = [
+        one for one in of_kind(monitored, "ConfigMap") if one["metadata"]["labels"].get("grafana_dashboard") == "1"
+    ]
+    titles = {json.loads(text)["title"] for one in found for text in one["data"].values()}
+    assert titles == {dashboard.title for dashboard in DASHBOARDS}
+    # `kubectl apply` keeps a copy in an annotation, and annotations have at most 262,144 bytes.
+    assert all(len(json.dumps(one)) < 200_000 for one in found)
+
+
+def test_every_service_is_scraped_under_the_name_that_rules_and_dashboards_know(monitored: list[Manifest]):
+    assert names(monitored, "PodMonitor") == set(WORKLOADS)
+    for monitor in of_kind(monitored, "PodMonitor"):
+        name = monitor["metadata"]["name"]
+        assert selected(monitored, monitor["spec"]["selector"]) == {name}
+        (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+        assert endpoint["port"] in ports(monitored, name)
+        assert labels_of(monitored, name)[monitor["spec"]["jobLabel"]] == name
+        allowed = [rule for pods, rule in policies(monitored, "ingress") if name in pods]
+        assert any({"port": endpoint["port"]} in rule["ports"] for rule in allowed)
+
+
+def test_the_name_of_the_nats_cluster_is_never_taken_for_that_of_the_kubernetes_cluster(monitored: list[Manifest]):
+    (endpoint,) = named(monitored, "PodMonitor", "nats")["spec"]["podMetricsEndpoints"]
+    emptied, dropped = endpoint["metricRelabelings"]
+    assert (emptied["targetLabel"], emptied["replacement"]) == ("cluster", "")
+    assert (dropped["action"], dropped["regex"]) == ("labeldrop", "exported_cluster")
+
+
+def test_without_the_component_nothing_of_it_is_applied():
+    assert not [one for one in rendered("prod") if "dashboard" in one["metadata"]["name"]]
