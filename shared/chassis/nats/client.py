@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import nats.aio.client
 import nats.errors
-from nats.aio.client import PING_PROTO
+from nats.aio.client import PING_PROTO, Srv
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.protocol import command
@@ -23,6 +23,7 @@ from studyroom.shared.chassis.nats.connecting import (
     TlsRefused,
     as_errors_of_nats,
 )
+from studyroom.shared.chassis.nats.names import Names
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -77,6 +78,7 @@ class NatsClient(nats.aio.client.Client):
         super().__init__()
         self._next_wait = next_wait
         self._tls = tls
+        self._names = Names()
         self._handlers: dict[int, Handler] = {}
         self._if_refused: dict[int, Refused] = {}
         self._unconfirmed: deque[_Unconfirmed] = deque()
@@ -338,12 +340,13 @@ class NatsClient(nats.aio.client.Client):
         await asyncio.sleep(self._next_wait())
         await super()._select_next_server()
 
-    async def _connect_to_server(self, *args: Any) -> None:
+    async def _connect_to_server(self, s: Srv) -> None:
         self._hang_up()  # nats-py leaves a connection open whose handshake failed.
         with as_errors_of_nats():
+            await self._names.check(s.uri.hostname or "", self.options["connect_timeout"])
             if (context := self._tls()) is not None:
                 self.options["tls"] = context
-            await honouring_cancellation(super()._connect_to_server(*args))
+            await honouring_cancellation(super()._connect_to_server(s))
 
     async def _process_connect_init(self) -> None:
         with as_errors_of_nats():
@@ -360,6 +363,7 @@ class NatsClient(nats.aio.client.Client):
 
     async def _close(self, status: int, do_cbs: bool = True) -> None:
         """Close. nats-py would write waiting messages to a lost connection and fail, also before the first one."""
+        self._names.close()
         if self._flush_queue is None:
             return
         self._forget_unanswered()
