@@ -1,7 +1,7 @@
 """The kinds of other projects that we use, as far as we use them: anything else is refused.
 
-They were made by hand from the custom resource definitions of prometheus-operator 0.85, the Gateway API 1.6 and Envoy
-Gateway 1.9, because no package of schemas has them.
+They were made by hand from the custom resource definitions of prometheus-operator 0.85, the Gateway API 1.6, Envoy
+Gateway 1.9 and KEDA 2.17, because no package of schemas has them.
 """
 
 from typing import Any
@@ -148,5 +148,41 @@ GATEWAY_API = {
             ),
         ),
         "gateway.envoyproxy.io/v1alpha1",
+    ),
+}
+
+_POLICIES = _list(
+    _object(
+        ["type", "value", "periodSeconds"],
+        type={"enum": ["Pods", "Percent"]}, value={"type": "integer"}, periodSeconds={"type": "integer"},
+    )
+)  # fmt: skip
+_DIRECTION = _object([], stabilizationWindowSeconds={"type": "integer"}, policies=_POLICIES)
+
+KEDA = {
+    "ScaledObject": _kind(
+        "ScaledObject",
+        _object(
+            ["scaleTargetRef", "triggers"],
+            scaleTargetRef=_NAME,
+            pollingInterval={"type": "integer"},
+            minReplicaCount={"type": "integer"},
+            maxReplicaCount={"type": "integer"},
+            triggers=_list(
+                _object(
+                    ["type", "metadata"],
+                    type={"enum": ["prometheus", "cpu"]},
+                    metricType={"enum": ["AverageValue", "Utilization", "Value"]},
+                    metadata=_TEXTS,
+                )
+            ),
+            advanced=_object(
+                [],
+                horizontalPodAutoscalerConfig=_object(
+                    [], behavior=_object([], scaleUp=_DIRECTION, scaleDown=_DIRECTION)
+                ),
+            ),
+        ),
+        "keda.sh/v1alpha1",
     ),
 }

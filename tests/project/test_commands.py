@@ -185,6 +185,14 @@ COMMANDS: dict[str, dict[str, By | NotRun]] = {
         "kubectl -n studyroom create secret generic studyroom-nats …": By(KUBERNETES),
         "kubectl -n studyroom create secret generic studyroom-gateway …": By(KUBERNETES),
         "kubectl -n studyroom create secret tls …": By(KUBERNETES),
+        "openssl req …": By(
+            "tests/project/test_kubernetes_options.py::test_the_commands_of_the_handbook_make_certificates_for_every_server"
+        ),
+        "kubectl -n studyroom create job …": NotRun("it needs a cluster"),
+        "kubectl -n studyroom logs …": NotRun("it needs a cluster"),
+        "yaml: # k8s/overlays/staging/kustomization.yaml": By(
+            "tests/project/test_kubernetes_options.py::test_two_installations_in_one_cluster_share_nothing_but_priorities"
+        ),
         "kubectl apply -k k8s/overlays/prod": By(KUBERNETES),
         "nsc add user …": NO_NSC,
         "nsc generate creds …": NO_NSC,

@@ -30,7 +30,7 @@ WORKLOADS = (*SERVICES, "nats")
 VERSIONS = ("1.30", kubernetes_validate.latest_version())
 """The oldest and the newest Kubernetes that the manifests are written for."""
 CLUSTER_WIDE = {"Namespace", "PriorityClass"}
-FROM_OUTSIDE = {"studyroom-nats", "studyroom-gateway", "studyroom-tls"}
+FROM_OUTSIDE = {"studyroom-nats", "studyroom-gateway", "studyroom-nats-tls", "studyroom-tls"}
 """Secrets that are made before `prod` is applied."""
 
 Manifest = dict[str, Any]
@@ -87,7 +87,7 @@ def containers(manifests: list[Manifest]) -> list[Manifest]:
 
 def ports(manifests: list[Manifest], name: str) -> dict[str, int]:
     """The ports of all containers of a pod."""
-    found = [port for one in pod(manifests, name)["containers"] for port in one["ports"]]
+    found = [port for one in pod(manifests, name)["containers"] for port in one.get("ports", [])]
     return {port["name"]: port["containerPort"] for port in found}
 
 
@@ -193,6 +193,37 @@ def test_pods_spread_by_labels_they_have(manifests: list[Manifest]):
             assert selected(manifests, constraint["labelSelector"]) == {name}
 
 
+def test_replicas_of_services_spread_over_zones_too_and_each_version_by_itself(manifests: list[Manifest]):
+    for name in ("gateway", "presence"):
+        constraints = pod(manifests, name)["topologySpreadConstraints"]
+        assert {one["topologyKey"] for one in constraints} == {"topology.kubernetes.io/zone", "kubernetes.io/hostname"}
+        assert all(one["matchLabelKeys"] == ["pod-template-hash"] for one in constraints)
+
+
+def test_with_zones_two_nats_servers_are_never_in_one_zone(tmp_path: Path):
+    manifests = with_component("zones", tmp_path)
+    constraints = pod(manifests, "nats")["topologySpreadConstraints"]
+    hard = {one["topologyKey"] for one in constraints if one["whenUnsatisfiable"] == "DoNotSchedule"}
+    assert hard == {"topology.kubernetes.io/zone", "kubernetes.io/hostname"}
+
+
+def test_a_nats_server_that_copies_all_its_data_or_has_a_slow_disk_is_not_ended(manifests: list[Manifest]):
+    probed = container(manifests, "nats")
+    for kind in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert probed[kind]["timeoutSeconds"] >= 5
+    claim = workload(manifests, "nats")["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"]
+    starts = probed["startupProbe"]["periodSeconds"] * probed["startupProbe"]["failureThreshold"]
+    slowest_megabytes_per_second = 5
+    assert starts >= int(claim.removesuffix("Gi")) * 1024 / slowest_megabytes_per_second
+    assert probed["livenessProbe"]["periodSeconds"] * probed["livenessProbe"]["failureThreshold"] >= 60
+
+
+def test_a_frozen_process_is_ended_at_once_and_the_provisioner_has_one_pod_at_a_time(manifests: list[Manifest]):
+    for name in SERVICES:
+        assert container(manifests, name)["livenessProbe"]["terminationGracePeriodSeconds"] == 5
+    assert workload(manifests, "provisioner")["spec"]["strategy"] == {"type": "Recreate"}
+
+
 def test_replicas_that_must_be_on_different_nodes_are(manifests: list[Manifest]):
     hard = [
         constraint["topologyKey"]
@@ -237,7 +268,8 @@ def test_volumes_are_of_config_maps_and_claims_that_exist(manifests: list[Manife
     for name in WORKLOADS:
         volumes = pod(manifests, name).get("volumes", [])
         claims = workload(manifests, name)["spec"].get("volumeClaimTemplates", [])
-        assert {volume["configMap"]["name"] for volume in volumes} <= names(manifests, "ConfigMap")
+        files = [volume["configMap"]["name"] for volume in volumes if "configMap" in volume]
+        assert set(files) <= names(manifests, "ConfigMap")
         mounted = {mount["name"] for mount in container(manifests, name).get("volumeMounts", [])}
         assert mounted == {volume["name"] for volume in volumes} | {claim["metadata"]["name"] for claim in claims}
 
@@ -279,6 +311,10 @@ esac
 """
 
 
+SENT = ("kubectl create namespace ", "kubectl -n studyroom create secret ", "kubectl apply ")
+"""How the commands begin that send manifests."""
+
+
 def installed_by_the_handbook(directory: Path) -> list[Manifest]:
     """The manifests that the commands of the handbook for Kubernetes send to the cluster."""
     needs("kubectl")
@@ -287,11 +323,13 @@ def installed_by_the_handbook(directory: Path) -> list[Manifest]:
     certificate = trustme.CA().issue_cert("study.example")
     certificate.private_key_pem.write_to_path(directory / "tls.key")
     certificate.cert_chain_pems[0].write_to_path(directory / "tls.crt")
+    for made in ("nats-ca.crt", "nats.crt", "nats.key"):  # by the commands of openssl, which another test runs
+        (directory / made).write_text("for this test")
     kubectl = directory / "kubectl"
     kubectl.write_text(KUBECTL % {"kubectl": shutil.which("kubectl")})
     kubectl.chmod(0o755)
     output = subprocess.run(
-        "\n".join(["set -e", *(command for command in OPERATIONS.commands if command.startswith("kubectl "))]),
+        "\n".join(["set -e", *(command for command in OPERATIONS.commands if command.startswith(SENT))]),
         shell=True, check=False, cwd=directory, env={**os.environ, "PATH": f"{directory}:{os.environ['PATH']}"},
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
@@ -306,7 +344,7 @@ def test_in_production_no_secret_is_in_the_manifests_and_the_handbook_makes_each
     made = {one["metadata"]["name"]: one["data"].keys() for one in secrets}
     read = secret_keys(manifests)
     assert {one["metadata"]["namespace"] for one in (*secrets, workload(manifests, "gateway"))} == {"studyroom"}
-    assert made.keys() == FROM_OUTSIDE == read.keys() | {"studyroom-tls"}
+    assert made.keys() == FROM_OUTSIDE == read.keys() | {"studyroom-nats-tls", "studyroom-tls"}
     assert made["studyroom-nats"] == read["studyroom-nats"]
     assert read["studyroom-gateway"] - made["studyroom-gateway"] == {"api-keys"}
     assert any(one.startswith("--from-literal=api-keys=") for one in OPERATIONS.quoted)
@@ -356,6 +394,16 @@ def test_pods_that_may_talk_to_nats_are_let_out_and_in(manifests: list[Manifest]
         assert any(name in selected(manifests, peer["podSelector"]) for peer in allowed)
 
 
+def test_names_are_looked_up_at_any_server_of_any_cluster(manifests: list[Manifest]):
+    """Also at an address of the node (NodeLocal DNS), and at the port of OpenShift."""
+    policy = named(manifests, "NetworkPolicy", "dns")["spec"]
+    (rule,) = policy["egress"]
+    assert (policy["podSelector"], rule.keys()) == ({}, {"ports"})
+    assert {(port["port"], port["protocol"]) for port in rule["ports"]} == {
+        (port, protocol) for port in (53, 5353) for protocol in ("UDP", "TCP")
+    }
+
+
 def test_policies_name_ports_that_pods_have(manifests: list[Manifest]):
     for pods, rule in policies(manifests, "ingress"):
         for name in pods:
@@ -380,9 +428,10 @@ def test_every_variable_is_a_setting(manifests: list[Manifest]):
     assert configuration(manifests).keys() <= all_known
 
 
-def test_every_service_accepts_its_settings(manifests: list[Manifest], monkeypatch: pytest.MonkeyPatch):
+def test_every_service_accepts_its_settings(manifests: list[Manifest], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    write_certificates(tmp_path / "tls")
     for variable, value in configuration(manifests).items():
-        monkeypatch.setenv(variable, value)
+        monkeypatch.setenv(variable, f"{tmp_path}{value}" if value.startswith("/tls/") else value)
     for service in SERVICES:
         assert container(manifests, service)["envFrom"] == container(manifests, "gateway")["envFrom"]
         load(settings_of(service))
@@ -409,11 +458,22 @@ def test_there_are_as_many_copies_of_a_stream_as_nats_servers(manifests: list[Ma
     assert int(configuration(manifests)["STUDYROOM_STORAGE_REPLICAS"]) == servers
 
 
+def write_certificates(directory: Path) -> None:
+    """The files of the secret studyroom-nats-tls, for a server on this machine."""
+    directory.mkdir(exist_ok=True)
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    authority.cert_pem.write_to_path(directory / "ca.crt")
+    issued.cert_chain_pems[0].write_to_path(directory / "tls.crt")
+    issued.private_key_pem.write_to_path(directory / "tls.key")
+
+
 def test_nats_accepts_its_configuration_and_listens_at_the_ports_of_the_manifests(
     manifests: list[Manifest], tmp_path: Path
 ):
+    write_certificates(tmp_path / "tls")
     for name, content in nats_files(manifests).items():
-        (tmp_path / name).write_text(content)
+        (tmp_path / name).write_text(content.replace('"/tls/', f'"{tmp_path}/tls/'))
     routes = environment(manifests, "nats")["NATS_ROUTES"]["value"].replace("$(NATS_ROUTE_PASSWORD)", "secret")
     checked = subprocess.run(
         [program(), "-t", "-c", tmp_path / "nats.conf"],
@@ -496,8 +556,12 @@ def test_a_gateway_goes_on_serving_until_no_client_is_sent_to_it(manifests: list
 
 
 def test_a_nats_server_hands_over_before_it_stops(manifests: list[Manifest]):
-    command = container(manifests, "nats")["lifecycle"]["preStop"]["exec"]["command"]
-    assert command == ["/bin/sh", "-c", "nats-server --signal ldm=1 && sleep 2"]
+    *shell, command = container(manifests, "nats")["lifecycle"]["preStop"]["exec"]["command"]
+    assert shell == ["/bin/sh", "-c"]
+    # With other processes in sight the server has another id than 1, which it writes into a file.
+    (written,) = re.findall(r"^pid_file: (\S+)$", "".join(nats_files(manifests).values()), re.MULTILINE) or ["1"]
+    assert bool(pod(manifests, "nats").get("shareProcessNamespace")) is (written != "1")
+    assert command == f"nats-server --signal ldm={written} && sleep 2"
     (seconds,) = re.findall(r"^lame_duck_duration: (\d+)s$", nats_files(manifests)["nats.conf"], re.MULTILINE)
     assert pod(manifests, "nats")["terminationGracePeriodSeconds"] >= int(seconds) + 10
 
@@ -516,17 +580,29 @@ def test_the_ingress_leads_to_the_gateways_and_waits_longer_than_they_ping():
     assert configuration(manifests)["STUDYROOM_GATEWAY_HOSTS"] == rule["host"]
     assert ingress["metadata"]["annotations"]["haproxy.org/forwarded-for"] == "true"
     assert configuration(manifests)["STUDYROOM_GATEWAY_TRUSTED_PROXIES"]
-    tunnel = int(ingress["metadata"]["annotations"]["haproxy.org/timeout-tunnel"].removesuffix("s"))
-    assert tunnel > GatewaySettings.model_fields["ping_timeout_seconds"].default
 
 
-def test_the_autoscaler_asks_for_metrics_that_the_adapter_has_and_the_rules_record():
+def test_the_autoscaler_knows_cpu_without_anything_but_kubernetes():
     manifests = rendered("prod")
+    (metric,) = named(manifests, "HorizontalPodAutoscaler", "gateway")["spec"]["metrics"]
+    assert (metric["type"], metric["resource"]["name"]) == ("Resource", "cpu")
+    assert container(manifests, "gateway")["resources"]["requests"]["cpu"]
+
+
+def test_the_autoscaler_asks_for_metrics_that_the_adapter_has_and_the_rules_record(tmp_path: Path):
+    manifests = with_component("autoscaling/adapter", tmp_path)
+    for manifest in manifests:
+        kubernetes_validate.validate(manifest, VERSIONS[-1], strict=True)
     scaler = named(manifests, "HorizontalPodAutoscaler", "gateway")["spec"]
     assert scaler["scaleTargetRef"]["name"] == "gateway"
     assert "replicas" not in workload(manifests, "gateway")["spec"]
     adapter = yaml.safe_load((K8S / "monitoring" / "adapter-values.yaml").read_text())["rules"]["custom"]
-    assert [metric["pods"]["metric"]["name"] for metric in scaler["metrics"]] == [one["name"]["as"] for one in adapter]
+    asked = [metric["pods"]["metric"]["name"] for metric in scaler["metrics"] if metric["type"] == "Pods"]
+    assert asked == [one["name"]["as"] for one in adapter]
+    assert scaler["metrics"][0]["type"] == "Resource"
+    target = next(metric["pods"]["target"]["averageValue"] for metric in scaler["metrics"] if metric["type"] == "Pods")
+    most = int(configuration(manifests)["STUDYROOM_GATEWAY_CONNECTIONS_MAX"])
+    assert int(target.removesuffix("k")) * 1000 <= 0.6 * most
     written = (K8S / "monitoring" / "operator" / "prometheus-rule.yaml").read_text()
     groups = yaml.safe_load(written)["spec"]["groups"]
     recorded = {rule.get("record") for group in groups for rule in group["rules"]}
@@ -535,15 +611,12 @@ def test_the_autoscaler_asks_for_metrics_that_the_adapter_has_and_the_rules_reco
         assert series in recorded
 
 
-def test_the_autoscaler_lets_pods_go_slowly_and_adds_them_before_they_are_full():
+def test_the_autoscaler_lets_pods_go_slowly():
     manifests = rendered("prod")
     scaler = named(manifests, "HorizontalPodAutoscaler", "gateway")["spec"]
     (policy,) = scaler["behavior"]["scaleDown"]["policies"]
     assert (policy["type"], policy["value"]) == ("Pods", 1)
     assert policy["periodSeconds"] > pod(manifests, "gateway")["terminationGracePeriodSeconds"]
-    target = scaler["metrics"][0]["pods"]["target"]["averageValue"]
-    most = int(configuration(manifests)["STUDYROOM_GATEWAY_CONNECTIONS_MAX"])
-    assert int(target.removesuffix("k")) * 1000 <= 0.6 * most
 
 
 # --- options: TLS, and the keys of an identity provider ----------------------------------------------------
@@ -561,8 +634,9 @@ def with_component(name: str, directory: Path) -> list[Manifest]:
 
 
 @pytest.fixture(scope="module")
-def encrypted(tmp_path_factory: pytest.TempPathFactory) -> list[Manifest]:
-    return with_component("tls", tmp_path_factory.mktemp("tls"))
+def encrypted() -> list[Manifest]:
+    """Production, which has TLS without asking."""
+    return rendered("prod")
 
 
 def test_with_keys_every_manifest_is_valid_and_gateways_may_and_can_read_them(tmp_path: Path):
@@ -577,17 +651,12 @@ def test_with_keys_every_manifest_is_valid_and_gateways_may_and_can_read_them(tm
     assert secret["optional"]
 
 
-def test_with_tls_every_manifest_is_valid_too(encrypted: list[Manifest]):
-    for manifest in encrypted:
-        if manifest["kind"] not in SCHEMAS:
-            kubernetes_validate.validate(manifest, VERSIONS[-1], strict=True)
-
-
 def test_with_tls_everyone_has_the_certificates_where_they_are_looked_for(encrypted: list[Manifest]):
     paths = {value for name, value in configuration(encrypted).items() if "_TLS_" in name}
     for name in WORKLOADS:
         (volume,) = [volume for volume in pod(encrypted, name)["volumes"] if "secret" in volume]
-        (mount,) = [mount for mount in container(encrypted, name)["volumeMounts"] if mount["name"] == volume["name"]]
+        mounts = container(encrypted, name)["volumeMounts"]
+        (mount,) = [mount for mount in mounts if mount["name"] == volume["name"]]
         assert volume["secret"]["secretName"] == "studyroom-nats-tls"
         assert {str(Path(path).parent) for path in paths} == {mount["mountPath"]}
     for file in ("tls.conf", "routes-tls.conf"):
