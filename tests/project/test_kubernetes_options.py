@@ -26,6 +26,7 @@ from tests.project.test_kubernetes import (
     K8S,
     OPERATIONS,
     VERSIONS,
+    WORKLOADS,
     Manifest,
     configuration,
     container,
@@ -177,6 +178,25 @@ def test_the_backup_stores_chat_and_bans_and_an_incomplete_one_takes_no_place(
     assert run(broken="CHAT") == set()
     assert run(broken="") == {"CHAT", "KV_moderation"}
     assert run(broken="CHAT") == {"CHAT", "KV_moderation"}
+
+
+# --- OpenShift ---------------------------------------------------------------------------------------------
+
+
+def test_on_openshift_no_pod_names_a_user_or_a_group_and_none_runs_as_root(tmp_path: Path):
+    overlay = Path("k8s") / "overlays" / "prod" / "kustomization.yaml"
+    with_component("jobs", tmp_path)
+    written = (tmp_path / overlay).read_text().replace("  # - ../../openshift\n", "  - ../../openshift\n")
+    (tmp_path / overlay).write_text(written)
+    manifests = rendered("prod", tmp_path / "k8s")
+    pods = [pod(manifests, name) for name in WORKLOADS]
+    pods += [job(manifests, name)["spec"] for name in ("doctor", "backup")]
+    for spec in pods:
+        seccomp = {"type": "RuntimeDefault"}
+        kept = {key: value for key, value in spec["securityContext"].items() if key != "fsGroupChangePolicy"}
+        assert kept == {"runAsNonRoot": True, "seccompProfile": seccomp}
+    for manifest in manifests:
+        kubernetes_validate.validate(manifest, VERSIONS[-1], strict=True)
 
 
 # --- certificates of NATS ----------------------------------------------------------------------------------
