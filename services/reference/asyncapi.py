@@ -8,12 +8,20 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
+from studyroom.shared.contract.chat_messages import (
+    Chat,
+    ChatDeleted,
+    ChatEdited,
+    ChatReaction,
+    ChatSend,
+    DeleteChat,
+    EditChat,
+    ReactToChat,
+)
 from studyroom.shared.contract.close_codes import CloseCode, Reconnect, reconnect_rule
 from studyroom.shared.contract.messages import (
     Authenticate,
     Authenticated,
-    Chat,
-    ChatSend,
     ClientMessage,
     Error,
     JoinedRoom,
@@ -27,6 +35,9 @@ from studyroom.shared.contract.schema import json_schema
 ANSWERS: dict[type[BaseModel], type[BaseModel]] = {
     JoinRoom: JoinedRoom,
     ChatSend: Chat,
+    EditChat: ChatEdited,
+    DeleteChat: ChatDeleted,
+    ReactToChat: ChatReaction,
     Ping: Pong,
     Authenticate: Authenticated,
 }

@@ -19,9 +19,12 @@ def read_leniently(text: str) -> object:
 
 
 def chat_id(sent: object) -> MessageId | None:
-    """Return the id of a chat message, None if `sent` is not a chat message with a valid id."""
+    """Return the id by which errors name the message; None if `sent` is not about chat, or has no valid id."""
     match sent:
-        case {"type": "Chat", "payload": {"id": str(text)}}:
+        case {"type": "Chat" | "EditChat" | "ReactToChat", "payload": {"id": str(text)}} | {
+            "type": "DeleteChat",
+            "payload": {"target_id": str(text)},
+        }:
             try:
                 return MessageId(canonical_uuid(text))
             except ValueError:

@@ -9,6 +9,20 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
 from studyroom.shared.contract.broadcasts import Broadcast, BroadcastSend, BroadcastSendPayload
+from studyroom.shared.contract.chat_messages import (
+    Chat,
+    ChatDeleted,
+    ChatEdited,
+    ChatReaction,
+    ChatSend,
+    ChatSendPayload,
+    DeleteChat,
+    DeleteChatPayload,
+    EditChat,
+    EditChatPayload,
+    ReactToChat,
+    ReactToChatPayload,
+)
 from studyroom.shared.contract.custom_presence import PresenceChanged, UpdatePresence, UpdatePresencePayload
 from studyroom.shared.contract.errors import ErrorCode
 from studyroom.shared.contract.ids import ConnectionIdField, MessageId, MessageIdField, RoomIdField, UserIdField
@@ -31,12 +45,6 @@ class JoinRoomPayload(Part):
     """The last position in the room's chat that this client has seen: the `seq` of a message, or `last_seq`."""
     epoch: str | None = Field(default=None, max_length=64)
     """The epoch of that position."""
-
-
-class ChatSendPayload(Part):
-    content: str
-    id: MessageIdField | None = None
-    """An id that the client chooses. Retries with the same id are stored once."""
 
 
 class CursorPosition(Part):
@@ -62,11 +70,6 @@ class LeaveRoom(Part):
     type: Literal["LeaveRoom"] = "LeaveRoom"
 
 
-class ChatSend(Part):
-    type: Literal["Chat"] = "Chat"
-    payload: ChatSendPayload
-
-
 class CursorMove(Part):
     type: Literal["CursorMove"] = "CursorMove"
     payload: CursorPosition
@@ -89,7 +92,18 @@ class Authenticate(Part):
 
 
 ClientMessage = (
-    JoinRoom | LeaveRoom | ChatSend | CursorMove | Typing | BroadcastSend | UpdatePresence | Ping | Authenticate
+    JoinRoom
+    | LeaveRoom
+    | ChatSend
+    | EditChat
+    | DeleteChat
+    | ReactToChat
+    | CursorMove
+    | Typing
+    | BroadcastSend
+    | UpdatePresence
+    | Ping
+    | Authenticate
 )
 
 # --- messages of the server --------------------------------------------------------------------------------
@@ -124,6 +138,8 @@ class WelcomePayload(Part):
     """The longest `content` of a chat message, in Unicode code points."""
     history_on_join: int | None = Field(default=None, exclude_if=is_none)
     """How many of the newest chat messages a newcomer gets at most."""
+    living_chat: bool | None = Field(default=None, exclude_if=is_none)
+    """Whether members may edit and delete their chat messages, react, reply and mention."""
 
 
 class JoinedRoomPayload(Part):
@@ -141,15 +157,6 @@ class JoinedRoomPayload(Part):
     """The value of `?room=` for the next connection, in place of the id of a large room."""
 
 
-class ChatDeletedPayload(Part):
-    id: MessageIdField
-    """The id of the deleted message. Other authors may have chosen the same id, but `deleted_seq` is unique."""
-    deleted_seq: int
-    """The position of the deleted message."""
-    seq: int
-    """The position of this notice, which is ordered like a message."""
-
-
 class ChatResetPayload(Part):
     room_id: RoomIdField
     epoch: str
@@ -162,17 +169,6 @@ class UserPayload(Part):
 
 class UserLeftPayload(Part):
     user_id: UserIdField
-
-
-class ChatPayload(Part):
-    user_id: UserIdField
-    username: str
-    content: str
-    timestamp: int
-    """Unix seconds."""
-    id: MessageIdField
-    seq: int
-    """The position in the room's chat. Positions grow within an epoch, not always by one."""
 
 
 class CursorUpdatePayload(Part):
@@ -196,7 +192,7 @@ class ErrorPayload(Part):
     message: str
     code: ErrorCode
     id: MessageIdField | None = Field(default=None, exclude_if=is_none)
-    """The id of the refused chat message; absent for other errors."""
+    """The id of the refused chat message, edit or reaction; absent for other errors."""
 
 
 class Welcome(Part):
@@ -228,20 +224,6 @@ class UserUpdated(Part):
 class UserLeft(Part):
     type: Literal["UserLeft"] = "UserLeft"
     payload: UserLeftPayload
-
-
-class Chat(Part):
-    """A stored chat message. Its author receives it too, as the acknowledgement."""
-
-    type: Literal["Chat"] = "Chat"
-    payload: ChatPayload
-
-
-class ChatDeleted(Part):
-    """A message was deleted: clients stop showing it, and nobody receives it again."""
-
-    type: Literal["ChatDeleted"] = "ChatDeleted"
-    payload: ChatDeletedPayload
 
 
 class ChatReset(Part):
@@ -288,6 +270,8 @@ ServerMessage = (
     | UserLeft
     | Chat
     | ChatDeleted
+    | ChatEdited
+    | ChatReaction
     | ChatReset
     | CursorUpdate
     | TypingStatus
@@ -310,12 +294,18 @@ _TYPES = (
     "Authenticate",
     "Broadcast",
     "UpdatePresence",
+    "EditChat",
+    "DeleteChat",
+    "ReactToChat",
 )
 _FIELDS = frozenset(
     field
     for payload in (
         JoinRoomPayload,
         ChatSendPayload,
+        EditChatPayload,
+        DeleteChatPayload,
+        ReactToChatPayload,
         CursorPosition,
         TypingPayload,
         BroadcastSendPayload,

@@ -209,6 +209,11 @@ def chat_deduplication_id(room: RoomId, user: UserId, message: str) -> str:
     return f"{room}:{user}:{message}"
 
 
+def change_deduplication_id(room: RoomId, user: UserId, change: str) -> str:
+    """Return the deduplication id of an edit or a reaction."""
+    return f"{room}:{user}:change:{change}"
+
+
 def deletion_deduplication_id(room: RoomId, sequence: int) -> str:
     return f"{room}:deleted:{sequence}"
 

@@ -36,6 +36,7 @@ from studyroom.gateway.wire.protocol import Broken, Closed, Event, WebSocketProt
 from studyroom.shared.contract import presence, subjects
 from studyroom.shared.contract.broadcasts import decode_broadcasts, sender_of, slot_of
 from studyroom.shared.contract.chat import encode_stored, with_sequence
+from studyroom.shared.contract.chat_messages import ChatSend
 from studyroom.shared.contract.close_codes import CloseCode, parse_reconnect_hint, reconnect_rule
 from studyroom.shared.contract.ephemeral import (
     MalformedBatch,
@@ -47,7 +48,6 @@ from studyroom.shared.contract.ephemeral import (
 )
 from studyroom.shared.contract.ids import MessageId, RoomId, UserId, canonical_uuid
 from studyroom.shared.contract.messages import (
-    ChatSend,
     CursorMove,
     InvalidMessage,
     JoinRoom,

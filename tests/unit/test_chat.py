@@ -3,8 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from studyroom.shared.contract.chat import deleted_by, encode_stored, encode_tombstone, with_sequence
+from studyroom.shared.contract.chat_messages import Chat, ChatDeleted
 from studyroom.shared.contract.ids import MessageId, UserId
-from studyroom.shared.contract.messages import Chat, ChatDeleted, decode_server_message, encode
+from studyroom.shared.contract.messages import decode_server_message, encode
 
 USER = UserId("7f2c1f0e-0d3b-4e0a-9c57-2b1f6a8f3d11")
 MESSAGE = MessageId("1e57ab1e-2222-4333-8444-555566667777")

@@ -10,14 +10,13 @@ from studyroom.gateway.auth.events import EventRights
 from studyroom.gateway.connections.limits import JOIN_COST
 from studyroom.gateway.connections.session import CONFLATED, WAITING, NotJoining, Refusal, Session
 from studyroom.shared.contract.broadcasts import BroadcastSend, BroadcastSendPayload
+from studyroom.shared.contract.chat_messages import ChatSend, ChatSendPayload
 from studyroom.shared.contract.custom_presence import UpdatePresence, UpdatePresencePayload
 from studyroom.shared.contract.errors import ErrorCode
 from studyroom.shared.contract.ids import RoomId
 from studyroom.shared.contract.messages import (
     Authenticate,
     AuthenticatePayload,
-    ChatSend,
-    ChatSendPayload,
     ClientMessage,
     CursorMove,
     CursorPosition,

@@ -2,7 +2,18 @@
 
 export type StudyroomClientProtocol = ClientMessage | ServerMessage
 export type ClientMessage =
-  JoinRoom | LeaveRoom | ChatSend | CursorMove | Typing | BroadcastSend | UpdatePresence | Ping | Authenticate
+  | JoinRoom
+  | LeaveRoom
+  | ChatSend
+  | EditChat
+  | DeleteChat
+  | ReactToChat
+  | CursorMove
+  | Typing
+  | BroadcastSend
+  | UpdatePresence
+  | Ping
+  | Authenticate
 export type ServerMessage =
   | Welcome
   | JoinedRoom
@@ -11,6 +22,8 @@ export type ServerMessage =
   | UserLeft
   | StoredChat
   | ChatDeleted
+  | ChatEdited
+  | ChatReaction
   | ChatReset
   | CursorUpdate
   | TypingStatus
@@ -28,6 +41,10 @@ export type ErrorCode =
   | "invalid_message"
   | "chat_empty"
   | "chat_too_long"
+  | "living_chat_off"
+  | "chat_not_found"
+  | "not_author"
+  | "edit_too_late"
   | "broadcast_not_allowed"
   | "broadcast_too_large"
   | "presence_too_large"
@@ -87,6 +104,382 @@ export interface ChatSendPayload {
   content: string
   /**
    * An id that the client chooses. Retries with the same id are stored once.
+   */
+  id?: string | null
+  /**
+   * The id of the message that this one replies to.
+   */
+  reply_to?: string | null
+  /**
+   * The users that the message mentions. They need not be in the room.
+   */
+  mentions?:
+    | []
+    | [string]
+    | [string, string]
+    | [string, string, string]
+    | [string, string, string, string]
+    | [string, string, string, string, string]
+    | [string, string, string, string, string, string]
+    | [string, string, string, string, string, string, string]
+    | [string, string, string, string, string, string, string, string]
+    | [string, string, string, string, string, string, string, string, string]
+    | [string, string, string, string, string, string, string, string, string, string]
+    | [string, string, string, string, string, string, string, string, string, string, string]
+    | [string, string, string, string, string, string, string, string, string, string, string, string]
+    | [string, string, string, string, string, string, string, string, string, string, string, string, string]
+    | [
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string
+      ]
+    | [
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string
+      ]
+    | [
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string
+      ]
+    | [
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string
+      ]
+    | [
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string
+      ]
+    | [
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string
+      ]
+    | [
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string
+      ]
+    | null
+}
+/**
+ * Replaces the content of an own chat message.
+ */
+export interface EditChat {
+  type: "EditChat"
+  payload: EditChatPayload
+}
+export interface EditChatPayload {
+  /**
+   * The id of the message to edit.
+   */
+  target_id: string
+  /**
+   * The position of that message.
+   */
+  target_seq: number
+  content: string
+  /**
+   * An id of this edit that the client chooses. Retries with the same id are stored once.
+   */
+  id?: string | null
+  /**
+   * The users that the message mentions from now on.
+   */
+  mentions?:
+    | []
+    | [string]
+    | [string, string]
+    | [string, string, string]
+    | [string, string, string, string]
+    | [string, string, string, string, string]
+    | [string, string, string, string, string, string]
+    | [string, string, string, string, string, string, string]
+    | [string, string, string, string, string, string, string, string]
+    | [string, string, string, string, string, string, string, string, string]
+    | [string, string, string, string, string, string, string, string, string, string]
+    | [string, string, string, string, string, string, string, string, string, string, string]
+    | [string, string, string, string, string, string, string, string, string, string, string, string]
+    | [string, string, string, string, string, string, string, string, string, string, string, string, string]
+    | [
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string
+      ]
+    | [
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string
+      ]
+    | [
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string
+      ]
+    | [
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string
+      ]
+    | [
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string
+      ]
+    | [
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string
+      ]
+    | [
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string
+      ]
+    | null
+}
+/**
+ * Deletes an own chat message. May be repeated.
+ */
+export interface DeleteChat {
+  type: "DeleteChat"
+  payload: DeleteChatPayload
+}
+export interface DeleteChatPayload {
+  /**
+   * The id of the message to delete.
+   */
+  target_id: string
+  /**
+   * The position of that message.
+   */
+  target_seq: number
+}
+/**
+ * Adds a reaction to a chat message, or takes it back.
+ */
+export interface ReactToChat {
+  type: "ReactToChat"
+  payload: ReactToChatPayload
+}
+export interface ReactToChatPayload {
+  /**
+   * The id of the message to react to.
+   */
+  target_id: string
+  /**
+   * The position of that message.
+   */
+  target_seq: number
+  /**
+   * An emoji or a short text.
+   */
+  reaction: string
+  /**
+   * False to take the reaction back.
+   */
+  is_on: boolean
+  /**
+   * An id of this reaction that the client chooses. Retries with the same id are stored once.
    */
   id?: string | null
 }
@@ -195,6 +588,10 @@ export interface WelcomePayload {
    * How many of the newest chat messages a newcomer gets at most.
    */
   history_on_join?: number | null
+  /**
+   * Whether members may edit and delete their chat messages, react, reply and mention.
+   */
+  living_chat?: boolean | null
 }
 /**
  * The answer to `JoinRoom`. Every room event after it is newer than its roster.
@@ -277,9 +674,36 @@ export interface ChatPayload {
   timestamp: number
   id: string
   /**
+   * The id of the message that this one replies to. It may be gone.
+   */
+  reply_to?: string | null
+  /**
+   * The users that the message mentions.
+   */
+  mentions?: string[] | null
+  /**
+   * When its author edited it last, in Unix seconds. The content is the edited one.
+   */
+  edited_at?: number | null
+  /**
+   * The reactions so far, in the order in which they came first.
+   */
+  reactions?: ReactionSummary[] | null
+  /**
    * The position in the room's chat. Positions grow within an epoch, not always by one.
    */
   seq: number
+}
+export interface ReactionSummary {
+  reaction: string
+  /**
+   * How many users have reacted so.
+   */
+  count: number
+  /**
+   * The first of these users.
+   */
+  user_ids: string[]
 }
 /**
  * A message was deleted: clients stop showing it, and nobody receives it again.
@@ -299,6 +723,81 @@ export interface ChatDeletedPayload {
   deleted_seq: number
   /**
    * The position of this notice, which is ordered like a message.
+   */
+  seq: number
+}
+/**
+ * The author of a message has edited it. The author receives it too, as the acknowledgement.
+ */
+export interface ChatEdited {
+  type: "ChatEdited"
+  payload: ChatEditedPayload
+}
+export interface ChatEditedPayload {
+  /**
+   * The author of the message.
+   */
+  user_id: string
+  /**
+   * The id of the edited message.
+   */
+  target_id: string
+  /**
+   * The position of the edited message.
+   */
+  target_seq: number
+  /**
+   * The content of the message from now on.
+   */
+  content: string
+  /**
+   * Unix seconds.
+   */
+  timestamp: number
+  /**
+   * The id of this edit.
+   */
+  id: string
+  /**
+   * The users that the message mentions from now on.
+   */
+  mentions?: string[] | null
+  /**
+   * The position of this edit, which is ordered like a message.
+   */
+  seq: number
+}
+/**
+ * A user has reacted to a message, or has taken a reaction back. The user receives it too.
+ */
+export interface ChatReaction {
+  type: "ChatReaction"
+  payload: ChatReactionPayload
+}
+export interface ChatReactionPayload {
+  /**
+   * The user that reacts.
+   */
+  user_id: string
+  /**
+   * The id of the message.
+   */
+  target_id: string
+  /**
+   * The position of the message.
+   */
+  target_seq: number
+  reaction: string
+  /**
+   * False if the user has taken the reaction back.
+   */
+  is_on: boolean
+  /**
+   * The id of this reaction.
+   */
+  id: string
+  /**
+   * The position of this reaction, which is ordered like a message.
    */
   seq: number
 }
@@ -387,7 +886,7 @@ export interface ErrorPayload {
   message: string
   code: ErrorCode
   /**
-   * The id of the refused chat message; absent for other errors.
+   * The id of the refused chat message, edit or reaction; absent for other errors.
    */
   id?: string | null
 }
