@@ -31,6 +31,8 @@ from studyroom.gateway.http.audit import Audit
 from studyroom.gateway.http.routers import routers
 from studyroom.gateway.lifecycle.drain import Drain
 from studyroom.gateway.lifecycle.shedding import Shedding
+from studyroom.gateway.living_chat.changes import Changes
+from studyroom.gateway.living_chat.stored_changes import StoredChanges
 from studyroom.gateway.membership.join_barrier import JoinBarrier
 from studyroom.gateway.membership.joins import Joins
 from studyroom.gateway.membership.lease import Lease
@@ -106,8 +108,9 @@ class Gateway:
             deadline_seconds=own.chat_deadline_seconds,
             acknowledged=lambda room, sequence, unknown: self._backfills.of(room).acknowledged(room, sequence, unknown),
         )
-        authors = Authors(self._chat, self._backfills)
-        self._deletions = Deletions(bus, self._streams, tasks)
+        authors = Authors(self._chat, self._backfills, living_chat=own.living_chat)
+        self._stored_changes = StoredChanges(self._streams)
+        self._deletions = Deletions(bus, self._streams, tasks, self._stored_changes.after)
         resumes = Resumes(
             self._streams,
             self._backfills,
@@ -190,6 +193,15 @@ class Gateway:
             joins=joins,
             leaves=leaves,
             authors=authors,
+            changes=Changes(
+                authors,
+                self._deletions,
+                self._streams,
+                self._pending,
+                living_chat=own.living_chat,
+                edit_seconds=own.chat_edit_seconds,
+                deadline_seconds=own.chat_deadline_seconds,
+            ),
             updates=PresenceUpdates(
                 self._presence,
                 self._pending,
@@ -271,6 +283,7 @@ class Gateway:
                 self._bus,
                 self._presence,
                 self._streams,
+                self._stored_changes,
                 self._deletions,
                 self._moderation,
                 self._views,

@@ -36,4 +36,4 @@ class GatewaySettings(
 
     @property
     def stated_limits(self) -> StatedLimits:
-        return StatedLimits(self.message_max_bytes, self.chat_max_chars, self.history_on_join)
+        return StatedLimits(self.message_max_bytes, self.chat_max_chars, self.history_on_join, self.living_chat)

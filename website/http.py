@@ -33,7 +33,7 @@ def http_page() -> str:
 def api_without_gateway() -> FastAPI:
     """What a gateway answers over HTTP, with nothing behind the routes: none may be asked."""
     nothing = cast("Any", None)
-    there = routers(GatewaySettings(), *[nothing] * 9)
+    there = routers(GatewaySettings(), *[nothing] * 10)
     return build_app(with_page=False, routers=there)
 
 

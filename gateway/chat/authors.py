@@ -7,6 +7,7 @@ get an answer.
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from studyroom.gateway.chat.backfill import Backfill
@@ -14,9 +15,12 @@ from studyroom.gateway.chat.publisher import ChatPublisher, ChatTooLong, deletio
 from studyroom.gateway.connections.connection import Connection
 from studyroom.gateway.rooms.history import Stored
 from studyroom.gateway.rooms.room import Room
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.chat import encode_sent
+from studyroom.shared.contract.chat_messages import ChatSendPayload
 from studyroom.shared.contract.errors import ErrorCode
 from studyroom.shared.contract.groups import ByGroup
-from studyroom.shared.contract.ids import MessageId
+from studyroom.shared.contract.ids import MessageId, new_message_id
 
 _POLL_SECONDS = 0.01
 _RECEIVED_SECONDS = 3.0
@@ -61,10 +65,11 @@ class _Publication:
             return
         if copy.time and history.is_another(copy):
             self.backfills.of(self.room.id).suspect()
-            _send_unknown(connection, self.message)
+            send_unknown(connection, self.message)
             return
         if copy not in history.without_deleted([copy, *history.after(copy.sequence)]):
             copy = deletion_of(self.message, copy.sequence)
+        copy = history.now(copy)
         self.room.fanout.flush()  # frames in the outbox belong before the copy
         connection.send_ready(copy.ready)
 
@@ -75,10 +80,10 @@ class _Publication:
 
     def unknown(self) -> None:
         self._answered()
-        _send_unknown(self.connection, self.message)
+        send_unknown(self.connection, self.message)
 
     def lost(self) -> None:
-        _send_unknown(self.connection, self.message)
+        send_unknown(self.connection, self.message)
 
     def _answered(self) -> None:
         outgoing = self.outgoing
@@ -89,29 +94,50 @@ class _Publication:
 
 
 class Authors:
-    def __init__(self, chat: ChatPublisher, backfills: ByGroup[Backfill]) -> None:
+    def __init__(self, chat: ChatPublisher, backfills: ByGroup[Backfill], *, living_chat: bool) -> None:
+        """`living_chat`: whether messages may reply and mention."""
         self._chat = chat
+        self._living_chat = living_chat
         self._backfills = backfills
         self._outgoing: dict[Connection, _Outgoing] = {}
 
-    def publish(self, connection: Connection, room: Room, content: str, message: MessageId) -> None:
-        outgoing = self._outgoing.get(connection)
-        if outgoing is None:
-            outgoing = self._outgoing[connection] = _Outgoing()
+    def publish(self, connection: Connection, room: Room, chat: ChatSendPayload) -> None:
+        """Publish a message. Its author gets the outcome."""
+        if not self._living_chat and (chat.reply_to is not None or chat.mentions):
+            connection.send_error(ErrorCode.LIVING_CHAT_OFF, "chat has no replies and mentions here", about=chat.id)
+            return
+        user, message = connection.user, chat.id or new_message_id()
+        encoded = encode_sent(user, connection.profile.username, chat, int(time.time()), message)
+        self.store(connection, room, message, encoded, subjects.chat_deduplication_id(room.id, user, message))
 
+    def store(
+        self, connection: Connection, room: Room, message: MessageId, encoded: bytes, deduplication_id: str
+    ) -> None:
+        """Store an encoded message, edit or reaction with this id. Its author gets the outcome."""
+        outgoing = self._outgoing_of(connection)
         try:
-            self._chat.publish(
-                room.id,
-                connection.user,
-                connection.profile.username,
-                content,
-                message,
-                _Publication(connection, room, message, outgoing, self._backfills),
-            )
+            publication = _Publication(connection, room, message, outgoing, self._backfills)
+            self._chat.publish(room.id, message, encoded, deduplication_id, publication)
         except ChatTooLong as error:
             connection.send_error(ErrorCode.CHAT_TOO_LONG, str(error), about=message)
         else:
             outgoing.unanswered += 1
+
+    def hold(self, connection: Connection) -> Callable[[], None]:
+        """The connection waits for an outcome, and does not leave its room before that. Call the result then."""
+        outgoing = self._outgoing_of(connection)
+        outgoing.unanswered += 1
+
+        def release() -> None:
+            outgoing.unanswered -= 1
+
+        return release
+
+    def _outgoing_of(self, connection: Connection) -> _Outgoing:
+        outgoing = self._outgoing.get(connection)
+        if outgoing is None:
+            outgoing = self._outgoing[connection] = _Outgoing()
+        return outgoing
 
     def is_waiting(self, connection: Connection, room: Room) -> bool:
         """Whether the connection, which is in the room, still waits for the outcome of a message there."""
@@ -138,7 +164,7 @@ class Authors:
         room.fanout.flush()
         for sequence, message in outgoing.undelivered:
             if not room.history.passed(sequence):
-                _send_unknown(connection, message)
+                send_unknown(connection, message)
         outgoing.undelivered.clear()
 
     def forget(self, connection: Connection) -> None:
@@ -150,6 +176,7 @@ def _all_delivered(outgoing: _Outgoing, room: Room) -> bool:
     return all(room.history.passed(sequence) for sequence, _ in outgoing.undelivered)
 
 
-def _send_unknown(connection: Connection, message: MessageId) -> None:
+def send_unknown(connection: Connection, message: MessageId) -> None:
+    """The outcome of a message of this connection is unknown."""
     reason = "the message may be stored or not: send it again with the same id"
     connection.send_error(ErrorCode.CHAT_UNAVAILABLE, reason, about=message)

@@ -16,7 +16,7 @@ from studyroom.gateway.chat.removals import Removals
 from studyroom.gateway.chat.stream import ChatStream, Trimmed
 from studyroom.gateway.chat.terms import Known
 from studyroom.gateway.metrics import GatewayMetrics
-from studyroom.gateway.rooms.history import Stored
+from studyroom.gateway.rooms.history import OTHERS_KEPT_MAX, Stored
 from studyroom.gateway.rooms.room import Room
 from studyroom.gateway.rooms.rooms import HostedRooms
 from studyroom.shared.chassis import logs
@@ -36,6 +36,8 @@ _ANSWER_SECONDS = 5.0
 _LEARN_PAUSE_SECONDS = 0.1
 """The pause does not grow, because joins wait until the terms of the stream are known again."""
 _CONCURRENCY = 16
+_MORE = 256
+"""How many more lines to read at a time, if most of the newest are edits, reactions and tombstones."""
 _FAILURES = (BusError, TimeoutError)
 
 
@@ -175,7 +177,13 @@ class Backfill:
 
     async def _newest(self, room: Room) -> list[Stored]:
         """Raises BusError."""
-        return (await self._stream.newest(room.id, room.history.kept)).messages
+        kept = room.history.kept
+        page = await self._stream.newest(room.id, kept)
+        found = page.messages
+        while page.older and len(found) < OTHERS_KEPT_MAX and sum(stored.is_message for stored in found) < kept:
+            page = await self._stream.newest(room.id, _MORE, before=found[0].sequence)
+            found = page.messages + found
+        return found
 
     async def reach(self, room: Room, sequence: int) -> bool:
         """Bring the room to a position that a client has seen. False when the stream has never been there.

@@ -1,33 +1,42 @@
 """Deletes messages: stores a tombstone, which reaches everybody in order, and then erases the message itself.
 
 If a gateway dies between the two, the deleted message is still stored. Readers leave it out, and every gateway that
-receives a tombstone erases the message a little later if it is still there.
+receives a tombstone erases the message a little later if it is still there. The edits of a deleted message are deleted
+in the same way, because they have its content.
 """
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
 
 from studyroom.gateway.chat.stream import ChatStream, NotInRoom
 from studyroom.gateway.rooms.history import Stored
+from studyroom.gateway.wire.items import Kind
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import API_TIMEOUT_SECONDS, Bus, BusError, StorageFull
 from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.chat import encode_tombstone
+from studyroom.shared.contract.chat_messages import Chat, ChatDeleted, ChatEdited, ChatReaction
 from studyroom.shared.contract.groups import ByGroup
 from studyroom.shared.contract.headers import MESSAGE_ID
 from studyroom.shared.contract.ids import MessageId, RoomId
-from studyroom.shared.contract.messages import Chat, ChatDeleted
 
 log = logs.get(__name__)
 
 _ERASE_AFTER_SECONDS = (1.0, 3.0)
 """A random time between these, in which the gateway that stored the tombstone erases the message."""
+_LATE_EDIT_SECONDS = 8.0
+"""After this time no edit is under way any more that a gateway accepted before the deletion."""
+
+ChangesAfter = Callable[[RoomId, int], Awaitable[list[Stored]]]
+"""Returns all edits and reactions of a room after a sequence. Raises BusError."""
 
 
 class Deletions:
-    def __init__(self, bus: Bus, streams: ByGroup[ChatStream], tasks: Tasks) -> None:
+    def __init__(self, bus: Bus, streams: ByGroup[ChatStream], tasks: Tasks, changes_after: ChangesAfter) -> None:
         self._bus = bus
+        self._changes_after = changes_after
         self._streams = streams
         self._tasks = tasks
 
@@ -38,21 +47,47 @@ class Deletions:
         outcome unknown. Raises NotInRoom or BusError.
         """
         stored = await self._streams.of(room).message_of(room, sequence)
-        if stored is None:
-            return
-        if stored.deletes:
-            raise NotInRoom(f"{sequence} is not a message")
-        chat = Chat.model_validate_json(stored.ready).payload
-        if message is not None and message != chat.id:
-            raise NotInRoom(f"message {sequence} has another id")
+        if stored is not None:
+            if not stored.is_message:
+                raise NotInRoom(f"{sequence} is not a message")
+            if message is not None and message != _id_of(stored):
+                raise NotInRoom(f"message {sequence} has another id")
+            await self._delete(room, stored)
+            self._tasks.spawn("erase", self._delete_late_edits(room, sequence))
+        await self._delete_edits(room, sequence)
+
+    async def _delete(self, room: RoomId, stored: Stored) -> None:
+        """Raises BusError."""
+        sequence, message = stored.sequence, _id_of(stored)
         try:
-            await self._store_tombstone(room, sequence, chat.id)
+            await self._store_tombstone(room, sequence, message)
         except StorageFull:
             # A tombstone is smaller than any message, so it fits into the space that the erased message frees.
             await self._streams.of(room).erase(sequence)
-            await self._store_tombstone(room, sequence, chat.id)
+            await self._store_tombstone(room, sequence, message)
         else:
-            await self._erase(room, sequence, chat.id)
+            await self._erase(room, sequence, message)
+
+    async def _delete_edits(self, room: RoomId, sequence: int) -> None:
+        """Delete all edits of a deleted message. Raises BusError."""
+        for edit in await self._changes_after(room, sequence):
+            if edit.changes == sequence and edit.kind is Kind.EDITED and await self._is_stored(room, edit):
+                await self._delete(room, edit)
+
+    async def _is_stored(self, room: RoomId, edit: Stored) -> bool:
+        try:
+            found = await self._streams.of(room).message_of(room, edit.sequence)
+        except NotInRoom:
+            return False
+        return found is not None and found.ready == edit.ready
+
+    async def _delete_late_edits(self, room: RoomId, sequence: int) -> None:
+        """Delete edits that were stored after the tombstone of the message."""
+        await asyncio.sleep(_LATE_EDIT_SECONDS)
+        try:
+            await self._delete_edits(room, sequence)
+        except (BusError, TimeoutError) as error:
+            log.warning("failed to look for edits of a deleted message", room=room, error=str(error))
 
     async def _store_tombstone(self, room: RoomId, sequence: int, message: MessageId) -> None:
         await self._bus.store(
@@ -86,7 +121,18 @@ class Deletions:
             stored = await self._streams.of(room).message_of(room, sequence)
         except NotInRoom:
             return False
-        if stored is None or stored.deletes or Chat.model_validate_json(stored.ready).payload.id != message:
+        if stored is None or stored.deletes or _id_of(stored) != message:
             return False
         await self._streams.of(room).erase(sequence)
         return True
+
+
+def _id_of(stored: Stored) -> MessageId:
+    """The id of a message, an edit or a reaction."""
+    match stored.kind:
+        case Kind.EDITED:
+            return ChatEdited.model_validate_json(stored.ready).payload.id
+        case Kind.REACTION:
+            return ChatReaction.model_validate_json(stored.ready).payload.id
+        case _:
+            return Chat.model_validate_json(stored.ready).payload.id

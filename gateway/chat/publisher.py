@@ -1,4 +1,4 @@
-"""Publishes chat into the stream without waiting, and follows the acknowledgements.
+"""Publishes chat, edits and reactions into the stream without waiting, and follows the acknowledgements.
 
 The author sees its message when the stream's republished copy comes back, like everyone else. This module reports only
 failures: without an acknowledgement in time the outcome is unknown, and a full stream has not stored the message.
@@ -18,10 +18,10 @@ from studyroom.shared.chassis.nats.bus import Bus, BusError, Message, StorageFul
 from studyroom.shared.chassis.nats.reply_inbox import ReplyInbox
 from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.contract import subjects
-from studyroom.shared.contract.chat import CHAT_CHAR_MAX_BYTES, CHAT_OVERHEAD_BYTES, encode_stored, encode_tombstone
+from studyroom.shared.contract.chat import CHAT_CHAR_MAX_BYTES, CHAT_OVERHEAD_BYTES, encode_tombstone
 from studyroom.shared.contract.groups import ByGroup
 from studyroom.shared.contract.headers import INGRESS, MESSAGE_ID
-from studyroom.shared.contract.ids import MessageId, RoomId, UserId
+from studyroom.shared.contract.ids import MessageId, RoomId
 
 log = logs.get(__name__)
 
@@ -108,21 +108,13 @@ class ChatPublisher:
             await asyncio.sleep(_SETTLE_POLL_SECONDS)
 
     def publish(
-        self,
-        room: RoomId,
-        user: UserId,
-        username: str,
-        content: str,
-        message: MessageId,
-        outcome: Outcome,
+        self, room: RoomId, message: MessageId, encoded: bytes, deduplication_id: str, outcome: Outcome
     ) -> None:
-        """The stream stores messages in the order of the calls. Raises ChatTooLong, and then there is no outcome."""
-        now = time.time()
-        encoded = encode_stored(user, username, content, int(now), message)
-        headers = {
-            MESSAGE_ID: subjects.chat_deduplication_id(room, user, message),
-            INGRESS: str(int(now * 1_000_000)),
-        }
+        """The stream stores messages in the order of the calls. Raises ChatTooLong, and then there is no outcome.
+
+        `encoded`: a message as the stream stores it, such as from `encode_stored`. `message`: its id.
+        """
+        headers = {MESSAGE_ID: deduplication_id, INGRESS: str(time.time_ns() // 1000)}
         size = len(encoded) + headers_bytes(headers)
         if size > self._bus.max_payload_bytes:
             raise ChatTooLong(f"the message takes {size} bytes, the maximum is {self._bus.max_payload_bytes} now")

@@ -199,6 +199,22 @@ class ChatStream(ChatTerms):
             raise Trimmed
         return found
 
+    async def between(self, room: RoomId, after: int, up_to: int) -> list[Stored]:
+        """All messages of the room after a sequence, up to another one, which the stream has reached.
+
+        Bound it with a timeout. Raises BusError.
+        """
+        found: list[Stored] = []
+        position, attempts_left = after, _ATTEMPTS_FOR_EXPIRED
+        while position < up_to and attempts_left:
+            batch = await self._batch(room, position + 1, _BATCH_MAX)
+            found += [stored for _, stored in batch.messages if stored.sequence <= up_to]
+            position = max(position, _last_of(batch))
+            if position < up_to and not batch.pending:  # the replica lags, or the last message is gone
+                attempts_left -= 1
+                await asyncio.sleep(_STALE_SECONDS)
+        return found
+
     async def _untrimmed(self, room: RoomId, position: int, erased: int) -> bool:
         """Whether no message of the room after the position was removed, except the `erased` ones.
 

@@ -17,6 +17,7 @@ from studyroom.gateway.wire.credentials import Unauthorized
 from studyroom.gateway.wire.framing import text_frame
 from studyroom.gateway.wire.items import Kind
 from studyroom.shared.contract.broadcasts import BroadcastSend, BroadcastSendPayload, data_bytes, encode_broadcast
+from studyroom.shared.contract.chat_messages import ChatSend, DeleteChat, EditChat, ReactToChat, id_for_errors
 from studyroom.shared.contract.close_codes import FINAL_CODES, CloseCode
 from studyroom.shared.contract.custom_presence import UpdatePresence
 from studyroom.shared.contract.errors import ErrorCode
@@ -27,11 +28,9 @@ from studyroom.shared.contract.ids import (
     RoomId,
     new_connection_id,
     new_membership_id,
-    new_message_id,
 )
 from studyroom.shared.contract.messages import (
     Authenticate,
-    ChatSend,
     ClientMessage,
     CursorMove,
     InvalidMessage,
@@ -288,7 +287,10 @@ class Connection(Metered):
                     self._hub.updates.update(self, room, update.fields)
             case ChatSend(payload=chat):
                 if room is not None:
-                    self._hub.authors.publish(self, room, chat.content, chat.id or new_message_id())
+                    self._hub.authors.publish(self, room, chat)
+            case EditChat() | DeleteChat() | ReactToChat():
+                if room is not None:
+                    self._hub.changes.change(self, room, decision)
             case JoinRoom(payload=join):
                 self._cursors = None
                 if room is not None and room.id != join.room_id:
@@ -344,7 +346,7 @@ class Connection(Metered):
             self.end_membership()
 
     def _refuse(self, code: ErrorCode, reason: str, message: ClientMessage) -> None:
-        self.send_error(code, reason, about=message.payload.id if isinstance(message, ChatSend) else None)
+        self.send_error(code, reason, about=id_for_errors(message))
 
     # --- decisions of the gateway -------------------------------------------------------------------------
 

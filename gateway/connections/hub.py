@@ -12,8 +12,8 @@ from studyroom.gateway.connections.limits import Limits, StatedLimits
 from studyroom.gateway.connections.registry import Client, Registry
 from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.rooms.room import Room
+from studyroom.shared.contract.chat_messages import ChangeOfChat, ChatSendPayload
 from studyroom.shared.contract.custom_presence import FieldsChange
-from studyroom.shared.contract.ids import MessageId
 from studyroom.shared.contract.messages import JoinRoomPayload
 
 _Client_contra = TypeVar("_Client_contra", contravariant=True)
@@ -39,7 +39,13 @@ class Leaves(Protocol[_Client_contra]):
 
 
 class Authors(Protocol[_Client_contra]):
-    def publish(self, connection: _Client_contra, room: Room, content: str, message: MessageId) -> None: ...
+    def publish(self, connection: _Client_contra, room: Room, chat: ChatSendPayload) -> None:
+        """Publish a chat message. The connection gets the outcome."""
+
+
+class Changes(Protocol[_Client_contra]):
+    def change(self, connection: _Client_contra, room: Room, request: ChangeOfChat) -> None:
+        """Edit, delete or react to a chat message of the room. The connection gets the outcome."""
 
 
 class Updates(Protocol[_Client_contra]):
@@ -66,6 +72,7 @@ class Hub(Generic[Client]):
     joins: Joins[Client]
     leaves: Leaves[Client]
     authors: Authors[Client]
+    changes: Changes[Client]
     updates: Updates[Client]
     retries: Retries
     broadcast_max_bytes: Callable[[], int]

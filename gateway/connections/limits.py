@@ -66,6 +66,7 @@ class StatedLimits:
     message_max_bytes: int
     chat_max_chars: int
     history_on_join: int
+    living_chat: bool
 
 
 def refilled(left: float, elapsed_seconds: float, *, per_second: float, burst: float) -> float:

@@ -46,6 +46,8 @@ def welcome_frame(
         f'"message_max_bytes":{limits.message_max_bytes},"chat_max_chars":{limits.chat_max_chars},'
         f'"history_on_join":{limits.history_on_join}'
     )
+    if limits.living_chat:
+        payload.append('"living_chat":true')
     return text_frame(f'{{"type":"Welcome","payload":{{{",".join(payload)}}}}}'.encode("ascii"))
 
 

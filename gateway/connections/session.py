@@ -17,12 +17,12 @@ from typing import ClassVar, Generic, TypeVar
 from studyroom.gateway.auth.events import ALL_EVENTS, EventRights
 from studyroom.gateway.connections.limits import JOIN_COST
 from studyroom.shared.contract.broadcasts import BroadcastSend
+from studyroom.shared.contract.chat_messages import ChatSend, DeleteChat, EditChat, ReactToChat
 from studyroom.shared.contract.custom_presence import UpdatePresence
 from studyroom.shared.contract.errors import ErrorCode
 from studyroom.shared.contract.ids import RoomId
 from studyroom.shared.contract.messages import (
     Authenticate,
-    ChatSend,
     ClientMessage,
     CursorMove,
     JoinRoom,
@@ -195,9 +195,9 @@ class Session(Generic[Room]):
         if isinstance(state, Joining) and not isinstance(message, Ping):
             return state.wait(message, self._backlog_max)
         match message:
-            case CursorMove() | Typing() | UpdatePresence():
+            case CursorMove() | Typing() | UpdatePresence() | DeleteChat() | ReactToChat():
                 return message if isinstance(state, InRoom) else self._not_in_room(message)
-            case ChatSend():
+            case ChatSend() | EditChat():
                 return self._check_chat(message)
             case BroadcastSend():
                 return self._check_broadcast(message)
@@ -263,7 +263,7 @@ class Session(Generic[Room]):
         self.state = Joining(room_id, still_in)
         return message
 
-    def _check_chat(self, message: ChatSend) -> ChatSend | Refusal:
+    def _check_chat(self, message: ChatSend | EditChat) -> ChatSend | EditChat | Refusal:
         if not isinstance(self.state, InRoom):
             return self._not_in_room(message)
         content = message.payload.content

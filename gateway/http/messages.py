@@ -24,17 +24,18 @@ from studyroom.gateway.http.access import (
     parse_room,
 )
 from studyroom.gateway.http.audit import Audit
+from studyroom.gateway.living_chat.stored_changes import StoredChanges
 from studyroom.gateway.metrics import GatewayMetrics
-from studyroom.gateway.rooms.history import only_chat
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import API_TIMEOUT_SECONDS, Acknowledgement, Bus, BusError, StorageFull, TooLong
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.chat import encode_stored, with_sequence
+from studyroom.shared.contract.chat_messages import Chat, ChatPayload
 from studyroom.shared.contract.errors import ErrorCode
 from studyroom.shared.contract.groups import ByGroup
 from studyroom.shared.contract.headers import INGRESS, MESSAGE_ID
 from studyroom.shared.contract.ids import MessageIdField, RoomId, UserIdField, new_message_id
-from studyroom.shared.contract.messages import USERNAME_MAX_CHARS, Chat, ChatPayload
+from studyroom.shared.contract.messages import USERNAME_MAX_CHARS
 from studyroom.shared.contract.text import VISIBLE, UnicodeText, is_blank
 
 log = logs.get(__name__)
@@ -47,7 +48,7 @@ _VISIBLE: dict[str, JsonValue] = {"minLength": 1, "pattern": VISIBLE}
 class MessagesBody(BaseModel):
     room_id: RoomId
     messages: list[ChatPayload]
-    """Oldest first. Deleted messages are left out, so a page can have fewer than `limit`."""
+    """Oldest first, as they are now. Deleted messages are left out, so a page can have fewer than `limit`."""
     before: int | None = Field(description="Send it as `before` to get the page before this one. Null on the first.")
 
 
@@ -73,6 +74,7 @@ class NewMessage(BaseModel):
 def messages_router(
     bus: Bus,
     streams: ByGroup[ChatStream],
+    stored_changes: StoredChanges,
     access: Access,
     audit: Audit,
     metrics: GatewayMetrics,
@@ -94,13 +96,13 @@ def messages_router(
         room = access.reader(room_id, request, response)
         try:
             async with asyncio.timeout(deadline_seconds):
-                page = await streams.of(room).newest(room, limit, before=before)
+                page = await stored_changes.page(room, limit, before=before)
         except (BusError, TimeoutError) as error:
             raise _unavailable("chat cannot be read now") from error
         return MessagesBody.model_construct(
             room_id=room,
-            messages=[_payload(stored.ready) for stored in only_chat(page.messages)],
-            before=page.messages[0].sequence if page.older else None,
+            messages=[_payload(stored.ready) for stored in page.messages],
+            before=page.before,
         )
 
     @router.post(

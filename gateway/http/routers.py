@@ -11,6 +11,7 @@ from studyroom.gateway.http.messages import messages_router
 from studyroom.gateway.http.moderation import moderation_router
 from studyroom.gateway.http.rooms import rooms_router
 from studyroom.gateway.http.settings import HttpSettings
+from studyroom.gateway.living_chat.stored_changes import StoredChanges
 from studyroom.gateway.membership.presence_client import PresenceClient
 from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.moderation.moderation import Moderation
@@ -26,6 +27,7 @@ def routers(
     bus: Bus,
     presence: PresenceClient,
     streams: ByGroup[ChatStream],
+    stored_changes: StoredChanges,
     deletions: Deletions,
     moderation: Moderation,
     chat: ByGroup[ChatView],
@@ -37,6 +39,7 @@ def routers(
         messages_router(
             bus,
             streams,
+            stored_changes,
             access,
             audit,
             metrics,

@@ -5,9 +5,11 @@ members, or is older than their memberships. Each message names the one of the r
 shows at once. Messages after a gap wait until the gap is filled.
 
 A tombstone is a message like any other. The message that it deletes is not delivered, remembered or shown any more.
+So are edits and reactions. Clients that get a message late get it as it is now, and its edits and reactions all the
+same, which change nothing then.
 """
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,16 +17,23 @@ from enum import Enum
 from itertools import takewhile
 from typing import NamedTuple, Protocol, Self
 
-from studyroom.shared.contract.chat import deleted_by, with_sequence
+from studyroom.gateway.wire.items import Kind
+from studyroom.shared.contract.chat import changed_by, deleted_by, is_edit, with_sequence
+from studyroom.shared.contract.folding import folded
 
 _WAITING_MAX, _WAITING_MAX_BYTES = 1024, 256 * 1024
 """Limits on the messages that wait after a gap. If the oldest are dropped, that is another gap to fill."""
 _KEPT_MAX_BYTES = 256 * 1024
 """Limit on the remembered messages together. The newest one is always remembered."""
+OTHERS_KEPT_MAX = 1024
+"""How many tombstones, edits and reactions are remembered besides the messages."""
 
 
 class Stored(NamedTuple):
-    """A stored message. `ready`: the client-ready `Chat` or `ChatDeleted`. `time`: of the commit, RFC 3339 in UTC."""
+    """A stored message, tombstone, edit or reaction.
+
+    `ready`: the message for clients. `time`: of the commit, RFC 3339 in UTC.
+    """
 
     sequence: int
     ready: bytes
@@ -32,12 +41,24 @@ class Stored(NamedTuple):
     ingress_us: int = 0
     """When the author's gateway read it, in Unix microseconds; 0 if that is long ago or unknown."""
     deletes: int = 0
-    """The sequence of the message that this tombstone deletes; 0 for an ordinary message."""
+    """The sequence of the message that this tombstone deletes; 0 for anything else."""
+    changes: int = 0
+    """The sequence of the message that this edit or reaction changes; 0 for anything else."""
 
     @classmethod
     def of(cls, sequence: int, data: bytes, time: str, ingress_us: int = 0) -> Self:
         """From the data that the stream has at this sequence."""
-        return cls(sequence, with_sequence(data, sequence), time, ingress_us, deleted_by(data))
+        return cls(sequence, with_sequence(data, sequence), time, ingress_us, deleted_by(data), changed_by(data))
+
+    @property
+    def is_message(self) -> bool:
+        return not self.deletes and not self.changes
+
+    @property
+    def kind(self) -> Kind:
+        if self.changes:
+            return Kind.EDITED if is_edit(self.ready) else Kind.REACTION
+        return Kind.DELETED if self.deletes else Kind.CHAT
 
 
 def without_deleted(lines: Iterable[Stored], *others: Iterable[Stored]) -> list[Stored]:
@@ -47,9 +68,28 @@ def without_deleted(lines: Iterable[Stored], *others: Iterable[Stored]) -> list[
     return [stored for stored in kept if stored.sequence not in deleted]
 
 
+def with_changes(lines: Iterable[Stored], *others: Iterable[Stored]) -> list[Stored]:
+    """The lines, with each message as its edits and reactions in `lines` and `others` have made it.
+
+    These must be all of the message, in order.
+    """
+    kept = list(lines)
+    changes: dict[int, list[bytes]] = defaultdict(list)
+    for stored in (stored for group in (kept, *others) for stored in group if stored.changes):
+        changes[stored.changes].append(stored.ready)
+    if not changes:
+        return kept
+    return [
+        stored._replace(ready=folded(stored.ready, changes[stored.sequence]))
+        if stored.is_message and stored.sequence in changes
+        else stored
+        for stored in kept
+    ]
+
+
 def only_chat(lines: Iterable[Stored]) -> list[Stored]:
-    """The messages without deleted ones and without tombstones."""
-    return [stored for stored in without_deleted(lines) if not stored.deletes]
+    """The messages without deleted ones, and without tombstones, edits and reactions."""
+    return [stored for stored in without_deleted(lines) if stored.is_message]
 
 
 class ChatView(Protocol):
@@ -103,6 +143,10 @@ class History:
     """The newest sequence that another gateway has announced since `take_announced`."""
     _tail: deque[Stored] = field(default_factory=deque)
     _tail_bytes: int = 0
+    _tail_messages: int = 0
+    """How many lines of the tail are messages."""
+    _shown: list[Stored] | None = None
+    """The messages of the tail as they are now; None if they must be folded again."""
     _waiting: deque[tuple[int, Stored]] = field(default_factory=deque)
     """Messages after a gap, each with the sequence of the one before it."""
     _waiting_bytes: int = 0
@@ -144,8 +188,7 @@ class History:
 
     def begin(self, reach: int) -> None:
         """Start after the sequence `reach`. Messages after it come through `fill` or `receive`."""
-        self._tail.clear()
-        self._tail_bytes = 0
+        self._clear_tail()
         self.position = self.reach = self.begun = reach
 
     def fill(self, fetched: Iterable[Stored], up_to: int) -> list[Stored]:
@@ -173,20 +216,28 @@ class History:
                 self._take(stored)
                 deliverable.append(stored)
         self.position = max(self.position, up_to)
-        return deliverable
+        return with_changes(deliverable)
 
     def forget(self) -> None:
         """Forget everything, because the stream is another one, or too many messages are missing."""
         self.position = None
         self.reach = 0
-        self._tail.clear()
+        self._clear_tail()
         self._waiting.clear()
-        self._tail_bytes = self._waiting_bytes = 0
+        self._waiting_bytes = 0
 
     @property
     def oldest_stored(self) -> Stored | None:
         """The oldest remembered message, if any."""
         return self._tail[0] if self._tail else None
+
+    def find(self, sequence: int) -> Stored | None:
+        """The remembered line with this sequence, as the stream has it; None if there is none."""
+        return next((stored for stored in reversed(self._tail) if stored.sequence == sequence), None)
+
+    def now(self, message: Stored) -> Stored:
+        """The message as its remembered edits and reactions have made it."""
+        return with_changes([message], self._tail)[0]
 
     def before(self, sequence: int) -> list[Stored]:
         """The remembered messages with a lower sequence."""
@@ -234,13 +285,15 @@ class History:
         return newer
 
     def newest(self, count: int, *, not_before: str = "", first: int = 0) -> list[Stored]:
-        """Up to `count` of the newest remembered messages, without deleted ones and tombstones.
+        """Up to `count` of the newest remembered messages as they are now, without deleted ones.
 
         `not_before`: the earliest commit time, RFC 3339 in UTC without the Z. `first`: the lowest sequence.
         """
         if not count:
             return []
-        lines = self.without_deleted(stored for stored in self._tail if not stored.deletes)[-count:]
+        if self._shown is None:
+            self._shown = [stored for stored in with_changes(self._tail) if stored.is_message]
+        lines = self.without_deleted(self._shown)[-count:]
         return [stored for stored in lines if stored.sequence >= first and stored.time.rstrip("Z") >= not_before]
 
     def without_deleted(self, lines: Iterable[Stored]) -> list[Stored]:
@@ -252,16 +305,30 @@ class History:
         if deleted > self.reach:
             self._tail = deque(kept for kept in self._tail if kept.sequence != deleted)
             self._tail_bytes = sum(len(kept.ready) for kept in self._tail)
+            self._tail_messages = sum(kept.is_message for kept in self._tail)
         self._tail.append(stored)
         self._tail_bytes += len(stored.ready)
+        self._tail_messages += stored.is_message
+        self._shown = None
         self.position = stored.sequence
-        while len(self._tail) > self.kept or (self._tail_bytes > _KEPT_MAX_BYTES and len(self._tail) > 1):
+        while (
+            self._tail_messages > self.kept
+            or len(self._tail) > self.kept + OTHERS_KEPT_MAX
+            or (self._tail_bytes > _KEPT_MAX_BYTES and len(self._tail) > 1)
+        ):
             self._drop_oldest()
 
     def _drop_oldest(self) -> None:
         oldest = self._tail.popleft()
         self._tail_bytes -= len(oldest.ready)
+        self._tail_messages -= oldest.is_message
+        self._shown = None
         self.reach = oldest.sequence
+
+    def _clear_tail(self) -> None:
+        self._tail.clear()
+        self._tail_bytes = self._tail_messages = 0
+        self._shown = None
 
     def _wait(self, previous: int, stored: Stored) -> None:
         self._waiting.append((previous, stored))

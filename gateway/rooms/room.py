@@ -17,12 +17,12 @@ from studyroom.gateway.rooms.change_log import ChangeLog, CommittedChange
 from studyroom.gateway.rooms.cursors import Cursors, Publish
 from studyroom.gateway.rooms.fanout import Fanout, Recipient
 from studyroom.gateway.rooms.flush_scheduler import Collection, FlushScheduler
-from studyroom.gateway.rooms.history import ChatView, History, Resumption, Stored, Verdict
+from studyroom.gateway.rooms.history import ChatView, History, Resumption, Stored, Verdict, with_changes
 from studyroom.gateway.rooms.neighbours import Neighbours
 from studyroom.gateway.rooms.notices import ShownMembers, encode_joined_room
 from studyroom.gateway.rooms.roster import Change, Notice, Roster
 from studyroom.gateway.wire.framing import text_frame
-from studyroom.gateway.wire.items import Item, Kind
+from studyroom.gateway.wire.items import MESSAGE_TYPES, Item, Kind
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import Message
 from studyroom.shared.contract import subjects
@@ -119,16 +119,15 @@ class Room:
         history = self.history
         if resumption.recovered:
             lines = [stored for stored in resumption.missed if history.passed(stored.sequence)]
-            lines = history.without_deleted(lines + history.after(resumption.since))
+            lines = with_changes(history.without_deleted(lines + history.after(resumption.since)))
         else:
             lines = self._chat.newest(history)
-        shown = sum(not stored.deletes for stored in lines)
         payload = JoinedRoomPayload.model_construct(
             room_id=self.id,
             users=[],
             epoch=self.chat_epoch,
             recovered=resumption.recovered,
-            history=shown,
+            history=sum(stored.is_message for stored in lines),
             last_seq=history.position,
             room_hint=room_hint,
         )
@@ -137,8 +136,7 @@ class Room:
         frames += [text_frame(stored.ready) for stored in lines]
         self.fanout.admit(recipient, b"".join(frames))
         self._metrics.traffic.replies_sent["JoinedRoom"] += 1
-        self._metrics.traffic.replies_sent["Chat"] += shown
-        self._metrics.traffic.replies_sent["ChatDeleted"] += len(lines) - shown
+        self._metrics.traffic.replies_sent.update(MESSAGE_TYPES[stored.kind] for stored in lines)
 
     def dismiss(self, recipient: Recipient) -> None:
         """Send the recipient no events any more. Does nothing if it is not in the room."""
@@ -361,8 +359,7 @@ class Room:
         return len(deliverable)
 
     def _send_stored(self, stored: Stored) -> None:
-        kind = Kind.DELETED if stored.deletes else Kind.CHAT
-        self.fanout.send(Item(text_frame(stored.ready), kind, stored.ingress_us))
+        self.fanout.send(Item(text_frame(stored.ready), stored.kind, stored.ingress_us))
 
     def forget_chat(self) -> None:
         """The stream is another one, or too many messages are missing. Members get a `ChatReset` later."""

@@ -17,6 +17,8 @@ class Kind(IntEnum):
     DELETED = 7
     BROADCAST = 8
     PRESENCE = 9
+    EDITED = 10
+    REACTION = 11
 
 
 MESSAGE_TYPES = (
@@ -30,6 +32,8 @@ MESSAGE_TYPES = (
     "ChatDeleted",
     "Broadcast",
     "PresenceChanged",
+    "ChatEdited",
+    "ChatReaction",
 )
 """The type of each kind."""
 EPHEMERAL = frozenset({Kind.CURSOR, Kind.TYPING, Kind.BROADCAST})

@@ -13,6 +13,7 @@ from studyroom.gateway.chat.deletions import Deletions
 from studyroom.gateway.chat.publisher import ChatPublisher
 from studyroom.gateway.chat.stream import ChatStream, Page
 from studyroom.gateway.chat.terms import Known
+from studyroom.gateway.living_chat.stored_changes import StoredChanges
 from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.rooms.history import Stored
 from studyroom.gateway.rooms.rooms import Rooms
@@ -141,7 +142,7 @@ async def test_a_deletion_in_the_lost_tail_takes_no_message_that_came_in_its_pla
 ):
     monkeypatch.setattr("studyroom.gateway.chat.deletions._ERASE_AFTER_SECONDS", (0.0, 0.0))
     stream = await started(bus)
-    deletions = Deletions(bus, ByGroup([stream]), tasks)
+    deletions = Deletions(bus, streams := ByGroup([stream]), tasks, StoredChanges(streams).after)
     await store_chat(bus, own_room, KEPT)
     copy = await asyncio.to_thread(nats.copy_store)
     first, other = new_message_id(), new_message_id()
@@ -204,7 +205,9 @@ async def test_a_retry_gets_no_position_of_a_stream_that_may_be_another(
     async def send_again() -> list[str]:
         """How that has ended."""
         before = len(outcomes)
-        chat.publish(own_room, author, "Ann", "hello", message, Noted(outcomes))
+        encoded = encode_stored(author, "Ann", "hello", 1, message)
+        deduplication_id = subjects.chat_deduplication_id(own_room, author, message)
+        chat.publish(own_room, message, encoded, deduplication_id, Noted(outcomes))
         await eventually(lambda: len(outcomes) > before, "its author is answered")
         return outcomes[before:]
 

@@ -1,0 +1,1 @@
+"""Edits, deletions by authors, and reactions: checks and stores them, and finds those of older messages."""
