@@ -17,14 +17,17 @@ from studyroom.gateway.http.access import ErrorBody
 from studyroom.gateway.http.messages import PAGE_MAX as MESSAGES_PAGE_MAX
 from studyroom.gateway.http.messages import MessagesBody, NewMessage
 from studyroom.gateway.http.rooms import PAGE_MAX, RoomsBody, RosterBody
+from studyroom.gateway.living_chat.changes import _WAITING_MAX
 from studyroom.gateway.rooms.cursors import _OWN_TYPING_SECONDS
 from studyroom.gateway.service import _RESPONSE_READ_SECONDS
 from studyroom.gateway.settings import GatewaySettings
 from studyroom.gateway.wire.upgrade import _PIPELINE_MAX
 from studyroom.presence.settings import PresenceSettings
 from studyroom.shared.chassis.settings import Settings, StorageSettings
+from studyroom.shared.contract.chat_messages import MENTIONS_MAX
 from studyroom.shared.contract.close_codes import CloseCode, Reconnect, reconnect_rule
 from studyroom.shared.contract.errors import ErrorCode
+from studyroom.shared.contract.folding import REACTIONS_MAX, SHOWN_USERS_MAX
 from studyroom.shared.contract.messages import (
     TOKEN_MAX_CHARS,
     ClientMessage,
@@ -101,7 +104,9 @@ def fields() -> dict[str, str]:
 
 
 def spelled(schema: dict[str, Any]) -> str:
-    named = {"ErrorCode": "error code", "UserPresence": "user", "CursorPosition": "cursor"}
+    named = {
+        "ErrorCode": "error code", "UserPresence": "user", "CursorPosition": "cursor", "ReactionSummary": "reaction",
+    }  # fmt: skip
     if schema.keys() <= {"title"}:
         return "any JSON"
     if "$ref" in schema:
@@ -207,6 +212,10 @@ UNNOTICED = {
 FIXED = {
     "messages that wait while joining": _BACKLOG_MAX,
     "time that a typing notice lasts": _OWN_TYPING_SECONDS,
+    "users that a message mentions": MENTIONS_MAX,
+    "different reactions to a message": REACTIONS_MAX,
+    "users that a message names for each reaction": SHOWN_USERS_MAX,
+    "changes of chat that wait for the stream": _WAITING_MAX,
     "rooms that a token names": ROOMS_MAX,
     "events that a token names": EVENTS_MAX,
     "events that wait for a client that reads too slowly": WAITING_MAX_BYTES,
