@@ -13,7 +13,8 @@ from studyroom.client.address import http_address
 from studyroom.client.errors import StudyroomError
 from studyroom.client.identity import Identity
 from studyroom.client.values import Failure
-from studyroom.shared.contract.messages import ChatPayload, UserPresence
+from studyroom.shared.contract.chat_messages import ChatPayload
+from studyroom.shared.contract.messages import UserPresence
 
 _DEADLINE_SECONDS = 10.0
 """The server answers within 5 s."""

@@ -1,7 +1,8 @@
 """Whether a message is within the limits of the server."""
 
 from studyroom.client.values import Limits
-from studyroom.shared.contract.messages import ChatSend, ClientMessage, WelcomePayload, encode
+from studyroom.shared.contract.chat_messages import ChatSend
+from studyroom.shared.contract.messages import ClientMessage, WelcomePayload, encode
 
 _NONE = Limits()
 

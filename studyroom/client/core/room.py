@@ -27,6 +27,7 @@ from studyroom.client.events import (
 from studyroom.client.values import ChatMessage, Cursor, Member
 from studyroom.shared.contract import messages as wire
 from studyroom.shared.contract.broadcasts import Broadcast
+from studyroom.shared.contract.chat_messages import Chat, ChatDeleted, ChatDeletedPayload, ChatPayload
 from studyroom.shared.contract.custom_presence import PresenceChanged
 
 
@@ -79,9 +80,9 @@ class Room:
     def happened(self, message: wire.ServerMessage) -> None:
         """Handle an event of the room."""
         match message:
-            case wire.Chat(payload=payload):
+            case Chat(payload=payload):
                 self._chat(payload)
-            case wire.ChatDeleted(payload=payload):
+            case ChatDeleted(payload=payload):
                 self._deleted(payload)
             case wire.ChatReset(payload=payload):
                 self.history.reset(payload.epoch)
@@ -166,7 +167,7 @@ class Room:
             self.self = with_presence(self.self, fields)
             self._emit(PresenceUpdated(fields))
 
-    def _chat(self, chat: wire.ChatPayload) -> None:
+    def _chat(self, chat: ChatPayload) -> None:
         message = self.shown(chat)
         answered = message.own and self.queue.stored(message.id)
         if message.own:
@@ -175,11 +176,11 @@ class Room:
         if self.history.add(message, chat.seq, in_order=not answered):
             self._emit(ChatReceived(message, live))
 
-    def shown(self, chat: wire.ChatPayload) -> ChatMessage:
+    def shown(self, chat: ChatPayload) -> ChatMessage:
         own = chat.user_id in self._me.ids
         return ChatMessage(chat.id, chat.user_id, chat.username, chat.content, own, chat.timestamp, chat.seq)
 
-    def _deleted(self, deleted: wire.ChatDeletedPayload) -> None:
+    def _deleted(self, deleted: ChatDeletedPayload) -> None:
         # A moderator may delete an own message before it comes back. It was stored.
         own = self.queue.find(deleted.id)
         self.queue.stored(deleted.id)

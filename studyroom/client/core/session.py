@@ -17,6 +17,7 @@ from studyroom.client.core.wire import Refusal
 from studyroom.client.events import ChatFailed, Connected, Disconnected, ErrorReceived, Event
 from studyroom.client.values import ChatMessage, Failure, Limits, Presence, RoomStatus
 from studyroom.shared.contract import messages as wire
+from studyroom.shared.contract.chat_messages import ChatSend, ChatSendPayload
 from studyroom.shared.contract.custom_presence import UpdatePresence, UpdatePresencePayload
 from studyroom.shared.contract.ids import MessageId, RoomId
 
@@ -197,8 +198,8 @@ class Session:
         message, failed = queue.poll(now)
         self.room.failed(failed)
         if message is not None:
-            payload = wire.ChatSendPayload(content=message.content, id=MessageId(message.id))
-            self._send(wire.ChatSend(payload=payload))
+            payload = ChatSendPayload(content=message.content, id=MessageId(message.id))
+            self._send(ChatSend(payload=payload))
 
     def _ask(self) -> None:
         """Join the wanted room, or join it again."""
@@ -236,8 +237,8 @@ class Session:
         return room
 
     def _check(self, message: ChatMessage) -> Failure | None:
-        payload = wire.ChatSendPayload(content=message.content, id=MessageId(message.id))
-        too_long = excess(wire.ChatSend(payload=payload), self.limits) if self._limits_known else None
+        payload = ChatSendPayload(content=message.content, id=MessageId(message.id))
+        too_long = excess(ChatSend(payload=payload), self.limits) if self._limits_known else None
         return None if too_long is None else Failure("chat_too_long", too_long)
 
     def _forget_room(self, failure: Failure) -> None:
