@@ -47,6 +47,8 @@ const types = await compile(withoutPropertyTitles(renamed(contract)), "Message",
   additionalProperties: false,
   style: { semi: false, printWidth: 110 },
   unreachableDefinitions: false,
+  // Otherwise an array with a maximum becomes a union of tuples.
+  ignoreMinAndMaxItems: true,
 })
 
 const written = { "schema.json": schema, "src/protocol.ts": types }

@@ -26,6 +26,7 @@ import { Log } from "./log.js"
 import { newId } from "./new-id.js"
 import { JoinOutcome, LEFT, Outcomes, rejected } from "./outcome.js"
 import type {
+  ChatSendPayload,
   ClientMessage,
   CursorPosition,
   ErrorPayload,
@@ -38,6 +39,7 @@ import type {
   Cause,
   ChatFailure,
   ChatMessage,
+  ChatReferences,
   Client,
   ClientEvent,
   ClientEventOf,
@@ -183,7 +185,7 @@ export class StudyroomClient implements Client {
     if (status !== "idle" && status !== "closed") this.connect()
   }
 
-  readonly sendChat = (content: string): SentChat => {
+  readonly sendChat = (content: string, about: ChatReferences = {}): SentChat => {
     if (isBlank(content)) throw new TypeError("a chat message needs content")
     if (this.#entry.wanted === null)
       throw new StudyroomError("not_in_room", "no room is wanted: join one first")
@@ -196,6 +198,7 @@ export class StudyroomClient implements Client {
       seq: null,
       own: true,
       state: "sending",
+      ...about,
     }
     const outcome = this.#sent.open(message.id)
     this.#do(() => {
@@ -384,7 +387,10 @@ export class StudyroomClient implements Client {
     else queue.hold()
     const { send, failed, wakeAt } = queue.poll(now)
     for (const message of failed) this.#emit({ type: "chatFailed", message })
-    if (send !== null) this.send({ type: "Chat", payload: { content: send.content, id: send.id } })
+    if (send !== null) {
+      const { content, id, reply_to, mentions } = send
+      this.send({ type: "Chat", payload: { content, id, reply_to, mentions } as ChatSendPayload })
+    }
     return wakeAt
   }
 

@@ -1,6 +1,6 @@
 /** The options, values and events of the client. Times are in milliseconds unless their name says otherwise. */
 
-import type { ClientMessage, ErrorCode, ErrorPayload, ServerMessage } from "./protocol.js"
+import type { ClientMessage, ErrorCode, ErrorPayload, ReactionSummary, ServerMessage } from "./protocol.js"
 
 export type Token = string | null | undefined
 
@@ -150,9 +150,20 @@ export interface ChatMessage {
   /** Whether the user of this client wrote it. */
   own: boolean
   state: "sending" | "sent" | "failed"
+  /** The id of the message that this one replies to, if any. */
+  reply_to?: string | null
+  /** The users that it mentions, if any. */
+  mentions?: string[] | null
+  /** When it was edited last, in Unix seconds, as of the time at which it came. `livingChat` has later edits. */
+  edited_at?: number | null
+  /** The reactions as of that time. `livingChat` has later ones. */
+  reactions?: ReactionSummary[] | null
   /** Present if it failed. */
   error?: ChatFailure
 }
+
+/** References of a message, in the spelling of the protocol. */
+export type ChatReferences = Pick<ChatMessage, "reply_to" | "mentions">
 
 export interface ChatFailure {
   /**
@@ -209,9 +220,10 @@ export interface Client {
   /**
    * Returns the message as it is shown until it is stored. It is also a promise: it resolves with the stored message,
    * and rejects with StudyroomError when the message has failed. You may ignore the promise. Throws TypeError if the
-   * content is blank, and StudyroomError (`not_in_room`) if no room is wanted.
+   * content is blank, and StudyroomError (`not_in_room`) if no room is wanted. `references`: the message that it replies
+   * to, and up to 20 users that it mentions, by their ids. They need a server with `living_chat` in `Welcome`.
    */
-  sendChat(content: string): SentChat
+  sendChat(content: string, references?: ChatReferences): SentChat
   /**
    * Send a failed message again. It keeps its id while the server knows that id, and gets another one later. The
    * promise is as that of `sendChat`; it rejects with `not_failed` if there is no such message.

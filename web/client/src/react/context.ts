@@ -1,12 +1,15 @@
 "use client"
 
 import { createContext, createElement, type ReactNode, useContext } from "react"
+import { livingChat } from "../living-chat.js"
 import type { Client } from "../types.js"
 
 const Current = createContext<Client | null>(null)
 
 /** Offers a client to the hooks of the components inside. */
 export function StudyroomProvider({ client, children }: { client: Client; children?: ReactNode }): ReactNode {
+  // Components that show living chat may come later, and must not miss the edits of before.
+  livingChat(client)
   return createElement(Current.Provider, { value: client }, children)
 }
 

@@ -16,5 +16,6 @@ export {
   useStudyroomEvent,
   useTyping,
 } from "./hooks.js"
+export { useLivingChat, useReadBy } from "./living-chat.js"
 export { useMyPresence, useOthers } from "./presence.js"
 export { type AnyMessage, type LastMessage, type UseWebSocket, useWebSocket } from "./use-web-socket.js"

@@ -7,7 +7,7 @@ import { join, resolve } from "node:path"
 import { afterAll, beforeAll, expect, test } from "vitest"
 
 const PACKAGE = resolve(import.meta.dirname, "../..")
-const ENTRIES = ["@studyroom/client", "@studyroom/client/react"]
+const ENTRIES = ["@studyroom/client", "@studyroom/client/react", "@studyroom/client/living-chat"]
 const SLOW_MS = 60_000
 
 let consumer = ""
