@@ -4,7 +4,7 @@ They are entries of the room's chat, anywhere after the message that they change
 message, once: a client that loads page after page, each older than the one before, needs each entry once more.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from studyroom.gateway.chat.stream import ChatStream
 from studyroom.gateway.rooms.history import Stored, only_chat, with_changes
@@ -13,8 +13,8 @@ from studyroom.shared.contract.ids import RoomId
 
 _KEPT_MAX_BYTES = 16 * 1024 * 1024
 """Limit on the edits and reactions that this gateway remembers. It forgets those of the room used least recently."""
-_LINE_BYTES = 300
-"""About what an edit or a reaction takes besides its text."""
+_LINE_BYTES, _ROOM_BYTES = 300, 1000
+"""About what an edit or a reaction takes besides its text, and a room without any."""
 _MORE_MAX = 4
 """How often a page reads on, because lines of it are edits and reactions."""
 
@@ -34,11 +34,9 @@ class _Known:
     epoch: str
     after: int
     up_to: int
-    changes: dict[int, Stored] = field(default_factory=dict)
-
-    @property
-    def size(self) -> int:
-        return sum(_LINE_BYTES + len(stored.ready) for stored in self.changes.values())
+    changes: dict[int, Stored]
+    size: int = _ROOM_BYTES
+    """About how many bytes they take."""
 
 
 class StoredChanges:
@@ -46,24 +44,26 @@ class StoredChanges:
         self._streams = streams
         self._rooms: dict[RoomId, _Known] = {}
         """The room used last comes last."""
+        self._size = 0
 
     async def after(self, room: RoomId, sequence: int) -> list[Stored]:
         """All edits and reactions of the room after a sequence, in order. Bound it with a timeout. Raises BusError."""
         stream = self._streams.of(room)
         epoch = stream.terms.epoch
         last = await stream.last(room) or 0
-        known = self._rooms.pop(room, None)
+        known = self._rooms.get(room)
         if known is None or known.epoch != epoch or sequence > known.up_to or last < known.up_to:
-            known = _Known(epoch, last, last)
+            known = _Known(epoch, last, last, {})
         lines = [
             *(await stream.between(room, sequence, known.after) if sequence < known.after else ()),
             *(await stream.between(room, known.up_to, last) if known.up_to < last else ()),
         ]
-        changes = known.changes | {stored.sequence: stored for stored in lines if stored.changes}
+        found = {stored.sequence: stored for stored in lines if stored.changes}
+        changes = known.changes | found
         if stream.sure and stream.terms.epoch == epoch:
-            self._rooms[room] = _Known(epoch, min(sequence, known.after), max(last, known.up_to), changes)
-            self._trim()
-        return [changes[found] for found in sorted(changes) if found > sequence]
+            size = known.size + sum(_LINE_BYTES + len(stored.ready) for stored in found.values())
+            self._remember(room, _Known(epoch, min(sequence, known.after), max(last, known.up_to), changes, size))
+        return [changes[number] for number in sorted(changes) if number > sequence]
 
     async def page(self, room: RoomId, limit: int, *, before: int | None) -> Page:
         """Up to `limit` of the newest messages, or of those before a sequence. Bound it with a timeout.
@@ -85,7 +85,14 @@ class StoredChanges:
             messages = with_changes(messages, await self.after(room, messages[0].sequence))
         return Page(messages, lines[0].sequence if older else None)
 
-    def _trim(self) -> None:
-        size = sum(known.size for known in self._rooms.values())
-        while size > _KEPT_MAX_BYTES and len(self._rooms) > 1:
-            size -= self._rooms.pop(next(iter(self._rooms))).size
+    def _remember(self, room: RoomId, known: _Known) -> None:
+        self._forget(room)
+        self._rooms[room] = known
+        self._size += known.size
+        while self._size > _KEPT_MAX_BYTES and len(self._rooms) > 1:
+            self._forget(next(iter(self._rooms)))
+
+    def _forget(self, room: RoomId) -> None:
+        known = self._rooms.pop(room, None)
+        if known is not None:
+            self._size -= known.size
