@@ -107,6 +107,8 @@ async def test_a_client_that_was_away_gets_the_edit_and_never_the_text_from_befo
         missed = await sent(ann, "a secret")
         await edit(ann, seen, "seen, edited")
         await edit(ann, missed, "nothing")
+        for _ in range(2):
+            await ann.expect("ChatEdited")
         await react(bob, missed, THUMB)
         await ann.expect("ChatReaction")
         async with clients(gateways[1], token=user) as (back,):
