@@ -48,28 +48,34 @@ def has_received(client: Client, count: int) -> bool:
     return len(chat(client)) >= count
 
 
-async def test_messages_that_were_lost_come_before_the_message_that_shows_it(system: System, room: str):
+async def test_messages_and_edits_that_were_lost_come_before_the_message_that_shows_it(system: System, room: str):
     for process in system.others:
         process.signal(signal.SIGSTOP)
     urls = [gateway.url for gateway in system.gateways]
     async with connected(system.nats.url) as bus, clients(*urls) as (ann, bob):
         for client in (ann, bob):
             await client.join(room)
+        await ann.chat("first")
+        first = await ann.expect("Chat")
         await announce(bus, subjects.CHAT_STREAM, on=False)
+        target = {"target_id": first["id"], "target_seq": first["seq"]}
+        await ann.send("EditChat", {**target, "content": "edited", "id": str(uuid4())})
         for number in range(3):
             await ann.chat(str(number))
 
         async def stored() -> bool:
-            return len(await chat_history(bus, room)) == 3
+            return len(await chat_history(bus, room)) == 5
 
         await eventually(stored, "they are stored")
         await announce(bus, subjects.CHAT_STREAM, on=True)
         await bob.chat("3")
         for client in (ann, bob):
-            await eventually(partial(has_received, client, 4), "everything arrives")
+            await eventually(partial(has_received, client, 5), "everything arrives")
             await client.settle()
 
-        assert texts(ann) == texts(bob) == ["0", "1", "2", "3"]
+        for client in (ann, bob):
+            lines = [line["payload"]["content"] for line in client.log if line["type"] in {"Chat", "ChatEdited"}]
+            assert lines == ["first", "edited", "0", "1", "2", "3"]
 
 
 async def test_a_last_message_that_was_lost_is_found_soon_by_its_own_gateway_and_in_time_by_the_others(
