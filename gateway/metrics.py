@@ -81,6 +81,11 @@ class GatewayMetrics:
             "Members that were asked to follow their room to its home on another gateway.",
             registry=registry,
         )
+        self.moves_late = Counter(
+            "studyroom_gateway_moves_late",
+            "Connections closed because their client did not move in time after Moving.",
+            registry=registry,
+        )
         self.unread_answers = Counter(
             "studyroom_gateway_unread_answers",
             "Sockets closed because the client did not read the answer to an HTTP request.",

@@ -30,6 +30,7 @@ from studyroom.gateway.http.app import build_app
 from studyroom.gateway.http.audit import Audit
 from studyroom.gateway.http.routers import routers
 from studyroom.gateway.lifecycle.drain import Drain
+from studyroom.gateway.lifecycle.moving import Moves
 from studyroom.gateway.lifecycle.shedding import Shedding
 from studyroom.gateway.living_chat.changes import Changes
 from studyroom.gateway.living_chat.stored_changes import StoredChanges
@@ -136,10 +137,11 @@ class Gateway:
             rooms, reannouncement, join_barrier, self._presence, metrics, tasks, self._lease, len(groups)
         )
         self._lease.on_lapsed(partial(self._resync.invalidate, "the lease had lapsed"))
-        self._drain = Drain(own, connections)
+        moves = Moves(own, metrics)
+        self._drain = Drain(own, connections, moves)
 
         # Rooms.
-        repairs = RoomRepairs(connections, reannouncement, self._resync, self._backfills, self._deletions, self._drain)
+        repairs = RoomRepairs(connections, reannouncement, self._resync, self._backfills, self._deletions, moves)
         scheduler = FlushScheduler(
             own.collect_max_ms / 1000,
             busy_seconds,
@@ -181,7 +183,7 @@ class Gateway:
         self._unread = UnreadAnswers(_RESPONSE_READ_SECONDS, max_bytes=own.write_buffers_max_bytes)
         self._plain = PlainSockets(self._admission.capacity.of_address, self._admission.limit_key)
         self._heartbeat = Heartbeat(own, connections, self._awaited, self._unread, self._plain, metrics)
-        self._shedding = Shedding(bus, gateway, own, connections, rooms, self._heartbeat, self._drain, metrics)
+        self._shedding = Shedding(bus, gateway, own, connections, rooms, self._heartbeat, self._drain, moves, metrics)
         hub = Hub(
             limits=own.limits,
             stated_limits=own.stated_limits,

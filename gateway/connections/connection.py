@@ -62,6 +62,7 @@ class Connection(Metered):
         "hint",
         "id",
         "keep_seconds",
+        "moves",
         "opened_beat",
     )
 
@@ -84,10 +85,9 @@ class Connection(Metered):
         self._username = identity.username
         self._avatar_url = identity.avatar_url
         self._guest_token = identity.guest_token
-        self.address = address
-        self.hint = hint
-        self.expires_at = identity.expires_at
-        """When the token expires, in Unix seconds."""
+        self.address, self.hint = address, hint
+        self.moves = False  # set it for a client that knows `Moving`
+        self.expires_at = identity.expires_at  # when the token expires, in Unix seconds
         self.keep_seconds = 0
         """The least grace period of the user after this connection; above 0 if the client was asked to reconnect."""
         self._excess: str | CursorMove | None = None

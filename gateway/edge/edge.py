@@ -9,6 +9,7 @@ from studyroom.gateway.edge.handover import Handover
 from studyroom.gateway.http.app import HEALTH_PATH, WEBSOCKET_PATH
 from studyroom.gateway.wire.handshake import Handshake, Refused, RequestHead
 from studyroom.shared.contract.errors import ErrorCode
+from studyroom.shared.contract.moving import knows_moving
 from studyroom.shared.contract.room_hints import parse_room_hint
 
 
@@ -42,10 +43,12 @@ class GatewayEdge:
         decision = self._admission.decide(handshake)
         if isinstance(decision, Refused):
             return decision
-        return Connection(
+        connection = Connection(
             self._hub,
             decision.identity,
             address=decision.address,
             hint=parse_room_hint(handshake.query.get("room")),
             chat_max_chars=self._chat_max_chars,
         )
+        connection.moves = knows_moving(handshake.query.get("moving"))
+        return connection

@@ -29,6 +29,13 @@ class LifecycleSettings(ConnectionSettings):
     drain_spread_seconds: float = Field(
         2.0, ge=0, description="The time over which a drain closes the connections, if there are many."
     )
+    move_within_ms: int = Field(
+        8000,
+        ge=0,
+        description="The time that a client has to open another connection after `Moving`, before the gateway closes "
+        "this one. Clients that do not know that message are closed at once, and with 0 all clients are. Set 0 if this "
+        "is the only gateway.",
+    )
     reconnect_spread_ms: int = Field(
         2000,
         ge=0,

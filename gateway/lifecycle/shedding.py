@@ -16,6 +16,7 @@ from studyroom.gateway.connections.registry import Registry
 from studyroom.gateway.lifecycle.balance import Load, Loads, choose_to_shed, small_rooms_first
 from studyroom.gateway.lifecycle.drain import Drain
 from studyroom.gateway.lifecycle.homes import Ask, Homes, Visit
+from studyroom.gateway.lifecycle.moving import Moves
 from studyroom.gateway.lifecycle.settings import LifecycleSettings
 from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.rooms.room import Room
@@ -61,6 +62,7 @@ class Shedding:
         rooms: Rooms,
         clock: Clock,
         drain: Drain,
+        moves: Moves,
         metrics: GatewayMetrics,
     ) -> None:
         """Call `start` and `run` only if `shed_per_second` is above 0. Otherwise the gateway neither announces its load
@@ -71,13 +73,15 @@ class Shedding:
         self._rooms = rooms
         self._clock = clock
         self._drain = drain
+        self._moves = moves
         self._metrics = metrics
         self._per_second = settings.shed_per_second
         self._left = 0
         """How many clients may be asked in this step. Below 0 after a whole room was asked."""
-        self._loads = Loads(_KEPT_SECONDS, settings.reconnect_spread_ms / 1000 + _COUNTED_SECONDS)
+        away_seconds = max(settings.reconnect_spread_ms, settings.move_within_ms) / 1000
+        self._loads = Loads(_KEPT_SECONDS, away_seconds + _COUNTED_SECONDS)
         self._by_room = settings.room_hints
-        self._homes = Homes(settings.spread, math.ceil(settings.reconnect_spread_ms / 1000) + _PROBE_MARGIN_BEATS)
+        self._homes = Homes(settings.spread, math.ceil(away_seconds) + _PROBE_MARGIN_BEATS)
         self._homes_since = self._loads.changed_at
         """The change of the set of gateways that `_homes` knows of."""
         self._to_visit: list[Room] = []
@@ -97,15 +101,19 @@ class Shedding:
         step = 0
         while True:
             await asyncio.sleep(_STEP_SECONDS)
-            connections = list(self._connections)
+            connections = [connection for connection in self._connections if self._stays(connection)]
             if step % _ANNOUNCE_EVERY_STEPS == 0:
-                self._announce(len(connections))
+                self._announce(len(self._connections) if self._drain.active else len(connections))
             step += 1
             if not self._drain.active and self._bus.connected:
                 self._left = min(self._per_second, self._left + self._per_second)
                 self._shed(connections, loop.time())
                 if self._by_room:
                     self._bring_home(step, loop.time())
+
+    def _stays(self, connection: Connection) -> bool:
+        """Connections that are about to go count as gone."""
+        return connection.is_member and connection not in self._moves
 
     def _announce(self, connections: int) -> None:
         homes, self._claims = self._claims[:_CLAIMS_MAX], self._claims[_CLAIMS_MAX:]
@@ -126,7 +134,7 @@ class Shedding:
         self._left -= len(connections)
         self._loads.record_shed([connection.user for connection in connections], now)
         for connection in connections:
-            self._drain.ask_to_leave(connection, hint)
+            self._moves.ask_to_move(connection, hint)
 
     def _shed(self, connections: list[Connection], now: float) -> None:
         surplus = self._loads.surplus(len(connections), now)
@@ -170,7 +178,7 @@ class Shedding:
         here = [
             member
             for member in room.fanout
-            if isinstance(member, Connection) and member.room is room and member.is_member
+            if isinstance(member, Connection) and member.room is room and self._stays(member)
         ]
         neighbours = room.neighbours
         visit = Visit(room.id, len(room.members), here, elsewhere=neighbours, shared=len(neighbours) > 0)

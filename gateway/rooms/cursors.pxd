@@ -6,7 +6,7 @@ cdef class Cursors:
     cdef dict _subjects, _cursors, _typing, _unflushed_cursors, _unflushed_typing
     cdef dict _undelivered_cursors, _undelivered_typing, _moved_here, _withheld
     cdef list _conflated
-    cdef set _moved, _recalled
+    cdef set _moved, _recalled, _typing_here
     cdef bint _has_roster
     cdef public long version
 

@@ -65,6 +65,8 @@ class Cursors:
         """Cursors that local members have been sent."""
         self._typing: dict[UserId, float] = {}
         """The users who are typing, with the time at which that expires (monotonic seconds)."""
+        self._typing_here: set[UserId] = set()
+        """Those of them whose last notice came from a client of this gateway."""
         self._unflushed_cursors: FramedNotices = {}
         self._unflushed_typing: FramedNotices = {}
         """Notices of local members that the next flush publishes."""
@@ -96,15 +98,19 @@ class Cursors:
 
     def type(self, user: UserId, *, is_typing: bool, ingress_us: int) -> None:
         self._set_typing(user, is_typing=is_typing, expires_seconds=_OWN_TYPING_SECONDS)
+        self._typing_here.add(user)
         if user in self._unflushed_typing:
             self._conflated[_TYPING] += 1
         self._unflushed_typing[user] = (text_frame(encode_typing(user, is_typing=is_typing)), ingress_us)
         self._request_flush()
 
     def left(self, user: UserId) -> None:
-        """The user has no connection here any more. Ends its typing at once, before others learn that it left."""
+        """The user has no connection here any more. Ends its typing at once, before others learn that it left.
+
+        A user who has moved may be typing on another gateway, which then ends it.
+        """
         self._withheld.pop(user, None)
-        if user in self._typing:
+        if user in self._typing and user in self._typing_here:
             self.type(user, is_typing=False, ingress_us=0)
             self._publish_unflushed()
             self._collect()
@@ -266,6 +272,7 @@ class Cursors:
                 is_typing = ready.endswith(_IS_TYPING)
                 is_repeated = not ingress_us and is_typing and user in self._typing
                 self._set_typing(user, is_typing=is_typing, expires_seconds=_REMOTE_TYPING_SECONDS)
+                self._typing_here.discard(user)
                 if not is_repeated:
                     self._undelivered_typing[user] = (text_frame(ready), ingress_us)
         if kind is _CURSOR:
@@ -314,6 +321,7 @@ class Cursors:
         self._moved.discard(user)
         self._recalled.discard(user)
         self._typing.pop(user, None)
+        self._typing_here.discard(user)
         for notices in (
             self._unflushed_cursors,
             self._unflushed_typing,

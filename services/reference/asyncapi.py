@@ -74,6 +74,7 @@ _QUERY = {
             "format": "uuid",
             "description": "A hint for the load balancer: the room that the client is about to join.",
         },
+        "moving": {"type": "string", "enum": ["true"], "description": "The client knows `Moving`."},
     },
 }
 

@@ -170,6 +170,8 @@ class Stack:
             "STUDYROOM_GATEWAY_HOSTS": ",".join(self._reach.names),
             "STUDYROOM_GATEWAY_GUESTS": "true",
             "STUDYROOM_GATEWAY_GUEST_SECRET": self._guest_secret(),
+            # All processes stop together, and no load balancer leads clients to another gateway.
+            "STUDYROOM_GATEWAY_MOVE_WITHIN_MS": "0",
         }
         return {variable: value for variable, value in defaults.items() if variable not in os.environ}
 

@@ -27,6 +27,7 @@ from studyroom.shared.contract.custom_presence import PresenceChanged, UpdatePre
 from studyroom.shared.contract.errors import ErrorCode
 from studyroom.shared.contract.ids import ConnectionIdField, MessageId, MessageIdField, RoomIdField, UserIdField
 from studyroom.shared.contract.lenient import chat_id, lone_surrogate_field, read_leniently
+from studyroom.shared.contract.moving import Moving
 from studyroom.shared.contract.parts import Part, is_none
 from studyroom.shared.contract.text import LONE_SURROGATE
 
@@ -277,6 +278,7 @@ ServerMessage = (
     | TypingStatus
     | Broadcast
     | PresenceChanged
+    | Moving
     | Pong
     | Authenticated
     | Error

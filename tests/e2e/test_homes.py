@@ -14,6 +14,7 @@ from studyroom.shared.contract.ids import RoomId, UserId
 from studyroom.shared.contract.room_hints import Spread, room_hint
 from tests.support.balancer import Balancer, balancer
 from tests.support.client import Client, clients
+from tests.support.mover import Mover
 from tests.support.processes import NatsServer, ServiceProcess, running, service
 from tests.support.tokens import SECRET
 from tests.support.visitor import Visitor, all_in, visiting
@@ -28,6 +29,7 @@ SETTINGS = {
     "STUDYROOM_GATEWAY_ROOM_PART_MEMBERS": str(PART_MEMBERS),
     "STUDYROOM_GATEWAY_SHED_PER_SECOND": "100",
     "STUDYROOM_GATEWAY_RECONNECT_SPREAD_MS": "200",
+    "STUDYROOM_GATEWAY_MOVE_WITHIN_MS": "2000",
 }
 MOVE_SECONDS = 60
 """Gateways wait until the set of gateways has not changed for ten seconds, and then ask one member of each room."""
@@ -77,7 +79,9 @@ async def test_an_added_gateway_gets_whole_rooms_and_nobody_is_reported_as_gone(
     async with balancer(*[gateway.url for gateway in old]) as balancing:
         rooms = new_rooms(12)
         before = {room: balancing.home(room) for room in rooms}
-        visitors = [Visitor([balancing.url], room, by_hint=True) for room in rooms * 3]
+        # Two of three open the next connection before they leave.
+        kinds = [Visitor] * len(rooms) + [Mover] * 2 * len(rooms)
+        visitors = [kind([balancing.url], room, by_hint=True) for kind, room in zip(kinds, rooms * 3, strict=True)]
         async with visiting(visitors):
             gateways = [*old, await asyncio.to_thread(start)]
             balancing.urls.append(gateways[-1].url)
@@ -91,6 +95,7 @@ async def test_an_added_gateway_gets_whole_rooms_and_nobody_is_reported_as_gone(
                 asked[visitor.room] += len(visitor.visits) - 1
             assert all(asked[room] >= 3 if room in moved else asked[room] <= 2 for room in rooms)
             assert left(visitors) == 0
+            assert max((gap for one in visitors if isinstance(one, Mover) for gap in one.gaps), default=-1) < 0
             counted = [sum(gateway.metric(f"studyroom_gateway_{name}_total") for gateway in gateways)
                        for name in ("rooms_moved", "room_members_moved")]  # fmt: skip
             assert counted == [len(moved), 2 * len(moved)]
@@ -100,7 +105,7 @@ async def test_members_that_joined_on_an_open_connection_are_brought_home_and_ot
     away, home = gateways = [start(), start()]
     async with balancer(*[gateway.url for gateway in gateways]) as balancing:
         room, elsewhere = a_room_of(balancing, home), a_room_of(balancing, away)
-        strays = [Visitor([balancing.url], room, hint=elsewhere) for _ in range(2)]
+        strays = [kind([balancing.url], room, hint=elsewhere) for kind in (Visitor, Mover)]
         visitors = [*strays, Visitor([balancing.url], room, by_hint=True)]
         async with clients(away.url) as (without_hints,), visiting(visitors):
             await without_hints.join(room)

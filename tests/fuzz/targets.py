@@ -24,6 +24,7 @@ from studyroom.gateway.connections.registry import Registry
 from studyroom.gateway.edge.admission import Admission, Admitted
 from studyroom.gateway.edge.origins import is_allowed, problem_of
 from studyroom.gateway.lifecycle.drain import Drain
+from studyroom.gateway.lifecycle.moving import Moves
 from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.rooms.notices import encode_cursor
 from studyroom.gateway.settings import GatewaySettings
@@ -268,13 +269,14 @@ class _NobodyIsBanned:
 
 
 _CONNECTIONS = Registry[Connection]()
+_METRICS = GatewayMetrics(CollectorRegistry())
 _DOOR = Admission(
     _SETTINGS,
     _AUTHENTICATOR,
-    Drain(_SETTINGS, _CONNECTIONS),
+    Drain(_SETTINGS, _CONNECTIONS, Moves(_SETTINGS, _METRICS)),
     _CONNECTIONS,
     _NobodyIsBanned(),
-    GatewayMetrics(CollectorRegistry()),
+    _METRICS,
 )
 
 

@@ -539,6 +539,7 @@ def test_a_gateway_has_time_to_drain_before_its_deadline(manifests: list[Manifes
         gateway.drain_delay_seconds
         + gateway.chat_deadline_seconds
         + gateway.drain_spread_seconds
+        + gateway.move_within_ms / 1000
         + gateway.close_timeout_seconds
     )
     assert worst < process.stop_deadline_seconds

@@ -128,10 +128,13 @@ class Visitor:
         token = token_of(self.user)
         while True:
             try:
-                url = random.choice(self._urls)
-                return await Client.connect(f"{url}?room={self._hint}" if self._hint else url, token=token)
+                return await Client.connect(self._address(), token=token)
             except (OSError, InvalidHandshake, InvalidMessage, WebSocketException):
                 await asyncio.sleep(random.uniform(0.05, 0.2))
+
+    def _address(self) -> str:
+        url = random.choice(self._urls)
+        return f"{url}?room={self._hint}" if self._hint else url
 
     def _wait_seconds(self, client: Client) -> float:
         """How long the gateway asked its client to wait."""

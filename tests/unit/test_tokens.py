@@ -23,6 +23,7 @@ from studyroom.gateway.connections.registry import Registry
 from studyroom.gateway.edge.admission import Admission, Admitted
 from studyroom.gateway.http.app import WEBSOCKET_PATH
 from studyroom.gateway.lifecycle.drain import Drain
+from studyroom.gateway.lifecycle.moving import Moves
 from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.settings import GatewaySettings
 from studyroom.gateway.wire.credentials import Unauthorized
@@ -182,8 +183,8 @@ class NobodyIsBanned:
 
 def knock(gate: Authenticator, query: dict[str, str], headers: dict[str, str]) -> Identity | Refused:
     connections = Registry[Connection]()
-    drain = Drain(settings(), connections)
     metrics = GatewayMetrics(CollectorRegistry())
+    drain = Drain(settings(), connections, Moves(settings(), metrics))
     door = Admission(settings(), gate, drain, connections, NobodyIsBanned(), metrics)
     decision = door.decide(Handshake(WEBSOCKET_PATH, headers, None, query))
     return decision.identity if isinstance(decision, Admitted) else decision

@@ -29,6 +29,7 @@ export type ServerMessage =
   | TypingStatus
   | Broadcast
   | PresenceChanged
+  | Moving
   | Pong
   | Authenticated
   | ErrorMessage
@@ -565,6 +566,23 @@ export interface PresenceChangedPayload {
   fields: {
     [k: string]: unknown
   }
+}
+/**
+ * The server is about to close this connection. Open another one first, and join the room there.
+ */
+export interface Moving {
+  type: "Moving"
+  payload: MovingPayload
+}
+export interface MovingPayload {
+  /**
+   * The server closes this connection after so many milliseconds, if the client has not done so.
+   */
+  within_ms: number
+  /**
+   * The value of `?room=` for the next connection; absent if the client's own value stays right.
+   */
+  room?: string | null
 }
 export interface Pong {
   type: "Pong"
