@@ -53,28 +53,21 @@ import type {
 import { Values } from "./values.js"
 
 /** Errors that name no message and are not about chat: `Authenticate`, moderators, events and presence cause them. */
-const NOT_ABOUT_CHAT: readonly string[] = [
-  "unauthorized",
-  "keys_unavailable",
-  "removed",
-  "broadcast_not_allowed",
-  "broadcast_too_large",
-  "presence_too_large",
-]
+const NOT_ABOUT_CHAT = /^(unauthorized|keys_|removed|broadcast_|presence_too)/
 
 export class StudyroomClient implements Client {
   readonly #changes = new Changes()
   readonly #values = new Values(this.#changes)
-  readonly connection: Client["connection"] = this.#values.connection
-  readonly room: Client["room"] = this.#values.room
-  readonly others: Client["others"] = this.#values.others
-  readonly self: Client["self"] = this.#values.self
-  readonly presence: Client["presence"] = this.#values.presence
-  readonly cursors: Client["cursors"] = this.#values.cursors
-  readonly typing: Client["typing"] = this.#values.typing
-  readonly messages: Client["messages"] = this.#values.messages
-  readonly hasMore: Client["hasMore"] = this.#values.hasMore
-  readonly limits: Client["limits"] = this.#values.limits
+  declare readonly connection: Client["connection"]
+  declare readonly room: Client["room"]
+  declare readonly others: Client["others"]
+  declare readonly self: Client["self"]
+  declare readonly presence: Client["presence"]
+  declare readonly cursors: Client["cursors"]
+  declare readonly typing: Client["typing"]
+  declare readonly messages: Client["messages"]
+  declare readonly hasMore: Client["hasMore"]
+  declare readonly limits: Client["limits"]
 
   readonly #options: ClientOptions
   readonly #log: Log
@@ -107,6 +100,7 @@ export class StudyroomClient implements Client {
   #askAt = NEVER
 
   constructor(options: ClientOptions) {
+    Object.assign(this, this.#values)
     this.#options = options
     this.#log = new Log(options.debug)
     this.#identity = new Identity(options)
@@ -120,7 +114,10 @@ export class StudyroomClient implements Client {
         address: async () => {
           const query = await this.#identity.query()
           const room = this.#entry.wanted?.toLowerCase() ?? null
-          return { room, href: address(options.url, { ...query, room: this.#hint ?? room }).href }
+          return {
+            room,
+            href: address(options.url, { ...query, room: this.#hint ?? room, moving: "true" }).href,
+          }
         },
         renewsToken: typeof options.token === "function",
         now: this.#now,
@@ -128,7 +125,8 @@ export class StudyroomClient implements Client {
       },
       {
         connecting: () => this.#do(() => {}),
-        opened: (welcome, moved) => this.#do(() => this.#opened(welcome, moved)),
+        opened: (welcome, moved, joined) => this.#do(() => this.#opened(welcome, moved, joined)),
+        rejoin: () => (this.#entry.inside ? this.#joinRoom(this.#entry.wanted as string) : null),
         stayed: () => this.#do(() => this.#ask()),
         message: (message) => {
           // There may be thousands of these a second, and nothing else depends on them.
@@ -137,7 +135,7 @@ export class StudyroomClient implements Client {
         },
         closed: (code, reason, reconnects, cause) =>
           this.#do(() => this.#closed(code, reason, reconnects, cause)),
-        explained: () => this.#do(() => {}),
+        changed: () => this.#do(() => {}),
       },
     )
   }
@@ -262,7 +260,7 @@ export class StudyroomClient implements Client {
 
   // --- events of the connection ---------------------------------------------------------------------------
 
-  #opened(welcome: WelcomePayload, moved: boolean): void {
+  #opened(welcome: WelcomePayload, moved: boolean, joined: boolean): void {
     this.#me.userId = welcome.user_id
     this.#me.ids.add(welcome.user_id)
     this.#retryWindowMs = (welcome.chat_retry_seconds ?? 0) * 1000
@@ -271,6 +269,7 @@ export class StudyroomClient implements Client {
     this.#limits = statedLimits(welcome)
     this.#values.limits.set(this.#limits)
     this.#room.queue.limit(checkedBy(this.#limits))
+    if (joined) return
     if (moved) this.#entry.lost()
     else this.#emit({ type: "open" })
     this.#ask()
@@ -295,6 +294,7 @@ export class StudyroomClient implements Client {
     else if (this.#entry.inside) {
       this.#room.happened(message, performance.now())
       if (message.type === "ChatReset") this.#ask()
+      if (message.type === "Moving") this.#hint = message.payload.room ?? this.#hint
     }
   }
 
@@ -304,14 +304,16 @@ export class StudyroomClient implements Client {
     this.#hint = joined.room_hint ?? null
     this.#room.joined(joined, performance.now(), this.#limits?.historyLength ?? DEFAULT_LIMITS.historyLength)
     if (this.#position !== null) this.#cursor.put(this.#position)
+    this.#sayTyping(this.#typing.again)
   }
 
   #refused(error: ErrorPayload): void {
     this.#emit({ type: "error", error })
     if (error.code === "presence_too_large") this.#room.presence.refused(this.#room.self?.presence ?? {})
-    const aboutChat = error.id || !(this.#entry.pending || NOT_ABOUT_CHAT.includes(error.code))
+    const aboutChat = error.id || !(this.#entry.pending || NOT_ABOUT_CHAT.test(error.code))
     if (aboutChat) return this.#room.refused(error, this.#now())
     this.#askAt = Math.min(this.#askAt, this.#now() + this.#entry.refused(error))
+    if (this.#entry.state.status === "refused") this.#connection.stay()
   }
 
   // --- the room -------------------------------------------------------------------------------------------
@@ -351,10 +353,13 @@ export class StudyroomClient implements Client {
     this.#askAt = NEVER
     const { state } = this.#entry
     if (state.status !== "joining" && state.status !== "joined") return
-    if (this.#hints && this.#connection.moveTo(state.roomId.toLowerCase())) return
-    const payload = { room_id: state.roomId, ...this.#room.history.resume }
-    if (this.send({ type: "JoinRoom", payload })) this.#entry.asked()
+    if (this.#connection.moveTo(this.#hints ? state.roomId.toLowerCase() : null)) return
+    if (this.send(this.#joinRoom(state.roomId))) this.#entry.asked()
     for (const message of this.#held.splice(0)) this.send(message)
+  }
+
+  #joinRoom(roomId: string): ClientMessage {
+    return { type: "JoinRoom", payload: { room_id: roomId, ...this.#room.history.resume } }
   }
 
   #sayTyping(isTyping: boolean | null): void {
@@ -402,7 +407,8 @@ export class StudyroomClient implements Client {
   }
 
   #sendPresence(now: number): number {
-    if (!this.#entry.inside || this.#entry.pending) return NEVER
+    // Two gateways would write in any order.
+    if (!this.#entry.inside || this.#entry.pending || this.#connection.overlaps) return NEVER
     const { presence } = this.#room
     const fields = presence.take(now)
     if (fields !== null) this.send({ type: "UpdatePresence", payload: { fields } })

@@ -1,6 +1,7 @@
 /**
- * One connection, which is opened again when it is lost. Of the protocol it knows only `Welcome`, `Ping`, `Pong`, close
- * codes and the room in the address.
+ * One connection, which is opened again when it is lost, and replaced when the server asks for it (`Moving`). Of the
+ * protocol it knows `Welcome`, `Ping`, `Pong`, `Moving`, close codes, the room in the address, and in what order the
+ * messages of two connections count.
  */
 
 import { Alarm } from "./alarm.js"
@@ -21,6 +22,13 @@ import { watchPage } from "./wake.js"
 const WELCOME_MS = 15_000
 /** The same limit for a connection that replaces a working one. */
 const MOVE_MS = 5000
+/**
+ * After the client has moved, the old connection stays open for so long. Events that the new one has just missed may
+ * still come there, and its gateway finishes the changes of presence that it has.
+ */
+const LINGER_MS = 500
+/** The roster of the new connection has these changes, or they come there. */
+const IN_ROSTER = /^(User|Pres)/
 /** A connection that lasted this long was good. The waits before the next attempts are short again. */
 const GOOD_MS = 5000
 const OPEN = 1
@@ -44,14 +52,19 @@ export interface ConnectionOptions extends Pick<ClientOptions, "WebSocket" | "re
 /** Callbacks. When they are called, `state` is already the new one. */
 export interface ConnectionEvents {
   connecting(): void
-  /** `moved`: it replaces another connection, and the client was never without one. */
-  opened(welcome: WelcomePayload, moved: boolean): void
-  /** The connection that should have replaced the open one has failed. */
+  /**
+   * `moved`: it replaces another connection, and the client was never without one. `joined`: it is in the room already,
+   * and `JoinedRoom` follows.
+   */
+  opened(welcome: WelcomePayload, moved: boolean, joined: boolean): void
+  /** Returns the message that joins the room on another connection too, or null if the client is in none. */
+  rejoin(): ClientMessage | null
+  /** The connection for another room has failed. */
   stayed(): void
   message(message: ServerMessage): void
   closed(code: number, reason: string, reconnects: boolean, cause: Cause): void
-  /** The state has another cause. */
-  explained(): void
+  /** The state has another cause, or there is one connection again. */
+  changed(): void
 }
 
 /** One attempt to connect, from asking for its address to its end. */
@@ -63,6 +76,12 @@ interface Attempt {
   /** Present after `Welcome`. */
   liveness?: Liveness
   openedAt?: number
+  /** Present after `Moving`: how many attempts to move have failed. */
+  tries?: number
+  /** Whether it replaces a connection after `Moving`, which serves until this one is in the room. */
+  follows?: boolean
+  /** Present after its `JoinRoom`: its `Welcome`, and changes of members that the other connection has sent since. */
+  joining?: { welcome: unknown; held: ServerMessage[] }
 }
 
 export class Connection {
@@ -73,7 +92,11 @@ export class Connection {
   #attempt: Attempt | null = null
   /** The attempt that replaces the open connection as soon as the server sends `Welcome`. */
   #next: Attempt | null = null
-  /** The deadline for `Welcome` of the newest attempt. Without an attempt, the time of the next one. */
+  /** The connection that was replaced a moment ago. */
+  #old: Attempt | null = null
+  /** During a move, also while the new connection opens: how often each event came on the old one, less on the new one. */
+  #counts: Map<unknown, number> | null = null
+  /** The deadline of the newest attempt. If it is open or there is none, the time of the next one. */
   #dueAt = NEVER
   /** The number of attempts in a row that were not good. */
   #failures = 0
@@ -102,8 +125,7 @@ export class Connection {
   }
 
   close(): void {
-    if (this.#unwatch !== null)
-      this.#lose(NORMAL, "", { code: "close_called", message: "close() was called" })
+    if (this.#unwatch !== null) this.#lose(NORMAL, { code: "close_called", message: "close() was called" })
   }
 
   /** Returns false if there is no connection. */
@@ -114,19 +136,25 @@ export class Connection {
     return true
   }
 
+  /** Whether a connection for another room is being opened. */
   get moving(): boolean {
-    return this.#next !== null
+    return this.#next !== null && !this.#next.follows
+  }
+
+  /** Whether the client is in the room on two connections, or about to be. */
+  get overlaps(): boolean {
+    return this.#old !== null || this.#next?.joining !== undefined
   }
 
   /**
-   * Replace the open connection, unless it is for this room already. It serves until the new one has `Welcome`, and
-   * stays if the new one fails. Returns whether a new one is being opened.
+   * Replace the open connection, unless it is for this room already or `room` is null. It serves until the new one has
+   * `Welcome`, and stays if the new one fails. Returns whether a new one is being opened.
    */
-  moveTo(room: string): boolean {
+  moveTo(room: string | null): boolean {
     const { room: here, liveness } = this.#attempt ?? {}
-    if (this.#next?.room === room) return true
+    if (this.moving && this.#next?.room === room) return true
     this.stay()
-    if (!liveness || here === room) return false
+    if (!liveness || room === null || here === room) return false
     this.#next = { room }
     this.#begin(this.#next, MOVE_MS)
     return true
@@ -134,8 +162,16 @@ export class Connection {
 
   /** Keep the open connection, and drop its replacement. */
   stay(): void {
-    if (this.#next !== null) end(this.#next, NORMAL)
+    const [next, attempt] = [this.#next, this.#attempt]
+    if (next === null || attempt === null) return
+    end(next, NORMAL)
     this.#next = null
+    this.#dueAt = NEVER
+    if (attempt.tries !== undefined)
+      this.#dueAt = this.#options.now() + backoff(attempt.tries++, this.#options.reconnect)
+    this.#arm()
+    if (next.follows) this.#counts = null
+    for (const message of next.joining?.held ?? []) this.#events.message(message)
   }
 
   #try(): void {
@@ -179,10 +215,48 @@ export class Connection {
     const message = JSON.parse(String(data)) as ServerMessage
     const now = this.#options.now()
     attempt.liveness?.heard(now)
+    if (this.#isPassed(attempt, message, data)) return
     if (message.type === "Welcome") this.#welcomed(attempt, message.payload, now)
     // Other messages do not set the alarm again. When it rings, `liveness` knows the time of the last message.
     else if (message.type === "Pong") this.#check()
+    else if (message.type === "Moving") {
+      attempt.tries = 0
+      if (this.#next === null) this.#dueAt = now + (Math.random() * message.payload.within_ms) / 2
+      this.#arm()
+    }
     this.#events.message(message)
+  }
+
+  /** Handle a message of one of two connections. Returns whether that is all. */
+  #isPassed(attempt: Attempt, message: ServerMessage, data: unknown): boolean {
+    const { type } = message
+    const { joining } = this.#next ?? {}
+    if (attempt === this.#next && attempt.follows) {
+      const join = type === "Welcome" && this.#events.rejoin()
+      if (join) {
+        attempt.joining = { welcome: data, held: [] }
+        attempt.socket?.send(JSON.stringify(join))
+      } else if (type === "Error") this.#stayed(attempt)
+      else if (type === "JoinedRoom" && joining) {
+        attempt.follows = false
+        this.#received(attempt, joining.welcome)
+      }
+      return type !== "JoinedRoom" && join !== null
+    }
+    if (type === "Broadcast" && this.#counts !== null) {
+      const sign = attempt === this.#old || this.#next !== null ? 1 : -1
+      const count = this.#counts.get(data) ?? 0
+      this.#counts.set(data, count + sign)
+      return count * sign < 0
+    }
+    if (joining && IN_ROSTER.test(type)) return joining.held.push(message) > 0
+    return attempt === this.#old
+  }
+
+  /** End the connection that was replaced. */
+  #part(): void {
+    if (this.#old !== null) end(this.#old, NORMAL)
+    this.#old = this.#counts = null
   }
 
   #failed(attempt: Attempt, code: number, reason: string, cause: Cause): void {
@@ -201,33 +275,43 @@ export class Connection {
     const cause = await askRefusal(href)
     if (cause === null || series !== this.#refusals.series || this.#unwatch === null) return
     this.#options.log.debug("refused", cause)
-    if (this.#refusals.isFinal(cause)) this.#lose(ABNORMAL, cause.message, cause, { final: true })
+    if (this.#refusals.isFinal(cause)) this.#lose(ABNORMAL, cause, true)
     else if (this.#state.status === "waiting") {
       this.#state = { ...this.#state, cause }
-      this.#events.explained()
+      this.#events.changed()
     }
   }
 
-  #stayed({ room }: Attempt): void {
+  #stayed({ room, follows }: Attempt): void {
     this.stay()
+    if (follows) return
     if (this.#attempt !== null) this.#attempt.room = room
     this.#events.stayed()
   }
 
   #welcomed(attempt: Attempt, welcome: WelcomePayload, now: number): void {
     const moved = attempt === this.#next
+    const joined = attempt.joining !== undefined
     if (moved && this.#attempt !== null) {
-      end(this.#attempt, NORMAL)
+      const old = this.#attempt
+      if (joined) {
+        this.#old = old
+        setTimeout(() => {
+          if (this.#old === old) this.#part()
+          this.#events.changed()
+        }, LINGER_MS)
+      } else end(old, NORMAL)
       this.#attempt = attempt
       this.#next = null
     }
+    this.#dueAt = NEVER
     attempt.liveness = new Liveness(now, this.#options.heartbeat)
     attempt.openedAt = now
     this.#refusals.accepted()
     this.#options.log.debug("open", { userId: welcome.user_id, connectionId: welcome.connection_id })
     this.#check()
     this.#state = { status: "open", userId: welcome.user_id, connectionId: welcome.connection_id }
-    this.#events.opened(welcome, moved)
+    this.#events.opened(welcome, moved, joined)
   }
 
   /** Do everything that is due, and set the alarm for the next time. */
@@ -236,14 +320,25 @@ export class Connection {
     const { liveness } = this.#attempt ?? {}
     if (liveness) {
       const verdict = liveness.poll(now)
-      if (verdict === "dead") return this.#lose(ABNORMAL, "nothing was heard", NO_ANSWER)
+      if (verdict === "dead") return this.#lose(ABNORMAL, NO_ANSWER)
       if (verdict === "ask") this.send({ type: "Ping" })
-      if (this.#next !== null && now >= this.#dueAt) this.#stayed(this.#next)
+      if (now >= this.#dueAt) {
+        if (this.#next !== null) this.#stayed(this.#next)
+        else {
+          this.#part()
+          this.#counts = new Map()
+          this.#next = { room: null, follows: true }
+          this.#begin(this.#next, MOVE_MS)
+        }
+      }
     } else if (now >= this.#dueAt) {
-      return this.#attempt ? this.#lose(ABNORMAL, "not welcomed in time", NO_WELCOME) : this.#try()
+      return this.#attempt ? this.#lose(ABNORMAL, NO_WELCOME) : this.#try()
     }
-    const { wakeAt = NEVER } = liveness ?? {}
-    this.#alarm.set(liveness && this.#next === null ? wakeAt : Math.min(wakeAt, this.#dueAt))
+    this.#arm()
+  }
+
+  #arm(): void {
+    this.#alarm.set(Math.min(this.#attempt?.liveness?.wakeAt ?? NEVER, this.#dueAt))
   }
 
   #doubt(): void {
@@ -256,16 +351,16 @@ export class Connection {
 
   /** Close the connection, because browsers keep no page with an open socket in the back-forward cache. */
   #hide(): void {
-    if (this.#attempt !== null) this.#lose(GOING_AWAY, PAGE_LEFT.message, PAGE_LEFT)
+    if (this.#attempt !== null) this.#lose(GOING_AWAY, PAGE_LEFT)
     this.#hinted = false
     this.#dueAt = NEVER
     this.#check()
   }
 
   /** End the connection without waiting for the closing handshake, which a dead peer would not answer. */
-  #lose(code: number, reason: string, cause: Cause, { final = false } = {}): void {
+  #lose(code: number, cause: Cause, final = false): void {
     if (this.#attempt !== null) end(this.#attempt, code)
-    this.#ended(code, reason, cause, final)
+    this.#ended(code, cause.message, cause, final)
   }
 
   #ended(code: number, reason: string, cause: Cause, final = isFatal(cause)): void {
@@ -273,12 +368,13 @@ export class Connection {
     const now = this.#options.now()
     const again = reconnects(code) && !final
     this.stay()
+    this.#part()
     this.#attempt = null
     if (now - openedAt >= GOOD_MS) this.#failures = 0
     if (again) this.#wait(code, reason, cause, now)
     else this.#stop(code, reason, cause)
     this.#options.log.debug("closed", { code, reason, reconnects: again, cause })
-    this.#alarm.set(this.#dueAt)
+    this.#arm()
     this.#events.closed(code, reason, again, cause)
   }
 

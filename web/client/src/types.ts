@@ -183,7 +183,8 @@ export type SentChat = ChatMessage & Promise<ChatMessage>
 
 export type ClientEvent =
   /**
-   * The client is connected. The event is absent when a connection replaces an open one, as a change of rooms may do.
+   * The client is connected. The event is absent when a connection replaces an open one: after a change of rooms, or when
+   * a gateway stops.
    */
   | { type: "open" }
   | { type: "close"; code: number; reason: string; reconnects: boolean; cause: Cause }

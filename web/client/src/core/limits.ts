@@ -19,14 +19,14 @@ export function statedLimits(welcome: WelcomePayload): Limits {
 
 /** Says by how much the message is too long. Returns null for a message that the server takes. */
 export function excess(message: ClientMessage, { messageBytes, chatChars }: Limits): string | null {
-  if (message.type === "Chat") {
-    const chars = codePoints(message.payload.content)
-    if (chars > chatChars) return `the message has ${chars} characters, the maximum is ${chatChars}`
-  }
+  const tooMany = (count: number, most: number, what: string) =>
+    count > most ? `the message has ${count} ${what}, the maximum is ${most}` : null
+  const tooLong =
+    message.type === "Chat" && tooMany(codePoints(message.payload.content), chatChars, "characters")
+  if (tooLong) return tooLong
   const text = JSON.stringify(message)
   if (text.length * UTF8_BYTES_MAX <= messageBytes) return null
-  const bytes = utf8Bytes(text)
-  return bytes > messageBytes ? `the message has ${bytes} bytes, the maximum is ${messageBytes}` : null
+  return tooMany(utf8Bytes(text), messageBytes, "bytes")
 }
 
 /** Says of chat messages whether the server would take them. */
@@ -39,9 +39,7 @@ export function checkedBy(limits: Limits): Check {
 
 /** The characters of a text as the server counts them. A string counts halves of surrogate pairs. */
 export function codePoints(text: string): number {
-  let count = 0
-  for (const _ of text) count += 1
-  return count
+  return [...text].length
 }
 
 function utf8Bytes(text: string): number {

@@ -1,5 +1,7 @@
 /** The names that the server takes. It refuses others without saying which call they came from. */
 
+import { codePoints } from "./limits.js"
+
 const EVENT = /^[A-Za-z][\w.:-]{0,63}$/
 const KEY_MAX = 128
 const FIELD_MAX = 64
@@ -19,6 +21,6 @@ export function checkFields(change: object): void {
 }
 
 function isWithin(text: string, most: number): boolean {
-  const { length } = [...text]
+  const length = codePoints(text)
   return length > 0 && length <= most
 }

@@ -20,6 +20,11 @@ export class OwnTyping {
     return true
   }
 
+  /** The notice to send to a gateway that may not know it, or null. */
+  get again(): true | null {
+    return this.#repeatAt === NEVER ? null : true
+  }
+
   /** Ends typing when its time has come. Returns the notice to send now, or null. */
   poll(now: number): boolean | null {
     return now >= this.wakeAt ? this.#stop() : null

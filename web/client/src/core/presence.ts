@@ -65,8 +65,9 @@ export class OwnPresence {
 
   /** The server has these fields, and has refused a change that was sent. Only unsent changes stay beside them. */
   refused(known: Presence): void {
-    const lost = new Set(this.#lost(known).map(([name]) => name))
-    const kept = Object.entries(this.#wanted).filter(([name]) => !lost.has(name) || name in this.#unsent)
+    const kept = Object.entries(this.#wanted).filter(
+      ([name, value]) => name in this.#unsent || sameJson(known[name] ?? null, value),
+    )
     this.#wanted = Object.fromEntries(kept)
   }
 

@@ -6,7 +6,7 @@
 import type { Cause } from "../types.js"
 
 /** Another attempt would get the same refusal. */
-const FINAL: readonly string[] = ["banned", "origin_not_allowed", "host_not_allowed"]
+const FINAL = /^(banned|origin_|host_)/
 /** The server may refuse a token for a moment, and an application may give an old one once. */
 const UNAUTHORIZED_MAX = 3
 
@@ -48,6 +48,6 @@ export class Refusals {
   /** Count this refusal. Returns whether the client should stop. */
   isFinal({ code }: Cause): boolean {
     if (code === "unauthorized") this.#unauthorized += 1
-    return FINAL.includes(code) || this.#unauthorized >= this.#unauthorizedMax
+    return FINAL.test(code) || this.#unauthorized >= this.#unauthorizedMax
   }
 }

@@ -2,6 +2,7 @@
 
 import { setTimeout as delay } from "node:timers/promises"
 import { expect, vi } from "vitest"
+import { WebSocket } from "ws"
 import type { ClientEvent, StudyroomClient } from "../../src/index.js"
 import { contents, DEADLINE_MS, sent, test, until } from "../support/fixture.js"
 import { CHAT_RETRY_SECONDS } from "../support/stack.js"
@@ -66,6 +67,13 @@ test("a gateway is killed while people write: both resume, and every message is 
   await gatewaysBack(gateways, before)
 })
 
+/** The WebSocket of a client that does not know `Moving`. */
+class Old extends WebSocket {
+  constructor(url: string) {
+    super(url.replace("&moving=true", ""))
+  }
+}
+
 test("a client leaves a gateway that stops when it asks, and not before", async ({
   balancer,
   gateways,
@@ -73,7 +81,7 @@ test("a client leaves a gateway that stops when it asks, and not before", async 
   roomId,
 }) => {
   const before = JSON.stringify(gateways())
-  const ann = await member("Ann", roomId, { reconnect: { baseMs: 1, capMs: 1 } })
+  const ann = await member("Ann", roomId, { reconnect: { baseMs: 1, capMs: 1 }, WebSocket: Old })
   const closes = record(ann, "close")
   const stopped = gateways().find(({ name }) => name === balancer.newest)
   process.kill(stopped?.pid ?? 0, "SIGTERM")
@@ -165,7 +173,9 @@ test("a silently dead connection is found by a ping", async ({ balancer, gateway
   process.kill(frozen?.pid ?? 0, "SIGSTOP")
   try {
     await until(ann.connection, isWaiting)
-    expect(closes).toMatchObject([{ code: 1006, reason: "nothing was heard", reconnects: true }])
+    expect(closes).toMatchObject([
+      { code: 1006, reason: "the server did not answer a Ping in time", reconnects: true },
+    ])
     await until(ann.room, isJoined)
   } finally {
     process.kill(frozen?.pid ?? 0, "SIGCONT")

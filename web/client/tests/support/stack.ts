@@ -49,6 +49,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
         STUDYROOM_GATEWAY_API_KEYS: `tests:${createHash("sha256").update(API_KEY).digest("hex")}`,
         STUDYROOM_GATEWAY_JWT_LEEWAY_SECONDS: "0",
         STUDYROOM_GATEWAY_FLOOD_SECONDS: "2",
+        STUDYROOM_GATEWAY_MOVE_WITHIN_MS: "5000",
         STUDYROOM_GATEWAY_ROOM_HINTS: "true",
         STUDYROOM_STORAGE_CHAT_DUPLICATE_WINDOW_SECONDS: String(CHAT_RETRY_SECONDS),
       },

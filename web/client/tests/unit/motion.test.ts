@@ -25,6 +25,15 @@ test("typing is sent at once, then every few seconds", () => {
   expect(sent).toEqual([0, 4000, 8000])
 })
 
+test("another gateway gets the notice again while it lasts, and only then", () => {
+  const typing = new OwnTyping()
+  expect(typing.again).toBeNull()
+  typing.set(true, 0)
+  expect(typing.again).toBe(true)
+  typing.set(false, 10)
+  expect(typing.again).toBeNull()
+})
+
 test("typing ends with its end, and by itself when no key was pressed for a while", () => {
   const typing = new OwnTyping()
   typing.set(true, 0)
