@@ -25,8 +25,11 @@ export interface ClientOptions {
   WebSocket?: WebSocketConstructor
   /** The least time between two cursor positions. The last position is always sent. Default 50. */
   cursorIntervalMs?: number
-  /** The number of chat messages kept in memory. Default 1000. */
-  historyLimit?: number
+  /**
+   * The number of chat messages kept in memory, or a function that returns it. The client calls it with every message,
+   * so you can keep all of them while somebody reads. Default 1000.
+   */
+  historyLimit?: number | (() => number)
   /** The wait before attempt n is random, between 0 and min(capMs, baseMs * 2^n). Default 500 and 20,000. */
   reconnect?: { baseMs?: number; capMs?: number }
   /**

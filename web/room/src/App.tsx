@@ -1,6 +1,7 @@
 import { StudyroomClient } from "@studyroom/client"
 import { useCallback, useEffect, useState } from "react"
 import { type Invitation, invitation, linkTo } from "./address"
+import { kept } from "./chat/kept"
 import { Entrance } from "./Entrance"
 import { named } from "./face"
 import { memory } from "./memory"
@@ -22,6 +23,7 @@ function enter({ roomId }: Invitation): StudyroomClient {
     url: new URL("ws", document.baseURI),
     username: named(memory.name.get() ?? "", memory.emoji.get() ?? ""),
     identity: memory.guestToken,
+    historyLimit: kept,
   })
   client.connection.subscribe(() => {
     const state = client.connection.get()

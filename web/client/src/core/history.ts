@@ -19,8 +19,9 @@ export class History {
   #position: number | null = null
   /** The number of earlier messages that have not arrived yet. */
   #awaited = 0
-  /** The most messages to keep. It grows with earlier messages that the user has asked for. */
-  #limit: number
+  readonly #limit: () => number
+  /** The number of earlier messages that the user has asked for. They are kept beyond the limit. */
+  #askedFor = 0
   /** Every message from this position on is shown or deleted. Null before any is known. */
   #before: number | null = null
   /** Whether there may be messages before `#before`. */
@@ -32,8 +33,9 @@ export class History {
   /** Positions that were deleted while a page of earlier messages was on its way. Null at other times. */
   #deletedMeanwhile: Set<number> | null = null
 
-  constructor(limit = 1000) {
-    this.#limit = limit
+  /** `limit`: the most messages to keep, or a function that returns the present limit. */
+  constructor(limit: number | (() => number) = 1000) {
+    this.#limit = typeof limit === "function" ? limit : () => limit
   }
 
   get hasMore(): boolean {
@@ -119,7 +121,7 @@ export class History {
     const known = new Set(this.#messages.map(({ seq }) => seq))
     const fresh = page.filter(({ seq }) => !known.has(seq) && !this.#deletedMeanwhile?.has(seq))
     this.notLoaded()
-    this.#limit += fresh.length
+    this.#askedFor += fresh.length
     this.#before = before ?? fresh[0]?.seq ?? this.#before
     this.#more = before !== null
     this.#whole = !this.#more
@@ -158,7 +160,7 @@ export class History {
   }
 
   #show(messages: StoredMessage[]): void {
-    this.#messages = messages.slice(-this.#limit)
+    this.#messages = messages.slice(-(this.#limit() + this.#askedFor))
     if (this.#messages.length === messages.length) return
     this.#before = this.#messages[0]?.seq ?? null
     this.#more = true

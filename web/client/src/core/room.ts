@@ -40,7 +40,7 @@ export class Room {
   readonly #me: Me
   readonly #around: Surroundings
 
-  constructor(historyLimit: number | undefined, me: Me, around: Surroundings) {
+  constructor(historyLimit: number | (() => number) | undefined, me: Me, around: Surroundings) {
     this.history = new History(historyLimit)
     this.#me = me
     this.#around = around

@@ -179,3 +179,15 @@ test("messages that leave the memory can be loaded again", () => {
   for (const seq of [6, 7, 8, 9]) history.add(message(seq), { inOrder: true })
   expect([seqs(history), history.hasMore, history.loading()]).toEqual([[6, 7, 8, 9], true, 6])
 })
+
+test("a limit may change, and counts when the next message comes", () => {
+  const limit = { now: Number.POSITIVE_INFINITY }
+  const history = new History(() => limit.now)
+  history.joined(joined({ history: 0, last_seq: 0 }))
+  for (const seq of [1, 2, 3]) history.add(message(seq), { inOrder: true })
+  limit.now = 2
+  expect(seqs(history)).toEqual([1, 2, 3])
+  history.add(message(4), { inOrder: true })
+  expect(seqs(history)).toEqual([3, 4])
+  expect(history.hasMore).toBe(true)
+})

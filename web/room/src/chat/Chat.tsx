@@ -8,6 +8,7 @@ import { Down } from "../icons"
 import { Names } from "../Names"
 import { Composer, type ComposerHandle } from "./Composer"
 import { Earlier } from "./Earlier"
+import { keepAll } from "./kept"
 import { Log } from "./Log"
 import { firstNew, nothing, read, unread } from "./unread"
 import { useEarlier } from "./use-earlier"
@@ -16,7 +17,7 @@ export function Chat({ roomId }: { roomId: string }) {
   const client = useClient()
   const { messages } = useChat()
   const [atEnd, setAtEnd] = useState(true)
-  const earlier = useEarlier(roomId, messages, !atEnd)
+  const earlier = useEarlier()
   const [holes, setHoles] = useState(false)
   const [reading, dispatch] = useReducer(read, nothing)
   const frame = useRef<HTMLDivElement>(null)
@@ -41,12 +42,17 @@ export function Chat({ roomId }: { roomId: string }) {
       }),
     [client],
   )
+  useEffect(() => () => keepAll(false), [])
   useTitle(roomName(roomId), waiting)
   useEffect(() => {
     // On a phone, focus would bring up the keyboard before the user wants to write.
     if (!matchMedia("(pointer: coarse)").matches) composer.current?.focus()
   }, [])
 
+  const follow = useCallback((isAtEnd: boolean) => {
+    keepAll(!isAtEnd)
+    setAtEnd(isAtEnd)
+  }, [])
   const edit = useCallback((message: ChatMessage) => composer.current?.edit(message), [])
   const sent = () => {
     dispatch({ type: "answered" })
@@ -57,13 +63,13 @@ export function Chat({ roomId }: { roomId: string }) {
     <section className="chat panel" aria-label="Chat">
       <Log
         frame={frame}
-        messages={earlier.all}
+        messages={messages}
         firstNew={firstNew(messages, reading)}
         toEnd={toEnd}
-        onAtEnd={setAtEnd}
+        onAtEnd={follow}
         onEdit={edit}
       >
-        <Earlier {...earlier} empty={earlier.all.length === 0} onReached={earlier.ask} log={frame} />
+        <Earlier {...earlier} empty={messages.length === 0} log={frame} />
         {holes && <p className="notice">Some messages could not be recovered.</p>}
       </Log>
       <div className="below">

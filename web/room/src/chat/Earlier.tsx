@@ -1,20 +1,14 @@
 import { type RefObject, useEffect, useRef, useState } from "react"
-import type { Older } from "./older"
+import type { EarlierMessages } from "./use-earlier"
 
-interface Props {
-  more: Older["more"]
-  busy: boolean
-  failed: boolean
+interface Props extends EarlierMessages {
   /** Whether no message is shown. */
   empty: boolean
-  load: () => Promise<number>
-  /** Called when the reader has come to the first message. */
-  onReached: () => void
   log: RefObject<HTMLDivElement | null>
 }
 
 /** The way to earlier messages, above the first one. It always has the same height, so that nothing moves. */
-export function Earlier({ more, busy, failed, empty, load, onReached, log }: Props) {
+export function Earlier({ more, busy, failed, empty, load, ask, log }: Props) {
   const top = useRef<HTMLDivElement>(null)
   const button = useRef<HTMLButtonElement>(null)
   const pressed = useRef(false)
@@ -29,7 +23,7 @@ export function Earlier({ more, busy, failed, empty, load, onReached, log }: Pro
     return () => watch.disconnect()
   }, [log])
   useEffect(() => {
-    if (reached) onReached()
+    if (reached) ask()
   })
   useEffect(() => {
     // The button that had the focus is gone.
