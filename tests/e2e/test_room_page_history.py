@@ -24,6 +24,26 @@ PLACE = """(log, wanted) => {
 }"""
 """The first message that is visible as a whole, or a wanted one, and its distance from the upper edge."""
 
+LATE_SCROLL = """(log, wanted) => {
+  addEventListener("scroll", (event) => event.stopImmediatePropagation(), { capture: true, once: true })
+  const text = [...log.querySelectorAll(".content")].find((text) => text.textContent === wanted)
+  const distance = () => Math.round(text.getBoundingClientRect().top - log.getBoundingClientRect().top)
+  log.scrollTop = 0
+  const before = distance()
+  window.seen = []
+  const look = () => { window.seen.push(distance()); requestAnimationFrame(look) }
+  look()
+  log.querySelector(".earlier button").click()
+  return before
+}"""
+"""Scroll to the top unreported, as if more messages came in the same frame, and press the button. Returns the distance
+of the wanted message from the upper edge, which `window.seen` has for every frame from now on."""
+FRAMES = """() => new Promise((done) => {
+  const until = window.seen.length + 5
+  const look = () => window.seen.length >= until ? done(window.seen) : requestAnimationFrame(look)
+  look()
+})"""
+
 
 @pytest.fixture(scope="module")
 def short(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
@@ -74,6 +94,25 @@ async def test_the_reader_keeps_their_place_when_earlier_messages_are_shown_abov
             await earlier(ada).click()
             await expect(ada.messages).to_have_text(sent[max(0, shown - 50) :])
             await keeps(ada, before)
+
+
+async def test_in_no_frame_does_the_reader_lose_their_place_also_if_the_browser_reports_their_scroll_late(
+    visitors: Visitors, short: EmbeddedStack, room: str
+):
+    (here,) = short.gateways
+    async with clients(here) as (bob,):
+        await bob.join(room)
+        sent = await fill(bob, 120)
+        ada = await visitors.enter(here, room, "Ada")
+        await earlier(ada).click()
+        await expect(ada.messages).to_have_text(sent[60:])
+        await expect(ada.messages.last).to_be_in_viewport()
+
+        at = await ada.log.evaluate(LATE_SCROLL, sent[60])
+        await expect(ada.messages).to_have_text(sent[10:])
+        seen = await ada.page.evaluate(FRAMES)
+
+        assert seen == [pytest.approx(at, abs=2)] * len(seen)
 
 
 async def test_the_reader_keeps_their_place_when_a_message_above_it_is_deleted(

@@ -34,23 +34,21 @@ export function Log({ frame, messages, firstNew, toEnd, onAtEnd, onEdit, childre
   const size = useRef("")
 
   const scrolled = () => {
-    const { scrollHeight, scrollTop, clientHeight } = frame.current as HTMLDivElement
     // Another size of the window scrolls too, and the reader did not.
     if (sizeOf(frame.current) !== size.current) return settle()
-    following.current = scrollHeight - scrollTop - clientHeight < NEAR_END_PX
-    if (!following.current) place.current?.remember()
+    following.current = (place.current as ReadingPlace).toEnd < NEAR_END_PX
+    place.current?.remember()
     onAtEnd(following.current)
   }
   const settle = useCallback(() => {
     if (!frame.current) return
     place.current ??= new ReadingPlace(frame.current)
+    // The browser reports a scroll with the next frame. The list may change before.
+    if (sizeOf(frame.current) === size.current && place.current.scrolledUp) following.current = false
     size.current = sizeOf(frame.current)
-    if (following.current) {
-      frame.current.scrollTop = frame.current.scrollHeight
-    } else {
-      place.current.restore()
-      place.current.remember()
-    }
+    if (following.current) frame.current.scrollTop = frame.current.scrollHeight
+    else place.current.restore()
+    place.current.remember()
   }, [frame])
   useEffect(() => {
     toEnd.current = () => {

@@ -8,12 +8,29 @@ interface Seen {
 
 export class ReadingPlace {
   private seen: Seen[] = []
+  /** How far the frame was scrolled. */
+  private top = 0
 
   constructor(private readonly frame: HTMLElement) {}
+
+  /** The distance to the end, in pixels. */
+  get toEnd(): number {
+    const { scrollHeight, scrollTop, clientHeight } = this.frame
+    return scrollHeight - scrollTop - clientHeight
+  }
+
+  /**
+   * Whether the reader has scrolled up since the visible messages were remembered. A list that became shorter scrolls to
+   * its end.
+   */
+  get scrolledUp(): boolean {
+    return this.frame.scrollTop < this.top - 1 && this.toEnd > 1
+  }
 
   /** Remember the visible messages. Call it after every scroll and every change. */
   remember(): void {
     const { frame } = this
+    this.top = frame.scrollTop
     const edge = frame.getBoundingClientRect().top
     const texts = [...frame.querySelectorAll<HTMLElement>(".content")]
     this.seen = []
@@ -29,7 +46,8 @@ export class ReadingPlace {
     const kept = this.seen.find(({ text }) => text.isConnected)
     if (!kept) return
     const edge = this.frame.getBoundingClientRect().top
-    this.frame.scrollTop += kept.text.getBoundingClientRect().top - edge - kept.distance
+    const scrolled = this.toEnd > 1 ? this.frame.scrollTop - this.top : 0
+    this.frame.scrollTop += kept.text.getBoundingClientRect().top - edge - (kept.distance - scrolled)
   }
 }
 
