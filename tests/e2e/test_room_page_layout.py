@@ -49,6 +49,16 @@ async def test_nothing_is_covered_or_cut_in_any_state_and_size(scheme, visitors:
     await ada.enter("Ada")
     await ada.send_chat("Hello")
     await looks_right(ada, "connected")
+    tools = ada.page.get_by_role("group", name="What you show").get_by_role("button")
+    await tools.nth(0).click()
+    await tools.nth(1).click()
+    await ada.page.get_by_label("What the others see").fill("Chapter 4, back at three with more coffee")
+    await ada.page.keyboard.press("Enter")
+    await tools.nth(2).click()
+    await ada.page.get_by_role("button", name="50 min").click()
+    await expect(ada.page.get_by_role("timer")).to_be_visible()
+    await looks_right(ada, "with a hand, a status and a timer")
+    assert await violations(ada.page) == []
 
     await ada.page.get_by_role("button", name="Copy link").click()
     await expect(ada.page.get_by_text("Copy the link yourself")).to_be_visible()

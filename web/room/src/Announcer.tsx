@@ -1,6 +1,9 @@
+import type { Member } from "@studyroom/client"
 import { useClient } from "@studyroom/client/react"
 import { useEffect, useRef } from "react"
+import { handOf } from "./desk/shown"
 import { face } from "./face"
+import { filled, texts } from "./texts"
 
 const KEPT = 20
 
@@ -19,7 +22,14 @@ export function Announcer() {
       list.current?.append(line)
       while ((list.current?.childElementCount ?? 0) > KEPT) list.current?.firstChild?.remove()
     }
+    let raised = hands(client.others.get())
     const ends = [
+      client.others.subscribe(() => {
+        const now = hands(client.others.get())
+        for (const [userId, username] of now)
+          if (!raised.has(userId)) say(filled(texts().hasRaisedHand, { name: face(username).name }))
+        raised = now
+      }),
       client.on("userJoined", ({ member }) => say(`${face(member.username).name} joined`)),
       client.on("userLeft", ({ member }) => say(`${face(member.username).name} left`)),
       client.on("chat", ({ message, live }) => {
@@ -32,4 +42,10 @@ export function Announcer() {
     }
   }, [client])
   return <section ref={list} className="unseen" aria-live="polite" aria-label="What happens" />
+}
+
+/** The names of those with a raised hand, by user id. */
+function hands(members: readonly Member[]): ReadonlyMap<string, string> {
+  const raised = members.filter(({ presence }) => handOf(presence) !== null)
+  return new Map(raised.map(({ userId, username }) => [userId, username]))
 }

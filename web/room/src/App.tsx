@@ -2,6 +2,7 @@ import { StudyroomClient } from "@studyroom/client"
 import { useCallback, useEffect, useState } from "react"
 import { type Invitation, invitation, linkTo } from "./address"
 import { kept } from "./chat/kept"
+import { keepTime } from "./clock"
 import { Entrance } from "./Entrance"
 import { named } from "./face"
 import { memory } from "./memory"
@@ -25,6 +26,7 @@ function enter({ roomId }: Invitation): StudyroomClient {
     identity: memory.guestToken,
     historyLimit: kept,
   })
+  keepTime(client)
   client.connection.subscribe(() => {
     const state = client.connection.get()
     if (state.status === "open") memory.userId.set(state.userId)

@@ -1,11 +1,14 @@
-import type { Member } from "@studyroom/client"
-import { useOthers, useSelf } from "@studyroom/client/react"
+import type { Member, Presence } from "@studyroom/client"
+import { useMyPresence, useOthers, useSelf } from "@studyroom/client/react"
 import { memo } from "react"
 import { Avatar } from "./Avatar"
+import { handOf, handsFirst, statusOf } from "./desk/shown"
+import { Tools } from "./desk/Tools"
 import { face } from "./face"
 import { useOtherTabs, usePlaces } from "./hooks"
-import { PlaceIcon } from "./icons"
+import { Hand, PlaceIcon } from "./icons"
 import { type Place, placeOf } from "./places"
+import { useTexts } from "./texts"
 
 /** The most members in the list besides the user. The page only counts further ones. */
 const MOST_SHOWN = 100
@@ -17,7 +20,8 @@ interface Props {
 
 export function People({ seat }: Props) {
   const self = useSelf()
-  const others = useOthers()
+  const others = useOthers(handsFirst)
+  const [presence] = useMyPresence()
   const places = usePlaces()
   const you = useOtherTabs() > 0 ? "you, also in another tab" : "you"
   const count = others.length + (self ? 1 : 0)
@@ -28,24 +32,34 @@ export function People({ seat }: Props) {
       {/* The list scrolls, so it must be reached by keyboard. */}
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: see above */}
       <ul aria-label="People" tabIndex={0}>
-        {self && <Person member={self} place={seat ?? undefined} note={you} />}
+        {self && <Person member={self} presence={presence} place={seat ?? undefined} note={you} />}
         {others.slice(0, MOST_SHOWN).map((member) => (
-          <Person key={member.userId} member={member} place={placeOf(places.get(member.userId))} />
+          <Person
+            key={member.userId}
+            member={member}
+            presence={member.presence}
+            place={placeOf(places.get(member.userId))}
+          />
         ))}
         {hidden > 0 && <li className="dim">and {hidden} more</li>}
       </ul>
+      <Tools />
     </aside>
   )
 }
 
 interface PersonProps {
   member: Member
+  /** For the user, it has changes that are not stored yet. */
+  presence: Presence
   place: Place | undefined
   /** The words after the name. */
   note?: string
 }
 
-const Person = memo(function Person({ member, place, note }: PersonProps) {
+const Person = memo(function Person({ member, presence, place, note }: PersonProps) {
+  const t = useTexts()
+  const status = statusOf(presence)
   return (
     <li>
       <Avatar {...member} />
@@ -54,13 +68,25 @@ const Person = memo(function Person({ member, place, note }: PersonProps) {
           <bdi>{face(member.username).name}</bdi>
           {note && <span className="dim"> ({note})</span>}
         </span>
-        {place && (
+        {(place || status) && (
           <span className="place dim">
-            <PlaceIcon id={place.id} />
-            {place.name}
+            {place && <PlaceIcon id={place.id} />}
+            {status === null ? (
+              place?.name
+            ) : (
+              <>
+                {place && <span className="unseen">{place.name}: </span>}
+                <bdi title={status}>{status}</bdi>
+              </>
+            )}
           </span>
         )}
       </span>
+      {handOf(presence) !== null && (
+        <span className="raised" role="img" aria-label={t.handRaised}>
+          <Hand />
+        </span>
+      )}
     </li>
   )
 })

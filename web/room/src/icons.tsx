@@ -18,6 +18,13 @@ export const Link = () => (
 export const Door = () => <Icon path="M14 4h4a2 2 0 0 1 2 2v12a2 2 0 0 1-2 2h-4M10 8l-4 4 4 4M6 12h9" />
 export const Send = () => <Icon path="M4 12l16-8-6 16-3-7z" />
 export const Close = () => <Icon path="M6 6l12 12M18 6L6 18" />
+export const Hand = () => (
+  <Icon path="M8 12V5.500a1.5 1.5 0 0 1 3 0V11V4.500a1.5 1.5 0 0 1 3 0V11V5.500a1.5 1.5 0 0 1 3 0V14a7 7 0 0 1-7 7c-3 0-4.5-1.500-6-4l-2-3.500a1.400 1.400 0 0 1 2.400-1.500L8 14z" />
+)
+export const Speech = () => (
+  <Icon path="M5 5h14a1.500 1.500 0 0 1 1.500 1.500v8A1.500 1.500 0 0 1 19 16h-7l-5 4v-4H5a1.500 1.500 0 0 1-1.500-1.500v-8A1.500 1.500 0 0 1 5 5zM8 9h8M8 12h5" />
+)
+export const Clock = () => <Icon path="M12 5a8 8 0 1 0 0 16 8 8 0 0 0 0-16zM12 9v4l2.500 2M9.500 2.500h5" />
 export const Down = () => <Icon path="M12 5v14m-6-6l6 6 6-6" />
 
 const OF_PLACES: Record<string, string> = {

@@ -4,6 +4,7 @@ import { App } from "./App"
 import "./styles/base.css"
 import "./styles/room.css"
 import "./styles/chat.css"
+import "./styles/desk.css"
 import { applyTheme } from "./theme"
 
 applyTheme()

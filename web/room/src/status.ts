@@ -1,7 +1,7 @@
 /** The connection in words. */
 
 import type { ConnectionState, RoomState } from "@studyroom/client"
-import { closeSentence, sentence } from "./texts"
+import { closeSentence, sentence } from "./codes"
 
 export interface Status {
   light: "good" | "wait" | "bad"

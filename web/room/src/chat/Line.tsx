@@ -2,8 +2,8 @@ import type { ChatMessage } from "@studyroom/client"
 import { useClient } from "@studyroom/client/react"
 import { memo } from "react"
 import { Avatar, hued } from "../Avatar"
+import { sentence } from "../codes"
 import { face } from "../face"
-import { sentence } from "../texts"
 import { withLinks } from "./links"
 
 interface Props {

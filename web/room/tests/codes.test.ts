@@ -1,6 +1,6 @@
 import { expect, it } from "vitest"
 import schema from "../../client/schema.json"
-import { closeSentence, GENERAL, sentence } from "../src/texts"
+import { closeSentence, GENERAL, sentence } from "../src/codes"
 
 const codes: string[] = schema.$defs.ErrorCode.enum
 
