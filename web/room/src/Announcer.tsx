@@ -3,7 +3,7 @@ import { useClient } from "@studyroom/client/react"
 import { useEffect, useRef } from "react"
 import { handOf } from "./desk/shown"
 import { face } from "./face"
-import { filled, texts } from "./texts"
+import { filled, texts, useTexts } from "./texts"
 
 const KEPT = 20
 
@@ -13,6 +13,7 @@ const KEPT = 20
  */
 export function Announcer() {
   const client = useClient()
+  const t = useTexts()
   const list = useRef<HTMLElement>(null)
   useEffect(() => {
     const say = (text: string) => {
@@ -30,18 +31,22 @@ export function Announcer() {
           if (!raised.has(userId)) say(filled(texts().hasRaisedHand, { name: face(username).name }))
         raised = now
       }),
-      client.on("userJoined", ({ member }) => say(`${face(member.username).name} joined`)),
-      client.on("userLeft", ({ member }) => say(`${face(member.username).name} left`)),
+      client.on("userJoined", ({ member }) =>
+        say(filled(texts().hasJoined, { name: face(member.username).name })),
+      ),
+      client.on("userLeft", ({ member }) =>
+        say(filled(texts().hasLeft, { name: face(member.username).name })),
+      ),
       client.on("chat", ({ message, live }) => {
         if (live && !message.own) say(`${face(message.username).name}: ${message.content}`)
       }),
-      client.on("chatFailed", ({ message }) => say(`Not sent: ${message.content}`)),
+      client.on("chatFailed", ({ message }) => say(filled(texts().notSentText, { text: message.content }))),
     ]
     return () => {
       for (const end of ends) end()
     }
   }, [client])
-  return <section ref={list} className="unseen" aria-live="polite" aria-label="What happens" />
+  return <section ref={list} className="unseen" aria-live="polite" aria-label={t.whatHappens} />
 }
 
 /** The names of those with a raised hand, by user id. */

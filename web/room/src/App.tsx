@@ -6,6 +6,7 @@ import { keepTime } from "./clock"
 import { Entrance } from "./Entrance"
 import { named } from "./face"
 import { memory } from "./memory"
+import { watchAccount } from "./moderation/requests"
 import { Room } from "./Room"
 
 /** Returns the room of the address. An address without a room becomes that of a new one. */
@@ -15,8 +16,8 @@ function arrive(): Invitation {
   return found
 }
 
-function linkOf({ roomId }: Invitation): string {
-  return linkTo(roomId, new URL(location.href))
+function linkOf({ roomId, name }: Invitation): string {
+  return linkTo(roomId, name, new URL(location.href))
 }
 
 function enter({ roomId }: Invitation): StudyroomClient {
@@ -27,6 +28,7 @@ function enter({ roomId }: Invitation): StudyroomClient {
     historyLimit: kept,
   })
   keepTime(client)
+  watchAccount(client)
   client.connection.subscribe(() => {
     const state = client.connection.get()
     if (state.status === "open") memory.userId.set(state.userId)
@@ -54,15 +56,16 @@ export function App() {
   }, [])
 
   const exit = useCallback(
-    (to: Invitation) => {
+    (to: Invitation | null) => {
       client?.close()
       memory.room.set(null)
       memory.seat.set(null)
       setClient(null)
-      setInvited(to)
-      setLeft(to === invited)
+      // Meanwhile the room may have another name, which is in the address.
+      setInvited(to ?? arrive())
+      setLeft(to === null)
     },
-    [invited, client],
+    [client],
   )
 
   // The user may put another link into the address of this tab.
@@ -77,8 +80,7 @@ export function App() {
   }, [invited, exit])
 
   if (client) {
-    const { roomId } = invited
-    return <Room client={client} roomId={roomId} link={linkOf(invited)} onLeave={() => exit(invited)} />
+    return <Room client={client} invited={invited} onLeave={() => exit(null)} />
   }
   return <Entrance invitation={invited} returning={left} onEnter={() => setClient(enter(invited))} />
 }

@@ -1,17 +1,14 @@
 import { useClient, useConnection, useReadable } from "@studyroom/client/react"
 import { useEffect, useReducer, useState } from "react"
-import { type Status, status } from "./status"
+import { status } from "./status"
+import { useTexts } from "./texts"
 
 const COUNT_MS = 250
-const LABELS: Record<NonNullable<Status["remedy"]>, string> = {
-  now: "Try now",
-  connect: "Connect again",
-  join: "Try again",
-}
-
 /** The state of the connection, and a button where the user can do something about it. */
 export function Connection() {
   const client = useClient()
+  const t = useTexts()
+  const labels = { now: t.tryNow, connect: t.connectAgain, join: t.tryAgain }
   const connection = useConnection()
   const room = useReadable(client.room)
   const [before, setBefore] = useState(false)
@@ -31,11 +28,11 @@ export function Connection() {
       <output>
         {text}
         {/* The number changes every second, so screen readers skip it. */}
-        {seconds !== undefined && <span aria-hidden="true"> in {seconds} s…</span>}
+        {seconds !== undefined && <span aria-hidden="true"> {t.inSeconds({ seconds })}</span>}
       </output>
       {remedy && (
         <button type="button" onClick={act}>
-          {LABELS[remedy]}
+          {labels[remedy]}
         </button>
       )}
     </div>

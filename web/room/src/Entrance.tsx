@@ -5,7 +5,11 @@ import { lengthOf } from "./chat/length"
 import { face } from "./face"
 import { memory } from "./memory"
 import { Names } from "./Names"
+import { RecentRooms } from "./rooms/RecentRooms"
+import { rememberedName } from "./rooms/recent"
 import { ThemeButton } from "./ThemeButton"
+import { texts, useTexts } from "./texts"
+import { Filled } from "./texts/Filled"
 
 const EMOJI = ["🦊", "🐢", "🦉", "🐝", "🐙", "🦋", "🌵", "🍄"]
 /** The server cuts names at 100 characters, and the sign is one of them. */
@@ -19,6 +23,7 @@ interface Props {
 }
 
 export function Entrance({ invitation, returning, onEnter }: Props) {
+  const t = useTexts()
   const [name, setName] = useState(memory.name.get() ?? "")
   const [emoji, setEmoji] = useState(memory.emoji.get() ?? "")
   const [fault, setFault] = useState<string | null>(null)
@@ -52,18 +57,20 @@ export function Entrance({ invitation, returning, onEnter }: Props) {
     <main className="entrance">
       <form className="panel" onSubmit={enter} noValidate>
         <p className="brand">Studyroom</p>
-        <h1>{roomName(invitation.roomId)}</h1>
+        <h1 dir="auto">
+          {invitation.name ?? rememberedName(invitation.roomId) ?? roomName(invitation.roomId)}
+        </h1>
         <p className="dim introduction" role="status">
-          {introduction(invitation, returning, inside)}
+          <Introduction invitation={invitation} returning={returning} inside={inside} />
         </p>
-        <label htmlFor="name">Your name</label>
+        <label htmlFor="name">{t.yourName}</label>
         <input
           ref={field}
           id="name"
           dir="auto"
           value={name}
           autoComplete="nickname"
-          placeholder="What shall the others call you?"
+          placeholder={t.nameHint}
           required
           aria-invalid={fault !== null}
           aria-describedby="name-fault"
@@ -73,14 +80,14 @@ export function Entrance({ invitation, returning, onEnter }: Props) {
           {fault}
         </p>
         <fieldset className="signs">
-          <legend>Your sign</legend>
+          <legend>{t.yourSign}</legend>
           {["", ...EMOJI].map((sign) => (
             <label key={sign}>
               <input
                 type="radio"
                 name="emoji"
                 checked={emoji === sign}
-                aria-label={sign || "My initials"}
+                aria-label={sign || t.initials}
                 onChange={() => setEmoji(sign)}
               />
               <span aria-hidden="true">{sign || face(name || "A").sign}</span>
@@ -88,14 +95,15 @@ export function Entrance({ invitation, returning, onEnter }: Props) {
           ))}
         </fieldset>
         <button type="submit" className="primary" disabled={inside === "closed"}>
-          Enter the room
+          {t.enter}
         </button>
         {known && (
           <button type="button" onClick={becomeSomeoneElse}>
-            I am someone else
+            {t.someoneElse}
           </button>
         )}
       </form>
+      <RecentRooms key={String(known)} roomId={invitation.roomId} />
       <ThemeButton />
     </main>
   )
@@ -103,11 +111,9 @@ export function Entrance({ invitation, returning, onEnter }: Props) {
 
 /** The reason why a name cannot be used, or null. */
 function faultOf(name: string): string | null {
-  if (isBlank(name)) return "Enter a name that the others can see."
+  if (isBlank(name)) return texts().nameInvisible
   const length = lengthOf(name.trim())
-  if (length > LONGEST_NAME)
-    return `A name has at most ${LONGEST_NAME} characters, and this has ${length}. Shorten it.`
-  return null
+  return length > LONGEST_NAME ? texts().nameTooLong({ longest: LONGEST_NAME, length }) : null
 }
 
 /**
@@ -116,20 +122,26 @@ function faultOf(name: string): string | null {
  */
 type Inside = { others: readonly string[]; own: boolean } | "closed" | "unknown" | null
 
-function introduction({ found }: Invitation, returning: boolean, inside: Inside): ReactNode {
-  if (inside === "closed") return "This server lets only people with a token in."
-  if (returning) return "You have left. Come back whenever you like."
-  if (found === "no room")
-    return "That link names no room, so here is a new one. Share its link once you are in."
-  if (found === "nothing") return "A new room, all yours. Share its link once you are in."
-  if (inside === null) return "Checking who is here…"
-  if (inside === "unknown") return "You will see who is here once you are in."
+interface IntroductionProps {
+  invitation: Invitation
+  returning: boolean
+  inside: Inside
+}
+
+function Introduction({ invitation: { found }, returning, inside }: IntroductionProps): ReactNode {
+  const t = useTexts()
+  if (inside === "closed") return t.onlyWithToken
+  if (returning) return t.youHaveLeft
+  if (found === "no room") return t.linkWithoutRoom
+  if (found === "nothing") return t.newRoom
+  if (inside === null) return t.checking
+  if (inside === "unknown") return t.unknownWho
   const { others, own } = inside
-  const already = own && " You are here already."
-  if (others.length === 0) return already ? `Nobody else is here yet.${already}` : "Nobody is here yet."
+  const already = own && ` ${t.hereAlready}`
+  if (others.length === 0) return already ? `${t.nobodyElse}${already}` : t.nobody
   return (
     <>
-      <Names names={others} /> {others.length === 1 ? "is" : "are"} here.
+      <Filled text={t.areHere(others.length)} values={{ names: <Names names={others} /> }} />
       {already}
     </>
   )

@@ -1,23 +1,19 @@
 import { useEffect, useRef, useState } from "react"
 import { Close, Link } from "./icons"
+import { useTexts } from "./texts"
 
 /** The time for which the page shows that the link was copied. */
 const SHOWN_MS = 4000
 
 type Outcome = "none" | "shared" | "copied" | "by hand"
 
-const TEXTS: Record<Outcome, string> = {
-  none: "",
-  shared: "Link shared.",
-  copied: "Link copied.",
-  "by hand": "The browser does not let this page copy. Copy the link yourself: it is selected.",
-}
-
 /** Hands the link to the system's menu for sharing where there is one. Otherwise it copies the link, or selects it. */
 export function Invite({ link }: { link: string }) {
   const [outcome, setOutcome] = useState<Outcome>("none")
   const field = useRef<HTMLInputElement>(null)
   const sharing = canShare(link)
+  const t = useTexts()
+  const said = { none: "", shared: t.linkShared, copied: t.linkCopied, "by hand": t.linkByHand }
 
   const hand = async () => {
     setOutcome("none") // so that a second press is announced too
@@ -38,25 +34,25 @@ export function Invite({ link }: { link: string }) {
     return () => clearTimeout(timer)
   }, [outcome])
 
-  const label = sharing ? "Share link" : "Copy link"
+  const label = sharing ? t.shareLink : t.copyLink
   return (
     <div className="invite" data-outcome={outcome}>
       <input
         ref={field}
         readOnly
         value={link}
-        aria-label="Link to this room"
+        aria-label={t.linkToRoom}
         onFocus={(event) => event.target.select()}
       />
       <button type="button" className="hand" onClick={hand}>
         <Link />
-        <span className="wide">{outcome === "copied" ? "Copied" : label}</span>
+        <span className="wide">{outcome === "copied" ? t.copied : label}</span>
       </button>
       <p className="outcome" aria-live="polite">
-        {TEXTS[outcome]}
+        {said[outcome]}
       </p>
       {outcome === "by hand" && (
-        <button type="button" className="icon" aria-label="Close" onClick={() => setOutcome("none")}>
+        <button type="button" className="icon" aria-label={t.close} onClick={() => setOutcome("none")}>
           <Close />
         </button>
       )}

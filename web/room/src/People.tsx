@@ -6,9 +6,10 @@ import { handOf, handsFirst, statusOf } from "./desk/shown"
 import { Tools } from "./desk/Tools"
 import { face } from "./face"
 import { useOtherTabs, usePlaces } from "./hooks"
-import { Hand, PlaceIcon } from "./icons"
+import { Hand, More, PlaceIcon } from "./icons"
+import { useModeration } from "./moderation/Moderation"
 import { type Place, placeOf } from "./places"
-import { useTexts } from "./texts"
+import { filled, useTexts } from "./texts"
 
 /** The most members in the list besides the user. The page only counts further ones. */
 const MOST_SHOWN = 100
@@ -19,19 +20,20 @@ interface Props {
 }
 
 export function People({ seat }: Props) {
+  const t = useTexts()
   const self = useSelf()
   const others = useOthers(handsFirst)
   const [presence] = useMyPresence()
   const places = usePlaces()
-  const you = useOtherTabs() > 0 ? "you, also in another tab" : "you"
+  const you = useOtherTabs() > 0 ? t.youTwice : t.you
   const count = others.length + (self ? 1 : 0)
   const hidden = others.length - MOST_SHOWN
   return (
     <aside className="people" aria-labelledby="people-count">
-      <h2 id="people-count">{count === 1 ? "1 person" : `${count} people`}</h2>
+      <h2 id="people-count">{t.peopleCount(count)}</h2>
       {/* The list scrolls, so it must be reached by keyboard. */}
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: see above */}
-      <ul aria-label="People" tabIndex={0}>
+      <ul aria-label={t.people} tabIndex={0}>
         {self && <Person member={self} presence={presence} place={seat ?? undefined} note={you} />}
         {others.slice(0, MOST_SHOWN).map((member) => (
           <Person
@@ -41,7 +43,7 @@ export function People({ seat }: Props) {
             place={placeOf(places.get(member.userId))}
           />
         ))}
-        {hidden > 0 && <li className="dim">and {hidden} more</li>}
+        {hidden > 0 && <li className="dim">{t.more({ count: hidden })}</li>}
       </ul>
       <Tools />
     </aside>
@@ -60,6 +62,7 @@ interface PersonProps {
 const Person = memo(function Person({ member, presence, place, note }: PersonProps) {
   const t = useTexts()
   const status = statusOf(presence)
+  const moderation = useModeration()
   return (
     <li>
       <Avatar {...member} />
@@ -72,16 +75,27 @@ const Person = memo(function Person({ member, presence, place, note }: PersonPro
           <span className="place dim">
             {place && <PlaceIcon id={place.id} />}
             {status === null ? (
-              place?.name
+              place && t[place.name]
             ) : (
               <>
-                {place && <span className="unseen">{place.name}: </span>}
+                {place && <span className="unseen">{t[place.name]}: </span>}
                 <bdi title={status}>{status}</bdi>
               </>
             )}
           </span>
         )}
       </span>
+      {moderation && note === undefined && (
+        <button
+          type="button"
+          className="quiet icon more"
+          aria-haspopup="dialog"
+          aria-label={filled(t.moderate, { name: face(member.username).name })}
+          onClick={() => moderation.member(member)}
+        >
+          <More />
+        </button>
+      )}
       {handOf(presence) !== null && (
         <span className="raised" role="img" aria-label={t.handRaised}>
           <Hand />

@@ -2,35 +2,55 @@ import type { StudyroomClient } from "@studyroom/client"
 import { StudyroomProvider } from "@studyroom/client/react"
 import { useEffect, useState } from "react"
 import { Announcer } from "./Announcer"
-import { roomName } from "./address"
+import { type Invitation, linkTo, roomName } from "./address"
+import { Alerts } from "./alerts/Alerts"
 import { Board } from "./board/Board"
 import { Chat } from "./chat/Chat"
 import { memory } from "./memory"
+import { Moderated } from "./moderation/Moderation"
 import { People } from "./People"
 import { type Place, placeOf, spotIn } from "./places"
+import { useName } from "./rooms/use-name"
 import { TopBar } from "./TopBar"
 
 interface Props {
   client: StudyroomClient
-  roomId: string
-  link: string
+  invited: Invitation
   onLeave: () => void
 }
 
-export function Room({ client, roomId, link, onLeave }: Props) {
+export function Room({ client, ...props }: Props) {
   const [seat, sit] = useSeat(client)
   return (
     <StudyroomProvider client={client}>
       <div className="room">
-        <TopBar name={roomName(roomId)} link={link} onLeave={onLeave} />
-        <People seat={seat} />
-        <main>
-          <Board seat={seat} onSit={sit} />
-          <Chat roomId={roomId} />
-        </main>
-        <Announcer />
+        <Inside seat={seat} onSit={sit} {...props} />
       </div>
     </StudyroomProvider>
+  )
+}
+
+interface InsideProps extends Omit<Props, "client"> {
+  seat: Place | null
+  onSit: (place: Place | null) => void
+}
+
+function Inside({ invited, onLeave, seat, onSit }: InsideProps) {
+  const { roomId } = invited
+  const [given, rename] = useName(roomId, invited.name)
+  const name = given ?? roomName(roomId)
+  const link = linkTo(roomId, given, new URL(location.href))
+  return (
+    <Moderated roomId={roomId}>
+      <TopBar name={name} link={link} onRename={rename} onLeave={onLeave} />
+      <People seat={seat} />
+      <main>
+        <Board seat={seat} onSit={onSit} />
+        <Chat name={name} />
+      </main>
+      <Announcer />
+      <Alerts />
+    </Moderated>
   )
 }
 

@@ -1,17 +1,19 @@
 import { useEffect, useState } from "react"
 import { Moon, Sun } from "./icons"
+import { useTexts } from "./texts"
 import { onThemeChange, theme, toggleTheme } from "./theme"
 
 export function ThemeButton() {
+  const t = useTexts()
   const [shown, setShown] = useState(theme)
   useEffect(() => onThemeChange(() => setShown(theme())), [])
-  const other = shown === "dark" ? "light" : "dark"
+  const label = shown === "dark" ? t.lightColours : t.darkColours
   return (
     <button
       type="button"
       className="icon theme"
-      aria-label={`Use ${other} colours`}
-      title={`Use ${other} colours`}
+      aria-label={label}
+      title={label}
       onClick={() => setShown(toggleTheme())}
     >
       {shown === "dark" ? <Sun /> : <Moon />}

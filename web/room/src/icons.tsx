@@ -18,6 +18,13 @@ export const Link = () => (
 export const Door = () => <Icon path="M14 4h4a2 2 0 0 1 2 2v12a2 2 0 0 1-2 2h-4M10 8l-4 4 4 4M6 12h9" />
 export const Send = () => <Icon path="M4 12l16-8-6 16-3-7z" />
 export const Close = () => <Icon path="M6 6l12 12M18 6L6 18" />
+export const Sliders = () => (
+  <Icon path="M4 7h9m5 0h2M15.500 4.500a2.500 2.500 0 1 0 0 5 2.500 2.500 0 0 0 0-5zM4 17h2m5 0h9M8.500 14.500a2.500 2.500 0 1 0 0 5 2.500 2.500 0 0 0 0-5z" />
+)
+export const More = () => <Icon path="M6 12v.01M12 12v.01M18 12v.01" />
+export const Bin = () => (
+  <Icon path="M4 7h16M9.500 7V4.500h5V7M6.500 7l1 13h9l1-13M10 11v5.500m4-5.500v5.500" />
+)
 export const Hand = () => (
   <Icon path="M8 12V5.500a1.5 1.5 0 0 1 3 0V11V4.500a1.5 1.5 0 0 1 3 0V11V5.500a1.5 1.5 0 0 1 3 0V14a7 7 0 0 1-7 7c-3 0-4.5-1.500-6-4l-2-3.500a1.400 1.400 0 0 1 2.400-1.500L8 14z" />
 )

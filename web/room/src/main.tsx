@@ -5,9 +5,11 @@ import "./styles/base.css"
 import "./styles/room.css"
 import "./styles/chat.css"
 import "./styles/desk.css"
+import { ready } from "./texts"
 import { applyTheme } from "./theme"
 
 applyTheme()
+await ready()
 createRoot(document.getElementById("root") as HTMLElement).render(
   <StrictMode>
     <App />

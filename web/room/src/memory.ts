@@ -38,7 +38,14 @@ export const memory = {
   guestToken: item(ofPerson, "studyroom.guest-token"),
   /** The id of that user at the last connection. */
   userId: item(ofPerson, "studyroom.user-id"),
+  /** The rooms that the user was in. */
+  rooms: item(ofPerson, "studyroom.rooms"),
   theme: item(ofBrowser, "studyroom.theme"),
+  language: item(ofBrowser, "studyroom.language"),
+  /** "off" if the user has muted the page. */
+  sounds: item(ofBrowser, "studyroom.sounds"),
+  /** "on" if the user wants notifications. */
+  notifications: item(ofBrowser, "studyroom.notifications"),
   /** The room of this tab, so that a reload goes straight back. */
   room: item(ofTab, "studyroom.room"),
   seat: item(ofTab, "studyroom.seat"),
@@ -46,7 +53,14 @@ export const memory = {
   /** From now on, this tab is another person than the others. */
   becomeSomeoneElse(): void {
     write(ofTab, SOMEONE_ELSE, "yes")
-    for (const own of [memory.name, memory.emoji, memory.guestToken, memory.userId, memory.seat])
+    for (const own of [
+      memory.name,
+      memory.emoji,
+      memory.guestToken,
+      memory.userId,
+      memory.seat,
+      memory.rooms,
+    ])
       own.set(null)
   },
 }

@@ -7,18 +7,19 @@ import { hue } from "./face"
 
 export interface Place {
   id: string
-  name: string
-  hint: string
+  /** The names of its texts. */
+  name: "placeFocus" | "placeTogether" | "placeQuestion" | "placeBreak"
+  hint: `${Place["name"]}Hint`
   /** The middle, in fractions of the board. Users without a pointer sit down there. */
   x: number
   y: number
 }
 
 export const PLACES: readonly Place[] = [
-  { id: "focus", name: "Deep focus", hint: "Quiet, please", x: 0.25, y: 0.3 },
-  { id: "together", name: "Working together", hint: "Pull up a chair", x: 0.75, y: 0.3 },
-  { id: "question", name: "Stuck on something", hint: "Come and help", x: 0.25, y: 0.8 },
-  { id: "break", name: "On a break", hint: "Back soon", x: 0.75, y: 0.8 },
+  { id: "focus", name: "placeFocus", hint: "placeFocusHint", x: 0.25, y: 0.3 },
+  { id: "together", name: "placeTogether", hint: "placeTogetherHint", x: 0.75, y: 0.3 },
+  { id: "question", name: "placeQuestion", hint: "placeQuestionHint", x: 0.25, y: 0.8 },
+  { id: "break", name: "placeBreak", hint: "placeBreakHint", x: 0.75, y: 0.8 },
 ]
 
 export function placeOf(elementId: string | null | undefined): Place | undefined {

@@ -2,6 +2,7 @@
 
 import type { ConnectionState, RoomState } from "@studyroom/client"
 import { closeSentence, sentence } from "./codes"
+import { texts } from "./texts"
 
 export interface Status {
   light: "good" | "wait" | "bad"
@@ -14,6 +15,7 @@ export interface Status {
 
 /** Describes the connection. `before`: whether the user has been in the room since they entered. */
 export function status(connection: ConnectionState, room: RoomState, before: boolean, now: number): Status {
+  const t = texts()
   switch (connection.status) {
     case "closed":
       return { light: "bad", text: closeSentence(connection), remedy: "connect" }
@@ -21,12 +23,12 @@ export function status(connection: ConnectionState, room: RoomState, before: boo
       return { light: "bad", text: sentence("close_called"), remedy: "connect" }
     case "waiting": {
       const seconds = Math.ceil((connection.retryAt - now) / 1000)
-      if (seconds > 1) return { light: "wait", text: "Reconnecting", seconds, remedy: "now" }
+      if (seconds > 1) return { light: "wait", text: t.waiting, seconds, remedy: "now" }
       break
     }
     case "open":
-      if (room.status === "joined") return { light: "good", text: "Connected" }
+      if (room.status === "joined") return { light: "good", text: t.connected }
       if (room.status === "refused") return { light: "bad", text: sentence(room.code), remedy: "join" }
   }
-  return { light: "wait", text: before ? "Reconnecting…" : "Connecting…" }
+  return { light: "wait", text: before ? t.reconnecting : t.connecting }
 }

@@ -1,18 +1,19 @@
 import { expect, it } from "vitest"
 import schema from "../../client/schema.json"
-import { closeSentence, GENERAL, sentence } from "../src/codes"
+import { closeSentence, sentence } from "../src/codes"
+import { codes as table } from "../src/texts/codes"
 
 const codes: string[] = schema.$defs.ErrorCode.enum
 
 const ofClient = ["expired", "closed", "left", "not_failed", "close_called", "no_answer", "no_token"]
 
 it.each([...codes, ...ofClient])("has a sentence for %s", (code) => {
-  expect(sentence(code)).not.toBe(GENERAL)
+  expect(sentence(code)).not.toBe(table.general)
   expect(sentence(code)).toMatch(/^[A-Z].*\.$/)
 })
 
 it.each(["a_code_of_tomorrow", "toString", "__proto__"])("has a general sentence for %s", (code) => {
-  expect(sentence(code)).toBe(GENERAL)
+  expect(sentence(code)).toBe(table.general)
 })
 
 it("has sentences for closes that are for good, also for codes of tomorrow", () => {

@@ -2,6 +2,7 @@ import { useClient } from "@studyroom/client/react"
 import { type MouseEvent, useEffect, useRef } from "react"
 import { PlaceIcon } from "../icons"
 import { PLACES, type Place, spotIn } from "../places"
+import { useTexts } from "../texts"
 import { CursorLayer } from "./cursors"
 import { AWAY } from "./presence"
 
@@ -12,6 +13,7 @@ interface Props {
 
 export function Board({ seat, onSit }: Props) {
   const client = useClient()
+  const t = useTexts()
   const board = useRef<HTMLElement>(null)
   const layer = useRef<HTMLDivElement>(null)
 
@@ -56,7 +58,7 @@ export function Board({ seat, onSit }: Props) {
     <section
       ref={board}
       className="board panel"
-      aria-label="Board"
+      aria-label={t.board}
       onPointerMove={(event) => point(event)}
       onPointerDown={(event) => point(event)}
       // A finger that is lifted leaves too, but its cursor stays for a while, so that others see the spot.
@@ -71,8 +73,8 @@ export function Board({ seat, onSit }: Props) {
           onClick={(event) => press(event, place)}
         >
           <PlaceIcon id={place.id} />
-          <span className="place-name">{place.name}</span>
-          <span className="dim">{place === seat ? "You sit here" : place.hint}</span>
+          <span className="place-name">{t[place.name]}</span>
+          <span className="dim">{place === seat ? t.youSitHere : t[place.hint]}</span>
         </button>
       ))}
       <div ref={layer} className="cursors" aria-hidden="true" />

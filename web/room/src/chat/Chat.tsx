@@ -1,11 +1,12 @@
 import type { ChatMessage } from "@studyroom/client"
 import { useChat, useClient, useTyping } from "@studyroom/client/react"
 import { useCallback, useEffect, useReducer, useRef, useState } from "react"
-import { roomName } from "../address"
 import { face } from "../face"
 import { useVisible } from "../hooks"
 import { Down } from "../icons"
 import { Names } from "../Names"
+import { useTexts } from "../texts"
+import { Filled } from "../texts/Filled"
 import { Composer, type ComposerHandle } from "./Composer"
 import { Earlier } from "./Earlier"
 import { keepAll } from "./kept"
@@ -13,8 +14,10 @@ import { Log } from "./Log"
 import { firstNew, nothing, read, unread } from "./unread"
 import { useEarlier } from "./use-earlier"
 
-export function Chat({ roomId }: { roomId: string }) {
+/** `name`: that of the room. */
+export function Chat({ name }: { name: string }) {
   const client = useClient()
+  const t = useTexts()
   const { messages } = useChat()
   const [atEnd, setAtEnd] = useState(true)
   const earlier = useEarlier()
@@ -43,7 +46,7 @@ export function Chat({ roomId }: { roomId: string }) {
     [client],
   )
   useEffect(() => () => keepAll(false), [])
-  useTitle(roomName(roomId), waiting)
+  useTitle(name, waiting)
   useEffect(() => {
     // On a phone, focus would bring up the keyboard before the user wants to write.
     if (!matchMedia("(pointer: coarse)").matches) composer.current?.focus()
@@ -60,7 +63,7 @@ export function Chat({ roomId }: { roomId: string }) {
   }
 
   return (
-    <section className="chat panel" aria-label="Chat">
+    <section className="chat panel" aria-label={t.chat}>
       <Log
         frame={frame}
         messages={messages}
@@ -70,14 +73,14 @@ export function Chat({ roomId }: { roomId: string }) {
         onEdit={edit}
       >
         <Earlier {...earlier} empty={messages.length === 0} log={frame} />
-        {holes && <p className="notice">Some messages could not be recovered.</p>}
+        {holes && <p className="notice">{t.holes}</p>}
       </Log>
       <div className="below">
         <Typing />
         {!atEnd && (
           <button type="button" className="jump" onClick={() => toEnd.current()}>
             <Down />
-            {waiting === 0 ? "To the newest" : waiting === 1 ? "1 new message" : `${waiting} new messages`}
+            {waiting === 0 ? t.toNewest : t.newMessages(waiting)}
           </button>
         )}
       </div>
@@ -89,13 +92,11 @@ export function Chat({ roomId }: { roomId: string }) {
 /** The names of members that are typing. The line is always there, so that nothing moves when somebody begins. */
 function Typing() {
   const names = useTyping().map(({ username }) => face(username).name)
-  const verb = names.length === 1 ? "is" : "are"
+  const t = useTexts()
   return (
     <p className="typing dim">
       {names.length > 0 && (
-        <>
-          <Names names={names} /> {verb} typing…
-        </>
+        <Filled text={t.typing(names.length)} values={{ names: <Names names={names} /> }} />
       )}
     </p>
   )

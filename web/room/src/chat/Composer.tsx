@@ -11,6 +11,7 @@ import {
   useState,
 } from "react"
 import { Send } from "../icons"
+import { dateLocale, filled, useTexts } from "../texts"
 import { divided, lengthOf } from "./length"
 
 /** The time without a key after which the user is no longer typing. */
@@ -32,6 +33,7 @@ interface Props {
 
 export function Composer({ handle, onSent }: Props) {
   const client = useClient()
+  const t = useTexts()
   const [text, setText] = useState("")
   const [edited, setEdited] = useState<{ id: string; draft: string } | null>(null)
   const field = useRef<HTMLTextAreaElement>(null)
@@ -87,14 +89,14 @@ export function Composer({ handle, onSent }: Props) {
     <form className="composer" onSubmit={submit}>
       {edited && (
         <p className="note">
-          <span>You are editing a message that was not sent.</span>
+          <span>{t.editing}</span>
           <button type="button" onClick={finishEditing}>
-            Cancel
+            {t.cancel}
           </button>
         </p>
       )}
       <div className="note over" id={noteId}>
-        <span role="status">{left < 0 && "This is too long for one message."}</span>
+        <span role="status">{left < 0 && t.tooLong}</span>
         {left < 0 && <TooLong by={-left} messages={divided(text, longest)} onSend={send} />}
       </div>
       <textarea
@@ -102,16 +104,16 @@ export function Composer({ handle, onSent }: Props) {
         dir="auto"
         rows={1}
         value={text}
-        aria-label="Message"
+        aria-label={t.message}
         aria-invalid={left < 0}
         aria-describedby={left < 0 ? noteId : undefined}
-        placeholder="Message"
+        placeholder={t.message}
         autoComplete="off"
         onChange={(event) => change(event.target.value)}
         onKeyDown={press}
       />
-      {left >= 0 && left < LEFT_SHOWN && <output className="dim">{left} left</output>}
-      <button type="submit" className="primary icon" aria-label="Send" disabled={isBlank(text) || left < 0}>
+      {left >= 0 && left < LEFT_SHOWN && <output className="dim">{t.left({ count: left })}</output>}
+      <button type="submit" className="primary icon" aria-label={t.send} disabled={isBlank(text) || left < 0}>
         <Send />
       </button>
     </form>
@@ -126,13 +128,12 @@ interface TooLongProps {
 }
 
 function TooLong({ by, messages, onSend }: TooLongProps) {
+  const t = useTexts()
   return (
     <>
-      <span>
-        Remove {by.toLocaleString()} {by === 1 ? "character" : "characters"}, or send it in parts.
-      </span>
+      <span>{filled(t.tooLongBy(by), { number: by.toLocaleString(dateLocale()) })}</span>
       <button type="button" onClick={() => onSend(messages)}>
-        Send as {messages.length} messages
+        {t.sendParts({ count: messages.length })}
       </button>
     </>
   )

@@ -1,4 +1,5 @@
 import { type RefObject, useEffect, useRef, useState } from "react"
+import { useTexts } from "../texts"
 import type { EarlierMessages } from "./use-earlier"
 
 interface Props extends EarlierMessages {
@@ -9,6 +10,7 @@ interface Props extends EarlierMessages {
 
 /** The way to earlier messages, above the first one. It always has the same height, so that nothing moves. */
 export function Earlier({ more, busy, failed, empty, load, ask, log }: Props) {
+  const t = useTexts()
   const top = useRef<HTMLDivElement>(null)
   const button = useRef<HTMLButtonElement>(null)
   const pressed = useRef(false)
@@ -35,18 +37,18 @@ export function Earlier({ more, busy, failed, empty, load, ask, log }: Props) {
     pressed.current = document.activeElement === button.current
     setOutcome("")
     const count = await load()
-    if (count > 0) setOutcome(count === 1 ? "1 earlier message shown" : `${count} earlier messages shown`)
+    if (count > 0) setOutcome(t.earlierShown(count))
   }
   return (
     <div ref={top} className="earlier dim">
       {more === "yes" && (
         <button ref={button} type="button" aria-disabled={busy} onClick={press}>
-          Show earlier messages
+          {t.showEarlier}
         </button>
       )}
-      {more === "no" && <p>{empty ? "Nothing has been said yet. Say hello!" : "The chat begins here."}</p>}
+      {more === "no" && <p>{empty ? t.saidNothing : t.chatBegins}</p>}
       <p aria-live="polite">
-        {failed && "Earlier messages cannot be loaded now. Try again in a moment."}
+        {failed && t.earlierFailed}
         <span className="unseen">{outcome}</span>
       </p>
     </div>

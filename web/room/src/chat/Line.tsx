@@ -4,7 +4,10 @@ import { memo } from "react"
 import { Avatar, hued } from "../Avatar"
 import { sentence } from "../codes"
 import { face } from "../face"
-import { withLinks } from "./links"
+import { Bin } from "../icons"
+import { useModeration } from "../moderation/Moderation"
+import { dateLocale, useTexts } from "../texts"
+import { Content } from "./Content"
 
 interface Props {
   message: ChatMessage
@@ -15,6 +18,8 @@ interface Props {
 
 /** One message. */
 export const Line = memo(function Line({ message, continued, onEdit }: Props) {
+  const t = useTexts()
+  const moderation = useModeration()
   const { userId, username, own, state, timestamp } = message
   return (
     <li
@@ -27,54 +32,53 @@ export const Line = memo(function Line({ message, continued, onEdit }: Props) {
         {!continued && (
           <p className="byline">
             <b className="author" dir="auto">
-              {own ? "You" : face(username).name}
+              {own ? t.author : face(username).name}
             </b>
             {timestamp !== null && <Time seconds={timestamp} />}
           </p>
         )}
-        <p className="content" dir="auto">
-          <Text content={message.content} />
-        </p>
-        {state === "sending" && <p className="fate">Sending…</p>}
+        <div className="content" dir="auto">
+          <Content text={message.content} />
+        </div>
+        {moderation && state === "sent" && (
+          <button
+            type="button"
+            className="quiet icon delete"
+            aria-label={t.deleteMessage}
+            title={t.deleteMessage}
+            aria-haspopup="dialog"
+            onClick={() => moderation.message(message)}
+          >
+            <Bin />
+          </button>
+        )}
+        {state === "sending" && <p className="fate">{t.sending}</p>}
         {state === "failed" && <Failed message={message} onEdit={onEdit} />}
       </div>
     </li>
   )
 })
 
-/** The text of a message with its web addresses as links. */
-function Text({ content }: { content: string }) {
-  let position = 0
-  return withLinks(content).map(({ text, href }) => {
-    position += text.length
-    if (href === undefined) return text
-    return (
-      <a key={position} href={href} target="_blank" rel="noopener noreferrer">
-        {text}
-      </a>
-    )
-  })
-}
-
 function Failed({ message, onEdit }: Omit<Props, "continued">) {
   const client = useClient()
+  const t = useTexts()
   const { id, error } = message
   const hopeless = error?.code === "chat_too_long" || error?.code === "chat_empty"
   return (
     <p className="fate failed">
-      <span>Not sent. {sentence(error?.code ?? "expired")}</span>
+      <span>{t.notSent({ reason: sentence(error?.code ?? "expired") })}</span>
       {!hopeless && (
         <button type="button" onClick={() => client.retryChat(id)}>
-          Retry
+          {t.retry}
         </button>
       )}
       {hopeless && (
         <button type="button" onClick={() => onEdit(message)}>
-          Edit
+          {t.edit}
         </button>
       )}
       <button type="button" onClick={() => client.discardChat(id)}>
-        Discard
+        {t.discard}
       </button>
     </p>
   )
@@ -83,8 +87,8 @@ function Failed({ message, onEdit }: Omit<Props, "continued">) {
 function Time({ seconds }: { seconds: number }) {
   const date = new Date(seconds * 1000)
   return (
-    <time dateTime={date.toISOString()} title={date.toLocaleString()}>
-      {date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}
+    <time dateTime={date.toISOString()} title={date.toLocaleString(dateLocale())}>
+      {date.toLocaleTimeString(dateLocale(), { hour: "2-digit", minute: "2-digit" })}
     </time>
   )
 }

@@ -8,6 +8,7 @@ import {
   useLayoutEffect,
   useRef,
 } from "react"
+import { dateLocale, useTexts } from "../texts"
 import { Line } from "./Line"
 import { ReadingPlace } from "./reading-place"
 
@@ -29,9 +30,11 @@ interface Props {
 }
 
 export function Log({ frame, messages, firstNew, toEnd, onAtEnd, onEdit, children }: Props) {
+  const t = useTexts()
   const following = useRef(true)
   const place = useRef<ReadingPlace>(null)
   const size = useRef("")
+  const list = useRef<HTMLOListElement>(null)
 
   const scrolled = () => {
     // Another size of the window scrolls too, and the reader did not.
@@ -59,9 +62,10 @@ export function Log({ frame, messages, firstNew, toEnd, onAtEnd, onEdit, childre
   // biome-ignore lint/correctness/useExhaustiveDependencies: the list has changed
   useLayoutEffect(settle, [settle, messages, children])
   useEffect(() => {
-    // A keyboard that comes up on a phone reduces the height.
+    // A keyboard that comes up on a phone reduces the height. Maths is drawn later, and higher than its source.
     const sizes = new ResizeObserver(settle)
     sizes.observe(frame.current as HTMLDivElement)
+    sizes.observe(list.current as HTMLOListElement)
     return () => sizes.disconnect()
   }, [frame, settle])
 
@@ -70,14 +74,14 @@ export function Log({ frame, messages, firstNew, toEnd, onAtEnd, onEdit, childre
       ref={frame}
       className="log"
       role="log"
-      aria-label="Messages"
+      aria-label={t.messages}
       aria-live="off"
       // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard
       tabIndex={0}
       onScroll={scrolled}
     >
       {children}
-      <ol>
+      <ol ref={list}>
         {messages.map((message, index) => {
           const before = messages[index - 1]
           const day = newDay(before, message)
@@ -85,7 +89,7 @@ export function Log({ frame, messages, firstNew, toEnd, onAtEnd, onEdit, childre
           return (
             <Fragment key={message.id}>
               {day && <li className="day">{day}</li>}
-              {marked && <li className="new">New</li>}
+              {marked && <li className="new">{t.newMark}</li>}
               <Line
                 message={message}
                 continued={!day && !marked && continues(before, message)}
@@ -115,5 +119,9 @@ function newDay(before: ChatMessage | undefined, { timestamp }: ChatMessage): st
   const day = new Date(timestamp * 1000).toDateString()
   const earlier = typeof before?.timestamp === "number" ? new Date(before.timestamp * 1000) : new Date()
   if (day === earlier.toDateString()) return undefined
-  return new Date(timestamp * 1000).toLocaleDateString([], { weekday: "long", day: "numeric", month: "long" })
+  return new Date(timestamp * 1000).toLocaleDateString(dateLocale(), {
+    weekday: "long",
+    day: "numeric",
+    month: "long",
+  })
 }

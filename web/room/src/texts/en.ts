@@ -1,22 +1,84 @@
 /** All texts of the page in English, in the order of the places where they are. Other languages follow this table. */
 
-import { params } from "@nanostores/i18n"
+import { count, params } from "@nanostores/i18n"
 
 export const en = {
-  // the dialogs
+  // the entrance
+  yourName: "Your name",
+  nameHint: "What shall the others call you?",
+  yourSign: "Your sign",
+  initials: "My initials",
+  enter: "Enter the room",
+  someoneElse: "I am someone else",
+  nameInvisible: "Enter a name that the others can see.",
+  nameTooLong: params("A name has at most {longest} characters, and this has {length}. Shorten it."),
+  onlyWithToken: "This server lets only people with a token in.",
+  youHaveLeft: "You have left. Come back whenever you like.",
+  linkWithoutRoom: "That link names no room, so here is a new one. Share its link once you are in.",
+  newRoom: "A new room, all yours. Share its link once you are in.",
+  checking: "Checking who is here…",
+  unknownWho: "You will see who is here once you are in.",
+  nobodyElse: "Nobody else is here yet.",
+  nobody: "Nobody is here yet.",
+  areHere: count({ one: "{names} is here.", many: "{names} are here." }),
+  hereAlready: "You are here already.",
+  recentRooms: "Your rooms",
+
+  // the bar at the top
+  leave: "Leave",
+  darkColours: "Use dark colours",
+  lightColours: "Use light colours",
+  shareLink: "Share link",
+  copyLink: "Copy link",
+  copied: "Copied",
+  linkShared: "Link shared.",
+  linkCopied: "Link copied.",
+  linkByHand: "The browser does not let this page copy. Copy the link yourself: it is selected.",
+  linkToRoom: "Link to this room",
   close: "Close",
+
+  // the connection
+  connected: "Connected",
+  connecting: "Connecting…",
+  reconnecting: "Reconnecting…",
+  waiting: "Reconnecting",
+  inSeconds: params("in {seconds} s…"),
+  tryNow: "Try now",
+  connectAgain: "Connect again",
+  tryAgain: "Try again",
+
+  // people
+  people: "People",
+  peopleCount: count({ one: "{count} person", many: "{count} people" }),
+  you: "you",
+  youTwice: "you, also in another tab",
+  more: params("and {count} more"),
+  and: "and",
+  andOthers: params("and {count} others"),
+  hasJoined: "{name} joined",
+  hasLeft: "{name} left",
+  hasRaisedHand: "{name} raised a hand",
+  whatHappens: "What happens",
 
   // what you show to the others
   tools: "What you show",
   raiseHand: "Raise hand",
   handRaised: "hand raised",
-  hasRaisedHand: "{name} raised a hand",
   status: "Status",
   setStatus: "Set a status",
   statusHint: "Chapter 4, back at three …",
   yourStatus: "What the others see below your name",
   showStatus: "Show it",
   removeStatus: "Remove it",
+
+  // the settings
+  settings: "Settings",
+  language: "Language",
+  sounds: "Sounds when a timer is over, and for messages while this tab is in the background",
+  notifications: "Notifications while this tab is in the background",
+  notificationsRefused: "The browser refuses notifications of this page. You can allow them in its settings.",
+  nameOfRoom: "Name of this room, for everyone",
+  rename: "Rename",
 
   // the timer
   timer: "Timer",
@@ -31,4 +93,60 @@ export const en = {
   runsUntil: params("It runs until {time}."),
   focusOver: "Focus is over",
   breakOver: "The break is over",
+
+  // the board
+  board: "Board",
+  placeFocus: "Deep focus",
+  placeFocusHint: "Quiet, please",
+  placeTogether: "Working together",
+  placeTogetherHint: "Pull up a chair",
+  placeQuestion: "Stuck on something",
+  placeQuestionHint: "Come and help",
+  placeBreak: "On a break",
+  placeBreakHint: "Back soon",
+  youSitHere: "You sit here",
+
+  // the chat
+  chat: "Chat",
+  messages: "Messages",
+  newMark: "New",
+  showEarlier: "Show earlier messages",
+  earlierShown: count({ one: "{count} earlier message shown", many: "{count} earlier messages shown" }),
+  earlierFailed: "Earlier messages cannot be loaded now. Try again in a moment.",
+  saidNothing: "Nothing has been said yet. Say hello!",
+  chatBegins: "The chat begins here.",
+  holes: "Some messages could not be recovered.",
+  toNewest: "To the newest",
+  newMessages: count({ one: "{count} new message", many: "{count} new messages" }),
+  typing: count({ one: "{names} is typing…", many: "{names} are typing…" }),
+  author: "You",
+  sending: "Sending…",
+  notSent: params("Not sent. {reason}"),
+  notSentText: "Not sent: {text}",
+  retry: "Retry",
+  edit: "Edit",
+  discard: "Discard",
+
+  // the field for a message
+  message: "Message",
+  send: "Send",
+  editing: "You are editing a message that was not sent.",
+  cancel: "Cancel",
+  left: params("{count} left"),
+  tooLong: "This is too long for one message.",
+  tooLongBy: count({
+    one: "Remove {number} character, or send it in parts.",
+    many: "Remove {number} characters, or send it in parts.",
+  }),
+  sendParts: params("Send as {count} messages"),
+
+  // moderators
+  moderate: "Moderate {name}",
+  remove: "Remove from the room",
+  removeExplained: "A person whom you remove may come back. Somebody whom you ban cannot, for that time.",
+  banHour: "Ban for an hour",
+  banDay: "Ban for a day",
+  deleteMessage: "Delete this message",
+  deleteExplained: "It disappears for everyone, and nobody can bring it back.",
+  deleteIt: "Delete it",
 }

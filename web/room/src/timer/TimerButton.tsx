@@ -1,7 +1,9 @@
 import { useCallback, useState } from "react"
+import { notify } from "../alerts/notifications"
+import { play } from "../alerts/sound"
 import { Dialog } from "../Dialog"
 import { Clock } from "../icons"
-import { useTexts } from "../texts"
+import { dateLocale, texts, useTexts } from "../texts"
 import { inWords, type Kind, LENGTHS } from "./timer"
 import { type RoomTimer, useTimer } from "./use-timer"
 
@@ -10,7 +12,12 @@ export function TimerButton() {
   const t = useTexts()
   const [open, setOpen] = useState(false)
   const [over, setOver] = useState<Kind | null>(null)
-  const room = useTimer(useCallback((kind: Kind) => setOver(kind), []))
+  const onOver = useCallback((kind: Kind) => {
+    setOver(kind)
+    play("over")
+    notify(texts().timer, kind === "focus" ? texts().focusOver : texts().breakOver, "timer")
+  }, [])
+  const room = useTimer(onOver)
   const { timer, leftMs } = room
   const ofKind = { focus: t.focus, break: t.break }
   const overOfKind = { focus: t.focusOver, break: t.breakOver }
@@ -49,7 +56,8 @@ function Choices({ room: { timer, leftMs, start, stop }, onDone }: { room: RoomT
   const titles = { focus: t.startFocus, break: t.startBreak }
   const running = timer !== null && leftMs > 0
   const time =
-    running && new Date(Date.now() + leftMs).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })
+    running &&
+    new Date(Date.now() + leftMs).toLocaleTimeString(dateLocale(), { hour: "2-digit", minute: "2-digit" })
   const act = (what: () => void) => () => {
     what()
     onDone()
