@@ -33,9 +33,10 @@ TALK = [
     (0, "Chapter 4 is the one that will be asked about."),
     (3, "Stuck on exercise 2: why does the invariant hold when the list is empty?"),
     (2, "It says nothing about elements that are not there. I will come over and show you."),
-    (3, "Oh! Thanks, that was it."),
+    (3, "Oh! Thanks, that was it. So it holds for `[]` too."),
     (None, "Break in five minutes?"),
 ]
+MATHS = "And $\\sum_{k=1}^{n} k = \\frac{n(n+1)}{2}$ is the answer to exercise 3."
 
 
 async def take() -> None:
@@ -48,20 +49,30 @@ async def take() -> None:
         for other, (x, y, place) in zip(others, PLACES, strict=True):
             await other.join(ROOM)
             await other.send("CursorMove", {"x": x, "y": y, "element_id": place})
+        await others[1].send("UpdatePresence", {"fields": {"status": "Lemma 3, back at ten"}})
+        await others[3].send("UpdatePresence", {"fields": {"hand": 1}})
         ada = await _enter(browser, system.gateways[0], DESKTOP, "light", "Ada Lovelace", "🦊")
         await ada.board.get_by_role("button", name="Working together").press("Enter")
+        await ada.page.get_by_role("button", name="Settings").click()
+        await ada.page.get_by_label("Name of this room").fill("Algorithms, week 7")
+        await ada.page.keyboard.press("Enter")
+        await ada.page.get_by_role("button", name="Timer").click()
+        await ada.page.get_by_role("button", name="25 min").click()
         for author, text in TALK:
             if author is None:
                 await ada.send_chat(text)
             else:
                 await others[author].chat(text)
-            await expect(ada.messages.last).to_have_text(text)
+            await expect(ada.messages.last).to_have_text(text.replace("`", ""))
+        await others[0].chat(MATHS)
+        await expect(ada.messages.last.locator("math")).to_be_visible()
         await others[2].send("Typing", {"is_typing": True})
         await _picture(ada, "room.png")
         await ada.page.get_by_role("button", name="Use dark colours").click()
         await _picture(ada, "room-dark.png")
+        sophie = await _enter(browser, system.gateways[0], PHONE, "light", "Sophie", "🦋", others=len(PEOPLE) + 1)
         await ada.page.get_by_role("button", name="Leave").click()
-        sophie = await _enter(browser, system.gateways[0], PHONE, "light", "Sophie", "🦋")
+        await expect(sophie.people).to_have_count(len(PEOPLE) + 1)
         await others[2].send("Typing", {"is_typing": True})
         await _picture(sophie, "room-phone.png")
         for other in others:
@@ -69,15 +80,22 @@ async def take() -> None:
 
 
 async def _enter(
-    browser: Browser, gateway: str, size: ViewportSize, scheme: Literal["light", "dark"], name: str, sign: str
+    browser: Browser,
+    gateway: str,
+    size: ViewportSize,
+    scheme: Literal["light", "dark"],
+    name: str,
+    sign: str,
+    *,
+    others: int = len(PEOPLE),
 ) -> Person:
     context = await browser.new_context(viewport=size, color_scheme=scheme, device_scale_factor=1.5, locale="en-GB")
     person = Person(await context.new_page())
     await person.page.goto(page_address(gateway, ROOM))
     await person.page.get_by_role("radio", name=sign).check(force=True)
     await person.enter(name)
-    await expect(person.people).to_have_count(len(PEOPLE) + 1)
-    await expect(person.cursors).to_have_count(len(PEOPLE))
+    await expect(person.people).to_have_count(others + 1)
+    await expect(person.cursors).to_have_count(others)
     return person
 
 

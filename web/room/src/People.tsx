@@ -75,7 +75,7 @@ const Person = memo(function Person({ member, presence, place, note }: PersonPro
           <span className="place dim">
             {place && <PlaceIcon id={place.id} />}
             {status === null ? (
-              place && t[place.name]
+              place && <span>{t[place.name]}</span>
             ) : (
               <>
                 {place && <span className="unseen">{t[place.name]}: </span>}
