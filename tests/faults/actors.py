@@ -12,9 +12,11 @@ from zlib import crc32
 
 from websockets.exceptions import InvalidHandshake, InvalidMessage, InvalidStatus, WebSocketException
 
+from studyroom.shared.contract.custom_presence import difference
 from tests.faults.backend_requests import Answer, ask
 from tests.faults.members import Membership, Place, avatar_of
 from tests.faults.refusals import Refusal
+from tests.faults.shown_to_members import OwnFields, Received, Written, event
 from tests.faults.stored import Posted
 from tests.faults.system import System
 from tests.support.chat import Asked, ends_join
@@ -27,6 +29,8 @@ _DELETED, _REFUSED, _NOT_FOUND = 204, 400, 404
 _SETTLE_SECONDS = 30.0
 _REPEAT_SECONDS = 1.0
 _REFUSALS_NAMED = 5
+_BURST = 3
+"""So many events in a row may come in one batch, and replace each other if they have a key."""
 _RESENT_FOR_SECONDS = 90.0
 """Safely within the time in which the stream recognises a message that is sent again."""
 
@@ -58,6 +62,10 @@ class Session:
     """The membership of each join that is not answered yet, and when it was sent."""
     answered: list[float] = field(default_factory=list)
     """When each join was sent that was answered by `JoinedRoom`."""
+    received: Received = field(default_factory=lambda: Received(""))
+    """The events and fields that came."""
+    events: int = 0
+    """Events that it has sent."""
 
     @property
     def closed_by_gateway(self) -> tuple[float, int] | None:
@@ -111,6 +119,7 @@ class Actor:
     dice: random.Random
     steady: bool
     mortal: bool
+    own: OwnFields
     wanted: str | None = None
     away: bool = False
     sessions: list[Session] = field(default_factory=list)
@@ -131,6 +140,9 @@ class Actor:
     _history: int = 0
     """Messages of the past that are still to come."""
     _joins: int = 0
+    _join_failed: bool = False
+    _unsent_fields: dict[str, Any] = field(default_factory=dict)
+    """The fields that the server does not have after a join."""
     _failures: int = 0
     """Failures to connect, one after the other."""
     _read_to: int = 0
@@ -187,6 +199,7 @@ class Actor:
     async def end(self) -> None:
         session = self.session
         if session is not None:
+            self.own.left(self.wanted)
             self.wanted = None
             await self._close(session, clean=True)
 
@@ -199,13 +212,13 @@ class Actor:
         if session is None and not self.away:
             await self._connect()
         elif session is not None:
-            await self._read(session)
+            await self._read()
 
     async def _act(self) -> None:
         assert self.session is not None
         self.operations += 1
-        steady = {"chat": 5, "move": 10, "type": 1, "post": 1, "delete": 1}
-        busy = {"join": 12, "leave": 4, "chat": 8, "move": 8, "type": 1, "close": 2, "drop": 2}
+        steady = {"chat": 5, "move": 10, "type": 1, "post": 1, "delete": 1, "event": 4, "fields": 4}
+        busy = {"join": 12, "leave": 4, "chat": 8, "move": 8, "type": 1, "close": 2, "drop": 3, "event": 4, "fields": 4}
         acts = steady if self.steady else busy
         act = self.dice.choices(list(acts), list(acts.values()))[0]
         if act not in {"join", "close", "drop"} and self.wanted is None:
@@ -213,7 +226,12 @@ class Actor:
         match act:
             case "join":
                 await self._join(self.dice.choice(self.rooms))
+            case "event":
+                await self.send_events(keyed=self.dice.random() < 0.5)
+            case "fields":
+                await self._set_fields()
             case "leave":
+                self.own.left(self.wanted)
                 self.wanted = None
                 self._unanswered.clear()
                 self.session.end_membership(time.monotonic(), clean=True)
@@ -237,6 +255,7 @@ class Actor:
         if room != self.wanted:
             # Only a member can send a message again.
             self._unanswered.clear()
+            self.own.left(self.wanted)
         self.wanted = room
         self._joins += 1
         asked, payload = Asked(room), {}
@@ -260,6 +279,31 @@ class Actor:
         x, y = self.dice.random(), self.dice.random()
         self.session.memberships[-1].moved = Place(x, y)
         await self._send("CursorMove", {"x": x, "y": y})
+
+    @property
+    def _knows_events(self) -> bool:
+        """Whether it is in its room, on a gateway of the present version."""
+        session = self.session
+        if session is None or session.room is None or session.room != self.wanted or self._joins:
+            return False
+        return "PYTHONPATH" not in self.system.gateways[session.gateway].environment
+
+    async def send_events(self, *, keyed: bool) -> None:
+        """Send some events at once. Those with a key may replace each other."""
+        session = self.session
+        if session is None or session.room is None or not self._knows_events:
+            return
+        for _ in range(_BURST):
+            session.events += 1
+            connection = session.client.welcome["connection_id"]
+            await self._send("Broadcast", event(session.room, connection, session.events, keyed=keyed))
+
+    async def _set_fields(self) -> None:
+        if self.wanted is None or not self._knows_events:
+            return
+        name = self.dice.choice(["seat", "page", "hand"])
+        value = None if name == "hand" and self.dice.random() < 0.5 else self.own.written.next_value()
+        await self._send("UpdatePresence", {"fields": self.own.set(self.wanted, {name: value})})
 
     async def _send_chat(self) -> None:
         assert self.wanted is not None
@@ -327,11 +371,21 @@ class Actor:
         with suppress(WebSocketException, OSError, TimeoutError):
             await asyncio.wait_for(self.session.client.send(kind, payload), 10)
 
-    async def _read(self, session: Session) -> None:
+    async def _read(self) -> None:
         """Every `JoinRoom` is answered once; ask again when the answer was that it could not be done."""
-        if self._take_in(session) and self.wanted is not None:
+        self.catch_up()
+        if self._join_failed and self.wanted is not None:
             await self._join(self.wanted)
+        self._join_failed = False
+        if self._unsent_fields and self._knows_events:
+            fields, self._unsent_fields = self._unsent_fields, {}
+            await self._send("UpdatePresence", {"fields": fields})
         await self._retry_chat()
+
+    def catch_up(self) -> None:
+        """Read what has come on the open connection."""
+        if self.session is not None:
+            self._join_failed = self._take_in(self.session) or self._join_failed
 
     def _take_in(self, session: Session) -> bool:
         """Read what has come. True when a join was refused."""
@@ -341,6 +395,7 @@ class Actor:
             message, at = log[self._read_to], session.client.times[self._read_to]
             self._read_to += 1
             payload = message.get("payload", {})
+            self._take_fields(session, message, at)
             match message["type"]:
                 case "JoinedRoom":
                     self._joins -= 1
@@ -377,6 +432,18 @@ class Actor:
                     pass
         return refused
 
+    def _take_fields(self, session: Session, message: dict[str, Any], at: float) -> None:
+        """Take a message for the rules of events and fields, and compare the fields of the user with those it wants."""
+        before = session.received.fields.get(self.user, {})
+        session.received.take(message)
+        after = session.received.fields.get(self.user, {})
+        if session.closed is not None or session.received.room != self.wanted:
+            return
+        if message["type"] == "JoinedRoom" and self._joins == 1:
+            self._unsent_fields = self.own.joined(self.wanted, after)
+        elif message["type"] in {"PresenceChanged", "UserUpdated"} and self._joins == 0:
+            self.own.changed(self.wanted, difference(before, after), at)
+
     def _know(self, session: Session, position: int | None, at: float) -> None:
         """A position has been seen; answers to repeated messages are older than others."""
         room = session.room
@@ -412,8 +479,9 @@ class Actor:
         self._failures = 0
         if self.sessions:
             self._take_in(self.sessions[-1])
-        self.sessions.append(Session(client, gateway, time.monotonic(), name=name))
+        self.sessions.append(Session(client, gateway, time.monotonic(), name=name, received=Received(self.user)))
         self._joins = self._read_to = self._history = 0
+        self._join_failed, self._unsent_fields = False, {}
         for unanswered in self._unanswered.values():
             unanswered.sent = False
         if self.wanted is None and self.steady:
@@ -438,13 +506,18 @@ class Actor:
             self.departures.append(
                 Departure(self.user, self.wanted, session.closed, session.gateway, False, asked_to_wait)
             )
+            self.own.left(self.wanted)
             self.wanted, self.away = None, True
             self._unanswered.clear()
+        self.own.lost(self.wanted)
 
     async def _close(self, session: Session, *, clean: bool) -> None:
+        self.catch_up()
         session.clean, session.by_client = clean, True
         session.end_membership(time.monotonic(), clean=clean)
+        self.own.lost(self.wanted)
         if clean:
+            self.own.left(self.wanted)
             self.wanted = None
             self._unanswered.clear()
         try:
@@ -454,6 +527,7 @@ class Actor:
         session.closed = time.monotonic()
         if not clean and self.dice.random() < 0.5 and self.wanted is not None:
             self.departures.append(Departure(self.user, self.wanted, session.closed, session.gateway, dropped=True))
+            self.own.left(self.wanted)
             self.wanted, self.away = None, True
             self._unanswered.clear()
 
@@ -483,8 +557,10 @@ def crowd(system: System, seed: int, size: Crowd | None = None) -> list[Actor]:
         steady = index < size.steady + size.mortal
         mortal = size.steady <= index < size.steady + size.mortal
         user = ids(1)[0]
+        written = Written()
         tabs = 2 if index >= size.steady + size.mortal + size.busy - size.second_tabs else 1
         for tab in range(tabs):
             own = random.Random(f"{seed}-{index}-{tab}")
-            actors.append(Actor(system, group, user, rooms[group], own, steady, mortal))
+            fields = OwnFields(user, written, alone=tabs == 1)
+            actors.append(Actor(system, group, user, rooms[group], own, steady, mortal, fields))
     return actors

@@ -6,11 +6,15 @@ Each breaks one promise, and the rule of that promise has to catch it.
 import random
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import studyroom.gateway.http.messages
 import studyroom.gateway.rooms.history
 import studyroom.gateway.rooms.room
+import studyroom.presence.operations
+from studyroom.gateway.broadcasts.broadcasts import Broadcasts
+from studyroom.gateway.broadcasts.waiting import Event, Waiting
 from studyroom.gateway.chat.deletions import Deletions
 from studyroom.gateway.connections.connection import Connection
 from studyroom.gateway.http.messages import NewMessage
@@ -26,6 +30,7 @@ from studyroom.presence.operations import Operations
 from studyroom.services.stack.cli import main
 from studyroom.shared.chassis.nats.bus import Acknowledgement, Bus
 from studyroom.shared.contract.chat import with_sequence
+from studyroom.shared.contract.custom_presence import merged
 from studyroom.shared.contract.ids import MessageId, RoomId, UserId
 from studyroom.shared.contract.messages import JoinedRoomPayload
 from studyroom.shared.contract.presence import LeaveReply, LeaveRequest
@@ -145,11 +150,91 @@ def kept_deletions() -> None:
     _replace(Deletions, "delete", nothing)
 
 
+def events_twice() -> None:
+    """Members here get the events of other gateways twice."""
+    receive = Broadcasts.receive
+
+    def again(broadcasts: Broadcasts, data: bytes) -> None:
+        receive(broadcasts, data)
+        broadcasts.flush()
+        receive(broadcasts, data)
+
+    _replace(Broadcasts, "receive", again)
+
+
+def events_backwards() -> None:
+    """The newest event goes out first."""
+    take = Waiting.take
+
+    _replace(Waiting, "take", lambda waiting: list(take(waiting))[::-1])
+
+
+def events_of_gone_users() -> None:
+    """Members here get an event of a user who has left."""
+    announce = Room._announce
+    last: dict[UserId, Event] = {}
+    take = Broadcasts._take
+
+    def keep(broadcasts: Broadcasts, event: Event) -> None:
+        last[event.sender] = event
+        take(broadcasts, event)
+
+    def late(room: Room, notice: Notice) -> None:
+        announce(room, notice)
+        if notice.change is Change.LEFT and notice.user in last:
+            room.fanout.send(last[notice.user].item)
+
+    _replace(Broadcasts, "_take", keep)
+    _replace(Room, "_announce", late)
+
+
+def old_events_win() -> None:
+    """An event that waits is not replaced by a newer one with its key."""
+    add = Waiting.add
+
+    def keep(waiting: Waiting, event: Event) -> bool:
+        return event.slot in waiting._events or add(waiting, event)
+
+    _replace(Waiting, "add", keep)
+
+
+def untold_fields() -> None:
+    """Members here receive no changes of fields."""
+    announce = Room._announce
+
+    def quietly(room: Room, notice: Notice) -> None:
+        if notice.change is not Change.FIELDS:
+            announce(room, notice)
+
+    _replace(Room, "_announce", quietly)
+
+
+def fields_as_leaves() -> None:
+    """A user who changes a field leaves and comes back, for members here."""
+    announce = Room._announce
+
+    def loudly(room: Room, notice: Notice) -> None:
+        if notice.change is not Change.FIELDS:
+            announce(room, notice)
+            return
+        for change in (Change.LEFT, Change.JOINED):
+            room.fanout.send(room.shown.take(replace(notice, change=change), is_local=True), not_to=notice.user)
+
+    _replace(Room, "_announce", loudly)
+
+
+def fields_replaced() -> None:
+    """Presence keeps only the fields of the last change."""
+    _replace(studyroom.presence.operations, "merged", lambda _fields, change: merged({}, change))
+
+
 DEFECTS: dict[str, Callable[[], None]] = {
     defect.__name__: defect
     for defect in (
         short_history, positions_ahead, leaves_twice, old_names, lost_cursors, refused_joins, no_grace,
         other_texts, forgotten_posts, kept_deletions,
+        events_twice, events_backwards, events_of_gone_users, old_events_win, untold_fields, fields_as_leaves,
+        fields_replaced,
     )
 }  # fmt: skip
 

@@ -1,9 +1,11 @@
 """One round: everyone works, faults happen and heal, everyone rests, and the histories are judged."""
 
 import asyncio
+import inspect
 import math
 import time
 from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
 import nats
@@ -11,7 +13,7 @@ import nats
 from studyroom.shared.contract.ids import RoomId
 from studyroom.shared.contract.presence import LEASE_SECONDS, Outcome, RosterReply, RosterRequest
 from studyroom.shared.contract.subjects import presence_roster, shard_of
-from tests.faults.actors import Actor
+from tests.faults.actors import Actor, Session
 from tests.faults.checker import (
     Erasures,
     Ghost,
@@ -47,6 +49,7 @@ from tests.faults.members import (
 )
 from tests.faults.nemesis import Fault, inject
 from tests.faults.refusals import GATEWAY, NATS, PRESENCE, Damage, refusals_in, wrong_refusals
+from tests.faults.shown_to_members import Fields, events_missing, fields_differ, late_reversals
 from tests.faults.stalls import Stall, watched
 from tests.faults.stored import (
     Newcomer,
@@ -62,6 +65,7 @@ from tests.faults.stored import (
 from tests.faults.system import GIVEN_UP_SECONDS, GONE_SECONDS, GRACE_SECONDS, GUARD_SECONDS, System
 from tests.support.chat import Position, deleted, views
 from tests.support.roster import memberships
+from tests.support.waiting import POLL_SECONDS
 
 REST_SECONDS = 30.0
 """Everyone knows the truth this long after the last fault has healed and NATS is well."""
@@ -74,6 +78,8 @@ _GRACE_MARGIN_SECONDS = 0.3
 _WORK_SECONDS = 1.5
 _SETTLING_SECONDS = 30.0
 """After NATS has lost its storage the epoch may change more than once, as both streams are made again."""
+_ARRIVAL_SECONDS = 2.0
+"""Where nothing is broken, an event arrives within, or those after it do."""
 _REPLICA_QUESTIONS = 6
 """Requests to a queue group of two: all go to the same replica in 3 % of rooms."""
 
@@ -99,6 +105,8 @@ class Round:
     """Refusals by code."""
 
 
+_WITHOUT_FIELDS = {"run an earlier presence replica"}
+"""The earlier version does not know custom presence, and drops it when it writes the entry of a member."""
 _FORGETFUL = {"restore an older store of one NATS server", "tear the newest writes of one NATS server"}
 
 
@@ -123,7 +131,7 @@ async def _play(
     outcome = Round(faults)
     await asyncio.gather(*(actor.settle() for actor in actors))
     began = time.monotonic()
-    before = _counts(actors)
+    before, judged = _counts(actors), _received(actors)
     resting = asyncio.Event()
     working = [asyncio.create_task(actor.work(resting)) for actor in actors]
     try:
@@ -139,7 +147,8 @@ async def _play(
         resting.set()
         await asyncio.gather(*working)
     await asyncio.gather(*(actor.settle() for actor in actors))
-    outcome.violations += await _rest(system, actors, rest_seconds)
+    forgets = any(fault.name in _WITHOUT_FIELDS for fault in faults)
+    outcome.violations += await _rest(system, actors, rest_seconds, forgets_fields=forgets)
     rested = time.monotonic()
     outcome.convergence_seconds = rested - healthy
     for name, count in _counts(actors).items():
@@ -152,6 +161,8 @@ async def _play(
     _judge_movements(outcome, system, actors, began, damage)
     _judge_refusals(outcome, actors, began, damage)
     _judge_chat(outcome, actors, began, system, await copies_of(system))
+    _judge_events_and_fields(outcome, actors, (began,) if forgets else (*system.losses, *system.setbacks), began)
+    outcome.judged["events and changes of fields that clients received"] += _received(actors) - judged
     return outcome
 
 
@@ -166,18 +177,31 @@ def _counts(actors: list[Actor]) -> dict[str, int]:
     }
 
 
-async def _rest(system: System, actors: list[Actor], rest_seconds: float) -> list[str]:
-    """The differences from the truth when the time is over. Usually there are none much earlier."""
+async def _rest(system: System, actors: list[Actor], rest_seconds: float, *, forgets_fields: bool) -> list[str]:
+    """The differences from the truth when the time is over, by all rules. Usually there are none much earlier.
+
+    `forgets_fields`: presence may have dropped fields. Then all must have the same, and no certain ones.
+    """
     deadline = time.monotonic() + rest_seconds
+    stored: dict[str, dict[Key, Fields]] = {}
     while True:
-        differences = _clients_differ(actors)
-        if not differences:
-            differences = await _replicas_differ(system, actors)
-        if not differences:
-            differences = _shown_differently(actors)
-        if not differences:
-            differences = await _chat_differs(system, actors)
-        if not differences or time.monotonic() > deadline:
+        stored.clear()
+        rules: list[Callable[[], list[str] | Awaitable[list[str]]]] = [
+            lambda: _clients_differ(actors),
+            lambda: _replicas_differ(system, actors, stored),
+            lambda: _fields_differ(actors, stored, forgets_fields=forgets_fields),
+            lambda: _shown_differently(actors),
+            lambda: _chat_differs(system, actors),
+            lambda: _last_events_missing(actors),
+        ]
+        is_over = time.monotonic() > deadline
+        differences: list[str] = []
+        for rule in rules:
+            if differences and not is_over:
+                break
+            found = rule()
+            differences += await found if inspect.isawaitable(found) else found
+        if not differences or is_over:
             return differences
         await asyncio.sleep(0.1)
 
@@ -205,7 +229,8 @@ def _clients_differ(actors: list[Actor]) -> list[str]:
     return at_rest(shown, _truth(actors), rooms)
 
 
-async def _replicas_differ(system: System, actors: list[Actor]) -> list[str]:
+async def _replicas_differ(system: System, actors: list[Actor], stored: dict[str, dict[Key, Fields]]) -> list[str]:
+    """Also put the fields of all members into `stored`, by question."""
     truth = _truth(actors)
     rosters, rooms = {}, {}
     connection = await system.connect()
@@ -220,11 +245,57 @@ async def _replicas_differ(system: System, actors: list[Actor]) -> list[str]:
                     return [f"presence answers {reply.outcome}"]
                 rosters[f"{name} {room}"] = frozenset[str](member.user for member in reply.members or [])
                 rooms[f"{name} {room}"] = room
+                stored[f"{name} {room}"] = {(room, one.user): one.fields for one in reply.members or []}
     except (TimeoutError, OSError, nats.errors.Error) as error:
         return [f"presence does not answer: {error!r}"]
     finally:
         await connection.close()
     return at_rest(rosters, truth, rooms)
+
+
+def _in_room(actors: list[Actor]) -> dict[str, tuple[Actor, Session]]:
+    """The clients that are in a room, by name."""
+    return {
+        f"{actor.user} (tab {index}, gateway {actor.session.gateway})": (actor, actor.session)
+        for index, actor in enumerate(actors)
+        if actor.session is not None and actor.room is not None
+    }
+
+
+def _fields_differ(actors: list[Actor], stored: dict[str, dict[Key, Fields]], *, forgets_fields: bool) -> list[str]:
+    truth: dict[Key, Fields | None] = {}
+    views = {}
+    for name, (actor, session) in _in_room(actors).items():
+        actor.catch_up()
+        received = session.received
+        views[name] = received.room, dict(received.fields)
+        truth[received.room, actor.user] = actor.own.shown if actor.own.alone and not forgets_fields else None
+    differences = fields_differ(views, stored, truth)
+    if not differences and forgets_fields:
+        for actor, session in _in_room(actors).values():
+            actor.own.wanted = dict(session.received.fields.get(actor.user, {}))
+    return differences
+
+
+async def _last_events_missing(actors: list[Actor]) -> list[str]:
+    """Every member sends events with a key, and then none. The others get the last of them."""
+    await asyncio.gather(*(actor.send_events(keyed=True) for actor, _ in _in_room(actors).values()))
+    last = {
+        session.client.welcome["connection_id"]: (actor.room or "", actor.user, session.events)
+        for actor, session in _in_room(actors).values()
+    }
+    deadline = time.monotonic() + _ARRIVAL_SECONDS
+    while True:
+        for actor in actors:
+            actor.catch_up()
+        views = {
+            name: (session.received.room, session.received.user, session.received.numbers)
+            for name, (_, session) in _in_room(actors).items()
+        }
+        differences = events_missing(last, views)
+        if not differences or time.monotonic() > deadline:
+            return differences
+        await asyncio.sleep(POLL_SECONDS)
 
 
 def _shown_differently(actors: list[Actor]) -> list[str]:
@@ -349,6 +420,21 @@ def _judge(
     verdict = ghosts(records, _ghosts(outcome.faults, actors, began, healthy), bound, touched)
     outcome.violations += verdict.violations
     outcome.ghost_seconds, outcome.killed_ghost_seconds = verdict.ghost_seconds, verdict.killed_ghost_seconds
+
+
+def _received(actors: list[Actor]) -> int:
+    return sum(session.received.judged for actor in actors for session in actor.sessions)
+
+
+def _judge_events_and_fields(outcome: Round, actors: list[Actor], losses: Iterable[float], began: float) -> None:
+    """`losses`: when NATS lost what it had stored."""
+    for actor in actors:
+        for session in actor.sessions:
+            outcome.violations += session.received.violations
+            session.received.violations.clear()
+        outcome.violations += actor.own.violations
+        actor.own.violations.clear()
+    outcome.violations += late_reversals((actor.own for actor in actors), losses, began)
 
 
 def _judge_movements(outcome: Round, system: System, actors: list[Actor], began: float, damage: Damage) -> None:
