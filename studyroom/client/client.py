@@ -1,7 +1,6 @@
 """The client. It passes calls and messages of the server to the pure parts in `core`, and their results on."""
 
 import asyncio
-import contextlib
 import math
 import random
 import ssl
@@ -12,7 +11,7 @@ from uuid import UUID
 
 from studyroom.client.address import socket_address
 from studyroom.client.archive import Archive
-from studyroom.client.connection import Address, Callbacks, Connection, Ended
+from studyroom.client.connection import CLOSE_CALLED, Address, Callbacks, Connection, Ended
 from studyroom.client.core.backoff import Backoff
 from studyroom.client.core.liveness import Heartbeat
 from studyroom.client.core.parts import event_of, fields_of, position_of
@@ -35,12 +34,10 @@ from studyroom.client.values import (
     Presence,
     RoomState,
 )
-from studyroom.shared.contract.close_codes import CloseCode
 from studyroom.shared.contract.ids import canonical_uuid, new_message_id
 from studyroom.shared.contract.messages import ClientMessage, ServerMessage, WelcomePayload
 from studyroom.shared.contract.text import is_blank, is_unicode
 
-_CLOSE_CALLED = Failure("close_called", "the program has closed the client")
 _NO_ROOM = Failure("not_in_room", "no room is wanted: join one first")
 
 
@@ -109,12 +106,15 @@ class Client:
         Takes 3 s at most, and may be called again.
         """
         running = self._running
-        if running is None or running.done():
+        if running is None:
             return
-        await self._connection.close()
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
+        try:
+            await self._connection.close()
+        finally:
+            running.cancel()
+            await asyncio.wait({running})
+        if not running.cancelled():
+            running.result()  # raises the mistake of the client, if there was one
 
     # --- the room -------------------------------------------------------------------------------------------
 
@@ -347,7 +347,7 @@ class Client:
         try:
             await self._connection.run()
         except asyncio.CancelledError:
-            self._ended(Ended(_CLOSE_CALLED, CloseCode.NORMAL), reconnects=False)
+            self._ended(CLOSE_CALLED, reconnects=False)
             raise
         except Exception as error:
             # A mistake of the client. Nobody may wait for it for ever.

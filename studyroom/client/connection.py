@@ -65,6 +65,9 @@ class Ended:
         return None if found is None else found[1]
 
 
+CLOSE_CALLED = Ended(Failure("close_called", "the program has closed the client"), CloseCode.NORMAL)
+
+
 @dataclass(frozen=True, slots=True)
 class Callbacks:
     """The part of the client that a connection calls."""
@@ -99,7 +102,8 @@ class Connection:
         self._backlog: deque[bytes] = deque()
         self._more = asyncio.Event()
         self._verdict: Failure | None = None
-        """Why this side has ended the connection."""
+        """Why this side has given the connection up."""
+        self._closing = False
 
     async def run(self) -> None:
         """Connect, and connect again after every loss. Returns when another attempt makes no sense."""
@@ -127,6 +131,7 @@ class Connection:
 
     async def close(self) -> None:
         """Send the messages that wait, then close with 1000, so that others see the leave at once."""
+        self._closing = True
         socket = self._socket
         if socket is None:
             return
@@ -195,6 +200,8 @@ class Connection:
         socket, self._socket = self._socket, None
         code = (socket.close_code if socket is not None else None) or CloseCode.ABNORMAL
         reason = (socket.close_reason if socket is not None else None) or ""
+        if self._closing:
+            return CLOSE_CALLED
         if self._verdict is not None:
             return Ended(self._verdict, lasted_seconds=lasted_seconds)
         lost = code in {CloseCode.ABNORMAL, CloseCode.NO_STATUS}

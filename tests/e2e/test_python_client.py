@@ -323,6 +323,19 @@ async def test_a_moderator_deletes_a_message_and_removes_its_author(strict: Serv
         await within_deadline(bob, lambda: not bob.members)
 
 
+async def test_calls_that_wait_end_when_the_program_closes_an_open_connection(stack: EmbeddedStack, room: str):
+    async with Client(stack.gateways[0]) as ann:
+        await ann.join(room)
+        events = ann.events()
+        waiting = asyncio.create_task(ann.until(lambda: False))
+        await ann.chat("one")
+    with pytest.raises(StudyroomError, match="close_called"):
+        await waiting
+    last = [event async for event in events][-1]
+    assert isinstance(last, Disconnected)
+    assert (last.failure.code, last.code, last.reconnects) == ("close_called", 1000, False)
+
+
 async def test_a_server_that_nobody_runs_is_tried_until_the_program_ends_it(room: str):
     async with Client(ADDRESS, backoff=SOON) as ann:
         waiting = [asyncio.create_task(ann.join(room)), asyncio.create_task(ann.until(lambda: False))]
