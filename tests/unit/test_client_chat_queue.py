@@ -112,6 +112,16 @@ def test_a_message_that_the_server_may_have_forgotten_is_not_sent_again():
     assert sent(queue, WINDOW_SECONDS) == "b", "it has never been sent, so it cannot expire"
 
 
+def test_a_message_that_is_sent_again_expires_as_long_after_the_first_time():
+    queue = queue_of("a")
+    assert sent(queue, 0) == "a"
+    queue.hold()
+    queue.open(WINDOW_SECONDS, "ann")
+    assert sent(queue, LATER) == "a"
+    queue.hold()
+    assert failed(queue, WINDOW_SECONDS) == [("a", "expired")]
+
+
 def test_a_message_of_a_guest_who_comes_back_as_another_user_is_not_sent_again():
     queue = queue_of("a", "b")
     assert sent(queue, 0) == "a"

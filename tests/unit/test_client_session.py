@@ -131,6 +131,22 @@ def test_own_messages_wait_for_the_missed_ones_and_those_among_them_are_not_sent
     assert server.session.room.queue.messages == ()
 
 
+def test_the_answer_to_a_message_that_was_sent_again_does_not_move_the_position():
+    server = in_room()
+    server.chat(7, SECOND)
+    server.session.write(FIRST, "one")
+    server.gets()
+    server.lost()
+    server.welcome()
+    server.gets()
+    server.joined(recovered=True)
+    assert [kind for kind, _ in server.gets()] == ["Chat"]
+    server.chat(12, FIRST, ANN)
+    server.lost()
+    server.welcome()
+    assert server.gets() == [("JoinRoom", {"room_id": ROOM, "since": 7, "epoch": "e"})]
+
+
 def test_an_own_message_that_a_moderator_deletes_before_it_comes_back_was_stored():
     server = in_room()
     server.session.write(FIRST, "one")
@@ -214,6 +230,8 @@ def test_events_of_the_room_before_do_not_apply_to_the_next_one():
 def test_the_room_in_the_address_is_the_wanted_one_or_the_hint_of_the_server():
     server = in_room()
     assert server.session.address_room == ROOM
+    server.joined(room_hint=SECOND)
+    assert server.session.address_room == SECOND
     server.session.closed(LOST, FIRST)
     assert server.session.address_room == FIRST
     server.session.join(ELSEWHERE)
