@@ -336,7 +336,7 @@ _ROUNDS = 5
 
 
 @pytest.mark.asyncio(loop_scope="module")
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "defects",
     [
