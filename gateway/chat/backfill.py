@@ -236,6 +236,7 @@ class Backfill:
         """The stream is another one."""
         log.warning("the stream of chat is another one")
         self._replaced = {room for room in self._rooms if len(room)}
+        self._schedule.replaced()
         for room in self._rooms:
             room.forget_chat()
             self.catch_up(room)
@@ -277,10 +278,11 @@ class Backfill:
         """Raises BusError or TimeoutError."""
         async with asyncio.timeout(_ANSWER_SECONDS):
             self._send_known()
-            await self._stream.learn()
+            terms = await self._stream.learn()
             self._replaced &= set(self._rooms)
-            due = self._schedule.next_round(self._rooms)
+            due = self._schedule.next_round(self._rooms, terms.last)
             self._stream.announce({room.id: room.history.newest_sequence for room in due.announce})
+            await self._compare(due.look, after=due.since)
             shorter = await self._compare(due.compare)
             await self._removals.look(shorter, but=self._repairs)
 
@@ -301,15 +303,18 @@ class Backfill:
                     message.since = now
                 self._lost(room)
 
-    async def _compare(self, rooms: Iterable[Room]) -> set[Room]:
-        """Returns rooms whose newest message, as members got it, some replica does not have. Raises BusError."""
+    async def _compare(self, rooms: Iterable[Room], *, after: int = 0) -> set[Room]:
+        """Returns rooms whose newest message, as members got it, some replica does not have. Raises BusError.
+
+        `after`: compare only messages after this sequence of the stream. Then the result means nothing.
+        """
         by_shard: dict[int, list[Room]] = defaultdict(list)
         for room in rooms:
             by_shard[shard_of(room.id)].append(room)
         behind: list[tuple[Room, int]] = []
         shorter = set[Room]()
         for hosted in by_shard.values():
-            lasts = await self._stream.lasts(room.id for room in hosted)
+            lasts = await self._stream.lasts((room.id for room in hosted), after=after)
             stored = [(room, lasts.get(room.id, 0)) for room in hosted]
             behind += [(room, last) for room, last in stored if not room.history.passed(last)]
             shorter |= {room for room, last in stored if room.history.newest_sequence > last}

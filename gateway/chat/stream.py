@@ -156,14 +156,17 @@ class ChatStream(ChatTerms):
 
     # --- many messages ------------------------------------------------------------------------------------
 
-    async def lasts(self, rooms: Iterable[RoomId]) -> dict[RoomId, int]:
-        """The sequence of the newest message of each room that has one, from any replica. Raises BusError."""
+    async def lasts(self, rooms: Iterable[RoomId], *, after: int = 0) -> dict[RoomId, int]:
+        """The sequence of the newest message of each room that has one after a sequence, from any replica.
+
+        Raises BusError.
+        """
         by_subject = {subjects.chat(room): room for room in rooms}
         all_subjects = list(by_subject)
         found = {}
         for start in range(0, len(all_subjects), _LASTS_MAX):
             some = all_subjects[start : start + _LASTS_MAX]
-            batch = await self._get({"multi_last": some, "batch": len(some)})
+            batch = await self._get({"multi_last": some, "batch": len(some), **({"seq": after + 1} if after else {})})
             found.update({by_subject[subject]: stored.sequence for subject, stored in batch.messages})
         return found
 

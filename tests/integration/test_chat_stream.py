@@ -125,6 +125,18 @@ async def test_the_last_message_of_many_rooms_is_one_question(bus: Bus, stream: 
     assert await stream.last(rooms[5]) == layout[rooms[5]][-1]
 
 
+async def test_messages_up_to_a_sequence_are_not_asked_for_again(bus: Bus, stream: ChatStream):
+    old, new, both = new_room(), new_room(), new_room()
+    layout = await store_chat(bus, [old, both])
+    reached = layout[both][-1]
+    layout = await store_chat(bus, [new, both])
+    counting = Counting(bus)
+    await counting.start()
+    assert await counting.lasts([old, new, both], after=reached) == {new: layout[new][-1], both: layout[both][-1]}
+    assert counting.messages == 2
+    assert await counting.lasts([old], after=reached) == {}
+
+
 async def after(stream: ChatStream, room: RoomId, position: int, up_to: int, at_most: int = 1000) -> list[int]:
     async with asyncio.timeout(TIMEOUT_SECONDS):
         return numbers(await stream.after(room, position, up_to=up_to, at_most=at_most))

@@ -20,11 +20,11 @@ class Room:
 
 
 def rounds(schedule: ComparisonSchedule[Room], room: Room, count: int) -> tuple[list[int], list[int]]:
-    """The numbers of the rounds, from 0, in which the room is compared and is announced."""
+    """The numbers of the rounds, from 0, in which the room is compared or looked at, and is announced."""
     compared, announced = [], []
     for number in range(count):
-        found = schedule.next_round([room])
-        compared += [number] if found.compare else []
+        found = schedule.next_round([room], 1)
+        compared += [number] if found.compare or found.look else []
         announced += [number] if found.announce else []
     return compared, announced
 
@@ -44,10 +44,28 @@ def test_quiet_rooms_share_the_rounds_evenly():
     crowd = [Room() for _ in range(3200)]
     schedule = ComparisonSchedule[Room]()
     for _ in range(100):
-        schedule.next_round(crowd)
-    sizes = [len(schedule.next_round(crowd).compare) for _ in range(QUIET_EVERY)]
+        schedule.next_round(crowd, 1)
+    due = [schedule.next_round(crowd, 1) for _ in range(QUIET_EVERY)]
+    sizes = [len(found.compare) + len(found.look) for found in due]
     assert sum(sizes) == len(crowd)
     assert max(sizes) < 1.5 * len(crowd) / QUIET_EVERY
+
+
+def test_most_turns_look_for_messages_since_the_turn_before_the_last():
+    room, schedule = Room(), ComparisonSchedule[Room]()
+    due = [schedule.next_round([room], number) for number in range(QUIET_EVERY * 100)]
+    turns = [(number, found) for number, found in enumerate(due) if found.compare or found.look][-64:]
+    assert sum(len(found.look) for _, found in turns) == 56
+    assert sum(len(found.compare) for _, found in turns) == 8
+    assert all(found.since == number - 2 * QUIET_EVERY for number, found in turns)
+
+
+def test_a_look_at_another_stream_begins_with_its_first_known_sequence():
+    room, schedule = Room(), ComparisonSchedule[Room]()
+    for _ in range(100):
+        schedule.next_round([room], 5000)
+    schedule.replaced()
+    assert {schedule.next_round([room], 3).since for _ in range(QUIET_EVERY)} == {3}
 
 
 def test_an_active_room_is_compared_in_every_round():
@@ -55,7 +73,7 @@ def test_an_active_room_is_compared_in_every_round():
     rounds(schedule, room, 100)
     for sequence in range(1, 30):
         room.chat(sequence)
-        found = schedule.next_round([room])
+        found = schedule.next_round([room], 1)
         assert found.compare == found.announce == [room]
     compared, _ = rounds(schedule, room, ACTIVE_ROUNDS - 1)
     assert len(compared) == ACTIVE_ROUNDS - 1
@@ -64,10 +82,10 @@ def test_an_active_room_is_compared_in_every_round():
 def test_after_a_loss_all_rooms_are_compared_once():
     crowd, schedule = [Room() for _ in range(100)], ComparisonSchedule[Room]()
     for _ in range(100):
-        schedule.next_round(crowd)
+        schedule.next_round(crowd, 1)
     schedule.suspicious = True
-    assert schedule.next_round(crowd).compare == crowd
-    assert len(schedule.next_round(crowd).compare) < len(crowd)
+    assert schedule.next_round(crowd, 1).compare == crowd
+    assert len(schedule.next_round(crowd, 1).compare) < len(crowd)
 
 
 def test_a_newest_message_is_announced_again_with_pauses_that_double():
@@ -81,15 +99,15 @@ def test_a_room_is_not_announced_when_another_gateway_has_done_it_since_the_last
     room, schedule = Room(), ComparisonSchedule[Room]()
     room.chat(7)
     assert not room.history.announce(b"7")
-    assert schedule.next_round([room]).announce == []
-    assert schedule.next_round([room]).announce == [room], "each announcement counts for one round"
+    assert schedule.next_round([room], 1).announce == []
+    assert schedule.next_round([room], 1).announce == [room], "each announcement counts for one round"
 
 
 def test_an_older_announcement_does_not_replace_that_of_a_newer_message():
     room, schedule = Room(), ComparisonSchedule[Room]()
     room.chat(7)
     room.history.announce(b"6")
-    assert schedule.next_round([room]).announce == [room]
+    assert schedule.next_round([room], 1).announce == [room]
 
 
 def test_a_room_without_messages_is_never_announced():
