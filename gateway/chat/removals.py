@@ -30,7 +30,10 @@ class Removals:
         self._removed = removed
         self._slots = asyncio.Semaphore(_CONCURRENCY)
         self._complete_at: dict[Room, int] = {}
-        """The stream's count of removed messages when all messages that a room remembers were still stored."""
+        """The stream's count of removed messages when all messages that a room remembers were still stored; -1 for rooms
+        of which that is unknown."""
+        self._removed_before = -1
+        """That count at the last look."""
 
     async def look(self, shorter: set[Room], *, but: Container[Room]) -> None:
         """Look for purged rooms. Call it now and then, just after the terms were learned. Raises BusError.
@@ -39,9 +42,11 @@ class Removals:
         others if any message was removed from the stream since. `but`: rooms to skip.
         """
         removed = self._stream.terms.removed
-        known = {room: seen for room, seen in self._complete_at.items() if self._is_hosted(room)}
-        others = [room for room in self._rooms if room not in shorter and known.get(room) != removed]
-        others.sort(key=lambda room: known.get(room, -1))
+        # A room that is hosted since the last look has read its messages since then.
+        of_new = removed if removed == self._removed_before else -1
+        known = {room: self._complete_at.get(room, of_new) for room in self._rooms}
+        others = [room for room in self._rooms if room not in shorter and known[room] != removed]
+        others.sort(key=known.__getitem__)
         rooms = [room for room in (*shorter, *others[:_ROOMS_MAX]) if room not in but]
         found = await asyncio.gather(*map(self._first_left, rooms))
         lacking = [(room, first) for room, first in zip(rooms, found, strict=True) if first is not None]
@@ -59,6 +64,7 @@ class Removals:
             else:
                 self._removed(room)
         self._complete_at = known | dict.fromkeys(rooms, removed)
+        self._removed_before = removed
 
     def _is_hosted(self, room: Room) -> bool:
         return self._rooms.get(room.id) is room

@@ -1,7 +1,7 @@
 """Stored chat of a hosted room goes away: an operator removes it, and members are notified, or it is old."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Container
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from uuid import uuid4
@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from studyroom.gateway.chat import backfill
 from studyroom.gateway.chat.backfill import Backfill
+from studyroom.gateway.chat.removals import Removals
 from studyroom.gateway.chat.stream import ChatStream
 from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.rooms.room import Room
@@ -32,6 +33,8 @@ class Hosted:
     rooms: list[Room]
     losses: Callable[[], float]
     """Counts the rooms that start again after a loss."""
+    host: Callable[[], Awaitable[Room]]
+    """Host another room with STORED messages, and read them."""
 
     def remembered(self) -> list[list[int]]:
         return [[stored.sequence for stored in room.history.newest(100)] for room in self.rooms]
@@ -53,14 +56,18 @@ async def hosted(bus: Bus, tasks: Tasks, storage: StorageSettings, count: int) -
     comparing = Backfill(rooms, stream, tasks, metrics, at_most=100)
     stream.on_replaced(comparing.replaced)
     async with AsyncExitStack() as held:
-        found = [await held.enter_async_context(hosts.hold(RoomId(str(uuid4())))) for _ in range(count)]
-        for room in found:
+
+        async def host() -> Room:
+            room = await held.enter_async_context(hosts.hold(RoomId(str(uuid4()))))
             await comparing.catch_up(room)
             last = await store_chat(bus, room.id, STORED)
             await comparing.catch_up(room)
             assert room.history.passed(last)
+            return room
+
+        found = [await host() for _ in range(count)]
         running = asyncio.create_task(comparing.run())
-        yield Hosted(found, metrics.chat_losses._value.get)
+        yield Hosted(found, metrics.chat_losses._value.get, host)
         running.cancel()
         with suppress(asyncio.CancelledError):
             await running
@@ -113,3 +120,31 @@ async def test_the_oldest_messages_that_go_for_want_of_space_do_not_count_as_los
         await eventually(lambda: system.remembered() == [[]], "they made room")
         assert system.losses() == 0
     await ensure(bus, specifications(StorageSettings()))
+
+
+async def test_rooms_that_have_just_read_their_chat_are_not_asked_about_while_nothing_is_removed(
+    bus: Bus, tasks: Tasks, storage: StorageSettings, monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[RoomId] = []
+    looks = 0
+    first, look = ChatStream.first, Removals.look
+
+    async def counted_first(stream: ChatStream, room: RoomId, sequence: int) -> int | None:
+        asked.append(room)
+        return await first(stream, room, sequence)
+
+    async def counted_look(removals: Removals, shorter: set[Room], *, but: Container[Room]) -> None:
+        nonlocal looks
+        await look(removals, shorter, but=but)
+        looks += 1
+
+    monkeypatch.setattr(ChatStream, "first", counted_first)
+    monkeypatch.setattr(Removals, "look", counted_look)
+    async with hosted(bus, tasks, storage, 1) as system:
+        (early,) = system.rooms
+        await eventually(lambda: early.id in asked, "nobody knows what was removed before the first look")
+        late, before = await system.host(), looks
+        await eventually(lambda: looks > before + 2, "it looks again")
+        assert late.id not in asked
+        await purge(bus, early)
+        await eventually(lambda: late.id in asked, "something was removed, so all rooms are asked about")
