@@ -31,15 +31,9 @@ test("a function is asked for another token before the client stops", async ({ n
       return token("ann", "Ann", -60)
     },
   })
-  const causes: string[] = []
-  client.connection.subscribe(() => {
-    const state = client.connection.get()
-    if (state.status === "waiting") causes.push(state.cause.code)
-  })
   client.connect()
   expect(await until(client.connection, isClosed)).toMatchObject({ cause: { code: "unauthorized" } })
   expect(asked).toBeGreaterThanOrEqual(3)
-  expect(causes).toContain("unauthorized")
 })
 
 test("a banned user stops with that reason, and connects again when the ban is over", async ({

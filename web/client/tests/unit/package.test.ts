@@ -1,19 +1,20 @@
 /** The package as others install it. */
 
-import { execFileSync } from "node:child_process"
+import { execFile, execFileSync } from "node:child_process"
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
+import { promisify } from "node:util"
 import { afterAll, beforeAll, expect, test } from "vitest"
 
 const PACKAGE = resolve(import.meta.dirname, "../..")
 const ENTRIES = ["@studyroom/client", "@studyroom/client/react", "@studyroom/client/living-chat"]
-const SLOW_MS = 60_000
+const SLOW_MS = 180_000
 
 let consumer = ""
 
-beforeAll(() => {
-  execFileSync("npm", ["run", "build", "--silent"], { cwd: PACKAGE, stdio: "inherit" })
+beforeAll(async () => {
+  await promisify(execFile)("npm", ["run", "build", "--silent"], { cwd: PACKAGE })
   consumer = mkdtempSync(join(tmpdir(), "studyroom-consumer-"))
   mkdirSync(join(consumer, "node_modules/@studyroom"), { recursive: true })
   symlinkSync(PACKAGE, join(consumer, "node_modules/@studyroom/client"))
