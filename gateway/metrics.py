@@ -31,6 +31,11 @@ class GatewayMetrics:
         self.accepted = Counter(
             "studyroom_gateway_connections_accepted", "WebSocket handshakes accepted.", registry=registry
         )
+        self.fallback_connections = Counter(
+            "studyroom_gateway_fallback_connections",
+            "Connections opened over HTTP, by clients whose network blocks WebSockets.",
+            registry=registry,
+        )
         self.refused = Counter(
             "studyroom_gateway_handshakes_refused",
             "WebSocket handshakes refused, by code.",

@@ -24,6 +24,8 @@ from studyroom.gateway.edge.admission import Admission
 from studyroom.gateway.edge.arrivals import Arrivals
 from studyroom.gateway.edge.edge import GatewayEdge
 from studyroom.gateway.edge.handover import Handover
+from studyroom.gateway.fallback.router import fallback_router
+from studyroom.gateway.fallback.uplinks import Uplinks
 from studyroom.gateway.gauges import GatewayGauges
 from studyroom.gateway.http.access import Access
 from studyroom.gateway.http.app import build_app
@@ -213,6 +215,7 @@ class Gateway:
             retries=Retries(self._streams),
             broadcast_max_bytes=lambda: min(own.broadcast_max_bytes, bus.max_payload_bytes - BROADCAST_OVERHEAD_BYTES),
         )
+        self._uplinks = Uplinks(gateway, bus, tasks)
         self._edge = GatewayEdge(self._admission, hub, self._handover, chat_max_chars=own.chat_max_chars)
         self._server: HttpServer | None = None
         metrics.watch(GatewayGauges(connections, rooms, scheduler, self._drain, self._presence))
@@ -227,6 +230,8 @@ class Gateway:
         await self._chat.start()
         await self._presence.start()
         await self._hosting.start()
+        if own.http_fallback:
+            await self._uplinks.start()
         while not await self._lease.renew():
             await asyncio.sleep(_STREAM_RETRY_SECONDS)
         self._server = self._build_server(listener)
@@ -275,23 +280,25 @@ class Gateway:
 
     def _build_server(self, listener: socket.socket) -> HttpServer:
         own = self._settings
-        app = build_app(
-            with_page=own.page,
-            gate=self._admission,
-            routers=routers(
-                own,
-                Access(self._authenticator, ApiKeys(own.api_keys), self._moderation),
-                self._audit,
-                self._bus,
-                self._presence,
-                self._streams,
-                self._stored_changes,
-                self._deletions,
-                self._moderation,
-                self._views,
-                self._metrics,
-            ),
+        all_routers = routers(
+            own,
+            Access(self._authenticator, ApiKeys(own.api_keys), self._moderation),
+            self._audit,
+            self._bus,
+            self._presence,
+            self._streams,
+            self._stored_changes,
+            self._deletions,
+            self._moderation,
+            self._views,
+            self._metrics,
         )
+        if own.http_fallback:
+            fallback = fallback_router(
+                self._edge, self._admission, self._uplinks, self._metrics, message_max_bytes=own.message_max_bytes
+            )
+            all_routers.append(fallback)
+        app = build_app(with_page=own.page, gate=self._admission, routers=all_routers)
         limits = WireLimits(own.message_max_bytes, own.headers_max_bytes, own.body_max_bytes)
         return HttpServer(
             app,

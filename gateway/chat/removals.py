@@ -30,10 +30,10 @@ class Removals:
         self._removed = removed
         self._slots = asyncio.Semaphore(_CONCURRENCY)
         self._complete_at: dict[Room, int] = {}
-        """The stream's count of removed messages when all messages that a room remembers were still stored; -1 for rooms
-        of which that is unknown."""
+        """The stream's count of removed messages when all messages that a room remembers were still stored; -1 where
+        that is unknown."""
         self._removed_before = -1
-        """That count at the last look."""
+        """The count of removed messages at the last look."""
 
     async def look(self, shorter: set[Room], *, but: Container[Room]) -> None:
         """Look for purged rooms. Call it now and then, just after the terms were learned. Raises BusError.

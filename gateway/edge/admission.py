@@ -16,7 +16,7 @@ from studyroom.gateway.edge.capacity import capacity
 from studyroom.gateway.edge.origins import is_allowed
 from studyroom.gateway.edge.rates import FixedWindow, TokenBucket, TokenBuckets
 from studyroom.gateway.edge.settings import EdgeSettings
-from studyroom.gateway.http.app import API_PREFIX
+from studyroom.gateway.http.app import API_PREFIX, STREAM_PATH
 from studyroom.gateway.lifecycle.drain import Drain
 from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.wire.credentials import Unauthorized
@@ -96,7 +96,7 @@ class Admission:
 
     def decide(self, handshake: Handshake) -> Admitted | Refused:
         """Admit or refuse a handshake. Checks the token last."""
-        address = self._address(handshake)
+        address = self.address(handshake)
         decision = (
             self._check_host(handshake.headers)
             or self._check_origin_and_drain(handshake)
@@ -118,7 +118,7 @@ class Admission:
 
         It leaves out the rates of handshakes, and takes nothing from them.
         """
-        address = self._address(handshake)
+        address = self.address(handshake)
         decision = (
             self._check_origin_and_drain(handshake) or self._check_counts(address) or self._identify(handshake, address)
         )
@@ -137,9 +137,9 @@ class Admission:
 
     def _check_request_rate(self, head: RequestHead) -> Refused | None:
         limit = self._settings.requests_per_second
-        if not limit or not head.path.startswith(API_PREFIX):
-            return None
-        if self._requests.take(self._address(head), time.monotonic()):
+        if not limit or not head.path.startswith(API_PREFIX) or head.path.startswith(f"{STREAM_PATH}/"):
+            return None  # messages have the limits of their connection
+        if self._requests.take(self.address(head), time.monotonic()):
             return None
         reason = f"more than {limit} requests a second from one address"
         return Refused(429, ErrorCode.RATE_LIMITED, reason, (("Retry-After", "1"),))
@@ -193,7 +193,7 @@ class Admission:
             return _refuse_for_now(429, ErrorCode.TOO_MANY_OF_USER, "too many connections of this user")
         return Admitted(identity, address)
 
-    def _address(self, head: RequestHead) -> bytes:
+    def address(self, head: RequestHead) -> bytes:
         """The key of the client's address in limits."""
         address = _parse_peer(head.peer or "")
         forwarded = head.headers.get("x-forwarded-for")

@@ -21,6 +21,8 @@ WEBSOCKET_PATH = "/ws"
 HEALTH_PATH = "/health"
 API_PREFIX = "/api/"
 HANDSHAKE_PATH = "/api/v1/handshake"
+STREAM_PATH = "/api/v1/stream"
+"""Where clients open a connection whose network blocks WebSockets. Below it they send their messages."""
 _BAD_REQUEST, _NOT_FOUND, _METHOD_NOT_ALLOWED, _UPGRADE_REQUIRED = 400, 404, 405, 426
 _METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 _REFUSED_BEFORE_THE_APP: dict[int | str, dict[str, Any]] = {
@@ -57,7 +59,7 @@ class _App(FastAPI):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve HEAD as GET. The server leaves out the body (RFC 9110 section 9.3.2)."""
         if scope["type"] == "http":
-            if scope["method"] == "HEAD":
+            if scope["method"] == "HEAD" and scope["path"] != STREAM_PATH:
                 scope = {**scope, "method": "GET"}
             send = self._with_cors(scope, send)
         await super().__call__(scope, receive, send)
@@ -65,15 +67,17 @@ class _App(FastAPI):
     def _with_cors(self, scope: Scope, send: Send) -> Send:
         """Let pages that may open a WebSocket here read what GET returns (CORS, Fetch Standard section 3.2).
 
-        Pages that may not can read one response, at `HANDSHAKE_PATH`. It says only that.
+        So may they for POST below `STREAM_PATH`. Pages that may not can read one response, at `HANDSHAKE_PATH`. It says
+        only that.
         """
-        if self.gate is None or scope["method"] != "GET" or not scope["path"].startswith(API_PREFIX):
+        readable = scope["path"].startswith(API_PREFIX if scope["method"] == "GET" else f"{STREAM_PATH}/")
+        if self.gate is None or scope["method"] not in {"GET", "POST"} or not readable:
             return send
         headers = combined((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
         origin = headers.get("origin")
         if origin is None or not (scope["path"] == HANDSHAKE_PATH or self.gate.allows_origin(headers)):
             return send
-        readable = [
+        added = [
             (b"access-control-allow-origin", origin.encode("latin-1")),
             (b"access-control-allow-credentials", b"true"),
             (b"access-control-expose-headers", b"retry-after"),
@@ -82,7 +86,7 @@ class _App(FastAPI):
 
         async def send_readable(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message["headers"], *readable]}
+                message = {**message, "headers": [*message["headers"], *added]}
             await send(message)
 
         return send_readable

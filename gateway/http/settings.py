@@ -11,6 +11,9 @@ class HttpSettings(ChatSettings):
     """The gateway: the HTTP API and the page at /."""
 
     page: bool = Field(True, description="Serve the page at /.")
+    http_fallback: bool = Field(
+        True, description="Serve clients whose network blocks WebSockets over plain HTTP, at /api/v1/stream."
+    )
     api_keys: CommaSeparated = Field(
         (),
         examples=["backend-2026:the-hash-that-studyroom-api-key-prints"],

@@ -11,7 +11,7 @@ the body and the next request.
 import asyncio
 import socket
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -25,6 +25,8 @@ from studyroom.shared.contract.errors import ErrorCode
 
 log = logs.get(__name__)
 
+ABORT = "studyroom.abort"
+"""The ASGI extension of plain requests: a function that ends the socket at once."""
 _REFUSAL_LINGER_SECONDS = 1.0
 _READ_MAX_BYTES = 256 * 1024
 """The size of a transport's reads: a request head may come together with this much data that follows it."""
@@ -143,6 +145,7 @@ class HttpProtocol(HttpToolsProtocol):
             return
         self._awaited.add(self)  # for the body
         super().on_headers_complete()
+        cast("dict[str, object]", self.scope)["extensions"] = {ABORT: self.transport.abort}
 
     def on_body(self, body: bytes) -> None:
         if self._refused:

@@ -62,6 +62,8 @@ class ErrorCode(StrEnum):
     """The user is banned."""
     ROLE_NOT_ALLOWED = "role_not_allowed"
     """The HTTP request needs an access token with another `role`."""
+    CONNECTION_UNAVAILABLE = "connection_unavailable"
+    """The gateway with this connection does not answer. Send the batch again."""
     MODERATION_UNAVAILABLE = "moderation_unavailable"
     """The outcome of the request is unknown. Repeating it is harmless."""
     NOT_FOUND = "not_found"

@@ -112,6 +112,16 @@ GATEWAY_LOADS = "gateways.load"
 """Gateways publish the number of their connections here for each other."""
 
 
+def gateway_uplink(gateway: GatewayId) -> str:
+    """Other gateways publish messages here of clients whose connection without a WebSocket is at this gateway."""
+    return f"gateways.{gateway}.uplink"
+
+
+def gateway_uplinked(gateway: GatewayId) -> str:
+    """Other gateways answer here to what this gateway has published at their `gateway_uplink`."""
+    return f"gateways.{gateway}.uplinked"
+
+
 # --- the state ---------------------------------------------------------------------------------------------
 
 PRESENCE_KEYS = f"$KV.{PRESENCE_BUCKET}.>"

@@ -41,6 +41,7 @@ WRITTEN = {
 EVENTS = [
     *(f"room.7.{ROOM}.{kind}" for kind in ("chat", "cursor", "typing", "broadcast", "newest", f"presence.{USER}")),
     "moderation.ban.somebody", subjects.CURSOR_RECALL, subjects.GATEWAY_LOADS, subjects.presence_cursors(7),
+    subjects.gateway_uplink(GATEWAY), subjects.gateway_uplinked(GATEWAY),
 ]  # fmt: skip
 OF_STREAMS = [
     f"$JS.API.{verb}.{stream}"
@@ -77,6 +78,7 @@ MAY_PUBLISH = {
         *REQUESTS, *WRITTEN[CHAT], *WRITTEN[MODERATION], subjects.gateway_key(GATEWAY),
         *(f"room.7.{ROOM}.{kind}" for kind in ("cursor", "typing", "broadcast", "newest")),
         subjects.GATEWAY_LOADS, subjects.presence_cursors(7),
+        subjects.gateway_uplink(GATEWAY), subjects.gateway_uplinked(GATEWAY),
         *(f"$JS.API.{verb}.{chat}" for verb in ("STREAM.INFO", "STREAM.MSG.GET", "DIRECT.GET") for chat in CHATS),
         *(f"$JS.API.STREAM.MSG.DELETE.{chat}" for chat in CHATS),
         f"$JS.API.STREAM.INFO.{MODERATION}", f"$JS.API.STREAM.MSG.GET.{MODERATION}",
@@ -112,6 +114,7 @@ MAY_SUBSCRIBE = {
     "gateway": {
         *(event for event in EVENTS if event.startswith(("room.", "moderation."))), "room.*.*.>", "moderation.>",
         subjects.CURSOR_RECALL, subjects.GATEWAY_LOADS, "_INBOX.gateway.one", "_INBOX.gateway.>",
+        subjects.gateway_uplink(GATEWAY), subjects.gateway_uplinked(GATEWAY),
     },
     "presence": {
         *(f"{request} presence" for request in REQUESTS),

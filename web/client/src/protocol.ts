@@ -65,6 +65,7 @@ export type ErrorCode =
   | "keys_unavailable"
   | "banned"
   | "role_not_allowed"
+  | "connection_unavailable"
   | "moderation_unavailable"
   | "not_found"
   | "bad_handshake"

@@ -56,6 +56,7 @@ const ofCodes: Record<FailureCode, string> = {
   internal: "The server has made a mistake. Try again in a moment.",
   draining: BUSY,
   keys_unavailable: BUSY,
+  connection_unavailable: BUSY,
   moderation_unavailable: BUSY,
   too_many_connections: "The server is full. Try again later.",
   too_many_handshakes: BUSY,

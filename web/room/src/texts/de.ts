@@ -196,6 +196,7 @@ const codes: Translation<typeof english> & Readonly<Record<string, string | Form
   internal: "Der Server hat einen Fehler gemacht. Versuch es gleich noch einmal.",
   draining: BUSY,
   keys_unavailable: BUSY,
+  connection_unavailable: BUSY,
   moderation_unavailable: BUSY,
   too_many_connections: "Der Server ist voll. Versuch es später noch einmal.",
   too_many_handshakes: BUSY,
