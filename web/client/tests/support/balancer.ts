@@ -3,12 +3,16 @@
 import { connect, createServer, type Server, type Socket } from "node:net"
 import type { Gateway } from "./stack.js"
 
+const KILL_AFTER_MS = 300
+
 export class Balancer {
   #server: Server = createServer((client) => this.#accept(client))
   #pairs = new Map<Socket, { gateway: Socket; to: string }>()
   #up = true
   #stalled = false
   #prefer: string | null = null
+  /** Whether WebSockets get through, are refused, or end soon after they have opened. */
+  webSockets: "pass" | "refuse" | "kill" = "pass"
   readonly #homes = new Map<string, string | null>()
   /** The request lines that came, the newest last. */
   readonly requests: string[] = []
@@ -93,6 +97,13 @@ export class Balancer {
       client.pause()
       const line = String(head).split("\r\n", 1)[0] ?? ""
       this.requests.push(line)
+      if (line.startsWith("GET /ws") && this.webSockets !== "pass") {
+        if (this.webSockets === "refuse") {
+          client.end("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+          return
+        }
+        setTimeout(() => client.resetAndDestroy(), KILL_AFTER_MS)
+      }
       const home = this.#homes.get(roomIn(line) ?? "")
       const first = home ?? this.#prefer
       const gateways = this.#gateways().sort((a) => (a.name === first ? -1 : 1))

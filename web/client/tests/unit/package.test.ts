@@ -8,7 +8,12 @@ import { promisify } from "node:util"
 import { afterAll, beforeAll, expect, test } from "vitest"
 
 const PACKAGE = resolve(import.meta.dirname, "../..")
-const ENTRIES = ["@studyroom/client", "@studyroom/client/react", "@studyroom/client/living-chat"]
+const ENTRIES = [
+  "@studyroom/client",
+  "@studyroom/client/react",
+  "@studyroom/client/living-chat",
+  "@studyroom/client/fallback",
+]
 const SLOW_MS = 180_000
 
 let consumer = ""
