@@ -89,9 +89,7 @@ class Gateway:
         connections = Registry[Connection]()
         rooms = Rooms()
         self._settings = own
-        self._listen = chassis.listen
-        self._bus = bus
-        self._tasks = tasks
+        self._chassis = chassis
         self._metrics = metrics
         self._rooms = rooms
         self._audit = Audit(chassis.registry)
@@ -223,9 +221,9 @@ class Gateway:
     async def start(self) -> None:
         own = self._settings
         use_fast_transports()
-        listener = self._listen(own.host, own.port)
-        await check_groups(self._bus, subjects.MODERATION_STREAM, len(self._streams))
-        await start_all(self._streams, self._tasks)
+        listener = self._chassis.listen(own.host, own.port)
+        await check_groups(self._chassis.bus, subjects.MODERATION_STREAM, len(self._streams))
+        await start_all(self._streams, self._chassis.tasks)
         await self._moderation.start()
         await self._chat.start()
         await self._presence.start()
@@ -235,21 +233,21 @@ class Gateway:
         while not await self._lease.renew():
             await asyncio.sleep(_STREAM_RETRY_SECONDS)
         self._server = self._build_server(listener)
-        self._bus.on_reconnected(self._on_reconnected)
-        self._bus.on_disconnected(self._rooms.invalidate_all)
+        self._chassis.bus.on_reconnected(self._on_reconnected)
+        self._chassis.bus.on_disconnected(self._rooms.invalidate_all)
         for backfill in self._backfills:
-            self._bus.on_disconnected(backfill.disconnected)
-            self._tasks.supervise("backfill", backfill.run)
-        self._tasks.supervise("moderation", self._moderation.run)
-        self._tasks.supervise("lease", self._lease.keep)
-        self._tasks.supervise("resync", self._resync.run)
-        self._tasks.supervise("heartbeat", self._heartbeat.run)
-        self._tasks.supervise("cursor digests", self._hosting.send_digests)
+            self._chassis.bus.on_disconnected(backfill.disconnected)
+            self._chassis.tasks.supervise("backfill", backfill.run)
+        self._chassis.tasks.supervise("moderation", self._moderation.run)
+        self._chassis.tasks.supervise("lease", self._lease.keep)
+        self._chassis.tasks.supervise("resync", self._resync.run)
+        self._chassis.tasks.supervise("heartbeat", self._heartbeat.run)
+        self._chassis.tasks.supervise("cursor digests", self._hosting.send_digests)
         if own.shed_per_second:
             await self._shedding.start()
-            self._tasks.supervise("shedding", self._shedding.run)
+            self._chassis.tasks.supervise("shedding", self._shedding.run)
         if self._keys is not None:
-            self._tasks.supervise("keys", self._keys.run)
+            self._chassis.tasks.supervise("keys", self._keys.run)
         await self._server.start()
         if self._handover is not None:
             self._handover.start(
@@ -260,7 +258,7 @@ class Gateway:
                     connections=self._server.connections,
                 )
             )
-            self._tasks.supervise("handover", self._handover.run)
+            self._chassis.tasks.supervise("handover", self._handover.run)
         connections_max = self._admission.capacity.connections
         log.info("data path", variant=DATA_PATH, **({"reason": NOT_COMPILED} if NOT_COMPILED else {}))
         log.info("listening", host=own.host, port=self._server.port, connections_max=connections_max)
@@ -269,7 +267,7 @@ class Gateway:
         """Fill the gaps in the chat of the rooms that belong to a stream."""
         group, most = stream.group, self._settings.resume_max_messages
         own = rooms if group.count == 1 else RoomsInShards(rooms, group.shards)
-        backfill = Backfill(own, stream, self._tasks, self._metrics, at_most=most)
+        backfill = Backfill(own, stream, self._chassis.tasks, self._metrics, at_most=most)
         stream.on_replaced(backfill.replaced)
         return backfill
 
@@ -284,7 +282,7 @@ class Gateway:
             own,
             Access(self._authenticator, ApiKeys(own.api_keys), self._moderation),
             self._audit,
-            self._bus,
+            self._chassis.bus,
             self._presence,
             self._streams,
             self._stored_changes,
@@ -328,8 +326,8 @@ class Gateway:
             self._server.stop_listening()
         await self._chat.settled()
         await self._drain.close_all()
-        finishing = self._tasks.spawn("finish", self._finish())
-        gone = self._tasks.spawn("NATS is gone", self._bus.gone(_NATS_GONE_SECONDS))
+        finishing = self._chassis.tasks.spawn("finish", self._finish())
+        gone = self._chassis.tasks.spawn("NATS is gone", self._chassis.bus.gone(_NATS_GONE_SECONDS))
         await asyncio.wait((finishing, gone), return_when=asyncio.FIRST_COMPLETED)
         if not finishing.done():
             log.warning("NATS is away: presence removes the members of this gateway when its lease expires")

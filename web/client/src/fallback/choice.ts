@@ -1,6 +1,6 @@
 /** Decides between WebSocket and HTTP from the outcomes of earlier connections. */
 
-/** This many WebSockets in a row must fail. One may fail because a gateway stops. */
+/** This many WebSockets in a row must fail, because a single failure may be that of a gateway. */
 const FAILURES_MAX = 2
 /** A WebSocket that ends sooner than this after its first message was blocked. */
 const KILLED_MS = 2000

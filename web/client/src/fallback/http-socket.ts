@@ -150,7 +150,7 @@ export class HttpSocket implements WebSocketLike {
     this.readyState = CLOSED
     this.#abort.abort()
     this.#watcher.close()
-    // As with a WebSocket, the event comes after the call that has led to it.
+    // The event comes after the call that has led to it, as with a WebSocket.
     queueMicrotask(() => call(this.onclose, { code, reason }))
   }
 }
