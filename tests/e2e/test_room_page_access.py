@@ -151,3 +151,31 @@ async def test_the_page_runs_only_its_own_script(visitors: Visitors, stack: Embe
     assert refused.get("injected") is None
     assert "<b>markup</b>" not in refused["markup"]
     ada.troubles.clear()  # they report these refusals
+
+
+BLOCKED = """window.WebSocket = class extends EventTarget {
+  readyState = 3
+  constructor() {
+    super()
+    setTimeout(() => {
+      const event = new CloseEvent("close", { code: 1006 })
+      this.dispatchEvent(event)
+      this.onclose?.(event)
+    })
+  }
+  send() {}
+  close() {}
+}"""
+
+
+async def test_where_websockets_are_blocked_the_page_works_over_http(
+    visitors: Visitors, stack: EmbeddedStack, room: str
+):
+    ada = await visitors.enter(stack.gateways[0], room, "Ada", before=BLOCKED)
+    grace = await visitors.enter(stack.gateways[1], room, "Grace")
+    await ada.send_chat("Hello over HTTP")
+    await grace.send_chat("Hello over a WebSocket")
+    for person in (ada, grace):
+        await expect(person.messages).to_have_text(["Hello over HTTP", "Hello over a WebSocket"])
+    await ada.page.close()
+    await expect(grace.people).to_have_count(1)

@@ -1,4 +1,5 @@
 import { StudyroomClient } from "@studyroom/client"
+import { withFallback } from "@studyroom/client/fallback"
 import { useCallback, useEffect, useState } from "react"
 import { type Invitation, invitation, linkTo } from "./address"
 import { kept } from "./chat/kept"
@@ -26,6 +27,7 @@ function enter({ roomId }: Invitation): StudyroomClient {
     username: named(memory.name.get() ?? "", memory.emoji.get() ?? ""),
     identity: memory.guestToken,
     historyLimit: kept,
+    WebSocket: withFallback(),
   })
   keepTime(client)
   watchAccount(client)
