@@ -76,7 +76,7 @@ async def test_chat_that_nats_does_not_take_is_refused_by_its_id_and_the_log_nam
     try:
         await eventually(lambda: "max_payload" in http_get(f"{verbose.admin_url}/readyz")[1], "why it is not ready")
         reasons = http_get(f"{verbose.admin_url}/readyz")[1]
-        assert "STUDYROOM_GATEWAY_CHAT_MAX_CHARS=4000 characters may take 25500 bytes" in reasons
+        assert "STUDYROOM_GATEWAY_CHAT_MAX_CHARS=4000 characters may take 26500 bytes" in reasons
         async with clients(verbose.url) as (author,):
             await author.join(room)
             identity = "6fa459ea-ee8a-4ca4-894e-db77e160355e"
