@@ -221,14 +221,18 @@ def events_missing(
 ) -> list[str]:
     """The others in the room have the last event with a key that a resting member sent.
 
-    `last`: by connection, its room and user, and the number of its last event. `views`: by client, its room and user,
-    and the last number of each connection.
+    Events of one user with the same key replace each other, also those of several tabs. So the last event of one tab is
+    enough. `last`: by connection, its room and user, and the number of its last event. `views`: by client, its room and
+    user, and the last number of each connection.
     """
+    tabs: dict[Key, dict[str, int]] = defaultdict(dict)
+    for connection, (room, sender, number) in last.items():
+        tabs[room, sender][connection] = number
     return [
-        f"{name} did not get the last event of {sender}, number {number}, and has {numbers.get(connection, 0)}"
-        for connection, (room, sender, number) in last.items()
+        f"{name} did not get the last event of {sender}, of {ends}, and has {[numbers.get(one, 0) for one in ends]}"
+        for (room, sender), ends in tabs.items()
         for name, (its_room, user, numbers) in views.items()
-        if its_room == room and user != sender and numbers.get(connection, 0) != number
+        if its_room == room and user != sender and all(numbers.get(one, 0) != number for one, number in ends.items())
     ]
 
 

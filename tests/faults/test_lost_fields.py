@@ -74,4 +74,5 @@ async def test_nats_losing_its_storage_loses_no_fields_of_members_who_are_here(s
 
             await eventually(is_whole, "presence has all fields again", 40)
         for client in (ann, bob):
-            assert not {"UserLeft", "UserUpdated"} & set(client.types())
+            assert "UserUpdated" not in client.types()
+            assert not {left["user_id"] for left in client.payloads("UserLeft")} & {ann.user, bob.user}

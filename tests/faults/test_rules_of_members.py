@@ -126,6 +126,13 @@ def test_a_last_event_that_does_not_arrive_is_a_violation():
     assert events_missing(last, {"a client": (OTHER, ADA, {}), "another tab": (ROOM, BEN, {})}) == []
 
 
+def test_the_last_event_of_one_tab_may_replace_that_of_another():
+    last = {CONNECTION: (ROOM, BEN, 3), "another": (ROOM, BEN, 7)}
+    assert events_missing(last, {"a client": (ROOM, ADA, {CONNECTION: 3})}) == []
+    assert events_missing(last, {"a client": (ROOM, ADA, {"another": 7, CONNECTION: 1})}) == []
+    assert events_missing(last, {"a client": (ROOM, ADA, {"another": 6, CONNECTION: 2})})
+
+
 # --- the fields of a tab -----------------------------------------------------------------------------------
 
 

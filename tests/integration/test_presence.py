@@ -336,6 +336,11 @@ async def test_a_replica_that_lost_its_watch_reads_the_missed_changes_and_nothin
     for user in staying:
         await replicas[0].join(own_room, user)
     await eventually(lambda: all(replica.store.resumable for replica in replicas), "both could resume")
+
+    async def all_know_everyone() -> bool:
+        return all([set(await replica.users(own_room)) == {gone, *staying} for replica in replicas])
+
+    await eventually(all_know_everyone, "both replicas know all members")
     before = [len(replica.changes) for replica in replicas]
     await lose_watches(bus)
     with suppress(BusUnavailable, TimeoutError):
