@@ -100,6 +100,10 @@ COMMANDS: dict[str, dict[str, By | NotRun]] = {
             "web/client/tests/unit/readme.test.ts::the page of the README is the tested example"
         ),
         "ts: import { StudyroomClient } …": By(PACKED),
+        "js: import { StudyroomClient } …": NotRun(
+            "the page connects like this",
+            "tests/e2e/test_room_page_access.py::test_where_websockets_are_blocked_the_page_works_over_http",
+        ),
     },
     "docs/tutorial.md": {
         "make up": By(TUTORIAL),
