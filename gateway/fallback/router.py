@@ -12,11 +12,17 @@ from studyroom.gateway.fallback.event_socket import EventSocket, Taken
 from studyroom.gateway.fallback.events import opening
 from studyroom.gateway.fallback.response import EventResponse
 from studyroom.gateway.fallback.uplinks import Batch, TooManyUnknown, Unknown, Uplinks
-from studyroom.gateway.http.access import HTTP_BAD_REQUEST, HTTP_NOT_FOUND, HTTP_UNAVAILABLE, HttpRefusal
+from studyroom.gateway.http.access import (
+    HTTP_BAD_REQUEST,
+    HTTP_NOT_FOUND,
+    HTTP_UNAVAILABLE,
+    HttpRefusal,
+    as_handshake,
+    refusal_of,
+)
 from studyroom.gateway.http.app import STREAM_PATH, WEBSOCKET_PATH
 from studyroom.gateway.metrics import GatewayMetrics
-from studyroom.gateway.wire.handshake import Handshake, Refused
-from studyroom.gateway.wire.header_fields import combined
+from studyroom.gateway.wire.handshake import Refused
 from studyroom.shared.chassis.nats.bus import BusError
 from studyroom.shared.contract.close_codes import CloseCode
 from studyroom.shared.contract.errors import ErrorCode
@@ -41,10 +47,9 @@ def fallback_router(
         The query is that of a WebSocket handshake, and the same handshakes are refused. The response does not end while
         the connection is open. It has an event for each message, and events named `open`, `ping` and `close`.
         """
-        decision = edge.admit(_as_handshake(request))
+        decision = edge.admit(as_handshake(WEBSOCKET_PATH, request))
         if isinstance(decision, Refused):
-            names = {name.replace("-", "_"): value for name, value in decision.headers}
-            raise HttpRefusal(decision.status, decision.code, decision.message, Cache_Control="no-store", **names)
+            raise refusal_of(decision)
         socket = EventSocket(decision, message_max_bytes=message_max_bytes)
         secret = uplinks.add(socket)
         metrics.fallback_connections.inc()
@@ -69,7 +74,7 @@ def fallback_router(
             raise HttpRefusal(
                 HTTP_BAD_REQUEST, ErrorCode.INVALID_REQUEST, "close: not a code that a client closes with"
             )
-        address = admission.address(_as_handshake(request))
+        address = admission.address(as_handshake(WEBSOCKET_PATH, request))
         secret, _, lines = (await request.body()).partition(b"\n")
         try:
             owner = GatewayId(canonical_uuid(gateway))
@@ -90,8 +95,3 @@ def fallback_router(
             raise HttpRefusal(_HTTP_CONFLICT, ErrorCode.INVALID_REQUEST, "number: a batch before it is missing")
 
     return router
-
-
-def _as_handshake(request: Request) -> Handshake:
-    peer = request.client.host if request.client is not None else None
-    return Handshake(WEBSOCKET_PATH, combined(request.headers.items()), peer, dict(request.query_params))

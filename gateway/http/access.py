@@ -11,6 +11,7 @@ from studyroom.gateway.auth.bans import Bans
 from studyroom.gateway.auth.identity import Authenticator, Identity
 from studyroom.gateway.auth.key_ring import KeysUnavailable
 from studyroom.gateway.wire.credentials import Unauthorized
+from studyroom.gateway.wire.handshake import Handshake, Refused
 from studyroom.gateway.wire.header_fields import combined
 from studyroom.shared.chassis.api_keys import ApiKeys
 from studyroom.shared.contract.errors import ErrorCode
@@ -37,6 +38,18 @@ class HttpRefusal(Exception):
         self.status = status
         self.code = code
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+def refusal_of(refused: Refused) -> HttpRefusal:
+    """The response to a plain request whose handshake is refused. It must not be cached."""
+    headers = {name.replace("-", "_"): value for name, value in refused.headers}
+    return HttpRefusal(refused.status, refused.code, refused.message, Cache_Control="no-store", **headers)
+
+
+def as_handshake(path: str, request: Request) -> Handshake:
+    """The WebSocket handshake at a path with the headers and the query of this plain request."""
+    peer = request.client.host if request.client is not None else None
+    return Handshake(path, combined(request.headers.items()), peer, dict(request.query_params))
 
 
 class ErrorBody(BaseModel):

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.routing import Match
 from starlette.types import Message, Receive, Scope, Send
 
-from studyroom.gateway.http.access import REFUSALS, ErrorBody, HttpRefusal
+from studyroom.gateway.http.access import REFUSALS, ErrorBody, HttpRefusal, as_handshake, refusal_of
 from studyroom.gateway.http.page import add_page
 from studyroom.gateway.wire.handshake import Handshake, Refused
 from studyroom.gateway.wire.header_fields import combined
@@ -163,15 +163,12 @@ def _add_handshake(app: FastAPI, gate: Gate | None) -> None:
         """Succeeds if a WebSocket handshake with the same credentials would be admitted now, apart from limits on
         rates. Otherwise it is refused as the handshake would be. Browsers hide that refusal from a page."""
         response.headers["Cache-Control"] = "no-store"
-        headers = combined(request.headers.items())
+        tried = as_handshake(WEBSOCKET_PATH, request)
         if origin is not None:
-            headers.setdefault("origin", origin)
-        peer = request.client.host if request.client is not None else None
-        tried = Handshake(WEBSOCKET_PATH, headers, peer, dict(request.query_params))
+            tried.headers.setdefault("origin", origin)
         refused = gate.problem_of(tried) if gate is not None else None
         if refused is not None:
-            names = {name.replace("-", "_"): value for name, value in refused.headers}
-            raise HttpRefusal(refused.status, refused.code, refused.message, Cache_Control="no-store", **names)
+            raise refusal_of(refused)
         return {"status": "ok"}
 
 
