@@ -174,6 +174,7 @@ async def test_where_websockets_are_blocked_the_page_works_over_http(
     ada = await visitors.enter(stack.gateways[0], room, "Ada", before=BLOCKED)
     grace = await visitors.enter(stack.gateways[1], room, "Grace")
     await ada.send_chat("Hello over HTTP")
+    await expect(grace.messages).to_have_text(["Hello over HTTP"])
     await grace.send_chat("Hello over a WebSocket")
     for person in (ada, grace):
         await expect(person.messages).to_have_text(["Hello over HTTP", "Hello over a WebSocket"])
