@@ -16,7 +16,8 @@ LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0
 """In seconds."""
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _GATEWAYS_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
-_LATENT_KINDS = (Kind.CHAT, Kind.CURSOR, Kind.TYPING, Kind.BROADCAST)
+_LATENT_KINDS = (Kind.CHAT, Kind.CURSOR, Kind.TYPING, Kind.BROADCAST, Kind.EDITED, Kind.REACTION)
+"""Kinds with an author."""
 _CURSOR = int(Kind.CURSOR)
 
 
