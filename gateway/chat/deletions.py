@@ -1,8 +1,8 @@
 """Deletes messages: stores a tombstone, which reaches everybody in order, and then erases the message itself.
 
 If a gateway dies between the two, the deleted message is still stored. Readers leave it out, and every gateway that
-receives a tombstone erases the message a little later if it is still there. The edits of a deleted message are deleted
-in the same way, because they have its content.
+receives a tombstone erases the message and its edits a little later if they are still there. The edits of a deleted
+message are deleted in the same way, because they have its content.
 """
 
 import asyncio
@@ -109,6 +109,7 @@ class Deletions:
             try:
                 if await self._erase(room, sequence, deleted.id):
                     log.warning("erased a deleted message that was still stored", room=room, sequence=sequence)
+                await self._delete_edits(room, sequence)
             except BusError as error:
                 log.info("failed to erase a deleted message, trying again", error=str(error))
                 continue
