@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
+from tests.support.faults import new_faults
 from tests.support.processes import EmbeddedStack, NatsServer, embedded_stack, nats_server, running
 from tests.support.turns import turn
 
@@ -27,6 +28,14 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Nothing else runs beside a test that is marked so."""
     with turn(alone=item.get_closest_marker("alone") is not None):
         return (yield)
+
+
+@pytest.fixture(autouse=True)
+def services_without_faults(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No service that a test has started, or shares, logs an exception that nothing has handled."""
+    yield
+    found = new_faults()
+    assert not found or request.node.get_closest_marker("faulty"), "\n".join(found[:5])
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from uuid import uuid4
 
+import pytest
+
 from tests.support.client import clients
 from tests.support.processes import nats_server, running, service
 
@@ -13,6 +15,7 @@ INTERNAL_ERROR = 1011
 UNEXPECTED = ["an exception", "a cancelled task", "a membership that has ended"]
 
 
+@pytest.mark.faulty
 async def test_a_join_that_ends_unexpectedly_is_answered_and_messages_waiting_after_it_are_carried_out(
     tmp_path: Path, room: str
 ):

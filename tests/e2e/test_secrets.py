@@ -271,6 +271,7 @@ async def test_no_secret_is_shown_to_anybody_in_any_fault(tmp_path: Path, room: 
     assert shown.places_of(secrets.marks) == []
 
 
+@pytest.mark.faulty
 async def test_a_fault_where_credentials_are_checked_shows_none(tmp_path: Path, room: str):
     secrets, shown = Secrets.new(), Shown()
     password = secrets.settings["STUDYROOM_NATS_PASSWORD"]

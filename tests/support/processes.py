@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from studyroom.services.stack.nats_server import NatsServerOptions, command, program
 from studyroom.services.stack.stack import free_port, free_ports
-from tests.support import accounts
+from tests.support import accounts, faults
 from tests.support.settings import without_settings
 from tests.support.waiting import http_get, wait_until
 
@@ -32,6 +32,7 @@ class Process:
     popen: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
+        faults.watch(self.log)
         with self.log.open("ab") as output:
             self.popen = subprocess.Popen(
                 self.command,
@@ -321,6 +322,10 @@ class EmbeddedStack(Process):
     """`studyroom up` as a user runs it."""
 
     data_dir: Path = Path()
+
+    def start(self) -> None:
+        super().start()
+        faults.watch(self.data_dir)
 
     def wait_ready(self, deadline_seconds: float = 60.0) -> None:
         def ready() -> bool:
