@@ -11,8 +11,10 @@ const SERVER_ERROR = 500
 /** The characters of the messages in one request. The gateway takes more. */
 const BATCH_MAX_CHARS = 65_536
 const RETRY_MS = 300
+/** After this time without an answer, the batch is sent again: a balancer may still know a gateway that stands still. */
+const ATTEMPT_MS = 4_000
 /** A batch that does not arrive within this time ends the connection. */
-const GIVE_UP_MS = 10_000
+const GIVE_UP_MS = 12_000
 
 interface Watcher {
   message(): void
@@ -158,7 +160,8 @@ export class HttpSocket implements WebSocketLike {
 /** Returns the status; 0 if no answer came. `keepalive`: the request outlives the page. */
 async function post(url: URL, body: string, keepalive: boolean): Promise<number> {
   try {
-    const { status } = await fetch(url, { method: "POST", body, credentials: "include", keepalive })
+    const signal = AbortSignal.timeout(ATTEMPT_MS)
+    const { status } = await fetch(url, { method: "POST", body, credentials: "include", keepalive, signal })
     return status
   } catch {
     return 0

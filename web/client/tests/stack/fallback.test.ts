@@ -70,3 +70,17 @@ test("a client goes back to a WebSocket when one gets through, and nobody sees i
   await sent(bob, 1)
   expect(changes).toEqual([])
 })
+
+test("messages that a balancer sends to a gateway that stands still are sent again", async ({
+  balancer,
+  member,
+  roomId,
+}) => {
+  const bob = await member("Bob", roomId)
+  balancer.webSockets = "refuse"
+  balancer.postsToHang = 1
+  const ann = await member("Ann", roomId, { WebSocket: withFallback({ WebSocket }) })
+  expect(balancer.postsToHang).toBe(0)
+  ann.sendChat("not lost")
+  await sent(bob, 1)
+})

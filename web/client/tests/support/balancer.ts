@@ -13,6 +13,8 @@ export class Balancer {
   #prefer: string | null = null
   /** Whether WebSockets get through, are refused, or end soon after they have opened. */
   webSockets: "pass" | "refuse" | "kill" = "pass"
+  /** So many of the next connections that bring a `POST` go to a gateway that stands still. */
+  postsToHang = 0
   readonly #homes = new Map<string, string | null>()
   /** The request lines that came, the newest last. */
   readonly requests: string[] = []
@@ -97,6 +99,10 @@ export class Balancer {
       client.pause()
       const line = String(head).split("\r\n", 1)[0] ?? ""
       this.requests.push(line)
+      if (line.startsWith("POST") && this.postsToHang > 0) {
+        this.postsToHang -= 1
+        return
+      }
       if (line.startsWith("GET /ws") && this.webSockets !== "pass") {
         if (this.webSockets === "refuse") {
           client.end("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
