@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from studyroom.shared.contract.close_codes import parse_reconnect_hint
+from tests.support import backend
 from tests.support.balancer import balancer
 from tests.support.client import clients
 from tests.support.mover import Mover
@@ -108,3 +109,26 @@ async def test_clients_that_were_asked_to_move_count_as_gone_so_a_full_gateway_a
         assert {await client.ended() for client in asked} == {1012}
         assert sum("Moving" in client.types() for client in crowd) == len(asked) == 2
         assert await asyncio.to_thread(full.metric, "studyroom_gateway_moves_late_total") == 2
+
+
+async def test_a_user_who_is_removed_between_two_connections_is_in_the_room_with_neither(start: Start, room: str):
+    settings = {**backend.SETTINGS, "STUDYROOM_GATEWAY_MOVE_WITHIN_MS": "15000"}
+    leaving, staying = start(**settings), start(**settings)
+    user = str(uuid4())
+    async with clients(staying.url, token=backend.token()) as (watcher,):
+        await watcher.join(room)
+        async with clients(f"{leaving.url}?moving=true", staying.url, token=backend.token(user)) as (old, new):
+            await old.join(room)
+            await watcher.expect("UserJoined")
+            leaving.signal(signal.SIGTERM)
+            await old.expect("Moving")
+            await new.join(room)
+            assert (await backend.ask(staying.url, "DELETE", f"/rooms/{room}/members/{user}")).status == 204
+            for client in (old, new):
+                assert await client.error() == "removed"
+            assert (await watcher.expect("UserLeft"))["user_id"] == user
+            await old.chat("not a member")
+            assert await old.error() == "not_in_room"
+            await new.join(room)
+            assert (await watcher.expect("UserJoined"))["user"]["user_id"] == user
+    assert await asyncio.to_thread(leaving.wait) == 0
