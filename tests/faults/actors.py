@@ -14,6 +14,7 @@ from websockets.exceptions import InvalidHandshake, InvalidMessage, InvalidStatu
 
 from studyroom.shared.contract.custom_presence import difference
 from tests.faults.backend_requests import Answer, ask
+from tests.faults.folding import Change
 from tests.faults.members import Membership, Place, avatar_of
 from tests.faults.refusals import Refusal
 from tests.faults.shown_to_members import OwnFields, Received, Written, event
@@ -21,6 +22,7 @@ from tests.faults.stored import Posted
 from tests.faults.system import System
 from tests.support.chat import Asked, ends_join
 from tests.support.client import Client
+from tests.support.fallback import Refused, connect_patiently
 from tests.support.tokens import token_of
 
 _RETRY_SECONDS = (0.1, 1.0)
@@ -29,6 +31,11 @@ _DELETED, _REFUSED, _NOT_FOUND = 204, 400, 404
 _SETTLE_SECONDS = 30.0
 _REPEAT_SECONDS = 1.0
 _REFUSALS_NAMED = 5
+_LOOKED_AT = 300
+_CHANGED_AMONG = 10
+"""Messages at the end of what it has received, and those among which it chooses one to change."""
+_TAKEN_BACK, _REACTED = 0.15, 0.7
+"""The share of changes of own messages that delete them, and of reactions that are not taken back."""
 _BURST = 3
 """So many events in a row may come in one batch, and replace each other if they have a key."""
 _RESENT_FOR_SECONDS = 90.0
@@ -84,10 +91,11 @@ class Session:
 
 @dataclass
 class Unanswered:
-    """Chat whose outcome its author does not know."""
+    """A message, edit or reaction whose outcome its author does not know."""
 
     room: str
-    content: str
+    kind: str
+    payload: dict[str, Any]
     since: float
     sent: bool = True
     """On the present connection, and not answered there."""
@@ -129,6 +137,8 @@ class Actor:
     operations: int = 0
     chats_sent: int = 0
     acknowledged: int = 0
+    over_http: bool = False
+    """Its network blocks WebSockets."""
     repeated: int = 0
     """Chat that was sent again, since its outcome was unknown."""
     recovered: int = 0
@@ -218,7 +228,9 @@ class Actor:
         assert self.session is not None
         self.operations += 1
         steady = {"chat": 5, "move": 10, "type": 1, "post": 1, "delete": 1, "event": 4, "fields": 4}
+        steady |= {"edit": 3, "react": 3}
         busy = {"join": 12, "leave": 4, "chat": 8, "move": 8, "type": 1, "close": 2, "drop": 3, "event": 4, "fields": 4}
+        busy |= {"edit": 3, "react": 3}
         acts = steady if self.steady else busy
         act = self.dice.choices(list(acts), list(acts.values()))[0]
         if act not in {"join", "close", "drop"} and self.wanted is None:
@@ -246,6 +258,10 @@ class Actor:
                 await self._post()
             case "delete":
                 await self._delete()
+            case "edit":
+                await self._edit()
+            case "react":
+                await self._react()
             case "close" | "drop":
                 await self._close(self.session, clean=act == "close")
 
@@ -307,13 +323,53 @@ class Actor:
 
     async def _send_chat(self) -> None:
         assert self.wanted is not None
+        await self._store("Chat", {"content": f"{self.wanted} says {self.user} {self.chats_sent}"})
+
+    async def _store(self, kind: str, payload: dict[str, Any]) -> str:
+        """Send an entry of the chat, and again until its outcome is known. Return its id."""
+        assert self.session is not None
+        assert self.wanted is not None
         self.chats_sent += 1
         message = str(UUID(int=self.dice.getrandbits(128)))
-        content = f"{self.wanted} says {self.user} {self.chats_sent}"
-        self._unanswered[message] = Unanswered(self.wanted, content, time.monotonic())
-        assert self.session is not None
+        payload = {**payload, "id": message}
+        self._unanswered[message] = Unanswered(self.wanted, kind, payload, time.monotonic())
         self.session.sent[message] = time.monotonic()
-        await self._send("Chat", {"content": content, "id": message})
+        if (target := payload.get("target_id")) is not None:
+            self.system.changes[message] = Change(self.wanted, target)
+        await self._send(kind, payload)
+        return message
+
+    def _seen(self, *, own: bool) -> dict[str, Any] | None:
+        """One of the last messages of its room."""
+        session = self.session
+        if session is None or not self._knows_events:
+            return None
+        found: list[dict[str, Any]] = []
+        for message in reversed(session.client.log[-_LOOKED_AT:]):
+            if message["type"] in {"JoinedRoom", "ChatReset"} or len(found) >= _CHANGED_AMONG:
+                break
+            if message["type"] == "Chat" and (not own or message["payload"]["user_id"] == self.user):
+                found.append(message["payload"])
+        return self.dice.choice(found) if found else None
+
+    async def _edit(self) -> None:
+        """Edit an own message, or sometimes delete it."""
+        message = self._seen(own=True)
+        if message is None:
+            return
+        target = {"target_id": message["id"], "target_seq": message["seq"]}
+        if self.dice.random() < _TAKEN_BACK:
+            self.system.deleted.add(message["id"])
+            await self._send("DeleteChat", target)
+        else:
+            await self._store("EditChat", {**target, "content": f"{self.wanted} says {self.chats_sent} better"})
+
+    async def _react(self) -> None:
+        message = self._seen(own=False)
+        if message is not None:
+            target = {"target_id": message["id"], "target_seq": message["seq"]}
+            reaction = {"reaction": self.dice.choice("👍🎉"), "is_on": self.dice.random() < _REACTED}
+            await self._store("ReactToChat", target | reaction)
 
     async def _post(self) -> None:
         """A backend posts a message in this user's name."""
@@ -330,15 +386,16 @@ class Actor:
             self.system.posted[message] = Posted(room, message, time.monotonic())
 
     async def _delete(self) -> None:
-        """A backend deletes the last message that this client has seen of somebody else."""
+        """A backend deletes the last message that this client has seen of somebody else, or that with the last edit."""
         session = self.session
         assert session is not None
-        seen = next((message["payload"] for message in reversed(session.client.log) if message["type"] == "Chat"), None)
+        kind, prefix = self.dice.choice([("Chat", ""), ("ChatEdited", "target_")])
+        seen = next((message["payload"] for message in reversed(session.client.log) if message["type"] == kind), None)
         if seen is None or session.room != self.wanted or seen["content"].split(" ", 1)[0] != session.room:
             return
-        message = seen["id"]
+        message = seen[f"{prefix}id"]
         self.system.deleted.add(message)
-        path = f"/rooms/{session.room}/messages/{seen['seq']}?id={message}"
+        path = f"/rooms/{session.room}/messages/{seen[f'{prefix}seq']}?id={message}"
         answer = await self._ask(session.gateway, "DELETE", path)
         if answer is not None and answer.status == _DELETED:
             self.system.erased[message] = Posted(session.room or "", message, time.monotonic())
@@ -363,7 +420,7 @@ class Actor:
                 unanswered.sent, unanswered.again_at = True, time.monotonic() + _REPEAT_SECONDS
                 self.repeated += 1
                 session.repeated.add(message)
-                await self._send("Chat", {"content": unanswered.content, "id": message})
+                await self._send(unanswered.kind, unanswered.payload)
 
     async def _send(self, kind: str, payload: object = None) -> None:
         assert self.session is not None
@@ -415,6 +472,10 @@ class Actor:
                     self._know(session, payload["seq"], at)
                     if self._unanswered.pop(payload["id"], None) is not None:
                         self.acknowledged += 1
+                case "ChatEdited" | "ChatReaction":
+                    self._know(session, payload["seq"], at)
+                    if self._unanswered.pop(payload["id"], None) is not None:
+                        self.acknowledged += 1
                 case "ChatDeleted":
                     self._know(session, payload["seq"], at)
                     # It may have been deleted before it came back.
@@ -426,6 +487,8 @@ class Actor:
                         # It may have been written all the same: then its membership is kept like a lost one.
                         joined.ended = at
                     refused = True
+                case "Error" if payload["code"] == "chat_not_found":
+                    self._unanswered.pop(payload.get("id"), None)
                 case "Error" if payload.get("id") in self._unanswered:
                     self._unanswered[payload["id"]].sent = False
                 case _:
@@ -462,17 +525,14 @@ class Actor:
         name = f"{self.user[:8]} {self.dice.randrange(1000)}"
         token = token_of(self.user, name=name, avatar_url=avatar_of(name))
         try:
-            url = self.system.gateways[gateway].url
-            if self.system.homes and self.wanted is not None:
-                url += f"?room={self.wanted}"
-            client = await asyncio.wait_for(Client.connect(url, token=token), 4)
-        except InvalidStatus as refused:
-            what = f"status {refused.response.status_code}"
-            self.refusals.append(Refusal(self.user, gateway, time.monotonic(), what))
+            client = await asyncio.wait_for(self._client(gateway, token), 4)
+        except (InvalidStatus, Refused) as refused:
+            status = refused.status if isinstance(refused, Refused) else refused.response.status_code
+            self.refusals.append(Refusal(self.user, gateway, time.monotonic(), f"status {status}"))
             self._failures += 1
             await asyncio.sleep(self.dice.uniform(*_RETRY_SECONDS))
             return
-        except (OSError, TimeoutError, InvalidHandshake, InvalidMessage, WebSocketException):
+        except (OSError, EOFError, TimeoutError, InvalidHandshake, InvalidMessage, WebSocketException):
             self._failures += 1
             await asyncio.sleep(self.dice.uniform(*_RETRY_SECONDS))
             return
@@ -488,6 +548,15 @@ class Actor:
             self.wanted = self.dice.choice(self.rooms)
         if self.wanted is not None:
             await self._join(self.wanted)
+
+    async def _client(self, gateway: int, token: str) -> Client:
+        """Raises what the connection raises."""
+        url = self.system.gateways[gateway].url
+        hint = f"room={self.wanted}" if self.system.homes and self.wanted is not None else ""
+        if self.over_http:
+            others = [one.url for one in self.system.gateways]
+            return await connect_patiently(url, others, self.dice, query=f"access_token={token}&{hint}")
+        return await Client.connect(f"{url}?{hint}" if hint else url, token=token)
 
     def _gateway(self) -> int:
         """Any gateway, or that to which a balancer sends the room: its home, and after a failure the next one."""
@@ -540,6 +609,8 @@ class Crowd:
     second_tabs: int = 6
     rooms: int = 12
     groups: int = 2
+    over_http_each: int = 5
+    """One user in so many has a network that blocks WebSockets."""
 
 
 def crowd(system: System, seed: int, size: Crowd | None = None) -> list[Actor]:
@@ -562,5 +633,7 @@ def crowd(system: System, seed: int, size: Crowd | None = None) -> list[Actor]:
         for tab in range(tabs):
             own = random.Random(f"{seed}-{index}-{tab}")
             fields = OwnFields(user, written, alone=tabs == 1)
-            actors.append(Actor(system, group, user, rooms[group], own, steady, mortal, fields))
+            actor = Actor(system, group, user, rooms[group], own, steady, mortal, fields)
+            actor.over_http = index % size.over_http_each == size.over_http_each - 1
+            actors.append(actor)
     return actors

@@ -30,6 +30,7 @@ from studyroom.presence.operations import Operations
 from studyroom.services.stack.cli import main
 from studyroom.shared.chassis.nats.bus import Acknowledgement, Bus
 from studyroom.shared.contract.chat import with_sequence
+from studyroom.shared.contract.chat_messages import ChatEdited
 from studyroom.shared.contract.custom_presence import merged
 from studyroom.shared.contract.ids import MessageId, RoomId, UserId
 from studyroom.shared.contract.messages import JoinedRoomPayload
@@ -228,13 +229,40 @@ def fields_replaced() -> None:
     _replace(studyroom.presence.operations, "merged", lambda _fields, change: merged({}, change))
 
 
+def old_texts() -> None:
+    """A newcomer gets messages as they were before their edits and reactions."""
+    _replace(studyroom.gateway.rooms.history, "with_changes", lambda lines, _changes=(): list(lines))
+
+
+def unseen_edits() -> None:
+    """Members here receive no edits of authors elsewhere."""
+    send = Room._send_stored
+
+    def without_edits(room: Room, stored: Stored) -> None:
+        if stored.kind is not Kind.EDITED or room.fanout.has(
+            ChatEdited.model_validate_json(stored.ready).payload.user_id
+        ):
+            send(room, stored)
+
+    _replace(Room, "_send_stored", without_edits)
+
+
+def kept_edits() -> None:
+    """A message is deleted, and its edits are not."""
+
+    async def nothing(_deletions: Deletions, _room: RoomId, _sequence: int) -> None:
+        return
+
+    _replace(Deletions, "_delete_edits", nothing)
+
+
 DEFECTS: dict[str, Callable[[], None]] = {
     defect.__name__: defect
     for defect in (
         short_history, positions_ahead, leaves_twice, old_names, lost_cursors, refused_joins, no_grace,
         other_texts, forgotten_posts, kept_deletions,
         events_twice, events_backwards, events_of_gone_users, old_events_win, untold_fields, fields_as_leaves,
-        fields_replaced,
+        fields_replaced, old_texts, unseen_edits, kept_edits,
     )
 }  # fmt: skip
 

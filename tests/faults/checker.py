@@ -108,7 +108,7 @@ def _strays(record: Record) -> list[str]:
     for message in record.log:
         if message["type"] == "JoinedRoom":
             room = message["payload"]["room_id"]
-        elif message["type"] == "Chat" and message["payload"]["content"].split(" ", 1)[0] != room:
+        elif message["type"] in {"Chat", "ChatEdited"} and message["payload"]["content"].split(" ", 1)[0] != room:
             found.append(f"{record.user} got chat of another room")
         elif message["type"] in {"CursorUpdate", "TypingStatus"} and message["payload"]["user_id"] == record.user:
             found.append(f"{record.user} got a {message['type']} of its own")
@@ -240,20 +240,31 @@ def known_chat(
     return found, known
 
 
-def chat_violations(records: Iterable[Record], stored: Stored, epoch: str, erasures: Erasures) -> list[str]:
+def chat_violations(
+    records: Iterable[Record], stored: Stored, epoch: str, erasures: Erasures, changes: Collection[str] = ()
+) -> list[str]:
     """Everyone saw every message once and in one order, and nobody received a reset without need.
 
-    `epoch`: the epoch of `stored`.
+    `epoch`: the epoch of `stored`. `changes`: ids of the edits and reactions.
     """
     records = list(records)
     found, known = known_chat(records, stored, epoch)
     erased = erasures.of(known)
     first = min((sequence for lines in stored.values() for sequence in lines), default=0)
-    violations = order_violations(found) + identity_violations(known) + hole_violations(found, known, erased)
+    violations = order_violations(found) + identity_violations(known)
+    violations += hole_violations(found, known, erased, changes_among(known, changes))
     violations += deletion_violations(found) + _not_stored(found, stored, epoch, erased)
     for record in records:
         violations += _wrong_answers(record, erasures, first)
     return violations
+
+
+def changes_among(
+    known: Mapping[Position, Mapping[int, Collection[str]]], changes: Collection[str]
+) -> dict[Position, set[int]]:
+    """For each place `seq` of the edits and reactions. `changes`: their ids."""
+    ids = frozenset(changes)
+    return {place: {seq for seq, its in lines.items() if not ids.isdisjoint(its)} for place, lines in known.items()}
 
 
 def _not_stored(

@@ -10,6 +10,7 @@ from nats.aio.client import Client as Nats
 
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.chat import deleted_by
+from tests.faults.folding import Entries, Entry
 from tests.support.accounts import options_of
 from tests.support.chat import Stored
 from tests.support.processes import NatsServer
@@ -25,9 +26,11 @@ class NotRead(Exception):
 @dataclass(frozen=True)
 class Copy:
     stored: Stored
-    """Messages without tombstones and without those that they deleted."""
+    """Messages, edits and reactions: no tombstones, and nothing that they deleted."""
     last: int
     """The newest position."""
+    entries: Entries
+    """The messages, edits and reactions in `stored`, with their contents."""
 
 
 async def copy_of(node: NatsServer) -> Copy:
@@ -48,7 +51,7 @@ async def _read(connection: Nats) -> Copy:
     """Raises NotRead or an error of NATS."""
     inbox = connection.new_inbox()
     answers = await connection.subscribe(inbox)
-    stored: Stored = {}
+    entries: dict[str, dict[int, Entry]] = {}
     last, position = 0, 0
     while True:
         question: dict[str, Any] = {"seq": position + 1, "batch": _BATCH, "next_by_subj": subjects.CHAT_SUBJECTS}
@@ -66,10 +69,11 @@ async def _read(connection: Nats) -> Copy:
             if not deleted_by(message.data):
                 line = json.loads(message.data + b"}}")
                 room = headers["Nats-Subject"].rsplit(".", 1)[1]
-                stored.setdefault(room, {})[position] = line["payload"]["id"]
+                entries.setdefault(room, {})[position] = Entry(line["type"], line["payload"])
         status = headers.get("Status", "503")
         if status not in {"204", "404"}:
             raise NotRead(f"direct reads are answered with {dict(headers)}")
         last = max(last, int(headers.get("Nats-Last-Sequence", 0)), position)
         if not count or headers.get("Nats-Num-Pending") == "0":
-            return Copy(stored, last)
+            stored = {room: {seq: one.payload["id"] for seq, one in its.items()} for room, its in entries.items()}
+            return Copy(stored, last, entries)

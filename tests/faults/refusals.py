@@ -38,6 +38,8 @@ class Refusal:
     what: str
     room: str | None = None
     detail: str = ""
+    about: str | None = None
+    """The id of the message that was refused."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def refusals_in(
             nowhere = nowhere or ends_join(message)
             if not (payload["code"] == "not_in_room" and nowhere):
                 detail = f"{payload['code']}: {payload['message']}"
-                found.append(Refusal(user, gateway, at, payload["code"], room, detail))
+                found.append(Refusal(user, gateway, at, payload["code"], room, detail, payload.get("id")))
     if closed is not None:
         at, code = closed
         found.append(Refusal(user, gateway, at, "closed", detail=f"closed with {code}"))

@@ -21,6 +21,7 @@ from tests.faults.checker import (
     Roster,
     Tenure,
     at_rest,
+    changes_among,
     chat_at_rest,
     chat_violations,
     false_leaves,
@@ -30,6 +31,7 @@ from tests.faults.checker import (
     unannounced_losses,
 )
 from tests.faults.copies import Copy, NotRead, copy_of
+from tests.faults.folding import edits_after_deletion, folds_differ, received, with_their_edits
 from tests.faults.members import (
     LAG_SECONDS,
     Key,
@@ -48,7 +50,7 @@ from tests.faults.members import (
     visits,
 )
 from tests.faults.nemesis import Fault, inject
-from tests.faults.refusals import GATEWAY, NATS, PRESENCE, Damage, refusals_in, wrong_refusals
+from tests.faults.refusals import GATEWAY, NATS, PRESENCE, Damage, Refusal, refusals_in, wrong_refusals
 from tests.faults.shown_to_members import Fields, events_missing, fields_differ, late_reversals
 from tests.faults.stalls import Stall, watched
 from tests.faults.stored import (
@@ -64,6 +66,7 @@ from tests.faults.stored import (
 )
 from tests.faults.system import GIVEN_UP_SECONDS, GONE_SECONDS, GRACE_SECONDS, GUARD_SECONDS, System
 from tests.support.chat import Position, deleted, views
+from tests.support.faults import new_faults
 from tests.support.roster import memberships
 from tests.support.waiting import POLL_SECONDS
 
@@ -159,9 +162,10 @@ async def _play(
     outcome.judged["times at which the checker stood still"] += len(stalls)
     damage = _damage(faults, struck, healthy, stalls)
     _judge_movements(outcome, system, actors, began, damage)
-    _judge_refusals(outcome, actors, began, damage)
+    _judge_refusals(outcome, system, actors, began, damage)
     _judge_chat(outcome, actors, began, system, await copies_of(system))
     _judge_events_and_fields(outcome, actors, (began,) if forgets else (*system.losses, *system.setbacks), began)
+    outcome.violations += new_faults()
     outcome.judged["events and changes of fields that clients received"] += _received(actors) - judged
     return outcome
 
@@ -355,13 +359,19 @@ async def _chat_differs(system: System, actors: list[Actor]) -> list[str]:
     except NotRead as error:
         return [f"stored chat cannot be read: {error}"]
     differences = replicas_differ({name: copy.stored for name, copy in copies.items()})
-    stored = next(iter(copies.values())).stored
+    copy = next(iter(copies.values()))
+    stored = copy.stored
     differences += chat_at_rest(_ends(actors), stored, _epoch(actors))
     records = [record for actor in actors for record in _records(actor, math.inf)]
     differences += unannounced_losses(records, system.losses, system.purges)
     voids = (*system.losses, *system.setbacks)
     purged = {purge.room for purge in system.purges}
     differences += lost_posts(system.posted.values(), stored, system.deleted, voids, purged)
+    shown = {f"{one.user} on gateway {one.gateway}": (one.room, received(one.log)) for one in records if one.room}
+    differences += folds_differ(shown, copy.entries)
+    last = max(voids, default=-math.inf)
+    erased = [one for one in system.erased.values() if one.at > last and one.room not in purged]
+    differences += edits_after_deletion(erased, copy.entries)
     at_rest = [views(one.log, one.asked, one.repeated)[-1] for one in records if one.room is not None]
     return differences + shown_after_deletion(system.erased.values(), at_rest, stored, voids, purged)
 
@@ -377,7 +387,8 @@ def may_lose_tail(faults: list[Fault]) -> bool:
 
 def _erasures(system: System) -> Erasures:
     losses = (*system.losses, *system.setbacks)
-    return Erasures(losses, _SETTLING_SECONDS, tuple(system.purges), frozenset(system.deleted))
+    deleted = with_their_edits(system.deleted, system.changes)
+    return Erasures(losses, _SETTLING_SECONDS, tuple(system.purges), deleted)
 
 
 async def copies_of(system: System) -> dict[str, Copy]:
@@ -471,6 +482,16 @@ def _kept_places(mine: list[Membership], of: dict[Key, list[Visit]]) -> int:
     return sum((lost - gone).values())
 
 
+def _may_be_missing(refusal: Refusal, system: System) -> bool:
+    """Whether a change was refused because its message may be gone."""
+    if refusal.what != "chat_not_found" or refusal.about is None:
+        return False
+    change = system.changes.get(refusal.about)
+    gone = {refusal.about, change.target if change else ""} & system.deleted
+    purged = change is not None and any(purge.room == change.room for purge in system.purges)
+    return bool(gone) or purged or bool(system.losses or system.setbacks)
+
+
 def _damage(faults: list[Fault], struck: float, healthy: float, stalls: list[Stall]) -> Damage:
     """Return the parts that do not work meanwhile. `stalls`: of the checker, which then carries no messages of NATS."""
     gateways = frozenset(gateway for fault in faults for gateway in fault.gateways)
@@ -482,7 +503,7 @@ def _damage(faults: list[Fault], struck: float, healthy: float, stalls: list[Sta
     return Damage(struck, healthy, takes | ({GATEWAY} if gateways else set()), gateways)
 
 
-def _judge_refusals(outcome: Round, actors: list[Actor], began: float, damage: Damage) -> None:
+def _judge_refusals(outcome: Round, system: System, actors: list[Actor], began: float, damage: Damage) -> None:
     found = [
         refusal
         for actor in actors
@@ -496,13 +517,19 @@ def _judge_refusals(outcome: Round, actors: list[Actor], began: float, damage: D
     found = [refusal for refusal in found if refusal.at >= began]
     found += [refusal for actor in actors for refusal in actor.refusals if refusal.at >= began]
     outcome.refusals.update(refusal.what for refusal in found)
+    found = [refusal for refusal in found if not _may_be_missing(refusal, system)]
     outcome.violations += wrong_refusals(found, damage, tolerated=_TOLERATED)
     moved = [session for actor in actors for session in actor.sessions if actor.asked_to_move(session)]
     outcome.judged["connections that were asked to come back"] += sum((one.closed or began) >= began for one in moved)
 
 
 def _judge_newcomers(
-    outcome: Round, records: list[Record], began: float, known: dict[Position, set[int]], gone: dict[Position, set[int]]
+    outcome: Round,
+    records: list[Record],
+    began: float,
+    known: dict[Position, set[int]],
+    gone: dict[Position, set[int]],
+    changes: dict[Position, set[int]],
 ) -> None:
     found = []
     for record in records:
@@ -511,7 +538,7 @@ def _judge_newcomers(
             complete = record.room == view.room and index == len(its) - 1
             if record.times[view.begins] >= began:
                 found.append(Newcomer(view, complete))
-    verdict = newcomers(found, known, gone)
+    verdict = newcomers(found, known, gone, changes)
     outcome.violations += verdict.violations
     outcome.judged["histories that joiners were given"] += verdict.judged
 
@@ -521,12 +548,14 @@ def _judge_chat(outcome: Round, actors: list[Actor], began: float, system: Syste
     epoch = _epoch(actors)
     copy = next(iter(copies.values()))
     erasures = _erasures(system)
-    outcome.violations += chat_violations(records, copy.stored, epoch, erasures)
+    outcome.violations += chat_violations(records, copy.stored, epoch, erasures, system.changes)
     found, known = known_chat(records, copy.stored, epoch)
+    changes = changes_among(known, system.changes)
     gone = deleted(found)
     for place, sequences in erasures.of(known).items():
         gone[place].update(sequences)
-    _judge_newcomers(outcome, records, began, by_place(known), gone)
+    outcome.judged["edits and reactions that clients received"] += sum(len(view.changes) for view in found)
+    _judge_newcomers(outcome, records, began, by_place(known), gone, changes)
     sent = {message: at for actor in actors for session in actor.sessions for message, at in session.sent.items()}
     received = [one for record in records for one in positions(record.user, record.log, record.times)]
     outcome.violations += positions_beyond(received, sent, known, epoch, copy.last)

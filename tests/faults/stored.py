@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from tests.support.chat import Position, Stored, View
+from tests.support.chat import CHANGES, Position, Stored, View
 
 HISTORY_ON_JOIN = 50
 """How many messages a newcomer gets."""
@@ -28,24 +28,29 @@ class Newcomers:
 
 
 def newcomers(
-    found: Iterable[Newcomer], known: Mapping[Position, Collection[int]], gone: Mapping[Position, Collection[int]]
+    found: Iterable[Newcomer],
+    known: Mapping[Position, Collection[int]],
+    gone: Mapping[Position, Collection[int]],
+    changes: Mapping[Position, Collection[int]] | None = None,
 ) -> Newcomers:
-    """A client that joins gets the newest stored messages, or all missed messages, in order and without a hole.
+    """A client that joins gets the newest stored messages, or everything that it missed, in order and without a hole.
 
-    `known`: the `seq` of every message that is stored or was seen; `gone`: those that may have been deleted by then.
+    `known`: the `seq` of every message that is stored or was seen. `gone`: those that may have been deleted by then.
+    `changes`: those that are edits or reactions.
     """
     outcome = Newcomers()
     for newcomer in found:
         view = newcomer.view
         if view.is_reset or view.last_seq is None:
             continue
-        given = [sequence for sequence, _ in view.lines[: view.history]]
+        given = view.messages[: view.history]
         if len(given) < view.history:
             if newcomer.complete:
                 outcome.violations.append(f"{view.history} messages of {view.room} were announced, {len(given)} came")
             continue
         outcome.judged += 1
-        outcome.violations += _wrong_history(view, given, known.get(view.at, ()), gone.get(view.at, ()))
+        messages = set(known.get(view.at, ())) - set((changes or {}).get(view.at, ()))
+        outcome.violations += _wrong_history(view, given, messages, set(gone.get(view.at, ())) & messages)
     return outcome
 
 
@@ -139,7 +144,7 @@ def positions(user: str, log: Iterable[dict[str, Any]], times: Iterable[float]) 
         position = None
         if message["type"] in {"JoinedRoom", "ChatReset"}:
             place, position = (payload["room_id"], payload["epoch"]), payload["last_seq"]
-        elif message["type"] in {"Chat", "ChatDeleted"}:
+        elif message["type"] in {"Chat", "ChatDeleted", *CHANGES}:
             position = payload["seq"]
         if position is not None:
             found.append(ReceivedPosition(user, at, place, position))
@@ -196,8 +201,8 @@ def _lowest_sent_after(sends: list[tuple[float, int]], at: float) -> int | None:
 
 
 def contents_differ(logs: Iterable[Iterable[dict[str, Any]]]) -> list[str]:
-    """A message has one author, one name, one text and one time for everyone."""
-    first: dict[tuple[str, str, int], tuple[Any, ...]] = {}
+    """A message has one author, one name, one text and one time for everyone. An edited one has another text."""
+    first: dict[tuple[str, str, int, bool], tuple[Any, ...]] = {}
     violations = []
     for log in logs:
         room = epoch = ""
@@ -206,8 +211,10 @@ def contents_differ(logs: Iterable[Iterable[dict[str, Any]]]) -> list[str]:
             if message["type"] in {"JoinedRoom", "ChatReset"}:
                 room, epoch = payload["room_id"], payload["epoch"]
             elif message["type"] == "Chat":
-                what = tuple(payload.get(key) for key in ("id", "user_id", "username", "content", "timestamp"))
-                known = first.setdefault((room, epoch, payload["seq"]), what)
+                edited = "edited_at" in payload
+                keys = ("id", "user_id", "username", "timestamp", *(() if edited else ("content",)))
+                what = tuple(payload.get(key) for key in keys)
+                known = first.setdefault((room, epoch, payload["seq"], edited), what)
                 if known != what:
                     where = f"{payload['seq']} in {room} ({epoch})"
                     violations.append(f"{where} is {what} to some and something else to others: {known}")

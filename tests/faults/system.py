@@ -27,6 +27,7 @@ from tests.faults.checker import Purge
 from tests.faults.clocks import Clocks
 from tests.faults.disks import Disks
 from tests.faults.earlier import Earlier, earlier_version
+from tests.faults.folding import Change
 from tests.faults.stored import Posted
 from tests.support import backend
 from tests.support.accounts import options_of, user_of
@@ -77,6 +78,8 @@ class System:
         """Those of them of which that was acknowledged."""
         self.posted: dict[str, Posted] = {}
         """Messages of a backend that were acknowledged, by id."""
+        self.changes: dict[str, Change] = {}
+        """Edits and reactions that somebody asked for, by their ids."""
         self.disks = Disks()
         self.clocks = Clocks(directory)
         cluster_ports = [free_port() for _ in range(NODES)]

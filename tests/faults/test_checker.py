@@ -38,6 +38,8 @@ WITHOUT_GAP_CHECK = Path(__file__).parent / "without_gap_check.py"
 BROKEN = Path(__file__).parent / "broken.py"
 WITHOUT_ANNOUNCEMENT = Path(__file__).parent / "without_announcement.py"
 
+pytestmark = pytest.mark.faulty
+
 
 def joined_room(room: str, *users: str) -> dict[str, Any]:
     return {"type": "JoinedRoom", "payload": {"room_id": room, "users": [{"user_id": user} for user in users]}}
@@ -325,6 +327,9 @@ CAUGHT = {
     "untold_fields": "has the fields .* and they were set to",
     "fields_as_leaves": "received a false leave of",
     "fields_replaced": "went back from",
+    "old_texts": r"shows \d+ in \S+ as",
+    "kept_edits": "the edit .* is still stored",
+    "unseen_edits": "are missing between",
 }
 """The violations by which the rules catch a defect."""
 
@@ -340,11 +345,15 @@ _ROUNDS = 5
 @pytest.mark.parametrize(
     "defects",
     [
-        ("short_history+events_twice", "leaves_twice+untold_fields", "old_names"),
+        (
+            "short_history+events_twice+kept_edits",
+            "leaves_twice+untold_fields+kept_edits",
+            "old_names+unseen_edits+kept_edits",
+        ),
         (
             "positions_ahead+old_events_win",
             "lost_cursors+events_of_gone_users",
-            "refused_joins",
+            "refused_joins+old_texts",
             "no_grace+fields_replaced",
         ),
         # A backend asks any gateway, and seldom.

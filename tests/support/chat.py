@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 JOINS_ENDED_BY = {"presence_unavailable", "internal", "busy", "chat_unavailable", "rate_limited", "room_full"}
+CHANGES = {"ChatEdited", "ChatReaction"}
+"""Entries of the chat that change a message."""
 Position = tuple[str, str]
 """A room and an epoch: there, a `seq` names one message."""
 Stored = dict[str, dict[int, str]]
@@ -41,7 +43,9 @@ class View:
     last_seq: int | None = None
     """The position after them, as the server sent it."""
     lines: list[tuple[int, str]] = field(default_factory=list)
-    """`seq` and `id`, in the order of arrival."""
+    """`seq` and `id` of each message, edit and reaction, in the order of arrival."""
+    changes: set[int] = field(default_factory=set)
+    """`seq` of each edit and reaction."""
     deleted: list[int] = field(default_factory=list)
     """`seq` of each message that the server announced as deleted."""
     shown_deleted: list[int] = field(default_factory=list)
@@ -49,7 +53,21 @@ class View:
 
     @property
     def end(self) -> int:
-        return self.lines[-1][0] if self.lines else self.start or 0
+        """The position of the client."""
+        last = self.lines[-1][0] if self.lines else self.start or 0
+        if not self.recovered and len(self.messages) >= self.history:
+            last = max(last, self.last_seq or 0)
+        return last
+
+    @property
+    def messages(self) -> list[int]:
+        """`seq` of each message."""
+        return [sequence for sequence, _ in self.lines if sequence not in self.changes]
+
+    @property
+    def folded_to(self) -> int:
+        """Edits and reactions up to this position need not come, because the messages came as they were then."""
+        return 0 if self.recovered else self.last_seq or 0
 
     @property
     def at(self) -> Position:
@@ -95,6 +113,12 @@ def views(log: Iterable[dict[str, Any]], asked: Iterable[Asked], repeated: Itera
             view.lines.append(line)
             if payload["seq"] in view.deleted:
                 view.shown_deleted.append(payload["seq"])
+        elif message["type"] in CHANGES:
+            view, line = found[-1], (payload["seq"], payload["id"])
+            if payload["id"] in again and payload["seq"] <= view.end and history <= 0:
+                continue
+            view.lines.append(line)
+            view.changes.add(payload["seq"])
         elif message["type"] == "ChatDeleted":
             found[-1].deleted.append(payload["deleted_seq"])
     return found
@@ -160,10 +184,11 @@ def hole_violations(
     found: Iterable[View],
     known: dict[Position, dict[int, set[str]]],
     erased: Mapping[Position, Collection[int]] | None = None,
+    changes: Mapping[Position, Collection[int]] | None = None,
 ) -> list[str]:
     """Between the start and the end of a view nothing is missing that anyone has seen and was not deleted.
 
-    `erased`: messages that may be missing besides.
+    `erased`: messages that may be missing besides. `changes`: the edits and reactions.
     """
     violations = []
     found = list(found)
@@ -174,12 +199,9 @@ def hole_violations(
         if view.start is None and not view.lines:
             continue
         start = view.start if view.start is not None else view.lines[0][0]
-        seen = {sequence for sequence, _ in view.lines}
-        missing = sorted(
-            sequence
-            for sequence in known.get(view.at, {})
-            if start < sequence <= view.end and sequence not in seen | gone[view.at]
-        )
+        folded = {one for one in (changes or {}).get(view.at, ()) if one <= view.folded_to}
+        present = {sequence for sequence, _ in view.lines} | gone[view.at] | folded
+        missing = sorted(one for one in known.get(view.at, {}) if start < one <= view.end and one not in present)
         if missing:
             violations.append(f"{missing} in {view.room} are missing between {start} and {view.end}")
     return violations

@@ -2,12 +2,17 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import random
+from collections.abc import AsyncIterator, Sequence
+from itertools import count
+from typing import Self
 from urllib.parse import urlsplit
 
 from tests.support.client import Client
 
 DEADLINE_SECONDS = 15.0
+GIVE_UP_SECONDS, ATTEMPT_SECONDS, RETRY_SECONDS = 12.0, 4.0, 0.3
+NO_CONTENT, TOO_MANY_REQUESTS, SERVER_ERROR = 204, 429, 500
 Answer = tuple[int, dict[str, str], bytes]
 """Status, headers by name in lower case, and body."""
 
@@ -81,21 +86,29 @@ class EventStream:
         self._unread = b""
 
     @classmethod
-    async def open(cls, url: str, *, up: str | None = None, query: str = "") -> "EventStream":
+    async def open(cls, url: str, *, up: str | None = None, query: str = "") -> Self:
         """Raises Refused. `up`: another gateway for messages."""
         reader, writer = await _open(url)
-        status, headers = await _head(reader, writer, "GET", f"/api/v1/stream?{query}")
-        if status != 200:
-            body = json.loads(await reader.readexactly(int(headers["content-length"])))
-            writer.close()
-            raise Refused(status, body["code"])
-        assert headers["content-type"].startswith("text/event-stream")
         stream = cls(reader, writer, up or url)
-        name, data = await stream._event()
-        assert name == "open"
+        try:
+            data = await stream._begin(query)
+        except BaseException:
+            writer.close()
+            raise
         opened = json.loads(data)
         stream.target, stream.secret = f"/api/v1/stream/{opened['gateway']}", opened["secret"]
         return stream
+
+    async def _begin(self, query: str) -> str:
+        """The data of the first event. Raises Refused."""
+        status, headers = await _head(self._reader, self._writer, "GET", f"/api/v1/stream?{query}")
+        if status != 200:
+            body = json.loads(await self._reader.readexactly(int(headers["content-length"])))
+            raise Refused(status, body["code"])
+        assert headers["content-type"].startswith("text/event-stream")
+        name, data = await self._event()
+        assert name == "open"
+        return data
 
     async def recv(self) -> str:
         """The next message. Raises IncompleteReadError or ConnectionError at the end."""
@@ -163,7 +176,74 @@ class EventStream:
 
 
 async def connect(url: str, *, up: str | None = None, query: str = "") -> Client:
-    stream = await EventStream.open(url, up=up, query=query)
-    first = json.loads(await asyncio.wait_for(stream.recv(), DEADLINE_SECONDS))
+    return await _welcomed(await EventStream.open(url, up=up, query=query))
+
+
+class PatientStream(EventStream):
+    """Repeats a batch until a gateway has taken it, and answers pings, as clients do that use this for long."""
+
+    ups: Sequence[str] = ()
+    """A balancer sends a batch to any of these gateways. Every second attempt goes to the gateway of the stream."""
+    dice: random.Random
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, up: str) -> None:
+        super().__init__(reader, writer, up)
+        self._home = up
+        self._sending = asyncio.Lock()
+        self._answering: asyncio.Task[None] | None = None
+
+    async def _event(self) -> tuple[str, str]:
+        name, data = await super()._event()
+        if name == "ping" and (self._answering is None or self._answering.done()):
+            self._answering = asyncio.create_task(self.send(""))
+        return name, data
+
+    async def send(self, text: str) -> None:
+        """Ends the connection if no gateway takes the batch. Cancellation does so too."""
+        async with self._sending:
+            self.number += 1
+            try:
+                await self._deliver(text.encode())
+            except (TimeoutError, asyncio.CancelledError):
+                self.transport.abort()
+                raise
+
+    async def _deliver(self, lines: bytes, *, close: int = 0) -> None:
+        """Raises TimeoutError, also when the gateway refuses the batch."""
+        async with asyncio.timeout(GIVE_UP_SECONDS):
+            for attempt in count():
+                self.up = self._home if attempt % 2 else self.dice.choice(self.ups)
+                try:
+                    async with asyncio.timeout(ATTEMPT_SECONDS):
+                        status, _, _ = await self.post(self.number, lines, close=close)
+                except (OSError, EOFError):
+                    status = 0
+                if status == NO_CONTENT:
+                    return
+                if 0 < status < SERVER_ERROR and status != TOO_MANY_REQUESTS:
+                    raise TimeoutError(f"a batch was refused with {status}")
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def close(self, code: int = 1000) -> None:
+        async with self._sending:
+            self.number += 1
+            if self.close_code is None:
+                await self._deliver(b"", close=code)
+        self._writer.close()
+
+
+async def connect_patiently(url: str, ups: Sequence[str], dice: random.Random, *, query: str) -> Client:
+    """A client that sends its messages to any of the gateways `ups`."""
+    stream = await PatientStream.open(url, query=query)
+    stream.ups, stream.dice = ups, dice
+    return await _welcomed(stream)
+
+
+async def _welcomed(stream: EventStream) -> Client:
+    try:
+        first = json.loads(await asyncio.wait_for(stream.recv(), DEADLINE_SECONDS))
+    except BaseException:
+        stream.transport.abort()
+        raise
     assert first["type"] == "Welcome"
     return Client(stream, first["payload"])  # type: ignore[arg-type] # it has the part that `Client` uses
