@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from prometheus_client import (
     CollectorRegistry,
@@ -21,6 +21,8 @@ from studyroom.shared.contract.subjects import SHARDS
 
 _LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _LAG_SAMPLE_SECONDS = 0.1
+CALLBACK = "callback"
+"""The task to which exceptions in callbacks of the event loop are counted."""
 _SHARDS_OF_A_LABEL = 8
 
 
@@ -31,10 +33,11 @@ class ProcessMetrics:
         GCCollector(registry=registry)
         self.task_failures = Counter(
             f"studyroom_{service}_task_failures",
-            "Failures of background tasks, by task.",
+            "Failures of background tasks, by task, and of callbacks of the event loop.",
             ["task"],
             registry=registry,
         )
+        self._callback_failures = self.task_failures.labels(task=CALLBACK)
         self._ready = Gauge(
             f"studyroom_{service}_ready", "1 while the process should get traffic, as /readyz says.", registry=registry
         )
@@ -50,6 +53,11 @@ class ProcessMetrics:
     def watch_readiness(self, is_ready: Callable[[], bool]) -> None:
         """Ask `is_ready` whenever somebody reads the metrics."""
         self._ready.set_function(lambda: float(is_ready()))
+
+    def count_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Count an exception in a callback of the event loop, and log it. For `set_exception_handler`."""
+        self._callback_failures.inc()
+        loop.default_exception_handler(context)
 
     async def sample_event_loop_lag(self) -> None:
         loop = asyncio.get_running_loop()

@@ -107,6 +107,7 @@ class _Process:
         self._registry = registry
 
     async def live(self) -> int:
+        asyncio.get_running_loop().set_exception_handler(self._metrics.count_exception)
         stop = self._catch_signals()
         listener = listen(self._settings.admin_host, self._settings.admin_port)
         most = descriptors.limit()

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from studyroom.shared.chassis.metrics import ProcessMetrics
@@ -23,3 +24,23 @@ async def test_the_failures_of_a_task_are_counted_from_zero_so_that_the_first_on
     assert failures() == 0
     await asyncio.wait([spawned])
     assert failures() == 1
+
+
+async def test_an_exception_in_a_callback_of_the_event_loop_is_counted_and_logged(caplog: pytest.LogCaptureFixture):
+    registry = CollectorRegistry()
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(ProcessMetrics(registry, "gateway").count_exception)
+    called = asyncio.Event()
+
+    def failures() -> float | None:
+        return registry.get_sample_value("studyroom_gateway_task_failures_total", {"task": "callback"})
+
+    def fail() -> None:
+        called.set()
+        raise RuntimeError("for this test")
+
+    assert failures() == 0
+    loop.call_soon(fail)
+    await called.wait()
+    assert failures() == 1
+    assert "for this test" in caplog.text
