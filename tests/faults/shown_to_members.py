@@ -155,6 +155,8 @@ class OwnFields:
             under_way = self._under_way[name]
             if value in under_way:
                 del under_way[: under_way.index(value) + 1]
+                if not under_way:  # an older value may have come back in between, from an older store
+                    self.wanted[name] = value
             elif self.wanted.get(name) != value:
                 if self.alone and value not in self._late[room, name]:
                     self.changed_back.append(

@@ -183,6 +183,16 @@ def test_a_value_that_replaces_a_newer_one_is_a_violation_unless_it_was_lost_on_
     assert (late_reversals([late], [], 0.0), late.shown) == ([], {"seat": 1})
 
 
+def test_a_value_that_comes_after_an_older_store_was_restored_is_the_one_that_counts():
+    own = tab()
+    own.set(ROOM, {"seat": 1})
+    own.changed(ROOM, {"seat": 1}, 10.0)
+    own.set(ROOM, {"seat": 2})
+    own.changed(ROOM, {"seat": 1}, 11.0)
+    own.changed(ROOM, {"seat": 2}, 12.0)
+    assert own.shown == {"seat": 2}
+
+
 def test_another_tab_may_replace_a_value():
     own = tab(alone=False)
     own.set(ROOM, {"seat": 1})
