@@ -6,7 +6,7 @@ The data path counts in `Traffic`, which a collector reads for each scrape.
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, Info
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from studyroom.gateway import DATA_PATH
@@ -34,6 +34,11 @@ class GatewayMetrics:
         self.fallback_connections = Counter(
             "studyroom_gateway_fallback_connections",
             "Connections opened over HTTP, by clients whose network blocks WebSockets.",
+            registry=registry,
+        )
+        self.channels = Gauge(
+            "studyroom_gateway_channels",
+            "Open channels. Each is in the number of connections too.",
             registry=registry,
         )
         self.refused = Counter(

@@ -214,7 +214,13 @@ class Gateway:
             broadcast_max_bytes=lambda: min(own.broadcast_max_bytes, bus.max_payload_bytes - BROADCAST_OVERHEAD_BYTES),
         )
         self._uplinks = Uplinks(gateway, bus, tasks)
-        self._edge = GatewayEdge(self._admission, hub, self._handover, chat_max_chars=own.chat_max_chars)
+        self._edge = GatewayEdge(
+            self._admission,
+            hub,
+            self._handover,
+            chat_max_chars=own.chat_max_chars,
+            channels_max=own.channels_max,
+        )
         self._server: HttpServer | None = None
         metrics.watch(GatewayGauges(connections, rooms, scheduler, self._drain, self._presence))
 

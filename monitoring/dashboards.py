@@ -136,7 +136,9 @@ GATEWAY = Dashboard("gateway", "Studyroom gateway", (
               latency("studyroom_gateway_chat_commit_latency_seconds")),
     )),
     Row("USE", (
-        Panel("Connections", "short", "Per gateway.", (("studyroom_gateway_connections", "{{instance}}"),)),
+        Panel("Connections", "short", "Per gateway, with channels, and channels alone.",
+              (("studyroom_gateway_connections", "{{instance}}"),
+               ("studyroom_gateway_channels", "{{instance}} channels"))),
         Panel("Most of one client", "short", "The most connections of one address and of one user to a gateway.",
               (("max(studyroom_gateway_address_connections)", "address"),
                ("max(studyroom_gateway_user_connections)", "user"))),

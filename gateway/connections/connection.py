@@ -2,14 +2,14 @@
 
 import time
 
-from studyroom.gateway.auth.identity import NO_EXPIRY, Identity
+from studyroom.gateway.auth.identity import Identity
 from studyroom.gateway.auth.key_ring import KeysUnavailable
 from studyroom.gateway.connections.client_socket import NOWHERE, Socket
 from studyroom.gateway.connections.cursor_move import update_prefix
 from studyroom.gateway.connections.hub import Hub
 from studyroom.gateway.connections.limits import Allowances
-from studyroom.gateway.connections.metered import Metered
-from studyroom.gateway.connections.replies import PONG_FRAME, authenticated_frame, error_frame, welcome_frame
+from studyroom.gateway.connections.metered import RateLimited
+from studyroom.gateway.connections.replies import PONG_FRAME, authenticated_frame, error_frame
 from studyroom.gateway.connections.session import CONFLATED, InRoom, Joining, Refusal, Session, State, Waiting
 from studyroom.gateway.rooms.notices import encode_cursor
 from studyroom.gateway.rooms.room import Room
@@ -44,15 +44,13 @@ from studyroom.shared.contract.presence import Profile, RoomConnection
 
 _BACKLOG_MAX = 64
 _AUTHENTICATE_COST = 20  # verifying a signature costs as much as so many messages, and counts as such
-_CURSOR_MOVE = b'{"type":"CursorMove"'
 _KNOWN_CODES = frozenset(CloseCode)  # clients may close with thousands of others, which get no label of metrics
 
 
-class Connection(Metered):
+class Connection(RateLimited):
     __slots__ = (
         "_allowances",
         "_avatar_url",
-        "_excess",
         "_guest_token",
         "_hub",
         "_memberships",
@@ -77,7 +75,7 @@ class Connection(Metered):
             rooms=identity.rooms,
             events=identity.events,
         )
-        super().__init__(identity.user, hub.limits, session, hub.metrics.traffic)
+        super().__init__(identity.user, hub.limits, session, hub.metrics)
         self._hub = hub
         self.id: ConnectionId = new_connection_id()
         self._memberships = 0
@@ -90,8 +88,6 @@ class Connection(Metered):
         self.expires_at = identity.expires_at  # when the token expires, in Unix seconds
         self.keep_seconds = 0
         """The least grace period of the user after this connection; above 0 if the client was asked to reconnect."""
-        self._excess: str | CursorMove | None = None
-        """The newest cursor beyond the client's rate. It is newer than any message that was carried out."""
         self.active_beat = self.opened_beat = hub.pulse.beat
 
     @property
@@ -145,18 +141,12 @@ class Connection(Metered):
     def opened(self, socket: Socket) -> None:
         self.socket = socket
         self._hub.connections.add(self)
-        welcome = welcome_frame(
-            self.id,
-            self.user,
-            guest_token=self._guest_token,
-            chat_retry_seconds=self._hub.retries.retry_seconds,
-            expires_at=self.expires_at if self.expires_at < NO_EXPIRY else None,
-            room_hints=self._hub.room_hints,
-            limits=self._hub.stated_limits,
-        )
+        self.deliver(self._welcome())
         self._guest_token = None
-        self.deliver(welcome)
         self._traffic.replies_sent["Welcome"] += 1
+
+    def _welcome(self) -> bytes:
+        return self._hub.welcome(self.id, self.user, self._guest_token, self.expires_at)
 
     def _read(self, payload: bytes) -> None:
         message = self._decode(str(payload, "utf-8"))
@@ -166,9 +156,12 @@ class Connection(Metered):
     def closed(self, code: int) -> None:
         room = self._session.close(for_good=code in FINAL_CODES)
         self.socket = NOWHERE
-        self._hub.metrics.disconnects.labels(code=code if code in _KNOWN_CODES else "other").inc()
+        self._count_end(code)
         self._hub.connections.remove(self)
         self._leave(room, lost=code not in FINAL_CODES)
+
+    def _count_end(self, code: int) -> None:
+        self._metrics.disconnects.labels(code=code if code in _KNOWN_CODES else "other").inc()
 
     def deliver(self, frames: bytes) -> None:
         """Write encoded frames. Closes a client that leaves too much of them unread."""
@@ -193,7 +186,7 @@ class Connection(Metered):
 
     def close_slow(self, reason: str) -> None:
         """Close with a code that asks the client to reconnect and resume."""
-        self._hub.metrics.dropped.labels(lane="essential", reason="slow_consumer").inc()
+        self._metrics.dropped.labels(lane="essential", reason="slow_consumer").inc()
         self.close(CloseCode.SLOW_CONSUMER, reason)
 
     def close(self, code: int, reason: str) -> None:
@@ -208,44 +201,6 @@ class Connection(Metered):
         self._refill_with_beat(now)
         if self._excess is not None:
             self._use_excess()
-
-    def _is_too_much(self, payload: bytes) -> bool:
-        """The allowance is used up, unless a refill is enough. Keeps the newest cursor and refuses other messages."""
-        if self._is_within(len(payload)):
-            if payload.startswith(_CURSOR_MOVE):
-                self._drop_excess()
-            elif self._excess is not None:
-                self._use_excess()
-            return False
-        self._hub.metrics.rate_limited.inc()
-        if payload.startswith(_CURSOR_MOVE):
-            self._keep_excess(str(payload, "utf-8"))
-            return True
-        message = self._decode(str(payload, "utf-8"))
-        if isinstance(message, CursorMove):
-            self._keep_excess(message)
-        elif message is not None:
-            self._refuse(ErrorCode.RATE_LIMITED, f"more than {self._hub.limits}", message)
-        return True
-
-    def _keep_excess(self, cursor: str | CursorMove) -> None:
-        self._drop_excess()
-        self._excess = cursor
-        if self._messages_left >= 1:  # the cursor had too many bytes, and a later message must not overtake it
-            self._bytes_left = 0
-
-    def _drop_excess(self) -> None:
-        """A newer cursor replaces it."""
-        if self._excess is not None:
-            self._excess = None
-            self._traffic.conflated[Kind.CURSOR] += 1
-
-    def _use_excess(self) -> None:
-        excess, self._excess = self._excess, None
-        if not isinstance(self._session.state, InRoom | Joining):
-            return
-        if (message := self._decode(excess) if isinstance(excess, str) else excess) is not None:
-            self._receive(message)
 
     # --- messages of the client ---------------------------------------------------------------------------
 
@@ -322,17 +277,25 @@ class Connection(Metered):
 
     def _authenticate(self, token: str) -> None:
         """Use a newer token from now on. If it is not valid, nothing changes."""
-        self._messages_left -= _AUTHENTICATE_COST
+        self.charge(_AUTHENTICATE_COST)
         try:
             identity = self._hub.authenticator.renew(self.user, token)
         except (Unauthorized, KeysUnavailable) as error:
             unknown = isinstance(error, KeysUnavailable)
             self.send_error(ErrorCode.KEYS_UNAVAILABLE if unknown else ErrorCode.UNAUTHORIZED, str(error))
             return
+        self.deliver(authenticated_frame(identity.expires_at))
+        self._traffic.replies_sent["Authenticated"] += 1
+        self._renew(identity)
+
+    def charge(self, messages: int) -> None:
+        """Count a costly message as so many more."""
+        self._messages_left -= messages
+
+    def _renew(self, identity: Identity) -> None:
+        """Use the rights of a newer token of the same user."""
         self.expires_at = identity.expires_at
         self._session.rooms, self._session.events = identity.rooms, identity.events
-        self.deliver(authenticated_frame(self.expires_at))
-        self._traffic.replies_sent["Authenticated"] += 1
         room_id = self._session.state.room_id
         if room_id is not None and not self._session.may_join(room_id):
             self._receive(LeaveRoom())  # messages that come after this must not reach the room
@@ -391,7 +354,7 @@ class Connection(Metered):
 
     def send_error(self, code: ErrorCode, message: str, *, about: MessageId | None = None) -> None:
         self.deliver(error_frame(code, message, about))
-        self._hub.metrics.error_sent(code)
+        self._metrics.error_sent(code)
 
     def send_ready(self, message: bytes) -> None:
         """A client-ready `Chat` for this connection alone."""

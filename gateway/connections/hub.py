@@ -7,13 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from studyroom.gateway.auth.identity import Authenticator
+from studyroom.gateway.auth.identity import NO_EXPIRY, Authenticator
 from studyroom.gateway.connections.limits import Limits, StatedLimits
 from studyroom.gateway.connections.registry import Client, Registry
+from studyroom.gateway.connections.replies import welcome_frame
 from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.rooms.room import Room
 from studyroom.shared.contract.chat_messages import ChangeOfChat, ChatSendPayload
 from studyroom.shared.contract.custom_presence import FieldsChange
+from studyroom.shared.contract.ids import ConnectionId, UserId
 from studyroom.shared.contract.messages import JoinRoomPayload
 
 _Client_contra = TypeVar("_Client_contra", contravariant=True)
@@ -77,3 +79,28 @@ class Hub(Generic[Client]):
     retries: Retries
     broadcast_max_bytes: Callable[[], int]
     """Returns the largest data of a broadcast event that this gateway takes now."""
+
+    def welcome(
+        self,
+        connection: ConnectionId,
+        user: UserId,
+        guest_token: str | None,
+        expires_at: int,
+        *,
+        channels: int | None = None,
+    ) -> bytes:
+        """The first frame of a connection.
+
+        `expires_at`: of its token, in Unix seconds. `channels`: how many channels it may have; None without channels. A
+        connection with channels has no home, because each of its rooms may have another one.
+        """
+        return welcome_frame(
+            connection,
+            user,
+            guest_token=guest_token,
+            chat_retry_seconds=self.retries.retry_seconds,
+            expires_at=expires_at if expires_at < NO_EXPIRY else None,
+            room_hints=self.room_hints and channels is None,
+            limits=self.stated_limits,
+            channels=channels or None,
+        )

@@ -10,12 +10,18 @@ import time
 from studyroom.gateway.connections.client_socket import NOWHERE, Socket
 from studyroom.gateway.connections.cursor_move import cursor_update
 from studyroom.gateway.connections.limits import PATIENCE_SECONDS, Limits, refilled, regained
-from studyroom.gateway.connections.session import Session
+from studyroom.gateway.connections.session import InRoom, Joining, Session
+from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.rooms.cursors import Cursors
 from studyroom.gateway.rooms.room import Room
 from studyroom.gateway.wire.framing import text_frame
+from studyroom.gateway.wire.items import Kind
 from studyroom.gateway.wire.traffic import Traffic
+from studyroom.shared.contract.errors import ErrorCode
 from studyroom.shared.contract.ids import UserId
+from studyroom.shared.contract.messages import ClientMessage, CursorMove
+
+_CURSOR_MOVE = b'{"type":"CursorMove"'
 
 
 class Metered:
@@ -206,3 +212,71 @@ class Metered:
         if progress > self._progress_bytes:
             self._progress_bytes, self.lagging_since = progress, beat
         return beat - self.lagging_since
+
+
+class RateLimited(Metered):
+    """Handles the messages beyond the rate: the newest cursor is used later, and all others are refused."""
+
+    __slots__ = ("_excess", "_metrics")
+
+    def __init__(self, user: UserId, limits: Limits, session: Session[Room], metrics: GatewayMetrics) -> None:
+        super().__init__(user, limits, session, metrics.traffic)
+        self._metrics = metrics
+        self._excess: str | CursorMove | None = None
+        """The newest cursor beyond the client's rate. It is newer than any message that was carried out."""
+
+    def _decode(self, text: str) -> ClientMessage | None:
+        """The message; None if it is not valid, and the client got an error."""
+        raise NotImplementedError
+
+    def _receive(self, message: ClientMessage) -> None:
+        """Carry out a message."""
+        raise NotImplementedError
+
+    def _refuse(self, code: ErrorCode, reason: str, message: ClientMessage) -> None:
+        raise NotImplementedError
+
+    def _is_too_much(self, payload: bytes) -> bool:
+        """The allowance is used up, unless a refill is enough. Keeps the newest cursor and refuses other messages."""
+        if self._is_within(len(payload)):
+            self._settle_excess(payload)
+            return False
+        self._refuse_excess(payload)
+        return True
+
+    def _settle_excess(self, payload: bytes) -> None:
+        """A message within the allowance follows. The kept cursor goes first, or is replaced by it."""
+        if payload.startswith(_CURSOR_MOVE):
+            self._drop_excess()
+        elif self._excess is not None:
+            self._use_excess()
+
+    def _refuse_excess(self, payload: bytes) -> None:
+        self._metrics.rate_limited.inc()
+        if payload.startswith(_CURSOR_MOVE):
+            self._keep_excess(str(payload, "utf-8"))
+            return
+        message = self._decode(str(payload, "utf-8"))
+        if isinstance(message, CursorMove):
+            self._keep_excess(message)
+        elif message is not None:
+            self._refuse(ErrorCode.RATE_LIMITED, f"more than {self._limits}", message)
+
+    def _keep_excess(self, cursor: str | CursorMove) -> None:
+        self._drop_excess()
+        self._excess = cursor
+        if self._messages_left >= 1:  # the cursor had too many bytes, and a later message must not overtake it
+            self._bytes_left = 0
+
+    def _drop_excess(self) -> None:
+        """A newer cursor replaces it."""
+        if self._excess is not None:
+            self._excess = None
+            self._traffic.conflated[Kind.CURSOR] += 1
+
+    def _use_excess(self) -> None:
+        excess, self._excess = self._excess, None
+        if not isinstance(self._session.state, InRoom | Joining):
+            return
+        if (message := self._decode(excess) if isinstance(excess, str) else excess) is not None:
+            self._receive(message)

@@ -27,8 +27,9 @@ def welcome_frame(
     expires_at: int | None,
     room_hints: bool,
     limits: StatedLimits,
+    channels: int | None = None,
 ) -> bytes:
-    """`expires_at`: when the token expires, in Unix seconds; None for never.
+    """`expires_at`: when the token expires, in Unix seconds; None for never. `channels`: None if it may have none.
 
     It writes the JSON itself, because all its values are ids, numbers and base64, which JSON does not escape.
     """
@@ -46,6 +47,8 @@ def welcome_frame(
         f'"message_max_bytes":{limits.message_max_bytes},"chat_max_chars":{limits.chat_max_chars},'
         f'"history_on_join":{limits.history_on_join}'
     )
+    if channels is not None:
+        payload.append(f'"channels":{channels}')
     if limits.living_chat:
         payload.append('"living_chat":true')
     return text_frame(f'{{"type":"Welcome","payload":{{{",".join(payload)}}}}}'.encode("ascii"))

@@ -27,6 +27,12 @@ class ConnectionSettings(AuthSettings):
         description="The most that all clients together may leave unread. Beyond it the gateway closes those that "
         "leave the most (4000).",
     )
+    channels_max: int = Field(
+        16,
+        ge=0,
+        description="The most channels of one connection, so that it can be in as many rooms besides its own. Each "
+        "counts as a connection of its user and its address. 0 for no channels.",
+    )
     messages_per_second: int = Field(
         100,
         ge=1,

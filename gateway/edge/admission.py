@@ -24,6 +24,7 @@ from studyroom.gateway.wire.handshake import Handshake, Refused, RequestHead
 from studyroom.gateway.wire.hosts import host_of
 from studyroom.shared.chassis import descriptors, logs
 from studyroom.shared.contract.errors import ErrorCode
+from studyroom.shared.contract.ids import UserId
 
 log = logs.get(__name__)
 
@@ -124,6 +125,10 @@ class Admission:
         )
         return decision if isinstance(decision, Refused) else None
 
+    def problem_of_channel(self, connection: Connection) -> Refused | None:
+        """Why a connection may not open a channel, which counts as another connection; None if it may."""
+        return self._check_drain() or self._check_counts(connection.address) or self._check_user_count(connection.user)
+
     def _check_host(self, headers: Mapping[str, str]) -> Refused | None:
         host = headers.get("host", "")
         if not self._hosts or host in self._good_hosts:
@@ -147,6 +152,9 @@ class Admission:
     def _check_origin_and_drain(self, handshake: Handshake) -> Refused | None:
         if not self.allows_origin(handshake.headers):
             return Refused(403, ErrorCode.ORIGIN_NOT_ALLOWED, "pages of this origin may not connect here")
+        return self._check_drain()
+
+    def _check_drain(self) -> Refused | None:
         if self._drain.active:
             return Refused(503, ErrorCode.DRAINING, "this gateway is about to stop", (("Retry-After", "1"),))
         return None
@@ -189,9 +197,12 @@ class Admission:
             return _refuse_for_now(503, ErrorCode.KEYS_UNAVAILABLE, str(error))
         if self._bans.ban_of(identity.user) is not None:
             return Refused(403, ErrorCode.BANNED, "this user is banned")
-        if 0 < self._settings.user_connections_max <= self._connections.counts.of_user(identity.user):
+        return self._check_user_count(identity.user) or Admitted(identity, address)
+
+    def _check_user_count(self, user: UserId) -> Refused | None:
+        if 0 < self._settings.user_connections_max <= self._connections.counts.of_user(user):
             return _refuse_for_now(429, ErrorCode.TOO_MANY_OF_USER, "too many connections of this user")
-        return Admitted(identity, address)
+        return None
 
     def address(self, head: RequestHead) -> bytes:
         """The key of the client's address in limits."""

@@ -2,12 +2,14 @@
 
 import socket
 
+from studyroom.gateway.channels.shared_connection import ChannelLimits, SharedConnection
 from studyroom.gateway.connections.connection import Connection
 from studyroom.gateway.connections.hub import Hub
-from studyroom.gateway.edge.admission import Admission
+from studyroom.gateway.edge.admission import Admission, Admitted
 from studyroom.gateway.edge.handover import Handover
 from studyroom.gateway.http.app import HEALTH_PATH, WEBSOCKET_PATH
 from studyroom.gateway.wire.handshake import Handshake, Refused, RequestHead
+from studyroom.shared.contract.channels import knows_channels
 from studyroom.shared.contract.errors import ErrorCode
 from studyroom.shared.contract.moving import knows_moving
 from studyroom.shared.contract.room_hints import parse_room_hint
@@ -15,13 +17,20 @@ from studyroom.shared.contract.room_hints import parse_room_hint
 
 class GatewayEdge:
     def __init__(
-        self, admission: Admission, hub: Hub[Connection], handover: Handover | None, *, chat_max_chars: int
+        self,
+        admission: Admission,
+        hub: Hub[Connection],
+        handover: Handover | None,
+        *,
+        chat_max_chars: int,
+        channels_max: int,
     ) -> None:
-        """`handover`: None for a gateway with one worker."""
+        """`handover`: None for a gateway with one worker. `channels_max`: of a connection; 0 for no channels."""
         self._admission = admission
         self._hub = hub
         self._handover = handover
         self._chat_max_chars = chat_max_chars
+        self._channels = ChannelLimits(channels_max, admission.problem_of_channel)
 
     def has_websocket(self, path: str) -> bool:
         return path == WEBSOCKET_PATH
@@ -43,12 +52,20 @@ class GatewayEdge:
         decision = self._admission.decide(handshake)
         if isinstance(decision, Refused):
             return decision
-        connection = Connection(
-            self._hub,
-            decision.identity,
-            address=decision.address,
-            hint=parse_room_hint(handshake.query.get("room")),
-            chat_max_chars=self._chat_max_chars,
-        )
+        connection = self._connection(handshake, decision)
         connection.moves = knows_moving(handshake.query.get("moving"))
         return connection
+
+    def _connection(self, handshake: Handshake, admitted: Admitted) -> Connection:
+        identity, address = admitted.identity, admitted.address
+        hint, chat_max_chars = parse_room_hint(handshake.query.get("room")), self._chat_max_chars
+        if self._channels.channels and knows_channels(handshake.query.get("channels")):
+            return SharedConnection(
+                self._hub,
+                identity,
+                address=address,
+                hint=hint,
+                chat_max_chars=chat_max_chars,
+                channel_limits=self._channels,
+            )
+        return Connection(self._hub, identity, address=address, hint=hint, chat_max_chars=chat_max_chars)

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
+from studyroom.shared.contract.channels import ChannelClosed, CloseChannel, OpenChannel
 from studyroom.shared.contract.chat_messages import (
     Chat,
     ChatDeleted,
@@ -20,15 +21,16 @@ from studyroom.shared.contract.chat_messages import (
 )
 from studyroom.shared.contract.close_codes import CloseCode, Reconnect, reconnect_rule
 from studyroom.shared.contract.messages import (
+    AnyClientMessage,
     Authenticate,
     Authenticated,
-    ClientMessage,
     Error,
     JoinedRoom,
     JoinRoom,
     Ping,
     Pong,
     ServerMessage,
+    Welcome,
 )
 from studyroom.shared.contract.schema import json_schema
 
@@ -40,6 +42,8 @@ ANSWERS: dict[type[BaseModel], type[BaseModel]] = {
     ReactToChat: ChatReaction,
     Ping: Pong,
     Authenticate: Authenticated,
+    OpenChannel: Welcome,
+    CloseChannel: ChannelClosed,
 }
 """The answer to each message of a client if nothing is wrong. Other messages have no answer then."""
 
@@ -74,6 +78,7 @@ _QUERY = {
             "format": "uuid",
             "description": "A hint for the load balancer: the room that the client is about to join.",
         },
+        "channels": {"type": "string", "enum": ["true"], "description": "The client wants to open channels."},
         "moving": {"type": "string", "enum": ["true"], "description": "The client knows `Moving`."},
     },
 }
@@ -81,7 +86,7 @@ _QUERY = {
 
 def asyncapi() -> dict[str, Any]:
     """Return the document."""
-    received, sent = get_args(ClientMessage), get_args(ServerMessage)
+    received, sent = get_args(AnyClientMessage), get_args(ServerMessage)
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -162,7 +167,7 @@ def _schemas() -> dict[str, Any]:
         for name, schema in json_schema()["$defs"].items()
         if name not in {"ClientMessage", "ServerMessage"}
     }
-    for message in (*get_args(ClientMessage), *get_args(ServerMessage)):
+    for message in (*get_args(AnyClientMessage), *get_args(ServerMessage)):
         schema = schemas[message.__name__]
         schema["required"] = list(dict.fromkeys(["type", *schema.get("required", [])]))
     return schemas

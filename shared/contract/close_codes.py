@@ -36,6 +36,8 @@ class CloseCode(IntEnum):
     """The access token has expired, or its replacement does not allow the room. The client needs a new token."""
     IDLE = 4003
     """The client was outside rooms and sent nothing for a long time. It may reconnect when it needs something."""
+    CHANNEL_REFUSED = 4004
+    """Only of channels: the connection, the user or the address has as many as the limits allow."""
 
     FLOOD = 4500
     """The client sent far more than its limits allow."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
 from studyroom.shared.contract.broadcasts import Broadcast, BroadcastSend, BroadcastSendPayload
+from studyroom.shared.contract.channels import Channel, ChannelClosed, ChannelMessage
 from studyroom.shared.contract.chat_messages import (
     Chat,
     ChatDeleted,
@@ -107,6 +108,9 @@ ClientMessage = (
     | Authenticate
 )
 
+AnyClientMessage = ClientMessage | ChannelMessage
+"""Also the messages that only clients with channels send."""
+
 # --- messages of the server --------------------------------------------------------------------------------
 
 
@@ -139,6 +143,8 @@ class WelcomePayload(Part):
     """The longest `content` of a chat message, in Unicode code points."""
     history_on_join: int | None = Field(default=None, exclude_if=is_none)
     """How many of the newest chat messages a newcomer gets at most."""
+    channels: int | None = Field(default=None, exclude_if=is_none)
+    """How many channels the connection may have at a time; absent if it has none."""
     living_chat: bool | None = Field(default=None, exclude_if=is_none)
     """Whether members may edit and delete their chat messages, react, reply and mention."""
 
@@ -279,6 +285,8 @@ ServerMessage = (
     | Broadcast
     | PresenceChanged
     | Moving
+    | Channel
+    | ChannelClosed
     | Pong
     | Authenticated
     | Error
@@ -320,6 +328,9 @@ _UNION = ConfigDict(hide_input_in_errors=True)
 CLIENT_MESSAGES: TypeAdapter[ClientMessage] = TypeAdapter(
     Annotated[ClientMessage, Field(discriminator="type")], config=_UNION
 )
+ANY_CLIENT_MESSAGES: TypeAdapter[AnyClientMessage] = TypeAdapter(
+    Annotated[AnyClientMessage, Field(discriminator="type")], config=_UNION
+)
 SERVER_MESSAGES: TypeAdapter[ServerMessage] = TypeAdapter(
     Annotated[ServerMessage, Field(discriminator="type")], config=_UNION
 )
@@ -351,7 +362,7 @@ def decode_server_message(text: str | bytes) -> ServerMessage:
     return SERVER_MESSAGES.validate_json(text)
 
 
-def encode(message: ServerMessage | ClientMessage) -> bytes:
+def encode(message: ServerMessage | AnyClientMessage) -> bytes:
     """Encode a message as compact UTF-8 JSON, with its fields in the order of the model."""
     return message.__pydantic_serializer__.to_json(message)
 

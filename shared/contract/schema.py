@@ -4,21 +4,21 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from studyroom.shared.contract.messages import CLIENT_MESSAGES, SERVER_MESSAGES
+from studyroom.shared.contract.messages import ANY_CLIENT_MESSAGES, SERVER_MESSAGES
 
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of the messages in both directions, each as a discriminated union."""
     _, schema = TypeAdapter.json_schemas(
         [
-            ("ClientMessage", "validation", CLIENT_MESSAGES),
+            ("ClientMessage", "validation", ANY_CLIENT_MESSAGES),
             ("ServerMessage", "serialization", SERVER_MESSAGES),
         ],
         title="Studyroom client protocol",
         ref_template="#/$defs/{model}",
     )
     unions = {
-        "ClientMessage": CLIENT_MESSAGES.json_schema(mode="validation", ref_template="#/$defs/{model}"),
+        "ClientMessage": ANY_CLIENT_MESSAGES.json_schema(mode="validation", ref_template="#/$defs/{model}"),
         "ServerMessage": SERVER_MESSAGES.json_schema(mode="serialization", ref_template="#/$defs/{model}"),
     }
     definitions = dict(schema["$defs"])

@@ -8,12 +8,12 @@ import pytest
 
 from studyroom.services.reference.asyncapi import asyncapi
 from studyroom.shared.contract.close_codes import CloseCode
-from studyroom.shared.contract.messages import ClientMessage, ServerMessage
+from studyroom.shared.contract.messages import AnyClientMessage, ServerMessage
 from tests.unit.test_messages import CLIENT, SERVER
 
 WRITTEN = Path(__file__).parents[2] / "docs" / "asyncapi.json"
 DOCUMENT = asyncapi()
-CLIENT_MESSAGES = {message.__name__ for message in get_args(ClientMessage)}
+CLIENT_MESSAGES = {message.__name__ for message in get_args(AnyClientMessage)}
 SERVER_MESSAGES = {message.__name__ for message in get_args(ServerMessage)}
 
 

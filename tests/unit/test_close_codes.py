@@ -25,6 +25,7 @@ RULES = {
     CloseCode.PING_TIMEOUT: Reconnect.RESUME,
     CloseCode.TOKEN_EXPIRED: Reconnect.RESUME,
     CloseCode.IDLE: Reconnect.RESUME,
+    CloseCode.CHANNEL_REFUSED: Reconnect.RESUME,
     CloseCode.DISCONNECTED: Reconnect.NEVER,
     CloseCode.BANNED: Reconnect.NEVER,
     CloseCode.FLOOD: Reconnect.NEVER,

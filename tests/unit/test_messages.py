@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from studyroom.shared.contract.channels import decode_channel_message
 from studyroom.shared.contract.errors import ErrorCode
 from studyroom.shared.contract.messages import (
+    AnyClientMessage,
     ClientMessage,
     CursorMove,
     InvalidMessage,
@@ -35,8 +37,10 @@ CLIENT, SERVER = golden("ours", "client.*"), golden("ours", "server.*")
 FIRST_CLIENT = golden("seed", "client.*")
 
 
-def decode(name: str, text: str) -> ClientMessage | ServerMessage:
-    return decode_client_message(text) if name.startswith("client.") else decode_server_message(text)
+def decode(name: str, text: str) -> AnyClientMessage | ServerMessage:
+    if name.startswith("client."):
+        return decode_channel_message(text) or decode_client_message(text)
+    return decode_server_message(text)
 
 
 def invalid(text: str) -> InvalidMessage:
@@ -64,7 +68,7 @@ def without_additions(ours: Any, seed: Any) -> Any:
 
 
 def test_every_message_has_a_golden_file():
-    expected = {f"client.{cls.model_fields['type'].default}" for cls in get_args(ClientMessage)}
+    expected = {f"client.{cls.model_fields['type'].default}" for cls in get_args(AnyClientMessage)}
     expected |= {f"server.{cls.model_fields['type'].default}" for cls in get_args(ServerMessage)}
     assert {".".join(name.split(".")[:2]) for name in OURS} == expected
 

@@ -14,6 +14,9 @@ export type ClientMessage =
   | UpdatePresence
   | Ping
   | Authenticate
+  | Channel
+  | OpenChannel
+  | CloseChannel
 export type ServerMessage =
   | Welcome
   | JoinedRoom
@@ -30,6 +33,8 @@ export type ServerMessage =
   | Broadcast
   | PresenceChanged
   | Moving
+  | Channel
+  | ChannelClosed
   | Pong
   | Authenticated
   | ErrorMessage
@@ -252,6 +257,47 @@ export interface AuthenticatePayload {
   token: string
 }
 /**
+ * All further messages in this direction belong to this channel, until the next `Channel`.
+ */
+export interface Channel {
+  type: "Channel"
+  payload: ChannelPayload
+}
+export interface ChannelPayload {
+  channel: number
+}
+/**
+ * The server answers with `Welcome` in the channel, or with `ChannelClosed`.
+ */
+export interface OpenChannel {
+  type: "OpenChannel"
+  payload: OpenChannelPayload
+}
+export interface OpenChannelPayload {
+  /**
+   * The client chooses the number. It is free again after `ChannelClosed`.
+   */
+  channel: number
+  /**
+   * The room that the client is about to join there, as `?room=` in the address of a connection.
+   */
+  room?: string | null
+}
+/**
+ * Leaves the room of the channel, as a close frame does for a connection. The answer is `ChannelClosed`.
+ */
+export interface CloseChannel {
+  type: "CloseChannel"
+  payload: CloseChannelPayload
+}
+export interface CloseChannelPayload {
+  channel: number
+  /**
+   * Has the meaning of the code of a close frame.
+   */
+  close_code?: 1000 | 1001
+}
+/**
  * The first message of every connection.
  */
 export interface Welcome {
@@ -294,6 +340,10 @@ export interface WelcomePayload {
    * How many of the newest chat messages a newcomer gets at most.
    */
   history_on_join?: number | null
+  /**
+   * How many channels the connection may have at a time; absent if it has none.
+   */
+  channels?: number | null
   /**
    * Whether members may edit and delete their chat messages, react, reply and mention.
    */
@@ -584,6 +634,21 @@ export interface MovingPayload {
    * The value of `?room=` for the next connection; absent if the client's own value stays right.
    */
   room?: string | null
+}
+/**
+ * The channel has ended, or was refused. The last message about it.
+ */
+export interface ChannelClosed {
+  type: "ChannelClosed"
+  payload: ChannelClosedPayload
+}
+export interface ChannelClosedPayload {
+  channel: number
+  /**
+   * A close code, with the same meaning as for a connection.
+   */
+  close_code: number
+  reason: string
 }
 export interface Pong {
   type: "Pong"
