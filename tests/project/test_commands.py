@@ -176,6 +176,9 @@ COMMANDS: dict[str, dict[str, By | NotRun]] = {
         "json MessagesBody": BODY,
         "json NewMessage": BODY,
     },
+    "docs/how-to/several-rooms.md": {
+        "tsx: import { StudyroomClient } …": NotRun("tests of the client have the same calls", WEB),
+    },
     "docs/moderation.md": {
         "studyroom api-key backend-2026": By(f"{README}::test_a_key_that_is_made_as_shown_is_known_to_the_gateway"),
         'json: {"event": "moderation" …': NotRun(

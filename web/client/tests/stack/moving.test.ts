@@ -5,6 +5,7 @@ import { setTimeout as delay } from "node:timers/promises"
 import { expect, vi } from "vitest"
 import { WebSocket } from "ws"
 import type { StudyroomClient, WebSocketLike } from "../../src/index.js"
+import { shareConnection } from "../../src/rooms/index.js"
 import { contents, DEADLINE_MS, sent, test, until } from "../support/fixture.js"
 import type { Gateway } from "../support/stack.js"
 
@@ -106,6 +107,27 @@ test("people who write, point, type and send events while one gateway after anot
   expect(seen.flat().filter((one) => one !== "1 others")).toEqual([])
   expect(new Set(typing)).toEqual(new Set([1]))
   await soon(() => expect(balancer.open).toHaveLength(2))
+})
+
+test("rooms that share a connection move together when its gateway restarts, and nobody notices", async ({
+  balancer,
+  gateways,
+  member,
+  roomId,
+}) => {
+  const [shared, other] = [shareConnection({ WebSocket: WebSocket as never }), randomUUID()]
+  balancer.prefer("gateway-1")
+  const [bob, eve] = [await member("Bob", roomId), await member("Eve", other)]
+  balancer.prefer("gateway-0")
+  const table = await member("Ann", roomId, { WebSocket: shared })
+  const lobby = await member("Ann", other, { WebSocket: shared })
+  await Promise.all([bob, eve, table, lobby].map(({ others }) => until(others, ({ length }) => length === 1)))
+  const seen = [bob, eve, table, lobby].map(unrest)
+  await restart(gateways, "gateway-0")
+  await soon(() => expect(balancer.open).toEqual(["gateway-1", "gateway-1", "gateway-1"]))
+  for (const client of [table, lobby]) client.sendChat("still here")
+  await Promise.all([bob, eve, table, lobby].map((client) => sent(client, 1)))
+  expect(seen.flat()).toEqual([])
 })
 
 test("a client that can go nowhere stays until the gateway closes its connection, with few attempts", async ({

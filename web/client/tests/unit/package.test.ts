@@ -13,6 +13,7 @@ const ENTRIES = [
   "@studyroom/client/react",
   "@studyroom/client/living-chat",
   "@studyroom/client/fallback",
+  "@studyroom/client/rooms",
 ]
 const SLOW_MS = 180_000
 
