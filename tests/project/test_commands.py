@@ -100,6 +100,9 @@ COMMANDS: dict[str, dict[str, By | NotRun]] = {
             "web/client/tests/unit/readme.test.ts::the page of the README is the tested example"
         ),
         "ts: import { StudyroomClient } …": By(PACKED),
+        "js: import { onScopeDispose … }": NotRun(
+            "Vue is not installed; the test of the store shows the contract", WEB
+        ),
         "js: import { StudyroomClient } …": NotRun(
             "the page connects like this",
             "tests/e2e/test_room_page_access.py::test_where_websockets_are_blocked_the_page_works_over_http",

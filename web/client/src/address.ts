@@ -11,11 +11,9 @@ export function address(url: string | URL, query: Query): URL {
   let result: URL
   try {
     result = new URL(url, page.location?.href)
-  } catch (error) {
-    const hint = page.location ? "" : ": outside of a page it must be complete, such as wss://host/ws"
-    throw new StudyroomError("invalid_url", `the url ${JSON.stringify(String(url))} is not valid${hint}`, {
-      cause: error,
-    })
+  } catch (cause) {
+    const hint = page.location ? "" : ": outside of a page it must be complete"
+    throw new StudyroomError("invalid_url", `the url "${url}" is not valid${hint}`, { cause })
   }
   result.protocol = result.protocol.replace("http", "ws")
   result.hash = ""

@@ -24,7 +24,7 @@ import { Identity } from "./identity.js"
 import { Listeners } from "./listeners.js"
 import { Log } from "./log.js"
 import { newId } from "./new-id.js"
-import { JoinOutcome, LEFT, Outcomes, rejected } from "./outcome.js"
+import { LEFT, Outcomes, rejected } from "./outcome.js"
 import type {
   ChatSendPayload,
   ClientMessage,
@@ -54,6 +54,8 @@ import { Values } from "./values.js"
 
 /** Errors that name no message and are not about chat: `Authenticate`, moderators, events and presence cause them. */
 const NOT_ABOUT_CHAT = /^(unauthorized|keys_|removed|broadcast_|presence_too)/
+/** The only id in `#joining`. */
+const WANTED = ""
 
 export class StudyroomClient implements Client {
   readonly #changes = new Changes()
@@ -84,7 +86,8 @@ export class StudyroomClient implements Client {
   #room: Room
   /** Own messages whose outcome is not known yet. */
   readonly #sent = new Outcomes<ChatMessage>()
-  readonly #joining = new JoinOutcome()
+  /** The outcome of joining the wanted room, if it is not known yet. */
+  readonly #joining = new Outcomes<RoomState>()
   /** Null before the first `Welcome`. */
   #limits: Limits | null = null
   /** The user's cursor. It is sent again after every join, because the server may not know it. */
@@ -124,7 +127,6 @@ export class StudyroomClient implements Client {
         log: this.#log,
       },
       {
-        connecting: () => this.#do(() => {}),
         opened: (welcome, moved, joined) => this.#do(() => this.#opened(welcome, moved, joined)),
         rejoin: () => (this.#entry.inside ? this.#joinRoom(this.#entry.wanted as string) : null),
         stayed: () => this.#do(() => this.#ask()),
@@ -149,7 +151,8 @@ export class StudyroomClient implements Client {
   readonly join = (roomId: string): Promise<RoomState> => {
     const { wanted, state } = this.#entry
     const same = sameRoom(wanted, roomId)
-    const outcome = this.#joining.begin(same)
+    if (!same) this.#joining.reject(WANTED, LEFT)
+    const outcome = this.#joining.open(WANTED)
     this.#do(() => {
       if (same && state.status !== "refused") return
       const isIn = this.#isIn
@@ -169,7 +172,7 @@ export class StudyroomClient implements Client {
       this.#held = []
       this.#forgetRoom()
       this.#entry.unwant()
-      this.#joining.reject(LEFT)
+      this.#joining.reject(WANTED, LEFT)
     })
 
   readonly forgetIdentity = (): void => {
@@ -377,7 +380,8 @@ export class StudyroomClient implements Client {
       this.#sayTyping(this.#typing.poll(now))
       const due = [this.#askAt, this.#typing.wakeAt, this.#sendQueued(now), this.#sendCursor(now)]
       this.#alarm.set(Math.min(...due, this.#sendPresence(now)))
-      this.#joining.settle(this.#entry.state, this.#hopeless)
+      if (this.#hopeless) this.#joining.reject(WANTED, this.#hopeless)
+      else if (this.#entry.inside) this.#joining.resolve(WANTED, this.#entry.state)
       this.#values.show(this.#connection.state, this.#entry.state, this.#room)
     })
   }

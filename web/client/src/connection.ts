@@ -34,7 +34,7 @@ const GOOD_MS = 5000
 const OPEN = 1
 
 const NO_ANSWER: Cause = { code: "no_answer", message: "the server did not answer a Ping in time" }
-const NO_WELCOME: Cause = { code: "no_answer", message: "the server did not welcome the client in time" }
+const NO_WELCOME: Cause = { code: "no_answer", message: "the server did not answer in time" }
 const PAGE_LEFT: Cause = { code: "page_left", message: "the page was left" }
 
 export interface ConnectionOptions extends Pick<ClientOptions, "WebSocket" | "reconnect" | "heartbeat"> {
@@ -51,7 +51,6 @@ export interface ConnectionOptions extends Pick<ClientOptions, "WebSocket" | "re
 
 /** Callbacks. When they are called, `state` is already the new one. */
 export interface ConnectionEvents {
-  connecting(): void
   /**
    * `moved`: it replaces another connection, and the client was never without one. `joined`: it is in the room already,
    * and `JoinedRoom` follows.
@@ -63,7 +62,7 @@ export interface ConnectionEvents {
   stayed(): void
   message(message: ServerMessage): void
   closed(code: number, reason: string, reconnects: boolean, cause: Cause): void
-  /** The state has another cause, or there is one connection again. */
+  /** An attempt begins, the state has another cause, or there is one connection again. */
   changed(): void
 }
 
@@ -179,7 +178,7 @@ export class Connection {
     this.#state = { status: "connecting", attempt: this.#failures }
     this.#options.log.debug("connecting", { attempt: this.#failures })
     this.#begin(this.#attempt, WELCOME_MS)
-    this.#events.connecting()
+    this.#events.changed()
   }
 
   #begin(attempt: Attempt, withinMs: number): void {

@@ -25,8 +25,7 @@ export class Identity {
       this.#signedIn = true
       return { access_token }
     }
-    if (this.#signedIn)
-      throw new StudyroomError("no_token", "`token` returned none for a user who was signed in")
+    if (this.#signedIn) throw new StudyroomError("no_token", "`token` returned none")
     attempt(() => {
       this.#guestToken ??= this.#store?.get()
     })

@@ -1,7 +1,7 @@
 /** Promises of calls that the server answers later. */
 
 import { StudyroomError } from "./error.js"
-import type { ChatFailure, FailureCode, RoomState } from "./types.js"
+import type { ChatFailure, FailureCode } from "./types.js"
 
 export const LEFT: ChatFailure = { code: "left", message: "the room was left" }
 
@@ -29,34 +29,6 @@ export class Outcome<T> {
   }
 }
 
-/** The outcome of joining the wanted room. */
-export class JoinOutcome {
-  #open: Outcome<RoomState> | null = null
-
-  /** `same`: the room was wanted before, so an open outcome goes on. */
-  begin(same: boolean): Promise<RoomState> {
-    if (!same) this.reject(LEFT)
-    this.#open ??= new Outcome()
-    return this.#open.promise
-  }
-
-  /** `failure`: why the user does not get in without another call of the application. */
-  settle(state: RoomState, failure: ChatFailure | null): void {
-    if (failure !== null) this.reject(failure)
-    else if (state.status === "joined") this.#take()?.resolve(state)
-  }
-
-  reject(failure: ChatFailure): void {
-    this.#take()?.reject(failure)
-  }
-
-  #take(): Outcome<RoomState> | null {
-    const open = this.#open
-    this.#open = null
-    return open
-  }
-}
-
 /** A promise that has failed already. */
 export function rejected(code: FailureCode, message: string): Promise<never> {
   const outcome = new Outcome<never>()
@@ -64,12 +36,12 @@ export function rejected(code: FailureCode, message: string): Promise<never> {
   return outcome.promise
 }
 
-/** The outcomes of several calls, by the id of each. An outcome is forgotten when it is known. */
+/** The outcomes of several calls, by the id of each. An outcome is forgotten when it is known. Calls with one id share one. */
 export class Outcomes<T> {
   readonly #open = new Map<string, Outcome<T>>()
 
   open(id: string): Promise<T> {
-    const outcome = new Outcome<T>()
+    const outcome = this.#open.get(id) ?? new Outcome<T>()
     this.#open.set(id, outcome)
     return outcome.promise
   }

@@ -18,8 +18,7 @@ export function watchPage({ doubt, hide }: Wakes): () => void {
     [page, "pageshow", doubt],
     [page, "pagehide", hide],
   ] as const
-  for (const [target, event, listener] of watched) target?.addEventListener?.(event, listener)
-  return () => {
-    for (const [target, event, listener] of watched) target?.removeEventListener?.(event, listener)
-  }
+  const watch = new AbortController()
+  for (const [target, event, listener] of watched) target?.addEventListener?.(event, listener, watch)
+  return () => watch.abort()
 }

@@ -14,12 +14,15 @@ export function reconnects(code: number): boolean {
 
 /** The wait in milliseconds that a stopping server asks for, or null. */
 export function hintedWait(code: number, reason: string): number | null {
-  const found = code === SERVICE_RESTART && /reconnect_after_ms=(\d+)/.exec(reason)
-  return found ? Number(found[1]) : null
+  const found = hinted(code, reason, /reconnect_after_ms=(\d+)/)
+  return found === null ? null : Number(found)
 }
 
 /** The value for `?room=` in the close reason of a server that asks its client to move, or null. */
 export function hintedRoom(code: number, reason: string): string | null {
-  const found = code === SERVICE_RESTART && /room_hint=([0-9a-f-]{36})/.exec(reason)
-  return found ? (found[1] as string) : null
+  return hinted(code, reason, /room_hint=([0-9a-f-]{36})/)
+}
+
+function hinted(code: number, reason: string, pattern: RegExp): string | null {
+  return (code === SERVICE_RESTART && pattern.exec(reason)?.[1]) || null
 }

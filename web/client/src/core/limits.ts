@@ -26,7 +26,7 @@ export function excess(message: ClientMessage, { messageBytes, chatChars }: Limi
   if (tooLong) return tooLong
   const text = JSON.stringify(message)
   if (text.length * UTF8_BYTES_MAX <= messageBytes) return null
-  return tooMany(utf8Bytes(text), messageBytes, "bytes")
+  return tooMany(new TextEncoder().encode(text).length, messageBytes, "bytes")
 }
 
 /** Says of chat messages whether the server would take them. */
@@ -40,13 +40,4 @@ export function checkedBy(limits: Limits): Check {
 /** The characters of a text as the server counts them. A string counts halves of surrogate pairs. */
 export function codePoints(text: string): number {
   return [...text].length
-}
-
-function utf8Bytes(text: string): number {
-  let bytes = 0
-  for (const char of text) {
-    const point = char.codePointAt(0) as number
-    bytes += point < 0x80 ? 1 : point < 0x800 ? 2 : point < 0x10000 ? 3 : 4
-  }
-  return bytes
 }

@@ -14,6 +14,8 @@ const ENTRIES = [
   "@studyroom/client/living-chat",
   "@studyroom/client/fallback",
   "@studyroom/client/rooms",
+  "@studyroom/client/auth",
+  "@studyroom/client/store",
 ]
 const SLOW_MS = 180_000
 
