@@ -210,6 +210,7 @@ class Gateway:
                 max_bytes=own.presence_max_bytes,
                 write_seconds=own.presence_write_ms / 1000,
             ),
+            profiles=reannouncement,
             retries=Retries(self._streams),
             broadcast_max_bytes=lambda: min(own.broadcast_max_bytes, bus.max_payload_bytes - BROADCAST_OVERHEAD_BYTES),
         )

@@ -43,6 +43,8 @@ class Identity:
     role: str | None = None
     expires_at: int = NO_EXPIRY
     """Unix seconds."""
+    is_named: bool = True
+    """Whether the token has a name. Others are shown as "User"."""
 
     @property
     def guest_token(self) -> str | None:
@@ -105,6 +107,7 @@ class Authenticator:
             events=self._events(claims),
             role=role if isinstance(role, str) else None,
             expires_at=min(int(claims["exp"]), NO_EXPIRY),
+            is_named=bool(claims.get("name")),
         )
 
     def _events(self, claims: dict[str, Any]) -> EventRights:

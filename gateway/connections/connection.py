@@ -293,9 +293,13 @@ class Connection(RateLimited):
         self._messages_left -= messages
 
     def _renew(self, identity: Identity) -> None:
-        """Use the rights of a newer token of the same user."""
+        """Use the rights of a newer token of the same user, and its name and avatar if it has a name."""
         self.expires_at = identity.expires_at
         self._session.rooms, self._session.events = identity.rooms, identity.events
+        if identity.is_named and (self._username, self._avatar_url) != (identity.username, identity.avatar_url):
+            self._username, self._avatar_url = identity.username, identity.avatar_url
+            if self.room is not None:
+                self._hub.profiles.restore(self)
         room_id = self._session.state.room_id
         if room_id is not None and not self._session.may_join(room_id):
             self._receive(LeaveRoom())  # messages that come after this must not reach the room

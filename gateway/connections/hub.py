@@ -55,6 +55,11 @@ class Updates(Protocol[_Client_contra]):
         """Change fields of the custom presence of the connection's user. Members get the change when it is stored."""
 
 
+class Profiles(Protocol[_Client_contra]):
+    def restore(self, connection: _Client_contra) -> object:
+        """Let presence write the member again, with its present name and avatar."""
+
+
 class Retries(Protocol):
     @property
     def retry_seconds(self) -> int:
@@ -76,6 +81,7 @@ class Hub(Generic[Client]):
     authors: Authors[Client]
     changes: Changes[Client]
     updates: Updates[Client]
+    profiles: Profiles[Client]
     retries: Retries
     broadcast_max_bytes: Callable[[], int]
     """Returns the largest data of a broadcast event that this gateway takes now."""

@@ -248,6 +248,22 @@ async def test_a_newer_token_opens_more_rooms(shared: ServiceProcess, room: str)
         await ann.join(room)
 
 
+async def test_a_newer_token_with_another_name_renames_a_member_without_a_leave(shared: ServiceProcess, room: str):
+    async with connected(shared.url, sealed(name="Ann")) as ann, connected(shared.url, sealed(sub="bob")) as bob:
+        await bob.join(room)
+        await ann.join(room)
+        await ann.send("Authenticate", {"token": sealed(name="Ann Lee", avatar_url="https://example.org/lee.png")})
+        for client in (ann, bob):
+            updated = (await client.expect("UserUpdated"))["user"]
+            assert (updated["username"], updated["avatar_url"]) == ("Ann Lee", "https://example.org/lee.png")
+        await ann.send("Authenticate", {"token": sealed(name=None)})
+        await ann.expect("Authenticated")
+        await ann.chat("renamed")
+        assert (await bob.expect("Chat"))["username"] == "Ann Lee"
+        assert "UserLeft" not in bob.types()
+        assert bob.types().count("UserJoined") == 1
+
+
 async def test_a_member_of_a_room_that_a_newer_token_does_not_name_leaves_it_and_is_closed(
     shared: ServiceProcess, room: str
 ):
