@@ -267,6 +267,23 @@ async def test_a_client_that_reads_nothing_is_closed_with_all_its_channels(
             await eventually(lambda: gateway.metric(CHANNELS) == 0, "the channels have gone")
 
 
+async def test_a_connection_whose_channels_are_in_rooms_is_not_idle_and_a_channel_outside_is(
+    stack: EmbeddedStack, tmp_path: Path, rooms: list[str]
+):
+    idle = {"STUDYROOM_GATEWAY_IDLE_SECONDS": "2", "STUDYROOM_GATEWAY_PING_INTERVAL_SECONDS": "1"}
+    with running(service("gateway", tmp_path, stack.nats_url, **idle)) as gateway:
+        async with shared(gateway.url) as client:
+            (member,) = await in_rooms(client, rooms[:1])
+            outside = await client.open(2)
+            async with clients(gateway.url) as (other,):
+                assert await other.ended() == 4003
+            assert await outside.ended() == 4003
+            await member.chat("still here")
+            await member.expect("Chat", content="still here")
+            await member.close()
+            assert await client.lead.ended() == 4003
+
+
 async def test_a_stopping_gateway_asks_every_channel_to_move_and_closes_those_that_stay(
     stack: EmbeddedStack, tmp_path: Path, rooms: list[str]
 ):
