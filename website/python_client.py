@@ -53,7 +53,7 @@ def _definition(of: type[Any]) -> str:
 
 def _members(of: type[Any]) -> Iterator[str]:
     yield "### Calls"
-    for name, member in vars(of).items():
+    for name, member in _parts(of):
         if inspect.isfunction(member) and not name.startswith("_"):
             kind = "async " if inspect.iscoroutinefunction(member) else ""
             yield f"#### {name}"
@@ -62,10 +62,16 @@ def _members(of: type[Any]) -> Iterator[str]:
     yield "### Properties"
     rows = [
         (f"`{name}`", f"`{_returned(member)}`", inspect.getdoc(member) or "")
-        for name, member in vars(of).items()
+        for name, member in _parts(of)
         if isinstance(member, property)
     ]
     yield table(("name", "type", "meaning"), rows)
+
+
+def _parts(of: type[Any]) -> Iterator[tuple[str, Any]]:
+    """Its members, and those of the class that it extends."""
+    for one in (of, *of.__bases__):
+        yield from vars(one).items()
 
 
 def _signature(function: Any) -> str:

@@ -9,7 +9,9 @@ from studyroom.client.core.liveness import Heartbeat
 from studyroom.client.errors import EventsLost, StudyroomError
 from studyroom.client.events import (
     BroadcastReceived,
+    ChatEdited,
     ChatFailed,
+    ChatReacted,
     ChatReceived,
     ChatRemoved,
     Connected,
@@ -34,6 +36,7 @@ from studyroom.client.values import (
     Failure,
     Limits,
     Member,
+    Reaction,
     RoomState,
     RoomStatus,
 )
@@ -41,8 +44,10 @@ from studyroom.client.values import (
 __all__ = [
     "Backoff",
     "BroadcastReceived",
+    "ChatEdited",
     "ChatFailed",
     "ChatMessage",
+    "ChatReacted",
     "ChatReceived",
     "ChatRemoved",
     "Client",
@@ -65,6 +70,7 @@ __all__ = [
     "MemberLeft",
     "MemberUpdated",
     "PresenceUpdated",
+    "Reaction",
     "RoomState",
     "RoomStatus",
     "StudyroomError",

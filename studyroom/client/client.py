@@ -4,7 +4,7 @@ import asyncio
 import math
 import random
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
@@ -14,7 +14,16 @@ from studyroom.client.archive import Archive
 from studyroom.client.connection import CLOSE_CALLED, Address, Callbacks, Connection, Ended
 from studyroom.client.core.backoff import Backoff
 from studyroom.client.core.liveness import Heartbeat
-from studyroom.client.core.parts import event_of, fields_of, position_of
+from studyroom.client.core.parts import (
+    checked_text,
+    deletion_of,
+    edit_of,
+    event_of,
+    fields_of,
+    position_of,
+    reaction_of,
+    user_ids_of,
+)
 from studyroom.client.core.roster import member_of
 from studyroom.client.core.session import LEFT, Session
 from studyroom.client.core.wire import Refusal
@@ -22,26 +31,24 @@ from studyroom.client.errors import StudyroomError
 from studyroom.client.events import Disconnected
 from studyroom.client.identity import Identity, Token
 from studyroom.client.outcomes import Outcomes
+from studyroom.client.shown import Shown
 from studyroom.client.subscription import Subscription
 from studyroom.client.values import (
     ChatMessage,
     ConnectionState,
     ConnectionStatus,
-    Cursor,
     Failure,
-    Limits,
     Member,
-    Presence,
     RoomState,
 )
+from studyroom.shared.contract.chat_messages import ChangeOfChat
 from studyroom.shared.contract.ids import canonical_uuid, new_message_id
 from studyroom.shared.contract.messages import ClientMessage, ServerMessage, WelcomePayload
-from studyroom.shared.contract.text import is_blank, is_unicode
 
 _NO_ROOM = Failure("not_in_room", "no room is wanted: join one first")
 
 
-class Client:
+class Client(Shown):
     """One user in at most one room, over a connection that is opened again whenever it is lost.
 
     Use it as `async with Client(url) as client:`, once, and from one event loop. Inside it connects in the background,
@@ -138,26 +145,48 @@ class Client:
         self._do(self._session.leave)
         self._outcomes.settle_joins(RoomState(), LEFT)
 
-    async def chat(self, content: str, *, message_id: str | UUID | None = None) -> ChatMessage:
+    async def chat(
+        self,
+        content: str,
+        *,
+        message_id: str | UUID | None = None,
+        reply_to: ChatMessage | None = None,
+        mentions: Iterable[str | UUID] = (),
+    ) -> ChatMessage:
         """Send a message, now or as soon as there is a connection, and return it when it is stored.
 
         It is stored once, however often the connection is lost, and in the order of the calls. `message_id`: to send a
         message again, also from another process. The server recognises it for `chat_retry_seconds`. If the caller is
-        cancelled, the message stays in the queue.
+        cancelled, the message stays in the queue. `reply_to`: the message that this one replies to. `mentions`: the
+        ids of up to 20 users. Both need a server with `limits.living_chat`.
 
         Raises ValueError for text without anything that people can see or that is not Unicode, and StudyroomError when
         the message is not stored. With the code `expired` it may be stored or not.
         """
-        if is_blank(content) or not is_unicode(content):
-            raise ValueError("a chat message needs text that people can see, and that is Unicode")
-        self._check_open()
-        if self._session.entry.wanted is None:
-            raise StudyroomError(_NO_ROOM)
+        text, users = checked_text(content), user_ids_of(mentions)
+        self._check_room()
         own = new_message_id() if message_id is None else canonical_uuid(str(message_id))
-        self._session.write(own, content)
+        self._session.write(own, text, None if reply_to is None else reply_to.id, users)
         outcome = self._outcomes.chat(own)
         self._do(lambda: None)
         return await outcome
+
+    async def edit(self, message: ChatMessage, content: str, *, mentions: Iterable[str | UUID] = ()) -> None:
+        """Replace the content and the mentions of an own message. Returns when the server has stored the edit.
+
+        It is stored once, however often the connection is lost. Raises ValueError for a text that the protocol does not
+        allow and for a message that is not stored, and StudyroomError when the edit is not stored. With the code
+        `expired` it may be stored or not.
+        """
+        await self._change(edit_of(message, content, mentions))
+
+    async def delete(self, message: ChatMessage) -> None:
+        """Delete an own message. Waits and raises as `edit`."""
+        await self._change(deletion_of(message))
+
+    async def react(self, message: ChatMessage, reaction: str, *, is_on: bool = True) -> None:
+        """React to a message with an emoji or a short text, or take the reaction back. Waits and raises as `edit`."""
+        await self._change(reaction_of(message, reaction, is_on=is_on))
 
     def broadcast(self, event: str, data: Any = None, *, key: str | None = None) -> bool:
         """Send an event to the other members of the room. Nothing stores it.
@@ -255,67 +284,6 @@ class Client:
         self._check_open()
         await self._outcomes.condition(condition)
 
-    @property
-    def state(self) -> ConnectionState:
-        """The state of the connection, with the reason if there is none."""
-        return self._state
-
-    @property
-    def room(self) -> RoomState:
-        """The wanted room, and whether the user is in it."""
-        return self._session.entry.state
-
-    @property
-    def user_id(self) -> str | None:
-        """The user's id, from the first `Welcome` on."""
-        return self._session.me.user_id or None
-
-    @property
-    def me(self) -> Member | None:
-        """The user as a member of the room."""
-        return self._session.room.self
-
-    @property
-    def members(self) -> tuple[Member, ...]:
-        """The other members, in the order of arrival. They stay while the connection is lost."""
-        return self._session.room.roster.members
-
-    @property
-    def presence(self) -> Presence:
-        """The user's own fields, with changes that are not stored yet."""
-        room = self._session.room
-        return room.presence.shown(room.self.presence if room.self is not None else {})
-
-    @property
-    def cursors(self) -> Mapping[str, Cursor]:
-        """The last cursor of each other member that has moved, by user id."""
-        return dict(self._session.room.cursors)
-
-    @property
-    def typing(self) -> tuple[Member, ...]:
-        """The others that are typing."""
-        return self._session.room.roster.typing
-
-    @property
-    def messages(self) -> Sequence[ChatMessage]:
-        """Stored messages in their order, then the user's own messages that are not stored yet."""
-        return (*self._session.room.history.messages, *self._session.room.queue.messages)
-
-    @property
-    def has_more(self) -> bool:
-        """Whether there seem to be messages before the first of `messages`, which `load_earlier` gets."""
-        return self._session.room.history.has_more
-
-    @property
-    def limits(self) -> Limits:
-        """The limits of the server, from the first `Welcome` on."""
-        return self._session.limits
-
-    @property
-    def guest_token(self) -> str | None:
-        """The token by which the server recognises a guest. Keep it, and the next client is the same guest."""
-        return self._identity.guest_token
-
     # --- calls of the connection -----------------------------------------------------------------------------
 
     async def _address(self) -> Address:
@@ -364,6 +332,19 @@ class Client:
         if self._running is None:
             raise RuntimeError("enter the client first: async with Client(…) as client")
 
+    def _check_room(self) -> None:
+        """Raises as `_check_open`, and StudyroomError if no room is wanted."""
+        self._check_open()
+        if self._session.entry.wanted is None:
+            raise StudyroomError(_NO_ROOM)
+
+    async def _change(self, message: ChangeOfChat) -> None:
+        self._check_room()
+        outcome = self._outcomes.change(self._session.change(message))
+        self._do(lambda: None)
+        # Another call may wait for the same deletion.
+        await asyncio.shield(outcome)
+
     def _do(self, work: Callable[[], None]) -> None:
         """Do the work and everything that is due. Then pass the results on, and set the timer for the next time."""
         work()
@@ -376,6 +357,8 @@ class Client:
             self._connection.send(message)
         self._outcomes.settle_chats(session.outcomes[:])
         session.outcomes.clear()
+        self._outcomes.settle_changes(session.changed[:])
+        session.changed.clear()
         self._outcomes.settle_joins(session.entry.state, closed)
         self._publish()
         self._outcomes.settle_conditions(closed)

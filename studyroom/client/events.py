@@ -79,6 +79,23 @@ class ChatRemoved:
 
 
 @dataclass(frozen=True, slots=True)
+class ChatEdited:
+    """The author has edited a message that the client has. `message`: as it is now."""
+
+    message: ChatMessage
+
+
+@dataclass(frozen=True, slots=True)
+class ChatReacted:
+    """A user has reacted to a message that the client has, or has taken a reaction back. `message`: as it is now."""
+
+    message: ChatMessage
+    user_id: str
+    reaction: str
+    is_on: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ChatFailed:
     """An own message is not stored, or nobody knows whether it is. `Client.chat` raises the same."""
 
@@ -128,6 +145,8 @@ Event = (
     | PresenceUpdated
     | ChatReceived
     | ChatRemoved
+    | ChatEdited
+    | ChatReacted
     | ChatFailed
     | HistoryReset
     | CursorMoved

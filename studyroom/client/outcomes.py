@@ -11,12 +11,20 @@ class Outcomes:
     def __init__(self) -> None:
         self._chats: dict[str, asyncio.Future[ChatMessage]] = {}
         """Own messages by id."""
+        self._changes: dict[str, asyncio.Future[None]] = {}
+        """Own edits, deletions and reactions by id."""
         self._joins: list[asyncio.Future[None]] = []
         self._conditions: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
 
     def chat(self, message_id: str) -> asyncio.Future[ChatMessage]:
         self._chats[message_id] = outcome = asyncio.get_running_loop().create_future()
         return outcome
+
+    def change(self, change_id: str) -> asyncio.Future[None]:
+        """Return the same future for the same id, because a deletion may be asked for twice."""
+        if change_id not in self._changes:
+            self._changes[change_id] = asyncio.get_running_loop().create_future()
+        return self._changes[change_id]
 
     def join(self) -> asyncio.Future[None]:
         self._joins.append(outcome := asyncio.get_running_loop().create_future())
@@ -36,6 +44,12 @@ class Outcomes:
                 outcome.set_exception(StudyroomError(result))
             else:
                 outcome.set_result(result)
+
+    def settle_changes(self, found: Iterable[tuple[str, Failure | None]]) -> None:
+        """A failure is the reason why the change is not stored."""
+        for change_id, failure in found:
+            if (outcome := self._changes.pop(change_id, None)) is not None:
+                _settle(outcome, failure)
 
     def settle_joins(self, state: RoomState, failure: Failure | None) -> None:
         """`failure`: why the user does not get in without another call of the program."""

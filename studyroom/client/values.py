@@ -27,6 +27,8 @@ class Limits:
     """The longest chat message, in code points: `len(text)`."""
     history_length: int = 50
     """How many of the newest messages a newcomer gets at most."""
+    living_chat: bool = False
+    """Whether members may edit, delete, react, reply and mention."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,21 @@ class Cursor:
 
 
 @dataclass(frozen=True, slots=True)
+class Reaction:
+    """The users that have reacted to a message in the same way."""
+
+    reaction: str
+    count: int
+    user_ids: tuple[str, ...]
+    """The first 50 of them, and those whose reaction came since."""
+    own: bool
+    """Whether the user of the client is among them."""
+
+
+@dataclass(frozen=True, slots=True)
 class ChatMessage:
+    """A message as its edits and reactions have made it."""
+
     id: str
     user_id: str
     username: str
@@ -55,6 +71,14 @@ class ChatMessage:
     """Unix seconds; None until the message is stored."""
     seq: int | None = None
     """The position in the room's chat; None until the message is stored."""
+    reply_to: str | None = None
+    """The id of the message that this one replies to. That message may be gone."""
+    mentions: tuple[str, ...] = ()
+    """The ids of the users that it mentions."""
+    edited_at: int | None = None
+    """Unix seconds; None if it was never edited."""
+    reactions: tuple[Reaction, ...] = ()
+    """In the order in which they came first."""
 
     @property
     def is_stored(self) -> bool:

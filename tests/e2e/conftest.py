@@ -1,12 +1,15 @@
-"""Browsers for the tests of the page. The other tests here use none of it."""
+"""Browsers for the tests of the page, and a way to a gateway for the tests of the Python client."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from urllib.parse import urlsplit
 
+import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from tests.support.browser import PHONE, Person, Visitors, chromium
 from tests.support.processes import EmbeddedStack
+from tests.support.proxy import Link, Network
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -30,3 +33,16 @@ async def pair(visitors: Visitors, stack: EmbeddedStack, room: str) -> tuple[Per
     for person in (ada, grace):
         await expect(person.people).to_have_count(2)
     return ada, grace
+
+
+@pytest.fixture(scope="module")
+def network() -> Iterator[Network]:
+    network = Network()
+    yield network
+    network.close()
+
+
+@pytest.fixture
+def way(stack: EmbeddedStack, network: Network) -> Link:
+    """A way to the first gateway that a test can cut."""
+    return network.link(urlsplit(stack.gateways[0]).port or 0)

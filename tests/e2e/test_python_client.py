@@ -6,13 +6,11 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
 
 from studyroom.client import (
-    Backoff,
     BroadcastReceived,
     ChatReceived,
     ChatRemoved,
@@ -20,22 +18,19 @@ from studyroom.client import (
     ConnectionStatus,
     Cursor,
     Disconnected,
-    Event,
     Heartbeat,
     HistoryReset,
     RoomStatus,
     StudyroomError,
-    Subscription,
 )
 from tests.support import backend
 from tests.support.client import clients
 from tests.support.processes import EmbeddedStack, ServiceProcess, running, service
-from tests.support.proxy import Link, Network
+from tests.support.proxy import Link
+from tests.support.python_client import DEADLINE_SECONDS, SOON, of_kind, within_deadline
 from tests.support.tokens import SECRET, token_of
 from tests.support.waiting import eventually
 
-DEADLINE_SECONDS = 30.0
-SOON = Backoff(0.05, 0.3)
 ADDRESS = "ws://127.0.0.1:9/ws"
 """Nobody listens there."""
 
@@ -51,21 +46,6 @@ def strict(stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> It
     }
     with running(service("gateway", tmp_path_factory.mktemp("strict"), stack.nats_url, **settings)) as ready:
         yield ready
-
-
-async def within_deadline(client: Client, condition: object) -> None:
-    assert callable(condition)
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        await client.until(condition)
-
-
-async def of_kind(events: Subscription, kind: type[Event]) -> Event:
-    """The next event of this kind."""
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        async for event in events:
-            if isinstance(event, kind):
-                return event
-    raise AssertionError(f"no {kind.__name__} came before the end")
 
 
 async def test_everything_that_a_member_does_is_shown_to_the_others(stack: EmbeddedStack, room: str):
@@ -179,19 +159,6 @@ async def test_a_gateway_that_dies_while_people_write_loses_and_doubles_nothing(
         assert Counter(one.message.content for one in got if isinstance(one, ChatReceived)) == Counter(lines)
         assert HistoryReset() not in got
         assert next(one.reconnects for one in got if isinstance(one, Disconnected)) is True
-
-
-@pytest.fixture(scope="module")
-def network() -> Iterator[Network]:
-    network = Network()
-    yield network
-    network.close()
-
-
-@pytest.fixture
-def way(stack: EmbeddedStack, network: Network) -> Link:
-    """A way to the first gateway that a test can cut."""
-    return network.link(urlsplit(stack.gateways[0]).port or 0)
 
 
 def by(way: Link) -> str:

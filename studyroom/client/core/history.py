@@ -1,7 +1,7 @@
 """The stored messages of one room, in order and each once, with the position from which to resume."""
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from studyroom.client.values import ChatMessage
@@ -11,6 +11,10 @@ _NEWCOMER_BYTES = 256 * 1024
 """The server sends a newcomer at most so many bytes of messages."""
 _MESSAGE_BYTES = 300
 """About what a message takes besides its content."""
+
+
+Change = Callable[[ChatMessage], ChatMessage]
+"""Returns a message as an edit or a reaction makes it, or the same one."""
 
 
 class Resume(NamedTuple):
@@ -35,6 +39,8 @@ class History:
         """How many bytes of messages a newcomer may still get."""
         self._deleted_meanwhile: set[int] | None = None
         """Positions that were deleted while a page of earlier messages was on its way. None at other times."""
+        self._changed_meanwhile: list[tuple[int, Change]] = []
+        """Changes of messages that came during that time."""
         self.before: int | None = None
         """Every message from this position on is shown or deleted. None before any is known."""
         self.has_more = False
@@ -104,8 +110,8 @@ class History:
 
         Return the messages that are new here.
         """
-        known = set(self._seqs) | (self._deleted_meanwhile or set())
-        fresh = tuple(message for message in page if message.seq is not None and message.seq not in known)
+        known = {None, *self._seqs, *(self._deleted_meanwhile or ())}
+        fresh = tuple(self._up_to_date(message) for message in page if message.seq not in known)
         self.not_loaded()
         self._limit += len(fresh)
         both = sorted([*fresh, *self._messages], key=lambda message: message.seq or 0)
@@ -118,6 +124,18 @@ class History:
 
     def not_loaded(self) -> None:
         self._deleted_meanwhile = None
+        self._changed_meanwhile = []
+
+    def change(self, seq: int, change: Change) -> ChatMessage | None:
+        """Return the message at this position as it is now, or None if it is not here or is the same as before."""
+        if self._deleted_meanwhile is not None:
+            self._changed_meanwhile.append((seq, change))
+        index = bisect_left(self._seqs, seq)
+        if index == len(self._seqs) or self._seqs[index] != seq:
+            return None
+        before = self._messages[index]
+        self._messages[index] = after = change(before)
+        return after if after != before else None
 
     def remove(self, deleted_seq: int, seq: int) -> None:
         """Remove a deleted message. Its notice has a position of its own, like a message."""
@@ -144,6 +162,12 @@ class History:
         self._position = self.before = None
         self.is_whole = False
         self._newcomer_bytes = _NEWCOMER_BYTES
+
+    def _up_to_date(self, message: ChatMessage) -> ChatMessage:
+        for seq, change in self._changed_meanwhile:
+            if seq == message.seq:
+                message = change(message)
+        return message
 
     def _arrived(self, message: ChatMessage) -> None:
         self._awaited -= 1

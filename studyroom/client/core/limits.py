@@ -1,7 +1,7 @@
 """Whether a message is within the limits of the server."""
 
 from studyroom.client.values import Limits
-from studyroom.shared.contract.chat_messages import ChatSend
+from studyroom.shared.contract.chat_messages import ChatSend, EditChat
 from studyroom.shared.contract.messages import ClientMessage, WelcomePayload, encode
 
 _NONE = Limits()
@@ -13,12 +13,13 @@ def stated_limits(welcome: WelcomePayload) -> Limits:
         welcome.message_max_bytes or _NONE.message_bytes,
         welcome.chat_max_chars or _NONE.chat_chars,
         _NONE.history_length if welcome.history_on_join is None else welcome.history_on_join,
+        welcome.living_chat is True,
     )
 
 
 def excess(message: ClientMessage, limits: Limits) -> str | None:
     """Return by how much the message is too long, or None for a message that the server takes."""
-    if isinstance(message, ChatSend) and (chars := len(message.payload.content)) > limits.chat_chars:
+    if isinstance(message, ChatSend | EditChat) and (chars := len(message.payload.content)) > limits.chat_chars:
         return f"the message has {chars} characters, the maximum is {limits.chat_chars}"
     size = len(encode(message))
     return (

@@ -5,13 +5,16 @@ from dataclasses import dataclass, field, replace
 
 from studyroom.client.core.backoff import Random
 from studyroom.client.core.chat_queue import ChatQueue, Failed
+from studyroom.client.core.folding import edited, message_of, reacted
 from studyroom.client.core.history import History
 from studyroom.client.core.own_presence import OwnPresence
 from studyroom.client.core.roster import Roster, member_of, with_presence
 from studyroom.client.core.wire import Refusal
 from studyroom.client.events import (
     BroadcastReceived,
+    ChatEdited,
     ChatFailed,
+    ChatReacted,
     ChatReceived,
     ChatRemoved,
     CursorMoved,
@@ -25,9 +28,9 @@ from studyroom.client.events import (
     TypingChanged,
 )
 from studyroom.client.values import ChatMessage, Cursor, Member
+from studyroom.shared.contract import chat_messages as wire_chat
 from studyroom.shared.contract import messages as wire
 from studyroom.shared.contract.broadcasts import Broadcast
-from studyroom.shared.contract.chat_messages import Chat, ChatDeleted, ChatDeletedPayload, ChatPayload
 from studyroom.shared.contract.custom_presence import PresenceChanged
 
 
@@ -80,10 +83,14 @@ class Room:
     def happened(self, message: wire.ServerMessage) -> None:
         """Handle an event of the room."""
         match message:
-            case Chat(payload=payload):
+            case wire_chat.Chat(payload=payload):
                 self._chat(payload)
-            case ChatDeleted(payload=payload):
+            case wire_chat.ChatDeleted(payload=payload):
                 self._deleted(payload)
+            case wire_chat.ChatEdited(payload=payload):
+                self._edited(payload)
+            case wire_chat.ChatReaction(payload=payload):
+                self._reacted(payload)
             case wire.ChatReset(payload=payload):
                 self.history.reset(payload.epoch)
             case _:
@@ -167,7 +174,7 @@ class Room:
             self.self = with_presence(self.self, fields)
             self._emit(PresenceUpdated(fields))
 
-    def _chat(self, chat: ChatPayload) -> None:
+    def _chat(self, chat: wire_chat.ChatPayload) -> None:
         message = self.shown(chat)
         answered = message.own and self.queue.stored(message.id)
         if message.own:
@@ -176,11 +183,10 @@ class Room:
         if self.history.add(message, chat.seq, in_order=not answered):
             self._emit(ChatReceived(message, live))
 
-    def shown(self, chat: ChatPayload) -> ChatMessage:
-        own = chat.user_id in self._me.ids
-        return ChatMessage(chat.id, chat.user_id, chat.username, chat.content, own, chat.timestamp, chat.seq)
+    def shown(self, chat: wire_chat.ChatPayload) -> ChatMessage:
+        return message_of(chat, self._me.ids)
 
-    def _deleted(self, deleted: ChatDeletedPayload) -> None:
+    def _deleted(self, deleted: wire_chat.ChatDeletedPayload) -> None:
         # A moderator may delete an own message before it comes back. It was stored.
         own = self.queue.find(deleted.id)
         self.queue.stored(deleted.id)
@@ -188,3 +194,13 @@ class Room:
             self._stored(replace(own, seq=deleted.deleted_seq))
         self.history.remove(deleted.deleted_seq, deleted.seq)
         self._emit(ChatRemoved(deleted.id, deleted.deleted_seq))
+
+    def _edited(self, edit: wire_chat.ChatEditedPayload) -> None:
+        message = self.history.change(edit.target_seq, lambda before: edited(before, edit))
+        if message is not None:
+            self._emit(ChatEdited(message))
+
+    def _reacted(self, change: wire_chat.ChatReactionPayload) -> None:
+        message = self.history.change(change.target_seq, lambda before: reacted(before, change, self._me.ids))
+        if message is not None:
+            self._emit(ChatReacted(message, change.user_id, change.reaction, change.is_on))

@@ -8,6 +8,7 @@ call.
 import math
 
 from studyroom.client.core.backoff import Random
+from studyroom.client.core.changes import Changes
 from studyroom.client.core.entry import Entry
 from studyroom.client.core.limits import excess, stated_limits
 from studyroom.client.core.own_typing import OwnTyping
@@ -17,9 +18,17 @@ from studyroom.client.core.wire import Refusal
 from studyroom.client.events import ChatFailed, Connected, Disconnected, ErrorReceived, Event
 from studyroom.client.values import ChatMessage, Failure, Limits, Presence, RoomStatus
 from studyroom.shared.contract import messages as wire
-from studyroom.shared.contract.chat_messages import ChatSend, ChatSendPayload
+from studyroom.shared.contract.chat_messages import (
+    ChangeOfChat,
+    ChatDeleted,
+    ChatEdited,
+    ChatReaction,
+    ChatSend,
+    ChatSendPayload,
+    id_for_errors,
+)
 from studyroom.shared.contract.custom_presence import UpdatePresence, UpdatePresencePayload
-from studyroom.shared.contract.ids import MessageId, RoomId
+from studyroom.shared.contract.ids import MessageId, RoomId, UserId
 
 LEFT = Failure("left", "the room was left")
 _NOT_ABOUT_CHAT = frozenset(
@@ -58,6 +67,9 @@ class Session:
         self.events: list[Event] = []
         self.outcomes: list[tuple[str, ChatMessage | Failure]] = []
         """Own messages by id, as they are stored, or why they are not."""
+        self.changes = Changes()
+        self.changed: list[tuple[str, Failure | None]] = []
+        """Own edits, deletions and reactions by id: None for those that are stored, or why they are not."""
         self.room = self._new_room()
 
     # --- calls of the program -------------------------------------------------------------------------------
@@ -77,12 +89,25 @@ class Session:
         self._forget_room(LEFT)
         self.entry.unwant()
 
-    def write(self, message_id: str, content: str) -> None:
+    def write(self, message_id: str, content: str, reply_to: str | None = None, mentions: tuple[str, ...] = ()) -> None:
         """Queue an own message. Raises ValueError if a message with this id is in the queue already."""
         if self.room.queue.find(message_id) is not None:
             raise ValueError(f"a message with the id {message_id} is on its way")
         username = self.room.self.username if self.room.self is not None else ""
-        self.room.queue.add(ChatMessage(message_id, self.me.user_id, username, content, own=True))
+        written = ChatMessage(
+            message_id, self.me.user_id, username, content, own=True, reply_to=reply_to, mentions=mentions
+        )
+        self.room.queue.add(written)
+
+    def change(self, message: ChangeOfChat) -> str:
+        """Edit, delete or react. Return the id of the change in `changed`."""
+        change_id = str(id_for_errors(message))
+        too_long = excess(message, self.limits) if self._limits_known else None
+        if too_long is not None:
+            self.changed.append((change_id, Failure("chat_too_long", too_long)))
+        else:
+            self.changes.add(change_id, message)
+        return change_id
 
     def move_cursor(self, position: wire.CursorPosition) -> None:
         if self.entry.wanted is not None:
@@ -138,6 +163,7 @@ class Session:
             case Refusal():
                 self._refused(message, now)
             case _ if self.entry.inside:
+                self._answered(message)
                 self.room.happened(message)
                 if isinstance(message, wire.ChatReset):
                     self._ask()
@@ -153,12 +179,23 @@ class Session:
         if self._position is not None:
             self._cursor.put(self._position)
 
+    def _answered(self, message: wire.ServerMessage) -> None:
+        match message:
+            case ChatEdited(payload=payload) | ChatReaction(payload=payload) | ChatDeleted(payload=payload):
+                if self.changes.stored(payload.id):
+                    self.changed.append((payload.id, None))
+            case _:
+                pass
+
     def _refused(self, refusal: Refusal, now: float) -> None:
         code = refusal.failure.code
         self._emit(ErrorReceived(refusal.failure))
         if code == "presence_too_large":
             self.room.presence.refused(self.room.self.presence if self.room.self is not None else {})
-        if refusal.id is not None or not (self.entry.pending or code in _NOT_ABOUT_CHAT):
+        if refusal.id is not None and refusal.id in self.changes:
+            if self.changes.refused(refusal.id, refusal.failure, now):
+                self.changed.append((refusal.id, refusal.failure))
+        elif refusal.id is not None or not (self.entry.pending or code in _NOT_ABOUT_CHAT):
             self.room.refused(refusal, now)
         else:
             self._ask_at = min(self._ask_at, now + self.entry.refused(refusal.failure))
@@ -174,7 +211,8 @@ class Session:
             self._ask()
         self._send_typing(self._typing.poll(now))
         self._send_queued(now, closed)
-        times = [self._ask_at, self._typing.wake_at, self.room.queue.wake_at]
+        self._send_changes(now, closed)
+        times = [self._ask_at, self._typing.wake_at, self.room.queue.wake_at, self.changes.wake_at]
         if self.entry.inside:
             if (position := self._cursor.take(now)) is not None:
                 self._send(wire.CursorMove(payload=position))
@@ -185,10 +223,28 @@ class Session:
             times.append(self.room.presence.wake_at)
         return min(times)
 
+    def _send_changes(self, now: float, closed: Failure | None) -> None:
+        if (hopeless := self._hopeless(closed)) is not None:
+            self._fail_changes(hopeless)
+        if self.entry.inside and not self.entry.pending:
+            self.changes.open(self._retry_window_seconds)
+        else:
+            self.changes.hold()
+        messages, failed = self.changes.poll(now)
+        self.changed += failed
+        for message in messages:
+            self._send(message)
+
+    def _fail_changes(self, failure: Failure) -> None:
+        self.changed += [(change_id, failure) for change_id in self.changes.fail_all()]
+
+    def _hopeless(self, closed: Failure | None) -> Failure | None:
+        """Why nothing will be sent before another call of the program."""
+        return self.entry.state.failure if self.entry.state.status is RoomStatus.REFUSED else closed
+
     def _send_queued(self, now: float, closed: Failure | None) -> None:
-        queue, state = self.room.queue, self.entry.state
-        hopeless = state.failure if state.status is RoomStatus.REFUSED else closed
-        if hopeless is not None:
+        queue = self.room.queue
+        if (hopeless := self._hopeless(closed)) is not None:
             self.room.failed(queue.fail_all(hopeless))
         # Missed messages come first, because queued messages may be among them. The rest is sent after them.
         if self.entry.inside and not self.entry.pending and self.room.history.complete:
@@ -198,8 +254,7 @@ class Session:
         message, failed = queue.poll(now)
         self.room.failed(failed)
         if message is not None:
-            payload = ChatSendPayload(content=message.content, id=MessageId(message.id))
-            self._send(ChatSend(payload=payload))
+            self._send(_sent(message))
 
     def _ask(self) -> None:
         """Join the wanted room, or join it again."""
@@ -237,15 +292,26 @@ class Session:
         return room
 
     def _check(self, message: ChatMessage) -> Failure | None:
-        payload = ChatSendPayload(content=message.content, id=MessageId(message.id))
-        too_long = excess(ChatSend(payload=payload), self.limits) if self._limits_known else None
+        too_long = excess(_sent(message), self.limits) if self._limits_known else None
         return None if too_long is None else Failure("chat_too_long", too_long)
 
     def _forget_room(self, failure: Failure) -> None:
         self.room.failed(self.room.queue.fail_all(failure))
+        self._fail_changes(failure)
         self.room = self._new_room()
         self._cursor.clear()
         self._typing.forget()
         self._position = None
         self._hint = None
         self._ask_at = math.inf
+
+
+def _sent(message: ChatMessage) -> ChatSend:
+    return ChatSend(
+        payload=ChatSendPayload(
+            content=message.content,
+            id=MessageId(message.id),
+            reply_to=None if message.reply_to is None else MessageId(message.reply_to),
+            mentions=[UserId(user_id) for user_id in message.mentions] or None,
+        )
+    )
