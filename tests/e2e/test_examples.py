@@ -1,6 +1,8 @@
 """The clients in `docs/examples`, as people run them, while their gateway goes away and comes back."""
 
 import asyncio
+import re
+import shutil
 import signal
 import sys
 import threading
@@ -12,14 +14,16 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Page, expect
 
-from studyroom.client import Client
+from studyroom.client import ChatReacted, ChatReceived, Client
 from tests.support.browser import chromium, needs_chromium
 from tests.support.client import Client as RawClient
 from tests.support.client import clients
+from tests.support.layout import needs_axe, violations
 from tests.support.markdown import ROOT, Document
 from tests.support.processes import EmbeddedStack, ServiceProcess, running, service
+from tests.support.python_client import within_deadline
 from tests.support.waiting import eventually
 
 PROTOCOL = Document(ROOT / "docs" / "protocol.md")
@@ -104,7 +108,7 @@ async def test_the_python_example_of_the_protocol_works(stack: EmbeddedStack, ro
 
 
 async def test_the_program_of_the_how_to_greets_everyone(stack: EmbeddedStack, room: str):
-    program, _, _ = programs_of_how_to(stack, room)
+    program, *_ = programs_of_how_to(stack, room)
     example = await asyncio.create_subprocess_exec(sys.executable, "-c", program)
     try:
         async with clients(stack.gateways[1], username="Bob") as (bob,):
@@ -122,8 +126,24 @@ async def test_the_program_of_the_how_to_greets_everyone(stack: EmbeddedStack, r
             await example.wait()
 
 
+async def test_the_coroutine_of_the_how_to_thanks_everyone_who_mentions_it(stack: EmbeddedStack, room: str):
+    found = {"ChatReceived": ChatReceived, "ChatReacted": ChatReacted}
+    exec(compile(programs_of_how_to(stack, room)[1], "how-to", "exec"), found)
+    async with Client(stack.gateways[0], username="Bot") as bot, Client(stack.gateways[1], username="Ann") as ann:
+        answering = asyncio.create_task(found["answer"](bot))
+        await bot.join(room)
+        await ann.join(room)
+        await ann.chat("@Bot, well done", mentions=[bot.user_id or ""])
+        await within_deadline(ann, lambda: [one.content for one in ann.messages[1:]] == ["Thank you, Ann."])
+        await within_deadline(ann, lambda: ann.messages[0].reactions)
+        assert ann.messages[1].reply_to == ann.messages[0].id
+        await ann.react(ann.messages[1], "🗑️")
+        await within_deadline(ann, lambda: len(ann.messages) == 1)
+        answering.cancel()
+
+
 async def test_the_calls_of_the_how_to_reach_the_others(stack: EmbeddedStack, room: str):
-    _, calls, signed_in = programs_of_how_to(stack, room)
+    _, _, calls, signed_in = programs_of_how_to(stack, room)
     async with Client(stack.gateways[0]) as ann, clients(stack.gateways[1]) as (bob,):
         await ann.join(room)
         await bob.join(room)
@@ -159,6 +179,59 @@ async def test_the_page_example_of_the_protocol_works(stack: EmbeddedStack, room
             await page.add_script_tag(content=from_protocol("js", stack, room))
             await eventually(lambda: "Chat" in shown, "the chat message has come back")
     assert shown == ["Welcome", "JoinedRoom", "Chat"]
+
+
+@pytest.fixture
+def with_client(tmp_path: Path) -> Path:
+    """A folder with the example for a study room and the built client, as the tutorial makes it."""
+    client = tmp_path / "node_modules" / "@studyroom" / "client"
+    client.mkdir(parents=True)
+    (client / "dist").symlink_to(ROOT / "web" / "client" / "dist")
+    shutil.copy(EXAMPLES / "study-room.html", tmp_path)
+    return tmp_path
+
+
+def test_the_study_room_has_less_than_120_lines():
+    assert len((EXAMPLES / "study-room.html").read_text("utf-8").splitlines()) < 120
+
+
+@pytest.mark.browser
+@needs_chromium
+@needs_axe
+async def test_the_study_room_shares_its_timer_hands_and_code_and_the_timer_survives_its_author(
+    stack: EmbeddedStack, room: str, with_client: Path
+):
+    runs, none = re.compile(r"focus 2[45]:\d\d"), "No timer"
+    async with chromium() as browser:
+        with served(with_client) as site:
+
+            async def enter(name: str, gateway: str) -> Page:
+                page = await (await browser.new_context()).new_page()
+                await page.goto(f"{site}/study-room.html?name={name}&url={gateway}&room={room}")
+                await expect(page.get_by_role("list", name="People").get_by_text(name)).to_be_visible()
+                return page
+
+            ann, bob = await enter("Ann", stack.gateways[0]), await enter("Bob", stack.gateways[1])
+            await expect(bob.get_by_role("status")).to_have_text(none)
+            await ann.get_by_role("button", name="Start 25 minutes").click()
+            await ann.get_by_role("button", name="Raise hand").click()
+            await ann.get_by_label("Message").fill("Try\n```\nif x < 1:\n    stop()\n```\nnow")
+            await ann.get_by_role("button", name="Say").click()
+            for page in (ann, bob):
+                await expect(page.get_by_role("status")).to_have_text(runs)
+                await expect(page.get_by_role("list", name="People").get_by_text("✋ Ann")).to_be_visible()
+                await expect(page.locator("pre")).to_have_text("if x < 1:\n    stop()")
+                assert await violations(page) == []
+            await ann.get_by_role("button", name="Raise hand").click()
+            await expect(bob.get_by_text("✋")).to_have_count(0)
+
+            await ann.context.close()
+            await expect(bob.get_by_role("list", name="People").get_by_role("listitem")).to_have_text(["Bob"])
+            cleo = await enter("Cleo", stack.gateways[0])
+            await expect(cleo.get_by_role("status")).to_have_text(runs)
+            await cleo.get_by_role("button", name="Stop").click()
+            for page in (bob, cleo):
+                await expect(page.get_by_role("status")).to_have_text(none)
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """The tutorial, as a reader does it."""
 
+import re
+import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,6 +23,7 @@ COMMANDS = [
     "mkdir my-room",
     "python3 -m http.server 8000 --bind 127.0.0.1 --directory my-room",
     "npm install --prefix my-room ./web/client",
+    "cp docs/examples/study-room.html my-room/study.html",
 ]
 ROOM = "550e8400-e29b-41d4-a716-446655440000"
 
@@ -56,9 +59,10 @@ class Reader:
     def server(self) -> Command:
         return Command("site", f"cd {self.clone} && {self.copies('sh')}", self.clone / "site.log")
 
-    async def opens(self, browser: Browser, name: str) -> Page:
+    async def opens(self, browser: Browser, name: str, page_file: str) -> Page:
         page = await (await browser.new_context()).new_page()
-        await page.goto(f"{self.site}?name={name}")
+        gateway = f"ws://127.0.0.1:{self.gateway_port}/ws"  # the address in the example is that of `make up`
+        await page.goto(f"{self.site}{page_file}?name={name}&url={gateway}")
         return page
 
 
@@ -74,20 +78,22 @@ async def see(texts: list[str], *pages: Page) -> None:
 
 @pytest.fixture
 def reader(tmp_path: Path) -> Reader:
-    """A folder with the part of a clone that the tutorial names: `web`, with the packages installed there before."""
+    """A folder with the parts of a clone that the tutorial names: `web`, with the packages installed there before, and
+    the examples."""
     copy_web(tmp_path)
+    shutil.copytree(ROOT / "docs" / "examples", tmp_path / "docs" / "examples")
     return Reader(tmp_path)
 
 
 @asynccontextmanager
-async def two_pages(reader: Reader) -> AsyncIterator[tuple[Page, Page]]:
+async def two_pages(reader: Reader, page_file: str = "") -> AsyncIterator[tuple[Page, Page]]:
     async with chromium() as browser:
-        yield await reader.opens(browser, "Ann"), await reader.opens(browser, "Bob")
+        yield await reader.opens(browser, "Ann", page_file), await reader.opens(browser, "Bob", page_file)
 
 
 def test_the_tutorial_has_exactly_these_commands():
     assert [block.text for block in TUTORIAL.blocks if block.info == "sh"] == COMMANDS
-    assert {block.info for block in TUTORIAL.blocks} == {"sh", PAGE}
+    assert {block.info for block in TUTORIAL.blocks} == {"sh", "js", PAGE}
 
 
 @pytest.mark.browser
@@ -106,6 +112,9 @@ async def test_the_tutorial_ends_with_two_browsers_that_chat(reader: Reader):
             reader.runs()
             reader.saves_the_page()
             await chat_while_the_system_stops(reader, system)
+            reader.runs()
+            await study_together(reader)
+            reader.copies("js")
     assert reader.has_done_everything()
 
 
@@ -127,6 +136,18 @@ async def chat_while_the_system_stops(reader: Reader, system: Command) -> None:
         await see(["Ann: Hello", "Bob: Hi", "Ann: Still here? (sending)"], ann)
         system.start()
         await see(["Ann: Hello", "Bob: Hi", "Ann: Still here?"], ann, bob)
+
+
+async def study_together(reader: Reader) -> None:
+    async with two_pages(reader, "study.html") as (ann, bob):
+        await expect(bob.get_by_role("listitem").filter(has_text="Ann").first).to_be_visible()
+        await ann.get_by_role("button", name="Start 25 minutes").click()
+        await ann.get_by_role("button", name="Raise hand").click()
+        await ann.get_by_label("Message").fill("Try ```x = 1```")
+        await ann.get_by_role("button", name="Say").click()
+        await expect(bob.get_by_role("status")).to_have_text(re.compile(r"focus 2[45]:\d\d"))
+        await expect(bob.get_by_role("list", name="People").get_by_text("✋ Ann")).to_be_visible()
+        await expect(bob.locator("pre")).to_have_text("x = 1")
 
 
 def members_of_the_room(reader: Reader) -> int:

@@ -113,6 +113,11 @@ COMMANDS: dict[str, dict[str, By | NotRun]] = {
         "mkdir my-room": By(TUTORIAL),
         "npm install --prefix my-room ./web/client": By(TUTORIAL),
         "python3 -m http.server 8000 …": By(TUTORIAL),
+        "cp docs/examples/study-room.html my-room/study.html": By(TUTORIAL),
+        "js: client.updatePresence …": NotRun(
+            "the study room calls it like this",
+            f"{EXAMPLES}::test_the_study_room_shares_its_timer_hands_and_code_and_the_timer_survives_its_author",
+        ),
         "html my-room/index.html": By(TUTORIAL),
     },
     "docs/how-to/authenticate.md": {
@@ -142,6 +147,9 @@ COMMANDS: dict[str, dict[str, By | NotRun]] = {
         ),
         "make up": UP,
         "python: import asyncio": By(f"{EXAMPLES}::test_the_program_of_the_how_to_greets_everyone"),
+        "python: async def answer(client): …": By(
+            f"{EXAMPLES}::test_the_coroutine_of_the_how_to_thanks_everyone_who_mentions_it"
+        ),
         "python: client.update_presence …": By(f"{EXAMPLES}::test_the_calls_of_the_how_to_reach_the_others"),
         'python: client = Client("wss://study.example/ws", token=fetch_token)': By(
             f"{EXAMPLES}::test_the_calls_of_the_how_to_reach_the_others"
