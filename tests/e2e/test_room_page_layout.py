@@ -4,21 +4,15 @@ import time
 from uuid import uuid4
 
 import pytest
-from playwright.async_api import ViewportSize, expect
+from playwright.async_api import expect
 
-from tests.support.browser import PHONE, Line, Person, Visitors, with_chromium
-from tests.support.layout import layout_faults, needs_axe, violations
+from tests.support.browser import PHONE, Line, Visitors, with_chromium
+from tests.support.layout import layout_faults, looks_right, needs_axe, violations
 from tests.support.processes import EmbeddedStack
 from tests.support.waiting import eventually
 
 pytestmark = with_chromium
 
-SIZES: list[ViewportSize] = [
-    {"width": width, "height": height}
-    for width, height in (
-        (320, 568), (390, 844), (568, 320), (667, 375), (844, 390), (768, 1024), (1100, 700), (1440, 900)
-    )
-]  # fmt: skip
 NO_CLIPBOARD = """
   Object.defineProperty(navigator, "clipboard", { value: undefined })
   document.execCommand = () => false
@@ -30,16 +24,6 @@ def long_named_room() -> str:
     return str(uuid4())[:-8] + "00000153"
 
 
-async def looks_right(person: Person, state: str) -> None:
-    """In every size of the window."""
-    found: dict[str, list[str]] = {}
-    for size in SIZES:
-        await person.page.set_viewport_size(size)
-        if faults := await layout_faults(person.page):
-            found[f"{state} at {size['width']} x {size['height']}"] = faults
-    assert found == {}
-
-
 @needs_axe
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_nothing_is_covered_or_cut_in_any_state_and_size(scheme, visitors: Visitors, stack: EmbeddedStack):
@@ -48,7 +32,7 @@ async def test_nothing_is_covered_or_cut_in_any_state_and_size(scheme, visitors:
     ada = await visitors.open(stack.gateways[0], room, line=line, color_scheme=scheme, before=NO_CLIPBOARD)
     await ada.enter("Ada")
     await ada.send_chat("Hello")
-    await looks_right(ada, "connected")
+    await looks_right(ada.page, "connected")
     tools = ada.page.get_by_role("group", name="What you show").get_by_role("button")
     await tools.nth(0).click()
     await tools.nth(1).click()
@@ -57,32 +41,32 @@ async def test_nothing_is_covered_or_cut_in_any_state_and_size(scheme, visitors:
     await tools.nth(2).click()
     await ada.page.get_by_role("button", name="50 min").click()
     await expect(ada.page.get_by_role("timer")).to_be_visible()
-    await looks_right(ada, "with a hand, a status and a timer")
+    await looks_right(ada.page, "with a hand, a status and a timer")
     assert await violations(ada.page) == []
 
     await ada.page.get_by_role("button", name="Copy link").click()
     await expect(ada.page.get_by_text("Copy the link yourself")).to_be_visible()
-    await looks_right(ada, "with the link to copy by hand")
+    await looks_right(ada.page, "with the link to copy by hand")
     assert await violations(ada.page) == []
     await ada.page.get_by_role("button", name="Close").click()
 
     line.send_to_page("Error", code="removed", message="raw")
     await expect(ada.state).to_have_text("A moderator has removed you from this room.")
-    await looks_right(ada, "removed")
+    await looks_right(ada.page, "removed")
     assert await violations(ada.page) == []
     await ada.page.get_by_role("button", name="Try again").click()
     await expect(ada.state).to_have_text("Connected")
 
     await line.close(1012, "reconnect_after_ms=600000")
     await expect(ada.page.get_by_role("button", name="Try now")).to_be_visible()
-    await looks_right(ada, "waiting")
+    await looks_right(ada.page, "waiting")
     assert await violations(ada.page) == []
     await ada.page.get_by_role("button", name="Try now").click()
     await expect(ada.state).to_have_text("Connected")
 
     await line.close(4500)
     await expect(ada.state).to_have_text("Disconnected, because this tab sent too much.")
-    await looks_right(ada, "closed")
+    await looks_right(ada.page, "closed")
     assert await violations(ada.page) == []
 
 

@@ -130,6 +130,11 @@ class Person:
         return box["x"] + x * box["width"], box["y"] + y * box["height"]
 
 
+def line_of(person: Person, text: str) -> Locator:
+    """The message with this text of its own, and not one that quotes it."""
+    return person.log.locator(".line").filter(has=person.page.locator(".content", has_text=text))
+
+
 class Visitors:
     """Opens pages, each in a browser context of its own."""
 

@@ -4,11 +4,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Page
+from playwright.async_api import Page, ViewportSize
 
 _AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
 
 needs_axe = pytest.mark.skipif(not _AXE.exists(), reason="axe-core is not installed: npm ci in web/")
+
+SIZES: list[ViewportSize] = [
+    {"width": width, "height": height}
+    for width, height in (
+        (320, 568), (390, 844), (568, 320), (667, 375), (844, 390), (768, 1024), (1100, 700), (1440, 900)
+    )
+]  # fmt: skip
 
 _FAULTS = """() => {
   const faults = []
@@ -66,6 +73,16 @@ async def layout_faults(page: Page) -> list[str]:
     """Parts that are outside of the window, covered, cut, or on top of each other."""
     faults: list[str] = await page.evaluate(_FAULTS)
     return faults
+
+
+async def looks_right(page: Page, state: str) -> None:
+    """In every size of the window. `state`: what the page shows now."""
+    found: dict[str, list[str]] = {}
+    for size in SIZES:
+        await page.set_viewport_size(size)
+        if faults := await layout_faults(page):
+            found[f"{state} at {size['width']} x {size['height']}"] = faults
+    assert found == {}, found
 
 
 async def violations(page: Page) -> list[str]:

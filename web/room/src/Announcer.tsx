@@ -38,7 +38,17 @@ export function Announcer() {
         say(filled(texts().hasLeft, { name: face(member.username).name })),
       ),
       client.on("chat", ({ message, live }) => {
-        if (live && !message.own) say(`${face(message.username).name}: ${message.content}`)
+        if (!live || message.own) return
+        const [name, text] = [face(message.username).name, message.content]
+        const isForUser = message.mentions?.includes(client.self.get()?.userId ?? "")
+        say(isForUser ? filled(texts().hasMentioned, { name, text }) : `${name}: ${text}`)
+      }),
+      client.on("message", ({ message }) => {
+        if (message.type !== "ChatReaction" || !message.payload.is_on) return
+        const { target_seq, user_id, reaction } = message.payload
+        const isOwn = client.messages.get().some(({ seq, own }) => own && seq === target_seq)
+        const by = client.others.get().find(({ userId }) => userId === user_id)
+        if (isOwn && by) say(filled(texts().hasReacted, { name: face(by.username).name, reaction }))
       }),
       client.on("chatFailed", ({ message }) => say(filled(texts().notSentText, { text: message.content }))),
     ]

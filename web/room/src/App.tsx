@@ -1,8 +1,10 @@
 import { StudyroomClient } from "@studyroom/client"
 import { withFallback } from "@studyroom/client/fallback"
+import { livingChat } from "@studyroom/client/living-chat"
 import { useCallback, useEffect, useState } from "react"
 import { type Invitation, invitation, linkTo } from "./address"
 import { kept } from "./chat/kept"
+import { watchOffer } from "./chat/living/offered"
 import { keepTime } from "./clock"
 import { Entrance } from "./Entrance"
 import { named } from "./face"
@@ -31,6 +33,8 @@ function enter({ roomId }: Invitation): StudyroomClient {
   })
   keepTime(client)
   watchAccount(client)
+  watchOffer(client)
+  livingChat(client) // before it connects, so that it misses nothing
   client.connection.subscribe(() => {
     const state = client.connection.get()
     if (state.status === "open") memory.userId.set(state.userId)

@@ -22,6 +22,11 @@ export const Sliders = () => (
   <Icon path="M4 7h9m5 0h2M15.500 4.500a2.500 2.500 0 1 0 0 5 2.500 2.500 0 0 0 0-5zM4 17h2m5 0h9M8.500 14.500a2.500 2.500 0 1 0 0 5 2.500 2.500 0 0 0 0-5z" />
 )
 export const More = () => <Icon path="M6 12v.01M12 12v.01M18 12v.01" />
+export const Reply = () => <Icon path="M10 6l-6 6 6 6M4.500 12H14a6 6 0 0 1 6 6v1" />
+export const Pen = () => <Icon path="M4 20l1-4.500L16.500 4l3.500 3.500L8.500 19zM14 6.500l3.500 3.500" />
+export const Smile = () => (
+  <Icon path="M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18zM9 9.500v.1m6-.1v.1M8 14a4.600 4.600 0 0 0 8 0" />
+)
 export const Bin = () => (
   <Icon path="M4 7h16M9.500 7V4.500h5V7M6.500 7l1 13h9l1-13M10 11v5.500m4-5.500v5.500" />
 )

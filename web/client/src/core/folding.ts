@@ -20,6 +20,8 @@ interface Since {
 export class Fold {
   readonly #since = new Map<number, Since>()
   #shown = new WeakMap<ChatMessage, LivingMessage>()
+  /** Positions of messages that have changed since they were folded. */
+  readonly #changed = new Set<number>()
   #from: readonly ChatMessage[] | null = null
   #own = ""
   #result: readonly LivingMessage[] = NONE
@@ -43,7 +45,7 @@ export class Fold {
     }
     const [oldest] = this.#since.keys()
     if (this.#since.size > TARGETS_MAX && oldest !== undefined) this.#since.delete(oldest)
-    this.#shown = new WeakMap()
+    this.#changed.add(payload.target_seq)
     this.#from = null
   }
 
@@ -54,10 +56,12 @@ export class Fold {
     this.#from = messages
     this.#own = own
     this.#result = messages.map((message) => {
-      const shown = this.#shown.get(message) ?? this.#folded(message)
+      const known = this.#changed.has(message.seq ?? 0) ? undefined : this.#shown.get(message)
+      const shown = known ?? this.#folded(message)
       this.#shown.set(message, shown)
       return shown
     })
+    this.#changed.clear()
     return this.#result
   }
 

@@ -1,10 +1,17 @@
 import { Fragment, memo } from "react"
 import { withLinks } from "./links"
+import { split } from "./living/mentions"
 import { Maths } from "./Maths"
 import { pieces } from "./pieces"
 
-/** The text of a message, with its web addresses as links, and its code and maths. */
-export const Content = memo(function Content({ text }: { text: string }) {
+interface Props {
+  text: string
+  /** The names of the users that it mentions. */
+  mentioned?: readonly string[]
+}
+
+/** The text of a message, with its web addresses as links, its mentions, and its code and maths. */
+export const Content = memo(function Content({ text, mentioned = NONE }: Props) {
   return pieces(text).map((piece, index) => {
     const key = `${index} ${piece.type}`
     switch (piece.type) {
@@ -22,22 +29,38 @@ export const Content = memo(function Content({ text }: { text: string }) {
       default:
         return (
           <Fragment key={key}>
-            <Linked text={piece.text} />
+            <Linked text={piece.text} mentioned={mentioned} />
           </Fragment>
         )
     }
   })
 })
 
-function Linked({ text }: { text: string }) {
+const NONE: readonly string[] = []
+
+function Linked({ text, mentioned }: { text: string; mentioned: readonly string[] }) {
   let position = 0
   return withLinks(text).map(({ text, href }) => {
     position += text.length
-    if (href === undefined) return text
+    if (href === undefined) return <Mentioning key={position} text={text} mentioned={mentioned} />
     return (
       <a key={position} href={href} target="_blank" rel="noopener noreferrer">
         {text}
       </a>
+    )
+  })
+}
+
+function Mentioning({ text, mentioned }: { text: string; mentioned: readonly string[] }) {
+  if (mentioned.length === 0) return text
+  let position = 0
+  return split(text, mentioned).map(({ text, name }) => {
+    position += text.length
+    if (name === undefined) return text
+    return (
+      <bdi key={position} className="mention">
+        {text}
+      </bdi>
     )
   })
 }

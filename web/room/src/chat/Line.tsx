@@ -1,30 +1,49 @@
 import type { ChatMessage } from "@studyroom/client"
+import type { LivingMessage } from "@studyroom/client/living-chat"
 import { useClient } from "@studyroom/client/react"
-import { memo } from "react"
+import { memo, useId } from "react"
 import { Avatar, hued } from "../Avatar"
 import { sentence } from "../codes"
 import { face } from "../face"
-import { Bin } from "../icons"
+import { Bin, More } from "../icons"
 import { useModeration } from "../moderation/Moderation"
-import { dateLocale, useTexts } from "../texts"
+import { dateLocale, filled, useTexts } from "../texts"
 import { Content } from "./Content"
+import { useConversation } from "./living/conversation"
+import { Mentioned } from "./living/Mentioned"
+import { Quote } from "./living/Quote"
+import { Reactions } from "./living/Reactions"
 
 interface Props {
-  message: ChatMessage
+  message: LivingMessage
+  /** The message that it replies to, if that is shown. */
+  quoted: LivingMessage | undefined
+  /** Whether there may be messages that are not shown. */
+  mayBeEarlier: boolean
   /** Whether its author and time are above it already. */
   continued: boolean
+  /** Whether it mentions the user. */
+  forUser: boolean
+  /** Whether a press on a quote has just led here. */
+  found: boolean
+  /** Whether Tab leads to its button. */
+  isStop: boolean
   onEdit: (message: ChatMessage) => void
 }
 
 /** One message. */
-export const Line = memo(function Line({ message, continued, onEdit }: Props) {
+export const Line = memo(function Line(props: Props) {
+  const { message, continued, forUser, found, isStop, onEdit } = props
   const t = useTexts()
   const moderation = useModeration()
-  const { userId, username, own, state, timestamp } = message
+  const { offered } = useConversation()
+  const contentId = useId()
+  const { userId, username, own, state, timestamp, replyTo, editedAt } = message
   return (
     <li
-      className={`line ${own ? "own" : ""} ${continued ? "continued" : ""}`}
+      className={classes({ line: true, own, continued, "for-user": forUser, found })}
       data-state={state}
+      data-id={message.id}
       style={hued(userId)}
     >
       {!own && !continued && <Avatar userId={userId} username={username} />}
@@ -37,9 +56,22 @@ export const Line = memo(function Line({ message, continued, onEdit }: Props) {
             {timestamp !== null && <Time seconds={timestamp} />}
           </p>
         )}
-        <div className="content" dir="auto">
-          <Content text={message.content} />
+        {forUser && <p className="unseen">{t.mentionsYou}</p>}
+        {replyTo !== null && <Quote id={replyTo} message={props.quoted} mayBeEarlier={props.mayBeEarlier} />}
+        <div className="bubble">
+          <div className="content" id={contentId} dir="auto">
+            {message.mentioned.length > 0 ? (
+              <Mentioned message={message} />
+            ) : (
+              <Content text={message.content} />
+            )}
+          </div>
+          {offered && state === "sent" && (
+            <MenuButton message={message} isStop={isStop} describedBy={contentId} />
+          )}
         </div>
+        {editedAt !== null && <Edited seconds={editedAt} />}
+        {message.reacted.length > 0 && <Reactions message={message} />}
         {moderation && state === "sent" && (
           <button
             type="button"
@@ -59,7 +91,42 @@ export const Line = memo(function Line({ message, continued, onEdit }: Props) {
   )
 })
 
-function Failed({ message, onEdit }: Omit<Props, "continued">) {
+interface MenuButtonProps {
+  message: LivingMessage
+  isStop: boolean
+  describedBy: string
+}
+
+function MenuButton({ message, isStop, describedBy }: MenuButtonProps) {
+  const t = useTexts()
+  const { open } = useConversation()
+  const name = face(message.username).name
+  return (
+    <button
+      type="button"
+      className="quiet icon act"
+      aria-label={message.own ? t.actionsForOwn : filled(t.actionsFor, { name })}
+      aria-describedby={describedBy}
+      aria-haspopup="menu"
+      tabIndex={isStop ? 0 : -1}
+      data-stop
+      onClick={(event) => open(message, event.currentTarget)}
+    >
+      <More />
+    </button>
+  )
+}
+
+function Edited({ seconds }: { seconds: number }) {
+  const t = useTexts()
+  return (
+    <p className="edited dim" title={new Date(seconds * 1000).toLocaleString(dateLocale())}>
+      {t.edited}
+    </p>
+  )
+}
+
+function Failed({ message, onEdit }: Pick<Props, "message" | "onEdit">) {
   const client = useClient()
   const t = useTexts()
   const { id, error } = message
@@ -91,4 +158,10 @@ function Time({ seconds }: { seconds: number }) {
       {date.toLocaleTimeString(dateLocale(), { hour: "2-digit", minute: "2-digit" })}
     </time>
   )
+}
+
+function classes(wanted: Readonly<Record<string, boolean>>): string {
+  return Object.keys(wanted)
+    .filter((name) => wanted[name])
+    .join(" ")
 }

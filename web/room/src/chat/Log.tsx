@@ -1,4 +1,6 @@
 import type { ChatMessage } from "@studyroom/client"
+import type { LivingMessage } from "@studyroom/client/living-chat"
+import { useSelf } from "@studyroom/client/react"
 import {
   Fragment,
   type ReactNode,
@@ -6,10 +8,14 @@ import {
   useCallback,
   useEffect,
   useLayoutEffect,
+  useMemo,
   useRef,
+  useState,
 } from "react"
 import { dateLocale, useTexts } from "../texts"
 import { Line } from "./Line"
+import { newest } from "./living/conversation"
+import { step } from "./living/stops"
 import { ReadingPlace } from "./reading-place"
 
 const NEAR_END_PX = 40
@@ -18,19 +24,30 @@ const TOGETHER_SECONDS = 300
 
 interface Props {
   frame: RefObject<HTMLDivElement | null>
-  messages: readonly ChatMessage[]
+  messages: readonly LivingMessage[]
+  /** Whether there may be messages before them. */
+  mayBeEarlier: boolean
+  /** The id of the message that a press on a quote has led to, for a moment. */
+  found: string | null
   /** The id of the message below the line "New". */
   firstNew: string | undefined
   /** The log sets it to a function that scrolls to the newest message. */
   toEnd: RefObject<() => void>
   onAtEnd: (atEnd: boolean) => void
   onEdit: (message: ChatMessage) => void
+  /** The user goes from a message back to writing. */
+  onLeave: () => void
   /** The content above the first message. */
   children: ReactNode
 }
 
-export function Log({ frame, messages, firstNew, toEnd, onAtEnd, onEdit, children }: Props) {
+export function Log(props: Props) {
+  const { frame, messages, mayBeEarlier, found, firstNew, toEnd, onAtEnd, onEdit, onLeave, children } = props
   const t = useTexts()
+  const userId = useSelf()?.userId
+  const byId = useMemo(() => new Map(messages.map((message) => [message.id, message])), [messages])
+  const [visited, setVisited] = useState<string>()
+  const stop = visited !== undefined && byId.has(visited) ? visited : newest(messages)?.id
   const following = useRef(true)
   const place = useRef<ReadingPlace>(null)
   const size = useRef("")
@@ -81,7 +98,11 @@ export function Log({ frame, messages, firstNew, toEnd, onAtEnd, onEdit, childre
       onScroll={scrolled}
     >
       {children}
-      <ol ref={list}>
+      <ol
+        ref={list}
+        onKeyDown={(event) => step(event, onLeave)}
+        onFocus={({ target }) => setVisited(idOf(target))}
+      >
         {messages.map((message, index) => {
           const before = messages[index - 1]
           const day = newDay(before, message)
@@ -92,6 +113,11 @@ export function Log({ frame, messages, firstNew, toEnd, onAtEnd, onEdit, childre
               {marked && <li className="new">{t.newMark}</li>}
               <Line
                 message={message}
+                quoted={message.replyTo === null ? undefined : byId.get(message.replyTo)}
+                mayBeEarlier={mayBeEarlier}
+                forUser={userId !== undefined && !message.own && message.mentioned.includes(userId)}
+                found={message.id === found}
+                isStop={message.id === stop}
                 continued={!day && !marked && continues(before, message)}
                 onEdit={onEdit}
               />
@@ -101,6 +127,11 @@ export function Log({ frame, messages, firstNew, toEnd, onAtEnd, onEdit, childre
       </ol>
     </div>
   )
+}
+
+/** The id of the message that this element is in. */
+function idOf(element: Element): string | undefined {
+  return element.closest<HTMLElement>(".line")?.dataset.id
 }
 
 function sizeOf(frame: HTMLElement | null): string {

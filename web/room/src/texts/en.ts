@@ -127,10 +127,34 @@ export const en = {
   edit: "Edit",
   discard: "Discard",
 
+  // what members do with messages
+  actionsFor: "Actions for the message of {name}",
+  actionsForOwn: "Actions for your message",
+  react: "React",
+  reactions: "Reactions",
+  reactedBy: "by {names}",
+  others: count({ one: "{count} other", many: "{count} others" }),
+  reply: "Reply",
+  inReplyTo: "In reply to",
+  earlierMessage: "an earlier message",
+  goneMessage: "In reply to a message that is gone",
+  edited: "(edited)",
+  mentionsYou: "It mentions you.",
+  hasMentioned: "{name} mentioned you: {text}",
+  hasReacted: "{name} reacted to your message with {reaction}",
+  notChanged: params("Not changed. {reason}"),
+
   // the field for a message
   message: "Message",
   send: "Send",
+  save: "Save",
+  saving: "Saving…",
   editing: "You are editing a message that was not sent.",
+  editingOwn: "You are editing your message.",
+  replyingTo: "Replying to {name}",
+  replyingToYourself: "Replying to yourself",
+  mention: "Members to mention",
+  suggested: count({ one: "{count} member to mention", many: "{count} members to mention" }),
   cancel: "Cancel",
   left: params("{count} left"),
   tooLong: "This is too long for one message.",
@@ -138,6 +162,7 @@ export const en = {
     one: "Remove {number} character, or send it in parts.",
     many: "Remove {number} characters, or send it in parts.",
   }),
+  tooLongToSave: count({ one: "Remove {number} character.", many: "Remove {number} characters." }),
   sendParts: params("Send as {count} messages"),
 
   // moderators
