@@ -224,7 +224,7 @@ async def test_beyond_a_thousand_messages_nothing_is_missing_and_the_reader_keep
         before = await ada.log.evaluate(PLACE)
 
         more = await fill(bob, 1050)  # the client keeps 1,000
-        await expect(ada.messages).to_have_count(1110)
+        await expect(ada.messages).to_have_count(1110, timeout=60_000)
         assert await ada.messages.all_inner_texts() == sent + more
         await keeps(ada, before)
 

@@ -229,7 +229,7 @@ async def test_all_of_it_works_by_keyboard(pair: tuple[Person, Person]):
 
     await keyboard.press("Shift+Tab")
     await expect(menu_button(ada, "two")).to_be_focused()
-    await expect(menu_button(ada, "two")).to_have_accessible_description("two")
+    await expect(menu_button(ada, "two")).to_have_accessible_name("Actions for the message of Grace: two")
     await keyboard.press("Enter")
     await expect(ada.page.get_by_role("menuitemcheckbox", name="👍")).to_be_focused()
     await keyboard.press("ArrowRight")

@@ -1,7 +1,7 @@
 import type { ChatMessage } from "@studyroom/client"
 import type { LivingMessage } from "@studyroom/client/living-chat"
 import { useClient } from "@studyroom/client/react"
-import { memo, useId } from "react"
+import { memo } from "react"
 import { Avatar, hued } from "../Avatar"
 import { sentence } from "../codes"
 import { face } from "../face"
@@ -11,7 +11,7 @@ import { dateLocale, filled, useTexts } from "../texts"
 import { Content } from "./Content"
 import { useConversation } from "./living/conversation"
 import { Mentioned } from "./living/Mentioned"
-import { Quote } from "./living/Quote"
+import { Quote, snippet } from "./living/Quote"
 import { Reactions } from "./living/Reactions"
 
 interface Props {
@@ -37,7 +37,6 @@ export const Line = memo(function Line(props: Props) {
   const t = useTexts()
   const moderation = useModeration()
   const { offered } = useConversation()
-  const contentId = useId()
   const { userId, username, own, state, timestamp, replyTo, editedAt } = message
   return (
     <li
@@ -59,16 +58,14 @@ export const Line = memo(function Line(props: Props) {
         {forUser && <p className="unseen">{t.mentionsYou}</p>}
         {replyTo !== null && <Quote id={replyTo} message={props.quoted} mayBeEarlier={props.mayBeEarlier} />}
         <div className="bubble">
-          <div className="content" id={contentId} dir="auto">
+          <div className="content" dir="auto">
             {message.mentioned.length > 0 ? (
               <Mentioned message={message} />
             ) : (
               <Content text={message.content} />
             )}
           </div>
-          {offered && state === "sent" && (
-            <MenuButton message={message} isStop={isStop} describedBy={contentId} />
-          )}
+          {offered && state === "sent" && <MenuButton message={message} isStop={isStop} />}
         </div>
         {editedAt !== null && <Edited seconds={editedAt} />}
         {message.reacted.length > 0 && <Reactions message={message} />}
@@ -94,19 +91,18 @@ export const Line = memo(function Line(props: Props) {
 interface MenuButtonProps {
   message: LivingMessage
   isStop: boolean
-  describedBy: string
 }
 
-function MenuButton({ message, isStop, describedBy }: MenuButtonProps) {
+function MenuButton({ message, isStop }: MenuButtonProps) {
   const t = useTexts()
   const { open } = useConversation()
   const name = face(message.username).name
+  const label = message.own ? t.actionsForOwn : filled(t.actionsFor, { name })
   return (
     <button
       type="button"
       className="quiet icon act"
-      aria-label={message.own ? t.actionsForOwn : filled(t.actionsFor, { name })}
-      aria-describedby={describedBy}
+      aria-label={`${label}: ${snippet(message.content)}`}
       aria-haspopup="menu"
       tabIndex={isStop ? 0 : -1}
       data-stop
