@@ -108,6 +108,10 @@ test-quick: install ## Run the tests that start no process
 screenshots: install page ## Take the screenshots in docs/images again
 	@$(BIN)/python -m tests.e2e.screenshots
 
+.PHONY: crowd
+crowd: install page ## Take pictures of a room of thirty people, into a folder such as ARGS=pictures
+	@$(BIN)/python -m tests.e2e.crowd $(ARGS)
+
 .PHONY: compose-check
 compose-check: install ## Kill, freeze, cut off and scale the containers of docker-compose.yml under load (takes minutes)
 	@$(BIN)/python -m pytest -s -m long tests/containers $(ARGS)

@@ -5,6 +5,7 @@ import { PLACES, type Place, spotIn } from "../places"
 import { useTexts } from "../texts"
 import { CursorLayer } from "./cursors"
 import { AWAY } from "./presence"
+import { Seated } from "./Seated"
 
 interface Props {
   seat: Place | null
@@ -74,7 +75,8 @@ export function Board({ seat, onSit }: Props) {
         >
           <PlaceIcon id={place.id} />
           <span className="place-name">{t[place.name]}</span>
-          <span className="dim">{place === seat ? t.youSitHere : t[place.hint]}</span>
+          <span className="hint dim">{place === seat ? t.youSitHere : t[place.hint]}</span>
+          <Seated place={place} own={place === seat} />
         </button>
       ))}
       <div ref={layer} className="cursors" aria-hidden="true" />
