@@ -26,6 +26,8 @@ ENDED = "Studyroom-Ended"
 """In a change of a member, the id of the membership whose leave is the cause."""
 INGRESS = "Studyroom-Ingress"
 """The time at which the gateway received the message from its author, in Unix microseconds."""
+AUTHOR = "Studyroom-Author"
+"""In an update of a document, the id of the user who made it."""
 
 _OPERATION = "KV-Operation"
 _ROLLUP = "Nats-Rollup"

@@ -7,11 +7,13 @@ alone. The names of streams with groups of shards are here, and `groups` has the
 from collections.abc import Callable, Collection
 from zlib import crc32
 
+from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.ids import ID_LENGTH, GatewayId, RoomId, UserId
 
 SHARDS = 64
 
 CHAT_STREAM = "CHAT"
+DOCUMENTS_STREAM = "DOCUMENTS"
 PRESENCE_BUCKET = "presence"
 GATEWAYS_BUCKET = "gateways"
 MODERATION_BUCKET = "moderation"
@@ -34,8 +36,17 @@ def presence_stream(group: int, groups: int) -> str:
     return PRESENCE_STREAM if groups == 1 else f"{PRESENCE_STREAM}_{group}"
 
 
+def documents_stream(group: int, groups: int) -> str:
+    """The stream with the shared documents of one group of shards, or of all rooms."""
+    return DOCUMENTS_STREAM if groups == 1 else f"{DOCUMENTS_STREAM}_{group}"
+
+
 def chat_streams(groups: int) -> tuple[str, ...]:
     return tuple(chat_stream(group, groups) for group in range(groups))
+
+
+def documents_streams(groups: int) -> tuple[str, ...]:
+    return tuple(documents_stream(group, groups) for group in range(groups))
 
 
 def presence_streams(groups: int) -> tuple[str, ...]:
@@ -56,6 +67,8 @@ ALL_STREAMS = frozenset((*STREAMS, *CHAT_STREAMS, *PRESENCE_STREAMS))
 
 PRESENCE_QUEUE = "presence"
 """The queue group of presence replicas: NATS delivers each request to one of them."""
+DOCUMENTS_QUEUE = "documents"
+"""The queue group of replicas of the documents service."""
 
 
 def shard_of(room: RoomId) -> int:
@@ -105,6 +118,11 @@ def presence_cursors(shard: int) -> str:
     return f"presence.{shard}.cursors"
 
 
+def documents_sync(shard: int) -> str:
+    """Gateways ask here what a document has and they have not (`documents.SyncRequest`)."""
+    return f"documents.{shard}.sync"
+
+
 CURSOR_RECALL = "presence.recall"
 """A replica asks all gateways for the last cursors of their members here."""
 
@@ -131,6 +149,9 @@ GATEWAY_KEYS = f"$KV.{GATEWAYS_BUCKET}.>"
 LEASE_KEYS = f"$KV.{GATEWAYS_BUCKET}.*"
 MODERATION_KEYS = f"$KV.{MODERATION_BUCKET}.>"
 CHAT_SUBJECTS = "chat.*.*"
+DOCUMENT_LOGS = "document.*.*.*"
+DOCUMENT_SNAPSHOTS = "snapshot.>"
+DOCUMENTS_INCARNATION = "document.incarnation"
 CHAT_INCARNATION = f"$KV.{MODERATION_BUCKET}.incarnation.chat"
 """The key of the record that distinguishes chat streams with the same creation time. Gateways may write this bucket."""
 
@@ -224,6 +245,48 @@ def change_deduplication_id(room: RoomId, user: UserId, change: str) -> str:
     return f"{room}:{user}:change:{change}"
 
 
+def document(room: RoomId, name: DocumentName) -> str:
+    """The log of a document. A gateway publishes each update here, and it is stored when the stream acknowledges it."""
+    return f"document.{shard_of(room)}.{room}.{name}"
+
+
+def documents_of_shard(shard: int) -> str:
+    return f"document.{shard}.*.*"
+
+
+def document_snapshot(room: RoomId, name: DocumentName) -> str:
+    """The snapshots of a document, in the stream of its log. Only the documents service writes them."""
+    return f"snapshot.{shard_of(room)}.{room}.{name}"
+
+
+def document_snapshot_part(room: RoomId, name: DocumentName) -> str:
+    """The parts of snapshots that are too long for one message."""
+    return f"{document_snapshot(room, name)}.part"
+
+
+def snapshots_of_shard(shard: int) -> str:
+    return f"snapshot.{shard}.>"
+
+
+def parse_document(subject: str) -> tuple[RoomId, DocumentName]:
+    """Return room and name of a document's log. Raises ValueError for any other subject."""
+    match subject.split("."):
+        case ["document", _shard, room, name]:
+            return RoomId(room), DocumentName(name)
+        case _:
+            raise ValueError(f"not the log of a document: {subject!r}")
+
+
+def documents_incarnation(group: int, groups: int) -> str:
+    """The record about the stream of documents of one group of shards. It is in that stream (`incarnation`)."""
+    return DOCUMENTS_INCARNATION if groups == 1 else f"{DOCUMENTS_INCARNATION}.{group}"
+
+
+def document_deduplication_id(room: RoomId, name: DocumentName, update: str) -> str:
+    """Return the deduplication id of an update. `update`: an id that its gateway chooses."""
+    return f"{room}:{name}:{update}"
+
+
 def deletion_deduplication_id(room: RoomId, sequence: int) -> str:
     return f"{room}:deleted:{sequence}"
 
@@ -235,6 +298,7 @@ MODERATION_EVENTS = f"{MODERATION_BUCKET}.>"
 PRESENCE_REPUBLISH_SOURCE = f"$KV.{PRESENCE_BUCKET}.*.*.*"
 PRESENCE_REPUBLISH_TARGET = "room.{{wildcard(1)}}.{{wildcard(2)}}.presence.{{wildcard(3)}}"
 CHAT_REPUBLISH_TARGET = "room.{{wildcard(1)}}.{{wildcard(2)}}.chat"
+DOCUMENT_REPUBLISH_TARGET = "documents.{{wildcard(1)}}.{{wildcard(2)}}.{{wildcard(3)}}.update"
 
 
 def room_events(room: RoomId) -> str:
@@ -267,3 +331,28 @@ def room_event_kind(subject: str) -> str:
 def room_event_user(subject: str) -> UserId:
     """Return the user in the subject of a `presence` room event."""
     return UserId(subject[-ID_LENGTH:])
+
+
+def document_events(room: RoomId, name: DocumentName) -> str:
+    """The only subscription that a gateway has for a document."""
+    return f"documents.{shard_of(room)}.{room}.{name}.*"
+
+
+def document_update(room: RoomId, name: DocumentName) -> str:
+    """JetStream republishes stored updates here."""
+    return f"documents.{shard_of(room)}.{room}.{name}.update"
+
+
+def document_awareness(room: RoomId, name: DocumentName) -> str:
+    """Gateways exchange the awareness of a document's editors here. It is not stored."""
+    return f"documents.{shard_of(room)}.{room}.{name}.awareness"
+
+
+def document_status(room: RoomId, name: DocumentName) -> str:
+    """The documents service reports here that a document is too large, or fits again (`documents.DocumentStatus`)."""
+    return f"documents.{shard_of(room)}.{room}.{name}.status"
+
+
+def document_event_kind(subject: str) -> str:
+    """Return the token after the name in the subject of a document's event: `update`, `awareness` or `status`."""
+    return subject.rsplit(".", 1)[1]

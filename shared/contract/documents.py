@@ -1,0 +1,168 @@
+"""Shared documents: the names, the requests of gateways to the documents service, and its answers.
+
+A document is a Yjs document of a room. Its log is the subject `subjects.document` of a stream, with one Yjs update
+(version 1) in each message. An update is stored when the stream has acknowledged it. JetStream then republishes it on
+`subjects.document_update`, with the headers of `headers`: its sequence and the sequence before it on the subject. The
+log always keeps its newest update, so a gap shows: an update that does not follow the position of a gateway.
+
+Requests and answers are a line of JSON and binary parts after it, whose lengths the line names.
+"""
+
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from studyroom.shared.contract.document_names import DocumentNameField
+from studyroom.shared.contract.ids import RoomIdField
+
+EMPTY_VECTOR = b"\x00"
+"""The state vector of an empty document. The difference for it is the whole document."""
+EMPTY_UPDATE = b"\x00\x00"
+"""An update (version 1) that changes nothing."""
+
+
+class MalformedSync(ValueError):
+    """A request or an answer cannot be decoded."""
+
+
+class Outcome(StrEnum):
+    OK = "ok"
+    UNAVAILABLE = "unavailable"
+    """The replica cannot read the log now. Ask again."""
+    INVALID = "invalid"
+    """This replica does not understand the request. Asking again does not help."""
+
+
+class _Head(BaseModel):
+    """The line before the binary parts."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    def joined(self, *parts: bytes) -> bytes:
+        return b"\n".join((self.__pydantic_serializer__.to_json(self), b"".join(parts)))
+
+    @classmethod
+    def split(cls, data: bytes) -> tuple[Self, bytes]:
+        """Raises MalformedSync."""
+        line, separator, parts = data.partition(b"\n")
+        if not separator:
+            raise MalformedSync("no line of JSON")
+        try:
+            return cls.model_validate_json(line), parts
+        except ValueError as error:  # pydantic's ValidationError is one
+            raise MalformedSync(str(error)) from error
+
+
+class SyncRequest(_Head):
+    """Asks for what a document has and the asker has not. The answer has everything up to the newest stored update."""
+
+    room: RoomIdField
+    name: DocumentNameField
+    epoch: str = ""
+    """The epoch of `position`; empty if the asker has none."""
+    position: int = Field(0, ge=0)
+    """The sequence up to which the asker has received the document's updates in that epoch. If the stream does not
+    reach it any more, the stream has lost its newest updates, and the answer has another epoch."""
+
+    def encode(self, vector: bytes = EMPTY_VECTOR) -> bytes:
+        """`vector`: the state vector of the asker."""
+        return self.joined(vector)
+
+    @classmethod
+    def decode(cls, data: bytes) -> tuple[Self, bytes]:
+        """Return the request and the state vector. Raises MalformedSync."""
+        return cls.split(data)
+
+
+class SyncHead(_Head):
+    """The line of an answer, and of each message that an answer is split into."""
+
+    outcome: Outcome = Outcome.OK
+    epoch: str = ""
+    """The epoch of the stream. In another epoch, the same sequence may mean another update (decision 0017)."""
+    sequence: int = 0
+    """The sequence of the newest update that the answer has, 0 for an empty document. Every update with a higher
+    sequence is missing in it, and every other one is in it."""
+    size_bytes: int = 0
+    """The length of the whole document as one update."""
+    max_bytes: int = 0
+    """The length from which on the document accepts no more edits."""
+    vector_bytes: int = 0
+    """The length of the state vector, which comes before the difference."""
+    part: int = 0
+    """The number of this message."""
+    parts: int = 1
+    """The number of messages of the answer."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the document is too large, so that gateways refuse edits of it. It can still be read."""
+        return 0 < self.max_bytes <= self.size_bytes
+
+
+class SyncReply(BaseModel):
+    """What a document has and the asker has not."""
+
+    model_config = ConfigDict(frozen=True)
+
+    head: SyncHead
+    vector: bytes = EMPTY_VECTOR
+    """The state vector of the document, so that the asker can send what the document has not."""
+    difference: bytes = EMPTY_UPDATE
+    """An update (version 1), also with updates that wait for others which are not stored."""
+
+    def messages(self, max_bytes: int) -> Iterator[bytes]:
+        """Encode the answer in messages of at most `max_bytes`, but for the line of JSON (at most 512 bytes)."""
+        body = self.vector + self.difference
+        step = max(1, max_bytes - _LINE_MAX_BYTES)
+        pieces = [body[start : start + step] for start in range(0, len(body), step)] or [b""]
+        update: dict[str, Any] = {"vector_bytes": len(self.vector), "parts": len(pieces)}
+        for part, piece in enumerate(pieces):
+            yield self.head.model_copy(update={**update, "part": part}).joined(piece)
+
+
+_LINE_MAX_BYTES = 512
+
+
+class SyncParts:
+    """Puts the messages of one answer together, in any order."""
+
+    def __init__(self) -> None:
+        self._pieces: dict[int, bytes] = {}
+
+    def add(self, message: bytes) -> SyncReply | None:
+        """Return the answer if this message completes it. Raises MalformedSync."""
+        head, piece = SyncHead.split(message)
+        self._pieces[head.part] = piece
+        if len(self._pieces) < head.parts:
+            return None
+        return _reply(head, (self._pieces[part] for part in sorted(self._pieces)))
+
+
+def _reply(head: SyncHead, pieces: Iterable[bytes]) -> SyncReply:
+    body = b"".join(pieces)
+    if not 0 <= head.vector_bytes <= len(body):
+        raise MalformedSync("the state vector is longer than the answer")
+    vector, difference = body[: head.vector_bytes], body[head.vector_bytes :]
+    return SyncReply(head=head, vector=vector or EMPTY_VECTOR, difference=difference or EMPTY_UPDATE)
+
+
+class DocumentStatus(_Head):
+    """What the service publishes on `subjects.document_status` when a document has become too large, or fits again."""
+
+    size_bytes: int
+    max_bytes: int
+
+    @property
+    def is_full(self) -> bool:
+        return self.max_bytes <= self.size_bytes
+
+    def encode(self) -> bytes:
+        return self.__pydantic_serializer__.to_json(self)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Raises pydantic's ValidationError."""
+        return cls.model_validate_json(data)
