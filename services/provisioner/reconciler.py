@@ -37,7 +37,7 @@ _USAGE_POLL_SECONDS = 0.25
 def _order(groups: int) -> tuple[str, ...]:
     """Streams whose content no process can restore. They are made before all others, so if one of them is missing
     while a later one exists, it has been lost. Those of chat are also the largest, which may not fit."""
-    return (*subjects.chat_streams(groups), subjects.MODERATION_STREAM)
+    return (*subjects.chat_streams(groups), *subjects.documents_streams(groups), subjects.MODERATION_STREAM)
 
 
 class Reconciler:
@@ -107,7 +107,7 @@ class Reconciler:
                 return
         if silent := seen.silent:
             raise NotAllowed(f"{', '.join(missing)} missing, and {silent} do not report what they have stored")
-        unknown = set(missing) | (subjects.CHAT_STREAMS - found.keys())
+        unknown = set(missing) | ((subjects.CHAT_STREAMS | subjects.DOCUMENTS_STREAMS) - found.keys())
         found_on_disk = _on_disk(unknown, seen) or await self._unseen_usage(found, seen)
         if found_on_disk and [name for name in missing if await find(self._bus, name)]:
             raise NotAllowed("another provisioner is making the streams")

@@ -1,7 +1,7 @@
 """Lets the number of groups of shards change only where no data is left behind.
 
 Streams with other groups have the same subjects, so NATS makes no new ones beside them. The provisioner may not remove
-streams. An operator removes them, after moving the chat.
+streams. An operator removes them, after moving chat and documents.
 """
 
 from typing import Any
@@ -12,6 +12,8 @@ from studyroom.shared.contract import subjects
 from studyroom.shared.contract.groups import groups_made
 
 Found = dict[str, dict[str, Any] | None]
+_KEPT = subjects.CHAT_STREAMS | subjects.DOCUMENTS_STREAMS
+"""Streams whose content no process can restore."""
 _READ_MORE = 'docs/operations.md, "Groups of shards"'
 
 
@@ -40,10 +42,10 @@ async def check_others(bus: Bus, found: Found, groups: int, claim: Claim) -> Non
     kept = [
         f"{name} has {info['state']['messages']} messages"
         for name, info in sorted(others.items())
-        if name in subjects.CHAT_STREAMS and info["state"]["messages"]
+        if name in _KEPT and info["state"]["messages"]
     ]
     if kept:
-        raise NotAllowed(f"{change}. Chat would be lost: {', '.join(kept)}. Move it first ({_READ_MORE})")
+        raise NotAllowed(f"{change}. Chat or documents would be lost: {', '.join(kept)}. Move it first ({_READ_MORE})")
     if others:
         raise NotAllowed(f"{change}. Nothing would be lost: remove {' '.join(sorted(others))} ({_READ_MORE})")
 
@@ -51,7 +53,7 @@ async def check_others(bus: Bus, found: Found, groups: int, claim: Claim) -> Non
 async def _others(bus: Bus, found: Found, groups: int) -> dict[str, dict[str, Any]]:
     others = {}
     for name in (await bus.api("STREAM.NAMES")).get("streams") or []:
-        if name not in subjects.CHAT_STREAMS | subjects.PRESENCE_STREAMS:
+        if name not in _KEPT | subjects.PRESENCE_STREAMS:
             continue
         info = found.get(name) or await find(bus, name)
         if info and (name not in found or groups_made(info["config"]) not in {None, groups}):

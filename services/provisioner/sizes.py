@@ -18,9 +18,10 @@ _HEADROOM_SHARE = 1.25
 def _shares(total: int, groups: int) -> dict[str, int]:
     """docs/operations.md ("Storage") has the bytes of a message, a member, a lease and a ban. The rest is for other
     streams. Groups of shards get equal parts."""
-    chat, members = total * 3 // 4, min(total // 8, 2 * GIB * groups)
+    chat, members, documents = total * 3 // 4, min(total // 8, 2 * GIB * groups), total // 16
     return {
         **dict.fromkeys(subjects.chat_streams(groups), chat // groups),
+        **dict.fromkeys(subjects.documents_streams(groups), documents // groups),
         **dict.fromkeys(subjects.presence_streams(groups), members // groups),
         subjects.MODERATION_STREAM: min(total // 32, 256 * MIB),
         subjects.GATEWAYS_STREAM: min(total // 64, 64 * MIB),

@@ -23,6 +23,8 @@ _SECOND_NS = 1_000_000_000
 _STREAM_NAME_IN_USE = 10058
 _NO_SUITABLE_PEERS = 10005
 _NO_ROOM = (10023, 10028, 10047, 10053, 10122)
+_DOCUMENTS_DUPLICATE_SECONDS = 120
+"""Gateways retry for some seconds. Repeated updates change nothing anyway, they only take space."""
 _CLAIM = "studyroom.provisioner"
 
 
@@ -75,6 +77,9 @@ def specifications(settings: StorageSettings, sizes: Sizes | None = None) -> lis
     if settings.chat_max_bytes:
         most = settings.chat_max_bytes // len(groups) if settings.chat_max_bytes > 0 else -1
         sizes.update({group.chat_stream: most for group in groups})
+    if settings.documents_max_bytes:
+        most = settings.documents_max_bytes // len(groups) if settings.documents_max_bytes > 0 else -1
+        sizes.update({group.documents_stream: most for group in groups})
     common = {
         "retention": "limits",
         "storage": settings.kind,
@@ -101,6 +106,14 @@ def specifications(settings: StorageSettings, sizes: Sizes | None = None) -> lis
         "duplicate_window": settings.chat_duplicate_window_seconds * _SECOND_NS,
         "allow_direct": True,
         "republish": {"src": subjects.CHAT_SUBJECTS, "dest": subjects.CHAT_REPUBLISH_TARGET},
+    }
+    documents = {
+        **common,
+        "description": "shared documents of all rooms: updates, and snapshots that replace them",
+        "discard": "new",
+        "duplicate_window": _DOCUMENTS_DUPLICATE_SECONDS * _SECOND_NS,
+        "allow_direct": True,
+        "republish": {"src": subjects.DOCUMENT_LOGS, "dest": subjects.DOCUMENT_REPUBLISH_TARGET},
     }
     members = {
         **bucket,
@@ -129,6 +142,7 @@ def specifications(settings: StorageSettings, sizes: Sizes | None = None) -> lis
             leases,
             moderation,
             *(_of_group(group, chat, group.chat_stream, group.chat_subjects) for group in groups),
+            *(_of_group(group, documents, group.documents_stream, group.documents_subjects) for group in groups),
         )
     ]
 

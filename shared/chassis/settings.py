@@ -26,7 +26,7 @@ OF_COMPOSE = frozenset(
     f"STUDYROOM_{name}"
     for name in (
         "GRAFANA_PORT", "IMAGE", "NATS_DOCTOR_PASSWORD", "NATS_GATEWAY_PASSWORD", "NATS_MAX_FILE_STORE",
-        "NATS_OPERATOR_PASSWORD", "NATS_PRESENCE_PASSWORD", "NATS_PROVISIONER_PASSWORD", "NATS_ROUTE_PASSWORD", "PORT",
+        "NATS_DOCUMENTS_PASSWORD", "NATS_OPERATOR_PASSWORD", "NATS_PRESENCE_PASSWORD", "NATS_PROVISIONER_PASSWORD", "NATS_ROUTE_PASSWORD", "PORT",
         "PROMETHEUS_PORT",
     )
 )  # fmt: skip
@@ -200,7 +200,7 @@ class StorageSettings(Settings):
         1,
         ge=1,
         le=GROUPS_MAX,
-        description="Groups of shards. Each has a stream of chat and one of members, with leaders of their own. The "
+        description="Groups of shards. Each has streams of chat, documents and members, with leaders of their own. The "
         "same for all processes. Changing it takes a stop (docs/operations.md).",
     )
     chat_max_messages_per_room: int = Field(
@@ -228,6 +228,11 @@ class StorageSettings(Settings):
     )
     chat_duplicate_window_seconds: int = Field(
         120, ge=1, description="How long retries of a chat message with the same id are deduplicated."
+    )
+    documents_max_bytes: int = Field(
+        0,
+        ge=-1,
+        description="The size of all shared documents together. 0 for a sixteenth of the store, -1 for no limit.",
     )
     presence_marker_ttl_seconds: int = Field(
         600,

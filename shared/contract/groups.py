@@ -1,4 +1,5 @@
-"""Groups of shards, each with a stream of chat and a bucket of members of its own, and so with leaders of its own.
+"""Groups of shards, each with streams of chat and documents and a bucket of members of its own, and so with
+leaders of its own.
 
 Group `k` of `n` has the shards whose remainder modulo `n` is `k`. Every process must have the same `n`. The provisioner
 records it in each stream, as the names of all streams that it has made.
@@ -38,6 +39,14 @@ class Group:
         return subjects.presence_stream(self.number, self.count)
 
     @property
+    def documents_stream(self) -> str:
+        return subjects.documents_stream(self.number, self.count)
+
+    @property
+    def documents_incarnation(self) -> str:
+        return subjects.documents_incarnation(self.number, self.count)
+
+    @property
     def chat_incarnation(self) -> str:
         return subjects.chat_incarnation(self.number, self.count)
 
@@ -51,6 +60,14 @@ class Group:
         if self.count == 1:
             return [subjects.CHAT_SUBJECTS]
         return [subjects.chat_of_shard(shard) for shard in self.shards]
+
+    @property
+    def documents_subjects(self) -> list[str]:
+        """The subjects of its stream of documents: logs, snapshots and the record about the stream."""
+        if self.count == 1:
+            return [subjects.DOCUMENT_LOGS, subjects.DOCUMENT_SNAPSHOTS, self.documents_incarnation]
+        logs, snapshots = subjects.documents_of_shard, subjects.snapshots_of_shard
+        return [*map(logs, self.shards), *map(snapshots, self.shards), self.documents_incarnation]
 
     @property
     def presence_subjects(self) -> list[str]:

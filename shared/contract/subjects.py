@@ -55,14 +55,16 @@ def presence_streams(groups: int) -> tuple[str, ...]:
 
 def streams(groups: int) -> tuple[str, ...]:
     """All streams of a system with so many groups of shards."""
-    return (*presence_streams(groups), GATEWAYS_STREAM, MODERATION_STREAM, *chat_streams(groups))
+    buckets = (*presence_streams(groups), GATEWAYS_STREAM, MODERATION_STREAM)
+    return (*buckets, *chat_streams(groups), *documents_streams(groups))
 
 
 STREAMS = streams(1)
 """The streams of a system that does not divide its shards into groups."""
 CHAT_STREAMS = frozenset((CHAT_STREAM, *chat_streams(GROUPS_MAX)))
 PRESENCE_STREAMS = frozenset((PRESENCE_STREAM, *presence_streams(GROUPS_MAX)))
-ALL_STREAMS = frozenset((*STREAMS, *CHAT_STREAMS, *PRESENCE_STREAMS))
+DOCUMENTS_STREAMS = frozenset((DOCUMENTS_STREAM, *documents_streams(GROUPS_MAX)))
+ALL_STREAMS = frozenset((*STREAMS, *CHAT_STREAMS, *PRESENCE_STREAMS, *DOCUMENTS_STREAMS))
 """The names of the streams of all systems, with any number of groups."""
 
 PRESENCE_QUEUE = "presence"

@@ -9,6 +9,7 @@ import pytest
 from nats.aio.client import Client as Nats
 
 from studyroom.shared.contract import subjects
+from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.ids import GatewayId, RoomId, UserId
 from studyroom.shared.contract.moderation import Kind, Target
 from tests.support.accounts import SERVICES, options_of
@@ -21,16 +22,23 @@ ROOM = RoomId("550e8400-e29b-41d4-a716-446655440000")
 USER = UserId("6fa459ea-ee8a-3ca4-894e-db77e160355e")
 GATEWAY = GatewayId("16fd2706-8baf-433b-82eb-8c7fada847da")
 
-CHAT, MEMBERS, LEASES, MODERATION = (
+CHAT, MEMBERS, LEASES, MODERATION, DOCUMENTS = (
     subjects.CHAT_STREAM, subjects.PRESENCE_STREAM, subjects.GATEWAYS_STREAM, subjects.MODERATION_STREAM,
+    subjects.DOCUMENTS_STREAM,
 )  # fmt: skip
 CHATS, BUCKETS = sorted(subjects.CHAT_STREAMS), sorted(subjects.PRESENCE_STREAMS)
+DOCUMENT_STREAMS = sorted(subjects.DOCUMENTS_STREAMS)
 """With those of groups of shards."""
-STREAMS = (*CHATS, *BUCKETS, LEASES, MODERATION)
+STREAMS = (*CHATS, *BUCKETS, *DOCUMENT_STREAMS, LEASES, MODERATION)
 PEOPLE = (*SERVICES, "operator")
 REQUESTS = [f"presence.7.{kind}" for kind in ("join", "leave", "update", "roster", "complete", "compare", "rooms")]
+SYNC = subjects.documents_sync(7)
+NOTES = DocumentName("notes")
+SNAPSHOTS = [subjects.document_snapshot(ROOM, NOTES), subjects.document_snapshot_part(ROOM, NOTES)]
+RECORDS = [subjects.DOCUMENTS_INCARNATION, subjects.documents_incarnation(3, 4)]
 WRITTEN = {
     CHAT: [subjects.chat(ROOM)],
+    DOCUMENTS: [subjects.document(ROOM, NOTES), *SNAPSHOTS, *RECORDS],
     MEMBERS: [subjects.presence_key(ROOM, USER), subjects.PRESENCE_INCARNATION, subjects.presence_incarnation(3, 4)],
     LEASES: [subjects.gateway_key(GATEWAY), subjects.lease_proof_key(GATEWAY)],
     MODERATION: [
@@ -42,6 +50,7 @@ EVENTS = [
     *(f"room.7.{ROOM}.{kind}" for kind in ("chat", "cursor", "typing", "broadcast", "newest", f"presence.{USER}")),
     "moderation.ban.somebody", subjects.CURSOR_RECALL, subjects.GATEWAY_LOADS, subjects.presence_cursors(7),
     subjects.gateway_uplink(GATEWAY), subjects.gateway_uplinked(GATEWAY),
+    *(of(ROOM, NOTES) for of in (subjects.document_update, subjects.document_awareness, subjects.document_status)),
 ]  # fmt: skip
 OF_STREAMS = [
     f"$JS.API.{verb}.{stream}"
@@ -68,14 +77,15 @@ OTHERS = [
     "$SYS.REQ.SERVER.PING.KICK", "$SYS.REQ.SERVER.PING.VARZ", "anything", "presence", "$KV.presence", "$KV.other.key",
 ]  # fmt: skip
 PUBLISHED = [
-    *REQUESTS, *(key for keys in WRITTEN.values() for key in keys), *EVENTS, *OF_STREAMS, *OF_CONSUMERS, *OTHERS,
+    *REQUESTS, SYNC, *(key for keys in WRITTEN.values() for key in keys), *EVENTS, *OF_STREAMS, *OF_CONSUMERS, *OTHERS,
     *(f"_INBOX.{person}.one" for person in PEOPLE), "_INBOX.one",
 ]  # fmt: skip
 """One of every kind."""
 
 MAY_PUBLISH = {
     "gateway": {
-        *REQUESTS, *WRITTEN[CHAT], *WRITTEN[MODERATION], subjects.gateway_key(GATEWAY),
+        *REQUESTS, *WRITTEN[CHAT], SYNC, subjects.document(ROOM, NOTES), subjects.document_awareness(ROOM, NOTES),
+        *WRITTEN[MODERATION], subjects.gateway_key(GATEWAY),
         *(f"room.7.{ROOM}.{kind}" for kind in ("cursor", "typing", "broadcast", "newest")),
         subjects.GATEWAY_LOADS, subjects.presence_cursors(7),
         subjects.gateway_uplink(GATEWAY), subjects.gateway_uplinked(GATEWAY),
@@ -89,6 +99,13 @@ MAY_PUBLISH = {
         f"$JS.API.STREAM.INFO.{LEASES}",
         *(f"$JS.{verb}.{of}.one" for verb in ("API.CONSUMER.CREATE", "ACK", "FC") for of in (*BUCKETS, LEASES)),
     },
+    "documents": {
+        *SNAPSHOTS, *RECORDS, subjects.document_status(ROOM, NOTES), f"$JS.API.STREAM.INFO.{LEASES}",
+        *(
+            f"$JS.API.{verb}.{of}"
+            for verb in ("STREAM.INFO", "STREAM.MSG.GET", "DIRECT.GET", "STREAM.PURGE") for of in DOCUMENT_STREAMS
+        ),
+    },
     "provisioner": {
         *(f"$JS.API.STREAM.{verb}.{of}" for verb in ("INFO", "CREATE", "UPDATE") for of in STREAMS),
         "$JS.API.INFO", "$JS.API.STREAM.NAMES", "$SYS.REQ.SERVER.PING.JSZ", "$SYS.REQ.ACCOUNT.PING.STATZ",
@@ -101,18 +118,21 @@ MAY_PUBLISH = {
     },
 }  # fmt: skip
 
-WIDE = [">", "*", "$KV.>", "$JS.>", "$JS.API.>", "$SYS.>", "_INBOX.>", "presence.>", "room.>", "chat.>", "gateways.>"]
+WIDE = [">", "*", "$KV.>", "$JS.>", "$JS.API.>", "$SYS.>", "_INBOX.>", "presence.>", "room.>", "chat.>", "gateways.>",
+        "document.>", "documents.>", "snapshot.>"]  # fmt: skip
 SUBSCRIBED = [
     *PUBLISHED, *WIDE, *(f"_INBOX.{person}.>" for person in PEOPLE),
     *(f"{request.replace('7', '*')} presence" for request in REQUESTS),
     *(f"{request} presence" for request in REQUESTS),
+    "documents.*.sync documents", f"{SYNC} documents", "documents.*.sync", f"{SYNC} others", "documents.*.*.*.*",
     "presence.7.join others", "presence.*.cursors", "moderation.>", "room.*.*.>",
 ]  # fmt: skip
 """Some have the name of a queue group after them."""
 
 MAY_SUBSCRIBE = {
     "gateway": {
-        *(event for event in EVENTS if event.startswith(("room.", "moderation."))), "room.*.*.>", "moderation.>",
+        *(event for event in EVENTS if event.startswith(("room.", "moderation.", "documents."))),
+        "room.*.*.>", "moderation.>", "documents.*.*.*.*",
         subjects.CURSOR_RECALL, subjects.GATEWAY_LOADS, "_INBOX.gateway.one", "_INBOX.gateway.>",
         subjects.gateway_uplink(GATEWAY), subjects.gateway_uplinked(GATEWAY),
     },
@@ -121,6 +141,7 @@ MAY_SUBSCRIBE = {
         *(f"{request.replace('7', '*')} presence" for request in REQUESTS),
         subjects.presence_cursors(7), "presence.*.cursors", "_INBOX.presence.one", "_INBOX.presence.>",
     },
+    "documents": {"documents.*.sync documents", f"{SYNC} documents", "_INBOX.documents.one", "_INBOX.documents.>"},
     "provisioner": {"_INBOX.provisioner.one", "_INBOX.provisioner.>"},
     "doctor": {"_INBOX.doctor.one", "_INBOX.doctor.>"},
 }  # fmt: skip

@@ -49,7 +49,7 @@ def test_an_answer_that_is_shorter_than_its_state_vector_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("size", "most", "full"), [(9, 10, False), (10, 10, True), (10, 0, False)])
-def test_a_document_is_full_at_its_limit(size: int, most: int, full: bool) -> None:  # noqa: FBT001
+def test_a_document_is_full_at_its_limit(size: int, most: int, full: bool) -> None:
     assert SyncHead(size_bytes=size, max_bytes=most).is_full is full
 
 

@@ -5,10 +5,12 @@ from uuid import uuid4
 import pytest
 
 from studyroom.shared.contract import subjects
+from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.groups import STREAMS_MADE, ByGroup, Group, all_groups, groups_made
 from studyroom.shared.contract.ids import RoomId, UserId
 
 COUNTS = [1, 2, 3, 4, 16]
+NOTES = DocumentName("notes")
 
 
 def covers(wanted: str, subject: str) -> bool:
@@ -20,9 +22,10 @@ def covers(wanted: str, subject: str) -> bool:
 
 def test_one_group_has_the_streams_and_names_that_there_have_always_been():
     (group,) = all_groups(1)
-    assert subjects.streams(1) == ("KV_presence", "KV_gateways", "KV_moderation", "CHAT")
+    assert subjects.streams(1) == ("KV_presence", "KV_gateways", "KV_moderation", "CHAT", "DOCUMENTS")
     assert (group.chat_stream, group.presence_stream) == ("CHAT", "KV_presence")
     assert (group.chat_subjects, group.presence_subjects) == (["chat.*.*"], ["$KV.presence.>"])
+    assert group.documents_subjects == ["document.*.*.*", "snapshot.>", "document.incarnation"]
     assert group.presence_incarnation == "$KV.presence.incarnation"
     assert group.chat_incarnation == "$KV.moderation.incarnation.chat"
     assert group == Group()
@@ -32,7 +35,7 @@ def test_one_group_has_the_streams_and_names_that_there_have_always_been():
 def test_every_shard_is_in_one_group(count: int):
     shards = [shard for group in all_groups(count) for shard in group.shards]
     assert sorted(shards) == list(range(subjects.SHARDS))
-    assert len(subjects.streams(count)) == 2 * count + 2
+    assert len(subjects.streams(count)) == 3 * count + 2
 
 
 @pytest.mark.parametrize("count", COUNTS)
@@ -44,6 +47,9 @@ def test_a_room_is_in_the_streams_of_its_group_and_in_no_other(count: int):
         assert subjects.shard_of(room) in own.shards
         for subject, of in (
             (subjects.chat(room), lambda group: group.chat_subjects),
+            (subjects.document(room, NOTES), lambda group: group.documents_subjects),
+            (subjects.document_snapshot(room, NOTES), lambda group: group.documents_subjects),
+            (subjects.document_snapshot_part(room, NOTES), lambda group: group.documents_subjects),
             (subjects.presence_key(room, user), lambda group: group.presence_subjects),
         ):
             assert [group for group in groups if any(covers(one, subject) for one in of(group))] == [own]
@@ -56,6 +62,8 @@ def test_each_group_has_its_own_records_in_its_own_streams(count: int):
     for group in groups:
         assert group.presence_incarnation in group.presence_subjects
         assert not covers(subjects.PRESENCE_REPUBLISH_SOURCE, group.presence_incarnation)
+        assert group.documents_incarnation in group.documents_subjects
+        assert not covers(subjects.DOCUMENT_LOGS, group.documents_incarnation)
         for record in (group.chat_incarnation, subjects.chat_incarnation_event(group.chat_incarnation)):
             assert subjects.is_chat_incarnation(record)
             assert covers(subjects.MODERATION_EVENTS, record.removeprefix("$KV."))
