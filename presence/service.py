@@ -14,13 +14,14 @@ from studyroom.presence.listing import list_rooms
 from studyroom.presence.metrics import LATE, STORAGE_FULL, PresenceMetrics, PresenceState
 from studyroom.presence.operations import Operations
 from studyroom.presence.request_ages import ANSWER_SECONDS, FRESH_SECONDS, Arrival, Pings, RequestAges
-from studyroom.presence.settings import PresenceSettings, parse_shards
+from studyroom.presence.settings import PresenceSettings
 from studyroom.presence.store import Store
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.bulkheads import Bulkheads
 from studyroom.shared.chassis.nats.bus import BusError, Handler, Message, Subscription, TooLong
 from studyroom.shared.chassis.nats.provisioned import check_groups
 from studyroom.shared.chassis.settings import Settings, StorageSettings
+from studyroom.shared.chassis.shards import parse_shards
 from studyroom.shared.chassis.spec import Chassis
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.ephemeral import MalformedBatch, decode_digest

@@ -4,7 +4,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from studyroom.shared.chassis.settings import Settings
-from studyroom.shared.contract.subjects import SHARDS
+from studyroom.shared.chassis.shards import ALL_SHARDS, parse_shards
 
 
 class PresenceSettings(Settings):
@@ -13,7 +13,7 @@ class PresenceSettings(Settings):
     model_config = SettingsConfigDict(env_prefix="STUDYROOM_PRESENCE_")
 
     shards: str = Field(
-        f"0-{SHARDS - 1}",
+        ALL_SHARDS,
         description="The shards that this replica serves, such as 0-31 or 0-7,40. Two replicas must serve the same or "
         "disjoint shards.",
     )
@@ -42,19 +42,3 @@ class PresenceSettings(Settings):
     def _check_shards(cls, value: str) -> str:
         parse_shards(value)
         return value
-
-
-def parse_shards(text: str) -> frozenset[int]:
-    """Parse shards and ranges of shards, separated by commas, such as `0-7,40`. Raises ValueError."""
-    found: set[int] = set()
-    for part in text.split(","):
-        first, _, last = part.strip().partition("-")
-        if not (first.isascii() and first.isdigit() and (not last or (last.isascii() and last.isdigit()))):
-            raise ValueError(f"{part.strip()!r} is neither a shard nor a range of shards such as 0-31")
-        shards = range(int(first), int(last or first) + 1)
-        if not shards or shards[-1] >= SHARDS:
-            raise ValueError(f"{part.strip()!r} is not within 0-{SHARDS - 1}, or not in ascending order")
-        if not found.isdisjoint(shards):
-            raise ValueError(f"{part.strip()!r} repeats shards")
-        found.update(shards)
-    return frozenset(found)

@@ -1,31 +1,27 @@
 """Reads the stream of chat of a group of shards by the JetStream API.
 
-Batches are read by "direct get". Any replica answers, even one that lags. To make sure that nothing is missing, ask the
-leader for the last message of the room and compare. NATS ADR-31 describes the requests.
+Any replica answers a request for a batch (`BatchReader`). To make sure that nothing is missing, ask the leader for the
+last message of the room and compare.
 """
 
 import asyncio
-import json
 from base64 import b64decode
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from math import ceil
 from typing import Any, NamedTuple
 
 from studyroom.gateway.chat.terms import ChatTerms
 from studyroom.gateway.rooms.history import Stored
 from studyroom.shared.chassis import logs
-from studyroom.shared.chassis.nats.bus import API_TIMEOUT_SECONDS, ApiError, Bus, BusError, BusUnavailable, Message
-from studyroom.shared.chassis.nats.reply_inbox import ReplyInbox
+from studyroom.shared.chassis.nats.batches import BatchReader
+from studyroom.shared.chassis.nats.bus import ApiError, Bus, BusError
 from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.groups import Group
-from studyroom.shared.contract.headers import LAST_SEQUENCE, PENDING, SEQUENCE, STATUS, SUBJECT, TIME
 from studyroom.shared.contract.ids import RoomId
 
 log = logs.get(__name__)
 
-_BATCH_SECONDS = 2.0
 _BATCH_MAX = 256
 _BATCH_MAX_BYTES = 1_048_576
 _LASTS_MAX = 256
@@ -36,7 +32,6 @@ _OTHERS_SECONDS = 5.0
 _STALE_SECONDS = 0.05
 """The pause before the next request when a replica lags."""
 _ATTEMPTS_FOR_EXPIRED = 20
-_END, _NOT_FOUND = "204", "404"
 _GUESSES_MAX = 64
 """Halving a range of sequences, which have 64 bits, takes at most this many steps."""
 _SURPLUS = 4
@@ -58,20 +53,17 @@ class Trimmed(Exception):
     """Messages in the range may have been removed, or the range has too many."""
 
 
-@dataclass(slots=True)
-class _Batch:
-    done: "asyncio.Future[None]"
-    messages: list[tuple[str, Stored]] = field(default_factory=list)
+class _Batch(NamedTuple):
+    messages: list[tuple[str, Stored]]
     """Each with its subject."""
-    pending: int = 0
+    pending: int
     """How many matching messages follow the batch."""
 
 
 class ChatStream(ChatTerms):
     def __init__(self, bus: Bus, group: Group | None = None) -> None:
         super().__init__(bus, group)
-        self._direct_get = f"DIRECT.GET.{self._name}"
-        self._inbox = ReplyInbox[_Batch](self._on_part)
+        self._reader = BatchReader(bus, self._name)
         self._unannounced: dict[RoomId, int] = {}
 
     async def start(self) -> None:
@@ -81,7 +73,7 @@ class ChatStream(ChatTerms):
 
     async def open(self) -> None:
         """Prepare to read the stream, which may be away."""
-        await self._bus.open_inbox(self._inbox)
+        await self._reader.open()
 
     async def answers(self) -> None:
         """Returns when the stream has answered."""
@@ -303,43 +295,10 @@ class ChatStream(ChatTerms):
         return await self._get({**request, "max_bytes": _BATCH_MAX_BYTES})
 
     async def _get(self, request: dict[str, Any]) -> _Batch:
-        """Raises BusUnavailable if no complete answer comes in time. Parts that come later are ignored."""
-        batch = _Batch(asyncio.get_running_loop().create_future())
-        reply = self._inbox.expect(batch)
-        try:
-            self._bus.publish(
-                self._bus.jetstream(self._direct_get),
-                json.dumps(request).encode(),
-                reply=reply,
-                failed=lambda: _fail(batch, "not connected to NATS"),
-            )
-            async with asyncio.timeout(min(_BATCH_SECONDS, API_TIMEOUT_SECONDS)):
-                await batch.done
-        except TimeoutError as error:
-            raise BusUnavailable("no batch of chat came in time") from error
-        finally:
-            self._inbox.close(reply)
-        return batch
-
-    @staticmethod
-    def _on_part(batch: _Batch, message: Message) -> None:
-        """NATS sends every message of a batch as a part, and a status after the last one (NATS ADR-31)."""
-        headers = message.headers or {}
-        status = headers.get(STATUS)
-        if status is None:
-            sequence = int(headers[SEQUENCE])
-            batch.pending = int(headers[PENDING])
-            stored = Stored.of(sequence, message.data, headers[TIME])
-            if int(headers[LAST_SEQUENCE]) != _last_of(batch):
-                _fail(batch, "a part of a batch was lost")
-            batch.messages.append((headers[SUBJECT], stored))
-        elif status == _END and int(headers[LAST_SEQUENCE]) != _last_of(batch):
-            _fail(batch, "a part of a batch was lost")
-        elif status in {_END, _NOT_FOUND}:
-            if not batch.done.done():
-                batch.done.set_result(None)
-        else:
-            _fail(batch, f"{status} {headers.get('Description', '')}")
+        """Raises BusUnavailable."""
+        batch = await self._reader.get(request)
+        lines = [(read.subject, Stored.of(read.sequence, read.data, read.time)) for read in batch.messages]
+        return _Batch(lines, batch.pending)
 
 
 async def start_all(streams: Iterable[ChatStream], tasks: Tasks) -> None:
@@ -357,8 +316,3 @@ async def start_all(streams: Iterable[ChatStream], tasks: Tasks) -> None:
 
 def _last_of(batch: _Batch) -> int:
     return batch.messages[-1][1].sequence if batch.messages else 0
-
-
-def _fail(batch: _Batch, why: str) -> None:
-    if not batch.done.done():
-        batch.done.set_exception(BusUnavailable(why))

@@ -84,11 +84,14 @@ class SyncHead(_Head):
     """The epoch of the stream. In another epoch, the same sequence may mean another update (decision 0017)."""
     sequence: int = 0
     """The sequence of the newest update that the answer has, 0 for an empty document. Every update with a higher
-    sequence is missing in it, and every other one is in it."""
+    sequence is missing in it, and every other one is in it. It is lower than the position of the asker in the same
+    epoch only if an operator has removed the log."""
     size_bytes: int = 0
     """The length of the whole document as one update."""
     max_bytes: int = 0
     """The length from which on the document accepts no more edits."""
+    storage_full: bool = False
+    """Whether the stream is nearly full, so that gateways refuse edits of all its documents. They can still be read."""
     vector_bytes: int = 0
     """The length of the state vector, which comes before the difference."""
     part: int = 0
@@ -100,6 +103,10 @@ class SyncHead(_Head):
     def is_full(self) -> bool:
         """Whether the document is too large, so that gateways refuse edits of it. It can still be read."""
         return 0 < self.max_bytes <= self.size_bytes
+
+    @property
+    def accepts_edits(self) -> bool:
+        return not (self.is_full or self.storage_full)
 
 
 class SyncReply(BaseModel):

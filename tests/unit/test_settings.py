@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from studyroom.gateway.settings import GatewaySettings
-from studyroom.presence.settings import PresenceSettings, parse_shards
+from studyroom.presence.settings import PresenceSettings
 from studyroom.services.stack.cli import _all_settings
 from studyroom.shared.chassis.settings import (
     BadSettings,
@@ -21,6 +21,7 @@ from studyroom.shared.chassis.settings import (
     read_env_file,
     unknown_variables,
 )
+from studyroom.shared.chassis.shards import parse_shards
 
 CLASSES: list[type[Settings]] = _all_settings()
 EXAMPLE = Path(__file__).parents[2] / ".env.example"

@@ -1,0 +1,112 @@
+"""One Yjs document in memory. Pure.
+
+pycrdt keeps updates that wait for others, but leaves them out when it encodes a document. This class remembers them.
+"""
+
+from collections.abc import Iterator
+
+import pycrdt
+
+from studyroom.shared.contract.documents import EMPTY_UPDATE, EMPTY_VECTOR
+
+Vector = dict[int, int]
+"""How many changes of each client a document has."""
+
+
+class Malformed(ValueError):
+    """These bytes are not a Yjs update, or not a state vector. Nothing has changed."""
+
+
+class Broken(Exception):
+    """An update ended within a change, so the document may be inconsistent. Read it again, without that update."""
+
+
+class Document:
+    def __init__(self) -> None:
+        self._doc: pycrdt.Doc[pycrdt.Map[object]] = pycrdt.Doc()
+        self._unsettled: list[bytes] = []
+        """Updates that may wait for others."""
+        self._size_bytes = len(EMPTY_UPDATE)
+
+    def apply(self, update: bytes) -> None:
+        """Apply an update (version 1). Raises Malformed or Broken."""
+        try:
+            self._doc.apply_update(update)
+        except ValueError as error:
+            raise Malformed(str(error)) from error
+        except BaseException as error:
+            if isinstance(error, Exception) or _is_panic(error):
+                raise Broken(str(error)) from error
+            raise
+        self._unsettled.append(update)
+        self._size_bytes += len(update)
+
+    @property
+    def vector(self) -> bytes:
+        """The state vector of the document, without updates that wait."""
+        return self._doc.get_state()
+
+    def settle(self) -> None:
+        """Forget updates that do not wait any more. Call it now and then, because it frees memory."""
+        if self._unsettled:
+            vector = self.vector
+            state = _decode_vector(vector)
+            rests = (pycrdt.get_update(update, vector) for update in self._unsettled)
+            self._unsettled = [rest for rest in rests if _waits(rest, state)]
+
+    def difference(self, vector: bytes = EMPTY_VECTOR) -> bytes:
+        """Return what the document has beyond a state vector as one update, with those that wait. Raises Malformed."""
+        try:
+            update = self._doc.get_update(vector)
+        except ValueError as error:
+            raise Malformed(str(error)) from error
+        self.settle()
+        return pycrdt.merge_updates(update, *self._unsettled) if self._unsettled else update
+
+    @property
+    def size_bytes(self) -> int:
+        """The length of the whole document as one update. It is exact after `measure`, and then too large at most."""
+        return self._size_bytes
+
+    def measure(self) -> int:
+        """Return the exact `size_bytes`. This takes as long as encoding the document."""
+        self._size_bytes = len(self.difference())
+        return self._size_bytes
+
+
+def _is_panic(error: BaseException) -> bool:
+    """Whether a part of pycrdt in Rust has panicked. Its exception is not an Exception."""
+    return type(error).__name__ == "PanicException"
+
+
+def _waits(rest: bytes, state: Vector) -> bool:
+    """Return whether an update has structs or deletions beyond the state of the document.
+
+    `rest`: the update without structs that the document has. An update begins with the number of clients with structs.
+    Its deletions follow: clients, and for each its id and ranges of a clock and a length.
+    """
+    numbers = _numbers(rest)
+    if next(numbers):
+        return True
+    for _ in range(next(numbers)):
+        has = state.get(next(numbers), 0)
+        for _ in range(next(numbers)):
+            if next(numbers) + next(numbers) > has:
+                return True
+    return False
+
+
+def _decode_vector(vector: bytes) -> Vector:
+    numbers = _numbers(vector)
+    return {next(numbers): next(numbers) for _ in range(next(numbers))}
+
+
+def _numbers(data: bytes) -> Iterator[int]:
+    """Decode numbers of variable length, 7 bits in each byte, lowest first (lib0's `varUint`)."""
+    number = shift = 0
+    for byte in data:
+        number |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:  # noqa: PLR2004 - the highest bit means that more follows
+            yield number
+            number = shift = 0

@@ -1,0 +1,220 @@
+"""The documents that a replica has in memory, each read from its log up to the newest update when it is asked for.
+
+The least recently used documents leave when all together are too long. Documents are read in slices, so that long logs
+do not stop the event loop: pycrdt holds Python's lock while it works, so a thread would not help.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from studyroom.services.documents.document import Broken, Document, Malformed
+from studyroom.services.documents.epochs import Epochs
+from studyroom.services.documents.log import DocumentKey, DocumentLog, Newest
+from studyroom.shared.chassis import logs
+from studyroom.shared.chassis.nats.batches import Read
+from studyroom.shared.chassis.nats.bus import BusUnavailable
+
+log = logs.get(__name__)
+
+_SLICE_SECONDS = 0.005
+_OVERHEAD_BYTES = 4096
+"""The memory that a document takes in addition, so that many empty documents count too."""
+_ATTEMPTS = 5
+"""How often to begin again when a snapshot is replaced during the reading."""
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """A document in memory."""
+
+    key: DocumentKey
+    document: Document = field(default_factory=Document)
+    newest: Newest = field(default_factory=Newest)
+    """The newest update that the document has."""
+    snapshot: int = 0
+    """The sequence of the snapshot that it was read from, or that was made of it; 0 for none."""
+    covers: Newest = field(default_factory=Newest)
+    """The last update that this snapshot has; none if the log has another one with its sequence."""
+    updates: int = 0
+    """The number of updates since then."""
+    update_bytes: int = 0
+    """The length of these updates."""
+    broken: set[int] = field(default_factory=set)
+    """The sequences of updates that pycrdt cannot apply."""
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    next: asyncio.Task[None] | None = None
+    """The reading that has not asked for the newest update yet, so that more callers may wait for it."""
+    counted_bytes: int = 0
+    """The part of the cache that the document takes."""
+
+    def forget(self) -> None:
+        self.document = Document()
+        self.newest = self.covers = Newest()
+        self.snapshot = self.updates = self.update_bytes = 0
+
+
+class Library:
+    """The documents of one group of shards."""
+
+    def __init__(
+        self,
+        documents: DocumentLog,
+        epochs: Epochs,
+        *,
+        cache_max_bytes: int,
+        on_loaded: Callable[[float], None] = lambda _seconds: None,
+        on_malformed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_loaded`: called with the seconds that it took to read a document that was not in memory.
+
+        `on_malformed`: called for each stored update that cannot be applied.
+        """
+        self._log = documents
+        self._epochs = epochs
+        self._cache_max_bytes = cache_max_bytes
+        self._on_loaded = on_loaded
+        self._on_malformed = on_malformed
+        self._held: OrderedDict[DocumentKey, Held] = OrderedDict()
+        self.size_bytes = 0
+        """The length of all documents in memory, with something for each of them."""
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def clear(self) -> None:
+        """Forget all documents, because the stream is another one."""
+        self._held.clear()
+        self.size_bytes = 0
+
+    @asynccontextmanager
+    async def current(self, key: DocumentKey) -> AsyncIterator[Held]:
+        """Have the document up to its newest update during the block. Raises BusError.
+
+        A caller that is cancelled does not stop the reading, so the next one finds more of it done.
+        """
+        held = self._held.setdefault(key, Held(key))
+        self._held.move_to_end(key)
+        if held.next is None:
+            held.next = asyncio.create_task(self._bring_up_to_date(held), name="read document")
+            # If all callers were cancelled, nobody else retrieves the exception.
+            held.next.add_done_callback(lambda task: task.cancelled() or task.exception())
+        await asyncio.shield(held.next)
+        async with held.lock:
+            yield held
+        self._count(held)
+
+    def _count(self, held: Held) -> None:
+        """Count the document, and let others leave if all are too long."""
+        if self._held.get(held.key) is not held:
+            return
+        counted, held.counted_bytes = held.counted_bytes, held.document.size_bytes + _OVERHEAD_BYTES
+        self.size_bytes += held.counted_bytes - counted
+        while self.size_bytes > self._cache_max_bytes and self._held:
+            _, oldest = self._held.popitem(last=False)
+            self.size_bytes -= oldest.counted_bytes
+
+    # --- reading ------------------------------------------------------------------------------------------
+
+    async def _bring_up_to_date(self, held: Held) -> None:
+        async with held.lock:
+            held.next = None
+            epoch = self._epochs.epoch
+            newest = await self._log.newest(held.key)
+            if _has_gone_back(held.newest, newest):
+                await self._epochs.learn()
+                held.forget()
+            if held.newest.sequence and held.newest.sequence == newest.sequence:
+                return
+            try:
+                if not held.newest.sequence or not await self._extend(held, newest):
+                    await self._load(held, newest)
+            except BaseException:
+                held.forget()  # It may lack updates that were removed during the reading.
+                raise
+            self._epochs.know(held.newest, epoch)
+
+    async def _extend(self, held: Held, newest: Newest) -> bool:
+        """Read the updates after those that the document has. Return False if some of them may be gone."""
+        try:
+            if not await self._read_from(held, held.newest, newest.sequence):
+                return False
+        except Broken:
+            return False
+        return not await self._log.has_snapshot_after(held.key, held.snapshot)
+
+    async def _read_from(self, held: Held, known: Newest, up_to: int) -> bool:
+        """Read the updates after a known one. Return False if the log does not have that one. Raises Broken."""
+        has_known = False
+        async for reads in self._log.updates(held.key, known.sequence, up_to):
+            if not has_known and not known.is_same(reads[0].sequence, reads[0].time):
+                return False
+            await self._apply(held, reads if has_known else reads[1:])
+            has_known = True
+        return has_known
+
+    async def _load(self, held: Held, newest: Newest) -> None:
+        began = time.monotonic()
+        for _ in range(_ATTEMPTS):
+            held.forget()
+            try:
+                if await self._read(held, newest):
+                    held.document.measure()
+                    self._on_loaded(time.monotonic() - began)
+                    return
+            except Broken:
+                continue
+            except Malformed as error:
+                raise BusUnavailable(f"a snapshot is damaged: {error}") from error
+        raise BusUnavailable("the document changes too fast to be read")
+
+    async def _read(self, held: Held, newest: Newest) -> bool:
+        """Read snapshot and log. Return False if the snapshot was replaced meanwhile. Raises Broken."""
+        snapshot = await self._log.snapshot(held.key)
+        if snapshot is None:
+            return False
+        held.snapshot = snapshot.sequence
+        if snapshot.state:
+            held.document.apply(snapshot.state)
+            held.newest = held.covers = snapshot.covers
+        if not snapshot.sequence or not await self._read_from(held, snapshot.covers, newest.sequence):
+            # The stream went back below the snapshot. Nothing was purged then, and all updates are in the log.
+            held.newest = held.covers = Newest()
+            async for reads in self._log.updates(held.key, 1, newest.sequence):
+                await self._apply(held, reads)
+        return not await self._log.has_snapshot_after(held.key, snapshot.sequence)
+
+    async def _apply(self, held: Held, reads: list[Read]) -> None:
+        """Apply updates in slices. Raises Broken, and does not apply that update again."""
+        until = time.monotonic() + _SLICE_SECONDS
+        for read in reads:
+            if read.sequence not in held.broken:
+                self._apply_one(held, read)
+            held.newest = Newest(read.sequence, read.time)
+            if read.sequence > held.covers.sequence:
+                held.updates += 1
+                held.update_bytes += len(read.data)
+            if time.monotonic() > until:
+                await asyncio.sleep(0)
+                until = time.monotonic() + _SLICE_SECONDS
+        held.document.settle()
+
+    def _apply_one(self, held: Held, read: Read) -> None:
+        try:
+            held.document.apply(read.data)
+        except (Malformed, Broken) as error:
+            self._on_malformed()
+            log.warning("a stored update cannot be applied", sequence=read.sequence, error=str(error))
+            if isinstance(error, Broken):
+                held.broken.add(read.sequence)
+                raise
+
+
+def _has_gone_back(known: Newest, newest: Newest) -> bool:
+    """Return whether the log has lost the newest update that was known."""
+    if newest.sequence == known.sequence:
+        return bool(known.sequence) and not known.is_same(*newest)
+    return newest.sequence < known.sequence

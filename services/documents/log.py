@@ -1,0 +1,180 @@
+"""The logs and snapshots of documents in the stream of a group of shards.
+
+A snapshot that is too long for one message has parts before it. Its last message names their sequences.
+"""
+
+import asyncio
+from base64 import b64decode
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from studyroom.shared.chassis.nats.batches import BatchReader, Read
+from studyroom.shared.chassis.nats.bus import API_TIMEOUT_SECONDS, Bus, BusUnavailable
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.document_names import DocumentName
+from studyroom.shared.contract.groups import Group
+from studyroom.shared.contract.headers import EXPECTED_SEQUENCE
+from studyroom.shared.contract.ids import RoomId
+
+_BATCH_MAX = 1024
+_BATCH_MAX_BYTES = 1_048_576
+_PART_BYTES = 524_288
+_STALE_SECONDS = 0.05
+"""The pause before the next request when a replica of the stream lags."""
+_ATTEMPTS_FOR_REMOVED = 40
+_COVERS, _COVERS_TIME = "Studyroom-Covers", "Studyroom-Covers-Time"
+"""In a snapshot, the sequence and the commit time of the last update that it has."""
+_PARTS = "Studyroom-Parts"
+"""In a snapshot, the sequences of its parts, separated by commas."""
+
+
+class DocumentKey(NamedTuple):
+    room: RoomId
+    name: DocumentName
+
+
+class Newest(NamedTuple):
+    """The newest update of a document, or of its snapshot."""
+
+    sequence: int = 0
+    """0 if there is none."""
+    time: str = ""
+    """Its commit time (RFC 3339)."""
+
+    def is_same(self, sequence: int, time: str) -> bool:
+        """Return whether this is the same update. Other updates may get its sequence after a stream went back."""
+        return sequence == self.sequence and is_same_time(time, self.time)
+
+
+class Snapshot(NamedTuple):
+    sequence: int = 0
+    """The sequence of its last message; 0 if the document has no snapshot."""
+    covers: Newest = Newest()
+    state: bytes = b""
+
+
+class DocumentLog:
+    """All methods raise BusError."""
+
+    def __init__(self, bus: Bus, group: Group) -> None:
+        self.group = group
+        self._bus = bus
+        self._stream = group.documents_stream
+        self._reader = BatchReader(bus, self._stream)
+
+    async def open(self) -> None:
+        """Prepare to read the stream, which may be away."""
+        await self._reader.open()
+
+    # --- updates ------------------------------------------------------------------------------------------
+
+    async def newest(self, key: DocumentKey) -> Newest:
+        """Return the newest update according to the leader. Its sequence is 0 if the log is empty."""
+        message = await self._bus.stored(self._stream, {"last_by_subj": subjects.document(*key)})
+        return Newest(message["seq"], message["time"]) if message is not None else Newest()
+
+    async def updates(self, key: DocumentKey, start: int, up_to: int) -> AsyncIterator[list[Read]]:
+        """Read the log from the sequence `start` on, at least up to `up_to`, which the stream has reached.
+
+        The newest update of a log is never removed. So if none from `up_to` on comes, an operator has removed the log.
+        """
+        position, attempts_left = start - 1, _ATTEMPTS_FOR_REMOVED
+        while position < up_to:
+            batch = await self._reader.get(
+                {
+                    "seq": position + 1,
+                    "next_by_subj": subjects.document(*key),
+                    "batch": _BATCH_MAX,
+                    "max_bytes": _BATCH_MAX_BYTES,
+                }
+            )
+            if batch.messages:
+                yield batch.messages
+                position = batch.last
+            elif attempts_left:
+                attempts_left -= 1
+                await asyncio.sleep(_STALE_SECONDS)
+            else:
+                raise BusUnavailable(f"the log of a document ends before {up_to}")
+
+    async def counts(self, shard: int) -> dict[DocumentKey, int]:
+        """Return the number of updates in each log of a shard."""
+        counts: dict[DocumentKey, int] = {}
+        while True:
+            request = {"subjects_filter": subjects.documents_of_shard(shard), "offset": len(counts)}
+            info = await self._bus.api(f"STREAM.INFO.{self._stream}", request)
+            found: dict[str, int] = info["state"].get("subjects") or {}
+            counts |= {DocumentKey(*subjects.parse_document(subject)): count for subject, count in found.items()}
+            if not found or len(counts) >= info.get("total", 0):
+                return counts
+
+    # --- snapshots ----------------------------------------------------------------------------------------
+
+    async def snapshot(self, key: DocumentKey) -> Snapshot | None:
+        """Return the newest snapshot; None if a part of it is gone, because a newer one has replaced it."""
+        message = await self._bus.stored(self._stream, {"last_by_subj": subjects.document_snapshot(*key)})
+        if message is None:
+            return Snapshot()
+        headers = _headers(message)
+        state = b""
+        for sequence in filter(None, headers.get(_PARTS, "").split(",")):
+            part = await self._bus.stored(self._stream, {"seq": int(sequence)})
+            if part is None or part["subject"] != subjects.document_snapshot_part(*key):
+                return None
+            state += b64decode(part.get("data", ""))
+        covers = Newest(int(headers[_COVERS]), headers[_COVERS_TIME])
+        return Snapshot(message["seq"], covers, state + b64decode(message.get("data", "")))
+
+    async def has_snapshot_after(self, key: DocumentKey, sequence: int) -> bool:
+        """Return whether there is a newer snapshot than the one with this sequence."""
+        request = {"seq": sequence + 1, "next_by_subj": subjects.document_snapshot(*key)}
+        return await self._bus.stored(self._stream, request) is not None
+
+    async def store_snapshot(self, key: DocumentKey, state: bytes, *, covers: Newest, expected: int) -> int:
+        """Store a snapshot if that with the sequence `expected` is still the newest. Return the new one's sequence.
+
+        Raises Conflict if another replica was faster.
+        """
+        step = min(_PART_BYTES, self._bus.max_payload_bytes // 2)
+        pieces = [state[start : start + step] for start in range(0, len(state), step)]
+        parts = [await self._store(subjects.document_snapshot_part(*key), piece, {}) for piece in pieces[:-1]]
+        headers = {
+            _COVERS: str(covers.sequence),
+            _COVERS_TIME: covers.time,
+            _PARTS: ",".join(map(str, parts)),
+            EXPECTED_SEQUENCE: str(expected),
+        }
+        sequence = await self._store(subjects.document_snapshot(*key), pieces[-1], headers)
+        await self._purge(subjects.document_snapshot(*key), sequence)
+        await self._purge(subjects.document_snapshot_part(*key), parts[0] if parts else sequence)
+        return sequence
+
+    async def purge(self, key: DocumentKey, covers: Newest) -> int:
+        """Remove the updates before the last one that the snapshot has. Return their number.
+
+        If that update has gone, or another one has its sequence, nothing is removed.
+        """
+        message = await self._bus.stored(self._stream, {"seq": covers.sequence}) if covers.sequence else None
+        if message is None or not covers.is_same(message["seq"], message["time"]):
+            return 0
+        return await self._purge(subjects.document(*key), covers.sequence)
+
+    async def _store(self, subject: str, data: bytes, headers: Mapping[str, str]) -> int:
+        return (await self._bus.store(subject, data, headers, timeout_seconds=API_TIMEOUT_SECONDS)).sequence
+
+    async def _purge(self, subject: str, before: int) -> int:
+        answer = await self._bus.api(f"STREAM.PURGE.{self._stream}", {"filter": subject, "seq": before})
+        purged: int = answer.get("purged", 0)
+        return purged
+
+
+def is_same_time(one: str, other: str) -> bool:
+    """Compare two times (RFC 3339), whose fractions may have different numbers of digits."""
+    return datetime.fromisoformat(one) == datetime.fromisoformat(other)
+
+
+def _headers(message: Mapping[str, Any]) -> dict[str, str]:
+    """Decode the headers in an answer to `STREAM.MSG.GET`."""
+    lines = b64decode(message.get("hdrs", "")).decode().split("\r\n")[1:]
+    return dict(line.split(": ", 1) for line in lines if ": " in line)

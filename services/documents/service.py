@@ -1,0 +1,192 @@
+"""The documents service: answers requests of gateways over NATS, and has snapshots made."""
+
+import asyncio
+from typing import Any
+
+from studyroom.services.documents.document import Malformed
+from studyroom.services.documents.epochs import Epochs
+from studyroom.services.documents.library import Held, Library
+from studyroom.services.documents.log import DocumentKey, DocumentLog
+from studyroom.services.documents.metrics import DocumentsMetrics, DocumentsState
+from studyroom.services.documents.settings import DocumentsSettings
+from studyroom.services.documents.snapshots import Snapshots
+from studyroom.shared.chassis import logs
+from studyroom.shared.chassis.bulkheads import Bulkheads
+from studyroom.shared.chassis.nats.bus import BusError, BusUnavailable, Message, Subscription
+from studyroom.shared.chassis.nats.provisioned import check_groups
+from studyroom.shared.chassis.settings import Settings, StorageSettings
+from studyroom.shared.chassis.shards import parse_shards
+from studyroom.shared.chassis.spec import Chassis
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.documents import MalformedSync, Outcome, SyncHead, SyncReply, SyncRequest
+from studyroom.shared.contract.groups import Group, all_groups
+
+log = logs.get(__name__)
+
+_OWN_OF_A_SHARD = 4
+"""Requests that each shard may work on at once, however busy other shards are."""
+_LEARN_SECONDS = 10.0
+"""How often a replica looks whether the stream has lost updates, and how full it is."""
+_RETRY_SECONDS = 0.2
+
+
+class _Part:
+    """The part of this replica for one group of shards."""
+
+    def __init__(
+        self, chassis: Chassis, group: Group, shards: frozenset[int], own: DocumentsSettings, metrics: DocumentsMetrics,
+        cache_max_bytes: int,
+    ) -> None:  # fmt: skip
+        self.log = DocumentLog(chassis.bus, group)
+        self.epochs = Epochs(chassis.bus, group, self._on_replaced)
+        self.library = Library(
+            self.log,
+            self.epochs,
+            cache_max_bytes=cache_max_bytes,
+            on_loaded=metrics.load_duration.observe,
+            on_malformed=metrics.malformed.inc,
+        )
+        self.snapshots = Snapshots(chassis.bus, self.log, self.library, self.epochs, own, metrics, shards)
+
+    def _on_replaced(self) -> None:
+        self.library.clear()
+
+    async def watch(self) -> None:
+        """Learn the identity of the stream regularly. Never returns."""
+        while True:
+            try:
+                await self.epochs.learn()
+            except BusError as error:
+                log.info("cannot look at the stream of documents", error=str(error))
+            await asyncio.sleep(_LEARN_SECONDS if self.epochs.sure else _RETRY_SECONDS)
+
+
+class Documents:
+    def __init__(self, chassis: Chassis, settings: dict[type[Settings], Any]) -> None:
+        own: DocumentsSettings = settings[DocumentsSettings]
+        self._own = own
+        self._bus = chassis.bus
+        self._tasks = chassis.tasks
+        self._groups = settings[StorageSettings].groups
+        self._slots = Bulkheads(own=_OWN_OF_A_SHARD, shared=own.concurrent_requests)
+        self._metrics = DocumentsMetrics(chassis.registry)
+        shards = parse_shards(own.shards)
+        served = [(group, shards.intersection(group.shards)) for group in all_groups(self._groups)]
+        served = [(group, own_shards) for group, own_shards in served if own_shards]
+        share = own.cache_max_bytes // len(served)
+        self._parts = [_Part(chassis, group, some, own, self._metrics, share) for group, some in served]
+        self._of_shard = {shard: part for (_, some), part in zip(served, self._parts, strict=True) for shard in some}
+        self._shards = shards
+        self._metrics.watch(
+            DocumentsState(
+                documents=lambda: sum(len(part.library) for part in self._parts),
+                document_bytes=lambda: sum(part.library.size_bytes for part in self._parts),
+                waiting=lambda: {shard: n for shard, n in self._slots.waiting_in().items() if isinstance(shard, int)},
+                shards=shards,
+            )
+        )
+        self._subscriptions: list[Subscription] = []
+        self._working: set[asyncio.Task[None]] = set()
+        self._bus.on_disconnected(self._on_disconnected)
+
+    async def start(self) -> None:
+        """Return when this replica answers requests. Documents of a stream without a leader wait for it."""
+        await check_groups(self._bus, subjects.GATEWAYS_STREAM, self._groups)
+        for part in self._parts:
+            await part.log.open()
+            self._tasks.supervise("stream of documents", part.watch)
+            self._tasks.supervise("survey of documents", part.snapshots.survey)
+            self._tasks.supervise("snapshots", part.snapshots.run)
+        for subject in subjects.of_shards(subjects.documents_sync, self._shards):
+            queue = subjects.DOCUMENTS_QUEUE
+            self._subscriptions.append(await self._bus.subscribe(subject, self._accept, queue=queue))
+        await self._subscribed()
+
+    async def _subscribed(self) -> None:
+        """Return when NATS has all subscriptions."""
+        while True:
+            try:
+                await self._bus.flush()
+            except BusError as error:
+                log.info("waiting for NATS", error=str(error))
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                return
+
+    def not_ready(self) -> list[str]:
+        away = [part.log.group.documents_stream for part in self._parts if not part.epochs.sure]
+        return [f"{', '.join(away)} does not answer"] if away else []
+
+    async def drain(self) -> None:
+        """Stop receiving requests, and finish those that are under way."""
+        await asyncio.gather(*(subscription.drain() for subscription in self._subscriptions))
+        if self._working:
+            await asyncio.wait(self._working)
+        try:
+            await self._bus.flush()
+        except BusError as error:
+            log.warning("last answers may not have been sent", error=str(error))
+
+    async def stop(self) -> None:
+        """The chassis closes the bus."""
+
+    def _on_disconnected(self) -> None:
+        for part in self._parts:
+            part.epochs.invalidate()
+
+    # --- requests -----------------------------------------------------------------------------------------
+
+    def _accept(self, message: Message) -> None:
+        task = self._tasks.spawn("sync", self._work(message))
+        self._working.add(task)
+        task.add_done_callback(self._working.discard)
+
+    async def _work(self, message: Message) -> None:
+        with self._metrics.request_duration.time():
+            reply = await self._answer(message)
+        if reply.head.outcome is not Outcome.OK:
+            self._metrics.refused.labels(outcome=reply.head.outcome.value).inc()
+        for part in reply.messages(self._bus.max_payload_bytes):
+            self._bus.publish(message.reply, part)
+
+    async def _answer(self, message: Message) -> SyncReply:
+        try:
+            shard = int(message.subject.split(".")[1])
+            request, vector = SyncRequest.decode(message.data)
+            async with asyncio.timeout(self._own.request_deadline_seconds), self._slots.slot(shard):
+                return await self._sync(self._of_shard[subjects.shard_of(request.room)], request, vector)
+        except (MalformedSync, Malformed, KeyError) as error:
+            log.error("cannot decode a request", subject=message.subject, error=str(error))
+            return SyncReply(head=SyncHead(outcome=Outcome.INVALID))
+        except (BusError, TimeoutError) as error:
+            log.warning("could not carry out a request", subject=message.subject, error=str(error) or "deadline")
+            return SyncReply(head=SyncHead(outcome=Outcome.UNAVAILABLE))
+
+    async def _sync(self, part: _Part, request: SyncRequest, vector: bytes) -> SyncReply:
+        """Raises Malformed or BusError."""
+        epochs = part.epochs
+        await epochs.ensure(request.epoch, request.position)
+        epoch = epochs.epoch
+        async with part.library.current(DocumentKey(request.room, request.name)) as held:
+            if not epochs.sure or epochs.epoch != epoch:
+                raise BusUnavailable("the stream of documents may be another one")
+            reply = self._reply(part, held, vector)
+        part.snapshots.look(held)
+        return reply
+
+    def _reply(self, part: _Part, held: Held, vector: bytes) -> SyncReply:
+        most = self._own.max_bytes
+        size = held.document.size_bytes
+        if size >= most:
+            size = held.document.measure()
+        head = SyncHead(
+            epoch=part.epochs.epoch,
+            sequence=held.newest.sequence,
+            size_bytes=size,
+            max_bytes=most,
+            storage_full=part.epochs.full,
+        )
+        for reason, applies in (("document", head.is_full), ("storage", head.storage_full)):
+            if applies:
+                self._metrics.full.labels(reason=reason).inc()
+        return SyncReply(head=head, vector=held.document.vector, difference=held.document.difference(vector))

@@ -1,0 +1,101 @@
+"""One document in memory: updates that wait for others, and updates that are damaged."""
+
+import random
+
+import pycrdt
+import pytest
+
+from studyroom.services.documents.document import Broken, Document, Malformed
+from studyroom.shared.contract.documents import EMPTY_UPDATE, EMPTY_VECTOR
+from tests.support.documents import Author, text_of
+
+
+def read(*updates: bytes) -> Document:
+    document = Document()
+    for update in updates:
+        document.apply(update)
+    return document
+
+
+def test_a_document_without_updates_is_empty():
+    document = Document()
+    assert (document.vector, document.difference(), document.measure()) == (EMPTY_VECTOR, EMPTY_UPDATE, 2)
+
+
+def test_a_difference_has_what_the_state_vector_lacks():
+    author = Author()
+    first, second = author.write("a"), author.write("b")
+    document = read(first, second)
+    assert text_of(first, document.difference(read(first).vector)) == "ab"
+    assert len(document.difference(document.vector)) == len(EMPTY_UPDATE)
+
+
+def test_an_update_that_waits_is_handed_on_until_its_predecessor_comes():
+    author = Author()
+    a, b, c = author.write("a"), author.write("b"), author.write("c")
+    copy = read(read(a, c).difference())
+    assert text_of(copy.difference()) == "a"
+    assert text_of(copy.difference(), b) == "abc"
+    copy.apply(b)
+    assert text_of(copy.difference()) == "abc"
+    assert copy.measure() == read(a, b, c).measure()
+
+
+def test_an_update_of_another_author_waits_for_the_text_that_it_follows():
+    one, other = Author(), Author()
+    a = one.write("a")
+    other.receive(a)
+    b = other.write("b")
+    copy = read(read(b).difference())
+    assert text_of(copy.difference()) == ""
+    assert text_of(copy.difference(), a) == "ab"
+
+
+def test_a_deletion_waits_for_the_text_that_it_deletes():
+    author = Author()
+    a, b, c = author.write("a"), author.write("b"), author.write("c")
+    deletion = author.delete(1)
+    copy = read(read(a, deletion).difference())
+    assert text_of(copy.difference()) == "a"
+    assert text_of(copy.difference(), b, c) == "ac"
+
+
+def test_nothing_is_kept_twice_once_nothing_waits():
+    author = Author()
+    updates = [author.write(letter) for letter in "abcdef"] + [author.delete(2)]
+    for seed in range(20):
+        mixed = random.Random(seed).sample(updates, len(updates))
+        document = read(*mixed, *mixed[:3])
+        assert text_of(document.difference()) == "abdef"
+        assert document.measure() == read(*updates).measure()
+
+
+@pytest.mark.parametrize("update", [b"", b"\x01", b"\xff" * 12, b"no update at all"])
+def test_bytes_that_are_not_an_update_change_nothing(update: bytes):
+    author = Author()
+    document = read(author.write("a"))
+    with pytest.raises(Malformed):
+        document.apply(update)
+    assert text_of(document.difference()) == "a"
+
+
+def test_bytes_that_are_not_a_state_vector_are_refused():
+    with pytest.raises(Malformed):
+        Document().difference(b"\x05")
+
+
+def test_with_any_byte_changed_an_update_is_applied_or_refused_and_the_document_can_be_read():
+    author = Author()
+    updates = [author.write("aé"), author.format(), author.put("k", {"x": [1, None, True]}), author.delete(0)]
+    whole = read(*updates).difference()
+    for update in [*updates, whole]:
+        for place in range(len(update)):
+            for bit in range(8):
+                changed = bytearray(update)
+                changed[place] ^= 1 << bit
+                document = read(whole)
+                try:
+                    document.apply(bytes(changed))
+                except (Malformed, Broken):
+                    continue
+                pycrdt.Doc().apply_update(document.difference())
