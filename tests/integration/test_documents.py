@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from studyroom.services.documents import log as document_log
+from studyroom.services.documents.epochs import Epochs
+from studyroom.services.documents.library import Library
 from studyroom.services.documents.log import DocumentKey, DocumentLog, Newest
 from studyroom.services.provisioner.streams import ensure, specifications
 from studyroom.shared.chassis.nats.bus import Conflict
@@ -13,7 +16,7 @@ from studyroom.shared.chassis.settings import StorageSettings
 from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.document_names import DocumentName
-from studyroom.shared.contract.documents import DocumentStatus, Outcome
+from studyroom.shared.contract.documents import EMPTY_VECTOR, DocumentStatus, Outcome
 from studyroom.shared.contract.groups import Group
 from studyroom.shared.contract.headers import LAST_SEQUENCE, SEQUENCE
 from tests.support.documents import STREAM, Author, Gateway, Site, new_key, text_of
@@ -222,6 +225,45 @@ async def test_the_second_of_two_snapshots_of_the_same_log_is_refused(site: Site
     await log.store_snapshot(key, author.write("b"), covers=newest, expected=0)
     with pytest.raises(Conflict):
         await log.store_snapshot(key, author.write("c"), covers=newest, expected=0)
+
+
+class Interrupted(DocumentLog):
+    """Reads two updates at a time. After the first two, another replica replaces the log by a snapshot."""
+
+    interrupt: Any = None
+
+    async def updates(self, key: DocumentKey, start: int, up_to: int) -> AsyncIterator[Any]:
+        async for reads in super().updates(key, start, up_to):
+            yield reads
+            interrupt, self.interrupt = self.interrupt, None
+            if interrupt is not None:
+                await interrupt()
+
+
+@pytest.mark.parametrize("known", [0, 4], ids=["a document that is new to it", "a document that it has in part"])
+async def test_a_reader_whose_log_is_replaced_while_it_reads_begins_again(
+    site: Site, gateway: Gateway, monkeypatch: pytest.MonkeyPatch, known: int
+):
+    monkeypatch.setattr(document_log, "_BATCH_MAX", 2)
+    author, key, bus = Author(), new_key(), await site.bus()
+    log, other = Interrupted(bus, Group()), DocumentLog(bus, Group())
+    await log.open()
+    library = Library(log, Epochs(bus, Group(), lambda: None), cache_max_bytes=10_000)
+
+    async def text() -> str:
+        async with library.current(key) as held:
+            return text_of(held.document.difference())
+
+    async def replace() -> None:
+        newest = await other.newest(key)
+        await other.store_snapshot(key, author.difference(EMPTY_VECTOR), covers=newest, expected=0)
+        assert await other.purge(key, newest) > 0
+
+    await gateway.store(key, *(author.write("x") for _ in range(known)))
+    assert await text() == author.text
+    await gateway.store(key, *(author.write("x") for _ in range(10)))
+    log.interrupt = replace
+    assert await text() == author.text
 
 
 async def test_no_purge_races_with_readers_and_writers(site: Site, gateway: Gateway):
