@@ -43,7 +43,7 @@ RUN find /opt/studyroom/bin -type f ! -name studyroom -delete
 FROM ${PYTHON}
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="studyroom" \
-      org.opencontainers.image.description="Real-time collaboration in study rooms: gateway, presence and provisioner" \
+      org.opencontainers.image.description="Real-time collaboration in study rooms: gateway, presence, documents and provisioner" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /opt/studyroom /opt/studyroom

@@ -1,4 +1,4 @@
-"""The dashboards Overview, Gateway, Presence and NATS. `make dashboards` writes them.
+"""The dashboards Overview, Gateway, Presence, Documents and NATS. `make dashboards` writes them.
 
 They show services by RED (rate, errors, duration) and resources by USE (utilisation, saturation, errors).
 """
@@ -10,6 +10,7 @@ from monitoring.panels import Dashboard, Panel, Row, render, write_or_check
 
 DIRECTORY = Path(__file__).parent / "grafana" / "dashboards"
 _I = "[$__rate_interval]"
+_SERVICES = ("gateway", "presence", "documents", "provisioner")
 
 
 def rate(metric: str, by: str = "", where: str = "") -> str:
@@ -87,14 +88,14 @@ OVERVIEW = Dashboard("overview", "Studyroom overview", (
     )),
     Row("USE: resources", (
         Panel("Services that answer", "short", "Processes of each service that answer Prometheus.",
-              (('sum by (job) (up{job=~"gateway|presence|provisioner|nats|haproxy"})', "{{job}}"),)),
+              (('sum by (job) (up{job=~"gateway|presence|documents|provisioner|nats|haproxy"})', "{{job}}"),)),
         Panel("CPU", "percentunit", "Share of one core that the busiest process of each service uses.",
               ((f"max by (job) (rate(process_cpu_seconds_total{_I}))", "{{job}}"),)),
         Panel("Connected to NATS", "short", "1 if all processes of the service are connected.",
               (("min by (job) (studyroom_nats_connected)", "{{job}}"),
                ("max(studyroom_provisioner_streams_ok)", "streams as configured")), highest=1),
         Panel("Ready", "short", "1 if all processes of the service should get traffic.",
-              tuple((f"min(studyroom_{job}_ready)", job) for job in ("gateway", "presence", "provisioner")), highest=1),
+              tuple((f"min(studyroom_{job}_ready)", job) for job in _SERVICES), highest=1),
         Panel("Versions", "short", "Processes of each version. During an upgrade there are two.",
               (("count by (version) (studyroom_build_info)", "{{version}}"),)),
         Panel("Load balancer", "short", "Open sessions of HAProxy by backend and gateway (Compose only).",
@@ -244,6 +245,39 @@ PRESENCE = Dashboard("presence", "Studyroom presence", (
 ), "studyroom_presence_members",
     ("studyroom_presence_", "studyroom_nats_", "studyroom_event_loop_", "process_"))  # fmt: skip
 
+DOCUMENTS = Dashboard("documents", "Studyroom documents", (
+    Row("RED", (
+        Panel("Requests", "short", "Requests of gateways for a document, per second.",
+              ((rate("studyroom_documents_sync_duration_seconds_count"), "requests"),)),
+        Panel("Not carried out", "short", "Per second, by outcome.",
+              ((rate("studyroom_documents_requests_refused_total", "outcome"), "{{outcome}}"),)),
+        Panel("Duration", "s", "Time from receipt to answer.", latency("studyroom_documents_sync_duration_seconds")),
+        Panel("Reading", "s", "Time to read a document that was not in memory.",
+              latency("studyroom_documents_load_duration_seconds")),
+        Panel("Waiting", "short", "Requests that wait for a slot, by shards.",
+              (("sum by (shards) (studyroom_documents_requests_waiting)", "{{shards}}"),)),
+        Panel("Failed tasks", "short", "Failures of background tasks, which are then restarted.",
+              ((rate("studyroom_documents_task_failures_total", "task"), "{{task}}"),)),
+    )),
+    Row("USE", process_panels("documents", "studyroom_documents_event_loop_lag_seconds")),
+    Row("Documents", (
+        Panel("In memory", "short", "Documents that each replica has in memory.",
+              (("studyroom_documents_cached", "{{instance}}"),)),
+        Panel("Length in memory", "bytes", "Their length. They take several times as much memory.",
+              (("studyroom_documents_cached_bytes", "{{instance}}"),)),
+        Panel("Snapshots", "short", "Per second, by outcome.",
+              ((rate("studyroom_documents_snapshots_total", "outcome"), "{{outcome}}"),)),
+        Panel("Length of snapshots", "bytes", "99 % are shorter.",
+              ((quantile(0.99, "studyroom_documents_snapshot_bytes"), "p99"),)),
+        Panel("Removed updates", "short", "Updates that a snapshot covers, per second.",
+              ((rate("studyroom_documents_purged_updates_total"), "updates"),)),
+        Panel("No edits", "short", "Answers about documents that accept no edits, and malformed updates, per second.",
+              ((rate("studyroom_documents_full_answers_total", "reason"), "full: {{reason}}"),
+               (rate("studyroom_documents_malformed_updates_total"), "malformed updates"))),
+    )),
+), "studyroom_documents_cached",
+    ("studyroom_documents_", "studyroom_nats_", "studyroom_event_loop_", "process_"))  # fmt: skip
+
 NATS = Dashboard("nats", "Studyroom NATS", (
     Row("RED", (
         Panel("Messages", "short", "Per second and server.",
@@ -299,7 +333,7 @@ NATS = Dashboard("nats", "Studyroom NATS", (
     )),
 ), "gnatsd_varz_start", ("gnatsd_", "jetstream_"), "server_id")  # fmt: skip
 
-DASHBOARDS = (OVERVIEW, GATEWAY, PRESENCE, NATS)
+DASHBOARDS = (OVERVIEW, GATEWAY, PRESENCE, DOCUMENTS, NATS)
 
 
 if __name__ == "__main__":

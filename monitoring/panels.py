@@ -66,6 +66,7 @@ class Dashboard:
 ROLLOUTS = (
     ("Gateway starts", "gateway", "green"),
     ("Presence starts", "presence", "blue"),
+    ("Documents starts", "documents", "purple"),
     ("NATS server starts", "nats", "orange"),
 )
 """Title, job and colour of the lines that mark starts of processes."""

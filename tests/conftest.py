@@ -47,7 +47,7 @@ def room() -> str:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
     """The whole system with two gateways and two presence replicas. Tests share it and use rooms of their own."""
-    with running(embedded_stack(tmp_path_factory.mktemp("stack"))) as ready:
+    with running(embedded_stack(tmp_path_factory.mktemp("stack"), documents=1)) as ready:
         yield ready
 
 

@@ -132,7 +132,7 @@ class DocumentLog:
         return await self._bus.stored(self._stream, request) is not None
 
     async def store_snapshot(self, key: DocumentKey, state: bytes, *, covers: Newest, expected: int) -> int:
-        """Store a snapshot if that with the sequence `expected` is still the newest. Return the new one's sequence.
+        """Store a snapshot if that with the sequence `expected` is still the newest. Return its sequence.
 
         Raises Conflict if another replica was faster.
         """

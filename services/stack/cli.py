@@ -97,6 +97,10 @@ def main() -> None:
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Workers of each gateway.")
 @click.option("--presence", default=1, show_default=True, type=click.IntRange(1, 64), help="Presence replicas.")
 @click.option(
+    "--documents", default=1, show_default=True, type=click.IntRange(0, 64),
+    help="Replicas of the documents service. Without any, nobody can open shared documents.",
+)  # fmt: skip
+@click.option(
     "--port",
     default=8080,
     show_default=True,
@@ -112,7 +116,10 @@ def main() -> None:
     "--data-dir", default=Path(".studyroom"), show_default=True, type=click.Path(path_type=Path),
     help="Directory for the streams of NATS, logs and stack.json.",
 )  # fmt: skip
-def up(gateways: int, workers: int, presence: int, port: int, host: str, nats_url: str | None, data_dir: Path) -> None:
+def up(
+    gateways: int, workers: int, presence: int, documents: int, port: int, host: str, nats_url: str | None,
+    data_dir: Path,
+) -> None:  # fmt: skip
     """Run the whole system on this machine."""
     with loading():
         from studyroom.services.stack.stack import Stack, StackFailed, StackOptions
@@ -124,6 +131,7 @@ def up(gateways: int, workers: int, presence: int, port: int, host: str, nats_ur
         gateways=gateways,
         workers=workers,
         presence=presence,
+        documents=documents,
         port=port,
         host=host,
         nats_url=nats_url,

@@ -43,6 +43,8 @@ class StackOptions:
     workers: int
     """The number of workers of each gateway."""
     presence: int
+    documents: int
+    """The number of replicas of the documents service; 0 for no shared documents."""
     port: int
     host: str
     """The address that gateways listen on."""
@@ -152,6 +154,8 @@ class Stack:
         yield self._service("provisioner", "provisioner", nats_url)
         for index in range(options.presence):
             yield self._service(f"presence-{index}", "presence", nats_url)
+        for index in range(options.documents):
+            yield self._service(f"documents-{index}", "documents", nats_url)
         for index in range(options.gateways):
             port = options.port + index
             child = self._service(f"gateway-{index}", "gateway", nats_url, workers=options.workers)
@@ -251,7 +255,7 @@ class Stack:
     async def _stop(self) -> None:
         """Stop gateways first, then the services that they need. Each kind finishes its work before the next stops."""
         self._stopping.set()
-        for service in ("gateway", "presence", "provisioner", "nats"):
+        for service in ("gateway", "presence", "documents", "provisioner", "nats"):
             group = [
                 child.process
                 for child in self._children

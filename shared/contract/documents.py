@@ -56,7 +56,7 @@ class _Head(BaseModel):
 
 
 class SyncRequest(_Head):
-    """Asks for what a document has and the asker has not. The answer has everything up to the newest stored update."""
+    """Asks for the part of a document that the asker does not have, up to the newest stored update."""
 
     room: RoomIdField
     name: DocumentNameField
@@ -110,7 +110,7 @@ class SyncHead(_Head):
 
 
 class SyncReply(BaseModel):
-    """What a document has and the asker has not."""
+    """The part of a document that the asker does not have."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -157,7 +157,7 @@ def _reply(head: SyncHead, pieces: Iterable[bytes]) -> SyncReply:
 
 
 class DocumentStatus(_Head):
-    """What the service publishes on `subjects.document_status` when a document has become too large, or fits again."""
+    """A notice on `subjects.document_status` that a document has become too large, or fits again."""
 
     size_bytes: int
     max_bytes: int

@@ -228,7 +228,7 @@ async def test_no_secret_is_shown_to_anybody_in_any_fault(tmp_path: Path, room: 
     nats = nats_with(password, tmp_path)
     with key_server(KEY) as keys, running(nats):
         stack = embedded_stack(
-            tmp_path, "--nats", nats.url, "--workers", "2", gateways=1, presence=1,
+            tmp_path, "--nats", nats.url, "--workers", "2", gateways=1, presence=1, documents=0,
             **environment(secrets, keys.url),
         )  # fmt: skip
         with running(stack):

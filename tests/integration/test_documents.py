@@ -127,7 +127,7 @@ async def test_a_long_answer_takes_several_messages(site: Site, gateway: Gateway
 
 
 @pytest.mark.parametrize("data", [b"", b"{}\n", b"\xff\n\x00"])
-async def test_a_request_that_is_none_is_refused(site: Site, gateway: Gateway, data: bytes):
+async def test_other_bytes_are_refused_as_a_request(site: Site, gateway: Gateway, data: bytes):
     await site.replica()
     message = await gateway.bus.request(subjects.documents_sync(3), data, timeout_seconds=5)
     assert b'"outcome":"invalid"' in message.data

@@ -236,6 +236,12 @@ CASES = {
     "MembersStorageFull": counter(
         "studyroom_presence_requests_refused_total", 'outcome="storage_full"', "0x25 1x40", _NEVER
     ),
+    "DocumentsRefuseRequests": counter(
+        "studyroom_documents_requests_refused_total", 'outcome="unavailable"', "0+120x60", "0+6x60"
+    ),
+    "DocumentsStorageFull": counter("studyroom_documents_full_answers_total", 'reason="storage"', "0x25 1x40", _NEVER),
+    "DocumentSnapshotsFail": counter("studyroom_documents_snapshots_total", 'outcome="failed"', "0+1x60", "0x25 1x40"),
+    "DocumentUpdatesMalformed": counter("studyroom_documents_malformed_updates_total", "", "0x25 1x40", _NEVER),
     "PresenceMirrorRebuilds": counter(
         "studyroom_presence_mirror_rebuilds_total", 'instance="a",stream="KV_presence"', "1+1x60", "1x60"
     ),

@@ -25,7 +25,7 @@ from tests.support.settings import settings_of
 K8S = Path(__file__).parents[2] / "k8s"
 OPERATIONS = Document(K8S.parent / "docs" / "operations.md")
 OVERLAYS = ("dev", "prod")
-SERVICES = ("gateway", "presence", "provisioner")
+SERVICES = ("gateway", "presence", "documents", "provisioner")
 WORKLOADS = (*SERVICES, "nats")
 VERSIONS = ("1.30", kubernetes_validate.latest_version())
 """The oldest and the newest Kubernetes that the manifests are written for."""
@@ -186,7 +186,7 @@ def test_every_selector_finds_the_pods_of_exactly_the_workload_of_its_name(manif
 
 
 def test_pods_spread_by_labels_they_have(manifests: list[Manifest]):
-    for name in ("gateway", "presence", "nats"):
+    for name in ("gateway", "presence", "documents", "nats"):
         constraints = pod(manifests, name)["topologySpreadConstraints"]
         assert constraints
         for constraint in constraints:
@@ -194,7 +194,7 @@ def test_pods_spread_by_labels_they_have(manifests: list[Manifest]):
 
 
 def test_replicas_of_services_spread_over_zones_too_and_each_version_by_itself(manifests: list[Manifest]):
-    for name in ("gateway", "presence"):
+    for name in ("gateway", "presence", "documents"):
         constraints = pod(manifests, name)["topologySpreadConstraints"]
         assert {one["topologyKey"] for one in constraints} == {"topology.kubernetes.io/zone", "kubernetes.io/hostname"}
         assert all(one["matchLabelKeys"] == ["pod-template-hash"] for one in constraints)
@@ -235,7 +235,7 @@ def test_replicas_that_must_be_on_different_nodes_are(manifests: list[Manifest])
 
 def test_in_production_services_keep_running_while_nodes_are_drained():
     manifests = rendered("prod")
-    for name in ("gateway", "presence", "nats"):
+    for name in ("gateway", "presence", "documents", "nats"):
         allowed = named(manifests, "PodDisruptionBudget", name)["spec"]["maxUnavailable"]
         spec = workload(manifests, name)["spec"]
         replicas = spec.get("replicas") or named(manifests, "HorizontalPodAutoscaler", name)["spec"]["minReplicas"]

@@ -13,7 +13,7 @@ from tests.support.processes import EmbeddedStack
 from tests.support.traffic import metrics_of, traffic
 from website.metrics import metrics_page
 
-SCRAPED = ("gateway", "presence", "provisioner")
+SCRAPED = ("gateway", "presence", "documents", "provisioner")
 
 LABELS = {
     *(

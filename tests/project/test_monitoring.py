@@ -29,7 +29,7 @@ from tests.support.waiting import eventually, http_get, wait_until
 MONITORING = Path(__file__).parents[2] / "monitoring"
 OPERATIONS = (MONITORING.parent / "docs" / "operations.md").read_text()
 SCALE = Document(MONITORING.parent / "docs" / "how-to" / "scale.md")
-SCRAPED = ("gateway", "presence", "provisioner")
+SCRAPED = ("gateway", "presence", "documents", "provisioner")
 RATE_INTERVAL = "10s"
 QUERY_DEADLINE_SECONDS = 90
 
@@ -139,7 +139,7 @@ def test_panels_do_not_overlap():
 
 def test_dashboards_have_their_rows():
     rows = {one.name: [row.title for row in one.rows] for one in DASHBOARDS}
-    assert rows.keys() == {"overview", "gateway", "presence", "nats"}
+    assert rows.keys() == {"overview", "gateway", "presence", "documents", "nats"}
     assert all(any(title.startswith("RED") for title in titles) for titles in rows.values())
     assert all(any(title.startswith("USE") for title in titles) for titles in rows.values())
     assert "Presence correctness" in rows["presence"]
@@ -321,7 +321,7 @@ def scrape_configuration(stack: EmbeddedStack, exporter: str, rules: list[str]) 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
     """One that has just begun, for the lines that mark where processes do."""
-    with running(embedded_stack(tmp_path_factory.mktemp("stack"))) as ready:
+    with running(embedded_stack(tmp_path_factory.mktemp("stack"), documents=1)) as ready:
         yield ready
 
 

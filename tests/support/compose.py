@@ -22,7 +22,7 @@ from tests.support.waiting import http_get, wait_until
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-OURS = ("gateway", "presence", "provisioner")
+OURS = ("gateway", "presence", "documents", "provisioner")
 NATS = ("nats-1", "nats-2", "nats-3")
 RUN_HERE = (*NATS, *OURS, "haproxy", "prometheus")
 """Grafana and the exporter are left out: their images are not everywhere, and Studyroom only has files for them."""

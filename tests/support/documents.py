@@ -105,7 +105,7 @@ class Gateway:
     async def ask(
         self, key: DocumentKey, vector: bytes = EMPTY_VECTOR, *, epoch: str = "", position: int = 0
     ) -> SyncReply:
-        """The answer of one replica, of whatever outcome."""
+        """The answer of one replica, with any outcome."""
         answer = _Answer(asyncio.get_running_loop().create_future())
         reply = self._inbox.expect(answer)
         request = SyncRequest(room=key.room, name=key.name, epoch=epoch, position=position)

@@ -353,7 +353,7 @@ class EmbeddedStack(Process):
 
 
 def embedded_stack(
-    directory: Path, *arguments: str, gateways: int = 2, presence: int = 2, **environment: str
+    directory: Path, *arguments: str, gateways: int = 2, presence: int = 2, documents: int = 0, **environment: str
 ) -> EmbeddedStack:
     """The whole system, not yet started."""
     data_dir = directory / "data"
@@ -361,7 +361,7 @@ def embedded_stack(
         name="studyroom up",
         command=[
             sys.executable, "-m", "studyroom", "up",
-            "--gateways", str(gateways), "--presence", str(presence),
+            "--gateways", str(gateways), "--presence", str(presence), "--documents", str(documents),
             "--port", str(free_ports(gateways)), "--data-dir", str(data_dir), *arguments,
         ],
         log=directory / "up.log",

@@ -22,7 +22,7 @@ def test_a_document_without_updates_is_empty():
     assert (document.vector, document.difference(), document.measure()) == (EMPTY_VECTOR, EMPTY_UPDATE, 2)
 
 
-def test_a_difference_has_what_the_state_vector_lacks():
+def test_a_difference_has_the_updates_that_the_state_vector_lacks():
     author = Author()
     first, second = author.write("a"), author.write("b")
     document = read(first, second)

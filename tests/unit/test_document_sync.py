@@ -25,13 +25,13 @@ def test_a_request_keeps_the_line_ends_of_its_state_vector() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"{}\n", b'{"room":"x","name":"notes"}\n', b"\xff\n\n"])
-def test_a_request_that_is_none_is_refused(data: bytes) -> None:
+def test_other_bytes_are_refused_as_a_request(data: bytes) -> None:
     with pytest.raises(MalformedSync):
         SyncRequest.decode(data)
 
 
 @pytest.mark.parametrize("size", [0, 1, 900, 10_000])
-def test_an_answer_is_whole_again_whatever_the_order_of_its_messages(size: int) -> None:
+def test_an_answer_is_whole_again_in_any_order_of_its_messages(size: int) -> None:
     reply = SyncReply(head=SyncHead(epoch="2026", sequence=9), vector=b"\n\x01", difference=b"\n" * size or b"\0\0")
     messages = list(reply.messages(1024))
     assert all(len(message) <= 1024 for message in messages)
@@ -60,7 +60,7 @@ def test_a_status_is_read_as_it_was_written() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a.b", "a b", "a*", ">", "ü", "a" * 65, "a\n"])
-def test_a_name_that_is_no_token_of_a_subject_is_refused(name: str) -> None:
+def test_a_name_that_cannot_be_a_token_of_a_subject_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="not the name of a document"):
         document_name(name)
 
