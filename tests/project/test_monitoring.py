@@ -321,7 +321,8 @@ def scrape_configuration(stack: EmbeddedStack, exporter: str, rules: list[str]) 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
     """One that has just begun, for the lines that mark where processes do."""
-    with running(embedded_stack(tmp_path_factory.mktemp("stack"), documents=1)) as ready:
+    documents = {"STUDYROOM_DOCUMENTS_SNAPSHOT_UPDATES": "2"}  # so that there are snapshots
+    with running(embedded_stack(tmp_path_factory.mktemp("stack"), documents=1, **documents)) as ready:
         yield ready
 
 

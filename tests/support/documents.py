@@ -19,7 +19,8 @@ from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.documents import EMPTY_VECTOR, Outcome, SyncParts, SyncReply, SyncRequest
-from studyroom.shared.contract.ids import RoomId
+from studyroom.shared.contract.headers import AUTHOR, MESSAGE_ID
+from studyroom.shared.contract.ids import RoomId, new_user_id
 from tests.support.waiting import eventually
 
 TIMEOUT_SECONDS = 10.0
@@ -98,8 +99,10 @@ class Gateway:
         """Store updates, and return the sequence of the last one."""
         sequence = 0
         for update in updates:
-            subject = subjects.document(*key)
-            sequence = (await self.bus.store(subject, update, {}, timeout_seconds=TIMEOUT_SECONDS)).sequence
+            identity = subjects.document_deduplication_id(*key, str(uuid4()))
+            headers = {MESSAGE_ID: identity, AUTHOR: new_user_id()}
+            stored = await self.bus.store(subjects.document(*key), update, headers, timeout_seconds=TIMEOUT_SECONDS)
+            sequence = stored.sequence
         return sequence
 
     async def ask(

@@ -6,7 +6,14 @@ from uuid import uuid4
 import pytest
 import websockets
 
+from studyroom.services.documents.log import DocumentKey
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.document_names import DocumentName
+from studyroom.shared.contract.documents import SyncRequest
+from studyroom.shared.contract.ids import RoomId
 from tests.support.client import Client, clients
+from tests.support.documents import Author
+from tests.support.presence import connected
 from tests.support.processes import EmbeddedStack
 from tests.support.waiting import eventually, http_get
 
@@ -44,7 +51,19 @@ async def traffic(stack: EmbeddedStack) -> Visit:
             await received(ben, message_type)
         await ada.leave()
         await received(ben, "UserLeft")
+    if stack.of("documents"):
+        await edited(stack, DocumentKey(RoomId(room), DocumentName("notes")))
     return Visit(room, [ada.user, ben.user], [client.welcome["connection_id"] for client in (ada, ben)])
+
+
+async def edited(stack: EmbeddedStack, key: DocumentKey) -> None:
+    """Store two edits of a document, and ask for it."""
+    author = Author()
+    async with connected(stack.nats_url) as connection:
+        for letter in "ab":
+            await connection.jetstream().publish(subjects.document(*key), author.write(letter))
+        request = SyncRequest(room=key.room, name=key.name).encode()
+        await connection.request(subjects.documents_sync(subjects.shard_of(key.room)), request, timeout=10)
 
 
 async def received(client: Client, message_type: str) -> None:

@@ -189,7 +189,7 @@ def test_streams_of_groups_with_their_leaders_and_of_another_number_of_groups(se
     seen.streams = [stream(spec.name, dict(spec.config)) for spec in grouped]
     change(seen, "CHAT_1", leader="nats-2")
     assert problems(seen, grouped) == []
-    assert "leaders of the streams of groups of shards: nats-1 3, nats-2 1" in as_text(seen, [])
+    assert "leaders of the streams of groups of shards: nats-1 5, nats-2 1" in as_text(seen, [])
     change(seen, "KV_presence_0", consumers=())
     assert problems(seen, grouped) == ["no presence replica follows KV_presence_0"]
     found = problems(seen, WANTED)

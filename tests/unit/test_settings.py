@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from studyroom.gateway.settings import GatewaySettings
 from studyroom.presence.settings import PresenceSettings
+from studyroom.services.documents.settings import DocumentsSettings
 from studyroom.services.stack.cli import _all_settings
 from studyroom.shared.chassis.settings import (
     BadSettings,
@@ -41,7 +42,8 @@ def problems() -> dict[str, str]:
 
 
 def test_every_class_of_settings_is_loaded_by_default():
-    assert set(load(CLASSES)) == {ProcessSettings, NatsSettings, GatewaySettings, PresenceSettings, StorageSettings}
+    of_services = {DocumentsSettings, GatewaySettings, PresenceSettings, StorageSettings}
+    assert set(load(CLASSES)) == {ProcessSettings, NatsSettings, *of_services}
 
 
 def test_a_variable_is_named_after_its_class_and_field(monkeypatch: pytest.MonkeyPatch):
