@@ -67,6 +67,9 @@ def _of_services(seen: Observation) -> Iterator[str]:
         for one in connections:
             if one.pending_bytes > PENDING_MAX_BYTES:
                 yield f"{service} at {one.address} reads too slowly: {one.pending_bytes:,} bytes wait for it"
+    stored = sum(stream.messages for stream in seen.streams if stream.name in subjects.DOCUMENTS_STREAMS)
+    if stored and not seen.connected("documents"):
+        yield "no documents service is connected, so nobody can open the shared documents that there are"
     for address in seen.silent:
         yield f"the presence replica at {address} is connected, but does not answer"
     if seen.unserved:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from studyroom.services.documents.epochs import Epochs
 from studyroom.services.documents.library import Library
 from studyroom.services.documents.log import DocumentKey, DocumentLog, Newest
 from studyroom.services.provisioner.streams import ensure, specifications
-from studyroom.shared.chassis.nats.bus import Conflict
+from studyroom.shared.chassis.nats.bus import Bus, Conflict
 from studyroom.shared.chassis.settings import StorageSettings
 from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.contract import subjects
@@ -20,7 +21,7 @@ from studyroom.shared.contract.documents import EMPTY_VECTOR, DocumentStatus, Ou
 from studyroom.shared.contract.groups import Group
 from studyroom.shared.contract.headers import LAST_SEQUENCE, SEQUENCE
 from tests.support.documents import STREAM, Author, Gateway, Site, new_key, text_of
-from tests.support.processes import NatsServer, nats_server, running
+from tests.support.processes import NatsServer, deployed_nats_server, nats_server, running
 from tests.support.waiting import eventually
 
 LOST = 20
@@ -36,7 +37,7 @@ def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
 @pytest.fixture
 async def site(nats: NatsServer, tasks: Tasks) -> AsyncIterator[Site]:
     site = Site(nats.url, tasks)
-    await ensure(await site.bus(), specifications(StorageSettings()))
+    await ensure(await site.bus("provisioner"), specifications(StorageSettings()))
     yield site
     await site.close()
 
@@ -46,8 +47,12 @@ async def gateway(site: Site) -> Gateway:
     return await site.gateway()
 
 
-async def snapshot_of(gateway: Gateway, key: Any, *, messages: int = 1) -> None:
-    """Wait until the log has only the newest update, and the snapshot that many messages."""
+async def snapshot_of(gateway: Gateway, key: DocumentKey, *, messages: int = 1, looking: Bus | None = None) -> None:
+    """Wait until the log has only the newest update, and the snapshot that many messages.
+
+    `looking`: the connection that may look at the stream, if the gateway may not.
+    """
+    gateway = Gateway(looking) if looking is not None else gateway
 
     async def done() -> bool:
         return len(await gateway.log(key)) == 1 and len(await gateway.snapshots(key)) == messages
@@ -159,6 +164,23 @@ async def test_a_stored_update_that_is_damaged_hides_no_other(site: Site, gatewa
     assert {await gateway.text(key) for _ in range(4)} == {"ab"}
 
 
+async def test_the_users_of_nats_may_do_all_of_this(tmp_path: Path, tasks: Tasks):
+    with running(deployed_nats_server(tmp_path)) as server:
+        site = Site(server.url, tasks, with_users=True)
+        try:
+            await ensure(await site.bus("provisioner"), specifications(StorageSettings()))
+            gateway, author, key = await site.gateway(), Author(), new_key()
+            statuses: list[bytes] = []
+            await gateway.bus.subscribe(subjects.document_events(*key), lambda message: statuses.append(message.data))
+            await gateway.store(key, *(author.write(letter * 400_000) for letter in "abc"))
+            await site.replica(snapshot_updates=3, max_bytes=100_000, survey_seconds=0.5)
+            assert await gateway.text(key) == author.text
+            await snapshot_of(gateway, key, messages=3, looking=await site.bus("documents"))
+            await eventually(lambda: any(b"max_bytes" in data for data in statuses), "the status arrives")
+        finally:
+            await site.close()
+
+
 # --- snapshots ---------------------------------------------------------------------------------------------
 
 
@@ -189,7 +211,7 @@ async def test_a_snapshot_that_is_too_long_for_a_message_has_parts(site: Site, g
     await gateway.store(key, *(author.write(letter * 400_000) for letter in "abc"))
     await gateway.sync(key)
     await snapshot_of(gateway, key, messages=3)
-    await site.replica()
+    await site.replica(snapshot_updates=3)
     assert {await gateway.text(key) for _ in range(4)} == {author.text}
     # The next one replaces all of its parts.
     await gateway.store(key, *(author.delete(0) for _ in range(3)))
@@ -202,7 +224,7 @@ async def test_a_service_that_is_killed_between_snapshot_and_purge_loses_and_dou
     site: Site, gateway: Gateway
 ):
     author, key = Author(), new_key()
-    log = DocumentLog(await site.bus(), Group())
+    log = DocumentLog(await site.bus("documents"), Group())
     newest = await gateway.store(key, *(author.write(letter) for letter in "abcdef"))
     first = await site.replica()
     state = (await gateway.sync(key)).difference
@@ -219,7 +241,7 @@ async def test_a_service_that_is_killed_between_snapshot_and_purge_loses_and_dou
 
 async def test_the_second_of_two_snapshots_of_the_same_log_is_refused(site: Site, gateway: Gateway):
     author, key = Author(), new_key()
-    log = DocumentLog(await site.bus(), Group())
+    log = DocumentLog(await site.bus("documents"), Group())
     await gateway.store(key, author.write("a"))
     newest = await log.newest(key)
     await log.store_snapshot(key, author.write("b"), covers=newest, expected=0)
@@ -245,7 +267,7 @@ async def test_a_reader_whose_log_is_replaced_while_it_reads_begins_again(
     site: Site, gateway: Gateway, monkeypatch: pytest.MonkeyPatch, known: int
 ):
     monkeypatch.setattr(document_log, "_BATCH_MAX", 2)
-    author, key, bus = Author(), new_key(), await site.bus()
+    author, key, bus = Author(), new_key(), await site.bus("documents")
     log, other = Interrupted(bus, Group()), DocumentLog(bus, Group())
     await log.open()
     library = Library(log, Epochs(bus, Group(), lambda: None), cache_max_bytes=10_000)
@@ -325,7 +347,7 @@ async def test_a_stream_that_is_nearly_full_accepts_no_edits_until_a_snapshot_ha
     await bus.api(f"STREAM.UPDATE.{STREAM}", {**config, "max_bytes": 1_000_000})
     try:
         author, key = Author(), new_key()
-        await gateway.store(key, *(author.put("k", f"{number}" * 4700) for number in range(10, 108)))
+        await gateway.store(key, *(author.put("k", f"{number}" * 4500) for number in range(100, 169)))
         replica = await site.replica(survey_seconds=0.5)
         head = (await gateway.sync(key)).head
         assert (head.storage_full, head.is_full, head.accepts_edits) == (True, False, False)
@@ -382,7 +404,7 @@ async def test_a_stream_that_went_back_begins_a_new_epoch_and_gives_no_lost_upda
 async def test_a_snapshot_of_an_update_that_was_lost_hides_none_that_came_in_its_place(site: Site, gateway: Gateway):
     """A replica may store it at the moment at which the stream comes back shorter."""
     author, key = Author(), new_key()
-    log = DocumentLog(await site.bus(), Group())
+    log = DocumentLog(await site.bus("documents"), Group())
     await gateway.store(key, author.write("a"), author.write("b"))
     newest = await log.newest(key)
     other = Newest(newest.sequence, "2020-01-01T00:00:00Z")

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pycrdt
 from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
 
 from studyroom.services.documents.log import DocumentKey
 from studyroom.services.documents.service import Documents
@@ -165,19 +166,22 @@ class _Answer:
 class Site:
     """Replicas and gateways on one NATS, each with a connection of its own."""
 
-    def __init__(self, url: str, tasks: Tasks) -> None:
+    def __init__(self, url: str, tasks: Tasks, *, with_users: bool = False) -> None:
+        """`with_users`: each connection is that of the NATS user of its name, as in production."""
         self._url = url
+        self._with_users = with_users
         self._tasks = tasks
         self._buses: list[Bus] = []
 
-    async def bus(self, name: str = "test") -> Bus:
-        bus = Bus(NatsSettings(url=(self._url,)), BusMetrics(CollectorRegistry()), name=name)
+    async def bus(self, name: str) -> Bus:
+        user = {"user": name, "password": SecretStr(f"secret-of-{name}")} if self._with_users else {}
+        bus = Bus(NatsSettings(url=(self._url,), **user), BusMetrics(CollectorRegistry()), name=name)
         await bus.connect()
         self._buses.append(bus)
         return bus
 
     async def gateway(self) -> Gateway:
-        gateway = Gateway(await self.bus())
+        gateway = Gateway(await self.bus("gateway"))
         await gateway.open()
         return gateway
 

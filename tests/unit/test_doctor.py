@@ -9,6 +9,7 @@ from studyroom.services.doctor.collect import Connection, Consumer, Copy, Observ
 from studyroom.services.doctor.report import as_json, as_text
 from studyroom.services.provisioner.streams import specifications
 from studyroom.shared.chassis.settings import StorageSettings
+from studyroom.shared.contract import subjects
 
 WANTED = specifications(StorageSettings(replicas=3))
 
@@ -23,7 +24,8 @@ def connection(service: str, **changes: Any) -> Connection:
 def stream(name: str, config: dict[str, Any]) -> Stream:
     consumers = (Consumer("one", 0, bound=True),)
     copies = tuple(Copy(server, current=True, offline=False, lag=0) for server in ("nats-2", "nats-3"))
-    return Stream(name, config, 1000, 50_000, 1000, "nats-1", clustered=True, copies=copies, consumers=consumers)
+    messages = 0 if name in subjects.DOCUMENTS_STREAMS else 1000
+    return Stream(name, config, messages, 50_000, 1000, "nats-1", clustered=True, copies=copies, consumers=consumers)
 
 
 @pytest.fixture
@@ -173,6 +175,15 @@ def test_a_copy_that_is_not_well(seen: Observation, changes: dict[str, Any], pro
 def test_a_consumer_that_lags(seen: Observation):
     change(seen, consumers=(Consumer("slow", LAG_MAX + 1, bound=True), Consumer("forgotten", 10**6, bound=False)))
     assert problems(seen, WANTED) == ["consumer slow of CHAT is 1,001 messages behind"]
+
+
+def test_documents_without_a_service_that_reads_them(seen: Observation):
+    change(seen, "DOCUMENTS", messages=3)
+    (problem,) = problems(seen, WANTED)
+    assert "no documents service is connected" in problem
+    more = (*seen.servers[0].connections, connection("documents"))
+    seen.servers[0] = replace(seen.servers[0], connections=more)
+    assert problems(seen, WANTED) == []
 
 
 def test_a_presence_replica_that_follows_nothing(seen: Observation):
