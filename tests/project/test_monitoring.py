@@ -321,8 +321,9 @@ def scrape_configuration(stack: EmbeddedStack, exporter: str, rules: list[str]) 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
     """One that has just begun, for the lines that mark where processes do."""
-    documents = {"STUDYROOM_DOCUMENTS_SNAPSHOT_UPDATES": "2"}  # so that there are snapshots
-    with running(embedded_stack(tmp_path_factory.mktemp("stack"), documents=1, **documents)) as ready:
+    directory = tmp_path_factory.mktemp("stack")
+    # Two updates are enough for a snapshot, so that there are some.
+    with running(embedded_stack(directory, documents=1, STUDYROOM_DOCUMENTS_SNAPSHOT_UPDATES="2")) as ready:
         yield ready
 
 

@@ -174,8 +174,9 @@ class Site:
         self._buses: list[Bus] = []
 
     async def bus(self, name: str) -> Bus:
-        user = {"user": name, "password": SecretStr(f"secret-of-{name}")} if self._with_users else {}
-        bus = Bus(NatsSettings(url=(self._url,), **user), BusMetrics(CollectorRegistry()), name=name)
+        user, password = (name, SecretStr(f"secret-of-{name}")) if self._with_users else (None, None)
+        settings = NatsSettings(url=(self._url,), user=user, password=password)
+        bus = Bus(settings, BusMetrics(CollectorRegistry()), name=name)
         await bus.connect()
         self._buses.append(bus)
         return bus
