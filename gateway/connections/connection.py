@@ -63,6 +63,7 @@ class Connection(RateLimited):
         "moves",
         "opened_beat",
     )
+    binary_max_bytes = 0
 
     def __init__(
         self, hub: "Hub[Connection]", identity: Identity, *, address: bytes, hint: RoomId | None, chat_max_chars: int
@@ -80,8 +81,7 @@ class Connection(RateLimited):
         self.id: ConnectionId = new_connection_id()
         self._memberships = 0
         self._allowances = Allowances()
-        self._username = identity.username
-        self._avatar_url = identity.avatar_url
+        self._username, self._avatar_url = identity.username, identity.avatar_url
         self._guest_token = identity.guest_token
         self.address, self.hint = address, hint
         self.moves = False  # set it for a client that knows `Moving`

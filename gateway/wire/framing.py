@@ -98,45 +98,52 @@ def may_be_sent(code: int) -> bool:
 
 
 class Assembler:
-    """Joins the fragments of text messages, and checks the UTF-8 of each (sections 5.4 and 8.1).
+    """Joins the fragments of messages of one kind, and checks the UTF-8 of texts (sections 5.4 and 8.1).
 
     Feed it data frames only. Control frames may come between fragments.
     """
 
-    __slots__ = ("_decoder", "_max_bytes", "_parts", "_size")
+    __slots__ = ("_data", "_decoder", "_max_bytes", "_parts", "_size", "in_message")
 
-    def __init__(self, max_bytes: int) -> None:
-        """`max_bytes`: the maximum size of a message, over all its fragments."""
+    def __init__(self, max_bytes: int, data: Opcode = Opcode.TEXT) -> None:
+        """`max_bytes`: the maximum size of a message, over all its fragments. `data`: the kind, `TEXT` or `BINARY`."""
         self._max_bytes = max_bytes
-        self._parts: list[str] = []
+        self._data = data
+        self._parts: list[bytes] = []
         self._size = 0
         self._decoder: codecs.IncrementalDecoder | None = None
+        """Checks a text, which may be cut within a character."""
+        self.in_message = False
 
-    @property
-    def in_message(self) -> bool:
-        return self._decoder is not None
-
-    def feed(self, opcode: int, payload: bytes, *, final: bool) -> str | None:
+    def feed(self, opcode: int, payload: bytes, *, final: bool) -> bytes | None:
         """The message if this is its last fragment, otherwise None. Raises Violation."""
-        if opcode == Opcode.BINARY:
-            raise Violation(CloseCode.UNSUPPORTED_DATA, "this endpoint takes text frames only")
-        if opcode == Opcode.TEXT:
-            if self._decoder is not None:
-                raise Violation(CloseCode.PROTOCOL_ERROR, "new message before the end of the last one")
-            self._decoder = codecs.getincrementaldecoder("utf-8")()
-        elif self._decoder is None:
-            raise Violation(CloseCode.PROTOCOL_ERROR, "continuation frame without a message")
+        self._check_order(opcode)
         self._size += len(payload)
         if self._size > self._max_bytes:
             raise Violation(CloseCode.MESSAGE_TOO_BIG, f"message over {self._max_bytes} bytes")
-        try:
-            text = self._decoder.decode(payload, final)
-        except UnicodeDecodeError:
-            raise Violation(CloseCode.INVALID_TEXT, "text is not UTF-8") from None
-        if text:
-            self._parts.append(text)
+        if self._decoder is not None:
+            try:
+                self._decoder.decode(payload, final)
+            except UnicodeDecodeError:
+                raise Violation(CloseCode.INVALID_TEXT, "text is not UTF-8") from None
+        if payload:
+            self._parts.append(payload)
+        self.in_message = not final
         if not final:
             return None
-        message = "".join(self._parts)
+        message = b"".join(self._parts)
         self._parts, self._size, self._decoder = [], 0, None
         return message
+
+    def _check_order(self, opcode: int) -> None:
+        """Begin a message, or go on with it. Raises Violation."""
+        if opcode == Opcode.CONTINUATION:
+            if not self.in_message:
+                raise Violation(CloseCode.PROTOCOL_ERROR, "continuation frame without a message")
+        elif opcode != self._data:
+            kind = self._data.name.lower()
+            raise Violation(CloseCode.UNSUPPORTED_DATA, f"this endpoint takes {kind} frames only")
+        elif self.in_message:
+            raise Violation(CloseCode.PROTOCOL_ERROR, "new message before the end of the last one")
+        elif opcode == Opcode.TEXT:
+            self._decoder = codecs.getincrementaldecoder("utf-8")()

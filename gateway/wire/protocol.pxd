@@ -8,6 +8,8 @@ from studyroom.gateway.transport.native cimport unmask
 
 cdef class WebSocketProtocol:
     cdef readonly object _assembler
+    cdef object _data
+    cdef int _whole
     cdef bytearray _incomplete
     cdef Py_ssize_t _max_bytes, _needed_bytes
     cdef bint _over

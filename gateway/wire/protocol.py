@@ -61,17 +61,21 @@ class Broken(NamedTuple):
 
 
 Event = bytes | Fragment | Ping | Pong | Closed | Broken
-"""`bytes` is a whole text message in valid UTF-8. `Closed` and `Broken` are the last event."""
+"""`bytes` is a whole message: a text in valid UTF-8, or binary data. `Closed` and `Broken` are the last event."""
 
 _FRAGMENT, _PONG = Fragment(), Pong()
 
 
 class WebSocketProtocol:
-    __slots__ = ("_assembler", "_incomplete", "_max_bytes", "_needed_bytes", "_over", "close_code")
+    __slots__ = ("_assembler", "_data", "_incomplete", "_max_bytes", "_needed_bytes", "_over", "_whole", "close_code")
 
-    def __init__(self, message_max_bytes: int) -> None:
-        """`message_max_bytes`: the maximum size of a message, over all its fragments."""
+    def __init__(self, message_max_bytes: int, data: Opcode = Opcode.TEXT) -> None:
+        """`message_max_bytes`: the maximum size of a message, over all its fragments. `data`: the kind of messages that
+        the client may send, `TEXT` or `BINARY`."""
         self._max_bytes = message_max_bytes
+        self._data = data
+        self._whole: int = _FIN | data
+        """The first byte of a message in one frame."""
         self._assembler: Assembler | None = None
         """Set while a message comes in fragments."""
         self._incomplete: bytearray | None = None
@@ -113,7 +117,7 @@ class WebSocketProtocol:
         while available - start > 1:
             first, size = data[start], data[start + 1] - _MASKED
             payload_at = start + _HEAD_BYTES
-            if first != _WHOLE_TEXT or size < 0:
+            if first != self._whole or size < 0:
                 _check_head(first, size)
             if size > CONTROL_PAYLOAD_MAX_BYTES:
                 payload_at += _LENGTH_BYTES[size]
@@ -129,8 +133,8 @@ class WebSocketProtocol:
                 return start
             payload = unmask(data, payload_at, end)
             start = end
-            if first == _WHOLE_TEXT and self._assembler is None:
-                if not payload.isascii():
+            if first == self._whole and self._assembler is None:
+                if first == _WHOLE_TEXT and not payload.isascii():
                     _check_text(payload)
                 events.append(payload)
             else:
@@ -154,11 +158,11 @@ class WebSocketProtocol:
             self._assemble(opcode, payload, events, final=first >= _FIN)
 
     def _assemble(self, opcode: int, payload: bytes, events: list[Event], *, final: bool) -> None:
-        assembler = self._assembler or Assembler(self._max_bytes)
-        text = assembler.feed(opcode, payload, final=final)
+        assembler = self._assembler or Assembler(self._max_bytes, self._data)
+        message = assembler.feed(opcode, payload, final=final)
         self._assembler = assembler if assembler.in_message else None
-        if text is not None:
-            events.append(text.encode())
+        if message is not None:
+            events.append(message)
 
     def _answer_close(self, payload: bytes) -> bytes:
         code, _ = parse_close(payload)

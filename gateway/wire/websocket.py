@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from studyroom.gateway.transport.socket_transport import SocketTransport
+from studyroom.gateway.wire.framing import Opcode
 from studyroom.gateway.wire.handshake import Handshake, Refused, accepted
 from studyroom.gateway.wire.protocol import Broken, Closed, Event, Ping, WebSocketProtocol
 from studyroom.shared.chassis import logs
@@ -29,9 +30,13 @@ class Client(Protocol):
     silent_beats: int
     """The socket sets it to 0 for every frame, also for a pong."""
 
+    @property
+    def binary_max_bytes(self) -> int:
+        """The largest binary message that the client may send; 0 for a client that sends text messages."""
+
     def opened(self, socket: "ClientSocket") -> None: ...
     def received(self, payload: bytes) -> None:
-        """A whole text message, in valid UTF-8."""
+        """A whole message: a text in valid UTF-8, or binary data."""
 
     def received_overhead(self) -> None:
         """A frame that is not a message came: a fragment, a ping or a pong."""
@@ -58,10 +63,14 @@ class ClientSocket:
     def __init__(
         self, client: Client, connected: socket.socket, *, message_max_bytes: int, connections: set[Any]
     ) -> None:
-        """`connections`: the connections that uvicorn shuts down when it stops."""
+        """`message_max_bytes`: of text messages. `connections`: those that uvicorn shuts down when it stops."""
         self._client = client
         self._connections = connections
-        self._protocol = WebSocketProtocol(message_max_bytes)
+        binary_max_bytes = client.binary_max_bytes
+        if binary_max_bytes:
+            self._protocol = WebSocketProtocol(binary_max_bytes, Opcode.BINARY)
+        else:
+            self._protocol = WebSocketProtocol(message_max_bytes)
         self._transport = SocketTransport(asyncio.get_running_loop(), connected, self)
         self.write: Callable[[bytes], None] = self._transport.write
         """Takes one or more encoded frames. Drops them after the closing handshake began."""

@@ -80,16 +80,16 @@ def frames(data: bytes) -> None:
         payload, data = data[2 : 2 + size], data[2 + size :]
         expected = _violation(message, opcode, payload, final=final)
         try:
-            text = assembler.feed(opcode, payload, final=final)
+            whole = assembler.feed(opcode, payload, final=final)
         except Violation as violation:
             assert violation.code in expected, (violation.code, expected)
             assert len(close_payload(violation.code, str(violation))) <= 125
             return
         assert not expected, f"taken, and should be closed with {expected}"
         message = (message or b"") + payload
-        assert (text is not None) == final
-        if text is not None:
-            assert text.encode() == message
+        assert (whole is not None) == final
+        if whole is not None:
+            assert whole == message
             message = None
         assert assembler.in_message == (message is not None)
 

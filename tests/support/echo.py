@@ -30,6 +30,7 @@ class Echo:
     """Takes the place of the gateway's `Connection` at a socket."""
 
     silent_beats = 0
+    binary_max_bytes = 0
     socket: ClientSocket
 
     def opened(self, socket: ClientSocket) -> None:

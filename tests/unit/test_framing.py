@@ -56,7 +56,7 @@ def test_control_frames_are_final_and_unmasked():
 
 def test_a_message_of_one_frame_is_complete_at_once():
     assembler = Assembler(100)
-    assert assembler.feed(TEXT, b"hello", final=True) == "hello"
+    assert assembler.feed(TEXT, b"hello", final=True) == b"hello"
     assert not assembler.in_message
 
 
@@ -65,7 +65,7 @@ def test_fragments_are_joined():
     assert assembler.feed(TEXT, b"one ", final=False) is None
     assert assembler.in_message
     assert assembler.feed(CONTINUATION, b"", final=False) is None
-    assert assembler.feed(CONTINUATION, b"message", final=True) == "one message"
+    assert assembler.feed(CONTINUATION, b"message", final=True) == b"one message"
     assert not assembler.in_message
 
 
@@ -73,7 +73,7 @@ def test_the_next_message_starts_afresh():
     assembler = Assembler(8)
     for text in ("first", "second"):
         assembler.feed(TEXT, text[:2].encode(), final=False)
-        assert assembler.feed(CONTINUATION, text[2:].encode(), final=True) == text
+        assert assembler.feed(CONTINUATION, text[2:].encode(), final=True) == text.encode()
 
 
 @pytest.mark.parametrize("cut", range(len("aé€\U0001f44b".encode()) + 1))
@@ -81,7 +81,7 @@ def test_a_character_may_be_cut_at_every_byte(cut: int):
     encoded = "aé€\U0001f44b".encode()
     assembler = Assembler(100)
     assert assembler.feed(TEXT, encoded[:cut], final=False) is None
-    assert assembler.feed(CONTINUATION, encoded[cut:], final=True) == "aé€\U0001f44b"
+    assert assembler.feed(CONTINUATION, encoded[cut:], final=True) == encoded
 
 
 @given(st.text(max_size=40), st.lists(st.integers(0, 160), max_size=6))
@@ -94,18 +94,18 @@ def test_any_text_in_any_fragments_arrives_whole(text: str, cuts: list[int]):
         assembler.feed(CONTINUATION if index else TEXT, fragment, final=index == len(fragments) - 1)
         for index, fragment in enumerate(fragments)
     ]
-    assert results == [None] * (len(fragments) - 1) + [text]
+    assert results == [None] * (len(fragments) - 1) + [encoded]
 
 
 @given(st.binary(max_size=12))
 def test_a_message_is_taken_exactly_if_it_is_utf8(data: bytes):
     assembler = Assembler(100)
     try:
-        text = data.decode()
+        data.decode()
     except UnicodeDecodeError:
         assert violation(assembler, TEXT, data, final=True) is CloseCode.INVALID_TEXT
     else:
-        assert assembler.feed(TEXT, data, final=True) == text
+        assert assembler.feed(TEXT, data, final=True) == data
 
 
 @pytest.mark.parametrize(
@@ -156,8 +156,15 @@ def test_binary_is_refused(final: bool):
     assert violation(Assembler(100), Opcode.BINARY, b"x", final=final) is CloseCode.UNSUPPORTED_DATA
 
 
+def test_an_endpoint_of_binary_messages_joins_their_fragments_and_refuses_text():
+    assembler = Assembler(100, Opcode.BINARY)
+    assert assembler.feed(Opcode.BINARY, b"\xff", final=False) is None
+    assert assembler.feed(CONTINUATION, b"\xc3", final=True) == b"\xff\xc3"
+    assert violation(assembler, TEXT, b"x", final=True) is CloseCode.UNSUPPORTED_DATA
+
+
 def test_a_message_at_the_limit_is_taken_and_one_byte_more_refused():
-    assert Assembler(5).feed(TEXT, b"12345", final=True) == "12345"
+    assert Assembler(5).feed(TEXT, b"12345", final=True) == b"12345"
     assert violation(Assembler(5), TEXT, b"123456", final=True) is CloseCode.MESSAGE_TOO_BIG
 
 

@@ -42,6 +42,16 @@ def test_a_message_with_a_length_of_eight_bytes_comes_out_whole():
     assert list(WebSocketProtocol(len(text)).receive_data(frame_bytes(Opcode.TEXT, text))) == [text]
 
 
+def test_an_endpoint_of_binary_messages_takes_them_whole_and_in_fragments_and_no_text():
+    protocol = WebSocketProtocol(MAX_BYTES, Opcode.BINARY)
+    parts = [frame_bytes(Opcode.BINARY, b"\xff\x00"), frame_bytes(Opcode.BINARY, b"\xc3", fin=False)]
+    parts.append(frame_bytes(Opcode.CONTINUATION, b"\x28"))
+    assert list(protocol.receive_data(b"".join(parts))) == [b"\xff\x00", Fragment(), Fragment(), b"\xc3\x28"]
+    broken = protocol.receive_data(frame_bytes(Opcode.TEXT, b"text"))[-1]
+    assert isinstance(broken, Broken)
+    assert broken.code is CloseCode.UNSUPPORTED_DATA
+
+
 def test_messages_of_one_read_come_out_in_order():
     assert received(frame_bytes(Opcode.TEXT, b"one") + frame_bytes(Opcode.TEXT, b"two")) == [b"one", b"two"]
 
