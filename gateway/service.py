@@ -18,10 +18,12 @@ from studyroom.gateway.chat.view import Retries, StreamView
 from studyroom.gateway.connections.connection import Connection
 from studyroom.gateway.connections.heartbeat import Heartbeat
 from studyroom.gateway.connections.hub import Hub
-from studyroom.gateway.connections.registry import Registry
+from studyroom.gateway.connections.registry import ConnectionCounts, Registry
 from studyroom.gateway.custom_presence.updates import PresenceUpdates
+from studyroom.gateway.documents.documents import Documents
 from studyroom.gateway.edge.admission import Admission
 from studyroom.gateway.edge.arrivals import Arrivals
+from studyroom.gateway.edge.documents import DocumentAdmission, documents_router
 from studyroom.gateway.edge.edge import GatewayEdge
 from studyroom.gateway.edge.handover import Handover
 from studyroom.gateway.fallback.router import fallback_router
@@ -66,7 +68,8 @@ from studyroom.shared.chassis.spec import Chassis
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.broadcasts import BROADCAST_OVERHEAD_BYTES
 from studyroom.shared.contract.groups import ByGroup, all_groups
-from studyroom.shared.contract.ids import new_gateway_id
+from studyroom.shared.contract.ids import GatewayId, new_gateway_id
+from studyroom.shared.contract.moderation import Target
 
 log = logs.get(__name__)
 
@@ -84,8 +87,7 @@ class Gateway:
     def __init__(self, chassis: Chassis, settings: dict[type[Settings], Any]) -> None:
         own: GatewaySettings = settings[GatewaySettings]
         bus, tasks = chassis.bus, chassis.tasks
-        gateway = new_gateway_id()
-        metrics = GatewayMetrics(chassis.registry)
+        gateway, metrics = new_gateway_id(), GatewayMetrics(chassis.registry)
         connections = Registry[Connection]()
         rooms = Rooms()
         self._settings = own
@@ -122,7 +124,7 @@ class Gateway:
 
         # Memberships, and their repair where presence and this gateway differ.
         self._moderation = Moderation(
-            bus, tasks, Enforcement(connections).carry_out, chat_incarnation=self._on_chat_incarnation
+            bus, tasks, partial(self._carry_out, Enforcement(connections)), chat_incarnation=self._on_chat_incarnation
         )
         self._presence = PresenceClient(bus)
         self._pending = PendingWork(tasks)
@@ -215,15 +217,36 @@ class Gateway:
             broadcast_max_bytes=lambda: min(own.broadcast_max_bytes, bus.max_payload_bytes - BROADCAST_OVERHEAD_BYTES),
         )
         self._uplinks = Uplinks(gateway, bus, tasks)
-        self._edge = GatewayEdge(
+        self._documents = self._share_documents(gateway, connections.counts) if own.documents else None
+        self._edge = self._build_edge(hub)
+        self._server: HttpServer | None = None
+        metrics.watch(GatewayGauges(connections, rooms, scheduler, self._drain, self._presence))
+
+    def _share_documents(self, gateway: GatewayId, counts: ConnectionCounts) -> Documents:
+        own = self._settings
+        return Documents(
+            gateway,
+            self._chassis.bus,
+            self._chassis.tasks,
+            self._chassis.registry,
+            self._moderation,
+            counts,
+            own.document_limits,
+            deadline_seconds=own.document_deadline_seconds,
+            leeway_seconds=own.jwt_leeway_seconds,
+        )
+
+    def _build_edge(self, hub: Hub[Connection]) -> GatewayEdge:
+        shared, own = self._documents, self._settings
+        documents = DocumentAdmission(self._admission, shared.hub) if shared is not None else None
+        return GatewayEdge(
             self._admission,
             hub,
+            documents,
             self._handover,
             chat_max_chars=own.chat_max_chars,
             channels_max=own.channels_max,
         )
-        self._server: HttpServer | None = None
-        metrics.watch(GatewayGauges(connections, rooms, scheduler, self._drain, self._presence))
 
     async def start(self) -> None:
         own = self._settings
@@ -237,6 +260,8 @@ class Gateway:
         await self._hosting.start()
         if own.http_fallback:
             await self._uplinks.start()
+        if self._documents is not None:
+            await self._documents.start()
         while not await self._lease.renew():
             await asyncio.sleep(_STREAM_RETRY_SECONDS)
         self._server = self._build_server(listener)
@@ -278,6 +303,11 @@ class Gateway:
         stream.on_replaced(backfill.replaced)
         return backfill
 
+    def _carry_out(self, enforcement: Enforcement, target: Target) -> None:
+        enforcement.carry_out(target)
+        if self._documents is not None:
+            self._documents.carry_out(target)
+
     def _on_chat_incarnation(self, event: str) -> None:
         for stream, backfill in zip(self._streams, self._backfills, strict=True):
             if event == subjects.chat_incarnation_event(stream.group.chat_incarnation):
@@ -303,6 +333,8 @@ class Gateway:
                 self._edge, self._admission, self._uplinks, self._metrics, message_max_bytes=own.message_max_bytes
             )
             all_routers.append(fallback)
+        if own.documents:
+            all_routers.append(documents_router())
         app = build_app(with_page=own.page, gate=self._admission, routers=all_routers)
         limits = WireLimits(own.message_max_bytes, own.headers_max_bytes, own.body_max_bytes)
         return HttpServer(
@@ -332,6 +364,8 @@ class Gateway:
         if self._server is not None:
             self._server.stop_listening()
         await self._chat.settled()
+        if self._documents is not None:
+            await self._documents.close_all(spread_ms=self._settings.reconnect_spread_ms)
         await self._drain.close_all()
         finishing = self._chassis.tasks.spawn("finish", self._finish())
         gone = self._chassis.tasks.spawn("NATS is gone", self._chassis.bus.gone(_NATS_GONE_SECONDS))

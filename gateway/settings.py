@@ -7,6 +7,8 @@ from studyroom.gateway.chat.settings import ChatSettings
 from studyroom.gateway.connections.limits import StatedLimits
 from studyroom.gateway.connections.settings import ConnectionSettings
 from studyroom.gateway.custom_presence.settings import CustomPresenceSettings
+from studyroom.gateway.documents.connection import DocumentLimits
+from studyroom.gateway.documents.settings import DocumentSettings
 from studyroom.gateway.edge.origins import ANY
 from studyroom.gateway.edge.settings import EdgeSettings
 from studyroom.gateway.http.settings import HttpSettings
@@ -20,6 +22,7 @@ class GatewaySettings(
     MembershipSettings,
     ChatSettings,
     CustomPresenceSettings,
+    DocumentSettings,
     ConnectionSettings,
     AuthSettings,
     EdgeSettings,
@@ -33,6 +36,21 @@ class GatewaySettings(
         if value is not None and ANY in others.data.get("origins", ()):
             raise ValueError("must not be set with STUDYROOM_GATEWAY_ORIGINS=*")
         return value
+
+    @property
+    def document_limits(self) -> DocumentLimits:
+        return DocumentLimits(
+            message_max_bytes=self.document_message_max_bytes,
+            messages_per_second=self.messages_per_second,
+            bytes_per_second=self.document_bytes_per_second,
+            merge_seconds=self.document_merge_ms / 1000,
+            write_buffer_max_bytes=self.write_buffer_max_bytes,
+            ping_beats=max(1, round(self.ping_interval_seconds)),
+            timeout_beats=max(2, round(self.ping_timeout_seconds)),
+            slow_beats=max(1, round(self.slow_seconds)),
+            proof_beats=max(1, round(self.handshake_seconds)),
+            close_seconds=self.close_timeout_seconds,
+        )
 
     @property
     def stated_limits(self) -> StatedLimits:

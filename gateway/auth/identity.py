@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid5
 
+from studyroom.gateway.auth.documents import ALL_DOCUMENTS, ALL_ROOMS, DocumentRight, DocumentRights
 from studyroom.gateway.auth.events import ALL, ALL_EVENTS, EventRights, is_pattern
 from studyroom.gateway.auth.guests import Guests
 from studyroom.gateway.auth.key_ring import KeyRing
@@ -22,7 +23,6 @@ _SUBJECTS = UUID("0d0f4f0e-6a35-5d7e-9a0e-2f6f4e6a7c11")
 GUEST_NAME = "User"
 ROOMS_MAX = 256
 """How many rooms a token may name. The gateway keeps them for as long as the connection lasts."""
-_ALL_ROOMS = "*"
 EVENTS_MAX = 64
 """How many events a token may name."""
 NO_EXPIRY = 253_402_300_800
@@ -40,6 +40,8 @@ class Identity:
     """The rooms that the user may enter; None for all."""
     events: EventRights = ALL_EVENTS
     """The broadcast events that the user may send."""
+    documents: DocumentRights = ALL_DOCUMENTS
+    """The rights of the user to the documents of the rooms that it may enter."""
     role: str | None = None
     expires_at: int = NO_EXPIRY
     """Unix seconds."""
@@ -105,6 +107,7 @@ class Authenticator:
             _avatar_url(claims),
             rooms=_rooms(claims),
             events=self._events(claims),
+            documents=_documents(claims),
             role=role if isinstance(role, str) else None,
             expires_at=min(int(claims["exp"]), NO_EXPIRY),
             is_named=bool(claims.get("name")),
@@ -137,8 +140,8 @@ def user_id_of(subject: str, issuer: str | None = None) -> UserId:
 
 def _rooms(claims: dict[str, Any]) -> frozenset[RoomId] | None:
     """None for all rooms. Raises Unauthorized for anything but a list of ids or "*": it may be a misspelled limit."""
-    rooms = claims.get("rooms", _ALL_ROOMS)
-    if rooms == _ALL_ROOMS:
+    rooms = claims.get("rooms", ALL_ROOMS)
+    if rooms == ALL_ROOMS:
         return None
     if not isinstance(rooms, list) or not all(isinstance(room, str) for room in rooms):
         raise Unauthorized('the rooms in the access token are neither a list of room ids nor "*"')
@@ -148,6 +151,23 @@ def _rooms(claims: dict[str, Any]) -> frozenset[RoomId] | None:
         return frozenset(RoomId(canonical_uuid(room)) for room in rooms)
     except ValueError as error:
         raise Unauthorized("the access token names a room that is not a UUID") from error
+
+
+def _documents(claims: dict[str, Any]) -> DocumentRights:
+    """Raises Unauthorized for anything but a right, or an object of rights by room: it may be a misspelled limit."""
+    named = claims.get("documents", DocumentRight.WRITE)
+    by_room = {ALL_ROOMS: named} if isinstance(named, str) else named
+    if not isinstance(by_room, dict) or len(by_room) > ROOMS_MAX:
+        raise Unauthorized(
+            f"the documents in the access token need a right, or an object with up to {ROOMS_MAX} rights"
+        )
+    try:
+        rights = {room: DocumentRight(right) for room, right in by_room.items()}
+        others = rights.pop(ALL_ROOMS, DocumentRight.NONE)
+        return DocumentRights(others, {RoomId(canonical_uuid(room)): right for room, right in rights.items()})
+    except ValueError as error:
+        reason = 'the documents in the access token need "read", "write" or "none", for "*" or for ids of rooms'
+        raise Unauthorized(reason) from error
 
 
 def _username(claims: dict[str, Any]) -> str:

@@ -22,11 +22,18 @@ Client = TypeVar("Client", bound=Registered)
 
 
 class ConnectionCounts:
+    """The number of open connections, of all kinds together."""
+
     def __init__(self) -> None:
+        self._total = 0
         self._by_user: dict[UserId, int] = {}
         self._by_address: dict[bytes, int] = {}
 
+    def __len__(self) -> int:
+        return self._total
+
     def add(self, user: UserId, address: bytes) -> None:
+        self._total += 1
         self._by_user[user] = self._by_user.get(user, 0) + 1
         self._by_address[address] = self._by_address.get(address, 0) + 1
 
@@ -34,6 +41,7 @@ class ConnectionCounts:
         """Call it once for each `add`. Raises KeyError after that."""
         _decrease(self._by_user, user)
         _decrease(self._by_address, address)
+        self._total -= 1
 
     def compact(self) -> None:
         self._by_user = dict(self._by_user)
@@ -53,9 +61,10 @@ class ConnectionCounts:
 
 
 class Registry(Generic[Client]):
-    def __init__(self) -> None:
+    def __init__(self, counts: ConnectionCounts | None = None) -> None:
+        """`counts`: those of connections of another kind, which count together; None for counts of its own."""
         self._connections: dict[ConnectionId, Client] = {}
-        self.counts = ConnectionCounts()
+        self.counts = counts if counts is not None else ConnectionCounts()
 
     def __len__(self) -> int:
         return len(self._connections)

@@ -3,8 +3,9 @@
 import random
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TypeVar
 
 from studyroom.gateway.auth.bans import Bans
 from studyroom.gateway.auth.identity import Authenticator, Identity
@@ -27,6 +28,8 @@ from studyroom.shared.contract.errors import ErrorCode
 from studyroom.shared.contract.ids import UserId
 
 log = logs.get(__name__)
+
+_Decision = TypeVar("_Decision")
 
 _GOOD_HOSTS_KEPT, _HOST_MAX_CHARS = 64, 260
 """Bounds on what is remembered. A name of the DNS has 253 characters, and a port 6."""
@@ -89,7 +92,7 @@ class Admission:
 
     def has_room(self) -> bool:
         """Whether the gateway admits clients: it is neither full nor draining."""
-        return not self._drain.active and len(self._connections) < self.capacity.connections
+        return not self._drain.active and len(self._connections.counts) < self.capacity.connections
 
     def check_request(self, head: RequestHead) -> Refused | None:
         """Why a plain HTTP request is refused; None if it is not."""
@@ -98,12 +101,31 @@ class Admission:
     def decide(self, handshake: Handshake) -> Admitted | Refused:
         """Admit or refuse a handshake. Checks the token last."""
         address = self.address(handshake)
-        decision = (
+        return self._counted(self._check_unidentified(handshake, address) or self._identify(handshake, address))
+
+    def decide_unidentified(self, handshake: Handshake) -> bytes | Refused:
+        """Admit or refuse a handshake of a client that sends its token later. Call `identify` then.
+
+        Returns the key of the client's address in limits.
+        """
+        address = self.address(handshake)
+        return self._counted(self._check_unidentified(handshake, address) or address)
+
+    def identify(self, handshake: Handshake, token: str) -> Identity | Refused:
+        """The identity in a token that came after the handshake. If that is empty, in the handshake."""
+        if token:
+            handshake = replace(handshake, headers={}, query={"access_token": token})
+        decision = self._identify(handshake, b"")
+        return decision.identity if isinstance(decision, Admitted) else decision
+
+    def _check_unidentified(self, handshake: Handshake, address: bytes) -> Refused | None:
+        return (
             self._check_host(handshake.headers)
             or self._check_origin_and_drain(handshake)
             or self._check_limits(address)
-            or self._identify(handshake, address)
         )
+
+    def _counted(self, decision: _Decision) -> _Decision:
         if isinstance(decision, Refused):
             self._metrics.refused.labels(code=decision.code).inc()
         else:
@@ -182,7 +204,7 @@ class Admission:
         return None
 
     def _check_counts(self, address: bytes) -> Refused | None:
-        if len(self._connections) >= self.capacity.connections:
+        if len(self._connections.counts) >= self.capacity.connections:
             return _refuse_for_now(503, ErrorCode.TOO_MANY_CONNECTIONS, "this gateway is full, try again later")
         if 0 < self._settings.address_connections_max <= self._connections.counts.of_address(address):
             return _refuse_for_now(429, ErrorCode.TOO_MANY_OF_ADDRESS, "too many connections from this address")

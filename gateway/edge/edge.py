@@ -6,9 +6,11 @@ from studyroom.gateway.channels.shared_connection import ChannelLimits, SharedCo
 from studyroom.gateway.connections.connection import Connection
 from studyroom.gateway.connections.hub import Hub
 from studyroom.gateway.edge.admission import Admission, Admitted
+from studyroom.gateway.edge.documents import DocumentAdmission
 from studyroom.gateway.edge.handover import Handover
-from studyroom.gateway.http.app import HEALTH_PATH, WEBSOCKET_PATH
+from studyroom.gateway.http.app import DOCUMENTS_PATH, HEALTH_PATH, WEBSOCKET_PATH
 from studyroom.gateway.wire.handshake import Handshake, Refused, RequestHead
+from studyroom.gateway.wire.websocket import Client
 from studyroom.shared.contract.channels import knows_channels
 from studyroom.shared.contract.errors import ErrorCode
 from studyroom.shared.contract.moving import knows_moving
@@ -20,12 +22,17 @@ class GatewayEdge:
         self,
         admission: Admission,
         hub: Hub[Connection],
+        documents: DocumentAdmission | None,
         handover: Handover | None,
         *,
         chat_max_chars: int,
         channels_max: int,
     ) -> None:
-        """`handover`: None for a gateway with one worker. `channels_max`: of a connection; 0 for no channels."""
+        """`documents`: None for a gateway without shared documents. `handover`: None for one with one worker.
+
+        `channels_max`: of a connection; 0 for no channels.
+        """
+        self._documents = documents
         self._admission = admission
         self._hub = hub
         self._handover = handover
@@ -33,7 +40,7 @@ class GatewayEdge:
         self._channels = ChannelLimits(channels_max, admission.problem_of_channel)
 
     def has_websocket(self, path: str) -> bool:
-        return path == WEBSOCKET_PATH
+        return path == WEBSOCKET_PATH or (self._documents is not None and path.startswith(DOCUMENTS_PATH))
 
     def check(self, head: RequestHead) -> Refused | None:
         """Why a plain HTTP request is refused; None if it may reach the app."""
@@ -48,7 +55,13 @@ class GatewayEdge:
     def hand_over(self, handshake: Handshake, connected: socket.socket, rest: bytes) -> bool:
         return self._handover is not None and self._handover.give(handshake, connected, rest)
 
-    def admit(self, handshake: Handshake) -> Connection | Refused:
+    def admit(self, handshake: Handshake) -> Client | Refused:
+        if self._documents is not None and handshake.path.startswith(DOCUMENTS_PATH):
+            return self._documents.admit(handshake)
+        return self.admit_member(handshake)
+
+    def admit_member(self, handshake: Handshake) -> Connection | Refused:
+        """Admit a client of rooms."""
         decision = self._admission.decide(handshake)
         if isinstance(decision, Refused):
             return decision

@@ -47,7 +47,7 @@ def fallback_router(
         The query is that of a WebSocket handshake, and the same handshakes are refused. The response does not end while
         the connection is open. It has an event for each message, and events named `open`, `ping` and `close`.
         """
-        decision = edge.admit(as_handshake(WEBSOCKET_PATH, request))
+        decision = edge.admit_member(as_handshake(WEBSOCKET_PATH, request))
         if isinstance(decision, Refused):
             raise refusal_of(decision)
         socket = EventSocket(decision, message_max_bytes=message_max_bytes)

@@ -18,6 +18,7 @@ from studyroom.shared.contract.errors import ErrorCode
 from studyroom.shared.contract.text import LONE_SURROGATE
 
 WEBSOCKET_PATH = "/ws"
+DOCUMENTS_PATH = "/documents/"
 HEALTH_PATH = "/health"
 API_PREFIX = "/api/"
 HANDSHAKE_PATH = "/api/v1/handshake"

@@ -39,6 +39,8 @@ class ErrorCode(StrEnum):
     """The room has as many members as the limit allows. The connection is outside rooms."""
     ROOM_NOT_ALLOWED = "room_not_allowed"
     """The access token does not allow this room. Nothing has changed."""
+    DOCUMENT_NOT_ALLOWED = "document_not_allowed"
+    """The access token does not allow the shared documents of this room."""
     BANNED_FROM_ROOM = "banned_from_room"
     """The user is banned from this room. The connection is outside rooms."""
     REMOVED = "removed"

@@ -108,6 +108,10 @@ COMMANDS: dict[str, dict[str, By | NotRun]] = {
             "tests/e2e/test_room_page_access.py::test_where_websockets_are_blocked_the_page_works_over_http",
         ),
     },
+    "docs/documents.md": {
+        "js: import { WebsocketProvider } …": NotRun("tests of the web client connect like this", WEB),
+        "js: import { HocuspocusProvider, …": NotRun("tests of the web client connect like this", WEB),
+    },
     "docs/tutorial.md": {
         "make up": By(TUTORIAL),
         "mkdir my-room": By(TUTORIAL),

@@ -13,7 +13,7 @@ from studyroom.gateway.auth.guests import Guests
 from studyroom.gateway.auth.identity import Authenticator, Identity, user_id_of
 from studyroom.gateway.settings import GatewaySettings
 from studyroom.gateway.wire.credentials import Unauthorized
-from studyroom.shared.contract.ids import UserId, canonical_uuid
+from studyroom.shared.contract.ids import RoomId, UserId, canonical_uuid
 from studyroom.shared.contract.messages import UserJoined, UserPayload, UserPresence, encode
 from studyroom.shared.contract.text import is_blank, is_disruptive
 
@@ -274,6 +274,39 @@ def test_a_newer_token_may_name_other_events():
 def test_a_setting_that_reserves_something_else_is_refused(pattern: str):
     with pytest.raises(ValidationError):
         reserving(pattern)
+
+
+# --- shared documents --------------------------------------------------------------------------------------
+
+ROOM, OTHER_ROOM = RoomId("550e8400-e29b-41d4-a716-446655440000"), RoomId("7c9e6679-7425-40de-944b-e07fc1f90ae7")
+
+
+@pytest.mark.parametrize(
+    ("claims", "rights"),
+    [
+        ({}, "write write"),
+        ({"documents": "read"}, "read read"),
+        ({"documents": "none"}, "none none"),
+        ({"documents": {}}, "none none"),
+        ({"documents": {ROOM: "write"}}, "write none"),
+        ({"documents": {ROOM.upper(): "none", "*": "read"}}, "none read"),
+    ],
+)
+def test_a_token_names_the_rights_of_its_user_to_documents(claims: dict[str, Any], rights: str):
+    documents = authenticator().identify({"access_token": token(**claims)}, {}).documents
+    assert f"{documents.of(ROOM)} {documents.of(OTHER_ROOM)}" == rights
+
+
+def test_a_guest_may_write_documents():
+    assert authenticator(guests=True).identify({}, {}).documents.of(ROOM) == "write"
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [None, True, 5, "Write", ["read"], {"room": "read"}, {ROOM: True}, {ROOM: ["read"]}, {ROOM: None}, {"*": "all"}],
+)
+def test_documents_of_a_token_that_may_be_a_misspelled_limit_are_refused(claim: object):
+    assert "documents in the access token" in why_refused(sealed({**VALID, "documents": claim}))
 
 
 # --- guests ------------------------------------------------------------------------------------------------

@@ -59,6 +59,7 @@ export type ErrorCode =
   | "rate_limited"
   | "room_full"
   | "room_not_allowed"
+  | "document_not_allowed"
   | "banned_from_room"
   | "removed"
   | "presence_unavailable"

@@ -39,6 +39,7 @@ const ofCodes: Record<FailureCode, string> = {
   // rooms
   room_full: "The room is full.",
   room_not_allowed: "Your access does not include this room.",
+  document_not_allowed: "Your access does not include the documents of this room.",
   banned_from_room: "You are banned from this room.",
   removed: "A moderator has removed you from this room.",
   not_in_room: "You are not in the room now.",

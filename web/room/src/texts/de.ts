@@ -205,6 +205,7 @@ const codes: Translation<typeof english> & Readonly<Record<string, string | Form
   no_websocket: "Dieser Browser hat kein WebSocket. Nimm einen anderen.",
   room_full: "Der Raum ist voll.",
   room_not_allowed: "Dein Zugang gilt nicht für diesen Raum.",
+  document_not_allowed: "Dein Zugang umfasst die Dokumente dieses Raums nicht.",
   banned_from_room: "Du bist in diesem Raum gesperrt.",
   removed: "Jemand, der diesen Raum moderiert, hat dich entfernt.",
   not_in_room: "Du bist gerade nicht im Raum.",

@@ -1,0 +1,343 @@
+"""One socket of an editor, for one document of y-websocket or several of Hocuspocus."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from studyroom.gateway.auth.bans import Bans
+from studyroom.gateway.auth.documents import DocumentRight
+from studyroom.gateway.auth.identity import NO_EXPIRY, Identity
+from studyroom.gateway.connections.client_socket import NOWHERE, Socket
+from studyroom.gateway.connections.limits import refilled
+from studyroom.gateway.connections.registry import Registry
+from studyroom.gateway.documents import awareness, messages
+from studyroom.gateway.documents.hosting import DocumentHosting
+from studyroom.gateway.documents.messages import Close, FromClient, Token
+from studyroom.gateway.documents.metrics import DocumentMetrics
+from studyroom.gateway.documents.session import Session, Wire
+from studyroom.gateway.wire.framing import PING_FRAME, Opcode, encode_frame
+from studyroom.gateway.wire.handshake import Refused
+from studyroom.shared.chassis.tasks import Tasks
+from studyroom.shared.contract.close_codes import CloseCode
+from studyroom.shared.contract.document_names import DocumentName, document_name
+from studyroom.shared.contract.errors import ErrorCode
+from studyroom.shared.contract.ids import ConnectionId, RoomId, UserId, new_connection_id, new_user_id
+from studyroom.shared.contract.lib0 import Malformed
+
+_DOCUMENTS_MAX = 64
+"""The most documents of one socket."""
+_BURST_SECONDS = 2
+_COST_OF_A_SYNC = 10
+"""A step 1 or a token counts as so many messages."""
+_ALIVE_BEATS = 15
+"""Clients end a socket from which no message comes for 30 s. Pings do not count for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentPath:
+    """Where the client has connected."""
+
+    room: RoomId
+    name: DocumentName | None
+    """None for Hocuspocus, whose messages name their document."""
+
+
+def may_write(identity: Identity, room: RoomId, bans: Bans) -> bool | Refused:
+    """Whether the user may change documents of the room, or why it may not open them."""
+    if not identity.may_enter(room):
+        return Refused(403, ErrorCode.ROOM_NOT_ALLOWED, "the access token does not allow this room")
+    if bans.ban_of(identity.user, room) is not None:
+        return Refused(403, ErrorCode.BANNED_FROM_ROOM, "this user is banned from the room")
+    right = identity.documents.of(room)
+    if right not in {DocumentRight.READ, DocumentRight.WRITE}:
+        return Refused(403, ErrorCode.DOCUMENT_NOT_ALLOWED, "the access token does not allow documents of this room")
+    return right is DocumentRight.WRITE
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentLimits:
+    """The limits of one socket. Times are in beats of about a second."""
+
+    message_max_bytes: int
+    messages_per_second: int
+    bytes_per_second: int
+    merge_seconds: float
+    write_buffer_max_bytes: int
+    ping_beats: int
+    timeout_beats: int
+    slow_beats: int
+    proof_beats: int
+    """A client of Hocuspocus must have opened a document after this time."""
+    close_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentHub:
+    """The parts of the gateway that all sockets of editors share."""
+
+    hosting: DocumentHosting
+    limits: DocumentLimits
+    bans: Bans
+    tasks: Tasks
+    metrics: DocumentMetrics
+    connections: "Registry[DocumentConnection]"
+
+
+class DocumentConnection:
+    """The gateway's side of the socket."""
+
+    def __init__(
+        self,
+        hub: DocumentHub,
+        path: DocumentPath,
+        identity: Identity | None,
+        address: bytes,
+        identify: Callable[[str], Identity | Refused],
+    ) -> None:
+        """`identity`: None for a client of Hocuspocus, which sends its token later. `identify` verifies that."""
+        self.id: ConnectionId = new_connection_id()
+        self.binary_max_bytes = hub.limits.message_max_bytes
+        self.silent_beats = 0
+        self.user: UserId = identity.user if identity is not None else new_user_id()
+        self.address = address
+        self.expires_at = identity.expires_at if identity is not None else NO_EXPIRY
+        self.room: RoomId = path.room
+        self._path = path
+        self._hub = hub
+        self._identity = identity
+        self._identify = identify
+        self._socket: Socket = NOWHERE
+        self._sessions: dict[str, tuple[Session, Wire]] = {}
+        """The open documents by the name that the client gives them; "" for y-websocket."""
+        limits = hub.limits
+        self._messages_left: float = _BURST_SECONDS * limits.messages_per_second
+        self._bytes_left: float = self._bytes_burst
+        self._refilled_at = time.monotonic()
+        self._held = False
+        self._is_slow = False
+        self._slow_beats = 0
+        self._progress_bytes = 0
+        self._quiet_beats = 0
+        """Beats since the client got a message."""
+        self._beats_without_document = 0
+
+    @property
+    def _bytes_burst(self) -> int:
+        limits = self._hub.limits
+        return max(_BURST_SECONDS * limits.bytes_per_second, limits.message_max_bytes)
+
+    # --- the socket ---------------------------------------------------------------------------------------
+
+    def opened(self, socket: Socket) -> None:
+        self._socket = socket
+        self._hub.connections.add(self)
+        if self._path.name is not None and self._identity is not None:
+            self._open("", b"", self._path.name, self._identity)
+
+    def closed(self, _code: int) -> None:
+        self._socket = NOWHERE
+        for name in list(self._sessions):
+            self._close_document(name)
+        self._hub.connections.remove(self)
+
+    def congested(self) -> None:
+        self._set_slow(True)
+        self._progress_bytes = self._socket.progress_bytes
+
+    def relieved(self) -> None:
+        self._set_slow(False)
+        for session, _ in list(self._sessions.values()):
+            session.caught_up()
+
+    def _set_slow(self, is_slow: bool) -> None:
+        self._is_slow, self._slow_beats = is_slow, 0
+        for _, wire in self._sessions.values():
+            wire.is_slow = is_slow
+
+    def received_overhead(self) -> None:
+        self._messages_left -= 1
+
+    def close(self, code: int, reason: str) -> None:
+        self._socket.close(code, reason)
+
+    def abort(self) -> None:
+        self._socket.abort()
+
+    def write(self, frame: bytes) -> None:
+        self._quiet_beats = 0
+        self._socket.write(frame)
+        if self._is_slow and self._socket.buffered_bytes > self._hub.limits.write_buffer_max_bytes:
+            self.close(CloseCode.SLOW_CONSUMER, "you left too many bytes unread")
+
+    # --- messages of the client ---------------------------------------------------------------------------
+
+    def received(self, payload: bytes) -> None:
+        self._bytes_left -= len(payload)
+        self._messages_left -= 1
+        if self._messages_left < 0 or self._bytes_left < 0:
+            self._slow_down()
+        name = ""
+        try:
+            if self._path.name is None:
+                name, payload = messages.split_name(payload)
+            message = messages.read(payload)
+            self._hub.metrics.messages.labels(type=type(message).__name__).inc()
+            self._receive(name, message)
+        except Malformed as error:
+            self._hub.metrics.messages.labels(type="malformed").inc()
+            self._refuse_malformed(name, str(error))
+
+    def _receive(self, name: str, message: FromClient) -> None:
+        """Raises Malformed."""
+        if isinstance(message, messages.SyncStep1 | Token):
+            self._messages_left -= _COST_OF_A_SYNC
+        if self._path.name is None and isinstance(message, Token):
+            self._prove(name, message.token)
+        elif self._path.name is None and isinstance(message, Close):
+            self._close_document(name)
+        elif (opened := self._sessions.get(name)) is not None:
+            opened[0].receive(message)
+
+    def _refuse_malformed(self, name: str, reason: str) -> None:
+        """Refuse a message. Other documents of the socket stay open."""
+        if self._path.name is not None:
+            self._send(b"", messages.denied(reason))
+        elif name in self._sessions:
+            self._close_document(name)
+            self._send(_prefix(name), messages.closed(reason))
+
+    def _prove(self, name: str, token: str) -> None:
+        """A client of Hocuspocus opens a document, or renews its token."""
+        identity = self._identify(token)
+        reason = ""
+        if isinstance(identity, Refused):
+            reason = identity.message
+        elif self._identity is not None and identity.user != self.user and token:
+            reason = "the access token belongs to another user than that of this connection"
+        if reason or isinstance(identity, Refused):
+            self._close_document(name)
+            self._send(_prefix(name), messages.denied(reason))
+            return
+        if self._identity is None or token:
+            self._become(identity)
+        self._open_named(name, self._identity or identity)
+
+    def _become(self, identity: Identity) -> None:
+        connections = self._hub.connections
+        connections.remove(self)
+        self._identity, self.user, self.expires_at = identity, identity.user, identity.expires_at
+        connections.add(self)
+
+    def _open_named(self, name: str, identity: Identity) -> None:
+        try:
+            document = document_name(messages.document_of(name))
+        except ValueError as error:
+            self._send(_prefix(name), messages.denied(str(error)))
+            return
+        if len(self._sessions) >= _DOCUMENTS_MAX and name not in self._sessions:
+            self._send(_prefix(name), messages.denied(f"more than {_DOCUMENTS_MAX} documents on one connection"))
+            return
+        right = may_write(identity, self.room, self._hub.bans)
+        if isinstance(right, Refused):
+            self._close_document(name)
+            self._send(_prefix(name), messages.denied(right.message))
+            return
+        self._send(_prefix(name), messages.authenticated(may_write=right))
+        if name in self._sessions:
+            self._sessions[name][0].may_write = right
+        else:
+            self._open(name, _prefix(name), document, identity)
+
+    def _open(self, name: str, prefix: bytes, document: DocumentName, identity: Identity) -> None:
+        right = may_write(identity, self.room, self._hub.bans)
+        wire = Wire(prefix, self.write, has_status=self._path.name is None)
+        wire.is_slow = self._is_slow
+        session = Session(
+            self._hub.hosting.enter(self.room, document),
+            wire,
+            self._hub.tasks,
+            self.user,
+            may_write=right is True,
+            merge_seconds=self._hub.limits.merge_seconds,
+            send=lambda message: self._send(prefix, message),
+            refuse=lambda reason: self._refuse(prefix, reason),
+            close=lambda: self.close(CloseCode.SERVICE_RESTART, "connect again"),
+        )
+        self._sessions[name] = (session, wire)
+
+    def _close_document(self, name: str) -> None:
+        opened = self._sessions.pop(name, None)
+        if opened is not None:
+            opened[0].close()
+            self._hub.hosting.leave(opened[0].document)
+
+    def _send(self, prefix: bytes, message: bytes) -> None:
+        self.write(encode_frame(Opcode.BINARY, prefix + message))
+
+    def _refuse(self, prefix: bytes, reason: str) -> None:
+        """Say why an edit is refused. For Hocuspocus, `denied` would end the document."""
+        has_status = self._path.name is None
+        self._send(prefix, messages.refusal(reason) if has_status else messages.denied(reason))
+
+    # --- the beat -----------------------------------------------------------------------------------------
+
+    def _slow_down(self) -> None:
+        """Read nothing for a while. Messages of the client wait in its socket, so no edit is lost."""
+        self._refill(time.monotonic())
+        if not self._held and (self._messages_left < 0 or self._bytes_left < 0):
+            self._held = True
+            self._socket.hold()
+
+    def _refill(self, now: float) -> None:
+        limits, elapsed = self._hub.limits, now - self._refilled_at
+        self._refilled_at = now
+        rate = limits.messages_per_second
+        self._messages_left = refilled(self._messages_left, elapsed, per_second=rate, burst=_BURST_SECONDS * rate)
+        rate = limits.bytes_per_second
+        self._bytes_left = refilled(self._bytes_left, elapsed, per_second=rate, burst=self._bytes_burst)
+
+    def beat(self, now: float, expired_by: float) -> None:
+        """Check the timeouts. Call it about every second.
+
+        `now`: monotonic seconds. `expired_by`: tokens that expire then or earlier have expired (Unix seconds).
+        """
+        limits, closing_since = self._hub.limits, self._socket.closing_since
+        self._refill(now)
+        if self._held and self._messages_left >= 0 and self._bytes_left >= 0:
+            self._held = False
+            self._socket.release()
+        self.silent_beats = 0 if self._held else self.silent_beats + 1
+        self._beats_without_document = 0 if self._sessions else self._beats_without_document + 1
+        if closing_since is not None:
+            if now - closing_since > limits.close_seconds:
+                self.abort()
+        elif self.expires_at <= expired_by:
+            self.close(CloseCode.TOKEN_EXPIRED, "the access token has expired")
+        elif self._beats_without_document >= limits.proof_beats:
+            self.close(CloseCode.IDLE, "you have no document open")
+        elif self._reads_nothing():
+            self.close(CloseCode.SLOW_CONSUMER, "you read nothing for too long")
+        elif self.silent_beats >= limits.timeout_beats:
+            self.close(CloseCode.PING_TIMEOUT, "you sent nothing and answered no ping")
+        else:
+            self._keep_alive()
+
+    def _reads_nothing(self) -> bool:
+        if not self._is_slow:
+            return False
+        progress = self._socket.progress_bytes
+        self._slow_beats = self._slow_beats + 1 if progress == self._progress_bytes else 0
+        self._progress_bytes = progress
+        return self._slow_beats > self._hub.limits.slow_beats
+
+    def _keep_alive(self) -> None:
+        if self.silent_beats == self._hub.limits.ping_beats:
+            self._socket.write(PING_FRAME)
+        self._quiet_beats += 1
+        if self._quiet_beats >= _ALIVE_BEATS and not self._is_slow:
+            for _, wire in list(self._sessions.values())[:1]:
+                self._send(wire.prefix, messages.awareness(awareness.encode([])))
+
+
+def _prefix(name: str) -> bytes:
+    return messages.named(name, b"")

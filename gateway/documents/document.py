@@ -1,0 +1,274 @@
+"""One document on this gateway: its position in the log, its editors, and their awareness."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from pydantic import ValidationError
+
+from studyroom.gateway.documents import awareness, messages
+from studyroom.gateway.documents.awareness import Entry, Exchange, States
+from studyroom.gateway.documents.metrics import DocumentMetrics
+from studyroom.gateway.documents.store import DocumentStore
+from studyroom.gateway.documents.updates import Position
+from studyroom.gateway.wire.framing import Opcode, encode_frame
+from studyroom.shared.chassis import logs
+from studyroom.shared.chassis.nats.bus import Bus, Message
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.document_names import DocumentName
+from studyroom.shared.contract.documents import EMPTY_UPDATE, EMPTY_VECTOR, DocumentStatus, SyncReply, SyncRequest
+from studyroom.shared.contract.headers import LAST_SEQUENCE, SEQUENCE
+from studyroom.shared.contract.ids import GatewayId, RoomId, UserId
+from studyroom.shared.contract.lib0 import Malformed
+
+log = logs.get(__name__)
+
+_AWARENESS_SECONDS = 0.05
+"""The shortest time between two messages with awareness. States that come meanwhile are conflated."""
+_IN_FLIGHT_SECONDS = 0.3
+"""A stored update that has not arrived here may be in flight. After this long, the gateway asks for it."""
+_EXCHANGE_ENTRIES = 64
+"""The most entries of one message between gateways."""
+CLIENTS_MAX = 200
+"""How many clients one connection or gateway may introduce for a document."""
+
+
+class Editor(Protocol):
+    """One connection that has the document open."""
+
+    prefix: bytes
+    """Comes before each message to the client."""
+    user: UserId
+
+    def deliver(self, frame: bytes) -> None:
+        """Write a stored update."""
+
+    def show(self, frame: bytes) -> None:
+        """Write awareness, unless the client is slow."""
+
+    def reset(self) -> None:
+        """The log is another one than before, so the client must connect again."""
+
+    def fits(self) -> None:
+        """The document takes edits again."""
+
+
+class Document:
+    def __init__(
+        self,
+        gateway: GatewayId,
+        room: RoomId,
+        name: DocumentName,
+        bus: Bus,
+        store: DocumentStore,
+        metrics: DocumentMetrics,
+        gap: Callable[["Document"], None],
+    ) -> None:
+        """`gap` is called when stored updates are missing. It should call `repair`."""
+        self.room, self.name = room, name
+        self.store = store
+        self.metrics = metrics
+        self._gateway = gateway
+        self._bus = bus
+        self._gap = gap
+        self.editors: set[Editor] = set()
+        self.subscribed = asyncio.Event()
+        self.is_full = False
+        self.active = True
+        """Something was stored since the last comparison with the log."""
+        self._epoch = ""
+        self._position = Position()
+        self._begun = 0
+        """The sequence of the first answer."""
+        self._base = EMPTY_VECTOR
+        """The state of the document at a sequence up to which all editors have it."""
+        self._awaited = 0
+        """The highest sequence that is known to be stored."""
+        self._check: asyncio.TimerHandle | None = None
+        self._states = States[Editor | str](clients_max=CLIENTS_MAX)
+        self._news: dict[int, tuple[Entry, bool]] = {}
+        """Changed states by client, and whether they are of this gateway."""
+        self._flush: asyncio.TimerHandle | None = None
+        self._flushed_at = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.room}/{self.name}"
+
+    # --- editors ------------------------------------------------------------------------------------------
+
+    def attach(self, editor: Editor) -> None:
+        self.editors.add(editor)
+
+    def detach(self, editor: Editor) -> None:
+        self.editors.discard(editor)
+        self._spread(self._states.withdraw(editor, time.monotonic()), own=True)
+        if not self.editors:
+            self._send_news()
+
+    def closed(self) -> None:
+        """The gateway does not host the document any more."""
+        for timer in (self._check, self._flush):
+            if timer is not None:
+                timer.cancel()
+
+    def _write_all(self, message: bytes, write: Callable[[Editor, bytes], None]) -> None:
+        frames: dict[bytes, bytes] = {}
+        for editor in tuple(self.editors):
+            frame = frames.get(editor.prefix)
+            if frame is None:
+                frame = frames[editor.prefix] = encode_frame(Opcode.BINARY, editor.prefix + message)
+            write(editor, frame)
+
+    # --- events of the bus --------------------------------------------------------------------------------
+
+    def receive(self, message: Message) -> None:
+        match subjects.document_event_kind(message.subject):
+            case "update":
+                self._receive_update(message)
+            case "awareness":
+                self._receive_awareness(message.data)
+            case "status":
+                self._receive_status(message.data)
+
+    def _receive_update(self, message: Message) -> None:
+        headers = message.headers or {}
+        self._position.receive(int(headers[LAST_SEQUENCE]), int(headers[SEQUENCE]))
+        self.active = True
+        self._deliver(message.data)
+        if self._position.has_gap:
+            self._gap(self)
+
+    def _deliver(self, update: bytes) -> None:
+        self.metrics.deliveries.inc(len(self.editors))
+        self._write_all(messages.update(update), lambda editor, frame: editor.deliver(frame))
+
+    def _receive_status(self, data: bytes) -> None:
+        try:
+            self._set_full(DocumentStatus.decode(data).is_full)
+        except ValidationError as error:
+            log.error("malformed status of a document", error=str(error))
+
+    def _set_full(self, is_full: bool) -> None:
+        was_full, self.is_full = self.is_full, is_full
+        if was_full and not is_full:
+            for editor in tuple(self.editors):
+                editor.fits()
+
+    # --- the log ------------------------------------------------------------------------------------------
+
+    async def ask(self, vector: bytes) -> SyncReply:
+        """Return what the document has and a holder of this state vector has not. Raises BusError.
+
+        Together with what editors get from now on, it is everything.
+        """
+        await self.subscribed.wait()
+        while True:
+            request = SyncRequest(
+                room=self.room, name=self.name, epoch=self._epoch, position=self._position.reached or 0
+            )
+            reply = await self.store.sync(request, vector)
+            self._learn(reply)
+            if reply.head.sequence >= self._begun:
+                return reply
+
+    def _learn(self, reply: SyncReply) -> None:
+        head = reply.head
+        if self._epoch and head.epoch != self._epoch:
+            log.warning("the log of a document is another one, editors connect again", document=str(self))
+            self._position, self._begun = Position(), 0
+            self._base = EMPTY_VECTOR
+            for editor in tuple(self.editors):
+                editor.reset()
+        self._epoch = head.epoch
+        if self._position.reached is None:
+            self._begun, self._base = head.sequence, reply.vector
+            self._position.answered(head.sequence)
+            if self._position.has_gap:
+                self._gap(self)
+        self.is_stored(head.sequence)
+        self._set_full(head.is_full)
+
+    def is_stored(self, sequence: int) -> None:
+        """An update with this sequence is stored, so it should arrive here soon."""
+        self._awaited = max(self._awaited, sequence)
+        if self._awaited > self._position.newest and self._check is None:
+            self._check = asyncio.get_running_loop().call_later(_IN_FLIGHT_SECONDS, self._check_arrival)
+
+    def _check_arrival(self) -> None:
+        self._check = None
+        if self.editors and self._awaited > self._position.newest:
+            self._gap(self)
+
+    async def repair(self) -> None:
+        """Give all editors what they may have missed. Raises BusError."""
+        reply = await self.ask(self._base)
+        if reply.head.sequence > (self._position.reached or 0) or self._position.has_gap:
+            self.metrics.gaps.inc()
+            if reply.difference != EMPTY_UPDATE:
+                self._deliver(reply.difference)
+            self._position.answered(reply.head.sequence)
+        self._base = reply.vector if reply.head.sequence <= (self._position.reached or 0) else self._base
+        self.active = False
+
+    # --- awareness ----------------------------------------------------------------------------------------
+
+    def present(self) -> bytes:
+        """An awareness update with the states of all clients that are there; empty if there are none."""
+        entries = self._states.present()
+        return awareness.encode(entries) if entries else b""
+
+    def take_awareness(self, editor: Editor, entries: Iterable[Entry]) -> None:
+        self._spread(self._states.take(entries, editor, editor.user, time.monotonic()), own=True)
+
+    def drop_outdated(self, now: float) -> None:
+        """Drop states that were not renewed in time. Other gateways do the same. `now`: monotonic seconds."""
+        self._spread(self._states.drop_outdated(now), own=False)
+
+    def exchange_awareness(self) -> None:
+        """Ask the other gateways for the states of their clients, and send them those of this one."""
+        self._publish_awareness(list(self._own_entries()), asks=True)
+
+    def _own_entries(self) -> Iterable[Entry]:
+        for editor in self.editors:
+            yield from self._states.of(editor)
+
+    def _receive_awareness(self, data: bytes) -> None:
+        try:
+            exchange = Exchange.decode(data)
+        except Malformed as error:
+            log.error("malformed awareness of another gateway", error=str(error))
+            return
+        news = []
+        for entry, user in exchange.entries:
+            news += self._states.take([entry], exchange.gateway, user, time.monotonic())
+        self._spread(news, own=False)
+        if exchange.asks:
+            self._publish_awareness(list(self._own_entries()))
+
+    def _spread(self, entries: Iterable[Entry], *, own: bool) -> None:
+        for entry in entries:
+            self._news[entry.client] = (entry, own)
+        if self._news and self._flush is None:
+            loop = asyncio.get_running_loop()
+            self._flush = loop.call_at(self._flushed_at + _AWARENESS_SECONDS, self._send_news)
+
+    def _send_news(self) -> None:
+        if self._flush is not None:
+            self._flush.cancel()
+            self._flush = None
+        self._flushed_at = asyncio.get_running_loop().time()
+        news, self._news = list(self._news.values()), {}
+        if not news:
+            return
+        message = messages.awareness(awareness.encode(entry for entry, _ in news))
+        self._write_all(message, lambda editor, frame: editor.show(frame))
+        if own := [entry for entry, is_own in news if is_own]:
+            self._publish_awareness(own)
+
+    def _publish_awareness(self, entries: list[Entry], *, asks: bool = False) -> None:
+        subject = subjects.document_awareness(self.room, self.name)
+        for start in range(0, len(entries) or asks, _EXCHANGE_ENTRIES):
+            part = entries[start : start + _EXCHANGE_ENTRIES]
+            with_users = [(entry, self._states.user_of(entry.client)) for entry in part]
+            self._bus.publish(subject, Exchange(self._gateway, with_users, asks=asks and start == 0).encode())

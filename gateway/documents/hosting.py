@@ -1,0 +1,140 @@
+"""The documents that this gateway hosts, with one subscription each, and their repair."""
+
+import asyncio
+import time
+from itertools import count
+
+from studyroom.gateway.documents.document import Document
+from studyroom.gateway.documents.metrics import DocumentMetrics
+from studyroom.gateway.documents.store import DocumentStore
+from studyroom.shared.chassis import logs
+from studyroom.shared.chassis.nats.bus import Bus, BusError, Subscription
+from studyroom.shared.chassis.repairs import Repairs
+from studyroom.shared.chassis.tasks import Tasks
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.document_names import DocumentName
+from studyroom.shared.contract.ids import GatewayId, RoomId
+
+log = logs.get(__name__)
+
+_SUBSCRIBE_RETRY_SECONDS = 1.0
+_COMPARE_SECONDS = 10.0
+_QUIET_ROUNDS = 16
+"""Documents in which nothing was stored are compared with the log in every so many rounds only."""
+_OUTDATED_SECONDS = 1.0
+
+
+class _Hosted:
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.users = 0
+        self.subscribing: asyncio.Task[None] | None = None
+        self.subscription: Subscription | None = None
+
+
+class DocumentHosting:
+    def __init__(
+        self, gateway: GatewayId, bus: Bus, store: DocumentStore, tasks: Tasks, metrics: DocumentMetrics
+    ) -> None:
+        self._gateway = gateway
+        self._bus = bus
+        self._store = store
+        self._tasks = tasks
+        self._metrics = metrics
+        self._hosted: dict[tuple[RoomId, DocumentName], _Hosted] = {}
+        self._repairs = Repairs[Document](tasks.spawn, "documents", self._repair, failures=(BusError, TimeoutError))
+
+    def __len__(self) -> int:
+        return len(self._hosted)
+
+    def start(self) -> None:
+        self._tasks.supervise("compare documents", self._compare)
+        self._tasks.supervise("outdated awareness", self._drop_outdated)
+
+    def enter(self, room: RoomId, name: DocumentName) -> Document:
+        """Return a document, and count one more user of it until `leave`."""
+        hosted = self._hosted.get((room, name))
+        if hosted is None:
+            document = Document(self._gateway, room, name, self._bus, self._store, self._metrics, self._gap)
+            hosted = self._hosted[room, name] = _Hosted(document)
+            self._subscribe_soon(hosted)
+        hosted.users += 1
+        return hosted.document
+
+    def leave(self, document: Document) -> None:
+        """Count one user less. Without users the document is not hosted any more."""
+        hosted = self._hosted[document.room, document.name]
+        hosted.users -= 1
+        if hosted.users:
+            return
+        del self._hosted[document.room, document.name]
+        document.closed()
+        if hosted.subscription is not None:
+            self._tasks.spawn("leave a document", hosted.subscription.unsubscribe())
+
+    def reconnected(self) -> None:
+        """NATS was away, so every document may have missed updates and awareness."""
+        documents = [hosted.document for hosted in self._hosted.values()]
+        self._repairs.invalidate_all(documents)
+        for document in documents:
+            document.exchange_awareness()
+
+    # --- subscriptions ------------------------------------------------------------------------------------
+
+    def _subscribe_soon(self, hosted: _Hosted) -> None:
+        hosted.subscribing = self._tasks.spawn("host a document", self._subscribe(hosted))
+
+    async def _subscribe(self, hosted: _Hosted) -> None:
+        document = hosted.document
+        events = subjects.document_events(document.room, document.name)
+        while hosted.users:
+            try:
+                subscription = await self._bus.subscribe(
+                    events, document.receive, refused=lambda reason: self._refused(hosted, reason)
+                )
+            except BusError as error:
+                log.warning("a document cannot be hosted yet", document=str(document), error=str(error))
+                await asyncio.sleep(_SUBSCRIBE_RETRY_SECONDS)
+                continue
+            if not hosted.users:
+                await subscription.unsubscribe()
+                return
+            hosted.subscription = subscription
+            document.subscribed.set()
+            document.exchange_awareness()
+            return
+
+    def _refused(self, hosted: _Hosted, reason: str) -> None:
+        log.warning("NATS has ended the subscription of a document", document=str(hosted.document), reason=reason)
+        if hosted.subscription is not None:
+            hosted.subscription.forget()
+            hosted.subscription = None
+        hosted.document.subscribed.clear()
+        self._subscribe_soon(hosted)
+        self._repairs.invalidate(hosted.document)
+
+    # --- repair -------------------------------------------------------------------------------------------
+
+    def _gap(self, document: Document) -> None:
+        if document not in self._repairs:
+            self._repairs.invalidate(document)
+
+    async def _repair(self, document: Document) -> None:
+        """Raises BusError."""
+        if document.editors:
+            await document.repair()
+
+    async def _compare(self) -> None:
+        """Compare documents with the log, since NATS may lose updates without any sign. Never returns."""
+        for number in count(1):
+            await asyncio.sleep(_COMPARE_SECONDS)
+            for hosted in list(self._hosted.values()):
+                if hosted.document.active or number % _QUIET_ROUNDS == 0:
+                    self._gap(hosted.document)
+
+    async def _drop_outdated(self) -> None:
+        while True:
+            await asyncio.sleep(_OUTDATED_SECONDS)
+            now = time.monotonic()
+            for hosted in list(self._hosted.values()):
+                hosted.document.drop_outdated(now)

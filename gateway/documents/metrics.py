@@ -1,0 +1,79 @@
+"""Metrics of shared documents."""
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from studyroom.gateway.wire.traffic import LATENCY_BUCKETS
+
+
+class DocumentMetrics:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._connections = Gauge(
+            "studyroom_gateway_document_connections", "Open connections to shared documents.", registry=registry
+        )
+        self._documents = Gauge(
+            "studyroom_gateway_documents", "Shared documents that are open on this gateway.", registry=registry
+        )
+        self.messages = Counter(
+            "studyroom_gateway_document_messages",
+            "Messages from editors of shared documents, by type.",
+            ["type"],
+            registry=registry,
+        )
+        for kind in ("SyncStep1", "Edit", "Awareness", "QueryAwareness", "Token", "Close", "Ignored", "malformed"):
+            self.messages.labels(type=kind)
+        self.stored = Counter(
+            "studyroom_gateway_document_updates_stored",
+            "Updates of shared documents that the stream has acknowledged, each merged from one or more edits.",
+            registry=registry,
+        )
+        self.not_stored = Counter(
+            "studyroom_gateway_document_updates_not_stored",
+            "Updates of shared documents without an acknowledgement, which the gateway asks the editor for again.",
+            registry=registry,
+        )
+        self.commit_latency = Histogram(
+            "studyroom_gateway_document_commit_latency_seconds",
+            "Time from the publication of an update of a shared document to its acknowledgement by the stream.",
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self.sync_duration = Histogram(
+            "studyroom_gateway_document_sync_duration_seconds",
+            "Time until the documents service has answered what a document has and an editor has not.",
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self.sync_failures = Counter(
+            "studyroom_gateway_document_sync_failures",
+            "Questions to the documents service without an answer in time, which are repeated.",
+            registry=registry,
+        )
+        self.refused = Counter(
+            "studyroom_gateway_document_edits_refused",
+            "Edits of shared documents that were refused, by reason.",
+            ["reason"],
+            registry=registry,
+        )
+        for reason in ("malformed", "read_only", "too_large", "full"):
+            self.refused.labels(reason=reason)
+        self.deliveries = Counter(
+            "studyroom_gateway_document_deliveries",
+            "Stored updates written to editors, once for each update and editor.",
+            registry=registry,
+        )
+        self.gaps = Counter(
+            "studyroom_gateway_document_gaps",
+            "Shared documents that have missed stored updates and were synced again.",
+            registry=registry,
+        )
+        self.fresh_syncs = Counter(
+            "studyroom_gateway_document_fresh_syncs",
+            "Slow editors that have caught up by a fresh sync instead of a backlog.",
+            registry=registry,
+        )
+
+    def watch(self, connections: Callable[[], int], documents: Callable[[], int]) -> None:
+        self._connections.set_function(connections)
+        self._documents.set_function(documents)

@@ -1,0 +1,174 @@
+"""Publishes updates of documents into their stream, and asks the documents service what documents have."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from studyroom.gateway.documents.metrics import DocumentMetrics
+from studyroom.shared.chassis import logs
+from studyroom.shared.chassis.nats.bus import (
+    Bus,
+    BusError,
+    BusUnavailable,
+    Message,
+    parse_acknowledgement,
+)
+from studyroom.shared.chassis.nats.reply_inbox import ReplyInbox
+from studyroom.shared.chassis.tasks import Tasks
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.document_names import DocumentName
+from studyroom.shared.contract.documents import MalformedSync, Outcome, SyncParts, SyncReply, SyncRequest
+from studyroom.shared.contract.headers import AUTHOR, INGRESS, MESSAGE_ID, STATUS
+from studyroom.shared.contract.ids import RoomId, UserId, new_message_id
+
+log = logs.get(__name__)
+
+_SWEEP_SECONDS = 0.25
+_SYNC_SECONDS = 5.0
+_SETTLE_POLL_SECONDS = 0.01
+_MESSAGE_OVERHEAD_BYTES = 512
+"""More than the headers of an update take."""
+
+
+class Publication(Protocol):
+    """Receives the outcome of one update: one of these calls."""
+
+    def stored(self, sequence: int) -> None:
+        """The stream has the update."""
+
+    def failed(self) -> None:
+        """The stream does not have the update, or the outcome is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    published: float
+    """Monotonic seconds."""
+    publication: Publication
+
+
+@dataclass(slots=True)
+class _Question:
+    answer: "asyncio.Future[SyncReply]"
+    parts: SyncParts = field(default_factory=SyncParts)
+
+
+class DocumentStore:
+    def __init__(self, bus: Bus, tasks: Tasks, metrics: DocumentMetrics, *, deadline_seconds: float) -> None:
+        """`deadline_seconds`: an update that is not acknowledged for so long has failed."""
+        self._bus = bus
+        self._tasks = tasks
+        self._metrics = metrics
+        self._deadline_seconds = deadline_seconds
+        self._acknowledgements = ReplyInbox[_Pending](self._acknowledged)
+        self._answers = ReplyInbox[_Question](_take_part)
+
+    async def start(self) -> None:
+        await self._bus.open_inbox(self._acknowledgements)
+        await self._bus.open_inbox(self._answers)
+        self._tasks.supervise("document deadlines", self._sweep)
+
+    async def settled(self) -> None:
+        """Returns when everything published before is acknowledged or given up. The deadline bounds it."""
+        now = time.monotonic()
+        while any(self._published_by(now)):
+            await asyncio.sleep(_SETTLE_POLL_SECONDS)
+
+    # --- updates ------------------------------------------------------------------------------------------
+
+    @property
+    def update_max_bytes(self) -> int:
+        """The longest update that NATS accepts now."""
+        return self._bus.max_payload_bytes - _MESSAGE_OVERHEAD_BYTES
+
+    def publish(
+        self, room: RoomId, name: DocumentName, update: bytes, author: UserId, publication: Publication
+    ) -> None:
+        """Store an update of at most `update_max_bytes`, in the order of the calls."""
+        headers = {
+            MESSAGE_ID: subjects.document_deduplication_id(room, name, new_message_id()),
+            AUTHOR: author,
+            INGRESS: str(time.time_ns() // 1000),
+        }
+        reply = self._acknowledgements.expect(_Pending(time.monotonic(), publication))
+        self._bus.publish(
+            subjects.document(room, name), update, reply=reply, headers=headers, failed=lambda: self._give_up(reply)
+        )
+
+    def _acknowledged(self, pending: _Pending, message: Message) -> None:
+        try:
+            stored = parse_acknowledgement(message)
+        except BusError as error:
+            log.warning("an update of a document was not stored", error=str(error))
+            self._give_up(message.subject)
+            return
+        self._acknowledgements.close(message.subject)
+        self._metrics.stored.inc()
+        self._metrics.commit_latency.observe(time.monotonic() - pending.published)
+        pending.publication.stored(stored.sequence)
+
+    def _give_up(self, reply: str) -> None:
+        pending = self._acknowledgements.close(reply)
+        if pending is not None:
+            self._metrics.not_stored.inc()
+            pending.publication.failed()
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            for reply in list(self._published_by(time.monotonic() - self._deadline_seconds)):
+                self._give_up(reply)
+
+    def _published_by(self, until: float) -> Iterator[str]:
+        """The subjects of acknowledgements that are missing for updates published up to then (monotonic seconds)."""
+        for reply, pending in self._acknowledgements.waiting.items():
+            if pending.published > until:
+                return
+            yield reply
+
+    # --- the documents service ----------------------------------------------------------------------------
+
+    async def sync(self, request: SyncRequest, vector: bytes) -> SyncReply:
+        """Return what a document has and a holder of this state vector has not. Raises BusError."""
+        began = time.monotonic()
+        question = _Question(asyncio.get_running_loop().create_future())
+        reply = self._answers.expect(question)
+        try:
+            self._bus.publish(
+                subjects.documents_sync(subjects.shard_of(request.room)),
+                request.encode(vector),
+                reply=reply,
+                failed=lambda: _fail(question, "not connected to NATS"),
+            )
+            async with asyncio.timeout(_SYNC_SECONDS):
+                answer = await question.answer
+        except (TimeoutError, BusError) as error:
+            self._metrics.sync_failures.inc()
+            raise BusUnavailable(str(error) or "the documents service does not answer") from error
+        finally:
+            self._answers.close(reply)
+        if answer.head.outcome is not Outcome.OK:
+            self._metrics.sync_failures.inc()
+            raise BusUnavailable(f"the documents service answers {answer.head.outcome}")
+        self._metrics.sync_duration.observe(time.monotonic() - began)
+        return answer
+
+
+def _take_part(question: _Question, message: Message) -> None:
+    if STATUS in (message.headers or {}):
+        _fail(question, "there is no documents service")
+        return
+    try:
+        answer = question.parts.add(message.data)
+    except MalformedSync as error:
+        _fail(question, str(error))
+        return
+    if answer is not None and not question.answer.done():
+        question.answer.set_result(answer)
+
+
+def _fail(question: _Question, why: str) -> None:
+    if not question.answer.done():
+        question.answer.set_exception(BusUnavailable(why))
