@@ -119,11 +119,20 @@ export interface Gateway {
 
 /** The gateways as they are now. One that has ended is started again with another pid. */
 export function gatewaysIn(table: string): Gateway[] {
+  return processesIn(table, "gateway").map((row) => ({ ...row, url: new URL(row.url) }))
+}
+
+/** The process id of NATS. */
+export function natsIn(table: string): number {
+  const [nats] = processesIn(table, "nats")
+  if (nats === undefined) throw new Error("NATS does not run")
+  return nats.pid
+}
+
+function processesIn(table: string, service: string): (Omit<Gateway, "url"> & { url: string })[] {
   if (!existsSync(table)) throw new Error("the stack does not run")
   const { processes } = JSON.parse(readFileSync(table, "utf8")) as {
     processes: (Omit<Gateway, "url"> & { service: string; url: string })[]
   }
-  return processes
-    .filter((row) => row.service === "gateway")
-    .map((row) => ({ ...row, url: new URL(row.url) }))
+  return processes.filter((row) => row.service === service)
 }
