@@ -126,8 +126,7 @@ async def test_a_change_fails_when_the_room_is_left_before_it_is_stored(way: Lin
 
 
 async def test_where_the_operator_wants_plain_chat_every_change_is_refused(tmp_path: Path, room: str):
-    settings = {"STUDYROOM_GATEWAY_LIVING_CHAT": "false"}
-    with running(embedded_stack(tmp_path, gateways=1, presence=1, **settings)) as plain:
+    with running(embedded_stack(tmp_path, gateways=1, presence=1, STUDYROOM_GATEWAY_LIVING_CHAT="false")) as plain:
         async with Client(plain.gateways[0]) as ann:
             await ann.join(room)
             message = await ann.chat("plain")

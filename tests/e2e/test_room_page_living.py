@@ -307,8 +307,7 @@ async def test_reactions_and_edits_of_others_do_not_move_the_text_that_somebody_
 
 
 async def test_where_the_server_wants_plain_chat_none_of_it_is_offered(visitors: Visitors, tmp_path: Path, room: str):
-    settings = {"STUDYROOM_GATEWAY_LIVING_CHAT": "false"}
-    with running(embedded_stack(tmp_path, gateways=1, presence=1, **settings)) as plain:
+    with running(embedded_stack(tmp_path, gateways=1, presence=1, STUDYROOM_GATEWAY_LIVING_CHAT="false")) as plain:
         ada = await visitors.enter(plain.gateways[0], room, "Ada")
         grace = await visitors.enter(plain.gateways[0], room, "Grace")
         await expect(ada.people).to_have_count(2)
