@@ -111,6 +111,7 @@ COMMANDS: dict[str, dict[str, By | NotRun]] = {
     "docs/documents.md": {
         "js: import { WebsocketProvider } …": NotRun("tests of the web client connect like this", WEB),
         "js: import { HocuspocusProvider, …": NotRun("tests of the web client connect like this", WEB),
+        "ts: import { openDocument } …": NotRun("tests of the web client open documents like this", WEB),
     },
     "docs/tutorial.md": {
         "make up": By(TUTORIAL),

@@ -5,6 +5,7 @@ import { HocuspocusProvider, HocuspocusProviderWebsocket } from "@hocuspocus/pro
 import { describe, expect } from "vitest"
 import { WebSocket } from "ws"
 import * as Y from "yjs"
+import { openDocument, type SharedDocument } from "../../src/documents/index.js"
 import {
   allHave,
   allSynced,
@@ -15,7 +16,7 @@ import {
   PROVIDERS,
   test,
 } from "../support/documents.js"
-import { API_KEY, type Gateway } from "../support/stack.js"
+import { API_KEY, freeze, type Gateway } from "../support/stack.js"
 import { token } from "../support/token.js"
 
 /** The default of STUDYROOM_GATEWAY_DOCUMENT_DEADLINE_SECONDS. */
@@ -116,7 +117,7 @@ describe.each(PROVIDERS)("%s", (_provider, how) => {
     await allSynced(ann, bob)
     const doc = new Y.Doc()
     doc.getText("text").insert(0, "written offline ")
-    process.kill(nats(), "SIGSTOP")
+    await freeze(nats())
     let late: Editor
     try {
       ann.text.insert(0, "kept ")
@@ -279,4 +280,36 @@ test("a user who is banned from the room is closed, and opens no document of it 
   })
   expect(status).toBe(403)
   await allSynced(open(yWebsocket, here, roomId, "notes"))
+})
+
+test("one call opens a document for the user of the client, and tells when everything is stored", async ({
+  gateways,
+  roomId,
+}) => {
+  const [here, there] = urls(gateways())
+  const [ann, bob] = [here, there].map((url) =>
+    openDocument({ url, token: () => tokenWith("ann", {}), WebSocket }, roomId, "notes"),
+  ) as [SharedDocument, SharedDocument]
+  expect(ann.state.get()).toEqual({ status: "connecting" })
+  ann.doc.getText("text").insert(0, "stored")
+  await eventually(() => expect(ann.state.get()).toEqual({ status: "synced" }))
+  await eventually(() => expect(bob.doc.getText("text").toString()).toBe("stored"))
+  ann.doc.getText("text").insert(0, "and ")
+  expect(ann.state.get()).toEqual({ status: "saving" })
+  await eventually(() => expect(bob.doc.getText("text").toString()).toBe("and stored"))
+  ann.close()
+  bob.close()
+})
+
+test("a document that the user may not open or write says why", async ({ gateways, roomId }) => {
+  const [url] = urls(gateways())
+  const open = (documents: string) =>
+    openDocument({ url, token: tokenWith("ann", { documents }), WebSocket }, roomId, "notes")
+  const [none, reader] = [open("none"), open("read")]
+  await eventually(() => expect(none.state.get().status).toBe("refused"))
+  await eventually(() => expect(reader.state.get()).toEqual({ status: "synced" }))
+  reader.doc.getText("text").insert(0, "mine alone")
+  await eventually(() => expect(reader.refusal.get()).toContain("only read"))
+  none.close()
+  reader.close()
 })

@@ -2,7 +2,7 @@
 
 import { type ChildProcess, spawn } from "node:child_process"
 import { createHash } from "node:crypto"
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
@@ -135,4 +135,13 @@ function processesIn(table: string, service: string): (Omit<Gateway, "url"> & { 
     processes: (Omit<Gateway, "url"> & { service: string; url: string })[]
   }
   return processes.filter((row) => row.service === service)
+}
+
+/** Stop a process. Resolves when all its threads stand still. */
+export async function freeze(pid: number): Promise<void> {
+  process.kill(pid, "SIGSTOP")
+  const tasks = `/proc/${pid}/task`
+  const stands = (task: string) => /\) [TZ] /.test(readFileSync(`${tasks}/${task}/stat`, "utf8"))
+  while (existsSync(tasks) && !readdirSync(tasks).every(stands))
+    await new Promise((resolve) => setTimeout(resolve, 5))
 }

@@ -16,6 +16,7 @@ const ENTRIES = [
   "@studyroom/client/rooms",
   "@studyroom/client/auth",
   "@studyroom/client/store",
+  "@studyroom/client/documents",
 ]
 const SLOW_MS = 180_000
 
