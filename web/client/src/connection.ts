@@ -27,6 +27,8 @@ const MOVE_MS = 5000
  * still come there, and its gateway finishes the changes of presence that it has.
  */
 const LINGER_MS = 500
+/** Events that came on the old connection may come on the new one so much later, if its gateway is busy. */
+const LATE_MS = 5000
 /** The roster of the new connection has these changes, or they come there. */
 const IN_ROSTER = /^(User|Pres)/
 /** A connection that lasted this long was good. The waits before the next attempts are short again. */
@@ -154,6 +156,7 @@ export class Connection {
     if (this.moving && this.#next?.room === room) return true
     this.stay()
     if (!liveness || room === null || here === room) return false
+    this.#counts = null
     this.#next = { room }
     this.#begin(this.#next, MOVE_MS)
     return true
@@ -245,7 +248,7 @@ export class Connection {
     if (type === "Broadcast" && this.#counts !== null) {
       const sign = attempt === this.#old || this.#next !== null ? 1 : -1
       const count = this.#counts.get(data) ?? 0
-      this.#counts.set(data, count + sign)
+      if (this.#old || this.#next || count > 0) this.#counts.set(data, count + sign)
       return count * sign < 0
     }
     if (joining && IN_ROSTER.test(type)) return joining.held.push(message) > 0
@@ -255,7 +258,7 @@ export class Connection {
   /** End the connection that was replaced. */
   #part(): void {
     if (this.#old !== null) end(this.#old, NORMAL)
-    this.#old = this.#counts = null
+    this.#old = null
   }
 
   #failed(attempt: Attempt, code: number, reason: string, cause: Cause): void {
@@ -295,6 +298,10 @@ export class Connection {
       const old = this.#attempt
       if (joined) {
         this.#old = old
+        const counts = this.#counts
+        setTimeout(() => {
+          if (this.#counts === counts) this.#counts = null
+        }, LATE_MS)
         setTimeout(() => {
           if (this.#old === old) this.#part()
           this.#events.changed()
@@ -368,7 +375,7 @@ export class Connection {
     const again = reconnects(code) && !final
     this.stay()
     this.#part()
-    this.#attempt = null
+    this.#counts = this.#attempt = null
     if (now - openedAt >= GOOD_MS) this.#failures = 0
     if (again) this.#wait(code, reason, cause, now)
     else this.#stop(code, reason, cause)

@@ -4,7 +4,7 @@ import { gzipSync } from "node:zlib"
 import { build } from "esbuild"
 import { expect, test } from "vitest"
 
-const BUDGET_BYTES = 11_060
+const BUDGET_BYTES = 11_090
 const ONE_FUNCTION_BYTES = 400
 
 /** The size of a page's script, minified and compressed, that uses this much of the client. */
