@@ -18,7 +18,7 @@ _HEADROOM_SHARE = 1.25
 def _shares(total: int, groups: int) -> dict[str, int]:
     """docs/operations.md ("Storage") has the bytes of a message, a member, a lease and a ban. The rest is for other
     streams. Groups of shards get equal parts."""
-    chat, members, documents = total * 3 // 4, min(total // 8, 2 * GIB * groups), total // 16
+    chat, members, documents = total * 11 // 16, min(total // 8, 2 * GIB * groups), total // 16
     return {
         **dict.fromkeys(subjects.chat_streams(groups), chat // groups),
         **dict.fromkeys(subjects.documents_streams(groups), documents // groups),
