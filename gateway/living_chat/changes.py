@@ -107,7 +107,9 @@ class Changes:
         """Raises ChangeRefused, BusError or TimeoutError."""
         sequence = request.payload.target_seq
         try:
-            target = await self._streams.of(room.id).message_of(room.id, sequence)
+            # A message is stored for a moment after its tombstone.
+            lacks = room.history.lacks(sequence)
+            target = None if lacks else await self._streams.of(room.id).message_of(room.id, sequence)
         except NotInRoom as error:
             raise ChangeRefused(ErrorCode.CHAT_NOT_FOUND, str(error)) from error
         if connection not in room:

@@ -235,6 +235,10 @@ class History:
         """The remembered line with this sequence, as the stream has it; None if there is none."""
         return next((stored for stored in reversed(self._tail) if stored.sequence == sequence), None)
 
+    def lacks(self, sequence: int) -> bool:
+        """Whether this is certainly no line of the room, because it would be remembered: it may be deleted."""
+        return self.reach < sequence and self.passed(sequence) and self.find(sequence) is None
+
     def now(self, message: Stored) -> Stored:
         """The message as its remembered edits and reactions have made it."""
         return with_changes([message], self._tail)[0]

@@ -270,3 +270,15 @@ def test_messages_that_are_no_longer_stored_are_shown_to_nobody():
     history.drop_before(3)
     assert numbers(history.newest(KEPT)) == [3, 4, 5]
     assert history.reach == 2
+
+
+def test_a_room_knows_that_a_message_is_gone_only_if_it_would_remember_it():
+    history = begun(3, 7, reach=2)
+    assert not history.lacks(3)
+    history.receive(tombstone(9, 3), 7)
+    assert history.lacks(3)
+    assert not history.lacks(7)
+    assert not history.lacks(2), "messages from before are not remembered"
+    assert not history.lacks(11), "it may come"
+    history.forget()
+    assert not history.lacks(3)
