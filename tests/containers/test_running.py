@@ -70,7 +70,7 @@ def test_prometheus_finds_every_container_by_the_name_of_its_service(project: Pr
             "activeTargets"
         ]
         jobs = sorted(target["labels"]["job"] for target in targets if target["health"] == "up")
-        return jobs == sorted([*OURS, "gateway", "presence", "haproxy", "prometheus"])
+        return jobs == sorted([*OURS, "gateway", "presence", "documents", "haproxy", "prometheus"])
 
     wait_until(scraped, "all containers are scraped", 60)
 
