@@ -1,7 +1,7 @@
 """The rules for edits, deletions by authors, and reactions. Pure: they judge only what was stored and received."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,16 +68,16 @@ def fold(entries: Iterable[tuple[int, Entry]]) -> dict[int, Folded]:
     return found
 
 
-def received(log: Iterable[Mapping[str, Any]]) -> dict[int, Folded]:
+def received(log: Sequence[Mapping[str, Any]]) -> dict[int, Folded]:
     """The messages of the room that a client is in, as a client shows them that follows the protocol."""
     lines: list[tuple[int, Entry]] = []
-    for message in log:
-        payload = message.get("payload", {})
-        if message["type"] in {"JoinedRoom", "ChatReset"}:
-            lines.clear()
-        elif message["type"] in {"Chat", *CHANGES}:
-            lines.append((payload["seq"], Entry(message["type"], dict(payload))))
-    return fold(lines)
+    for message in reversed(log):
+        kind = message["type"]
+        if kind in {"JoinedRoom", "ChatReset"}:
+            break
+        if kind == "Chat" or kind in CHANGES:
+            lines.append((message["payload"]["seq"], Entry(kind, message["payload"])))
+    return fold(reversed(lines))
 
 
 def folds_differ(shown: Mapping[str, tuple[str, Mapping[int, Folded]]], entries: Entries) -> list[str]:
