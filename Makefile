@@ -112,6 +112,10 @@ screenshots: install page ## Take the screenshots in docs/images again
 crowd: install page ## Take pictures of a room of thirty people, into a folder such as ARGS=pictures
 	@$(BIN)/python -m tests.e2e.crowd $(ARGS)
 
+.PHONY: long
+long: install web-install page ## Run the tests that take too long for `make test`, without the containers
+	@$(BIN)/python -m pytest -m long tests/e2e tests/faults $(ARGS)
+
 .PHONY: compose-check
 compose-check: install ## Kill, freeze, cut off and scale the containers of docker-compose.yml under load (takes minutes)
 	@$(BIN)/python -m pytest -s -m long tests/containers $(ARGS)

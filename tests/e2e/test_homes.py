@@ -101,6 +101,7 @@ async def test_an_added_gateway_gets_whole_rooms_and_nobody_is_reported_as_gone(
             assert counted == [len(moved), 2 * len(moved)]
 
 
+@pytest.mark.long
 async def test_members_that_joined_on_an_open_connection_are_brought_home_and_others_left_in_peace(start: Start):
     away, home = gateways = [start(), start()]
     async with balancer(*[gateway.url for gateway in gateways]) as balancing:

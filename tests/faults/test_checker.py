@@ -282,6 +282,7 @@ async def play_with_gateways(system: System, commands: list[list[str]], size: Cr
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.timeout(180)
+@pytest.mark.long
 async def test_a_gateway_that_does_not_look_for_missing_chat_is_caught(system: System):
     size = Crowd(steady=8, mortal=0, busy=4, second_tabs=0, rooms=2)
     violations: list[str] = []
@@ -299,6 +300,7 @@ async def test_a_gateway_that_does_not_look_for_missing_chat_is_caught(system: S
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.timeout(180)
+@pytest.mark.long
 async def test_a_gateway_that_does_not_announce_its_members_is_caught(system: System):
     size = Crowd(steady=6, mortal=0, busy=6, second_tabs=0, rooms=2)
     fault = draw("restart NATS without its storage", random.Random(1))

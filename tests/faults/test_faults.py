@@ -52,7 +52,7 @@ ONLY_IN_SOAK = (
     "run an earlier gateway", "run an earlier presence replica", "run an earlier provisioner",
     # Others here are like these.
     "kill the NATS node of a gateway", "kill the NATS node of a presence replica", "reset the routes of two nodes",
-    "freeze the leader of the chat stream",
+    "freeze the leader of the chat stream", "freeze the leader of the presence stream", "cut the routes of two nodes",
 )  # fmt: skip
 """Faults that take long, or have separate tests."""
 _ALONE = [name for name in NAMES if name not in {*ONLY_IN_SOAK, *(one for several in TOGETHER for one in several)}]
