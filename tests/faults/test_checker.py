@@ -366,6 +366,7 @@ _ROUNDS = 5
         ),
     ],
 )
+@pytest.mark.long
 async def test_services_that_break_a_promise_each_are_caught_by_the_rules_of_those_promises(
     system: System, defects: tuple[str, ...]
 ):

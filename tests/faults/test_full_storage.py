@@ -53,7 +53,7 @@ class Small:
         return ",".join(server.url for server in self.servers)
 
 
-@pytest.fixture(scope="module", params=[1, 3])
+@pytest.fixture(scope="module", params=[1, pytest.param(3, marks=pytest.mark.long)])
 def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
     directory = tmp_path_factory.mktemp(f"small-{request.param}")
     servers = [configured_nats_server(directory, jetstream=STORE)]
