@@ -40,6 +40,7 @@ ERASING = "$JS.API.STREAM.MSG.DELETE.CHAT"
 """The request of a gateway for a message that a moderator deletes, which nobody else may send."""
 
 MAY_NOT_PUBLISH = {
+    "documents": [f"chat.0.{ROOM}", "gateways.g.uplink", "presence.0.join"],
     "gateway": [
         PRESENCE_KEY, subjects.PRESENCE_INCARNATION,  # only presence writes memberships
         CHAT_EVENT, CHANGE_EVENT,  # clients see only committed events
@@ -70,6 +71,7 @@ MAY_NOT_PUBLISH = {
     ],
 }  # fmt: skip
 MAY_NOT_SUBSCRIBE = {
+    "documents": ["chat.>", "presence.>", "gateways.>"],
     "gateway": ["presence.*.join", "$KV.>", "chat.>", "$JS.API.>", "_INBOX.>", "_INBOX.presence.>", ">"],
     "presence": ["room.>", "moderation.>", "chat.>", "$KV.>", "presence.*.join", "_INBOX.>", "_INBOX.gateway.>", ">"],
     "provisioner": ["room.>", "moderation.>", "chat.>", "$KV.>", "presence.>", "_INBOX.>", "_INBOX.gateway.>", ">"],
