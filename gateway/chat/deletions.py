@@ -1,8 +1,8 @@
 """Deletes messages: stores a tombstone, which reaches everybody in order, and then erases the message itself.
 
-If a gateway dies between the two, the deleted message is still stored. Readers leave it out, and every gateway that
-receives a tombstone erases the message and its edits a little later if they are still there. The edits of a deleted
-message are deleted in the same way, because they have its content.
+The edits of a deleted message are deleted in the same way, because they have its content, and before the message is
+erased. So if a gateway dies in between, the message is still stored. Readers leave it out, and every gateway that
+receives the tombstone deletes its edits and erases it a little later.
 """
 
 import asyncio
@@ -54,7 +54,8 @@ class Deletions:
                 raise NotInRoom(f"message {sequence} has another id")
             await self._delete(room, stored)
             self._tasks.spawn("erase", self._delete_late_edits(room, sequence))
-        await self._delete_edits(room, sequence)
+        else:
+            await self._delete_edits(room, sequence)
 
     async def _delete(self, room: RoomId, stored: Stored) -> None:
         """Raises BusError."""
@@ -65,8 +66,13 @@ class Deletions:
             # A tombstone is smaller than any message, so it fits into the space that the erased message frees.
             await self._streams.of(room).erase(sequence)
             await self._store_tombstone(room, sequence, message)
-        else:
-            await self._erase(room, sequence, message)
+        await self._finish(room, stored)
+
+    async def _finish(self, room: RoomId, stored: Stored) -> None:
+        """Do what follows on the tombstone. Raises BusError."""
+        if stored.is_message:
+            await self._delete_edits(room, stored.sequence)
+        await self._erase(room, stored)
 
     async def _delete_edits(self, room: RoomId, sequence: int) -> None:
         """Delete all edits of a deleted message. Raises BusError."""
@@ -107,25 +113,30 @@ class Deletions:
         while True:
             await asyncio.sleep(random.uniform(*_ERASE_AFTER_SECONDS))  # noqa: S311 - jitter
             try:
-                if await self._erase(room, sequence, deleted.id):
+                stored = await self._still_stored(room, sequence, deleted.id)
+                if stored is not None:
+                    await self._finish(room, stored)
                     log.warning("erased a deleted message that was still stored", room=room, sequence=sequence)
-                await self._delete_edits(room, sequence)
             except BusError as error:
                 log.info("failed to erase a deleted message, trying again", error=str(error))
                 continue
             return
 
-    async def _erase(self, room: RoomId, sequence: int, message: MessageId) -> bool:
-        """Whether the message was still stored. Erases no other message at its sequence, which there is if the stream
-        has lost its tail. Raises BusError."""
+    async def _erase(self, room: RoomId, stored: Stored) -> None:
+        """Raises BusError."""
+        if await self._still_stored(room, stored.sequence, _id_of(stored)) is not None:
+            await self._streams.of(room).erase(stored.sequence)
+
+    async def _still_stored(self, room: RoomId, sequence: int, message: MessageId) -> Stored | None:
+        """Return the message if it is stored. There is another one at its sequence if the stream has lost its tail.
+
+        Raises BusError.
+        """
         try:
             stored = await self._streams.of(room).message_of(room, sequence)
         except NotInRoom:
-            return False
-        if stored is None or stored.deletes or _id_of(stored) != message:
-            return False
-        await self._streams.of(room).erase(sequence)
-        return True
+            return None
+        return None if stored is None or stored.deletes or _id_of(stored) != message else stored
 
 
 def _id_of(stored: Stored) -> MessageId:

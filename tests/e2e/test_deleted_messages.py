@@ -116,10 +116,13 @@ async def test_a_page_with_only_deleted_messages_points_to_older_messages(modera
 async def test_a_message_left_half_deleted_by_a_gateway_that_died_is_shown_to_nobody_and_erased(
     moderated: EmbeddedStack, room: str
 ):
-    """The tombstone is stored, and the message is too."""
+    """The tombstone is stored, and the message and its edit are too."""
     async with clients(*moderated.gateways) as (ann, bob), connected(moderated.nats_url) as bus:
         await ann.join(room)
         (bad,) = await sent_by(ann, "bad")
+        target = {"target_id": bad["id"], "target_seq": bad["seq"]}
+        await ann.send("EditChat", {**target, "content": "worse"})
+        edit = await ann.expect("ChatEdited")
         await ann.leave()
         stone = encode_tombstone(MessageId(bad["id"]), bad["seq"])
         await bus.jetstream().publish(subjects.chat(RoomId(room)), stone)
@@ -129,9 +132,9 @@ async def test_a_message_left_half_deleted_by_a_gateway_that_died_is_shown_to_no
         assert (page["messages"], joined["history"], lines) == ([], 0, [])
 
         async def erased() -> bool:
-            return bad["seq"] not in (await stored_chat(bus)).get(room, {})
+            return {bad["seq"], edit["seq"]}.isdisjoint((await stored_chat(bus)).get(room, {}))
 
-        await eventually(erased, "a gateway erases it")
+        await eventually(erased, "a gateway erases both")
 
 
 async def test_deleting_a_message_that_the_room_lacks_does_nothing(moderated: EmbeddedStack, room: str):
