@@ -4,10 +4,10 @@ The author sees its message when the stream's republished copy comes back, like 
 failures: without an acknowledgement in time the outcome is unknown, and a full stream has not stored the message.
 """
 
-import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from studyroom.gateway.chat.stream import ChatStream
@@ -15,7 +15,7 @@ from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.rooms.history import Stored
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import Bus, BusError, Message, StorageFull, headers_bytes, parse_acknowledgement
-from studyroom.shared.chassis.nats.reply_inbox import ReplyInbox
+from studyroom.shared.chassis.nats.reply_inbox import Acknowledgements
 from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.chat import CHAT_CHAR_MAX_BYTES, CHAT_OVERHEAD_BYTES, encode_tombstone
@@ -24,9 +24,6 @@ from studyroom.shared.contract.headers import INGRESS, MESSAGE_ID
 from studyroom.shared.contract.ids import MessageId, RoomId
 
 log = logs.get(__name__)
-
-_SWEEP_SECONDS = 0.25
-_SETTLE_POLL_SECONDS = 0.01
 
 
 class ChatTooLong(Exception):
@@ -87,11 +84,11 @@ class ChatPublisher:
         self._tasks = tasks
         self._metrics = metrics
         self._deadline_seconds = deadline_seconds
-        self._inbox = ReplyInbox[_Pending](self._on_acknowledgement)
+        self._inbox = Acknowledgements[_Pending](self._on_acknowledgement)
 
     async def start(self) -> None:
         await self._bus.open_inbox(self._inbox)
-        self._tasks.supervise("chat deadlines", self._sweep)
+        self._tasks.supervise("chat deadlines", partial(self._inbox.sweep, self._deadline_seconds, self._give_up))
 
     def problems(self, max_chars: int) -> list[str]:
         """Why NATS may refuse a message of `max_chars` characters, which clients may send."""
@@ -103,9 +100,7 @@ class ChatPublisher:
 
     async def settled(self) -> None:
         """Returns when everything published before is acknowledged or given up. The chat deadline bounds it."""
-        now = time.monotonic()
-        while any(self._published_by(now)):
-            await asyncio.sleep(_SETTLE_POLL_SECONDS)
+        await self._inbox.settled()
 
     def publish(
         self, room: RoomId, message: MessageId, encoded: bytes, deduplication_id: str, outcome: Outcome
@@ -174,17 +169,3 @@ class ChatPublisher:
         pending = self._inbox.close(reply)
         if pending is not None:
             pending.outcome.unknown()
-
-    async def _sweep(self) -> None:
-        """One task gives up all messages that are overdue: a timer for each would cost more than the message."""
-        while True:
-            await asyncio.sleep(_SWEEP_SECONDS)
-            for reply in list(self._published_by(time.monotonic() - self._deadline_seconds)):
-                self._give_up(reply)
-
-    def _published_by(self, until: float) -> Iterator[str]:
-        """The subjects of acknowledgements that are missing for messages published up to then (monotonic seconds)."""
-        for reply, pending in self._inbox.waiting.items():
-            if pending.published > until:
-                return
-            yield reply

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from studyroom.gateway.documents.metrics import DocumentMetrics
@@ -15,7 +15,7 @@ from studyroom.shared.chassis.nats.bus import (
     Message,
     parse_acknowledgement,
 )
-from studyroom.shared.chassis.nats.reply_inbox import ReplyInbox
+from studyroom.shared.chassis.nats.reply_inbox import Acknowledgements, ReplyInbox
 from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.document_names import DocumentName
@@ -25,9 +25,7 @@ from studyroom.shared.contract.ids import RoomId, UserId, new_message_id
 
 log = logs.get(__name__)
 
-_SWEEP_SECONDS = 0.25
 _SYNC_SECONDS = 5.0
-_SETTLE_POLL_SECONDS = 0.01
 _MESSAGE_OVERHEAD_BYTES = 512
 """More than the headers of an update take."""
 
@@ -62,19 +60,19 @@ class DocumentStore:
         self._tasks = tasks
         self._metrics = metrics
         self._deadline_seconds = deadline_seconds
-        self._acknowledgements = ReplyInbox[_Pending](self._acknowledged)
+        self._acknowledgements = Acknowledgements[_Pending](self._acknowledged)
         self._answers = ReplyInbox[_Question](_take_part)
 
     async def start(self) -> None:
         await self._bus.open_inbox(self._acknowledgements)
         await self._bus.open_inbox(self._answers)
-        self._tasks.supervise("document deadlines", self._sweep)
+        self._tasks.supervise(
+            "document deadlines", partial(self._acknowledgements.sweep, self._deadline_seconds, self._give_up)
+        )
 
     async def settled(self) -> None:
         """Returns when everything published before is acknowledged or given up. The deadline bounds it."""
-        now = time.monotonic()
-        while any(self._published_by(now)):
-            await asyncio.sleep(_SETTLE_POLL_SECONDS)
+        await self._acknowledgements.settled()
 
     # --- updates ------------------------------------------------------------------------------------------
 
@@ -114,19 +112,6 @@ class DocumentStore:
         if pending is not None:
             self._metrics.not_stored.inc()
             pending.publication.failed()
-
-    async def _sweep(self) -> None:
-        while True:
-            await asyncio.sleep(_SWEEP_SECONDS)
-            for reply in list(self._published_by(time.monotonic() - self._deadline_seconds)):
-                self._give_up(reply)
-
-    def _published_by(self, until: float) -> Iterator[str]:
-        """The subjects of acknowledgements that are missing for updates published up to then (monotonic seconds)."""
-        for reply, pending in self._acknowledgements.waiting.items():
-            if pending.published > until:
-                return
-            yield reply
 
     # --- the documents service ----------------------------------------------------------------------------
 

@@ -2,15 +2,30 @@
 
 Each question has its own subject for answers. The caller chooses what represents a question: a future, a callback, or a
 batch that grows. The inbox sets no deadlines. Callers that wait for a question bound their wait, and callers that do
-not wait look through `waiting` now and then.
+not wait look through `waiting` now and then, as `Acknowledgements` does.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Generic, TypeVar
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Generic, Protocol, TypeVar
 
 from studyroom.shared.chassis.nats.messages import Message
 
+_SWEEP_SECONDS = 0.25
+_SETTLE_POLL_SECONDS = 0.01
+
+
+class Publication(Protocol):
+    """A message that was published to a stream."""
+
+    @property
+    def published(self) -> float:
+        """When, in monotonic seconds."""
+
+
 Question = TypeVar("Question")
+Published = TypeVar("Published", bound=Publication)
 
 
 class ReplyInbox(Generic[Question]):
@@ -61,3 +76,30 @@ class ReplyInbox(Generic[Question]):
             self._answered(question, message)
         elif self._late is not None:
             self._late(message)
+
+
+class Acknowledgements(ReplyInbox[Published]):
+    """An inbox for the acknowledgements of a stream. Nobody waits for them, so one task gives up what is overdue."""
+
+    async def sweep(self, deadline_seconds: float, give_up: Callable[[str], None]) -> None:
+        """Call `give_up` with the subject of each acknowledgement that is missing for so long. Never returns.
+
+        One task for all, because a timer for each would cost more than the message.
+        """
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            for reply in list(self._published_by(time.monotonic() - deadline_seconds)):
+                give_up(reply)
+
+    async def settled(self) -> None:
+        """Returns when everything published before is acknowledged or given up. The deadline of `sweep` bounds it."""
+        now = time.monotonic()
+        while any(self._published_by(now)):
+            await asyncio.sleep(_SETTLE_POLL_SECONDS)
+
+    def _published_by(self, until: float) -> Iterator[str]:
+        """The subjects of acknowledgements that are missing for what was published up to then (monotonic seconds)."""
+        for reply, publication in self.waiting.items():
+            if publication.published > until:
+                return
+            yield reply
