@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -18,8 +18,9 @@ from studyroom.presence.settings import PresenceSettings
 from studyroom.presence.store import Store
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.bulkheads import Bulkheads
-from studyroom.shared.chassis.nats.bus import BusError, Handler, Message, Subscription, TooLong
+from studyroom.shared.chassis.nats.bus import BusError, Message, TooLong
 from studyroom.shared.chassis.nats.provisioned import check_groups
+from studyroom.shared.chassis.requests import Requests
 from studyroom.shared.chassis.settings import Settings, StorageSettings
 from studyroom.shared.chassis.shards import parse_shards
 from studyroom.shared.chassis.spec import Chassis
@@ -56,7 +57,6 @@ _REPLY_SPARE_BYTES = 1024
 _OWN_OF_A_SHARD = 8
 """Requests that each shard may work on at once, however busy other shards are."""
 _RECALL_SECONDS = (0.0, 2.0)
-_RETRY_SECONDS = 0.2
 
 _OTHERS_SECONDS = 5.0
 """The time for the other mirrors when one is complete at the start."""
@@ -115,8 +115,7 @@ class Presence:
         )
         self._request_ages = RequestAges(time.monotonic())
         self._pings = Pings(chassis.bus, self._request_ages)
-        self._subscriptions: list[Subscription] = []
-        self._working: set[asyncio.Task[None]] = set()
+        self._requests = Requests(self._bus, self._tasks)
 
     def _part(self, group: Group, shards: frozenset[int], own: PresenceSettings, storage: StorageSettings) -> _Part:
         store = Store(
@@ -180,28 +179,12 @@ class Presence:
             (subjects.presence_compare, self._handler(CompareRequest, Operations.compare)),
             (subjects.presence_rooms, self._list_rooms),
         ):
-            await self._listen(kind, shards, self._accept(answer), queue=subjects.PRESENCE_QUEUE)
-        await self._listen(subjects.presence_cursors, shards, self._take_cursors)
-        await self._subscribed()
+            of_kind = subjects.of_shards(kind, shards)
+            await self._requests.listen(of_kind, self._accept(answer), queue=subjects.PRESENCE_QUEUE)
+        await self._requests.listen(subjects.of_shards(subjects.presence_cursors, shards), self._take_cursors)
+        await self._requests.subscribed()
         part.served = True
         self._recall(part)
-
-    async def _subscribed(self) -> None:
-        """Return when NATS has all subscriptions."""
-        while True:
-            try:
-                await self._bus.flush()
-            except BusError as error:
-                log.info("waiting for NATS", error=str(error))
-                await asyncio.sleep(_RETRY_SECONDS)
-            else:
-                return
-
-    async def _listen(
-        self, kind: Callable[[int], str], shards: Collection[int], handler: Handler, *, queue: str = ""
-    ) -> None:
-        for subject in subjects.of_shards(kind, shards):
-            self._subscriptions.append(await self._bus.subscribe(subject, handler, queue=queue))
 
     def not_ready(self) -> list[str]:
         away = [part.store.group.presence_stream for part in self._parts if not part.store.ready]
@@ -209,13 +192,7 @@ class Presence:
 
     async def drain(self) -> None:
         """Stop receiving requests, and finish those that are under way."""
-        await asyncio.gather(*(subscription.drain() for subscription in self._subscriptions))
-        if self._working:
-            await asyncio.wait(self._working)
-        try:
-            await self._bus.flush()
-        except BusError as error:
-            log.warning("last answers may not have been sent", error=str(error))
+        await self._requests.drain()
 
     async def stop(self) -> None:
         """The chassis closes the bus."""
@@ -223,11 +200,8 @@ class Presence:
     def _accept(self, answer: Answer) -> Callable[[Message], None]:
         def accept(message: Message) -> None:
             name = message.subject.rsplit(".", 1)[1]
-            task = self._tasks.spawn(
-                f"presence {name}", self._work(name, answer, message, self._request_ages.arrival())
-            )
-            self._working.add(task)
-            task.add_done_callback(self._working.discard)
+            work = self._work(name, answer, message, self._request_ages.arrival())
+            self._requests.begin(f"presence {name}", work)
 
         return accept
 

@@ -12,8 +12,9 @@ from studyroom.services.documents.settings import DocumentsSettings
 from studyroom.services.documents.snapshots import Snapshots
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.bulkheads import Bulkheads
-from studyroom.shared.chassis.nats.bus import BusError, BusUnavailable, Message, Subscription
+from studyroom.shared.chassis.nats.bus import BusError, BusUnavailable, Message
 from studyroom.shared.chassis.nats.provisioned import check_groups
+from studyroom.shared.chassis.requests import Requests
 from studyroom.shared.chassis.settings import Settings, StorageSettings
 from studyroom.shared.chassis.shards import parse_shards
 from studyroom.shared.chassis.spec import Chassis
@@ -85,8 +86,7 @@ class Documents:
                 shards=shards,
             )
         )
-        self._subscriptions: list[Subscription] = []
-        self._working: set[asyncio.Task[None]] = set()
+        self._requests = Requests(self._bus, self._tasks)
         self._bus.on_disconnected(self._on_disconnected)
 
     async def start(self) -> None:
@@ -97,21 +97,9 @@ class Documents:
             self._tasks.supervise("stream of documents", part.watch)
             self._tasks.supervise("survey of documents", part.snapshots.survey)
             self._tasks.supervise("snapshots", part.snapshots.run)
-        for subject in subjects.of_shards(subjects.documents_sync, self._shards):
-            queue = subjects.DOCUMENTS_QUEUE
-            self._subscriptions.append(await self._bus.subscribe(subject, self._accept, queue=queue))
-        await self._subscribed()
-
-    async def _subscribed(self) -> None:
-        """Return when NATS has all subscriptions."""
-        while True:
-            try:
-                await self._bus.flush()
-            except BusError as error:
-                log.info("waiting for NATS", error=str(error))
-                await asyncio.sleep(_RETRY_SECONDS)
-            else:
-                return
+        questions = subjects.of_shards(subjects.documents_sync, self._shards)
+        await self._requests.listen(questions, self._accept, queue=subjects.DOCUMENTS_QUEUE)
+        await self._requests.subscribed()
 
     def not_ready(self) -> list[str]:
         away = [part.log.group.documents_stream for part in self._parts if not part.epochs.sure]
@@ -119,13 +107,7 @@ class Documents:
 
     async def drain(self) -> None:
         """Stop receiving requests, and finish those that are under way."""
-        await asyncio.gather(*(subscription.drain() for subscription in self._subscriptions))
-        if self._working:
-            await asyncio.wait(self._working)
-        try:
-            await self._bus.flush()
-        except BusError as error:
-            log.warning("last answers may not have been sent", error=str(error))
+        await self._requests.drain()
 
     async def stop(self) -> None:
         """The chassis closes the bus."""
@@ -137,9 +119,7 @@ class Documents:
     # --- requests -----------------------------------------------------------------------------------------
 
     def _accept(self, message: Message) -> None:
-        task = self._tasks.spawn("sync", self._work(message))
-        self._working.add(task)
-        task.add_done_callback(self._working.discard)
+        self._requests.begin("sync", self._work(message))
 
     async def _work(self, message: Message) -> None:
         with self._metrics.request_duration.time():
