@@ -212,6 +212,7 @@ class SharedConnection(Connection):
         try:
             channel.closed(code)
         except Exception:
+            # The other channels and the connection must still end.
             log.exception("a channel failed with an internal error", channel=number)
 
     def _write_closed(self, number: int, code: int, reason: str) -> None:

@@ -63,6 +63,7 @@ class _Batch(NamedTuple):
 class ChatStream(ChatTerms):
     def __init__(self, bus: Bus, group: Group | None = None) -> None:
         super().__init__(bus, group)
+        self._bus = bus
         self._reader = BatchReader(bus, self._name)
         self._unannounced: dict[RoomId, int] = {}
 

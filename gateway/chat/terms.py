@@ -5,21 +5,18 @@ A stream that comes back shorter than it was counts as another one, although its
 """
 
 import asyncio
-from base64 import b64decode
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from logging import ERROR, WARNING
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from studyroom.shared.chassis import logs
-from studyroom.shared.chassis.nats.bus import API_TIMEOUT_SECONDS, Bus, BusUnavailable, Conflict
+from studyroom.shared.chassis.nats.bus import Bus, BusUnavailable
+from studyroom.shared.chassis.nats.incarnations import Found, Incarnations
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.groups import Group
-from studyroom.shared.contract.headers import EXPECTED_SEQUENCE
-from studyroom.shared.contract.incarnation import Identity, Record, encode_record
+from studyroom.shared.contract.incarnation import Identity, is_same_time
 
 log = logs.get(__name__)
 
@@ -60,25 +57,21 @@ class Known(NamedTuple):
     """The commit time of the newest known message (RFC 3339)."""
 
 
-class _Found(NamedTuple):
-    info: dict[str, Any]
-    """The reply to `STREAM.INFO`."""
-    identity: Identity
-
-
 class ChatTerms:
     def __init__(self, bus: Bus, group: Group | None = None) -> None:
         """`group`: the shards with this stream; None for all."""
         self.group = group or Group()
-        self._bus = bus
         self._name = self.group.chat_stream
+        self._incarnations = Incarnations(
+            bus, self._name, record=self.group.chat_incarnation, records=subjects.MODERATION_STREAM
+        )
         self._on_replaced: list[Callable[[], None]] = []
         self.terms = Terms("", 0, 0, 0, 0, 0)
         """The terms as of the last `learn`."""
         self._sure = asyncio.Event()
         self._learning: asyncio.Future[Terms] | None = None
         """Shared by all who call `learn` while a request is in progress."""
-        self._requests: set[asyncio.Task[_Found]] = set()
+        self._requests: set[asyncio.Task[Found]] = set()
         self._identity = Identity()
         self._known = Known()
 
@@ -113,7 +106,7 @@ class ChatTerms:
             task.add_done_callback(partial(self._found, learning))
         return await asyncio.shield(self._learning)
 
-    def _found(self, learning: "asyncio.Future[Terms]", task: "asyncio.Task[_Found]") -> None:
+    def _found(self, learning: "asyncio.Future[Terms]", task: "asyncio.Task[Found]") -> None:
         self._requests.discard(task)
         error = None if task.cancelled() else task.exception()
         if self._learning is not learning:
@@ -129,7 +122,7 @@ class ChatTerms:
             except Exception as failure:  # noqa: BLE001 - the callers of `learn` get it
                 learning.set_exception(failure)
 
-    def _take(self, found: "_Found") -> Terms:
+    def _take(self, found: Found) -> Terms:
         config, state = found.info["config"], found.info["state"]
         before, self._identity = self._identity, found.identity
         self.terms = Terms(
@@ -159,7 +152,7 @@ class ChatTerms:
         newest = known if known.sequence > before.sequence else before
         self._known = Known(max(before.reached, known.reached), newest.sequence, newest.time)
 
-    async def _find(self) -> "_Found":
+    async def _find(self) -> Found:
         """Request state and identity from the leader. If the stream lost known messages, a new epoch begins.
 
         Raises BusError.
@@ -167,19 +160,14 @@ class ChatTerms:
         suspected = False
         while True:
             known, before = self._known, self._identity
-            info, record, committed = await asyncio.gather(
-                self._bus.stream_info(self._name),
-                self._record(),
-                self._committed(known.sequence),
-            )
-            found = _Found(info, Identity(info["created"], record))
+            found = await self._incarnations.find(known.sequence)
             if found.identity.created != before.created or self._identity != before:
                 return found
             lacking = found.identity.lacks(before)
             if found.identity.epoch != before.epoch and not lacking:
                 return found  # another gateway has noticed
-            last: int = info["state"]["last_seq"]
-            rewritten = committed is not None and _time(committed) != _time(known.time)
+            last: int = found.info["state"]["last_seq"]
+            rewritten = found.committed is not None and not is_same_time(found.committed, known.time)
             if not (lacking or rewritten or last < known.reached):
                 return found
             log.log(
@@ -188,39 +176,11 @@ class ChatTerms:
                 stream=self._name,
                 last=last,
                 known=known._asdict(),
-                committed=committed,
+                committed=found.committed,
                 record_is_missing=lacking,
             )
             if not suspected:
                 suspected = True
                 await asyncio.sleep(_CONFIRM_SECONDS)
                 continue
-            await self._begin_epoch(found.identity)
-
-    async def _begin_epoch(self, found: Identity) -> None:
-        with suppress(Conflict):  # another gateway has noticed too
-            await self._bus.store(
-                self.group.chat_incarnation,
-                encode_record(found.created),
-                {EXPECTED_SEQUENCE: str(found.expected)},
-                timeout_seconds=API_TIMEOUT_SECONDS,
-            )
-
-    async def _record(self) -> Record | None:
-        request = {"last_by_subj": self.group.chat_incarnation}
-        message = await self._bus.stored(subjects.MODERATION_STREAM, request)
-        if message is None:
-            return None
-        return Record.decode(b64decode(message.get("data", "")), message["seq"], message["time"])
-
-    async def _committed(self, sequence: int) -> str | None:
-        """When the message with this sequence was committed; None if there is none. Raises BusError."""
-        if not sequence:
-            return None
-        message = await self._bus.stored(self._name, {"seq": sequence})
-        return message["time"] if message is not None else None
-
-
-def _time(text: str) -> datetime:
-    """Parses RFC 3339 with any number of digits in the fraction."""
-    return datetime.fromisoformat(text)
+            await self._incarnations.begin_epoch(found.identity)

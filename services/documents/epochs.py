@@ -5,16 +5,14 @@ stream itself.
 """
 
 import asyncio
-from base64 import b64decode
 from collections.abc import Callable
-from contextlib import suppress
 
-from studyroom.services.documents.log import Newest, is_same_time
+from studyroom.services.documents.log import Newest
 from studyroom.shared.chassis import logs
-from studyroom.shared.chassis.nats.bus import API_TIMEOUT_SECONDS, Bus, Conflict
+from studyroom.shared.chassis.nats.bus import Bus
+from studyroom.shared.chassis.nats.incarnations import Incarnations
 from studyroom.shared.contract.groups import Group
-from studyroom.shared.contract.headers import EXPECTED_SEQUENCE
-from studyroom.shared.contract.incarnation import Identity, Record, encode_record
+from studyroom.shared.contract.incarnation import Identity, is_same_time
 
 log = logs.get(__name__)
 
@@ -30,7 +28,9 @@ class Epochs:
     def __init__(self, bus: Bus, group: Group, on_replaced: Callable[[], None]) -> None:
         """`on_replaced`: called when the stream turns out to be another one than before."""
         self.group = group
-        self._bus = bus
+        self._incarnations = Incarnations(
+            bus, group.documents_stream, record=group.documents_incarnation, records=group.documents_stream
+        )
         self._on_replaced = on_replaced
         self._identity = Identity()
         self._sure = False
@@ -98,10 +98,7 @@ class Epochs:
         suspected = False
         while True:
             before, newest = self._identity, self._newest
-            info, record, committed = await asyncio.gather(
-                self._bus.stream_info(self.group.documents_stream), self._record(), self._committed(newest.sequence)
-            )
-            found = Identity(info["created"], record)
+            info, found, committed = await self._incarnations.find(newest.sequence)
             state, most = info["state"], info["config"].get("max_bytes", -1)
             self._used_share = state["bytes"] / most if most > 0 else 0.0
             lacking = found.lacks(before)
@@ -118,28 +115,7 @@ class Epochs:
                 reached=self._reached,
             )
             if suspected:
-                await self._begin_epoch(found)
+                await self._incarnations.begin_epoch(found)
             else:
                 suspected = True
                 await asyncio.sleep(_CONFIRM_SECONDS)
-
-    async def _begin_epoch(self, found: Identity) -> None:
-        with suppress(Conflict):  # another replica has noticed too
-            await self._bus.store(
-                self.group.documents_incarnation,
-                encode_record(found.created),
-                {EXPECTED_SEQUENCE: str(found.expected)},
-                timeout_seconds=API_TIMEOUT_SECONDS,
-            )
-
-    async def _record(self) -> Record | None:
-        request = {"last_by_subj": self.group.documents_incarnation}
-        message = await self._bus.stored(self.group.documents_stream, request)
-        if message is None:
-            return None
-        return Record.decode(b64decode(message.get("data", "")), message["seq"], message["time"])
-
-    async def _committed(self, sequence: int) -> str | None:
-        """Return when the message with this sequence was committed; None if there is none, or it was purged."""
-        message = await self._bus.stored(self.group.documents_stream, {"seq": sequence}) if sequence else None
-        return message["time"] if message is not None else None

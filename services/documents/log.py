@@ -6,7 +6,6 @@ A snapshot that is too long for one message has parts before it. Its last messag
 import asyncio
 from base64 import b64decode
 from collections.abc import AsyncIterator, Mapping
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from studyroom.shared.chassis.nats.batches import BatchReader, Read
@@ -16,6 +15,7 @@ from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.groups import Group
 from studyroom.shared.contract.headers import EXPECTED_SEQUENCE
 from studyroom.shared.contract.ids import RoomId
+from studyroom.shared.contract.incarnation import is_same_time
 
 _BATCH_MAX = 1024
 _BATCH_MAX_BYTES = 1_048_576
@@ -167,11 +167,6 @@ class DocumentLog:
         answer = await self._bus.api(f"STREAM.PURGE.{self._stream}", {"filter": subject, "seq": before})
         purged: int = answer.get("purged", 0)
         return purged
-
-
-def is_same_time(one: str, other: str) -> bool:
-    """Compare two times (RFC 3339), whose fractions may have different numbers of digits."""
-    return datetime.fromisoformat(one) == datetime.fromisoformat(other)
 
 
 def _headers(message: Mapping[str, Any]) -> dict[str, str]:

@@ -75,3 +75,8 @@ def rfc3339(nanoseconds: int) -> str:
     """Format a Unix time in nanoseconds."""
     seconds, fraction = divmod(nanoseconds, _SECOND_NS)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"
+
+
+def is_same_time(one: str, other: str) -> bool:
+    """Compare two times (RFC 3339), whose fractions may have different numbers of digits."""
+    return datetime.fromisoformat(one) == datetime.fromisoformat(other)
