@@ -4,10 +4,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import nsmallest
 
+from pydantic import ValidationError
+
+from studyroom.shared.chassis import logs
 from studyroom.shared.contract.ids import GatewayId, MembershipId, RoomId, UserId
 from studyroom.shared.contract.messages import CursorPosition
 from studyroom.shared.contract.presence import Entry, Member, member_digest
 from studyroom.shared.contract.subjects import shard_of
+
+log = logs.get(__name__)
 
 MARKERS_KEPT = 100_000
 ROOM_REVISIONS_KEPT = 200_000
@@ -20,7 +25,17 @@ class CommittedMember:
 
     entry: Entry
     revision: int
-    cursor: CursorPosition | None = None
+    cursor: CursorPosition | bytes | None = None
+    """JSON until somebody asks for it, because most cursors are replaced before."""
+
+    def last_cursor(self) -> CursorPosition | None:
+        if isinstance(self.cursor, bytes):
+            try:
+                self.cursor = CursorPosition.model_validate_json(self.cursor)
+            except ValidationError as error:
+                log.error("cannot decode a cursor", error=str(error))
+                self.cursor = None
+        return self.cursor
 
 
 @dataclass(slots=True)
@@ -161,8 +176,8 @@ class Mirror:
                 if not members:
                     del self._gateways[gateway]
 
-    def move_cursor(self, room: RoomId, user: UserId, cursor: CursorPosition) -> None:
-        """Set a member's last cursor. A user who is not in the room is ignored."""
+    def move_cursor(self, room: RoomId, user: UserId, cursor: CursorPosition | bytes) -> None:
+        """Set a member's last cursor, perhaps as JSON. A user who is not in the room is ignored."""
         member = self.rooms.get(room, {}).get(user)
         if member is not None:
             member.cursor = cursor
@@ -180,7 +195,7 @@ class Mirror:
                 user=user,
                 profile=member.entry.profile,
                 revision=member.revision,
-                cursor=member.cursor,
+                cursor=member.last_cursor(),
                 gateways=sorted(set(member.entry.connections.values())),
                 fields=member.entry.fields,
             )

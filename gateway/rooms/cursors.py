@@ -159,7 +159,8 @@ class Cursors:
         cursors = self._undelivered_cursors
         if cursors:
             self._undelivered_cursors = {}
-            for user in cursors.keys() - self._members:
+            members = self._members
+            for user in [user for user in cursors if user not in members]:
                 cursor = cursors.pop(user)
                 if self._fanout.has(user):
                     self._withheld[user] = cursor

@@ -1,6 +1,7 @@
 # The types of `fanout.py` for the compiled data path.
 
 from studyroom.gateway.wire.traffic cimport Traffic
+from studyroom.gateway.wire.websocket cimport write_frames
 
 cdef class Fanout:
     cdef public object _metrics

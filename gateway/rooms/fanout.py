@@ -13,14 +13,9 @@ from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.rooms.outbox import Batch, Outbox
 from studyroom.gateway.wire.framing import payload_of
 from studyroom.gateway.wire.items import EPHEMERAL, Item, Kind
+from studyroom.gateway.wire.websocket import Writable, write_frames
 from studyroom.shared.contract.ids import ConnectionId, MembershipId, UserId
 from studyroom.shared.contract.presence import Profile
-
-
-class Writable(Protocol):
-    @property
-    def write(self) -> Callable[[bytes], None]:
-        """Takes encoded frames. Must not raise, and does nothing after the socket began to close."""
 
 
 class Recipient(Protocol):
@@ -141,13 +136,13 @@ class Fanout:
         for recipient, user in recipients:
             own = span_of(user)
             if own is None:
-                recipient.socket.write(everything)
+                write_frames(recipient.socket, everything)
             else:
                 first, end = own
                 not_sent += 1
                 not_sent_bytes += end - first
                 if len(spans) > 1:
-                    recipient.socket.write(everything[:first] + everything[end:])
+                    write_frames(recipient.socket, everything[:first] + everything[end:])
         self._traffic.sent_bytes += len(everything) * len(recipients) - not_sent_bytes
         self._traffic.count_cursors(cursors.values(), len(recipients), not_sent)
 
@@ -196,11 +191,11 @@ class Fanout:
                 continue
             indexes = own_of(user)
             if indexes is None:
-                recipient.socket.write(everything)
+                write_frames(recipient.socket, everything)
             else:
                 frames = without_own(indexes)
                 if frames:
-                    recipient.socket.write(frames)
+                    write_frames(recipient.socket, frames)
                 not_sent += indexes
                 sent_bytes += len(frames) - len(everything)
         self._traffic.sent_bytes += sent_bytes

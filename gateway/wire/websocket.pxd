@@ -1,9 +1,13 @@
 # The types of `websocket.py` for the compiled data path.
 
+cimport cython
+
+from studyroom.gateway.transport.socket_transport cimport SocketTransport as _Transport
 from studyroom.gateway.wire.protocol cimport WebSocketProtocol as _Protocol
 
 cdef class ClientSocket:
     cdef object _client, _connections
+    cdef _Transport open_transport
     cdef _Protocol _protocol
     cdef object _transport
     cdef public object closing_since, write
@@ -14,3 +18,6 @@ cdef class ClientSocket:
     cdef _notify(self, call)
     cdef _begin_closing(self)
     cdef _end_soon(self)
+
+@cython.locals(client=ClientSocket, transport=_Transport)
+cpdef write_frames(socket, bytes frames)

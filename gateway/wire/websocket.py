@@ -51,6 +51,12 @@ class Client(Protocol):
         """The connection has closed. `code`: of the close frame that ended it; 1006 if there was none."""
 
 
+class Writable(Protocol):
+    @property
+    def write(self) -> Callable[[bytes], None]:
+        """Takes encoded frames. Must not raise, and does nothing after the socket began to close."""
+
+
 class NoDescriptor(Exception):
     """There is no file descriptor for the moment in which a socket needs two."""
 
@@ -58,7 +64,16 @@ class NoDescriptor(Exception):
 class ClientSocket:
     """The socket of a client for the gateway, the reader of its transport, and a connection for uvicorn."""
 
-    __slots__ = ("_client", "_connections", "_protocol", "_transport", "closing_since", "paused", "write")
+    __slots__ = (
+        "_client",
+        "_connections",
+        "_protocol",
+        "_transport",
+        "closing_since",
+        "open_transport",
+        "paused",
+        "write",
+    )
 
     def __init__(
         self, client: Client, connected: socket.socket, *, message_max_bytes: int, connections: set[Any]
@@ -72,6 +87,8 @@ class ClientSocket:
         else:
             self._protocol = WebSocketProtocol(message_max_bytes)
         self._transport = SocketTransport(asyncio.get_running_loop(), connected, self)
+        self.open_transport: SocketTransport | None = None
+        """The transport while frames may be written to it at once. `write_frames` needs no more."""
         self.write: Callable[[bytes], None] = self._transport.write
         """Takes one or more encoded frames. Drops them after the closing handshake began."""
         self.paused = False
@@ -90,6 +107,7 @@ class ClientSocket:
         self._notify(partial(self._client.opened, self))
         if self.write is collect:
             self.write = self._transport.write
+            self.open_transport = self._transport
         self._transport.write(b"".join(first))
 
     # --- for the gateway ----------------------------------------------------------------------------------
@@ -186,10 +204,22 @@ class ClientSocket:
 
     def _begin_closing(self) -> None:
         self.write = _write_nowhere
+        self.open_transport = None
         self.closing_since = self.closing_since or time.monotonic()
 
     def _end_soon(self) -> None:
         asyncio.get_running_loop().call_later(_CLOSE_LINGER_SECONDS, self._transport.close)
+
+
+def write_frames(socket: Writable, frames: bytes) -> None:
+    """`socket.write(frames)`, which takes half as long for an open WebSocket if it is compiled."""
+    if isinstance(socket, ClientSocket):
+        client = socket
+        transport = client.open_transport
+        if transport is not None:
+            transport.write(frames)
+            return
+    socket.write(frames)
 
 
 def _write_nowhere(_frames: bytes) -> None:

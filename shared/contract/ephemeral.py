@@ -87,7 +87,7 @@ def _split_lines(data: bytes, max_bytes: int) -> list[bytes]:
 
 
 def encode_digest(cursors: Iterable[tuple[RoomId, UserId, bytes]]) -> bytes:
-    return b"\n".join(room.encode("ascii") + user.encode("ascii") + cursor for room, user, cursor in cursors)
+    return b"\n".join([(room + user).encode("ascii") + cursor for room, user, cursor in cursors])
 
 
 def decode_digest(data: bytes) -> list[tuple[RoomId, UserId, bytes]]:
