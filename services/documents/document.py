@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pycrdt
 
+from studyroom.shared.contract.deleted_documents import is_of_deleted
 from studyroom.shared.contract.documents import EMPTY_UPDATE, EMPTY_VECTOR
 
 Vector = dict[int, int]
@@ -42,6 +43,17 @@ class Document:
         self._size_bytes += len(update)
 
     @property
+    def is_empty(self) -> bool:
+        """Whether nobody has ever written in it, apart from updates that wait."""
+        return self.vector == EMPTY_VECTOR
+
+    @property
+    def waits(self) -> bool:
+        """Whether some updates wait for others."""
+        self.settle()
+        return bool(self._unsettled)
+
+    @property
     def vector(self) -> bytes:
         """The state vector of the document, without updates that wait."""
         return self._doc.get_state()
@@ -72,6 +84,19 @@ class Document:
         """Return the exact `size_bytes`. This takes as long as encoding the document."""
         self._size_bytes = len(self.difference())
         return self._size_bytes
+
+
+def is_of(update: bytes, deleted: bytes) -> bool:
+    """Return whether an update is of the document that was there before. False for bytes that are not an update.
+
+    `deleted`: see `deleted_documents`.
+    """
+    try:
+        return is_of_deleted(update, deleted)
+    except BaseException as error:
+        if isinstance(error, Exception) or _is_panic(error):
+            return False
+        raise
 
 
 def _is_panic(error: BaseException) -> bool:

@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from studyroom.services.documents.document import Broken, Document, Malformed
+from studyroom.services.documents.document import Broken, Document, Malformed, is_of
 from studyroom.services.documents.epochs import Epochs
-from studyroom.services.documents.log import DocumentKey, DocumentLog, Newest
+from studyroom.services.documents.log import NOT_DELETED, Deletion, DocumentKey, DocumentLog, Newest
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.batches import Read
 from studyroom.shared.chassis.nats.bus import BusUnavailable
@@ -43,6 +43,8 @@ class Held:
     """The number of updates since then."""
     update_bytes: int = 0
     """The length of these updates."""
+    deletion: Deletion = NOT_DELETED
+    """Nothing that was stored before it counts."""
     broken: set[int] = field(default_factory=set)
     """The sequences of updates that pycrdt cannot apply."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -54,6 +56,7 @@ class Held:
     def forget(self) -> None:
         self.document = Document()
         self.newest = self.covers = Newest()
+        self.deletion = NOT_DELETED
         self.snapshot = self.updates = self.update_bytes = 0
 
 
@@ -117,6 +120,12 @@ class Library:
             _, oldest = self._held.popitem(last=False)
             self.size_bytes -= oldest.counted_bytes
 
+    def forget(self, key: DocumentKey) -> None:
+        """Read the document again when it is asked for. Callers that have it now keep it."""
+        held = self._held.pop(key, None)
+        if held is not None:
+            self.size_bytes -= held.counted_bytes
+
     # --- reading ------------------------------------------------------------------------------------------
 
     async def _bring_up_to_date(self, held: Held) -> None:
@@ -172,26 +181,35 @@ class Library:
         raise BusUnavailable("the document changes too fast to be read")
 
     async def _read(self, held: Held, newest: Newest) -> bool:
-        """Read snapshot and log. Return False if the snapshot was replaced meanwhile. Raises Broken."""
-        snapshot = await self._log.snapshot(held.key)
+        """Read snapshot and log. Return False if the snapshot was replaced meanwhile, or the document deleted.
+
+        Raises Broken.
+        """
+        held.deletion, snapshot = await asyncio.gather(self._log.deletion(held.key), self._log.snapshot(held.key))
         if snapshot is None:
             return False
-        held.snapshot = snapshot.sequence
-        if snapshot.state:
+        held.snapshot, deleted = snapshot.sequence, held.deletion.sequence
+        counts = snapshot.covers.sequence > deleted  # a snapshot may come late, after the deletion of what it covers
+        if counts:
             held.document.apply(snapshot.state)
             held.newest = held.covers = snapshot.covers
-        if not snapshot.sequence or not await self._read_from(held, snapshot.covers, newest.sequence):
-            # The stream went back below the snapshot. Nothing was purged then, and all updates are in the log.
+        if not counts or not await self._read_from(held, snapshot.covers, newest.sequence):
+            # If there is a snapshot, the stream went back below it. Nothing was purged then, and all updates are there.
             held.newest = held.covers = Newest()
-            async for reads in self._log.updates(held.key, 1, newest.sequence):
+            async for reads in self._log.updates(held.key, deleted + 1, newest.sequence):
                 await self._apply(held, reads)
-        return not await self._log.has_snapshot_after(held.key, snapshot.sequence)
+        return not any(
+            await asyncio.gather(
+                self._log.has_snapshot_after(held.key, snapshot.sequence),
+                self._log.has_deletion_after(held.key, deleted),
+            )
+        )
 
     async def _apply(self, held: Held, reads: list[Read]) -> None:
         """Apply updates in slices. Raises Broken, and does not apply that update again."""
         until = time.monotonic() + _SLICE_SECONDS
         for read in reads:
-            if read.sequence not in held.broken:
+            if read.sequence not in held.broken and not is_of(read.data, held.deletion.clients):
                 self._apply_one(held, read)
             held.newest = Newest(read.sequence, read.time)
             if read.sequence > held.covers.sequence:

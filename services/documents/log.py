@@ -5,13 +5,15 @@ A snapshot that is too long for one message has parts before it. Its last messag
 
 import asyncio
 from base64 import b64decode
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from studyroom.shared.chassis.nats.batches import BatchReader, Read
 from studyroom.shared.chassis.nats.bus import API_TIMEOUT_SECONDS, Bus, BusUnavailable
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.document_names import DocumentName
+from studyroom.shared.contract.documents import EMPTY_VECTOR
 from studyroom.shared.contract.groups import Group
 from studyroom.shared.contract.headers import EXPECTED_SEQUENCE
 from studyroom.shared.contract.ids import RoomId
@@ -47,11 +49,32 @@ class Newest(NamedTuple):
         return sequence == self.sequence and is_same_time(time, self.time)
 
 
+class Stored(NamedTuple):
+    """A message of the stream."""
+
+    sequence: int
+    time: str
+    """Its commit time (RFC 3339)."""
+    data: bytes
+
+
 class Snapshot(NamedTuple):
     sequence: int = 0
     """The sequence of its last message; 0 if the document has no snapshot."""
     covers: Newest = Newest()
     state: bytes = b""
+
+
+class Deletion(NamedTuple):
+    """The last deletion of a document."""
+
+    sequence: int = 0
+    """0 if it was never deleted."""
+    clients: bytes = EMPTY_VECTOR
+    """See `deleted_documents`."""
+
+
+NOT_DELETED = Deletion()
 
 
 class DocumentLog:
@@ -100,12 +123,22 @@ class DocumentLog:
 
     async def counts(self, shard: int) -> dict[DocumentKey, int]:
         """Return the number of updates in each log of a shard."""
-        counts: dict[DocumentKey, int] = {}
+        counts = await self.subjects(subjects.documents_of_shard(shard))
+        return {DocumentKey(*subjects.parse_document(subject)): count for subject, count in counts.items()}
+
+    async def names(self, room: RoomId) -> list[DocumentName]:
+        """Return the names of the documents of a room that have a log, in order."""
+        found = await self.subjects(subjects.documents_of_room(room))
+        return sorted(subjects.parse_document(subject)[1] for subject in found)
+
+    async def subjects(self, wanted: str) -> dict[str, int]:
+        """Return the number of messages of each subject that matches, according to the leader."""
+        counts: dict[str, int] = {}
         while True:
-            request = {"subjects_filter": subjects.documents_of_shard(shard), "offset": len(counts)}
+            request = {"subjects_filter": wanted, "offset": len(counts)}
             info = await self._bus.api(f"STREAM.INFO.{self._stream}", request)
             found: dict[str, int] = info["state"].get("subjects") or {}
-            counts |= {DocumentKey(*subjects.parse_document(subject)): count for subject, count in found.items()}
+            counts |= found
             if not found or len(counts) >= info.get("total", 0):
                 return counts
 
@@ -117,18 +150,43 @@ class DocumentLog:
         if message is None:
             return Snapshot()
         headers = _headers(message)
-        state = b""
-        for sequence in filter(None, headers.get(_PARTS, "").split(",")):
-            part = await self._bus.stored(self._stream, {"seq": int(sequence)})
-            if part is None or part["subject"] != subjects.document_snapshot_part(*key):
-                return None
-            state += b64decode(part.get("data", ""))
+        sequences = [int(sequence) for sequence in filter(None, headers.get(_PARTS, "").split(","))]
+        state = await self.read_parts(subjects.document_snapshot_part(*key), sequences)
+        if state is None:
+            return None
         covers = Newest(int(headers[_COVERS]), headers[_COVERS_TIME])
         return Snapshot(message["seq"], covers, state + b64decode(message.get("data", "")))
 
     async def has_snapshot_after(self, key: DocumentKey, sequence: int) -> bool:
         """Return whether there is a newer snapshot than the one with this sequence."""
-        request = {"seq": sequence + 1, "next_by_subj": subjects.document_snapshot(*key)}
+        return await self._has_after(subjects.document_snapshot(*key), sequence)
+
+    async def deletion(self, key: DocumentKey) -> Deletion:
+        """Return the last deletion of a document."""
+        message = await self.last(subjects.document_deletion(*key))
+        return Deletion(message.sequence, message.data) if message is not None else NOT_DELETED
+
+    async def has_deletion_after(self, key: DocumentKey, sequence: int) -> bool:
+        return await self._has_after(subjects.document_deletion(*key), sequence)
+
+    async def delete(self, key: DocumentKey, clients: bytes, *, expected: int) -> int:
+        """Store that the document is deleted, and return the sequence. From then on nothing before it counts.
+
+        `clients`: see `deleted_documents`. `expected`: the sequence of the last deletion. Raises Conflict.
+        """
+        headers = {EXPECTED_SEQUENCE: str(expected)}
+        return await self.store(subjects.document_deletion(*key), clients, headers)
+
+    async def clean(self, key: DocumentKey, deleted: int) -> None:
+        """Remove what was stored before the document was deleted. Later updates stay."""
+        for subject in (
+            subjects.document(*key), subjects.document_snapshot(*key), subjects.document_snapshot_part(*key),
+            subjects.document_versions(*key),
+        ):  # fmt: skip
+            await self.remove(subject, before=deleted)
+
+    async def _has_after(self, subject: str, sequence: int) -> bool:
+        request = {"seq": sequence + 1, "next_by_subj": subject}
         return await self._bus.stored(self._stream, request) is not None
 
     async def store_snapshot(self, key: DocumentKey, state: bytes, *, covers: Newest, expected: int) -> int:
@@ -136,18 +194,17 @@ class DocumentLog:
 
         Raises Conflict if another replica was faster.
         """
-        step = min(_PART_BYTES, self._bus.max_payload_bytes // 2)
-        pieces = [state[start : start + step] for start in range(0, len(state), step)]
-        parts = [await self._store(subjects.document_snapshot_part(*key), piece, {}) for piece in pieces[:-1]]
+        *pieces, last = self._pieces(state)
+        parts = [await self.store(subjects.document_snapshot_part(*key), piece) for piece in pieces]
         headers = {
             _COVERS: str(covers.sequence),
             _COVERS_TIME: covers.time,
             _PARTS: ",".join(map(str, parts)),
             EXPECTED_SEQUENCE: str(expected),
         }
-        sequence = await self._store(subjects.document_snapshot(*key), pieces[-1], headers)
-        await self._purge(subjects.document_snapshot(*key), sequence)
-        await self._purge(subjects.document_snapshot_part(*key), parts[0] if parts else sequence)
+        sequence = await self.store(subjects.document_snapshot(*key), last, headers)
+        await self.remove(subjects.document_snapshot(*key), before=sequence)
+        await self.remove(subjects.document_snapshot_part(*key), before=parts[0] if parts else sequence)
         return sequence
 
     async def purge(self, key: DocumentKey, covers: Newest) -> int:
@@ -158,15 +215,50 @@ class DocumentLog:
         message = await self._bus.stored(self._stream, {"seq": covers.sequence}) if covers.sequence else None
         if message is None or not covers.is_same(message["seq"], message["time"]):
             return 0
-        return await self._purge(subjects.document(*key), covers.sequence)
+        return await self.remove(subjects.document(*key), before=covers.sequence)
 
-    async def _store(self, subject: str, data: bytes, headers: Mapping[str, str]) -> int:
-        return (await self._bus.store(subject, data, headers, timeout_seconds=API_TIMEOUT_SECONDS)).sequence
+    # --- messages -----------------------------------------------------------------------------------------
 
-    async def _purge(self, subject: str, before: int) -> int:
-        answer = await self._bus.api(f"STREAM.PURGE.{self._stream}", {"filter": subject, "seq": before})
+    async def last(self, subject: str) -> Stored | None:
+        """Return the newest message of a subject, according to the leader; None if there is none."""
+        message = await self._bus.stored(self._stream, {"last_by_subj": subject})
+        if message is None:
+            return None
+        return Stored(message["seq"], message["time"], b64decode(message.get("data", "")))
+
+    async def store(self, subject: str, data: bytes, headers: Mapping[str, str] | None = None) -> int:
+        """Store a message, and return its sequence. Raises Conflict if `headers` expect another one."""
+        return (await self._bus.store(subject, data, headers or {}, timeout_seconds=API_TIMEOUT_SECONDS)).sequence
+
+    async def store_parts(self, subject: str, state: bytes) -> list[int]:
+        """Store something that may be too long for one message. Return the sequences of its parts."""
+        return [await self.store(subject, piece) for piece in self._pieces(state)]
+
+    async def read_parts(self, subject: str, sequences: Iterable[int]) -> bytes | None:
+        """Return what was stored in parts; None if one of them is gone."""
+        pieces = []
+        for sequence in sequences:
+            part = await self._bus.stored(self._stream, {"seq": sequence})
+            if part is None or part["subject"] != subject:
+                return None
+            pieces.append(b64decode(part.get("data", "")))
+        return b"".join(pieces)
+
+    async def remove(self, subject: str, *, before: int = 0) -> int:
+        """Remove the messages of a subject, or those before a sequence. Return their number."""
+        request = {"filter": subject, **({"seq": before} if before else {})}
+        answer = await self._bus.api(f"STREAM.PURGE.{self._stream}", request)
         purged: int = answer.get("purged", 0)
         return purged
+
+    def _pieces(self, state: bytes) -> list[bytes]:
+        step = min(_PART_BYTES, self._bus.max_payload_bytes // 2)
+        return [state[start : start + step] for start in range(0, len(state), step)]
+
+
+def unix_seconds(time: str) -> int:
+    """`time`: RFC 3339."""
+    return int(datetime.fromisoformat(time).timestamp())
 
 
 def _headers(message: Mapping[str, Any]) -> dict[str, str]:

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from studyroom.shared.chassis.metrics import by_shards
+from studyroom.shared.contract.document_requests import RequestOutcome
 from studyroom.shared.contract.documents import Outcome
 
 _SIZE_BUCKETS = tuple(1024 * 4**power for power in range(9))
@@ -39,8 +40,21 @@ class DocumentsMetrics:
             ["outcome"],
             registry=registry,
         )
-        for outcome in (Outcome.UNAVAILABLE, Outcome.INVALID):
-            self.refused.labels(outcome=outcome.value)
+        for refusal in (Outcome.UNAVAILABLE, Outcome.INVALID):
+            self.refused.labels(outcome=refusal.value)
+        self.management_duration = Histogram(
+            "studyroom_documents_management_duration_seconds",
+            "Time from the receipt of a request about whole documents or versions to its answer.",
+            registry=registry,
+        )
+        self.management = Counter(
+            "studyroom_documents_management_requests",
+            "Requests about whole documents and their versions, by outcome.",
+            ["outcome"],
+            registry=registry,
+        )
+        for outcome in RequestOutcome:
+            self.management.labels(outcome=outcome.value)
         self.full = Counter(
             "studyroom_documents_full_answers",
             "Answers about a document that accepts no more edits, by reason: `document` if it is too large, or "

@@ -3,10 +3,12 @@
 import asyncio
 from typing import Any
 
+from studyroom.services.documents.computing import Computing
 from studyroom.services.documents.document import Malformed
 from studyroom.services.documents.epochs import Epochs
 from studyroom.services.documents.library import Held, Library
 from studyroom.services.documents.log import DocumentKey, DocumentLog
+from studyroom.services.documents.management import Management
 from studyroom.services.documents.metrics import DocumentsMetrics, DocumentsState
 from studyroom.services.documents.settings import DocumentsSettings
 from studyroom.services.documents.snapshots import Snapshots
@@ -19,6 +21,7 @@ from studyroom.shared.chassis.settings import Settings, StorageSettings
 from studyroom.shared.chassis.shards import parse_shards
 from studyroom.shared.chassis.spec import Chassis
 from studyroom.shared.contract import subjects
+from studyroom.shared.contract.document_requests import AnswerHead, DocumentAnswer, DocumentRequest, RequestOutcome
 from studyroom.shared.contract.documents import MalformedSync, Outcome, SyncHead, SyncReply, SyncRequest
 from studyroom.shared.contract.groups import Group, all_groups
 
@@ -36,7 +39,7 @@ class _Part:
 
     def __init__(
         self, chassis: Chassis, group: Group, shards: frozenset[int], own: DocumentsSettings, metrics: DocumentsMetrics,
-        cache_max_bytes: int,
+        cache_max_bytes: int, computing: Computing,
     ) -> None:  # fmt: skip
         self.log = DocumentLog(chassis.bus, group)
         self.epochs = Epochs(chassis.bus, group, self._on_replaced)
@@ -47,6 +50,7 @@ class _Part:
             on_loaded=metrics.load_duration.observe,
             on_malformed=metrics.malformed.inc,
         )
+        self.management = Management(chassis.bus, self.log, self.library, self.epochs, computing, own)
         self.snapshots = Snapshots(chassis.bus, self.log, self.library, self.epochs, own, metrics, shards)
 
     def _on_replaced(self) -> None:
@@ -75,7 +79,8 @@ class Documents:
         served = [(group, shards.intersection(group.shards)) for group in all_groups(self._groups)]
         served = [(group, own_shards) for group, own_shards in served if own_shards]
         share = own.cache_max_bytes // len(served)
-        self._parts = [_Part(chassis, group, some, own, self._metrics, share) for group, some in served]
+        computing = Computing()
+        self._parts = [_Part(chassis, group, some, own, self._metrics, share, computing) for group, some in served]
         self._of_shard = {shard: part for (_, some), part in zip(served, self._parts, strict=True) for shard in some}
         self._shards = shards
         self._metrics.watch(
@@ -99,6 +104,8 @@ class Documents:
             self._tasks.supervise("snapshots", part.snapshots.run)
         questions = subjects.of_shards(subjects.documents_sync, self._shards)
         await self._requests.listen(questions, self._accept, queue=subjects.DOCUMENTS_QUEUE)
+        requests = subjects.of_shards(subjects.documents_manage, self._shards)
+        await self._requests.listen(requests, self._accept_management, queue=subjects.DOCUMENTS_QUEUE)
         await self._requests.subscribed()
 
     def not_ready(self) -> list[str]:
@@ -129,6 +136,31 @@ class Documents:
         for part in reply.messages(self._bus.max_payload_bytes):
             self._bus.publish(message.reply, part)
 
+    def _accept_management(self, message: Message) -> None:
+        self._requests.begin("manage documents", self._manage(message))
+
+    async def _manage(self, message: Message) -> None:
+        with self._metrics.management_duration.time():
+            answer = await self._carry_out(message)
+        self._metrics.management.labels(outcome=answer.head.outcome.value).inc()
+        for part in answer.messages(self._bus.max_payload_bytes):
+            self._bus.publish(message.reply, part)
+
+    async def _carry_out(self, message: Message) -> DocumentAnswer:
+        outcome = RequestOutcome.UNAVAILABLE
+        try:
+            shard = int(message.subject.split(".")[1])
+            request, update = DocumentRequest.decode(message.data)
+            async with asyncio.timeout(self._own.request_deadline_seconds), self._slots.slot(shard):
+                management = self._of_shard[subjects.shard_of(request.room)].management
+                return await management.carry_out(request, update)
+        except (MalformedSync, KeyError) as error:
+            outcome = RequestOutcome.INVALID
+            log.error("cannot decode a request", subject=message.subject, error=str(error))
+        except (BusError, TimeoutError) as error:
+            log.warning("could not carry out a request", subject=message.subject, error=str(error) or "deadline")
+        return DocumentAnswer(head=AnswerHead(outcome=outcome))
+
     async def _answer(self, message: Message) -> SyncReply:
         try:
             shard = int(message.subject.split(".")[1])
@@ -150,11 +182,11 @@ class Documents:
         async with part.library.current(DocumentKey(request.room, request.name)) as held:
             if not epochs.sure or epochs.epoch != epoch:
                 raise BusUnavailable("the stream of documents may be another one")
-            reply = self._reply(part, held, vector)
+            reply = self._reply(part, held, vector, knows_deletions=request.knows_deletions)
         part.snapshots.look(held)
         return reply
 
-    def _reply(self, part: _Part, held: Held, vector: bytes) -> SyncReply:
+    def _reply(self, part: _Part, held: Held, vector: bytes, *, knows_deletions: bool) -> SyncReply:
         most = self._own.max_bytes
         size = held.document.size_bytes
         if size >= most:
@@ -165,8 +197,11 @@ class Documents:
             size_bytes=size,
             max_bytes=most,
             storage_full=part.epochs.full,
+            deleted=held.deletion.sequence,
+            deleted_bytes=len(held.deletion.clients) if knows_deletions and held.deletion.sequence else 0,
         )
         for reason, applies in (("document", head.is_full), ("storage", head.storage_full)):
             if applies:
                 self._metrics.full.labels(reason=reason).inc()
-        return SyncReply(head=head, vector=held.document.vector, difference=held.document.difference(vector))
+        difference = held.document.difference(vector)
+        return SyncReply(head=head, vector=held.document.vector, difference=difference, deleted=held.deletion.clients)

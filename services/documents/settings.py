@@ -41,6 +41,12 @@ class DocumentsSettings(Settings):
         description="The time in which a replica asks NATS once for the number of updates of each document. Documents "
         "that were edited and then left alone between two such questions get a snapshot too.",
     )
+    versions_max: int = Field(100, ge=1, description="The most versions of one document. The same for all replicas.")
+    versions_max_bytes: int = Field(
+        33_554_432,
+        ge=1024,
+        description="The length of all versions of one document together. The same for all replicas.",
+    )
     request_deadline_seconds: float = Field(
         5.0, gt=0, le=8, description="A replica answers `unavailable` to a request that takes longer."
     )

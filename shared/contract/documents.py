@@ -35,7 +35,7 @@ class Outcome(StrEnum):
     """This replica does not understand the request. Asking again does not help."""
 
 
-class _Head(BaseModel):
+class Head(BaseModel):
     """The line before the binary parts."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -55,7 +55,7 @@ class _Head(BaseModel):
             raise MalformedSync(str(error)) from error
 
 
-class SyncRequest(_Head):
+class SyncRequest(Head):
     """Asks for the part of a document that the asker does not have, up to the newest stored update."""
 
     room: RoomIdField
@@ -65,6 +65,8 @@ class SyncRequest(_Head):
     position: int = Field(0, ge=0)
     """The sequence up to which the asker has received the document's updates in that epoch. If the stream does not
     reach it any more, the stream has lost its newest updates, and the answer has another epoch."""
+    knows_deletions: bool = False
+    """Whether the asker understands `SyncHead.deleted_bytes`."""
 
     def encode(self, vector: bytes = EMPTY_VECTOR) -> bytes:
         """`vector`: the state vector of the asker."""
@@ -76,7 +78,7 @@ class SyncRequest(_Head):
         return cls.split(data)
 
 
-class SyncHead(_Head):
+class SyncHead(Head):
     """The line of an answer, and of each message that an answer is split into."""
 
     outcome: Outcome = Outcome.OK
@@ -92,6 +94,11 @@ class SyncHead(_Head):
     """The length from which on the document accepts no more edits."""
     storage_full: bool = False
     """Whether the stream is nearly full, so that gateways refuse edits of all its documents. They can still be read."""
+    deleted: int = 0
+    """The sequence of the last deletion of the document, 0 if it was never deleted. After a deletion, the document is
+    another one."""
+    deleted_bytes: int = 0
+    """The length of `SyncReply.deleted`, which comes first."""
     vector_bytes: int = 0
     """The length of the state vector, which comes before the difference."""
     part: int = 0
@@ -119,10 +126,13 @@ class SyncReply(BaseModel):
     """The state vector of the document, so that the asker can send what the document has not."""
     difference: bytes = EMPTY_UPDATE
     """An update (version 1), also with updates that wait for others which are not stored."""
+    deleted: bytes = EMPTY_VECTOR
+    """The clients of the document before it was deleted, as `deleted_documents` encodes them."""
 
     def messages(self, max_bytes: int) -> Iterator[bytes]:
         """Encode the answer in messages of at most `max_bytes`, but for the line of JSON (at most 512 bytes)."""
-        body = self.vector + self.difference
+        deleted = self.deleted if self.head.deleted_bytes else b""
+        body = deleted + self.vector + self.difference
         step = max(1, max_bytes - _LINE_MAX_BYTES)
         pieces = [body[start : start + step] for start in range(0, len(body), step)] or [b""]
         update: dict[str, Any] = {"vector_bytes": len(self.vector), "parts": len(pieces)}
@@ -150,17 +160,25 @@ class SyncParts:
 
 def _reply(head: SyncHead, pieces: Iterable[bytes]) -> SyncReply:
     body = b"".join(pieces)
-    if not 0 <= head.vector_bytes <= len(body):
+    if min(head.vector_bytes, head.deleted_bytes) < 0 or head.vector_bytes + head.deleted_bytes > len(body):
         raise MalformedSync("the state vector is longer than the answer")
+    deleted, body = body[: head.deleted_bytes], body[head.deleted_bytes :]
     vector, difference = body[: head.vector_bytes], body[head.vector_bytes :]
-    return SyncReply(head=head, vector=vector or EMPTY_VECTOR, difference=difference or EMPTY_UPDATE)
+    return SyncReply(
+        head=head,
+        vector=vector or EMPTY_VECTOR,
+        difference=difference or EMPTY_UPDATE,
+        deleted=deleted or EMPTY_VECTOR,
+    )
 
 
-class DocumentStatus(_Head):
-    """A notice on `subjects.document_status` that a document has become too large, or fits again."""
+class DocumentStatus(Head):
+    """A notice on `subjects.document_status` that a document has become too large, or fits again, or was deleted."""
 
     size_bytes: int
     max_bytes: int
+    deleted: int = 0
+    """The sequence of the deletion; 0 if this is about the size."""
 
     @property
     def is_full(self) -> bool:

@@ -125,6 +125,11 @@ def documents_sync(shard: int) -> str:
     return f"documents.{shard}.sync"
 
 
+def documents_manage(shard: int) -> str:
+    """Gateways ask here to list, read and delete documents and their versions (`document_requests`)."""
+    return f"documents.{shard}.manage"
+
+
 CURSOR_RECALL = "presence.recall"
 """A replica asks all gateways for the last cursors of their members here."""
 
@@ -266,8 +271,42 @@ def document_snapshot_part(room: RoomId, name: DocumentName) -> str:
     return f"{document_snapshot(room, name)}.part"
 
 
+def document_deletion(room: RoomId, name: DocumentName) -> str:
+    """The last deletion of a document. Earlier messages about the document do not count."""
+    return f"{document_snapshot(room, name)}.deleted"
+
+
+def document_versions(room: RoomId, name: DocumentName) -> str:
+    """Everything about the versions of a document."""
+    return f"{document_snapshot(room, name)}.version.>"
+
+
+def document_version(room: RoomId, name: DocumentName, version: str) -> str:
+    """A version of a document: a snapshot that is kept. Its contents are in parts."""
+    return f"{document_snapshot(room, name)}.version.{version}"
+
+
+def document_version_part(room: RoomId, name: DocumentName, version: str) -> str:
+    return f"{document_version(room, name, version)}.part"
+
+
 def snapshots_of_shard(shard: int) -> str:
     return f"snapshot.{shard}.>"
+
+
+def documents_of_room(room: RoomId) -> str:
+    return f"document.{shard_of(room)}.{room}.*"
+
+
+def parse_version(subject: str) -> tuple[str, bool]:
+    """Return the id in the subject of a version, and whether it is that of a part. Raises ValueError for any other."""
+    match subject.split("."):
+        case ["snapshot", _shard, _room, _name, "version", version]:
+            return version, False
+        case ["snapshot", _shard, _room, _name, "version", version, "part"]:
+            return version, True
+        case _:
+            raise ValueError(f"not the subject of a version: {subject!r}")
 
 
 def parse_document(subject: str) -> tuple[RoomId, DocumentName]:

@@ -40,7 +40,7 @@ ERASING = "$JS.API.STREAM.MSG.DELETE.CHAT"
 """The request of a gateway for a message that a moderator deletes, which nobody else may send."""
 
 MAY_NOT_PUBLISH = {
-    "documents": [f"chat.0.{ROOM}", "gateways.g.uplink", "presence.0.join"],
+    "documents": [f"chat.0.{ROOM}", "gateways.g.uplink", "presence.0.join", "documents.0.manage"],
     "gateway": [
         PRESENCE_KEY, subjects.PRESENCE_INCARNATION,  # only presence writes memberships
         CHAT_EVENT, CHANGE_EVENT,  # clients see only committed events

@@ -34,7 +34,13 @@ PEOPLE = (*SERVICES, "operator")
 REQUESTS = [f"presence.7.{kind}" for kind in ("join", "leave", "update", "roster", "complete", "compare", "rooms")]
 SYNC = subjects.documents_sync(7)
 NOTES = DocumentName("notes")
-SNAPSHOTS = [subjects.document_snapshot(ROOM, NOTES), subjects.document_snapshot_part(ROOM, NOTES)]
+MANAGE = subjects.documents_manage(7)
+VERSION = "16fd2706-8baf-433b-82eb-8c7fada847da"
+SNAPSHOTS = [
+    subjects.document_snapshot(ROOM, NOTES), subjects.document_snapshot_part(ROOM, NOTES),
+    subjects.document_version(ROOM, NOTES, VERSION), subjects.document_version_part(ROOM, NOTES, VERSION),
+    subjects.document_deletion(ROOM, NOTES),
+]  # fmt: skip
 RECORDS = [subjects.DOCUMENTS_INCARNATION, subjects.documents_incarnation(3, 4)]
 WRITTEN = {
     CHAT: [subjects.chat(ROOM)],
@@ -77,14 +83,16 @@ OTHERS = [
     "$SYS.REQ.SERVER.PING.KICK", "$SYS.REQ.SERVER.PING.VARZ", "anything", "presence", "$KV.presence", "$KV.other.key",
 ]  # fmt: skip
 PUBLISHED = [
-    *REQUESTS, SYNC, *(key for keys in WRITTEN.values() for key in keys), *EVENTS, *OF_STREAMS, *OF_CONSUMERS, *OTHERS,
+    *REQUESTS, SYNC, MANAGE, *(key for keys in WRITTEN.values() for key in keys), *EVENTS,
+    *OF_STREAMS, *OF_CONSUMERS, *OTHERS,
     *(f"_INBOX.{person}.one" for person in PEOPLE), "_INBOX.one",
 ]  # fmt: skip
 """One of every kind."""
 
 MAY_PUBLISH = {
     "gateway": {
-        *REQUESTS, *WRITTEN[CHAT], SYNC, subjects.document(ROOM, NOTES), subjects.document_awareness(ROOM, NOTES),
+        *REQUESTS, *WRITTEN[CHAT], SYNC, MANAGE,
+        subjects.document(ROOM, NOTES), subjects.document_awareness(ROOM, NOTES),
         *WRITTEN[MODERATION], subjects.gateway_key(GATEWAY),
         *(f"room.7.{ROOM}.{kind}" for kind in ("cursor", "typing", "broadcast", "newest")),
         subjects.GATEWAY_LOADS, subjects.presence_cursors(7),
@@ -125,6 +133,7 @@ SUBSCRIBED = [
     *(f"{request.replace('7', '*')} presence" for request in REQUESTS),
     *(f"{request} presence" for request in REQUESTS),
     "documents.*.sync documents", f"{SYNC} documents", "documents.*.sync", f"{SYNC} others", "documents.*.*.*.*",
+    "documents.*.manage documents", f"{MANAGE} documents", "documents.*.manage", f"{MANAGE} others",
     "presence.7.join others", "presence.*.cursors", "moderation.>", "room.*.*.>",
 ]  # fmt: skip
 """Some have the name of a queue group after them."""
@@ -141,7 +150,10 @@ MAY_SUBSCRIBE = {
         *(f"{request.replace('7', '*')} presence" for request in REQUESTS),
         subjects.presence_cursors(7), "presence.*.cursors", "_INBOX.presence.one", "_INBOX.presence.>",
     },
-    "documents": {"documents.*.sync documents", f"{SYNC} documents", "_INBOX.documents.one", "_INBOX.documents.>"},
+    "documents": {
+        "documents.*.sync documents", f"{SYNC} documents", "documents.*.manage documents", f"{MANAGE} documents",
+        "_INBOX.documents.one", "_INBOX.documents.>",
+    },
     "provisioner": {"_INBOX.provisioner.one", "_INBOX.provisioner.>"},
     "doctor": {"_INBOX.doctor.one", "_INBOX.doctor.>"},
 }  # fmt: skip

@@ -12,13 +12,20 @@ from studyroom.services.documents.log import DocumentKey
 from studyroom.services.documents.service import Documents
 from studyroom.services.documents.settings import DocumentsSettings
 from studyroom.shared.chassis.metrics import BusMetrics
-from studyroom.shared.chassis.nats.bus import Bus
+from studyroom.shared.chassis.nats.bus import Bus, Message
 from studyroom.shared.chassis.nats.reply_inbox import ReplyInbox
 from studyroom.shared.chassis.settings import NatsSettings, ProcessSettings, StorageSettings
 from studyroom.shared.chassis.spec import Chassis
 from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.document_names import DocumentName
+from studyroom.shared.contract.document_requests import (
+    Action,
+    AnswerParts,
+    DocumentAnswer,
+    DocumentRequest,
+    RequestOutcome,
+)
 from studyroom.shared.contract.documents import EMPTY_VECTOR, Outcome, SyncParts, SyncReply, SyncRequest
 from studyroom.shared.contract.headers import AUTHOR, MESSAGE_ID
 from studyroom.shared.contract.ids import RoomId, new_user_id
@@ -112,7 +119,7 @@ class Gateway:
         """The answer of one replica, with any outcome."""
         answer = _Answer(asyncio.get_running_loop().create_future())
         reply = self._inbox.expect(answer)
-        request = SyncRequest(room=key.room, name=key.name, epoch=epoch, position=position)
+        request = SyncRequest(room=key.room, name=key.name, epoch=epoch, position=position, knows_deletions=True)
         subject = subjects.documents_sync(subjects.shard_of(key.room))
         self.bus.publish(subject, request.encode(vector), reply=reply)
         try:
@@ -120,6 +127,39 @@ class Gateway:
                 return await answer.whole
         finally:
             self._inbox.close(reply)
+
+    async def manage(self, key: DocumentKey, action: Action, *, update: bytes = b"", **request: Any) -> DocumentAnswer:
+        """The first answer of a replica that could do it."""
+
+        async def answered() -> DocumentAnswer | None:
+            asked = DocumentRequest(action=action, room=key.room, name=key.name, **request)
+            answer = await self._manage(asked, update)
+            return answer if answer.head.outcome is not RequestOutcome.UNAVAILABLE else None
+
+        answer: DocumentAnswer = await eventually(answered, "a replica answers")
+        return answer
+
+    async def _manage(self, request: DocumentRequest, update: bytes) -> DocumentAnswer:
+        parts = AnswerParts()
+        whole: asyncio.Future[DocumentAnswer] = asyncio.get_running_loop().create_future()
+
+        def take(message: Message) -> None:
+            answer = parts.add(message.data)
+            if answer is not None:
+                whole.set_result(answer)
+
+        inbox = self.bus.new_inbox()
+        subscription = await self.bus.subscribe(inbox, take)
+        subject = subjects.documents_manage(subjects.shard_of(request.room))
+        self.bus.publish(subject, request.encode(update), reply=inbox)
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                return await whole
+        finally:
+            await subscription.unsubscribe()
+
+    async def restore(self, key: DocumentKey, version: str) -> None:
+        await self.store(key, (await self.manage(key, Action.RESTORE, version=version)).body)
 
     async def sync(self, key: DocumentKey, vector: bytes = EMPTY_VECTOR) -> SyncReply:
         """The first answer with the document."""

@@ -1,0 +1,105 @@
+"""Checks updates that come over HTTP, which gateways store then, and deletes documents."""
+
+from studyroom.services.documents.document import Broken, Document, Malformed, is_of
+from studyroom.services.documents.epochs import Epochs
+from studyroom.services.documents.library import Library
+from studyroom.services.documents.log import Deletion, DocumentKey, DocumentLog
+from studyroom.services.documents.settings import DocumentsSettings
+from studyroom.shared.chassis.nats.bus import Bus, BusUnavailable, Conflict
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.deleted_documents import clients_of, encode_clients
+from studyroom.shared.contract.document_requests import RequestOutcome
+from studyroom.shared.contract.documents import DocumentStatus
+
+_CLIENT_BYTES = 12
+"""The length of an encoded client id, at most."""
+
+
+class EditRefused(Exception):
+    def __init__(self, outcome: RequestOutcome, reason: str) -> None:
+        super().__init__(reason)
+        self.outcome = outcome
+
+
+class Edits:
+    """Methods raise BusError."""
+
+    def __init__(
+        self, bus: Bus, documents: DocumentLog, library: Library, epochs: Epochs, settings: DocumentsSettings
+    ) -> None:
+        self._bus = bus
+        self._log = documents
+        self._library = library
+        self._epochs = epochs
+        self._settings = settings
+
+    def check_space(self, size_bytes: int) -> None:
+        """`size_bytes`: of the document. Raises EditRefused if it takes no more edits."""
+        if size_bytes >= self._settings.max_bytes:
+            raise EditRefused(RequestOutcome.DOCUMENT_FULL, "the document is too large, so it takes no more edits")
+        if self._epochs.full:
+            raise EditRefused(RequestOutcome.STORAGE_FULL, "the store of documents is nearly full")
+
+    async def check(self, key: DocumentKey, update: bytes) -> int:
+        """Return the sequence of the newest update. Raises EditRefused if the update may not be stored."""
+        _applied(update)
+        async with self._library.current(key) as held:
+            if is_of(update, held.deletion.clients):
+                raise EditRefused(RequestOutcome.DELETED, "the update is of a document that was deleted")
+            self.check_space(held.document.measure())
+            return held.newest.sequence
+
+    async def check_creation(self, key: DocumentKey, update: bytes) -> int:
+        """Return the sequence of the newest update that the log must have when the first one is stored.
+
+        Raises EditRefused if somebody has written in the document, or if the update is not complete.
+        """
+        created = _applied(update)
+        if created.is_empty or created.waits:
+            raise EditRefused(RequestOutcome.MALFORMED, "the update is not a whole document with contents")
+        async with self._library.current(key) as held:
+            if not held.document.is_empty:
+                raise EditRefused(RequestOutcome.EXISTS, "somebody has written in the document")
+            self.check_space(len(update))
+            deletion, newest = held.deletion, held.newest.sequence
+        if is_of(update, deletion.clients):  # a backend creates its document again with the ids of before
+            await self._allow(key, deletion, created)
+        return newest
+
+    async def _allow(self, key: DocumentKey, deletion: Deletion, created: Document) -> None:
+        again = set(clients_of(created.vector))
+        others = [client for client in clients_of(deletion.clients) if client not in again]
+        await self._begin_again(key, others, expected=deletion.sequence)
+
+    async def delete(self, key: DocumentKey) -> None:
+        """Delete a document. Repeat it if it fails, because some of it may be left."""
+        async with self._library.current(key) as held:
+            deletion = held.deletion
+            clients = dict.fromkeys((*clients_of(deletion.clients), *clients_of(held.document.vector)))
+            is_new = not (held.document.is_empty and not held.newest.sequence)
+        if is_new:
+            await self._begin_again(key, list(clients), expected=deletion.sequence)
+        elif deletion.sequence:
+            await self._log.clean(key, deletion.sequence)
+
+    async def _begin_again(self, key: DocumentKey, clients: list[int], *, expected: int) -> None:
+        """Delete what there is. `clients`: whose updates are of the deleted document, the newest last."""
+        most = self._bus.max_payload_bytes // 2 // _CLIENT_BYTES
+        try:
+            deleted = await self._log.delete(key, encode_clients(clients[-most:]), expected=expected)
+        except Conflict as error:
+            raise BusUnavailable("another replica has deleted the document at the same moment") from error
+        await self._log.clean(key, deleted)
+        self._library.forget(key)
+        status = DocumentStatus(size_bytes=0, max_bytes=self._settings.max_bytes, deleted=deleted)
+        self._bus.publish(subjects.document_status(*key), status.encode())
+
+
+def _applied(update: bytes) -> Document:
+    """Raises EditRefused."""
+    document = Document()
+    try:
+        document.apply(update)
+    except (Malformed, Broken) as error:
+        raise EditRefused(RequestOutcome.MALFORMED, "not a Yjs update") from error
+    return document

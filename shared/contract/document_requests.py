@@ -1,0 +1,173 @@
+"""Requests of gateways to the documents service about whole documents and their versions, and its answers.
+
+They are encoded as those of `documents`. A long answer takes several messages.
+"""
+
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from studyroom.shared.contract.document_names import DocumentName, DocumentNameField
+from studyroom.shared.contract.documents import Head
+from studyroom.shared.contract.ids import RoomIdField, UserId
+from studyroom.shared.contract.text import UnicodeText
+
+VERSION_NAME_MAX_CHARS = 128
+PAGE_MAX = 100
+_LINE_MAX_BYTES = 512
+_NO_NAME = DocumentName("-")
+
+VersionId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+
+
+class Action(StrEnum):
+    LIST = "list"
+    """The documents of a room. The answer is a `DocumentsPage`."""
+    READ = "read"
+    """The contents of a document."""
+    CREATE = "create"
+    """Whether the document may be created with the update that follows the line. The answer has the sequence that the
+    stream must have for the document when the gateway stores the update."""
+    WRITE = "write"
+    """Whether the gateway may store the update that follows the line."""
+    DELETE = "delete"
+    """Delete the document with its versions. Succeeds also if there is none."""
+    LIST_VERSIONS = "list_versions"
+    """The answer is a `VersionsList`."""
+    MAKE_VERSION = "make_version"
+    """Keep the document as it is now. The answer is its `VersionSummary`."""
+    READ_VERSION = "read_version"
+    DELETE_VERSION = "delete_version"
+    RESTORE = "restore"
+    """The answer is the update that gives the document the contents of the version. The gateway stores it."""
+
+
+class Format(StrEnum):
+    UPDATE = "update"
+    """One Yjs update (version 1)."""
+    JSON = "json"
+    TEXT = "text"
+
+
+class RequestOutcome(StrEnum):
+    OK = "ok"
+    UNAVAILABLE = "unavailable"
+    """The replica cannot do it now. Ask again."""
+    INVALID = "invalid"
+    """This replica does not understand the request. Asking again does not help."""
+    NOT_FOUND = "not_found"
+    EXISTS = "exists"
+    """Somebody has written in the document."""
+    DELETED = "deleted"
+    """The update is of a document that was deleted."""
+    MALFORMED = "malformed"
+    """The update cannot be applied, or not without others, or has nothing."""
+    TOO_COMPLEX = "too_complex"
+    """The document cannot be converted in the time and memory that there is for it."""
+    DOCUMENT_FULL = "document_full"
+    VERSIONS_FULL = "versions_full"
+    """The document has as many versions as the limits allow."""
+    STORAGE_FULL = "storage_full"
+
+
+class DocumentRequest(Head):
+    action: Action
+    room: RoomIdField
+    name: DocumentNameField = _NO_NAME
+    """Without meaning for a list."""
+    format: Format = Format.UPDATE
+    """The format of the contents in the answer."""
+    after: str = ""
+    """In a request for a list, the name of the last document of the page before."""
+    limit: int = Field(PAGE_MAX, ge=1, le=PAGE_MAX)
+    version: VersionId | None = None
+    title: str = Field("", max_length=VERSION_NAME_MAX_CHARS)
+    """The name of a new version."""
+    author: str = ""
+    """The name of the caller, for people."""
+    author_id: UserId | None = None
+    """None for a backend."""
+
+    def encode(self, update: bytes = b"") -> bytes:
+        return self.joined(update)
+
+    @classmethod
+    def decode(cls, data: bytes) -> tuple[Self, bytes]:
+        """Return the request and the update that follows it. Raises MalformedSync."""
+        return cls.split(data)
+
+
+class DocumentSummary(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    name: DocumentName
+    bytes: int = Field(description="The length of the document as one update, or a little more.")
+    updated_at: int = Field(description="The time of the last edit, in Unix seconds.")
+
+
+class DocumentsPage(BaseModel):
+    documents: list[DocumentSummary]
+    next: str | None = Field(description="Send it as `after` to get the next page. Null on the last page.")
+
+
+class VersionSummary(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    id: VersionId
+    name: str
+    created_at: int = Field(description="Unix seconds.")
+    author: str = Field(description="The name of the user, or of the API key.")
+    author_id: UserId | None = Field(description="Null for a backend.")
+    bytes: int = Field(description="The length of the version as one update.")
+
+
+class VersionsList(BaseModel):
+    versions: list[VersionSummary]
+    """The oldest first."""
+
+
+class NewVersion(BaseModel):
+    name: UnicodeText = Field(min_length=1, max_length=VERSION_NAME_MAX_CHARS)
+
+
+class AnswerHead(Head):
+    """The line of an answer, and of each message that an answer is split into."""
+
+    outcome: RequestOutcome = RequestOutcome.OK
+    sequence: int = 0
+    """The sequence of the newest update that the contents have."""
+    reason: str = Field("", max_length=200)
+    """Why the request was not carried out, for people."""
+    part: int = 0
+    parts: int = 1
+
+
+class DocumentAnswer(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    head: AnswerHead
+    body: bytes = b""
+
+    def messages(self, max_bytes: int) -> Iterator[bytes]:
+        """Encode the answer in messages of at most `max_bytes`, but for the line of JSON (at most 512 bytes)."""
+        step = max(1, max_bytes - _LINE_MAX_BYTES)
+        pieces = [self.body[start : start + step] for start in range(0, len(self.body), step)] or [b""]
+        for part, piece in enumerate(pieces):
+            yield self.head.model_copy(update={"part": part, "parts": len(pieces)}).joined(piece)
+
+
+class AnswerParts:
+    """Puts the messages of one answer together, in any order."""
+
+    def __init__(self) -> None:
+        self._pieces: dict[int, bytes] = {}
+
+    def add(self, message: bytes) -> DocumentAnswer | None:
+        """Return the answer if this message completes it. Raises MalformedSync."""
+        head, piece = AnswerHead.split(message)
+        self._pieces[head.part] = piece
+        if len(self._pieces) < head.parts:
+            return None
+        return DocumentAnswer(head=head, body=b"".join(self._pieces[part] for part in sorted(self._pieces)))
