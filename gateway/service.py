@@ -20,6 +20,8 @@ from studyroom.gateway.connections.heartbeat import Heartbeat
 from studyroom.gateway.connections.hub import Hub
 from studyroom.gateway.connections.registry import ConnectionCounts, Registry
 from studyroom.gateway.custom_presence.updates import PresenceUpdates
+from studyroom.gateway.document_http.requests import DocumentRequests
+from studyroom.gateway.document_http.routers import document_routers
 from studyroom.gateway.documents.documents import Documents
 from studyroom.gateway.edge.admission import Admission
 from studyroom.gateway.edge.arrivals import Arrivals
@@ -56,7 +58,7 @@ from studyroom.gateway.settings import GatewaySettings
 from studyroom.gateway.transport.poller import call_after_reads, pause_between_reads
 from studyroom.gateway.transport.socket_transport import use_fast_transports
 from studyroom.gateway.wire.sockets import AwaitedRequests, PlainSockets, UnreadAnswers
-from studyroom.gateway.wire.upgrade import HttpProtocol, WireLimits
+from studyroom.gateway.wire.upgrade import HttpProtocol
 from studyroom.gateway.wire.websocket import answer_handshake
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.api_keys import ApiKeys
@@ -262,6 +264,7 @@ class Gateway:
             await self._uplinks.start()
         if self._documents is not None:
             await self._documents.start()
+            self._heartbeat.bound_also(self._documents.slow)
         while not await self._lease.renew():
             await asyncio.sleep(_STREAM_RETRY_SECONDS)
         self._server = self._build_server(listener)
@@ -315,9 +318,10 @@ class Gateway:
 
     def _build_server(self, listener: socket.socket) -> HttpServer:
         own = self._settings
+        access = Access(self._authenticator, ApiKeys(own.api_keys), self._moderation)
         all_routers = routers(
             own,
-            Access(self._authenticator, ApiKeys(own.api_keys), self._moderation),
+            access,
             self._audit,
             self._chassis.bus,
             self._presence,
@@ -333,10 +337,13 @@ class Gateway:
                 self._edge, self._admission, self._uplinks, self._metrics, message_max_bytes=own.message_max_bytes
             )
             all_routers.append(fallback)
-        if own.documents:
-            all_routers.append(documents_router())
+        if self._documents is not None:
+            guard = access, self._moderation, self._admission, self._audit
+            asked = DocumentRequests(self._chassis.bus, self._documents.hub.metrics)
+            shared = document_routers(own, *guard, asked, self._stored_changes)
+            all_routers += [documents_router(), *shared]
         app = build_app(with_page=own.page, gate=self._admission, routers=all_routers)
-        limits = WireLimits(own.message_max_bytes, own.headers_max_bytes, own.body_max_bytes)
+        limits = own.wire_limits
         return HttpServer(
             app,
             listener,

@@ -14,6 +14,7 @@ from studyroom.gateway.edge.settings import EdgeSettings
 from studyroom.gateway.http.settings import HttpSettings
 from studyroom.gateway.lifecycle.settings import LifecycleSettings
 from studyroom.gateway.membership.settings import MembershipSettings
+from studyroom.gateway.wire.upgrade import WireLimits
 
 
 class GatewaySettings(
@@ -36,6 +37,15 @@ class GatewaySettings(
         if value is not None and ANY in others.data.get("origins", ()):
             raise ValueError("must not be set with STUDYROOM_GATEWAY_ORIGINS=*")
         return value
+
+    @property
+    def wire_limits(self) -> WireLimits:
+        return WireLimits(
+            self.message_max_bytes,
+            self.headers_max_bytes,
+            self.body_max_bytes,
+            document_max_bytes=self.document_message_max_bytes if self.documents else 0,
+        )
 
     @property
     def document_limits(self) -> DocumentLimits:

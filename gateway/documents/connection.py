@@ -14,7 +14,7 @@ from studyroom.gateway.documents import awareness, messages
 from studyroom.gateway.documents.hosting import DocumentHosting
 from studyroom.gateway.documents.messages import Close, FromClient, Token
 from studyroom.gateway.documents.metrics import DocumentMetrics
-from studyroom.gateway.documents.session import Session, Wire
+from studyroom.gateway.documents.session import DELETED, Session, Wire
 from studyroom.gateway.wire.framing import PING_FRAME, Opcode, encode_frame
 from studyroom.gateway.wire.handshake import Refused
 from studyroom.shared.chassis.tasks import Tasks
@@ -106,7 +106,7 @@ class DocumentConnection:
         self._hub = hub
         self._identity = identity
         self._identify = identify
-        self._socket: Socket = NOWHERE
+        self.socket: Socket = NOWHERE
         self._sessions: dict[str, tuple[Session, Wire]] = {}
         """The open documents by the name that the client gives them; "" for y-websocket."""
         limits = hub.limits
@@ -114,7 +114,7 @@ class DocumentConnection:
         self._bytes_left: float = self._bytes_burst
         self._refilled_at = time.monotonic()
         self._held = False
-        self._is_slow = False
+        self.is_slow = False
         self._slow_beats = 0
         self._progress_bytes = 0
         self._quiet_beats = 0
@@ -129,20 +129,20 @@ class DocumentConnection:
     # --- the socket ---------------------------------------------------------------------------------------
 
     def opened(self, socket: Socket) -> None:
-        self._socket = socket
+        self.socket = socket
         self._hub.connections.add(self)
         if self._path.name is not None and self._identity is not None:
             self._open("", b"", self._path.name, self._identity)
 
     def closed(self, _code: int) -> None:
-        self._socket = NOWHERE
+        self.socket = NOWHERE
         for name in list(self._sessions):
             self._close_document(name)
         self._hub.connections.remove(self)
 
     def congested(self) -> None:
         self._set_slow(True)
-        self._progress_bytes = self._socket.progress_bytes
+        self._progress_bytes = self.socket.progress_bytes
 
     def relieved(self) -> None:
         self._set_slow(False)
@@ -150,7 +150,7 @@ class DocumentConnection:
             session.caught_up()
 
     def _set_slow(self, is_slow: bool) -> None:
-        self._is_slow, self._slow_beats = is_slow, 0
+        self.is_slow, self._slow_beats = is_slow, 0
         for _, wire in self._sessions.values():
             wire.is_slow = is_slow
 
@@ -158,16 +158,19 @@ class DocumentConnection:
         self._messages_left -= 1
 
     def close(self, code: int, reason: str) -> None:
-        self._socket.close(code, reason)
+        self.socket.close(code, reason)
+
+    def close_slow(self, reason: str) -> None:
+        self.close(CloseCode.SLOW_CONSUMER, reason)
 
     def abort(self) -> None:
-        self._socket.abort()
+        self.socket.abort()
 
     def write(self, frame: bytes) -> None:
         self._quiet_beats = 0
-        self._socket.write(frame)
-        if self._is_slow and self._socket.buffered_bytes > self._hub.limits.write_buffer_max_bytes:
-            self.close(CloseCode.SLOW_CONSUMER, "you left too many bytes unread")
+        self.socket.write(frame)
+        if self.is_slow and self.socket.buffered_bytes > self._hub.limits.write_buffer_max_bytes:
+            self.close_slow("you left too many bytes unread")
 
     # --- messages of the client ---------------------------------------------------------------------------
 
@@ -251,7 +254,7 @@ class DocumentConnection:
     def _open(self, name: str, prefix: bytes, document: DocumentName, identity: Identity) -> None:
         right = may_write(identity, self.room, self._hub.bans)
         wire = Wire(prefix, self.write, has_status=self._path.name is None)
-        wire.is_slow = self._is_slow
+        wire.is_slow = self.is_slow
         session = Session(
             self._hub.hosting.enter(self.room, document),
             wire,
@@ -262,8 +265,17 @@ class DocumentConnection:
             send=lambda message: self._send(prefix, message),
             refuse=lambda reason: self._refuse(prefix, reason),
             close=lambda: self.close(CloseCode.SERVICE_RESTART, "connect again"),
+            end=lambda: self._end(name, prefix),
         )
         self._sessions[name] = (session, wire)
+
+    def _end(self, name: str, prefix: bytes) -> None:
+        """The document was deleted. Clients of Hocuspocus may have others on this socket."""
+        if self._path.name is not None:
+            self.close(CloseCode.DOCUMENT_DELETED, DELETED)
+            return
+        self._close_document(name)
+        self._send(prefix, messages.denied(DELETED))
 
     def _close_document(self, name: str) -> None:
         opened = self._sessions.pop(name, None)
@@ -286,7 +298,7 @@ class DocumentConnection:
         self._refill(time.monotonic())
         if not self._held and (self._messages_left < 0 or self._bytes_left < 0):
             self._held = True
-            self._socket.hold()
+            self.socket.hold()
 
     def _refill(self, now: float) -> None:
         limits, elapsed = self._hub.limits, now - self._refilled_at
@@ -301,11 +313,11 @@ class DocumentConnection:
 
         `now`: monotonic seconds. `expired_by`: tokens that expire then or earlier have expired (Unix seconds).
         """
-        limits, closing_since = self._hub.limits, self._socket.closing_since
+        limits, closing_since = self._hub.limits, self.socket.closing_since
         self._refill(now)
         if self._held and self._messages_left >= 0 and self._bytes_left >= 0:
             self._held = False
-            self._socket.release()
+            self.socket.release()
         self.silent_beats = 0 if self._held else self.silent_beats + 1
         self._beats_without_document = 0 if self._sessions else self._beats_without_document + 1
         if closing_since is not None:
@@ -316,25 +328,25 @@ class DocumentConnection:
         elif self._beats_without_document >= limits.proof_beats:
             self.close(CloseCode.IDLE, "you have no document open")
         elif self._reads_nothing():
-            self.close(CloseCode.SLOW_CONSUMER, "you read nothing for too long")
+            self.close_slow("you read nothing for too long")
         elif self.silent_beats >= limits.timeout_beats:
             self.close(CloseCode.PING_TIMEOUT, "you sent nothing and answered no ping")
         else:
             self._keep_alive()
 
     def _reads_nothing(self) -> bool:
-        if not self._is_slow:
+        if not self.is_slow:
             return False
-        progress = self._socket.progress_bytes
+        progress = self.socket.progress_bytes
         self._slow_beats = self._slow_beats + 1 if progress == self._progress_bytes else 0
         self._progress_bytes = progress
         return self._slow_beats > self._hub.limits.slow_beats
 
     def _keep_alive(self) -> None:
         if self.silent_beats == self._hub.limits.ping_beats:
-            self._socket.write(PING_FRAME)
+            self.socket.write(PING_FRAME)
         self._quiet_beats += 1
-        if self._quiet_beats >= _ALIVE_BEATS and not self._is_slow:
+        if self._quiet_beats >= _ALIVE_BEATS and not self.is_slow:
             for _, wire in list(self._sessions.values())[:1]:
                 self._send(wire.prefix, messages.awareness(awareness.encode([])))
 

@@ -50,6 +50,9 @@ class Editor(Protocol):
     def reset(self) -> None:
         """The log is another one than before, so the client must connect again."""
 
+    def was_deleted(self) -> None:
+        """The document was deleted, so the client must end it."""
+
     def fits(self) -> None:
         """The document takes edits again."""
 
@@ -77,6 +80,10 @@ class Document:
         self.is_full = False
         self.active = True
         """Something was stored since the last comparison with the log."""
+        self.deleted = EMPTY_VECTOR
+        """The clients whose updates are of a document that was deleted (`deleted_documents`)."""
+        self._deletion = 0
+        """The sequence of the last deletion."""
         self._epoch = ""
         self._position = Position()
         self._begun = 0
@@ -145,9 +152,14 @@ class Document:
 
     def _receive_status(self, data: bytes) -> None:
         try:
-            self._set_full(DocumentStatus.decode(data).is_full)
+            status = DocumentStatus.decode(data)
         except ValidationError as error:
             log.error("malformed status of a document", error=str(error))
+            return
+        if not status.deleted:
+            self._set_full(status.is_full)
+        elif status.deleted > self._deletion and self._epoch:
+            self._end(status.deleted)
 
     def _set_full(self, is_full: bool) -> None:
         was_full, self.is_full = self.is_full, is_full
@@ -165,9 +177,15 @@ class Document:
         await self.subscribed.wait()
         while True:
             request = SyncRequest(
-                room=self.room, name=self.name, epoch=self._epoch, position=self._position.reached or 0
+                room=self.room,
+                name=self.name,
+                epoch=self._epoch,
+                position=self._position.reached or 0,
+                knows_deletions=True,
             )
             reply = await self.store.sync(request, vector)
+            if reply.head.epoch == self._epoch and reply.head.deleted < self._deletion:
+                continue  # it is from before the deletion
             self._learn(reply)
             if reply.head.sequence >= self._begun:
                 return reply
@@ -176,11 +194,12 @@ class Document:
         head = reply.head
         if self._epoch and head.epoch != self._epoch:
             log.warning("the log of a document is another one, editors connect again", document=str(self))
-            self._position, self._begun = Position(), 0
-            self._base = EMPTY_VECTOR
+            self._begin_again()
             for editor in tuple(self.editors):
                 editor.reset()
-        self._epoch = head.epoch
+        elif self._epoch and head.deleted > self._deletion:
+            self._end(head.deleted)
+        self._epoch, self._deletion, self.deleted = head.epoch, head.deleted, reply.deleted
         if self._position.reached is None:
             self._begun, self._base = head.sequence, reply.vector
             self._position.answered(head.sequence)
@@ -188,6 +207,17 @@ class Document:
                 self._gap(self)
         self.is_stored(head.sequence)
         self._set_full(head.is_full)
+
+    def _end(self, deletion: int) -> None:
+        """The document was deleted. Another one with its name begins."""
+        self._deletion = deletion
+        self._begin_again()
+        for editor in tuple(self.editors):
+            editor.was_deleted()
+
+    def _begin_again(self) -> None:
+        self._position, self._begun, self._awaited = Position(), 0, 0
+        self._base = EMPTY_VECTOR
 
     def is_stored(self, sequence: int) -> None:
         """An update with this sequence is stored, so it should arrive here soon."""

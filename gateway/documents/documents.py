@@ -73,6 +73,10 @@ class Documents:
                     log.exception("the check of a connection failed")
                     connection.close(CloseCode.INTERNAL_ERROR, "internal error")
 
+    def slow(self) -> list[DocumentConnection]:
+        """The connections that read too slowly."""
+        return [connection for connection in self._connections if connection.is_slow]
+
     def carry_out(self, target: Target) -> None:
         """Carry out the command of a moderator."""
         banned = target.kind is Kind.BAN

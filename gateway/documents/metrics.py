@@ -56,7 +56,7 @@ class DocumentMetrics:
             ["reason"],
             registry=registry,
         )
-        for reason in ("malformed", "read_only", "too_large", "full"):
+        for reason in ("malformed", "read_only", "too_large", "full", "deleted"):
             self.refused.labels(reason=reason)
         self.deliveries = Counter(
             "studyroom_gateway_document_deliveries",

@@ -25,12 +25,14 @@ from studyroom.gateway.documents.messages import Awareness, Edit, FromClient, Qu
 from studyroom.gateway.documents.updates import adds_nothing, check_update, check_vector, merged
 from studyroom.shared.chassis.nats.bus import BusError
 from studyroom.shared.chassis.tasks import Tasks
-from studyroom.shared.contract.documents import EMPTY_UPDATE, SyncReply
+from studyroom.shared.contract.deleted_documents import is_of_deleted
+from studyroom.shared.contract.documents import EMPTY_UPDATE, EMPTY_VECTOR, SyncReply
 from studyroom.shared.contract.ids import UserId
 from studyroom.shared.contract.lib0 import Malformed
 
 _RETRY_SECONDS = (0.25, 4.0)
 """The first and the longest pause before the gateway asks again, doubled in between, with jitter."""
+DELETED = "this document was deleted: open it again with a new copy"
 _STATE_MAX_BYTES = 8192
 """Longer awareness states are ignored."""
 
@@ -99,9 +101,10 @@ class Session:
         send: Callable[[bytes], None],
         refuse: Callable[[str], None],
         close: Callable[[], None],
+        end: Callable[[], None],
     ) -> None:
         """`send` takes a message for the client, `refuse` the reason why an edit is refused. `close` lets the client
-        connect again."""
+        connect again. `end` ends this document for the client, because it was deleted."""
         self.document = document
         self.prefix = wire.prefix
         self.user = user
@@ -112,6 +115,7 @@ class Session:
         self._send = send
         self._refuse = refuse
         self.reset = close
+        self._end = end
         self._is_open = True
         self._wanted: _Wanted | None = None
         self._asking: asyncio.Task[None] | None = None
@@ -140,6 +144,10 @@ class Session:
         document.attach(self)
         if present := document.present():
             send(messages.awareness(present))
+
+    def was_deleted(self) -> None:
+        self._collected.clear()
+        self._end()
 
     def close(self) -> None:
         """The connection is lost, or the client has closed the document."""
@@ -178,7 +186,10 @@ class Session:
         except Malformed:
             self._reject("malformed", "the update is not a Yjs update")
             raise
-        if is_answer and adds_nothing(update, self._reply):
+        if self.document.deleted != EMPTY_VECTOR and is_of_deleted(update, self.document.deleted):
+            self._reject("deleted", DELETED)
+            self.was_deleted()
+        elif is_answer and adds_nothing(update, self._reply):
             self._pay(int(self._unsynced) + self._unanswered)
             self._unanswered = 0
             self._dropping = False
@@ -317,6 +328,8 @@ class Session:
                     await asyncio.sleep(pause_seconds * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
                     pause_seconds = min(2 * pause_seconds, _RETRY_SECONDS[1])
                     continue
+                if not self._is_open:  # the answer has shown that the document was deleted
+                    return
                 if self._wanted is wanted:
                     self._wanted = None
                 self._answered(reply, wanted)

@@ -13,7 +13,10 @@ from studyroom.shared.chassis.nats.bus import BusError
 
 log = logs.get("audit")
 
-ACTIONS = ("publish", "delete_message", "remove_member", "disconnect_user", "ban", "unban")
+ACTIONS = (
+    "publish", "delete_message", "remove_member", "disconnect_user", "ban", "unban",
+    "write_document", "delete_document", "delete_version", "restore_version", "export",
+)  # fmt: skip
 _RESULTS = ("done", "refused", "unavailable")
 
 

@@ -9,6 +9,7 @@ the body and the next request.
 """
 
 import asyncio
+import re
 import socket
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
@@ -30,6 +31,7 @@ ABORT = "studyroom.abort"
 _REFUSAL_LINGER_SECONDS = 1.0
 _READ_MAX_BYTES = 256 * 1024
 """The size of a transport's reads: a request head may come together with this much data that follows it."""
+_DOCUMENT = re.compile(r"/api/v1/rooms/[^/]+/documents/[^/]+$")
 _PIPELINE_MAX = 32
 """How many requests may wait for the response to an earlier one of the same socket."""
 
@@ -40,6 +42,11 @@ class WireLimits:
     headers_max_bytes: int
     body_max_bytes: int
     """For plain HTTP requests."""
+    document_max_bytes: int = 0
+    """The same for those about shared documents; 0 for no difference."""
+
+    def body_max_bytes_at(self, path: str) -> int:
+        return max(self.body_max_bytes, self.document_max_bytes if _DOCUMENT.match(path) else 0)
 
 
 class Edge(Protocol):
@@ -87,6 +94,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._unparsed_bytes = 0
         self._body_bytes = 0
+        self._body_max_bytes = limits.body_max_bytes
         self._in_head = False
         self._refused = False
         """Ignore all further bytes."""
@@ -152,7 +160,7 @@ class HttpProtocol(HttpToolsProtocol):
             return
         self._unparsed_bytes = 0
         self._body_bytes += len(body)
-        if self._body_bytes > self._limits.body_max_bytes:
+        if self._body_bytes > self._body_max_bytes:
             self._refuse_body(self._body_too_large())
             return
         super().on_body(body)
@@ -301,12 +309,13 @@ class HttpProtocol(HttpToolsProtocol):
             return Refused(400, ErrorCode.INVALID_REQUEST, "the request target cannot be read")
         headers = self._combined_headers()
         refused = self._edge.check(RequestHead(target.path, headers, self.peer))
-        if refused is None and int(headers.get("content-length", "0")) > self._limits.body_max_bytes:
+        self._body_max_bytes = self._limits.body_max_bytes_at(target.path)
+        if refused is None and int(headers.get("content-length", "0")) > self._body_max_bytes:
             return self._body_too_large()
         return refused
 
     def _body_too_large(self) -> Refused:
-        return Refused(413, ErrorCode.BODY_TOO_LARGE, f"request body over {self._limits.body_max_bytes} bytes")
+        return Refused(413, ErrorCode.BODY_TOO_LARGE, f"request body over {self._body_max_bytes} bytes")
 
     def _combined_headers(self) -> dict[str, str]:
         return combined((name.decode("latin-1"), value.decode("latin-1")) for name, value in self.headers)

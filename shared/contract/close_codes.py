@@ -45,6 +45,8 @@ class CloseCode(IntEnum):
     """A moderator has disconnected the user, who may reconnect by hand."""
     BANNED = 4502
     """The user is banned. Every handshake is refused until the ban ends."""
+    DOCUMENT_DELETED = 4503
+    """Only of editors: the shared document was deleted, or the editor has sent contents of one that was."""
 
 
 FINAL_CODES = frozenset({CloseCode.NORMAL, CloseCode.DISCONNECTED, CloseCode.BANNED})

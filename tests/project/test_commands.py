@@ -44,6 +44,7 @@ SCRIPTS = {
 TUTORIAL = "tests/e2e/test_tutorial.py::test_the_tutorial_ends_with_two_browsers_that_chat"
 README = "tests/e2e/test_readme.py"
 PROTOCOL = "tests/project/test_protocol.py"
+OVER_HTTP = "tests/e2e/test_document_http.py::test_"
 WEB = "tests/e2e/test_web_client.py::test_the_web_client_keeps_its_promises"
 KUBERNETES = (
     "tests/project/test_kubernetes.py::test_in_production_no_secret_is_in_the_manifests_and_the_handbook_makes_each"
@@ -112,6 +113,10 @@ COMMANDS: dict[str, dict[str, By | NotRun]] = {
         "js: import { WebsocketProvider } …": NotRun("tests of the web client connect like this", WEB),
         "js: import { HocuspocusProvider, …": NotRun("tests of the web client connect like this", WEB),
         "ts: import { openDocument } …": NotRun("tests of the web client open documents like this", WEB),
+        'curl -H "Authorization: …': NotRun(
+            "it needs a key", f"{OVER_HTTP}documents_are_listed_and_read_in_the_format_that_the_request_asks_for"
+        ),
+        'curl -X PUT -H "Authorization: …': NotRun("it needs a token", f"{OVER_HTTP}plain_text_creates_a_document_too"),
     },
     "docs/tutorial.md": {
         "make up": By(TUTORIAL),

@@ -1,0 +1,1 @@
+"""Shared documents over HTTP: for backends, and for users whose access token grants them."""

@@ -1,0 +1,32 @@
+"""All routers of shared documents."""
+
+from fastapi import APIRouter
+
+from studyroom.gateway.auth.bans import Bans
+from studyroom.gateway.document_http.access import DocumentAccess
+from studyroom.gateway.document_http.documents import documents_router
+from studyroom.gateway.document_http.export import export_router
+from studyroom.gateway.document_http.requests import DocumentRequests
+from studyroom.gateway.document_http.versions import versions_router
+from studyroom.gateway.http.access import Access
+from studyroom.gateway.http.app import Gate
+from studyroom.gateway.http.audit import Audit
+from studyroom.gateway.http.settings import HttpSettings
+from studyroom.gateway.living_chat.stored_changes import StoredChanges
+
+
+def document_routers(
+    settings: HttpSettings,
+    access: Access,
+    bans: Bans,
+    gate: Gate,
+    audit: Audit,
+    requests: DocumentRequests,
+    chat: StoredChanges,
+) -> list[APIRouter]:
+    documents = DocumentAccess(access, bans, gate, requests, settings.request_deadline_seconds)
+    return [
+        documents_router(documents, audit),
+        versions_router(documents, audit),
+        export_router(documents, audit, chat),
+    ]
