@@ -240,6 +240,7 @@ CASES = {
         "studyroom_documents_requests_refused_total", 'outcome="unavailable"', "0+120x60", "0+6x60"
     ),
     "DocumentsStorageFull": counter("studyroom_documents_full_answers_total", 'reason="storage"', "0x25 1x40", _NEVER),
+    "DocumentEditsNotStored": counter("studyroom_gateway_document_updates_not_stored_total", "", "0+120x60", "0+6x60"),
     "DocumentSnapshotsFail": counter("studyroom_documents_snapshots_total", 'outcome="failed"', "0+1x60", "0x25 1x40"),
     "DocumentUpdatesMalformed": counter("studyroom_documents_malformed_updates_total", "", "0x25 1x40", _NEVER),
     "PresenceMirrorRebuilds": counter(
