@@ -3,8 +3,11 @@
 import asyncio
 import math
 import time
+from collections.abc import Callable, Iterable
 from operator import itemgetter
+from typing import Protocol
 
+from studyroom.gateway.connections.client_socket import Socket
 from studyroom.gateway.connections.connection import Connection
 from studyroom.gateway.connections.registry import Registry
 from studyroom.gateway.connections.settings import ConnectionSettings
@@ -24,6 +27,15 @@ _TRIM_FROM_CONNECTIONS = 100
 """When half of this many or more connections have closed, the process returns their memory to the system."""
 _TRIM_AGAIN_BEATS = 2
 """The process does so again after this time, because some connections were still closing the first time."""
+
+
+class SlowReader(Protocol):
+    """A client that leaves bytes unread."""
+
+    @property
+    def socket(self) -> Socket: ...
+    def close_slow(self, reason: str) -> None: ...
+    def abort(self) -> None: ...
 
 
 class Heartbeat:
@@ -52,6 +64,7 @@ class Heartbeat:
         self._unread = unread
         self._plain = plain
         self._metrics = metrics
+        self._editors: Callable[[], Iterable[SlowReader]] = tuple
         self._high_water = HighWaterMark(at_least=_TRIM_FROM_CONNECTIONS)
         self._trim_at = 0
         """The beat at which memory is trimmed a second time."""
@@ -59,6 +72,10 @@ class Heartbeat:
         """Bytes written to slow consumers since all unread bytes were last counted."""
         self.beat = 0
         """Counts the sweeps."""
+
+    def bound_also(self, editors: Callable[[], Iterable[SlowReader]]) -> None:
+        """Count also what these clients leave unread. `editors` returns those that read too slowly."""
+        self._editors = editors
 
     async def run(self) -> None:
         last, excused = time.monotonic(), False
@@ -139,7 +156,8 @@ class Heartbeat:
     def _bound_unread(self) -> None:
         """Bound the unread bytes of all clients together, by closing those with the most."""
         self._more_unread_bytes = 0
-        lagging = [connection for connection in self._connections if connection.lagging]
+        lagging: list[SlowReader] = [connection for connection in self._connections if connection.lagging]
+        lagging += self._editors()
         unread = sorted(((connection.socket.buffered_bytes, connection) for connection in lagging), key=itemgetter(0))
         total = sum(size for size, _ in unread)
         while total > self._unread_max_bytes:

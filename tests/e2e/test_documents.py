@@ -23,6 +23,9 @@ DEADLINE_SECONDS = 1
 SLOW_BYTES = 24_000_000
 """More than the buffers of the sockets between a gateway and a client that does not read."""
 
+SLOW_EDITORS = 20
+"""Each leaves at least 64 KiB unread when it reads nothing, and all of them more than 1 MiB."""
+
 
 @dataclass
 class System:
@@ -243,3 +246,24 @@ async def test_a_client_of_hocuspocus_that_opens_no_document_is_closed(system: S
         async with asyncio.timeout(10):
             await socket.wait_closed()
     assert socket.close_code == 4003
+
+
+async def test_unread_bytes_of_editors_count_with_those_of_all_clients(system: System, tmp_path: Path, room: str):
+    settings = {"STUDYROOM_GATEWAY_WRITE_BUFFERS_MAX_BYTES": str(1024 * 1024), "STUDYROOM_GATEWAY_SLOW_SECONDS": "600"}
+    with running(service("gateway", tmp_path, system.nats.url, **settings)) as gateway:
+        async with editors(room, urls(system)[0]) as (ann,):
+            slow = [await Editor.connect(gateway.url, room, max_queue=1) for _ in range(SLOW_EDITORS)]
+            for bob in slow:
+                await bob.sync()
+                bob.socket.transport.pause_reading()
+
+            async def closed() -> bool:
+                for _ in range(20):
+                    await ann.edit("x" * 60_000)
+                    await ann.send(SYNC, UPDATE, ann.erase())
+                return gateway.metric("studyroom_gateway_document_connections") < SLOW_EDITORS
+
+            await eventually(closed, "the gateway closes editors that read nothing", 30)
+            for bob in slow:
+                bob.socket.transport.abort()
+                await bob.ended()
