@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from studyroom.shared.contract.document_names import DocumentName, DocumentNameField
 from studyroom.shared.contract.documents import Head
 from studyroom.shared.contract.ids import RoomIdField, UserId
-from studyroom.shared.contract.text import UnicodeText
+from studyroom.shared.contract.text import VISIBLE, UnicodeText
 
 VERSION_NAME_MAX_CHARS = 128
 PAGE_MAX = 100
@@ -129,7 +129,7 @@ class VersionsList(BaseModel):
 
 
 class NewVersion(BaseModel):
-    name: UnicodeText = Field(min_length=1, max_length=VERSION_NAME_MAX_CHARS)
+    name: UnicodeText = Field(max_length=VERSION_NAME_MAX_CHARS, json_schema_extra={"minLength": 1, "pattern": VISIBLE})
 
 
 class AnswerHead(Head):
