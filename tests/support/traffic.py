@@ -13,9 +13,12 @@ from studyroom.shared.contract.documents import SyncRequest
 from studyroom.shared.contract.ids import RoomId
 from tests.support.client import Client, clients
 from tests.support.documents import Author
+from tests.support.editor import editors
 from tests.support.presence import connected
 from tests.support.processes import EmbeddedStack
 from tests.support.waiting import eventually, http_get
+
+OK = 200
 
 
 def metrics_of(stack: EmbeddedStack, *services: str) -> dict[str, str]:
@@ -57,13 +60,18 @@ async def traffic(stack: EmbeddedStack) -> Visit:
 
 
 async def edited(stack: EmbeddedStack, key: DocumentKey) -> None:
-    """Store two edits of a document, and ask for it."""
+    """Store two edits of a document and ask for it. Then an editor writes in it, and somebody reads it over HTTP."""
     author = Author()
     async with connected(stack.nats_url) as connection:
         for letter in "ab":
             await connection.jetstream().publish(subjects.document(*key), author.write(letter))
         request = SyncRequest(room=key.room, name=key.name).encode()
         await connection.request(subjects.documents_sync(subjects.shard_of(key.room)), request, timeout=10)
+    async with editors(key.room, stack.gateways[0], name=key.name) as (editor,):
+        await editor.edit("c")
+        await editor.sync()
+    address = stack.gateways[0].replace("ws://", "http://").removesuffix("/ws")
+    assert http_get(f"{address}/api/v1/rooms/{key.room}/documents/{key.name}?format=text")[0] == OK
 
 
 async def received(client: Client, message_type: str) -> None:
