@@ -28,6 +28,7 @@ MODULES = (
     "studyroom.gateway.rooms.cursors",
     "studyroom.gateway.connections.cursor_move",
     "studyroom.gateway.connections.metered",
+    "studyroom.shared.contract.yjs_updates",
 )
 RESULTS = Path("gateway", "compiled")
 _DIRECTIVES = {

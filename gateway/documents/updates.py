@@ -7,6 +7,7 @@ from pycrdt import get_state, get_update, merge_updates
 
 from studyroom.shared.contract.documents import EMPTY_UPDATE, SyncReply
 from studyroom.shared.contract.lib0 import Malformed, Reader, contains, read_deletions
+from studyroom.shared.contract.yjs_updates import check_readable
 
 _CLIENTS_MAX = 100_000
 """More clients in a state vector are refused. A document has one for each time that someone opened it and wrote."""
@@ -14,8 +15,9 @@ _Result = TypeVar("_Result")
 
 
 def check_update(update: bytes) -> None:
-    """Raises Malformed for bytes that are not a Yjs update (version 1)."""
+    """Raises Malformed for bytes that are not a Yjs update (version 1), for pycrdt or for the Yjs of editors."""
     _guarded(lambda: get_state(update))
+    check_readable(update)
 
 
 def check_vector(vector: bytes) -> None:

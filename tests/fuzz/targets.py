@@ -56,7 +56,7 @@ from studyroom.shared.contract.messages import (
     decode_server_message,
     encode,
 )
-from tests.fuzz import requests
+from tests.fuzz import documents, requests
 from tests.support.frames import frame_bytes
 
 SECRET = "a secret for tests, long enough for HS256"
@@ -453,6 +453,8 @@ TARGETS = {
             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\nGET /b HTTP/1.1\r\n\r\n",
         ),
     ),
+    "document_updates": Target(documents.updates, documents.UPDATES),
+    "document_messages": Target(documents.received, documents.MESSAGES),
     "tokens": Target(
         tokens,
         (
