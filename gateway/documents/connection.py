@@ -204,7 +204,7 @@ class DocumentConnection:
     def _refuse_malformed(self, name: str, reason: str) -> None:
         """Refuse a message. Other documents of the socket stay open."""
         if self._path.name is not None:
-            self._send(b"", messages.denied(reason))
+            self._send(b"", messages.permission_denied(reason))
         elif name in self._sessions:
             self._close_document(name)
             self._send(_prefix(name), messages.closed(reason))
@@ -289,7 +289,7 @@ class DocumentConnection:
     def _refuse(self, prefix: bytes, reason: str) -> None:
         """Say why an edit is refused. For Hocuspocus, `denied` would end the document."""
         has_status = self._path.name is None
-        self._send(prefix, messages.refusal(reason) if has_status else messages.denied(reason))
+        self._send(prefix, messages.refusal(reason) if has_status else messages.permission_denied(reason))
 
     # --- the beat -----------------------------------------------------------------------------------------
 

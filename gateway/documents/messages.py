@@ -51,6 +51,10 @@ class _Auth(IntEnum):
     AUTHENTICATED = 2
 
 
+_PERMISSION_DENIED = 0
+"""The only kind of `auth` in y-websocket (y-protocols, `auth.js`)."""
+
+
 @dataclass(frozen=True, slots=True)
 class SyncStep1:
     """The client asks for all that it lacks."""
@@ -168,8 +172,13 @@ def awareness(encoded: bytes) -> bytes:
 
 
 def denied(reason: str) -> bytes:
-    """Refuse something for good. Clients of y-websocket show the reason in their console."""
+    """Refuse a document to a client of Hocuspocus."""
     return bytes((_Kind.AUTH, _Auth.DENIED)) + lib0.text(reason)
+
+
+def permission_denied(reason: str) -> bytes:
+    """Refuse a message of a client of y-websocket, which shows the reason in its console."""
+    return bytes((_Kind.AUTH, _PERMISSION_DENIED)) + lib0.text(reason)
 
 
 def authenticated(*, may_write: bool) -> bytes:

@@ -12,7 +12,7 @@ import pytest
 import websockets
 
 from studyroom.shared.contract import subjects
-from tests.support.editor import AUTH, AWARENESS, STEP_1, STEP_2, SYNC, UPDATE, Editor, editors
+from tests.support.editor import AUTH, AWARENESS, PERMISSION_DENIED, STEP_1, STEP_2, SYNC, UPDATE, Editor, editors
 from tests.support.presence import announce, connected
 from tests.support.processes import NatsServer, ServiceProcess, all_running, nats_server, running, service
 from tests.support.waiting import eventually
@@ -212,7 +212,7 @@ async def test_nobody_removes_the_awareness_of_another_editor(system: System, ro
 async def test_a_malformed_update_is_refused_with_the_reason(system: System, room: str):
     async with editors(room, urls(system)[0]) as (ann,):
         await ann.send(SYNC, UPDATE, b"\xff\xff")
-        await eventually(lambda: ann.count(AUTH, 1) >= 1, "the update is refused")
+        await eventually(lambda: ann.count(AUTH, PERMISSION_DENIED) >= 1, "the update is refused")
         await ann.edit("fine")
         await ann.sync()
 

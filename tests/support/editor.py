@@ -18,14 +18,16 @@ from tests.support.waiting import eventually
 DEADLINE_SECONDS = 15.0
 SYNC, AWARENESS, AUTH = 0, 1, 2
 STEP_1, STEP_2, UPDATE = 0, 1, 2
+PERMISSION_DENIED = 0
 
 
 class Editor:
     """Reads in the background, and applies what comes."""
 
-    def __init__(self, socket: ClientConnection) -> None:
+    def __init__(self, socket: ClientConnection, doc: "pycrdt.Doc[Any] | None" = None) -> None:
+        """`doc`: a copy to go on with. By default it has an empty one."""
         self.socket = socket
-        self.doc: pycrdt.Doc[Any] = pycrdt.Doc()
+        self.doc: pycrdt.Doc[Any] = pycrdt.Doc() if doc is None else doc
         self._text = self.doc.get("text", type=pycrdt.Text)
         self._updates: list[bytes] = []
         self._subscription = self.doc.observe(lambda event: self._updates.append(event.update))
@@ -38,10 +40,18 @@ class Editor:
         self._reader = asyncio.create_task(self._read())
 
     @classmethod
-    async def connect(cls, url: str, room: str, name: str = "notes", query: str = "", **options: Any) -> Self:
+    async def connect(
+        cls,
+        url: str,
+        room: str,
+        name: str = "notes",
+        query: str = "",
+        doc: "pycrdt.Doc[Any] | None" = None,
+        **options: Any,
+    ) -> Self:
         """`url`: of the rooms of the gateway."""
         address = f"{url.removesuffix('/ws')}/documents/{room}/{name}{query}"
-        return cls(await websockets.connect(address, open_timeout=DEADLINE_SECONDS, max_size=None, **options))
+        return cls(await websockets.connect(address, open_timeout=DEADLINE_SECONDS, max_size=None, **options), doc)
 
     @property
     def text(self) -> str:
@@ -79,6 +89,10 @@ class Editor:
     async def close(self) -> None:
         await self.socket.close()
         await self.ended()
+
+    @property
+    def has_ended(self) -> bool:
+        return self._reader.done()
 
     async def ended(self) -> None:
         async with asyncio.timeout(DEADLINE_SECONDS):

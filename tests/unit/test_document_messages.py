@@ -114,6 +114,7 @@ def test_messages_of_the_server_have_the_bytes_of_the_clients():
     assert messages.update(UPDATE[3:]) == UPDATE
     assert messages.awareness(b"\x00").hex() == "010100"
     assert messages.denied("no") == b"\x02\x01\x02no"
+    assert messages.permission_denied("no") == b"\x02\x00\x02no"
     assert messages.authenticated(may_write=False) == b"\x02\x02\x08readonly"
     assert messages.authenticated(may_write=True) == b"\x02\x02\x0aread-write"
     assert messages.sync_status(stored=True) == b"\x08\x01"

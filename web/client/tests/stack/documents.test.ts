@@ -240,7 +240,7 @@ test("a malformed message is refused with a reason, and disturbs nobody", async 
   const socket = new WebSocket(`${documentsAt(here, roomId)}/notes`)
   const denials: string[] = []
   socket.on("message", (data: Buffer) => {
-    if (data[0] === 2 && data[1] === 1) denials.push(data.subarray(3).toString())
+    if (data[0] === 2 && data[1] === 0) denials.push(data.subarray(3).toString())
   })
   await new Promise((resolve) => socket.once("open", resolve))
   const malformed = [[], [9], [0, 0, 200], [0, 2, 3, 1, 1, 7], [1, 3, 1, 7, 1], [0, 1, 2, 255, 255]]
