@@ -1,8 +1,9 @@
-"""The stored chat as each NATS server has it: each is asked only for its own copy."""
+"""The messages of a stream as each NATS server has them: each is asked only for its own copy."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import nats
 import nats.errors
@@ -49,15 +50,36 @@ async def copy_of(node: NatsServer) -> Copy:
 
 async def _read(connection: Nats) -> Copy:
     """Raises NotRead or an error of NATS."""
+    messages, last = await messages_of(connection, subjects.CHAT_STREAM, subjects.CHAT_SUBJECTS)
+    entries: dict[str, dict[int, Entry]] = {}
+    for message in messages:
+        if not deleted_by(message.data):
+            line = json.loads(message.data + b"}}")
+            room = message.subject.rsplit(".", 1)[1]
+            entries.setdefault(room, {})[message.sequence] = Entry(line["type"], line["payload"])
+    stored = {room: {seq: one.payload["id"] for seq, one in its.items()} for room, its in entries.items()}
+    return Copy(stored, last, entries)
+
+
+class Message(NamedTuple):
+    sequence: int
+    subject: str
+    headers: Mapping[str, str]
+    data: bytes
+
+
+async def messages_of(connection: Nats, stream: str, subject: str) -> tuple[list[Message], int]:
+    """The messages of a subject on the server of this connection, and the last sequence of the stream.
+
+    Raises NotRead or an error of NATS.
+    """
     inbox = connection.new_inbox()
     answers = await connection.subscribe(inbox)
-    entries: dict[str, dict[int, Entry]] = {}
+    found: list[Message] = []
     last, position = 0, 0
     while True:
-        question: dict[str, Any] = {"seq": position + 1, "batch": _BATCH, "next_by_subj": subjects.CHAT_SUBJECTS}
-        await connection.publish(
-            f"$JS.API.DIRECT.GET.{subjects.CHAT_STREAM}", json.dumps(question).encode(), reply=inbox
-        )
+        question: dict[str, Any] = {"seq": position + 1, "batch": _BATCH, "next_by_subj": subject}
+        await connection.publish(f"$JS.API.DIRECT.GET.{stream}", json.dumps(question).encode(), reply=inbox)
         count = 0
         while True:
             message = await answers.next_msg(timeout=_DEADLINE_SECONDS)
@@ -66,14 +88,11 @@ async def _read(connection: Nats) -> Copy:
                 break
             count += 1
             position = int(headers["Nats-Sequence"])
-            if not deleted_by(message.data):
-                line = json.loads(message.data + b"}}")
-                room = headers["Nats-Subject"].rsplit(".", 1)[1]
-                entries.setdefault(room, {})[position] = Entry(line["type"], line["payload"])
+            found.append(Message(position, headers["Nats-Subject"], headers, message.data))
         status = headers.get("Status", "503")
         if status not in {"204", "404"}:
             raise NotRead(f"direct reads are answered with {dict(headers)}")
         last = max(last, int(headers.get("Nats-Last-Sequence", 0)), position)
         if not count or headers.get("Nats-Num-Pending") == "0":
-            stored = {room: {seq: one.payload["id"] for seq, one in its.items()} for room, its in entries.items()}
-            return Copy(stored, last, entries)
+            await answers.unsubscribe()
+            return found, last

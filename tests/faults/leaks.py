@@ -14,10 +14,14 @@ TASKS_MARGIN = 6
 GROWTH_BYTES = 48 * 1024 * 1024
 
 _ZERO = {
-    "gateway": ("studyroom_gateway_connections", "studyroom_gateway_rooms", "studyroom_gateway_room_connections"),
+    "gateway": (
+        "studyroom_gateway_connections", "studyroom_gateway_rooms", "studyroom_gateway_room_connections",
+        "studyroom_gateway_document_connections", "studyroom_gateway_documents",
+    ),
     "presence": ("studyroom_presence_members", "studyroom_presence_rooms"),
+    "documents": (),
     "provisioner": (),
-}
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,18 @@ import nats
 from studyroom.shared.contract import subjects
 from tests.faults import stores
 from tests.faults.refusals import GATEWAY, NATS, PRESENCE
-from tests.faults.system import GATEWAYS, GIVEN_UP_SECONDS, NODES, REPLICAS, SHARD_GROUPS, Struck, System, is_ready
+from tests.faults.system import (
+    DOCUMENTS_REPLICAS,
+    GATEWAYS,
+    GIVEN_UP_SECONDS,
+    NODES,
+    REPLICAS,
+    SHARD_GROUPS,
+    Struck,
+    System,
+    is_ready,
+    signal_of,
+)
 from tests.support.processes import NatsServer, Process, ServiceProcess
 from tests.support.proxy import Link
 from tests.support.waiting import eventually
@@ -90,6 +101,43 @@ async def _kill_replica(system: System, target: int) -> Heal:
 
 async def _freeze_replica(system: System, target: int) -> Heal:
     return await _freeze(system.presence[target])
+
+
+async def _kill_documents_replica(system: System, target: int) -> Heal:
+    return await _kill(system, system.documents[target])
+
+
+async def _freeze_documents_replica(system: System, target: int) -> Heal:
+    return await _freeze(system.documents[target])
+
+
+async def _kill_all_documents(system: System, _target: int) -> Heal:
+    return await _kill_all(system, system.documents)
+
+
+async def _kill_before_purge(system: System, target: int) -> Heal:
+    return _strike_before_purge(system, target, signal.SIGKILL)
+
+
+async def _freeze_before_purge(system: System, target: int) -> Heal:
+    return _strike_before_purge(system, target, signal.SIGSTOP)
+
+
+def _strike_before_purge(system: System, target: int, number: signal.Signals) -> Heal:
+    """The replica gets the signal when it has stored its next snapshot."""
+    purges, which = divmod(target, DOCUMENTS_REPLICAS)
+    replica = system.documents[which]
+    signal_of(replica).write_text(f"{number.name} {purges}")
+
+    async def heal() -> None:
+        if not signal_of(replica).exists():
+            system.struck_before_purge += 1
+        signal_of(replica).unlink(missing_ok=True)
+        if replica.running:
+            replica.signal(signal.SIGCONT)
+        system.begin(replica)
+
+    return heal
 
 
 async def _kill_all_presence(system: System, _target: int) -> Heal:
@@ -192,6 +240,10 @@ async def _freeze_chat_leader(system: System, _target: int) -> Heal:
     return await _freeze(await _leader(system, subjects.CHAT_STREAM))
 
 
+async def _kill_documents_leader(system: System, _target: int) -> Heal:
+    return await _kill(system, await _leader(system, subjects.DOCUMENTS_STREAM))
+
+
 async def _kill_leader(system: System, _target: int) -> Heal:
     return await _kill(system, await _leader(system))
 
@@ -259,6 +311,10 @@ async def _mute_gateway(system: System, target: int) -> Heal:
 
 async def _cut_replica(system: System, target: int) -> Heal:
     return _cut(system.presence_ways[target])
+
+
+async def _cut_documents_replica(system: System, target: int) -> Heal:
+    return _cut(system.documents_ways[target])
 
 
 async def _cut_all_presence(system: System, _target: int) -> Heal:
@@ -368,6 +424,13 @@ _KINDS: dict[str, Kind] = {
     "kill a shard group": Kind(_kill_shard_group, PRESENCE, len(SHARD_GROUPS)),
     "cut a presence replica off": Kind(_cut_replica, targets=REPLICAS),
     "cut all of presence off": Kind(_cut_all_presence, PRESENCE),
+    "kill a documents replica": Kind(_kill_documents_replica, targets=DOCUMENTS_REPLICAS),
+    "freeze a documents replica": Kind(_freeze_documents_replica, targets=DOCUMENTS_REPLICAS),
+    "cut a documents replica off": Kind(_cut_documents_replica, targets=DOCUMENTS_REPLICAS),
+    "kill all of documents": Kind(_kill_all_documents),
+    "kill the leader of the documents stream": Kind(_kill_documents_leader, NATS),
+    "kill a documents replica before its purge": Kind(_kill_before_purge, targets=3 * DOCUMENTS_REPLICAS),
+    "freeze a documents replica before its purge": Kind(_freeze_before_purge, targets=3 * DOCUMENTS_REPLICAS),
     "let a gateway receive nothing": Kind(_deafen_gateway, GATEWAY, GATEWAYS),
     "let nobody receive from a gateway": Kind(_mute_gateway, GATEWAY, GATEWAYS),
     "move the clock of a gateway": Kind(_move_clock_of_gateway, targets=GATEWAYS, why_not=_no_clocks),

@@ -31,6 +31,7 @@ from tests.faults.checker import (
     unannounced_losses,
 )
 from tests.faults.copies import Copy, NotRead, copy_of
+from tests.faults.documents import Desk
 from tests.faults.folding import edits_after_deletion, folds_differ, received, with_their_edits
 from tests.faults.members import (
     LAG_SECONDS,
@@ -119,24 +120,31 @@ async def play(
     faults: list[Fault],
     *,
     rest_seconds: float = REST_SECONDS,
+    desk: Desk | None = None,
 ) -> Round:
-    """`rest_seconds`: how long everyone has to come to rest.
+    """`rest_seconds`: how long everyone has to come to rest. `desk`: the editors of shared documents.
 
     Raises AssertionError when the system does not become healthy or an actor finds no place.
     """
     async with watched() as stalls:
-        return await _play(system, actors, faults, rest_seconds, stalls)
+        return await _play(system, actors, faults, rest_seconds, stalls, desk)
 
 
 async def _play(
-    system: System, actors: list[Actor], faults: list[Fault], rest_seconds: float, stalls: list[Stall]
+    system: System,
+    actors: list[Actor],
+    faults: list[Fault],
+    rest_seconds: float,
+    stalls: list[Stall],
+    desk: Desk | None,
 ) -> Round:
     outcome = Round(faults)
-    await asyncio.gather(*(actor.settle() for actor in actors))
+    await _settle(actors, desk)
     began = time.monotonic()
     before, judged = _counts(actors), _received(actors)
     resting = asyncio.Event()
     working = [asyncio.create_task(actor.work(resting)) for actor in actors]
+    working += desk.work(resting) if desk is not None else []
     try:
         await asyncio.sleep(_WORK_SECONDS)
         struck = time.monotonic()
@@ -149,9 +157,9 @@ async def _play(
     finally:
         resting.set()
         await asyncio.gather(*working)
-    await asyncio.gather(*(actor.settle() for actor in actors))
+    await _settle(actors, desk)
     forgets = any(fault.name in _WITHOUT_FIELDS for fault in faults)
-    outcome.violations += await _rest(system, actors, rest_seconds, forgets_fields=forgets)
+    outcome.violations += await _rest(system, actors, rest_seconds, desk, forgets_fields=forgets)
     rested = time.monotonic()
     outcome.convergence_seconds = rested - healthy
     for name, count in _counts(actors).items():
@@ -165,9 +173,16 @@ async def _play(
     _judge_refusals(outcome, system, actors, began, damage)
     _judge_chat(outcome, actors, began, system, await copies_of(system))
     _judge_events_and_fields(outcome, actors, (began,) if forgets else (*system.losses, *system.setbacks), began)
+    if desk is not None:
+        outcome.violations += desk.judge([(damage.since, damage.until)] if NATS in damage.takes else [])
+        outcome.judged += desk.judged(began)
     outcome.violations += new_faults()
     outcome.judged["events and changes of fields that clients received"] += _received(actors) - judged
     return outcome
+
+
+async def _settle(actors: list[Actor], desk: Desk | None) -> None:
+    await asyncio.gather(*(actor.settle() for actor in actors), *([desk.settle()] if desk is not None else []))
 
 
 def _counts(actors: list[Actor]) -> dict[str, int]:
@@ -181,7 +196,9 @@ def _counts(actors: list[Actor]) -> dict[str, int]:
     }
 
 
-async def _rest(system: System, actors: list[Actor], rest_seconds: float, *, forgets_fields: bool) -> list[str]:
+async def _rest(
+    system: System, actors: list[Actor], rest_seconds: float, desk: Desk | None, *, forgets_fields: bool
+) -> list[str]:
     """The differences from the truth when the time is over, by all rules. Usually there are none much earlier.
 
     `forgets_fields`: presence may have dropped fields. Then all must have the same, and no certain ones.
@@ -197,6 +214,7 @@ async def _rest(system: System, actors: list[Actor], rest_seconds: float, *, for
             lambda: _shown_differently(actors),
             lambda: _chat_differs(system, actors),
             lambda: _last_events_missing(actors),
+            *([desk.differences] if desk is not None else []),
         ]
         is_over = time.monotonic() > deadline
         differences: list[str] = []

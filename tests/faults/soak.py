@@ -14,6 +14,7 @@ from statistics import median
 import click
 
 from tests.faults.actors import Actor, crowd
+from tests.faults.documents import Desk
 from tests.faults.leaks import Base, leaks
 from tests.faults.nemesis import NAMES, Fault, draw, why_not
 from tests.faults.rounds import Round, play
@@ -51,7 +52,7 @@ class Soak:
         self._dice = dice
         self._names = names
         self._rounds: list[Round] = []
-        self._leaks = 0
+        self._leaks = self._before_purge = 0
         self._began = time.monotonic()
         self.violations = 0
 
@@ -62,14 +63,16 @@ class Soak:
         while time.monotonic() - self._began < seconds:
             actors = crowd(system, seed + generation)
             try:
-                for number in range(ROUNDS_PER_CROWD):
-                    if time.monotonic() - self._began < seconds:
-                        await self._round(system, actors, self._plan() if number else self._death())
+                async with Desk.open(system, seed + generation) as desk:
+                    for number in range(ROUNDS_PER_CROWD):
+                        if time.monotonic() - self._began < seconds:
+                            await self._round(system, actors, desk, self._plan() if number else self._death())
             finally:
                 await asyncio.gather(*(actor.end() for actor in actors))
             left = await leaks(system, base)
             self._leaks += len(left)
             self._report("leaks", left)
+            self._before_purge = system.struck_before_purge
             generation += 1
 
     def _death(self) -> list[Fault]:
@@ -81,9 +84,9 @@ class Soak:
         count = min(self._dice.choice([1, 2, 3]), len(self._names))
         return [draw(name, self._dice, delay_seconds=_DELAYS) for name in self._dice.sample(self._names, count)]
 
-    async def _round(self, system: System, actors: list[Actor], plan: list[Fault]) -> None:
+    async def _round(self, system: System, actors: list[Actor], desk: Desk, plan: list[Fault]) -> None:
         try:
-            outcome = await play(system, actors, plan)
+            outcome = await play(system, actors, plan, desk=desk)
         except AssertionError as error:
             outcome = Round(plan, [f"the round could not be played: {error}"])
         self._rounds.append(outcome)
@@ -96,6 +99,7 @@ class Soak:
         self._report(f"round {number}", outcome.violations)
         if outcome.violations:
             self._write_histories(number, actors)
+            await desk.save(self._directory, f"round-{number}")
 
     def _report(self, what: str, violations: list[str]) -> None:
         self.violations += len(violations)
@@ -138,6 +142,7 @@ class Soak:
             ("ghosts under all faults, median and worst", _seconds(every_ghost)),
             *self._chat_rows(),
             *self._judged_rows(),
+            ("documents replicas struck between a snapshot and its purge", str(self._before_purge)),
             ("leaks", str(self._leaks)),
             ("violations", str(self.violations)),
         ]

@@ -7,6 +7,7 @@ import asyncio
 import json
 import shutil
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -39,12 +40,15 @@ NODES, GATEWAYS = 3, 3
 SHARD_GROUPS = ("0-31", "32-63")
 REPLICAS_OF_GROUP = 2
 REPLICAS = len(SHARD_GROUPS) * REPLICAS_OF_GROUP
+DOCUMENTS_REPLICAS = 2
 GUARD_SECONDS = 3
 GRACE_SECONDS = 2
 GIVEN_UP_SECONDS = LOST_SECONDS - RENEWAL_SECONDS
 """A gateway that was cut off for longer may be given up."""
 GONE_SECONDS = LOST_SECONDS + 1 + GRACE_SECONDS
 """The members of a dead gateway are gone by then, counted while NATS is well."""
+_SNAPSHOTS_OFTEN = {"STUDYROOM_DOCUMENTS_SNAPSHOT_UPDATES": "20", "STUDYROOM_DOCUMENTS_SURVEY_SECONDS": "2"}
+_BEFORE_PURGE = Path(__file__).with_name("before_purge.py")
 _LATE_SECONDS = 15.0
 """After a fault NATS may refuse answers for so long, until all that had been asked before is answered."""
 
@@ -80,6 +84,8 @@ class System:
         """Messages of a backend that were acknowledged, by id."""
         self.changes: dict[str, Change] = {}
         """Edits and reactions that somebody asked for, by their ids."""
+        self.struck_before_purge = 0
+        """How often a documents replica was killed or frozen between a snapshot and its purge."""
         self.disks = Disks()
         self.clocks = Clocks(directory)
         cluster_ports = [free_port() for _ in range(NODES)]
@@ -125,6 +131,13 @@ class System:
             )
             for number, ways in enumerate(self.presence_ways)
         ]
+        self.documents_ways: list[list[Link]] = [links() for _ in range(DOCUMENTS_REPLICAS)]
+        self.documents = [
+            service("documents", directory, _through(ways), **settings, **user_of("documents"), **_SNAPSHOTS_OFTEN)
+            for ways in self.documents_ways
+        ]
+        for replica in self.documents:
+            replica.command = [sys.executable, str(_BEFORE_PURGE), str(signal_of(replica)), "documents"]
         self.ways: list[list[Link]] = [links() for _ in range(GATEWAYS)]
         """For each gateway its links to the nodes."""
         self.gateways = [
@@ -181,7 +194,7 @@ class System:
 
     @property
     def services(self) -> list[ServiceProcess]:
-        return [self.provisioner, *self.presence, *self.gateways]
+        return [self.provisioner, *self.presence, *self.documents, *self.gateways]
 
     def start(self) -> None:
         for node in self.nodes:
@@ -287,6 +300,11 @@ class System:
         """Clear the store of a node that is not running. Its mount stays."""
         for part in self.store_of(node).iterdir():
             shutil.rmtree(part) if part.is_dir() else part.unlink()
+
+
+def signal_of(replica: ServiceProcess) -> Path:
+    """The file that names the signal which a documents replica gets before its next purge."""
+    return replica.log.with_suffix(".signal")
 
 
 def _through(links: list[Link]) -> str:

@@ -164,6 +164,24 @@ async def test_a_stored_update_that_is_damaged_hides_no_other(site: Site, gatewa
     assert {await gateway.text(key) for _ in range(4)} == {"ab"}
 
 
+async def test_with_any_byte_changed_stored_updates_hide_no_other_and_all_replicas_agree(site: Site, gateway: Gateway):
+    author, key = Author(), new_key()
+    updates = [author.write("aé"), author.put("k", {"x": [1, None]}), author.delete(0)]
+    await site.replica(snapshot_updates=40)
+    for update in updates:
+        damaged = [
+            update[:place] + bytes((update[place] ^ 0x11,)) + update[place + 1 :] for place in range(len(update))
+        ]
+        await gateway.store(key, update, *damaged, *(update[:place] for place in range(len(update))))
+        await gateway.sync(key)  # so that some of it becomes a snapshot
+    await gateway.store(key, Author().write("the end"))
+    for _ in range(2):
+        await site.replica()
+    texts = {await gateway.text(key) for _ in range(9)}
+    assert len(texts) == 1
+    assert "the end" in texts.pop()
+
+
 async def test_the_users_of_nats_may_do_all_of_this(tmp_path: Path, tasks: Tasks):
     with running(deployed_nats_server(tmp_path)) as server:
         site = Site(server.url, tasks, with_users=True)

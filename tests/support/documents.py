@@ -55,6 +55,13 @@ class Author:
         del self._text[index : index + 1]
         return self._last()
 
+    def replace(self, text: str) -> bytes:
+        """Put a text in place of everything."""
+        with self._doc.transaction():
+            self._text.clear()
+            self._text += text
+        return self._last()
+
     def format(self) -> bytes:
         """Make the first character bold."""
         self._text.format(0, 1, {"bold": True})
