@@ -30,6 +30,8 @@ _IN_FLIGHT_SECONDS = 0.3
 """A stored update that has not arrived here may be in flight. After this long, the gateway asks for it."""
 _EXCHANGE_ENTRIES = 64
 """The most entries of one message between gateways."""
+_TOO_LARGE = "the document is too large, so it takes no more edits"
+_STORAGE_FULL = "the storage of all documents is full, so they take no edits now"
 CLIENTS_MAX = 200
 """How many clients one connection or gateway may introduce for a document."""
 
@@ -77,7 +79,10 @@ class Document:
         self._gap = gap
         self.editors: set[Editor] = set()
         self.subscribed = asyncio.Event()
-        self.is_full = False
+        self.full = ""
+        """Why the document takes no edits now; empty if it takes them."""
+        self._size_bytes = self._max_bytes = 0
+        """The length of the document, which may really be less, and the length from which on it is too large."""
         self.active = True
         """Something was stored since the last comparison with the log."""
         self.deleted = EMPTY_VECTOR
@@ -143,7 +148,8 @@ class Document:
         self._position.receive(int(headers[LAST_SEQUENCE]), int(headers[SEQUENCE]))
         self.active = True
         self._deliver(message.data)
-        if self._position.has_gap:
+        self._size_bytes += len(message.data)
+        if self._position.has_gap or (not self.full and 0 < self._max_bytes <= self._size_bytes):
             self._gap(self)
 
     def _deliver(self, update: bytes) -> None:
@@ -156,14 +162,15 @@ class Document:
         except ValidationError as error:
             log.error("malformed status of a document", error=str(error))
             return
-        if not status.deleted:
-            self._set_full(status.is_full)
-        elif status.deleted > self._deletion and self._epoch:
-            self._end(status.deleted)
+        if status.deleted:
+            if status.deleted > self._deletion and self._epoch:
+                self._end(status.deleted)
+        elif status.is_full or self.full == _TOO_LARGE:
+            self._set_full(_TOO_LARGE if status.is_full else "")
 
-    def _set_full(self, is_full: bool) -> None:
-        was_full, self.is_full = self.is_full, is_full
-        if was_full and not is_full:
+    def _set_full(self, why: str) -> None:
+        was_full, self.full = self.full, why
+        if was_full and not why:
             for editor in tuple(self.editors):
                 editor.fits()
 
@@ -206,7 +213,8 @@ class Document:
             if self._position.has_gap:
                 self._gap(self)
         self.is_stored(head.sequence)
-        self._set_full(head.is_full)
+        self._size_bytes, self._max_bytes = head.size_bytes, head.max_bytes
+        self._set_full(_TOO_LARGE if head.is_full else _STORAGE_FULL if head.storage_full else "")
 
     def _end(self, deletion: int) -> None:
         """The document was deleted. Another one with its name begins."""

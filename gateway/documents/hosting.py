@@ -129,7 +129,7 @@ class DocumentHosting:
         for number in count(1):
             await asyncio.sleep(_COMPARE_SECONDS)
             for hosted in list(self._hosted.values()):
-                if hosted.document.active or number % _QUIET_ROUNDS == 0:
+                if hosted.document.active or hosted.document.full or number % _QUIET_ROUNDS == 0:
                     self._gap(hosted.document)
 
     async def _drop_outdated(self) -> None:

@@ -133,6 +133,10 @@ class Session:
         """An edit was not stored, so the following ones are dropped until the client has sent everything."""
         self._unanswered = 0
         """Edits of this round that were dropped or not stored, and get their sync status later."""
+        self._owed = 0
+        """Sync statuses that wait for the end of a sync."""
+        self._is_syncing = False
+        """A sync has begun, and not all that the client has sent since is stored."""
         self._explained = ""
         """The kind of the last refusal whose reason the client has got."""
         self._collected: list[bytes] = []
@@ -168,8 +172,8 @@ class Session:
             case SyncStep1(state):
                 check_vector(state)
                 self._round += 1
-                self._unanswered = 0
-                self._unsynced = True
+                self._unanswered = self._owed = 0
+                self._unsynced = self._is_syncing = True
                 self._ask(_Wanted(state, asks_client=True))
             case Edit(update, is_answer=is_answer):
                 self._edit(update, is_answer=is_answer)
@@ -200,8 +204,8 @@ class Session:
                 self._finish_sync()
         elif self._dropping and not is_answer:
             self._unanswered += 1
-        elif self.document.is_full:
-            self._drop("full", "the document is too large, so it takes no more edits", statuses=int(not is_answer))
+        elif self.document.full:
+            self._drop("full", self.document.full, statuses=int(not is_answer))
         elif len(update) > self.document.store.update_max_bytes:
             self._drop("too_large", f"an edit of {len(update)} bytes is too large", statuses=int(not is_answer))
         else:
@@ -276,6 +280,7 @@ class Session:
                 self._unanswered += batch.statuses - int(batch.is_answer and self._unsynced)
             self._dropping = True
             self._ask_again_later()
+        self._pay(0)
         if not self._in_flight:
             self._publish()
 
@@ -285,9 +290,20 @@ class Session:
         if self._unsynced:
             self._unsynced = False
             self._send(messages.step_2(EMPTY_UPDATE))
+            self._pay(0)
 
     def _pay(self, statuses: int) -> None:
-        for _ in range(statuses):
+        """Tell a client of Hocuspocus that so many of its edits are stored.
+
+        Its provider sends edits of before the connection after its step 1, and does not count them. During a sync it
+        would take their statuses for those of later edits, and of the sync. So they wait until all is stored.
+        """
+        self._owed += statuses
+        if self._is_syncing and (self._unsynced or self._in_flight or self._collected):
+            return
+        self._is_syncing = False
+        owed, self._owed = self._owed, 0
+        for _ in range(owed):
             self._status(stored=True)
 
     def _status(self, *, stored: bool) -> None:
