@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pycrdt
 
+from studyroom.shared.contract import lib0
 from studyroom.shared.contract.deleted_documents import is_of_deleted
 from studyroom.shared.contract.documents import EMPTY_UPDATE, EMPTY_VECTOR
 
@@ -63,7 +64,7 @@ class Document:
         if self._unsettled:
             vector = self.vector
             state = _decode_vector(vector)
-            rests = (pycrdt.get_update(update, vector) for update in self._unsettled)
+            rests = (pycrdt.get_update(update, _part_for(update, vector, state)) for update in self._unsettled)
             self._unsettled = [rest for rest in rests if _waits(rest, state)]
 
     def difference(self, vector: bytes = EMPTY_VECTOR) -> bytes:
@@ -102,6 +103,21 @@ def is_of(update: bytes, deleted: bytes) -> bool:
 def _is_panic(error: BaseException) -> bool:
     """Whether a part of pycrdt in Rust has panicked. Its exception is not an Exception."""
     return type(error).__name__ == "PanicException"
+
+
+def _part_for(update: bytes, vector: bytes, state: Vector) -> bytes:
+    """Return the part of a state vector that matters for an update, if that has structs of one client at most.
+
+    Documents have a client for each time that someone opened them, and pycrdt would read all of those for each update.
+    """
+    numbers = _numbers(update)
+    clients = next(numbers)
+    if clients > 1:
+        return vector
+    client = (next(numbers), next(numbers))[1] if clients else None
+    if client not in state:
+        return EMPTY_VECTOR
+    return b"\x01" + lib0.number(client) + lib0.number(state[client])
 
 
 def _waits(rest: bytes, state: Vector) -> bool:
