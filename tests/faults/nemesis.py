@@ -32,6 +32,8 @@ from tests.support.waiting import eventually
 SHORT_SECONDS = (2.0, GIVEN_UP_SECONDS - 3.0)
 LONG_SECONDS = (GIVEN_UP_SECONDS + 2.0, GIVEN_UP_SECONDS + 5.0)
 _BRIEF = (0.5, 2.0)
+_UNTIL_A_SNAPSHOT = (5.0, 8.0)
+"""The signal comes with a snapshot, which may take some seconds."""
 _STEP_SECONDS = 3600
 Heal = Callable[[], Awaitable[None]]
 
@@ -429,8 +431,12 @@ _KINDS: dict[str, Kind] = {
     "cut a documents replica off": Kind(_cut_documents_replica, targets=DOCUMENTS_REPLICAS),
     "kill all of documents": Kind(_kill_all_documents),
     "kill the leader of the documents stream": Kind(_kill_documents_leader, NATS),
-    "kill a documents replica before its purge": Kind(_kill_before_purge, targets=3 * DOCUMENTS_REPLICAS),
-    "freeze a documents replica before its purge": Kind(_freeze_before_purge, targets=3 * DOCUMENTS_REPLICAS),
+    "kill a documents replica before its purge": Kind(
+        _kill_before_purge, targets=3 * DOCUMENTS_REPLICAS, seconds=_UNTIL_A_SNAPSHOT
+    ),
+    "freeze a documents replica before its purge": Kind(
+        _freeze_before_purge, targets=3 * DOCUMENTS_REPLICAS, seconds=_UNTIL_A_SNAPSHOT
+    ),
     "let a gateway receive nothing": Kind(_deafen_gateway, GATEWAY, GATEWAYS),
     "let nobody receive from a gateway": Kind(_mute_gateway, GATEWAY, GATEWAYS),
     "move the clock of a gateway": Kind(_move_clock_of_gateway, targets=GATEWAYS, why_not=_no_clocks),
