@@ -34,6 +34,7 @@ class Desk:
         ]
         self.edits: dict[str, Edit] = {}
         self._newcomers = 0
+        self._has_ended = False
         self._node = NodeCrowd()
         self.editors: list[Writer] = [self._editor(number, dice) for number in range(editors)]
 
@@ -59,6 +60,10 @@ class Desk:
             await desk.end()
 
     async def end(self) -> None:
+        """Close all documents. Calling it again changes nothing."""
+        if self._has_ended:
+            return
+        self._has_ended = True
         await asyncio.gather(*(editor.close() for editor in self.editors))
         await self._node.stop()
 

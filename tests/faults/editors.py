@@ -204,6 +204,8 @@ class PythonEditor(Writer):
     def prepare(self) -> None:
         self._connection: _Connection | None = None
         self._withheld: deque[bytes] = deque()
+        self._awaited = ""
+        """The edit that was withheld last, for which others wait. Only when it is stored they are in the document."""
         self._doc = self._new_doc()
 
     def _new_doc(self) -> "pycrdt.Doc[Any]":
@@ -271,6 +273,7 @@ class PythonEditor(Writer):
         edit = Edit(self.document, f"{self.name}-{self.made}", self.name, time.monotonic())
         self.edits[edit.id] = self.waiting[edit.id] = edit
         self._withheld.append(self._change(edit))
+        self._awaited = edit.id
         await self.make(2)
         await asyncio.sleep(self.dice.uniform(0.5, 2.0))
         while self._withheld:
@@ -300,7 +303,8 @@ class PythonEditor(Writer):
                 self.refused(contents.decode())
         if received and self.waiting:
             stored = connection.confirmed.get("edits", type=pycrdt.Map)
-            self.acknowledge([one for one in self.waiting if one in stored])
+            if self._awaited not in self.waiting or self._awaited in stored:
+                self.acknowledge([one for one in self.waiting if one in stored])
 
     async def state(self) -> bytes:
         return self._doc.get_update()
