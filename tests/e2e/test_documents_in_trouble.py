@@ -71,7 +71,7 @@ async def text_of_a_newcomer(gateway: ServiceProcess, room: str) -> str:
 # --- storage that goes back --------------------------------------------------------------------------------
 
 
-async def test_when_the_storage_goes_back_in_time_editors_bring_back_what_it_has_lost(
+async def test_when_the_storage_goes_back_in_time_editors_bring_back_the_lost_edits(
     nats: NatsServer, gateways: list[ServiceProcess], room: str
 ):
     here, there = gateways

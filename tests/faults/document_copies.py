@@ -65,7 +65,7 @@ async def _messages(connection: Nats, subject: str) -> list[Message]:
 
 
 async def answered(system: System, keys: list[DocumentKey]) -> Copies:
-    """What replicas of the service answer. Raises NotRead."""
+    """The answers of the replicas of the service. Raises NotRead."""
     found: Copies = {key: {} for key in keys}
     connection = await system.connect()
     try:
@@ -94,7 +94,7 @@ async def _answer(connection: Nats, key: DocumentKey) -> Contents:
 
 
 async def opened(system: System, keys: list[DocumentKey]) -> Copies:
-    """What a newcomer gets from each gateway. Raises NotRead."""
+    """The documents that a newcomer gets from each gateway. Raises NotRead."""
     found: Copies = {key: {} for key in keys}
     for number, gateway in enumerate(system.gateways):
         for key in keys:

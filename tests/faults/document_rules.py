@@ -34,7 +34,7 @@ class Edit:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a copy of a document has."""
+    """The contents of a copy of a document."""
 
     vector: Mapping[int, int]
     """How many changes of each client of Yjs."""

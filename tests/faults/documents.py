@@ -1,4 +1,4 @@
-"""The shared documents of a round: who edits them, and whether all copies agree at rest."""
+"""The shared documents of a round: their editors, and the comparison of all copies at rest."""
 
 import asyncio
 import random
@@ -122,7 +122,7 @@ class Desk:
         return {editor.name: editor.forgot for editor in self.editors if editor.forgot is not None}
 
     def judge(self, excused: Collection[tuple[float, float]]) -> list[str]:
-        """What went wrong before all was at rest. `excused`: the times at which NATS was broken."""
+        """The violations before all was at rest. `excused`: the times at which NATS was broken."""
         found = []
         for editor in self.editors:
             found += [*editor.complaints, *incomplete_opens(editor.opened, self.edits, excused)]

@@ -139,7 +139,7 @@ class Writer(ABC):
                 edit.acknowledged = time.monotonic()
 
     async def _forget(self) -> None:
-        """As a page that is loaded again."""
+        """Lose the copy, like a page that is loaded again."""
         await self.forget_copy()
         self.forgot = time.monotonic()
         known = frozenset(

@@ -78,7 +78,7 @@ class NodeCrowd:
 
 
 def contents_of(answer: dict[str, Any]) -> Contents:
-    """What an editor has, as Yjs shows it, and not as pycrdt would."""
+    """The contents of the copy of an editor, as Yjs shows them, and not as pycrdt would."""
     contents = Contents.of(b64decode(answer["state"]))
     return Contents(contents.vector, contents.edits, shown(answer["shown"]))
 

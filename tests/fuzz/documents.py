@@ -24,7 +24,7 @@ MESSAGES = (
 
 
 def updates(data: bytes) -> None:
-    """What a gateway takes, the documents service can take too, and Yjs can read what that answers."""
+    """The documents service can take every update that a gateway takes, and Yjs can read its answers."""
     try:
         check_update(data)
     except Malformed:
