@@ -59,7 +59,8 @@ function edit(doc, id, seed) {
     const name = `k${number(5)}`
     if (kind === 0 || text.length > TEXT_MAX) text.delete(...range())
     else if (kind === 1) text.format(...range(), { bold: dice() < 0.5 ? true : null })
-    else if (kind <= 3) text.insert(place(), Array.from({ length: 1 + number(6) }, () => LETTERS[number(8)]).join(""))
+    else if (kind <= 3)
+      text.insert(place(), Array.from({ length: 1 + number(6) }, () => LETTERS[number(8)]).join(""))
     else if (kind === 4) list.insert(number(list.length + 1), [id])
     else if (kind === 5 && list.length) list.delete(number(list.length), 1)
     else if (kind === 6) nested.set(name, new Y.Map([["by", id]]))
@@ -119,7 +120,12 @@ class Editor {
       minDelay: 50,
       maxDelay: 300,
     })
-    const provider = new HocuspocusProvider({ websocketProvider: socket, name, document: this.doc, token: "" })
+    const provider = new HocuspocusProvider({
+      websocketProvider: socket,
+      name,
+      document: this.doc,
+      token: "",
+    })
     const look = () => {
       if (provider.isSynced && !provider.hasUnsyncedChanges) this.acknowledge([...this.waiting])
     }
