@@ -1,0 +1,87 @@
+"""Services with a defect in shared documents: `python broken_documents.py <defect> gateway`, or `documents`.
+
+Each breaks one promise, and the checker has to catch it.
+"""
+
+import asyncio
+import random
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from studyroom.gateway.documents.store import DocumentStore, Publication
+from studyroom.services.documents.document import Document
+from studyroom.services.documents.log import DocumentKey, DocumentLog, Newest
+from studyroom.services.stack.cli import main
+from studyroom.shared.contract import subjects
+from studyroom.shared.contract.headers import EXPECTED_SEQUENCE
+
+_LATE_SECONDS = 0.3
+_STALE_SECONDS = 2.0
+
+
+def _replace(owner: object, name: str, function: Callable[..., Any]) -> None:
+    setattr(owner, name, function)
+
+
+class _Nobody:
+    def stored(self, sequence: int) -> None: ...
+
+    def failed(self) -> None: ...
+
+
+def acknowledged_early() -> None:
+    """The gateway acknowledges an edit before JetStream has it, as other servers of Yjs do."""
+    publish = DocumentStore.publish
+
+    def at_once(
+        store: DocumentStore, room: Any, name: Any, update: bytes, author: Any, publication: Publication
+    ) -> None:
+        publish(store, room, name, update, author, _Nobody())
+        asyncio.get_running_loop().call_soon(publication.stored, 0)
+
+    _replace(DocumentStore, "publish", at_once)
+
+
+def purged_too_far() -> None:
+    """The service removes updates that its snapshot does not have."""
+
+    async def all_of_it(log: DocumentLog, key: DocumentKey, _covers: Newest) -> int:
+        await asyncio.sleep(_LATE_SECONDS)
+        return await log._purge(subjects.document(*key), (await log.newest(key)).sequence)
+
+    _replace(DocumentLog, "purge", all_of_it)
+
+
+def dropped_waiting() -> None:
+    """The service forgets updates that wait for others, as `Doc.get_update` of pycrdt does."""
+
+    def forget(document: Document) -> None:
+        document._unsettled.clear()
+
+    _replace(Document, "settle", forget)
+
+
+def stale_snapshots() -> None:
+    """The service replaces a snapshot by one that it has made before, without looking."""
+    store, store_snapshot = DocumentLog._store, DocumentLog.store_snapshot
+
+    async def without_looking(log: DocumentLog, subject: str, data: bytes, headers: Mapping[str, str]) -> int:
+        kept = {name: value for name, value in headers.items() if name != EXPECTED_SEQUENCE}
+        return await store(log, subject, data, kept)
+
+    async def late(log: DocumentLog, key: DocumentKey, state: bytes, **more: Any) -> int:
+        await asyncio.sleep(random.uniform(0, _STALE_SECONDS))
+        return await store_snapshot(log, key, state, **more)
+
+    _replace(DocumentLog, "_store", without_looking)
+    _replace(DocumentLog, "store_snapshot", late)
+
+
+DEFECTS: dict[str, Callable[[], None]] = {
+    defect.__name__: defect for defect in (acknowledged_early, purged_too_far, dropped_waiting, stale_snapshots)
+}
+
+if __name__ == "__main__":
+    DEFECTS[sys.argv.pop(1)]()
+    main()
