@@ -141,7 +141,7 @@ attacks: install ## Measure how each attack on the gateway affects other clients
 bench: install compiled-if-possible ## Compare with other servers on an idle machine, such as ARGS="--groups traffic --repeats 1", or ARGS="--check frontier"
 	@case '$(ARGS)' in *--check*home*) exit 0 ;; esac; \
 	$(PIP_INSTALL) --require-hashes -r requirements/bench.txt && \
-	for peer in bun socketio_node; do \
+	for peer in bun socketio_node hocuspocus y_websocket; do \
 	  cd benchmarks/peers/$$peer && { [ node_modules/.package-lock.json -nt package-lock.json ] || \
 	    ! command -v npm >/dev/null || npm ci --silent; } ; cd ../../..; \
 	done

@@ -1,4 +1,4 @@
-"""The load generator, built from `load/load.c` and run on cores of its own."""
+"""The load generators, built from `load/` and run on cores of their own."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SOURCE = Path(__file__).parent / "load" / "load.c"
+_SOURCES = Path(__file__).parent / "load"
 SERVER_CORE = 0
 _PROCESSES_MAX = 2
 BUSY = 0.9
@@ -51,15 +51,15 @@ def generator_cores(available: Iterable[int]) -> list[int]:
 
 
 class Generator:
-    def __init__(self, directory: Path, cores: list[int] | None = None) -> None:
+    def __init__(self, directory: Path, cores: list[int] | None = None, *, source: str = "load.c") -> None:
         """Build the generator, which runs on `cores`. Raises GeneratorMissing."""
         self.cores = cores or generator_cores(os.sched_getaffinity(0))
         compiler = shutil.which("cc") or shutil.which("gcc")
         if compiler is None:
             raise GeneratorMissing("the load generator needs a C compiler: apt-get install gcc libc6-dev")
-        self._program = directory / "load"
+        self._program = directory / Path(source).stem
         subprocess.run(
-            [compiler, "-O2", "-Wall", "-std=gnu11", "-o", str(self._program), str(SOURCE)],
+            [compiler, "-O2", "-Wall", "-std=gnu11", "-o", str(self._program), str(_SOURCES / source)],
             check=True,
         )
 

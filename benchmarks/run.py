@@ -11,10 +11,10 @@ from typing import Any
 
 import click
 
-from benchmarks import frontier, home, report
+from benchmarks import documents, frontier, home, report
 from benchmarks.bench import Bench
 from benchmarks.generator import Failed, Generator, GeneratorMissing
-from benchmarks.peers import COLLECTING, PEERS, NotBuilt
+from benchmarks.peers import COLLECTING, DOCUMENT_PEERS, PEERS, NotBuilt, Peer
 from benchmarks.servers import Other, Server, Studyroom
 
 RESULTS = Path(__file__).parent / "results.json"
@@ -34,7 +34,7 @@ _ONLY_TRAFFIC = {peer.name for peer in COLLECTING}
 @click.option("--save/--no-save", default=True, show_default=True, help="Write RESULTS.md.")
 @click.option(
     "--check",
-    type=click.Choice(["home", "frontier"]),
+    type=click.Choice(["home", "frontier", "documents"]),
     help="Print figures with their bars. Exit with 1 if one is short.",
 )
 def main(
@@ -43,10 +43,13 @@ def main(
     """Compare Studyroom with its peers. Nothing else should run meanwhile."""
     directory = Path(tempfile.mkdtemp(prefix="studyroom-bench-"))
     try:
-        generator = Generator(directory)
+        generator = Generator(directory, source="documents.c" if check == "documents" else "load.c")
     except GeneratorMissing as error:
         raise click.ClickException(str(error)) from error
     try:
+        if check == "documents":
+            servers = list(_available(only, DOCUMENT_PEERS))
+            sys.exit(0 if documents.Check(directory, generator, seconds, repeats, servers).run() else 1)
         if check == "home":
             sys.exit(0 if home.Check(directory, generator, seconds, repeats).run() else 1)
         if check == "frontier":
@@ -76,9 +79,9 @@ def main(
                 report.write(results)
 
 
-def _available(only: tuple[str, ...]) -> Iterable[Server]:
+def _available(only: tuple[str, ...], peers: Iterable[Peer] = PEERS) -> Iterable[Server]:
     """Yield the servers that can be measured here, and print of each other one what it needs."""
-    everyone: list[Server] = [Studyroom(), *(Other(peer) for peer in PEERS)]
+    everyone: list[Server] = [Studyroom(), *(Other(peer) for peer in peers)]
     for server in everyone:
         if only and server.name not in only:
             continue

@@ -31,7 +31,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MARK = 33, FILLER = 16, BUFFER = 8 << 20, BINS = 2048, EVENTS = 1024, MAX_PIDS = 64, PORTS = 64, CORES = 16, PHASES = 8 };
+#include "measuring.h"
+
+enum { MARK = 33, FILLER = 16, BUFFER = 8 << 20, EVENTS = 1024, MAX_PIDS = 64, PORTS = 64, CORES = 16, PHASES = 8 };
 enum dialect { ROOM, SOCKETIO, CENTRIFUGO, NCHAN, NATS };
 enum stage { UNUSED, CONNECTING, UPGRADING, OPEN, JOINED, ENDED };
 
@@ -92,64 +94,10 @@ static void die(const char *format, ...) {
   exit(1);
 }
 
-static uint64_t now_us(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 /* Let clients of this process be served by it alone. */
 static bool mine(int index) { return index % options.core_count == me; }
 
-/* Bins of 1 us up to 64, then 32 for each power of two: within 3 %. */
-static int bin_of(uint64_t value) {
-  if (value < 64) return (int)value;
-  int power = 63 - __builtin_clzll(value);
-  int bin = 64 + (power - 6) * 32 + (int)((value >> (power - 5)) & 31);
-  return bin < BINS ? bin : BINS - 1;
-}
-
-static double value_of(int bin) {
-  if (bin < 64) return bin;
-  int power = (bin - 64) / 32 + 6;
-  return (double)(1ULL << power) + ((bin - 64) % 32 + 0.5) * (double)(1ULL << (power - 5));
-}
-
-static double quantile(double q) {
-  uint64_t total = 0, below = 0;
-  for (int bin = 0; bin < BINS; bin++) total += count.bins[bin];
-  for (int bin = 0; bin < BINS; bin++) {
-    below += count.bins[bin];
-    if (total && below >= q * (double)total) return value_of(bin);
-  }
-  return 0;
-}
-
-static double cpu_seconds(int pid) {
-  char path[64], line[1024];
-  snprintf(path, sizeof path, "/proc/%d/stat", pid);
-  FILE *file = fopen(path, "r");
-  if (!file) return 0;
-  size_t size = fread(line, 1, sizeof line - 1, file);
-  fclose(file);
-  line[size] = 0;
-  unsigned long user = 0, system = 0;
-  char *after = strrchr(line, ')');
-  if (after) sscanf(after + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system);
-  return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
-}
-
-static long resident_kb(int pid) {
-  char path[64], line[256];
-  long size = 0;
-  snprintf(path, sizeof path, "/proc/%d/status", pid);
-  FILE *file = fopen(path, "r");
-  if (!file) return 0;
-  while (fgets(line, sizeof line, file))
-    if (sscanf(line, "VmRSS: %ld", &size) == 1) break;
-  fclose(file);
-  return size;
-}
+static double quantile(double q) { return quantile_of(count.bins, q); }
 
 static void room_name(int room, char *name) {
   sprintf(name, "%08x-0000-4000-8000-%012x", epoch_tag, (unsigned)room);

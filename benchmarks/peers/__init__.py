@@ -2,6 +2,7 @@
 
 from .catalogue import COLLECTING, LIMIT, PEERS
 from .compiled import LimitPeer
+from .documents import DOCUMENT_PEERS
 from .peer import Dialect, NotBuilt, Peer
 
-__all__ = ["COLLECTING", "LIMIT", "PEERS", "Dialect", "LimitPeer", "NotBuilt", "Peer"]
+__all__ = ["COLLECTING", "DOCUMENT_PEERS", "LIMIT", "PEERS", "Dialect", "LimitPeer", "NotBuilt", "Peer"]

@@ -13,7 +13,6 @@ README.md in this folder has their wire protocols byte by byte. In short, with o
 """
 
 import importlib.metadata
-import importlib.util
 import json
 import shutil
 import sys
@@ -38,7 +37,9 @@ class PythonPeer(Peer):
 
     def missing(self) -> str | None:
         for distribution in self.distributions:
-            if importlib.util.find_spec(distribution) is None:
+            try:
+                importlib.metadata.version(distribution)
+            except importlib.metadata.PackageNotFoundError:
                 return ".venv/bin/pip install --require-hashes -r requirements/bench.txt"
         return None
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Dialect = Literal["room", "socketio", "centrifugo", "nchan", "nats"]
+Dialect = Literal["room", "socketio", "centrifugo", "nchan", "nats", "y-websocket", "hocuspocus"]
 
 HERE = Path(__file__).resolve().parent
 BUILT = HERE / ".built"
@@ -20,6 +20,8 @@ PATHS: dict[Dialect, str] = {
     "centrifugo": "/connection/websocket",
     "nchan": "/ws/{room}",
     "nats": "/",
+    "y-websocket": "/{room}",
+    "hocuspocus": "/",
 }
 
 
