@@ -24,6 +24,7 @@ from studyroom.shared.chassis.nats.connecting import (
     as_errors_of_nats,
 )
 from studyroom.shared.chassis.nats.names import Names
+from studyroom.shared.chassis.nats.parser import MessageParser
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -35,6 +36,10 @@ Refused = Callable[[str], None]
 _TOO_MANY_SUBSCRIPTIONS = "maximum subscriptions exceeded"
 _DENIED_SUBSCRIPTION = re.compile(r'permissions violation for subscription to "([^"]*)"')
 _RETRY_REFUSED_SECONDS = 2.0
+_WITHOUT_STATUS = b"NATS/1.0\r\n"
+"""The first line of headers of a message that is not a status."""
+_PLAIN_HEADERS = re.compile(rb"(?:[!-9;-~]+: [!-~]+\r\n)*\r\n")
+"""Headers as servers write them: of printable ASCII, without white space in names and values."""
 
 
 @dataclass(slots=True)
@@ -76,6 +81,7 @@ class NatsClient(nats.aio.client.Client):
         context of the next connection, so that each one reads the certificates again; None if the settings have none.
         """
         super().__init__()
+        self._ps = MessageParser(self)
         self._next_wait = next_wait
         self._tls = tls
         self._names = Names()
@@ -274,7 +280,12 @@ class NatsClient(nats.aio.client.Client):
             await super()._process_msg(sid, subject, reply, data, headers)
             return
         try:
-            decoded = await self._process_headers(headers) if headers else None
+            if not headers:
+                decoded = None
+            elif headers.startswith(_WITHOUT_STATUS):
+                decoded = self._parse_header_lines(headers[len(_WITHOUT_STATUS) :]) or None
+            else:
+                decoded = await self._process_headers(headers)
             handler(Msg(self, subject.decode(), reply.decode(), data, decoded))
         except Exception as error:  # noqa: BLE001 - it is reported, and must not affect the next message
             await self._error_cb(error)
@@ -282,6 +293,8 @@ class NatsClient(nats.aio.client.Client):
     @staticmethod
     def _parse_header_lines(raw: bytes) -> dict[str, str]:
         """The same as nats-py's, which looks at every character of a name with Python."""
+        if _PLAIN_HEADERS.fullmatch(raw):
+            return dict([line.split(": ", 1) for line in raw.decode("ascii").split("\r\n")[:-2]])
         headers: dict[str, str] = {}
         for name, colon, value in (line.partition(b":") for line in raw.split(b"\r\n")):
             key = name.strip().decode("latin-1")
@@ -300,10 +313,10 @@ class NatsClient(nats.aio.client.Client):
             size = len(payload)
             line = f"PUB {subject} {reply} {size}\r\n".encode()
         else:
-            head = "".join(["NATS/1.0\r\n", *(f"{name}: {value}\r\n" for name, value in headers.items()), "\r\n"])
-            size = len(head.encode())
-            line = f"HPUB {subject} {reply} {size} {size + len(payload)}\r\n{head}".encode()
-            size += len(payload)
+            lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+            head = f"NATS/1.0\r\n{lines}\r\n".encode()
+            size = len(head) + len(payload)
+            line = f"HPUB {subject} {reply} {len(head)} {size}\r\n".encode() + head
         if size > self._max_payload:
             raise nats.errors.MaxPayloadError
         self._put(b"%b%b\r\n" % (line, payload))
