@@ -219,16 +219,17 @@ class Gateway:
             broadcast_max_bytes=lambda: min(own.broadcast_max_bytes, bus.max_payload_bytes - BROADCAST_OVERHEAD_BYTES),
         )
         self._uplinks = Uplinks(gateway, bus, tasks)
-        self._documents = self._share_documents(gateway, connections.counts) if own.documents else None
+        self._documents = self._share_documents(gateway, scheduler, connections.counts) if own.documents else None
         self._edge = self._build_edge(hub)
         self._server: HttpServer | None = None
         metrics.watch(GatewayGauges(connections, rooms, scheduler, self._drain, self._presence))
 
-    def _share_documents(self, gateway: GatewayId, counts: ConnectionCounts) -> Documents:
+    def _share_documents(self, gateway: GatewayId, scheduler: FlushScheduler, counts: ConnectionCounts) -> Documents:
         own = self._settings
         return Documents(
             gateway,
             self._chassis.bus,
+            scheduler,
             self._chassis.tasks,
             self._chassis.registry,
             self._moderation,

@@ -109,6 +109,8 @@ class DocumentConnection:
         self.socket: Socket = NOWHERE
         self._sessions: dict[str, tuple[Session, Wire]] = {}
         """The open documents by the name that the client gives them; "" for y-websocket."""
+        self._only: tuple[Session, bytes] | None = None
+        """The document and the prefix of its messages, if only one is open."""
         limits = hub.limits
         self._messages_left: float = _BURST_SECONDS * limits.messages_per_second
         self._bytes_left: float = self._bytes_burst
@@ -179,8 +181,12 @@ class DocumentConnection:
         self._messages_left -= 1
         if self._messages_left < 0 or self._bytes_left < 0:
             self._slow_down()
-        name = ""
+        name, only = "", self._only
         try:
+            if only is not None and (update := messages.short_edit(payload, only[1])) is not None:
+                self._hub.metrics.edits.inc()
+                only[0].edit(update)
+                return
             if self._path.name is None:
                 name, payload = messages.split_name(payload)
             message = messages.read(payload)
@@ -268,6 +274,7 @@ class DocumentConnection:
             end=lambda: self._end(name, prefix),
         )
         self._sessions[name] = (session, wire)
+        self._find_only()
 
     def _end(self, name: str, prefix: bytes) -> None:
         """The document was deleted. Clients of Hocuspocus may have others on this socket."""
@@ -280,8 +287,13 @@ class DocumentConnection:
     def _close_document(self, name: str) -> None:
         opened = self._sessions.pop(name, None)
         if opened is not None:
+            self._find_only()
             opened[0].close()
             self._hub.hosting.leave(opened[0].document)
+
+    def _find_only(self) -> None:
+        opened = list(self._sessions.values())
+        self._only = (opened[0][0], opened[0][1].prefix) if len(opened) == 1 else None
 
     def _send(self, prefix: bytes, message: bytes) -> None:
         self.write(encode_frame(Opcode.BINARY, prefix + message))

@@ -12,6 +12,7 @@ from studyroom.gateway.documents.awareness import Entry, Exchange, States
 from studyroom.gateway.documents.metrics import DocumentMetrics
 from studyroom.gateway.documents.store import DocumentStore
 from studyroom.gateway.documents.updates import Position
+from studyroom.gateway.rooms.flush_scheduler import Collection, FlushScheduler
 from studyroom.gateway.wire.framing import Opcode, encode_frame
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import Bus, Message
@@ -43,8 +44,8 @@ class Editor(Protocol):
     """Comes before each message to the client."""
     user: UserId
 
-    def deliver(self, frame: bytes) -> None:
-        """Write a stored update."""
+    def deliver(self, frames: bytes) -> None:
+        """Write stored updates."""
 
     def show(self, frame: bytes) -> None:
         """Write awareness, unless the client is slow."""
@@ -67,11 +68,16 @@ class Document:
         name: DocumentName,
         bus: Bus,
         store: DocumentStore,
+        scheduler: FlushScheduler,
         metrics: DocumentMetrics,
         gap: Callable[["Document"], None],
     ) -> None:
-        """`gap` is called when stored updates are missing. It should call `repair`."""
+        """`gap` is called when stored updates are missing. It should call `repair`.
+
+        `scheduler` decides when editors get stored updates: at once, or under load a few together.
+        """
         self.room, self.name = room, name
+        self._update_subject = subjects.document_update(room, name)
         self.store = store
         self.metrics = metrics
         self._gateway = gateway
@@ -98,6 +104,9 @@ class Document:
         self._awaited = 0
         """The highest sequence that is known to be stored."""
         self._check: asyncio.TimerHandle | None = None
+        self._collection = Collection(scheduler, self._write_collected)
+        self._collected: list[bytes] = []
+        """Messages with stored updates that the editors have not got yet."""
         self._states = States[Editor | str](clients_max=CLIENTS_MAX)
         self._news: dict[int, tuple[Entry, bool]] = {}
         """Changed states by client, and whether they are of this gateway."""
@@ -124,20 +133,32 @@ class Document:
             if timer is not None:
                 timer.cancel()
 
-    def _write_all(self, message: bytes, write: Callable[[Editor, bytes], None]) -> None:
+    def _write_collected(self) -> None:
+        """Write the collected updates to all editors, each time in one write."""
+        collected, self._collected = self._collected, []
+        self.metrics.deliveries.inc(len(collected) * len(self.editors))
+        written: dict[bytes, bytes] = {}
+        for editor in tuple(self.editors):
+            frames = written.get(editor.prefix)
+            if frames is None:
+                frames = written[editor.prefix] = _frames(editor.prefix, collected)
+            editor.deliver(frames)
+
+    def _show(self, message: bytes) -> None:
         frames: dict[bytes, bytes] = {}
         for editor in tuple(self.editors):
             frame = frames.get(editor.prefix)
             if frame is None:
-                frame = frames[editor.prefix] = encode_frame(Opcode.BINARY, editor.prefix + message)
-            write(editor, frame)
+                frame = frames[editor.prefix] = _frames(editor.prefix, [message])
+            editor.show(frame)
 
     # --- events of the bus --------------------------------------------------------------------------------
 
     def receive(self, message: Message) -> None:
+        if message.subject == self._update_subject:
+            self._receive_update(message)
+            return
         match subjects.document_event_kind(message.subject):
-            case "update":
-                self._receive_update(message)
             case "awareness":
                 self._receive_awareness(message.data)
             case "status":
@@ -153,8 +174,8 @@ class Document:
             self._gap(self)
 
     def _deliver(self, update: bytes) -> None:
-        self.metrics.deliveries.inc(len(self.editors))
-        self._write_all(messages.update(update), lambda editor, frame: editor.deliver(frame))
+        self._collected.append(messages.update(update))
+        self._collection.request_flush()
 
     def _receive_status(self, data: bytes) -> None:
         try:
@@ -300,7 +321,7 @@ class Document:
         if not news:
             return
         message = messages.awareness(awareness.encode(entry for entry, _ in news))
-        self._write_all(message, lambda editor, frame: editor.show(frame))
+        self._show(message)
         if own := [entry for entry, is_own in news if is_own]:
             self._publish_awareness(own)
 
@@ -310,3 +331,7 @@ class Document:
             part = entries[start : start + _EXCHANGE_ENTRIES]
             with_users = [(entry, self._states.user_of(entry.client)) for entry in part]
             self._bus.publish(subject, Exchange(self._gateway, with_users, asks=asks and start == 0).encode())
+
+
+def _frames(prefix: bytes, collected: list[bytes]) -> bytes:
+    return b"".join([encode_frame(Opcode.BINARY, prefix + message) for message in collected])

@@ -12,6 +12,7 @@ from studyroom.gateway.documents.connection import DocumentConnection, DocumentH
 from studyroom.gateway.documents.hosting import DocumentHosting
 from studyroom.gateway.documents.metrics import DocumentMetrics
 from studyroom.gateway.documents.store import DocumentStore
+from studyroom.gateway.rooms.flush_scheduler import FlushScheduler
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import Bus
 from studyroom.shared.chassis.tasks import Tasks
@@ -30,6 +31,7 @@ class Documents:
         self,
         gateway: GatewayId,
         bus: Bus,
+        scheduler: FlushScheduler,
         tasks: Tasks,
         registry: CollectorRegistry,
         bans: Bans,
@@ -46,7 +48,7 @@ class Documents:
         self._close_seconds = limits.close_seconds
         metrics = DocumentMetrics(registry)
         self._store = DocumentStore(bus, tasks, metrics, deadline_seconds=deadline_seconds)
-        self._hosting = DocumentHosting(gateway, bus, self._store, tasks, metrics)
+        self._hosting = DocumentHosting(gateway, bus, self._store, scheduler, tasks, metrics)
         self._connections = Registry[DocumentConnection](counts)
         self.hub = DocumentHub(self._hosting, limits, bans, tasks, metrics, self._connections)
         metrics.watch(lambda: len(self._connections), lambda: len(self._hosting))

@@ -7,6 +7,7 @@ from itertools import count
 from studyroom.gateway.documents.document import Document
 from studyroom.gateway.documents.metrics import DocumentMetrics
 from studyroom.gateway.documents.store import DocumentStore
+from studyroom.gateway.rooms.flush_scheduler import FlushScheduler
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import Bus, BusError, Subscription
 from studyroom.shared.chassis.repairs import Repairs
@@ -34,9 +35,16 @@ class _Hosted:
 
 class DocumentHosting:
     def __init__(
-        self, gateway: GatewayId, bus: Bus, store: DocumentStore, tasks: Tasks, metrics: DocumentMetrics
+        self,
+        gateway: GatewayId,
+        bus: Bus,
+        store: DocumentStore,
+        scheduler: FlushScheduler,
+        tasks: Tasks,
+        metrics: DocumentMetrics,
     ) -> None:
         self._gateway = gateway
+        self._scheduler = scheduler
         self._bus = bus
         self._store = store
         self._tasks = tasks
@@ -55,7 +63,9 @@ class DocumentHosting:
         """Return a document, and count one more user of it until `leave`."""
         hosted = self._hosted.get((room, name))
         if hosted is None:
-            document = Document(self._gateway, room, name, self._bus, self._store, self._metrics, self._gap)
+            document = Document(
+                self._gateway, room, name, self._bus, self._store, self._scheduler, self._metrics, self._gap
+            )
             hosted = self._hosted[room, name] = _Hosted(document)
             self._subscribe_soon(hosted)
         hosted.users += 1

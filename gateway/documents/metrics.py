@@ -23,6 +23,7 @@ class DocumentMetrics:
         )
         for kind in ("SyncStep1", "Edit", "Awareness", "QueryAwareness", "Token", "Close", "Ignored", "malformed"):
             self.messages.labels(type=kind)
+        self.edits = self.messages.labels(type="Edit")
         self.stored = Counter(
             "studyroom_gateway_document_updates_stored",
             "Updates of shared documents that the stream has acknowledged, each merged from one or more edits.",

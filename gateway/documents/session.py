@@ -176,14 +176,14 @@ class Session:
                 self._unsynced = self._is_syncing = True
                 self._ask(_Wanted(state, asks_client=True))
             case Edit(update, is_answer=is_answer):
-                self._edit(update, is_answer=is_answer)
+                self.edit(update, is_answer=is_answer)
             case Awareness(update):
                 entries = [entry for entry in awareness.read(update) if len(entry.state) <= _STATE_MAX_BYTES]
                 self.document.take_awareness(self, entries)
             case QueryAwareness():
                 self._send(messages.awareness(self.document.present() or awareness.encode([])))
 
-    def _edit(self, update: bytes, *, is_answer: bool) -> None:
+    def edit(self, update: bytes, *, is_answer: bool = False) -> None:
         """Raises Malformed."""
         try:
             check_update(update)
@@ -363,11 +363,11 @@ class Session:
 
     # --- to the client ------------------------------------------------------------------------------------
 
-    def deliver(self, frame: bytes) -> None:
+    def deliver(self, frames: bytes) -> None:
         if self._wire.is_slow:
             self._is_stale = True
         else:
-            self._wire.write(frame)
+            self._wire.write(frames)
 
     def show(self, frame: bytes) -> None:
         if not self._wire.is_slow:

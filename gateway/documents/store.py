@@ -20,8 +20,8 @@ from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.documents import MalformedSync, Outcome, SyncParts, SyncReply, SyncRequest
-from studyroom.shared.contract.headers import AUTHOR, INGRESS, MESSAGE_ID, STATUS
-from studyroom.shared.contract.ids import RoomId, UserId, new_message_id
+from studyroom.shared.contract.headers import AUTHOR, STATUS
+from studyroom.shared.contract.ids import RoomId, UserId
 
 log = logs.get(__name__)
 
@@ -84,12 +84,12 @@ class DocumentStore:
     def publish(
         self, room: RoomId, name: DocumentName, update: bytes, author: UserId, publication: Publication
     ) -> None:
-        """Store an update of at most `update_max_bytes`, in the order of the calls."""
-        headers = {
-            MESSAGE_ID: subjects.document_deduplication_id(room, name, new_message_id()),
-            AUTHOR: author,
-            INGRESS: str(time.time_ns() // 1000),
-        }
+        """Store an update of at most `update_max_bytes`, in the order of the calls.
+
+        It has no deduplication id, because nobody sends it again: a client whose update was not stored sends everything
+        that the document lacks, as one new update. And an update that comes twice changes nothing the second time.
+        """
+        headers: dict[str, str] = {AUTHOR: author}
         reply = self._acknowledgements.expect(_Pending(time.monotonic(), publication))
         self._bus.publish(
             subjects.document(room, name), update, reply=reply, headers=headers, failed=lambda: self._give_up(reply)

@@ -133,3 +133,20 @@ def test_deletions_are_compared_by_their_ranges():
 
 def test_ranges_that_touch_are_one():
     assert read_deletions(bytes.fromhex("010703020300020501")) == {7: [(0, 6)]}
+
+
+@given(st.sampled_from([b"", messages.named("notes", b"")]), st.sampled_from([UPDATE, STEP_2, AWARENESS]), st.data())
+def test_a_short_edit_is_read_as_any_other(prefix: bytes, message: bytes, data: st.DataObject):
+    changed = bytearray(prefix + message)
+    changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
+    found = messages.short_edit(bytes(changed), prefix)
+    if found is not None:
+        assert changed.startswith(prefix)
+        assert messages.read(bytes(changed[len(prefix) :])) == Edit(found, is_answer=False)
+
+
+@pytest.mark.parametrize("prefix", [b"", messages.named("notes", b"")])
+@pytest.mark.parametrize("size", [1, 127, 128])
+def test_edits_of_up_to_127_bytes_are_short(prefix: bytes, size: int):
+    message = prefix + messages.update(bytes(size))
+    assert messages.short_edit(message, prefix) == (bytes(size) if size <= 127 else None)
