@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
+from benchmarks import documents_report
 from benchmarks.generator import BUSY, Failed, Generator, Outcome
 from benchmarks.home import Figure, remark
 from benchmarks.medians import OURS
@@ -64,14 +65,17 @@ class Check:
     seconds: float
     repeats: int
     servers: list[Server]
+    save: bool = False
+    """Write the section of RESULTS.md."""
     rows: dict[tuple[str, str], list[Row]] = field(default_factory=lambda: defaultdict(list))
     """Rows by shape and server."""
 
     def run(self) -> bool:
         """Measure everything. Return whether nothing fell short."""
         began = time.monotonic()
-        for server in self.servers:
-            remark(f"{server.name}: {server.version()}")
+        versions = {server.name: server.version() for server in self.servers}
+        for name, version in versions.items():
+            remark(f"{name}: {version}")
         state = self.directory / "long-text"
         state.write_bytes(long_text())
         for repeat in range(self.repeats):
@@ -82,6 +86,12 @@ class Check:
         figures = [self._figure(bar) for bar in BARS]
         for figure in figures:
             print(figure, flush=True)
+        if self.save:
+            about = (
+                f'Written by `make bench ARGS="--check documents"` on {time.strftime("%Y-%m-%d")}: medians of '
+                f"{self.repeats}, in one run of {(time.monotonic() - began) / 60:.0f} minutes."
+            )
+            documents_report.write(about, versions, figures, self.rows, (LOADED, LIGHT), (OPEN, IDLE))
         short = [figure.name for figure in figures if figure.short]
         remark(f"short of the bar: {', '.join(short) or 'none'}")
         return not short
@@ -150,7 +160,8 @@ class Check:
         for what in ("stored", "seen"):
             for quantile in ("p50", "p99"):
                 row[f"{what}_{quantile}_ms"] = seen[f"{what}_{quantile}_us"] / 1000
-        parts = ", ".join(f"{name} {cpu * 1e6 / seen['received']:.2f}" for name, cpu in outcome.cpu_seconds.items())
+        row["us_by_process"] = {name: cpu * 1e6 / seen["received"] for name, cpu in outcome.cpu_seconds.items()}
+        parts = ", ".join(f"{name} {us:.2f}" for name, us in row["us_by_process"].items())
         generator = seen["generator_cpu"] / seen["seconds"]
         row["gist"] = (
             f"{row['cpu_us_per_delivery']:.2f} us per delivery ({parts}), {outcome.deliveries_per_second:,.0f}/s, "
@@ -164,11 +175,12 @@ class Check:
     def _open(self, server: Server, at: Running, state: Path) -> Row:
         outcome = self._generate(server, at, mode="open", opens=_OPENS, state=state)
         seen = outcome.seen
-        cpu_ms = sum(outcome.cpu_seconds.values()) * 1000 / seen["opens"]
+        parts = f"{sum(outcome.cpu_seconds.values()) * 1000 / seen['opens']:.1f} ms of CPU each"
         return {
             "open_p50_ms": seen["open_p50_ms"],
+            "parts": parts,
             "gist": f"{seen['state_bytes']:,} bytes after {seen['open_p50_ms']:.1f} ms, "
-            f"p99 {seen['open_p99_ms']:.1f} ms, {cpu_ms:.1f} ms of CPU each",
+            f"p99 {seen['open_p99_ms']:.1f} ms, {parts}",
         }
 
     def _idle(self, server: Server, at: Running) -> Row:
@@ -180,6 +192,7 @@ class Check:
         parts = ", ".join(f"{name} {kb:.2f}" for name, kb in grown.items())
         return {
             "kb_per_document": sum(grown.values()),
+            "parts": parts,
             "gist": f"{sum(grown.values()):.2f} KB for each document with one editor ({parts})",
         }
 

@@ -12,12 +12,16 @@ from benchmarks.medians import LIMIT, OURS, Table, by_shape, failure, is_peer, m
 from benchmarks.shapes import CHAT, GROWTH, STUDY_ROOMS, TRAFFIC, Row
 
 HERE = Path(__file__).parent
+DOCUMENTS = "\n## Shared documents\n"
+"""The heading of the last section, which another check writes and this one keeps."""
 Results = dict[str, Any]
 
 
 def write(results: Results) -> None:
     table = by_shape(results["rows"])
-    (HERE / "RESULTS.md").write_text("\n".join(_lines(results["about"], table)) + "\n")
+    path = HERE / "RESULTS.md"
+    _, documents, section = path.read_text().partition(DOCUMENTS) if path.exists() else ("", "", "")
+    path.write_text("\n".join(_lines(results["about"], table)) + f"\n{documents}{section}")
     frontier_plot.write(HERE / "results.svg", table)
 
 

@@ -49,7 +49,7 @@ def main(
     try:
         if check == "documents":
             servers = list(_available(only, DOCUMENT_PEERS))
-            sys.exit(0 if documents.Check(directory, generator, seconds, repeats, servers).run() else 1)
+            sys.exit(0 if documents.Check(directory, generator, seconds, repeats, servers, save).run() else 1)
         if check == "home":
             sys.exit(0 if home.Check(directory, generator, seconds, repeats).run() else 1)
         if check == "frontier":
