@@ -29,7 +29,6 @@ class _Hosted:
     def __init__(self, document: Document) -> None:
         self.document = document
         self.users = 0
-        self.subscribing: asyncio.Task[None] | None = None
         self.subscription: Subscription | None = None
 
 
@@ -92,7 +91,7 @@ class DocumentHosting:
     # --- subscriptions ------------------------------------------------------------------------------------
 
     def _subscribe_soon(self, hosted: _Hosted) -> None:
-        hosted.subscribing = self._tasks.spawn("host a document", self._subscribe(hosted))
+        self._tasks.spawn("host a document", self._subscribe(hosted))
 
     async def _subscribe(self, hosted: _Hosted) -> None:
         document = hosted.document

@@ -93,6 +93,8 @@ class NatsClient(nats.aio.client.Client):
         self.refused: dict[int, str] = {}
         """The reasons why NATS refuses subscriptions without a `refused` callback. The client retries them."""
         self._retried_at = 0.0
+        self._empty_queue: asyncio.Queue[Msg] = asyncio.Queue()
+        """The queue of all subscriptions, since messages are handled when they are read. One takes 3 KB."""
 
     @property
     def server_version(self) -> str:
@@ -132,6 +134,7 @@ class NatsClient(nats.aio.client.Client):
         self._sid += 1
         sid = self._sid
         subscription = Subscription(self, sid, subject, queue)
+        subscription._pending_queue = self._empty_queue  # noqa: SLF001 - there is no other way
         self._handlers[sid] = handler
         self._subs[sid] = subscription
         if refused is not None:
