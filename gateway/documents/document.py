@@ -11,7 +11,7 @@ from studyroom.gateway.documents import awareness, messages
 from studyroom.gateway.documents.awareness import Entry, Exchange, States
 from studyroom.gateway.documents.metrics import DocumentMetrics
 from studyroom.gateway.documents.store import DocumentStore
-from studyroom.gateway.documents.updates import Position
+from studyroom.gateway.documents.updates import Position, Whole, has_all_of
 from studyroom.gateway.rooms.flush_scheduler import Collection, FlushScheduler
 from studyroom.gateway.wire.framing import Opcode, encode_frame
 from studyroom.shared.chassis import logs
@@ -29,6 +29,8 @@ _AWARENESS_SECONDS = 0.05
 """The shortest time between two messages with awareness. States that come meanwhile are conflated."""
 _IN_FLIGHT_SECONDS = 0.3
 """A stored update that has not arrived here may be in flight. After this long, the gateway asks for it."""
+_GROWN_BY = 4
+"""A long document that has grown by this part of its length is read as a whole again when it is opened next."""
 _EXCHANGE_ENTRIES = 64
 """The most entries of one message between gateways."""
 _TOO_LARGE = "the document is too large, so it takes no more edits"
@@ -217,6 +219,20 @@ class Document:
             self._learn(reply)
             if reply.head.sequence >= self._begun:
                 return reply
+
+    async def ask_everything(self) -> tuple[bytes, SyncReply]:
+        """Return an update, and what the document has and a holder of that update has not. Raises BusError."""
+        wholes, key = self.store.wholes, (self.room, self.name)
+        if (whole := wholes.get(key)) is not None:
+            reply = await self.ask(whole.vector)
+            if has_all_of(reply.vector, whole.vector):
+                if len(reply.difference) > len(whole.update) // _GROWN_BY:
+                    wholes.drop(key)
+                return whole.update, reply
+            wholes.drop(key)  # this document is another one, or the stream has lost its newest updates
+        reply = await self.ask(EMPTY_VECTOR)
+        wholes.put(key, Whole(reply.vector, reply.difference))
+        return EMPTY_UPDATE, reply
 
     def _learn(self, reply: SyncReply) -> None:
         head = reply.head

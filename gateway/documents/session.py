@@ -339,7 +339,10 @@ class Session:
         try:
             while (wanted := self._wanted) is not None:
                 try:
-                    reply = await self.document.ask(wanted.vector)
+                    if wanted.vector == EMPTY_VECTOR:
+                        known, reply = await self.document.ask_everything()
+                    else:
+                        known, reply = EMPTY_UPDATE, await self.document.ask(wanted.vector)
                 except BusError:
                     await asyncio.sleep(pause_seconds * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
                     pause_seconds = min(2 * pause_seconds, _RETRY_SECONDS[1])
@@ -348,14 +351,16 @@ class Session:
                     return
                 if self._wanted is wanted:
                     self._wanted = None
-                self._answered(reply, wanted)
+                self._answered(known, reply, wanted)
         finally:
             self._asking = None
 
-    def _answered(self, reply: SyncReply, wanted: _Wanted) -> None:
+    def _answered(self, known: bytes, reply: SyncReply, wanted: _Wanted) -> None:
+        """`known`: an update to send before the answer."""
         self._state = reply.vector
-        if reply.difference != EMPTY_UPDATE:
-            self._send(messages.update(reply.difference))
+        for update in (known, reply.difference):
+            if update != EMPTY_UPDATE:
+                self._send(messages.update(update))
         if wanted.asks_client:
             self._reply = reply
             self._send(messages.step_1(reply.vector))

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Protocol
 
 from studyroom.gateway.documents.metrics import DocumentMetrics
+from studyroom.gateway.documents.updates import Wholes
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import (
     Bus,
@@ -28,6 +29,10 @@ log = logs.get(__name__)
 _SYNC_SECONDS = 5.0
 _MESSAGE_OVERHEAD_BYTES = 512
 """More than the headers of an update take."""
+
+
+_WHOLE_LEAST_BYTES, _WHOLES_MAX_BYTES = 4096, 16_777_216
+"""Documents of at least this length are kept to be sent again, as many as fit."""
 
 
 class Publication(Protocol):
@@ -62,6 +67,7 @@ class DocumentStore:
         self._deadline_seconds = deadline_seconds
         self._acknowledgements = Acknowledgements[_Pending](self._acknowledged)
         self._answers = ReplyInbox[_Question](_take_part)
+        self.wholes = Wholes(least_bytes=_WHOLE_LEAST_BYTES, max_bytes=_WHOLES_MAX_BYTES)
 
     async def start(self) -> None:
         await self._bus.open_inbox(self._acknowledgements)

@@ -1,7 +1,8 @@
-"""Yjs updates: their check, their merge, and their order in the log. Pure, on pycrdt."""
+"""Yjs updates: their check, their merge, their order in the log, and long ones to send again. Pure, on pycrdt."""
 
+from collections import OrderedDict
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from pycrdt import get_state, get_update, merge_updates
 
@@ -22,13 +23,26 @@ def check_update(update: bytes) -> None:
 
 def check_vector(vector: bytes) -> None:
     """Raises Malformed for bytes that are not a state vector."""
+    _read_vector(vector)
+
+
+def _read_vector(vector: bytes) -> dict[int, int]:
+    """Return the number of changes of each client. Raises Malformed."""
     reader = Reader(vector)
     if (clients := reader.number()) > _CLIENTS_MAX:
         raise Malformed(f"the state vector has {clients} clients, the maximum is {_CLIENTS_MAX}")
-    for _ in range(clients):
-        reader.number(), reader.number()
+    changes = {reader.number(): reader.number() for _ in range(clients)}
     if reader.rest:
         raise Malformed("bytes follow the state vector")
+    return changes
+
+
+def has_all_of(vector: bytes, other: bytes) -> bool:
+    """Whether a document with this state vector has all changes of one with the other. Raises Malformed."""
+    if vector == other:
+        return True
+    changes = _read_vector(vector)
+    return all(changes.get(client, 0) >= count for client, count in _read_vector(other).items())
 
 
 def merged(updates: list[bytes]) -> bytes:
@@ -48,6 +62,8 @@ def adds_nothing(update: bytes, reply: SyncReply | None) -> bool:
         return False
     try:
         known = _guarded(lambda: get_update(reply.difference, reply.vector))
+        if known == update:
+            return True
         return known[0] == 0 and contains(read_deletions(known[1:]), read_deletions(update[1:]))
     except Malformed:
         return False
@@ -61,6 +77,49 @@ def _guarded(work: Callable[[], _Result]) -> _Result:
         raise
     except BaseException as error:
         raise Malformed("not a Yjs update") from error
+
+
+class Whole(NamedTuple):
+    """A document as it was at some time."""
+
+    vector: bytes
+    update: bytes
+
+
+class Wholes:
+    """Long documents, so that one that is opened often is read and sent through NATS once, and then only its newest
+    part. The least recently opened ones leave when all together are too long."""
+
+    def __init__(self, *, least_bytes: int, max_bytes: int) -> None:
+        """`least_bytes`: of a document that is kept. `max_bytes`: of all of them."""
+        self._least_bytes = least_bytes
+        self._max_bytes = max_bytes
+        self._wholes: OrderedDict[tuple[str, str], Whole] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, key: tuple[str, str]) -> Whole | None:
+        """Return a document. `key`: its room and name."""
+        whole = self._wholes.get(key)
+        if whole is not None:
+            self._wholes.move_to_end(key)
+        return whole
+
+    def put(self, key: tuple[str, str], whole: Whole) -> None:
+        """Keep a document in place of what was kept before."""
+        self.drop(key)
+        size = len(whole.update)
+        if not self._least_bytes <= size <= self._max_bytes:
+            return
+        self._wholes[key] = whole
+        self._bytes += size
+        while self._bytes > self._max_bytes:
+            self.drop(next(iter(self._wholes)))
+
+    def drop(self, key: tuple[str, str]) -> None:
+        """Keep this document no longer."""
+        whole = self._wholes.pop(key, None)
+        if whole is not None:
+            self._bytes -= len(whole.update)
 
 
 class Position:

@@ -5,8 +5,16 @@ from typing import Any
 import pytest
 from pycrdt import Doc, Map, Text, get_state
 
-from studyroom.gateway.documents.updates import adds_nothing, check_update, check_vector, merged
-from studyroom.shared.contract.documents import EMPTY_UPDATE, SyncHead, SyncReply
+from studyroom.gateway.documents.updates import (
+    Whole,
+    Wholes,
+    adds_nothing,
+    check_update,
+    check_vector,
+    has_all_of,
+    merged,
+)
+from studyroom.shared.contract.documents import EMPTY_UPDATE, EMPTY_VECTOR, SyncHead, SyncReply
 from studyroom.shared.contract.lib0 import Malformed
 
 
@@ -115,3 +123,32 @@ def test_an_answer_with_a_new_deletion_or_a_new_text_adds_something():
 def test_an_empty_answer_adds_nothing():
     assert adds_nothing(EMPTY_UPDATE, None)
     assert get_state(EMPTY_UPDATE) == b"\x00"
+
+
+def test_a_document_has_all_of_an_older_one_and_not_of_another():
+    author, other = Author(), Author()
+    author.text += "a"
+    older = author.doc.get_state()
+    author.text += "b"
+    other.text += "c"
+    assert has_all_of(author.doc.get_state(), older)
+    assert has_all_of(older, EMPTY_VECTOR)
+    assert not has_all_of(older, author.doc.get_state())
+    assert not has_all_of(author.doc.get_state(), other.doc.get_state())
+    author.doc.apply_update(other.doc.get_update())
+    assert has_all_of(author.doc.get_state(), other.doc.get_state())
+
+
+def test_long_documents_are_kept_until_others_need_the_space():
+    wholes = Wholes(least_bytes=2, max_bytes=10)
+    for name, size in (("short", 1), ("a", 4), ("b", 4), ("too long", 11)):
+        wholes.put(("room", name), Whole(b"", bytes(size)))
+    assert wholes.get(("room", "short")) is wholes.get(("room", "too long")) is None
+    assert wholes.get(("room", "a")) == Whole(b"", bytes(4))
+    wholes.put(("room", "c"), Whole(b"", bytes(4)))
+    assert wholes.get(("room", "b")) is None
+    wholes.put(("room", "c"), Whole(b"", bytes(6)))
+    assert wholes.get(("room", "a")) == Whole(b"", bytes(4))
+    wholes.drop(("room", "c"))
+    wholes.put(("room", "d"), Whole(b"", bytes(6)))
+    assert wholes.get(("room", "a")) is not None
