@@ -29,6 +29,16 @@ MODULES = (
     "studyroom.gateway.connections.cursor_move",
     "studyroom.gateway.connections.metered",
     "studyroom.shared.contract.yjs_updates",
+    "studyroom.gateway.documents.messages",
+    "studyroom.gateway.documents.updates",
+    "studyroom.gateway.documents.store",
+    "studyroom.gateway.documents.document",
+    "studyroom.gateway.documents.session",
+    "studyroom.gateway.documents.connection",
+    "studyroom.shared.chassis.nats.parser",
+    "studyroom.shared.chassis.nats.messages",
+    "studyroom.shared.chassis.nats.reply_inbox",
+    "studyroom.shared.chassis.nats.client",
 )
 RESULTS = Path("gateway", "compiled")
 _DIRECTIVES = {
