@@ -13,7 +13,7 @@ from studyroom.gateway.connections.registry import Registry
 from studyroom.gateway.documents import awareness, messages
 from studyroom.gateway.documents.hosting import DocumentHosting
 from studyroom.gateway.documents.messages import Close, FromClient, Token
-from studyroom.gateway.documents.metrics import DocumentMetrics
+from studyroom.gateway.documents.metrics import EDIT, MALFORMED, DocumentMetrics
 from studyroom.gateway.documents.session import DELETED, Session, Wire
 from studyroom.gateway.wire.framing import PING_FRAME, Opcode, encode_frame
 from studyroom.gateway.wire.handshake import Refused
@@ -184,16 +184,16 @@ class DocumentConnection:
         name, only = "", self._only
         try:
             if only is not None and (update := messages.short_edit(payload, only[1])) is not None:
-                self._hub.metrics.edits.inc()
+                self._hub.metrics.messages[EDIT] += 1
                 only[0].edit(update)
                 return
             if self._path.name is None:
                 name, payload = messages.split_name(payload)
             message = messages.read(payload)
-            self._hub.metrics.messages.labels(type=type(message).__name__).inc()
+            self._hub.metrics.messages[type(message).__name__] += 1
             self._receive(name, message)
         except Malformed as error:
-            self._hub.metrics.messages.labels(type="malformed").inc()
+            self._hub.metrics.messages[MALFORMED] += 1
             self._refuse_malformed(name, str(error))
 
     def _receive(self, name: str, message: FromClient) -> None:

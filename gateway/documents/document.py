@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from studyroom.gateway.documents import awareness, messages
 from studyroom.gateway.documents.awareness import Entry, Exchange, States
 from studyroom.gateway.documents.metrics import DocumentMetrics
-from studyroom.gateway.documents.store import DocumentStore
-from studyroom.gateway.documents.updates import Position, Whole, has_all_of
+from studyroom.gateway.documents.store import DocumentStore, Publication, Together
+from studyroom.gateway.documents.updates import Position, Whole, has_all_of, merged
 from studyroom.gateway.rooms.flush_scheduler import Collection, FlushScheduler
 from studyroom.gateway.wire.framing import Opcode, encode_frame
 from studyroom.shared.chassis import logs
@@ -31,6 +31,8 @@ _IN_FLIGHT_SECONDS = 0.3
 """A stored update that has not arrived here may be in flight. After this long, the gateway asks for it."""
 _GROWN_BY = 4
 """A long document that has grown by this part of its length is read as a whole again when it is opened next."""
+_PUBLISH_STRETCH = 4.0
+"""How many times longer than rooms a document collects edits before it publishes them again."""
 _EXCHANGE_ENTRIES = 64
 """The most entries of one message between gateways."""
 _TOO_LARGE = "the document is too large, so it takes no more edits"
@@ -109,6 +111,8 @@ class Document:
         self._collection = Collection(scheduler, self._write_collected)
         self._collected: list[bytes] = []
         """Messages with stored updates that the editors have not got yet."""
+        self._publishing = Collection(scheduler, self._publish_collected, stretch=_PUBLISH_STRETCH)
+        self._unpublished: list[tuple[bytes, UserId, Publication]] = []
         self._states = States[Editor | str](clients_max=CLIENTS_MAX)
         self._news: dict[int, tuple[Entry, bool]] = {}
         """Changed states by client, and whether they are of this gateway."""
@@ -130,7 +134,8 @@ class Document:
             self._send_news()
 
     def closed(self) -> None:
-        """The gateway does not host the document any more."""
+        """The gateway does not host the document any more. What was not published is published now."""
+        self._publish_collected()
         for timer in (self._check, self._flush):
             if timer is not None:
                 timer.cancel()
@@ -138,7 +143,7 @@ class Document:
     def _write_collected(self) -> None:
         """Write the collected updates to all editors, each time in one write."""
         collected, self._collected = self._collected, []
-        self.metrics.deliveries.inc(len(collected) * len(self.editors))
+        self.metrics.deliveries += len(collected) * len(self.editors)
         written: dict[bytes, bytes] = {}
         for editor in tuple(self.editors):
             frames = written.get(editor.prefix)
@@ -285,6 +290,33 @@ class Document:
             self._position.answered(reply.head.sequence)
         self._base = reply.vector if reply.head.sequence <= (self._position.reached or 0) else self._base
         self.active = False
+
+    # --- storing ------------------------------------------------------------------------------------------
+
+    def publish(self, update: bytes, author: UserId, publication: Publication) -> None:
+        """Store an update of at most `store.update_max_bytes`: at once, or under load together with those of others."""
+        self._unpublished.append((update, author, publication))
+        self._publishing.request_flush()
+
+    def _publish_collected(self) -> None:
+        collected, self._unpublished = self._unpublished, []
+        if len(collected) > 1:
+            collected = self._merged(collected)
+        for update, author, publication in collected:
+            self.store.publish(self.room, self.name, update, [author], publication)
+
+    def _merged(self, collected: list[tuple[bytes, UserId, Publication]]) -> list[tuple[bytes, UserId, Publication]]:
+        """Publish updates as one. Return those that are left because it would be too long."""
+        try:
+            together = merged([update for update, _, _ in collected])
+        except Malformed:  # each of them is well-formed
+            return collected
+        if len(together) > self.store.update_max_bytes:
+            return collected
+        authors = dict.fromkeys(author for _, author, _ in collected)
+        publications = Together([publication for _, _, publication in collected])
+        self.store.publish(self.room, self.name, together, authors, publications)
+        return []
 
     # --- awareness ----------------------------------------------------------------------------------------
 

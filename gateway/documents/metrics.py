@@ -1,13 +1,18 @@
 """Metrics of shared documents."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 
-from studyroom.gateway.wire.traffic import LATENCY_BUCKETS
+from studyroom.gateway.wire.traffic import LATENCY_BUCKETS, PlainHistogram
+
+EDIT, MALFORMED = "Edit", "malformed"
+_MESSAGES = ("SyncStep1", EDIT, "Awareness", "QueryAwareness", "Token", "Close", "Ignored", MALFORMED)
 
 
-class DocumentMetrics:
+class DocumentMetrics(Collector):
     def __init__(self, registry: CollectorRegistry) -> None:
         self._connections = Gauge(
             "studyroom_gateway_document_connections", "Open connections to shared documents.", registry=registry
@@ -15,29 +20,15 @@ class DocumentMetrics:
         self._documents = Gauge(
             "studyroom_gateway_documents", "Shared documents that are open on this gateway.", registry=registry
         )
-        self.messages = Counter(
-            "studyroom_gateway_document_messages",
-            "Messages from editors of shared documents, by type.",
-            ["type"],
-            registry=registry,
-        )
-        for kind in ("SyncStep1", "Edit", "Awareness", "QueryAwareness", "Token", "Close", "Ignored", "malformed"):
-            self.messages.labels(type=kind)
-        self.edits = self.messages.labels(type="Edit")
-        self.stored = Counter(
-            "studyroom_gateway_document_updates_stored",
-            "Updates of shared documents that the stream has acknowledged, each merged from one or more edits.",
-            registry=registry,
-        )
+        self.messages = dict.fromkeys(_MESSAGES, 0)
+        """Messages from editors, by type. This and the next three are plain numbers, because each edit changes them."""
+        self.stored = 0
+        self.deliveries = 0
+        self.commit_seconds = PlainHistogram(LATENCY_BUCKETS)
+        registry.register(self)
         self.not_stored = Counter(
             "studyroom_gateway_document_updates_not_stored",
             "Updates of shared documents without an acknowledgement, which the gateway asks the editor for again.",
-            registry=registry,
-        )
-        self.commit_latency = Histogram(
-            "studyroom_gateway_document_commit_latency_seconds",
-            "Time from the publication of an update of a shared document to its acknowledgement by the stream.",
-            buckets=LATENCY_BUCKETS,
             registry=registry,
         )
         self.sync_duration = Histogram(
@@ -59,11 +50,6 @@ class DocumentMetrics:
         )
         for reason in ("malformed", "read_only", "too_large", "full", "deleted"):
             self.refused.labels(reason=reason)
-        self.deliveries = Counter(
-            "studyroom_gateway_document_deliveries",
-            "Stored updates written to editors, once for each update and editor.",
-            registry=registry,
-        )
         self.gaps = Counter(
             "studyroom_gateway_document_gaps",
             "Shared documents that have missed stored updates and were synced again.",
@@ -74,6 +60,33 @@ class DocumentMetrics:
             "Slow editors that have caught up by a fresh sync instead of a backlog.",
             registry=registry,
         )
+
+    def collect(self) -> Iterable[Metric]:
+        """The plain numbers, for each scrape."""
+        messages = CounterMetricFamily(
+            "studyroom_gateway_document_messages",
+            "Messages from editors of shared documents, by type.",
+            labels=["type"],
+        )
+        for kind, count in self.messages.items():
+            messages.add_metric([kind], count)
+        yield messages
+        yield CounterMetricFamily(
+            "studyroom_gateway_document_updates_stored",
+            "Updates of shared documents that the stream has acknowledged, each merged from one or more edits.",
+            value=self.stored,
+        )
+        yield CounterMetricFamily(
+            "studyroom_gateway_document_deliveries",
+            "Stored updates written to editors, once for each update and editor.",
+            value=self.deliveries,
+        )
+        latency = HistogramMetricFamily(
+            "studyroom_gateway_document_commit_latency_seconds",
+            "Time from the publication of an update of a shared document to its acknowledgement by the stream.",
+        )
+        latency.add_metric([], *self.commit_seconds.read())
+        yield latency
 
     def watch(self, connections: Callable[[], int], documents: Callable[[], int]) -> None:
         self._connections.set_function(connections)

@@ -261,7 +261,7 @@ class Session:
         batch = _Batch(self, statuses, self._round, is_answer, len(updates))
         self._in_flight += 1
         for update in updates:
-            document.store.publish(document.room, document.name, update, self.user, batch)
+            document.publish(update, self.user, batch)
 
     def settled(self, batch: _Batch) -> None:
         """The outcome of a batch is known."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -43,6 +44,21 @@ class Publication(Protocol):
 
     def failed(self) -> None:
         """The stream does not have the update, or the outcome is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Several updates that are published as one."""
+
+    publications: Sequence[Publication]
+
+    def stored(self, sequence: int) -> None:
+        for publication in self.publications:
+            publication.stored(sequence)
+
+    def failed(self) -> None:
+        for publication in self.publications:
+            publication.failed()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +104,14 @@ class DocumentStore:
         return self._bus.max_payload_bytes - _MESSAGE_OVERHEAD_BYTES
 
     def publish(
-        self, room: RoomId, name: DocumentName, update: bytes, author: UserId, publication: Publication
+        self, room: RoomId, name: DocumentName, update: bytes, authors: Iterable[UserId], publication: Publication
     ) -> None:
         """Store an update of at most `update_max_bytes`, in the order of the calls.
 
         It has no deduplication id, because nobody sends it again: a client whose update was not stored sends everything
         that the document lacks, as one new update. And an update that comes twice changes nothing the second time.
         """
-        headers: dict[str, str] = {AUTHOR: author}
+        headers = {AUTHOR: ",".join(authors)}
         reply = self._acknowledgements.expect(_Pending(time.monotonic(), publication))
         self._bus.publish(
             subjects.document(room, name), update, reply=reply, headers=headers, failed=lambda: self._give_up(reply)
@@ -109,8 +125,8 @@ class DocumentStore:
             self._give_up(message.subject)
             return
         self._acknowledgements.close(message.subject)
-        self._metrics.stored.inc()
-        self._metrics.commit_latency.observe(time.monotonic() - pending.published)
+        self._metrics.stored += 1
+        self._metrics.commit_seconds.observe(time.monotonic() - pending.published)
         pending.publication.stored(stored.sequence)
 
     def _give_up(self, reply: str) -> None:

@@ -67,12 +67,16 @@ class CollectionTime:
 class Collection:
     """The scheduler's side of a room: when its collection ends, and whether it wants to send."""
 
-    __slots__ = ("_scheduler", "ends_at", "first", "flush", "requests")
+    __slots__ = ("_scheduler", "ends_at", "first", "flush", "requests", "stretch")
 
-    def __init__(self, scheduler: "FlushScheduler", flush: Callable[[], None] = lambda: None) -> None:
-        """`flush` sends what the room has collected. It must not raise."""
+    def __init__(
+        self, scheduler: "FlushScheduler", flush: Callable[[], None] = lambda: None, *, stretch: float = 1.0
+    ) -> None:
+        """`flush` sends what the room has collected. It must not raise. `stretch`: see there."""
         self._scheduler = scheduler
         self.flush = flush
+        self.stretch = stretch
+        """How many times longer it collects than others, at most for the longest collection time."""
         self.first: Callable[[], None] | None = None
         """Called once, before the next flush."""
         self.requests = 0
@@ -109,6 +113,7 @@ class FlushScheduler:
         handled that are ready now. Without it, the next iteration of the loop does.
         """
         self._time = CollectionTime(longest_seconds, shortest_seconds)
+        self._longest_seconds = max(longest_seconds, shortest_seconds)
         self._busy_seconds = busy_seconds
         self._pause = pause
         self._call_soon = call_soon
@@ -152,7 +157,7 @@ class FlushScheduler:
         self._timer, self._timer_at = None, math.inf
         now = time.monotonic()
         self._sample(now)
-        seconds, waiting = self._time.seconds, self._waiting
+        seconds, longest, waiting = self._time.seconds, self._longest_seconds, self._waiting
         end = now + max(_TIMER_SECONDS, seconds / _SLACK, self._time.pause_seconds)
         try:
             for _ in range(len(waiting)):
@@ -166,7 +171,8 @@ class FlushScheduler:
                 collection.flush()
                 flushed = time.monotonic()
                 self._saved_seconds += (requests - 1) * (flushed - now)
-                collection.ends_at = max(now + seconds, flushed + _REST_FACTOR * (flushed - now))
+                collecting = min(seconds * collection.stretch, longest)
+                collection.ends_at = max(now + collecting, flushed + _REST_FACTOR * (flushed - now))
                 now = flushed
         finally:
             if waiting:

@@ -27,7 +27,7 @@ ENDED = "Studyroom-Ended"
 INGRESS = "Studyroom-Ingress"
 """The time at which the gateway received the message from its author, in Unix microseconds."""
 AUTHOR = "Studyroom-Author"
-"""In an update of a document, the id of the user who made it."""
+"""In an update of a document, the ids of the users who made it, separated by commas."""
 
 _OPERATION = "KV-Operation"
 _ROLLUP = "Nats-Rollup"

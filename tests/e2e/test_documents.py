@@ -12,6 +12,8 @@ import pytest
 import websockets
 
 from studyroom.shared.contract import subjects
+from studyroom.shared.contract.document_names import DocumentName
+from studyroom.shared.contract.ids import RoomId
 from tests.support.editor import AUTH, AWARENESS, PERMISSION_DENIED, STEP_1, STEP_2, SYNC, UPDATE, Editor, editors
 from tests.support.presence import announce, connected
 from tests.support.processes import NatsServer, ServiceProcess, all_running, nats_server, running, service
@@ -138,6 +140,47 @@ async def test_a_slow_editor_gets_a_fresh_sync_instead_of_the_updates_that_it_ha
         assert bob.received_bytes - before < SLOW_BYTES
         assert system.gateways[1].metric("studyroom_gateway_document_fresh_syncs_total") >= 1
         await bob.close()
+
+
+LONG = "x" * 6000
+"""A text that a gateway keeps, to send it again."""
+
+
+async def test_a_long_document_is_whole_for_everyone_who_opens_it_later(system: System, room: str):
+    here, _ = urls(system)
+    async with editors(room, here) as (ann,):
+        await ann.edit(LONG)
+        await ann.sync()
+        async with editors(room, here) as (bob,):
+            assert bob.text == LONG
+        await ann.edit("the end")
+        await ann.sync()
+        stored = system.gateways[0].metric("studyroom_gateway_document_updates_stored_total")
+        async with editors(room, here) as (cem,):
+            assert cem.text == f"{LONG}the end"
+        await ann.send(SYNC, UPDATE, ann.erase())
+        await ann.sync()
+        async with editors(room, here) as (dan,):
+            assert dan.text == ""
+        assert system.gateways[0].metric("studyroom_gateway_document_updates_stored_total") == stored + 1
+
+
+async def test_nothing_of_a_long_document_comes_back_after_an_operator_has_removed_it(system: System, room: str):
+    here, _ = urls(system)
+    async with editors(room, here) as (ann,):
+        await ann.edit(LONG)
+        await ann.sync()
+        async with editors(room, here) as (bob,):
+            assert bob.text == LONG
+    async with connected(system.nats.url) as bus:
+        log = subjects.document(RoomId(room), DocumentName("notes"))
+        await bus.jetstream().purge_stream(subjects.DOCUMENTS_STREAM, subject=log)
+    async with editors(room, here) as (cem,):
+        assert cem.text == ""
+        await cem.edit("new")
+        await cem.sync()
+        async with editors(room, here) as (dan,):
+            assert dan.text == "new"
 
 
 async def test_while_the_documents_service_is_away_editors_who_are_synced_go_on(system: System, room: str):
