@@ -27,8 +27,8 @@ _IDLE_DOCUMENTS = 2000
 _IDLE_SECONDS = 20.0
 """Longer than servers keep writing what was edited before."""
 _OPENS = 60
-_DELIVERED_SHARE = 0.97
-"""A server that delivers a smaller share of the edits is too busy to be compared."""
+_DELIVERED_SHARE = 0.9
+"""A server that delivers a smaller share of the edits while they are made is too busy to be compared."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ _IN_FLIGHT_SECONDS = 0.3
 _GROWN_BY = 4
 """A long document that has grown by this part of its length is read as a whole again when it is opened next."""
 _PUBLISH_STRETCH = 4.0
-"""How many times longer than rooms a document collects edits before it publishes them again."""
+"""How many times longer than a room a document collects edits before it publishes again (see `Collection.stretch`)."""
 _EXCHANGE_ENTRIES = 64
 """The most entries of one message between gateways."""
 _TOO_LARGE = "the document is too large, so it takes no more edits"
@@ -303,7 +303,7 @@ class Document:
         if len(collected) > 1:
             collected = self._merged(collected)
         for update, author, publication in collected:
-            self.store.publish(self.room, self.name, update, [author], publication)
+            self.store.publish(self.room, self.name, update, author, publication)
 
     def _merged(self, collected: list[tuple[bytes, UserId, Publication]]) -> list[tuple[bytes, UserId, Publication]]:
         """Publish updates as one. Return those that are left because it would be too long."""
@@ -313,7 +313,7 @@ class Document:
             return collected
         if len(together) > self.store.update_max_bytes:
             return collected
-        authors = dict.fromkeys(author for _, author, _ in collected)
+        authors = ",".join(dict.fromkeys(author for _, author, _ in collected))
         publications = Together([publication for _, _, publication in collected])
         self.store.publish(self.room, self.name, together, authors, publications)
         return []

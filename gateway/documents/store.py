@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -23,7 +23,7 @@ from studyroom.shared.contract import subjects
 from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.documents import MalformedSync, Outcome, SyncParts, SyncReply, SyncRequest
 from studyroom.shared.contract.headers import AUTHOR, STATUS
-from studyroom.shared.contract.ids import RoomId, UserId
+from studyroom.shared.contract.ids import RoomId
 
 log = logs.get(__name__)
 
@@ -103,15 +103,15 @@ class DocumentStore:
         """The longest update that NATS accepts now."""
         return self._bus.max_payload_bytes - _MESSAGE_OVERHEAD_BYTES
 
-    def publish(
-        self, room: RoomId, name: DocumentName, update: bytes, authors: Iterable[UserId], publication: Publication
-    ) -> None:
+    def publish(self, room: RoomId, name: DocumentName, update: bytes, author: str, publication: Publication) -> None:
         """Store an update of at most `update_max_bytes`, in the order of the calls.
+
+        `author`: the id of its user, or those of several, separated by commas.
 
         It has no deduplication id, because nobody sends it again: a client whose update was not stored sends everything
         that the document lacks, as one new update. And an update that comes twice changes nothing the second time.
         """
-        headers = {AUTHOR: ",".join(authors)}
+        headers = {AUTHOR: author}
         reply = self._acknowledgements.expect(_Pending(time.monotonic(), publication))
         self._bus.publish(
             subjects.document(room, name), update, reply=reply, headers=headers, failed=lambda: self._give_up(reply)

@@ -13,11 +13,11 @@ cdef class Collection:
 cdef class FlushScheduler:
     cdef object _time, _busy_seconds, _pause, _call_soon, _order, _flush_due, _timer
     cdef list _waiting
-    cdef double _sampled_at, _sampled_busy_seconds, _saved_seconds, _timer_at, _longest_seconds
+    cdef double _sampled_at, _sampled_busy_seconds, _saved_seconds, _timer_at
 
     cpdef add(self, Collection collection)
     cdef _set_timer(self, double at)
-    @cython.locals(now=double, seconds=double, longest=double, collecting=double, end=double, flushed=double, requests=long, collection=Collection)
+    @cython.locals(now=double, seconds=double, collecting=double, end=double, flushed=double, requests=long, collection=Collection)
     cpdef _flush(self)
     @cython.locals(elapsed=double, busy=double)
     cdef _sample(self, double now)

@@ -29,6 +29,8 @@ _FREE_DEMAND = 0.3
 _SECONDS_PER_CORE = 0.018
 """How much longer rooms collect for each core that the loop would need beyond that."""
 _REST_FACTOR = 2.0
+_STRETCHED_SECONDS = 0.012
+"""Stretched collections are at most this long, or as long as others."""
 _TIMER_SECONDS = 0.001
 """The resolution of timers."""
 _SLACK = 8
@@ -76,7 +78,7 @@ class Collection:
         self._scheduler = scheduler
         self.flush = flush
         self.stretch = stretch
-        """How many times longer it collects than others, at most for the longest collection time."""
+        """How many times longer it collects than others while that is not longer than `_STRETCHED_SECONDS`."""
         self.first: Callable[[], None] | None = None
         """Called once, before the next flush."""
         self.requests = 0
@@ -113,7 +115,6 @@ class FlushScheduler:
         handled that are ready now. Without it, the next iteration of the loop does.
         """
         self._time = CollectionTime(longest_seconds, shortest_seconds)
-        self._longest_seconds = max(longest_seconds, shortest_seconds)
         self._busy_seconds = busy_seconds
         self._pause = pause
         self._call_soon = call_soon
@@ -157,7 +158,7 @@ class FlushScheduler:
         self._timer, self._timer_at = None, math.inf
         now = time.monotonic()
         self._sample(now)
-        seconds, longest, waiting = self._time.seconds, self._longest_seconds, self._waiting
+        seconds, waiting = self._time.seconds, self._waiting
         end = now + max(_TIMER_SECONDS, seconds / _SLACK, self._time.pause_seconds)
         try:
             for _ in range(len(waiting)):
@@ -171,7 +172,7 @@ class FlushScheduler:
                 collection.flush()
                 flushed = time.monotonic()
                 self._saved_seconds += (requests - 1) * (flushed - now)
-                collecting = min(seconds * collection.stretch, longest)
+                collecting = max(seconds, min(seconds * collection.stretch, _STRETCHED_SECONDS))
                 collection.ends_at = max(now + collecting, flushed + _REST_FACTOR * (flushed - now))
                 now = flushed
         finally:

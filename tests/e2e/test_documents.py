@@ -10,9 +10,11 @@ from typing import Any
 import pycrdt
 import pytest
 import websockets
+from nats.js.errors import NotFoundError
 
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.document_names import DocumentName
+from studyroom.shared.contract.headers import AUTHOR
 from studyroom.shared.contract.ids import RoomId
 from tests.support.editor import AUTH, AWARENESS, PERMISSION_DENIED, STEP_1, STEP_2, SYNC, UPDATE, Editor, editors
 from tests.support.presence import announce, connected
@@ -93,6 +95,31 @@ async def test_edits_that_come_while_one_is_stored_are_stored_together(system: S
         await bob.has(*(f"[{number}]" for number in range(100)))
         assert bob.text == ann.text
         assert bob.count(SYNC, UPDATE) < 100
+
+
+async def test_edits_of_several_authors_are_stored_together_while_documents_collect(
+    system: System, tmp_path: Path, room: str
+):
+    collecting = {"STUDYROOM_GATEWAY_COLLECT_MIN_MS": "60"}
+    with running(service("gateway", tmp_path, system.nats.url, **collecting)) as gateway:
+        async with editors(room, gateway.url, gateway.url) as (ann, bob):
+            for number in range(20):
+                await ann.edit(f"[ann {number}]")
+                await bob.edit(f"[bob {number}]")
+            for editor in (ann, bob):
+                await editor.sync()
+                await editor.has(*(f"[{who} {number}]" for who in ("ann", "bob") for number in range(20)))
+            assert ann.text == bob.text
+    async with connected(system.nats.url) as bus:
+        log = subjects.document(RoomId(room), DocumentName("notes"))
+        stored = [await bus.jetstream().get_last_msg(subjects.DOCUMENTS_STREAM, log)]
+        while (sequence := stored[-1].seq or 0) and len(stored) < 40:
+            try:
+                stored.append(await bus.jetstream().get_msg(subjects.DOCUMENTS_STREAM, sequence - 1))
+            except NotFoundError:
+                break
+    authors = [(message.headers or {}).get(AUTHOR, "").split(",") for message in stored if message.subject == log]
+    assert any(len(set(some)) > 1 for some in authors)
 
 
 async def test_an_update_that_was_lost_comes_with_the_next_one(system: System, room: str):

@@ -124,9 +124,10 @@ class Room:
     scheduler: FlushScheduler
     flush_seconds: float = 0.0
     flushes: list[float] = field(default_factory=list)
+    stretch: float = 1.0
 
     def __post_init__(self) -> None:
-        self.collection = Collection(self.scheduler, self._flush)
+        self.collection = Collection(self.scheduler, self._flush, stretch=self.stretch)
         self.request_flush = self.collection.request_flush
 
     def _flush(self) -> None:
@@ -184,6 +185,19 @@ async def test_with_a_shortest_time_a_quiet_room_is_flushed_at_once_and_then_col
     room.request_flush()
     await room.flushed(2)
     assert room.flushes[1] - room.flushes[0] >= 0.7 * 0.05
+
+
+@pytest.mark.parametrize(("stretch", "shortest_ms", "least_ms"), [(1, 2, 2), (3, 2, 6), (100, 2, 12), (3, 30, 30)])
+async def test_a_stretched_collection_takes_longer_up_to_a_bound_and_never_less_than_others(
+    stretch: float, shortest_ms: int, least_ms: int
+):
+    room = Room(FlushScheduler(LONGEST_SECONDS, lambda: 0.0, shortest_seconds=shortest_ms / 1000), stretch=stretch)
+    room.request_flush()
+    await room.flushed(1)
+    assert room.collection.ends_at - room.flushes[0] >= 0.7 * least_ms / 1000
+    room.request_flush()
+    await room.flushed(2)
+    assert room.flushes[1] - room.flushes[0] >= 0.7 * least_ms / 1000
 
 
 async def test_rooms_whose_collections_end_at_about_the_same_time_are_flushed_together(busy: FlushScheduler):
