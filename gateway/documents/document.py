@@ -37,6 +37,8 @@ _EXCHANGE_ENTRIES = 64
 """The most entries of one message between gateways."""
 _TOO_LARGE = "the document is too large, so it takes no more edits"
 _STORAGE_FULL = "the storage of all documents is full, so they take no edits now"
+SUBSCRIBED = asyncio.Event()
+SUBSCRIBED.set()
 CLIENTS_MAX = 200
 """How many clients one connection or gateway may introduce for a document."""
 
@@ -89,6 +91,7 @@ class Document:
         self._gap = gap
         self.editors: set[Editor] = set()
         self.subscribed = asyncio.Event()
+        """Replaced by `SUBSCRIBED` when it is set, because most documents are, and an event takes a kilobyte."""
         self.full = ""
         """Why the document takes no edits now; empty if it takes them."""
         self._size_bytes = self._max_bytes = 0

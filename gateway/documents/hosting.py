@@ -4,7 +4,7 @@ import asyncio
 import time
 from itertools import count
 
-from studyroom.gateway.documents.document import Document
+from studyroom.gateway.documents.document import SUBSCRIBED, Document
 from studyroom.gateway.documents.metrics import DocumentMetrics
 from studyroom.gateway.documents.store import DocumentStore
 from studyroom.gateway.rooms.flush_scheduler import FlushScheduler
@@ -110,6 +110,7 @@ class DocumentHosting:
                 return
             hosted.subscription = subscription
             document.subscribed.set()
+            document.subscribed = SUBSCRIBED
             document.exchange_awareness()
             return
 
@@ -118,7 +119,7 @@ class DocumentHosting:
         if hosted.subscription is not None:
             hosted.subscription.forget()
             hosted.subscription = None
-        hosted.document.subscribed.clear()
+        hosted.document.subscribed = asyncio.Event()
         self._subscribe_soon(hosted)
         self._repairs.invalidate(hosted.document)
 

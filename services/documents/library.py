@@ -1,6 +1,7 @@
 """The documents that a replica has in memory, each read from its log up to the newest update when it is asked for.
 
-The least recently used documents leave when all together are too long. Documents are read in slices, so that long logs
+Short documents leave when nobody asks for them for a while, and the least recently used ones when all together are too
+long. Documents are read in slices, so that long logs
 do not stop the event loop: pycrdt holds Python's lock while it works, so a thread would not help.
 """
 
@@ -23,6 +24,8 @@ log = logs.get(__name__)
 _SLICE_SECONDS = 0.005
 _OVERHEAD_BYTES = 4096
 """The memory that a document takes in addition, so that many empty documents count too."""
+_IDLE_SECONDS, _SHORT_BYTES = 10.0, 16_384
+"""Documents of at most this length, which are read again in a few milliseconds, leave after this time."""
 _ATTEMPTS = 5
 """How often to begin again when a snapshot is replaced during the reading."""
 
@@ -50,6 +53,8 @@ class Held:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     next: asyncio.Task[None] | None = None
     """The reading that has not asked for the newest update yet, so that more callers may wait for it."""
+    asked_at: float = 0.0
+    """When somebody has asked for it last, in monotonic seconds."""
     counted_bytes: int = 0
     """The part of the cache that the document takes."""
 
@@ -101,6 +106,7 @@ class Library:
         """
         held = self._held.setdefault(key, Held(key))
         self._held.move_to_end(key)
+        held.asked_at = time.monotonic()
         if held.next is None:
             held.next = asyncio.create_task(self._bring_up_to_date(held), name="read document")
             # If all callers were cancelled, nobody else retrieves the exception.
@@ -125,6 +131,18 @@ class Library:
         held = self._held.pop(key, None)
         if held is not None:
             self.size_bytes -= held.counted_bytes
+
+    def drop_idle(self, now: float) -> int:
+        """Drop short documents that nobody has asked for lately, and return their number. `now`: monotonic seconds."""
+        idle = [
+            held
+            for held in self._held.values()
+            if held.asked_at < now - _IDLE_SECONDS and held.counted_bytes <= _SHORT_BYTES and not held.lock.locked()
+        ]
+        for held in idle:
+            del self._held[held.key]
+            self.size_bytes -= held.counted_bytes
+        return len(idle)
 
     # --- reading ------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """The documents service: answers requests of gateways over NATS, and has snapshots made."""
 
 import asyncio
+import time
 from typing import Any
 
 from studyroom.services.documents.computing import Computing
@@ -14,6 +15,7 @@ from studyroom.services.documents.settings import DocumentsSettings
 from studyroom.services.documents.snapshots import Snapshots
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.bulkheads import Bulkheads
+from studyroom.shared.chassis.memory import empty_free_lists, trim
 from studyroom.shared.chassis.nats.bus import BusError, BusUnavailable, Message
 from studyroom.shared.chassis.nats.provisioned import check_groups
 from studyroom.shared.chassis.requests import Requests
@@ -32,6 +34,8 @@ _OWN_OF_A_SHARD = 4
 _LEARN_SECONDS = 10.0
 """How often a replica looks whether the stream has lost updates, and how full it is."""
 _RETRY_SECONDS = 0.2
+_MANY = 100
+"""After so many documents have left memory at once, it goes back to the system."""
 
 
 class _Part:
@@ -63,6 +67,9 @@ class _Part:
                 await self.epochs.learn()
             except BusError as error:
                 log.info("cannot look at the stream of documents", error=str(error))
+            if self.library.drop_idle(time.monotonic()) >= _MANY:
+                empty_free_lists()
+                await asyncio.to_thread(trim)
             await asyncio.sleep(_LEARN_SECONDS if self.epochs.sure else _RETRY_SECONDS)
 
 

@@ -1,6 +1,7 @@
 """The documents service: synced documents, snapshots and purges, with real NATS."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -281,6 +282,25 @@ class Interrupted(DocumentLog):
 
 
 @pytest.mark.parametrize("known", [0, 4], ids=["a document that is new to it", "a document that it has in part"])
+async def test_a_short_document_leaves_memory_when_nobody_asks_for_it_and_is_read_again(site: Site, gateway: Gateway):
+    bus = await site.bus("documents")
+    log = DocumentLog(bus, Group())
+    await log.open()
+    library = Library(log, Epochs(bus, Group(), lambda: None), cache_max_bytes=10_000_000)
+    short, long_one = new_key(), new_key()
+    for key, text in ((short, "short"), (long_one, "x" * 20_000)):
+        await gateway.store(key, Author().write(text))
+        async with library.current(key):
+            pass
+    assert library.drop_idle(time.monotonic()) == 0
+    async with library.current(short):
+        assert library.drop_idle(time.monotonic() + 60) == 0, "it is in use"
+    assert library.drop_idle(time.monotonic() + 60) == 1
+    assert len(library) == 1
+    async with library.current(short) as held:
+        assert text_of(held.document.difference()) == "short"
+
+
 async def test_a_reader_whose_log_is_replaced_while_it_reads_begins_again(
     site: Site, gateway: Gateway, monkeypatch: pytest.MonkeyPatch, known: int
 ):
