@@ -30,7 +30,7 @@ def write(
         "| --- | --- |",
         *(f"| {server} | {version} |" for server, version in versions.items()),
         "",
-        "| figure | value | bar | |",
+        "| figure | value | bar | result |",
         "| --- | --- | --- | --- |",
         *(_figure(figure) for figure in figures),
     ]

@@ -137,7 +137,7 @@ class Document:
             self._send_news()
 
     def closed(self) -> None:
-        """The gateway does not host the document any more. What was not published is published now."""
+        """The gateway does not host the document any more. Collected edits are published now."""
         self._publish_collected()
         for timer in (self._check, self._flush):
             if timer is not None:
