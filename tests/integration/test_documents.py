@@ -281,7 +281,6 @@ class Interrupted(DocumentLog):
                 await interrupt()
 
 
-@pytest.mark.parametrize("known", [0, 4], ids=["a document that is new to it", "a document that it has in part"])
 async def test_a_short_document_leaves_memory_when_nobody_asks_for_it_and_is_read_again(site: Site, gateway: Gateway):
     bus = await site.bus("documents")
     log = DocumentLog(bus, Group())
@@ -301,6 +300,7 @@ async def test_a_short_document_leaves_memory_when_nobody_asks_for_it_and_is_rea
         assert text_of(held.document.difference()) == "short"
 
 
+@pytest.mark.parametrize("known", [0, 4], ids=["a document that is new to it", "a document that it has in part"])
 async def test_a_reader_whose_log_is_replaced_while_it_reads_begins_again(
     site: Site, gateway: Gateway, monkeypatch: pytest.MonkeyPatch, known: int
 ):
