@@ -24,7 +24,7 @@ from studyroom.shared.chassis.nats.connecting import (
     as_errors_of_nats,
 )
 from studyroom.shared.chassis.nats.names import Names
-from studyroom.shared.chassis.nats.parser import MessageParser
+from studyroom.shared.chassis.nats.parser import MessageParser, parse_headers
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -38,8 +38,6 @@ _DENIED_SUBSCRIPTION = re.compile(r'permissions violation for subscription to "(
 _RETRY_REFUSED_SECONDS = 2.0
 _WITHOUT_STATUS = b"NATS/1.0\r\n"
 """The first line of headers of a message that is not a status."""
-_PLAIN_HEADERS = re.compile(rb"(?:[!-9;-~]+: [!-~]+\r\n)*\r\n")
-"""Headers as servers write them: of printable ASCII, without white space in names and values."""
 
 
 @dataclass(slots=True)
@@ -293,17 +291,7 @@ class NatsClient(nats.aio.client.Client):
         except Exception as error:  # noqa: BLE001 - it is reported, and must not affect the next message
             await self._error_cb(error)
 
-    @staticmethod
-    def _parse_header_lines(raw: bytes) -> dict[str, str]:
-        """The same as nats-py's, which looks at every character of a name with Python."""
-        if _PLAIN_HEADERS.fullmatch(raw):
-            return dict([line.split(": ", 1) for line in raw.decode("ascii").split("\r\n")[:-2]])
-        headers: dict[str, str] = {}
-        for name, colon, value in (line.partition(b":") for line in raw.split(b"\r\n")):
-            key = name.strip().decode("latin-1")
-            if colon and key.isascii() and (not key or key.split() == [key]):  # no white space within
-                headers[key] = value.strip().decode("utf-8", "replace")
-        return headers
+    _parse_header_lines = staticmethod(parse_headers)
 
     def publish_soon(self, subject: str, payload: bytes, reply: str, headers: Mapping[str, str] | None) -> None:
         """Publish in the order of the calls, in the next iteration of the loop. Raises nats.errors.Error.

@@ -1,5 +1,6 @@
-"""nats-py's parser with a short way for messages that have come whole, which almost all have."""
+"""nats-py's parser with a short way for messages that have come whole and for plain headers, as almost all are."""
 
+import re
 from typing import Any
 
 from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
@@ -8,6 +9,9 @@ _MESSAGE, _WITH_HEADERS = b"MSG ", b"HMSG "
 _LINE_END = b"\r\n"
 _FIELDS_MAX = {_MESSAGE: 4, _WITH_HEADERS: 5}
 """The fields after the name of an operation. The third one is the subject for an answer, which may be missing."""
+
+_PLAIN_HEADERS = re.compile(rb"(?:[!-9;-~]+: [!-~]+\r\n)*\r\n")
+"""Headers as servers write them: of printable ASCII, without white space in names and values."""
 
 
 class MessageParser(Parser):
@@ -57,3 +61,15 @@ def _whole_message(data: bytes, at: int) -> tuple[int, int, bytes, bytes, bytes,
     reply = fields[2] if len(fields) == most else b""
     headers = data[start:body] if has_headers else None
     return end + len(_LINE_END), int(fields[1]), fields[0], reply, data[body:end], headers
+
+
+def parse_headers(raw: bytes) -> dict[str, str]:
+    """The same as nats-py's, which looks at every character of a name with Python."""
+    if _PLAIN_HEADERS.fullmatch(raw):
+        return dict([line.split(": ", 1) for line in raw.decode("ascii").split("\r\n")[:-2]])
+    headers: dict[str, str] = {}
+    for name, colon, value in (line.partition(b":") for line in raw.split(b"\r\n")):
+        key = name.strip().decode("latin-1")
+        if colon and key.isascii() and (not key or key.split() == [key]):  # no white space within
+            headers[key] = value.strip().decode("utf-8", "replace")
+    return headers
