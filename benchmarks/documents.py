@@ -24,11 +24,12 @@ from benchmarks.trace import long_text
 _DOCUMENTS, _EDITORS, _RATE = 100, 8, 5
 _LIGHT_DOCUMENTS = 10
 _IDLE_DOCUMENTS = 2000
-_IDLE_SECONDS = 20.0
-"""Longer than servers keep writing what was edited before."""
+_IDLE_SECONDS = 45.0
+"""Longer than servers keep working on edits that were made before."""
 _OPENS = 60
-_DELIVERED_SHARE = 0.9
-"""A server that delivers a smaller share of the edits while they are made is too busy to be compared."""
+_LEAST_SHARE, _MOST_SHARE = 0.9, 1.1
+"""A server that delivers a smaller share of the edits while they are made is too busy to be compared, and so is one
+that delivers more, because it still had edits of the time before."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ class Check:
         )
         seen = outcome.seen
         share = seen["received"] / max(1, seen["sent"] * (_EDITORS - 1))
-        if share < _DELIVERED_SHARE:
+        if not _LEAST_SHARE <= share <= _MOST_SHARE:
             raise Failed(f"{share:.0%} of the edits reached the others in time")
         row: Row = {"cpu_us_per_delivery": outcome.cpu_us_per_delivery}
         for what in ("stored", "seen"):
