@@ -12,7 +12,7 @@ from studyroom.gateway.auth.key_ring import KeyRing
 from studyroom.gateway.auth.names import presentable
 from studyroom.gateway.auth.settings import AuthSettings
 from studyroom.gateway.auth.tokens import Tokens
-from studyroom.gateway.wire.credentials import Unauthorized, access_token
+from studyroom.gateway.wire.credentials import Unauthorized, access_token, guest_token
 from studyroom.shared.contract.ids import RoomId, UserId, canonical_uuid
 from studyroom.shared.contract.messages import AVATAR_URL_MAX_CHARS
 from studyroom.shared.contract.text import is_blank, is_disruptive
@@ -83,7 +83,7 @@ class Authenticator:
             return self._from_token(token)
         if self._guests is None:
             raise Unauthorized("an access token is required")
-        user = self._guests.recognise(query.get("guest_token"))
+        user = self._guests.recognise(guest_token(query, headers))
         name = presentable(query.get("username", "")) or GUEST_NAME
         return Identity(user, name, guests=self._guests, events=self._rights)
 

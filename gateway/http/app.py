@@ -24,6 +24,9 @@ API_PREFIX = "/api/"
 HANDSHAKE_PATH = "/api/v1/handshake"
 STREAM_PATH = "/api/v1/stream"
 """Where clients open a connection whose network blocks WebSockets. Below it they send their messages."""
+_NO_CONTENT = 204
+_PREFLIGHT_SECONDS = 7200
+"""How long a browser keeps the answer to a preflight. Chromium keeps it no longer than this."""
 _BAD_REQUEST, _NOT_FOUND, _METHOD_NOT_ALLOWED, _UPGRADE_REQUIRED = 400, 404, 405, 426
 _METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 _REFUSED_BEFORE_THE_APP: dict[int | str, dict[str, Any]] = {
@@ -62,24 +65,50 @@ class _App(FastAPI):
         if scope["type"] == "http":
             if scope["method"] == "HEAD" and scope["path"] != STREAM_PATH:
                 scope = {**scope, "method": "GET"}
+            if (preflight := self._preflight(scope)) is not None:
+                await preflight(scope, receive, send)
+                return
             send = self._with_cors(scope, send)
         await super().__call__(scope, receive, send)
+
+    def _preflight(self, scope: Scope) -> Response | None:
+        """The answer to the question of a browser whether a page may send a GET with its token; None for others.
+
+        (CORS preflight, Fetch Standard section 3.2.2.) The pages are those that may read the response to the GET.
+        """
+        if scope["method"] != "OPTIONS" or not scope["path"].startswith(API_PREFIX):
+            return None
+        headers = _headers(scope)
+        if headers.get("access-control-request-method") != "GET" or not self._may_read(scope["path"], headers):
+            return None
+        allowed = {
+            "Access-Control-Allow-Origin": headers["origin"],
+            "Access-Control-Allow-Credentials": "true",
+            "Access-Control-Allow-Headers": "Authorization",
+            "Access-Control-Max-Age": str(_PREFLIGHT_SECONDS),
+            "Vary": "Origin",
+        }
+        return Response(status_code=_NO_CONTENT, headers=allowed)
+
+    def _may_read(self, path: str, headers: Mapping[str, str]) -> bool:
+        """Whether a page may read what GET returns here. Pages that may not can read one response, which says that."""
+        if self.gate is None or "origin" not in headers:
+            return False
+        return path == HANDSHAKE_PATH or self.gate.allows_origin(headers)
 
     def _with_cors(self, scope: Scope, send: Send) -> Send:
         """Let pages that may open a WebSocket here read what GET returns (CORS, Fetch Standard section 3.2).
 
-        So may they for POST below `STREAM_PATH`. Pages that may not can read one response, at `HANDSHAKE_PATH`. It says
-        only that.
+        So may they for POST below `STREAM_PATH`.
         """
         readable = scope["path"].startswith(API_PREFIX if scope["method"] == "GET" else f"{STREAM_PATH}/")
-        if self.gate is None or scope["method"] not in {"GET", "POST"} or not readable:
+        if scope["method"] not in {"GET", "POST"} or not readable:
             return send
-        headers = combined((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
-        origin = headers.get("origin")
-        if origin is None or not (scope["path"] == HANDSHAKE_PATH or self.gate.allows_origin(headers)):
+        headers = _headers(scope)
+        if not self._may_read(scope["path"], headers):
             return send
         added = [
-            (b"access-control-allow-origin", origin.encode("latin-1")),
+            (b"access-control-allow-origin", headers["origin"].encode("latin-1")),
             (b"access-control-allow-credentials", b"true"),
             (b"access-control-expose-headers", b"retry-after"),
             (b"vary", b"Origin"),
@@ -91,6 +120,10 @@ class _App(FastAPI):
             await send(message)
 
         return send_readable
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    return combined((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
 
 
 def build_app(*, with_page: bool, routers: Iterable[APIRouter], gate: Gate | None = None) -> FastAPI:

@@ -1,4 +1,4 @@
-"""Finds the access token of a request, in this order. Pure.
+"""Finds the access token of a request, in this order, and that of a guest. Pure.
 
     1. `Authorization: Bearer <token>` (RFC 6750 section 2.1)
     2. `Sec-WebSocket-Protocol: studyroom, access_token.<token>`, for browsers, which can set no other header
@@ -7,6 +7,9 @@
 
 Cookies come last because browsers send them by themselves. Only the first token counts, even if it is invalid and a
 later one is valid. `Authorization` with another scheme, such as `Basic` for a proxy, is ignored.
+
+The token of a guest is in `Authorization: Guest <token>`, among the subprotocols as `guest_token.<token>`, or in
+`?guest_token=<token>`. Addresses are logged, so they are for clients that can do neither.
 """
 
 import re
@@ -16,6 +19,8 @@ from studyroom.gateway.wire.header_fields import elements
 
 SUBPROTOCOL = "studyroom"
 _TOKEN_AS_SUBPROTOCOL = "access_token."  # noqa: S105 - a prefix
+_GUEST_TOKEN_AS_SUBPROTOCOL = "guest_token."  # noqa: S105 - a prefix
+_GUEST = re.compile(r"guest[ \t]+", re.IGNORECASE)
 _BEARER = re.compile(r"bearer(?:[ \t]+|$)", re.IGNORECASE)
 _BARE_TOKEN = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 _LATER_BEARER = re.compile(r",[ \t]*bearer(?:[ \t]|$)", re.IGNORECASE)
@@ -38,6 +43,17 @@ def access_token(query: Mapping[str, str], headers: Mapping[str, str], *, cookie
     if found is None and cookie is not None:
         found = _in_cookies(headers.get("cookie", ""), cookie)
     return found
+
+
+def guest_token(query: Mapping[str, str], headers: Mapping[str, str]) -> str | None:
+    """The token by which a guest may be recognised; None if there is none. Raises nothing: a guest needs no token."""
+    authorization = headers.get("authorization", "")
+    if (scheme := _GUEST.match(authorization)) is not None:
+        return authorization[scheme.end() :]
+    for offer in offered_subprotocols(headers):
+        if offer.startswith(_GUEST_TOKEN_AS_SUBPROTOCOL):
+            return offer.removeprefix(_GUEST_TOKEN_AS_SUBPROTOCOL)
+    return query.get("guest_token")
 
 
 def offered_subprotocols(headers: Mapping[str, str]) -> list[str]:

@@ -4,8 +4,9 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -22,6 +23,7 @@ from tests.support.waiting import eventually, http_get
 
 SECRET = "a secret for tests, long enough for HS256"
 USER = "11111111-2222-4333-8444-555555555555"
+ROOM = "8f14e45f-ceea-467f-a8d1-2f5b3c9e7d10"
 
 
 def token(**claims: Any) -> str:
@@ -463,3 +465,46 @@ async def test_a_client_that_answers_pings_stays_and_a_dead_client_is_closed(str
         dead.socket.transport.abort()
         await dead.ended()
         await alive.settle()
+
+
+# --- a page of another origin asks whether it may send its token ---
+
+
+def preflight(gateway: ServiceProcess, path: str, origin: str, method: str = "GET") -> tuple[int, Mapping[str, str]]:
+    url = gateway.url.replace("ws://", "http://").removesuffix("/ws") + path
+    asked = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": "authorization"}
+    try:
+        response = urlopen(Request(url, headers={"Origin": origin, **asked}, method="OPTIONS"), timeout=5)
+    except HTTPError as error:
+        response = error
+    with response:
+        return response.status, response.headers
+
+
+@pytest.mark.parametrize("path", ["/api/v1/handshake", f"/api/v1/rooms/{ROOM}/messages", "/api/v1/stream"])
+def test_a_page_that_may_connect_may_send_its_token_with_a_get_and_need_not_ask_again(home: ServiceProcess, path: str):
+    status, headers = preflight(home, path, HOME)
+    assert status == HTTPStatus.NO_CONTENT
+    assert headers["Access-Control-Allow-Origin"] == HOME
+    assert headers["Access-Control-Allow-Credentials"] == "true"
+    assert headers["Access-Control-Allow-Headers"] == "Authorization"
+    assert headers["Access-Control-Max-Age"] == "7200"
+
+
+@pytest.mark.parametrize(
+    ("path", "origin", "method"),
+    [
+        (f"/api/v1/rooms/{ROOM}/messages", "https://evil.example", "GET"),
+        (f"/api/v1/rooms/{ROOM}/messages/1", HOME, "DELETE"),
+        ("/health", HOME, "GET"),
+    ],
+)
+def test_no_other_page_and_no_other_request_may_send_a_token(home: ServiceProcess, path: str, origin: str, method: str):
+    status, headers = preflight(home, path, origin, method)
+    assert status == HTTPStatus.METHOD_NOT_ALLOWED
+    assert "Access-Control-Allow-Origin" not in headers
+
+
+def test_every_page_may_ask_with_its_token_why_it_may_not_connect(home: ServiceProcess):
+    status, headers = preflight(home, "/api/v1/handshake", "https://evil.example")
+    assert (status, headers["Access-Control-Allow-Origin"]) == (HTTPStatus.NO_CONTENT, "https://evil.example")

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.timeout(300)
 KEY = rsa_key("known")
 COOKIE = "session"
 FAILING_GATEWAY = Path(__file__).parent / "failing_gateway.py"
-WAYS = ["header", "subprotocol", "query", "cookie", "guest_token", "room"]
+WAYS = ["header", "subprotocol", "query", "cookie", "guest_token", "guest", "guest subprotocol", "room"]
 MONITOR_PAGES = ["varz", "connz?auth=1&subs=1", "jsz?config=1&accounts=1", "subsz?subs=1", "routez"]
 
 
@@ -104,10 +104,12 @@ def environment(secrets: Secrets, keys_url: str) -> dict[str, str]:
 def shown_by(way: str, token: str) -> tuple[str, dict[str, Any]]:
     """The query, and the options of `websockets.connect`."""
     match way:
-        case "header":
-            return "", {"additional_headers": {"Authorization": f"Bearer {token}"}}
-        case "subprotocol":
-            return "", {"subprotocols": ["studyroom", f"access_token.{token}"]}
+        case "header" | "guest":
+            scheme = "Bearer" if way == "header" else "Guest"
+            return "", {"additional_headers": {"Authorization": f"{scheme} {token}"}}
+        case "subprotocol" | "guest subprotocol":
+            name = "access_token" if way == "subprotocol" else "guest_token"
+            return "", {"subprotocols": ["studyroom", f"{name}.{token}"]}
         case "cookie":
             return "", {"additional_headers": {"Cookie": f"{COOKIE}={token}"}}
         case "guest_token" | "room":

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studyroom.gateway.wire.credentials import Unauthorized, access_token, offered_subprotocols
+from studyroom.gateway.wire.credentials import Unauthorized, access_token, guest_token, offered_subprotocols
 from studyroom.gateway.wire.header_fields import combined
 
 COOKIE = "__Host-session"
@@ -34,6 +34,23 @@ def test_the_first_place_counts(place: str):
     query = {key: value for name in behind for key, value in PLACES[name][0].items()}
     headers = {key: value for name in behind for key, value in PLACES[name][1].items()}
     assert found(query, headers) == found(*PLACES[place])
+
+
+GUEST_PLACES = {
+    "the header": ({}, {"authorization": "Guest in.the.header"}),
+    "a subprotocol": ({}, {"sec-websocket-protocol": "studyroom, guest_token.in.a.subprotocol"}),
+    "the query": ({"guest_token": "in.the.query"}, {}),
+}
+"""The places for the token of a guest, in the order in which they count."""
+
+
+@pytest.mark.parametrize("place", GUEST_PLACES)
+def test_the_token_of_a_guest_is_found_and_does_not_count_as_an_access_token(place: str):
+    behind = list(GUEST_PLACES)[list(GUEST_PLACES).index(place) :]
+    query = {key: value for name in behind for key, value in GUEST_PLACES[name][0].items()}
+    headers = {key: value for name in behind for key, value in GUEST_PLACES[name][1].items()}
+    assert guest_token(query, headers) == place.replace("the", "in.the").replace("a ", "in.a.").replace(" ", ".")
+    assert found(query, headers) is None
 
 
 def test_a_request_without_a_token_has_none():
