@@ -27,6 +27,9 @@ class Carrier(Protocol):
     def renew(self, identity: Identity) -> None:
         """Use the rights of a newer token in all channels."""
 
+    def rename(self, username: str) -> None:
+        """Show a guest under this name in all channels."""
+
 
 class Channel(Connection):
     __slots__ = ("_carrier",)
@@ -88,6 +91,13 @@ class Channel(Connection):
     def take_over(self, identity: Identity) -> None:
         """Use the rights of a newer token, which came in any channel."""
         super()._renew(identity)
+
+    def _take_name(self, username: str) -> None:
+        self._carrier.rename(username)
+
+    def take_name(self, username: str) -> None:
+        """Show the guest under a name that came in any channel."""
+        super()._take_name(username)
 
     def _resume(self, join: State[Room], waiting: list[ClientMessage]) -> None:
         room = self._session.state.room_id

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from studyroom.gateway.auth.identity import Identity
@@ -230,6 +230,15 @@ class SharedConnection(Connection):
 
     def _renew(self, identity: Identity) -> None:
         self.renew(identity)
+
+    def rename(self, username: str) -> None:
+        self._identity = replace(self._identity, username=username)
+        super()._take_name(username)
+        for channel in list(self._channels.values()):
+            channel.take_name(username)
+
+    def _take_name(self, username: str) -> None:
+        self.rename(username)
 
     def _renew_own(self, identity: Identity) -> None:
         super()._renew(identity)

@@ -2,12 +2,13 @@
 
 import time
 
-from studyroom.gateway.auth.identity import Identity
+from studyroom.gateway.auth.identity import GUEST_NAME, Identity
 from studyroom.gateway.auth.key_ring import KeysUnavailable
+from studyroom.gateway.auth.names import presentable
 from studyroom.gateway.connections.client_socket import NOWHERE, Socket
 from studyroom.gateway.connections.cursor_move import update_prefix
 from studyroom.gateway.connections.hub import Hub
-from studyroom.gateway.connections.limits import Allowances
+from studyroom.gateway.connections.limits import RENAMES_PER_SECOND, Allowances
 from studyroom.gateway.connections.metered import RateLimited
 from studyroom.gateway.connections.replies import PONG_FRAME, authenticated_frame, error_frame
 from studyroom.gateway.connections.session import CONFLATED, InRoom, Joining, Refusal, Session, State, Waiting
@@ -37,6 +38,7 @@ from studyroom.shared.contract.messages import (
     JoinRoom,
     LeaveRoom,
     Ping,
+    Rename,
     Typing,
     decode_client_message,
 )
@@ -53,6 +55,8 @@ class Connection(RateLimited):
         "_avatar_url",
         "_guest_token",
         "_hub",
+        "_is_guest",
+        "_joins_under_old_name",
         "_memberships",
         "_username",
         "address",
@@ -82,7 +86,9 @@ class Connection(RateLimited):
         self._memberships = 0
         self._allowances = Allowances()
         self._username, self._avatar_url = identity.username, identity.avatar_url
-        self._guest_token = identity.guest_token
+        self._guest_token, self._is_guest = identity.guest_token, identity.is_guest
+        self._joins_under_old_name = False
+        """The user was renamed during the join in progress, which may have been asked for under the old name."""
         self.address, self.hint = address, hint
         self.moves = False  # set it for a client that knows `Moving`
         self.expires_at = identity.expires_at  # when the token expires, in Unix seconds
@@ -258,6 +264,11 @@ class Connection(RateLimited):
                 self._traffic.replies_sent["Pong"] += 1
             case Authenticate(payload=proof):
                 self._authenticate(proof.token)
+            case Rename(payload=wanted):
+                if not self._is_guest:
+                    self._refuse(ErrorCode.RENAME_NOT_ALLOWED, "the access token names the user", decision)
+                elif self._is_within_rate(decision, RENAMES_PER_SECOND):
+                    self._take_name(presentable(wanted.username) or GUEST_NAME)
 
     def _broadcast(self, room: Room, event: BroadcastSendPayload, message: ClientMessage) -> None:
         if not self._is_within_rate(message, self._hub.limits.broadcasts_per_second):
@@ -296,14 +307,25 @@ class Connection(RateLimited):
         """Use the rights of a newer token of the same user, and its name and avatar if it has a name."""
         self.expires_at = identity.expires_at
         self._session.rooms, self._session.events = identity.rooms, identity.events
-        if identity.is_named and (self._username, self._avatar_url) != (identity.username, identity.avatar_url):
-            self._username, self._avatar_url = identity.username, identity.avatar_url
-            if self.room is not None:
-                self._hub.profiles.restore(self)
+        self._is_guest = identity.is_guest
+        if identity.is_named:
+            self._show_as(identity.username, identity.avatar_url)
         room_id = self._session.state.room_id
         if room_id is not None and not self._session.may_join(room_id):
             self._receive(LeaveRoom())  # messages that come after this must not reach the room
             self.close(CloseCode.TOKEN_EXPIRED, "the newer access token does not grant the room")
+
+    def _take_name(self, username: str) -> None:
+        """Show a guest under this name."""
+        self._show_as(username, self._avatar_url)
+
+    def _show_as(self, username: str, avatar_url: str | None) -> None:
+        if (self._username, self._avatar_url) == (username, avatar_url):
+            return
+        self._username, self._avatar_url = username, avatar_url
+        self._joins_under_old_name = self._session.joining is not None
+        if self.room is not None:
+            self._hub.profiles.restore(self)
 
     def _leave(self, room: Room | None, *, lost: bool, at_once: bool = True) -> None:
         """`room`: the room that the session has just left, if any."""
@@ -346,6 +368,10 @@ class Connection(RateLimited):
         """`join`: the state before the join ended."""
         if isinstance(join, Joining) and join.removed:
             self.remove_from(join.joining)
+        if self._joins_under_old_name:
+            self._joins_under_old_name = False
+            if self.room is not None:
+                self._hub.profiles.restore(self)
         try:
             for message in waiting:
                 self._receive(message)

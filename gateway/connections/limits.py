@@ -6,6 +6,7 @@ _BURST_SECONDS = 2
 PATIENCE_SECONDS = 10.0
 """A client may exceed its rate by this many seconds' worth before the gateway stops reading from it for a while."""
 _PATIENCE_PER_SECOND = 4.0
+RENAMES_PER_SECOND = 1
 JOIN_COST = 60
 """The allowance for joins is counted in parts of a join, so that every second adds a whole number of parts."""
 

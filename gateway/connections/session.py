@@ -28,6 +28,7 @@ from studyroom.shared.contract.messages import (
     JoinRoom,
     LeaveRoom,
     Ping,
+    Rename,
     Typing,
 )
 from studyroom.shared.contract.text import is_blank
@@ -205,7 +206,7 @@ class Session(Generic[Room]):
                 return self._begin_join(message)
             case LeaveRoom():
                 return message if self.leave() is not None else self._not_in_room(message)
-            case Ping() | Authenticate():
+            case Ping() | Authenticate() | Rename():
                 return message
 
     def may_join(self, room: RoomId) -> bool:

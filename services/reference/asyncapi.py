@@ -71,7 +71,8 @@ _QUERY = {
         "username": {"type": "string", "description": "The name of a guest."},
         "guest_token": {
             "type": "string",
-            "description": "The `guest_token` of an earlier `Welcome`, with which a guest is the same user again.",
+            "description": "The `guest_token` of an earlier `Welcome`, with which a guest is the same user again. "
+            "The subprotocol `guest_token.<token>` does the same, and no address has it.",
         },
         "room": {
             "type": "string",

@@ -29,6 +29,8 @@ class ErrorCode(StrEnum):
     """The data of the event is larger than the limit."""
     PRESENCE_TOO_LARGE = "presence_too_large"
     """The fields of the user's presence would be larger than the limit. They stay as they were."""
+    RENAME_NOT_ALLOWED = "rename_not_allowed"
+    """The user has an access token, which has the name. Send a newer one with another name."""
     NOT_IN_ROOM = "not_in_room"
     """The message needs a room, but the connection is outside rooms."""
     BUSY = "busy"

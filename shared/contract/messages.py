@@ -63,6 +63,10 @@ class AuthenticatePayload(Part):
     token: str = Field(min_length=1, max_length=TOKEN_MAX_CHARS, repr=False)
 
 
+class RenamePayload(Part):
+    username: str
+
+
 class JoinRoom(Part):
     type: Literal["JoinRoom"] = "JoinRoom"
     payload: JoinRoomPayload
@@ -93,6 +97,13 @@ class Authenticate(Part):
     payload: AuthenticatePayload
 
 
+class Rename(Part):
+    """Shows a guest under another name from now on. The name becomes what it would be in the handshake."""
+
+    type: Literal["Rename"] = "Rename"
+    payload: RenamePayload
+
+
 ClientMessage = (
     JoinRoom
     | LeaveRoom
@@ -106,6 +117,7 @@ ClientMessage = (
     | UpdatePresence
     | Ping
     | Authenticate
+    | Rename
 )
 
 AnyClientMessage = ClientMessage | ChannelMessage
@@ -307,6 +319,7 @@ _TYPES = (
     "EditChat",
     "DeleteChat",
     "ReactToChat",
+    "Rename",
 )
 _FIELDS = frozenset(
     field
@@ -321,6 +334,7 @@ _FIELDS = frozenset(
         BroadcastSendPayload,
         UpdatePresencePayload,
         AuthenticatePayload,
+        RenamePayload,
     )
     for field in payload.model_fields
 )

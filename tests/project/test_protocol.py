@@ -13,6 +13,7 @@ from studyroom.gateway.auth.identity import EVENTS_MAX, ROOMS_MAX
 from studyroom.gateway.broadcasts.broadcasts import _EARLY_BEATS
 from studyroom.gateway.broadcasts.waiting import WAITING_MAX_BYTES
 from studyroom.gateway.connections.connection import _AUTHENTICATE_COST, _BACKLOG_MAX
+from studyroom.gateway.connections.limits import RENAMES_PER_SECOND
 from studyroom.gateway.http.access import ErrorBody
 from studyroom.gateway.http.messages import PAGE_MAX as MESSAGES_PAGE_MAX
 from studyroom.gateway.http.messages import MessagesBody, NewMessage
@@ -223,6 +224,7 @@ FIXED = {
     "events that wait for a client that reads too slowly": WAITING_MAX_BYTES,
     "time that events wait until the members of a gateway know of the join of their sender": _EARLY_BEATS,
     "messages that an `Authenticate` counts as": 1 + _AUTHENTICATE_COST,
+    "names that a guest takes": RENAMES_PER_SECOND,
     "life of a guest token since the last connection": _LIFETIME_SECONDS / 86_400,
     "rooms of an HTTP page": PAGE_MAX,
     "messages of an HTTP page": MESSAGES_PAGE_MAX,

@@ -14,6 +14,7 @@ export type ClientMessage =
   | UpdatePresence
   | Ping
   | Authenticate
+  | Rename
   | Channel
   | OpenChannel
   | CloseChannel
@@ -54,6 +55,7 @@ export type ErrorCode =
   | "broadcast_not_allowed"
   | "broadcast_too_large"
   | "presence_too_large"
+  | "rename_not_allowed"
   | "not_in_room"
   | "busy"
   | "rate_limited"
@@ -264,6 +266,16 @@ export interface Authenticate {
 }
 export interface AuthenticatePayload {
   token: string
+}
+/**
+ * Shows a guest under another name from now on. The name becomes what it would be in the handshake.
+ */
+export interface Rename {
+  type: "Rename"
+  payload: RenamePayload
+}
+export interface RenamePayload {
+  username: string
 }
 /**
  * All further messages in this direction belong to this channel, until the next `Channel`.

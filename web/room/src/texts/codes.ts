@@ -52,6 +52,7 @@ const ofCodes: Record<FailureCode, string> = {
   removed: "A moderator has removed you from this room.",
   not_in_room: "You are not in the room now.",
   presence_unavailable: BUSY,
+  rename_not_allowed: "Your name comes with your access.",
   // users
   banned: "You are banned from this server.",
   unauthorized: NO_TOKEN,

@@ -218,6 +218,7 @@ const codes: Translation<typeof english> & Readonly<Record<string, string | Form
   removed: "Jemand, der diesen Raum moderiert, hat dich entfernt.",
   not_in_room: "Du bist gerade nicht im Raum.",
   presence_unavailable: BUSY,
+  rename_not_allowed: "Dein Name gehört zu deinem Zugang.",
   banned: "Du bist auf diesem Server gesperrt.",
   unauthorized: NO_TOKEN,
   broadcast_not_allowed: "Dein Zugang gilt nicht dafür.",
