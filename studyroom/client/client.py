@@ -31,6 +31,7 @@ from studyroom.client.errors import StudyroomError
 from studyroom.client.events import Disconnected
 from studyroom.client.identity import Identity, Token
 from studyroom.client.outcomes import Outcomes
+from studyroom.client.renewal import Renewal
 from studyroom.client.shown import Shown
 from studyroom.client.subscription import Subscription
 from studyroom.client.values import (
@@ -70,7 +71,8 @@ class Client(Shown):
     ) -> None:
         """`url`: such as `wss://host/ws`. Raises ValueError if it cannot be the address of a WebSocket.
 
-        `token`: an access token, or a function that returns one before every connection. Without, the user is a guest
+        `token`: an access token, or a function that returns one. The client calls it before every connection, and
+        before the present token expires, so that the connection stays open. Without, the user is a guest
         with `username`, and with the `guest_token` of an earlier client the same guest as before. `history_limit`: how
         many chat messages the client keeps. `tls`: where the default context will not do.
         """
@@ -88,6 +90,7 @@ class Client(Shown):
             renews_token=self._identity.renews_token,
             tls=tls,
         )
+        self._renewal = Renewal(self._identity.fetch, self._connection.send, self._now)
         self._state = ConnectionState()
         self._running: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -144,6 +147,15 @@ class Client(Shown):
         """Leave the room. Own messages that are not stored fail with `left`."""
         self._do(self._session.leave)
         self._outcomes.settle_joins(RoomState(), LEFT)
+
+    def rename(self, username: str) -> None:
+        """Show a guest under another name from now on. Others see no leave and no join, and get MemberUpdated.
+
+        The server makes the same of the name as of that in the constructor, and `me` has it then. A user with a token
+        gets the event ErrorReceived with `rename_not_allowed`.
+        """
+        self._identity.username = username
+        self._do(lambda: self._session.rename(username))
 
     async def chat(
         self,
@@ -298,12 +310,16 @@ class Client(Shown):
     def _opened(self, welcome: WelcomePayload) -> None:
         self._identity.guest_token = welcome.guest_token or self._identity.guest_token
         self._state = ConnectionState(ConnectionStatus.OPEN)
+        if self._identity.renews_token:
+            self._renewal.opened(welcome)
         self._do(lambda: self._session.opened(welcome))
 
     def _received(self, message: ServerMessage | Refusal) -> None:
+        self._renewal.received(message)
         self._do(lambda: self._session.received(message, self._now()))
 
     def _ended(self, ended: Ended, reconnects: bool) -> None:
+        self._renewal.stop()
         status = ConnectionStatus.WAITING if reconnects else ConnectionStatus.CLOSED
         self._state = ConnectionState(status, ended.failure, int(ended.code))
         event = Disconnected(int(ended.code), ended.reason, reconnects, ended.failure)

@@ -16,7 +16,8 @@ _log = logging.getLogger("studyroom.client")
 class Identity:
     def __init__(self, token: Token | None, username: str | None, guest_token: str | None) -> None:
         self._token = token
-        self._username = username
+        self.username = username
+        """The name of a guest."""
         self._signed_in = False
         """Whether the program has given a token. Its user must not become a guest."""
         self.guest_token = guest_token
@@ -33,15 +34,17 @@ class Identity:
         Raises StudyroomError with `token_failed` if the program's function fails, and with `no_token` if it returns
         none for a user who was signed in.
         """
-        token = await self._fetch()
+        token = await self.fetch()
         if token:
             self._signed_in = True
             return {"Authorization": f"Bearer {token}"}, {}
         if self._signed_in:
             raise StudyroomError(Failure("no_token", "there is no token for a user who was signed in"))
-        return {}, {"username": self._username, "guest_token": self.guest_token}
+        headers = {"Authorization": f"Guest {self.guest_token}"} if self.guest_token else {}
+        return headers, {"username": self.username}
 
-    async def _fetch(self) -> str | None:
+    async def fetch(self) -> str | None:
+        """Return the token of the program. Raises StudyroomError with `token_failed` if its function fails."""
         if not callable(self._token):
             return self._token
         try:

@@ -18,8 +18,10 @@ from studyroom.client import (
     ConnectionStatus,
     Cursor,
     Disconnected,
+    ErrorReceived,
     Heartbeat,
     HistoryReset,
+    MemberUpdated,
     RoomStatus,
     StudyroomError,
 )
@@ -246,6 +248,57 @@ async def test_a_function_for_tokens_is_asked_for_a_fresh_one_and_three_times_at
         with pytest.raises(StudyroomError, match="unauthorized"):
             await asyncio.wait_for(bob.join(room), DEADLINE_SECONDS)
     assert asked == [2, 3]
+
+
+async def test_a_connection_outlives_its_token_also_when_a_newer_one_cannot_be_fetched_at_once(
+    strict: ServiceProcess, room: str
+):
+    user, asked = str(uuid4()), 0
+    first_expires_at = int(time.time()) + 5
+
+    def fetched() -> str:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            raise OSError("the issuer is away")
+        return token_of(user, name="Ann", **({"exp": first_expires_at} if asked == 1 else {}))
+
+    async with Client(strict.url, token=fetched, backoff=SOON) as ann:
+        await ann.join(room)
+        events = ann.events()
+        await eventually(lambda: time.time() > first_expires_at + 1.5, "the first token has expired")
+        await ann.chat("after the first token")
+        assert isinstance(await anext(events), ChatReceived)
+    assert asked == 3
+
+
+async def test_a_guest_takes_another_name_and_keeps_it_after_a_lost_connection(
+    stack: EmbeddedStack, way: Link, room: str
+):
+    async with Client(stack.gateways[1]) as bob, Client(by(way), username="Ann", backoff=SOON) as ann:
+        await bob.join(room)
+        await ann.join(room)
+        await within_deadline(bob, lambda: bob.members)
+        events = bob.events()
+        ann.rename("Ann  Lee")
+        updated = await anext(events)
+        assert isinstance(updated, MemberUpdated)
+        assert updated.member.username == "Ann Lee"
+        await within_deadline(ann, lambda: ann.me is not None and ann.me.username == "Ann Lee")
+        way.reset()
+        await within_deadline(ann, lambda: ann.state.status is not ConnectionStatus.OPEN)
+        assert (await ann.chat("back")).username == "Ann Lee"
+        await within_deadline(bob, lambda: bob.messages)
+        assert [member.username for member in bob.members] == ["Ann Lee"]
+
+
+async def test_a_user_with_a_token_has_the_name_of_the_token(strict: ServiceProcess, room: str):
+    async with Client(strict.url, token=token_of(str(uuid4()), name="Ann")) as ann:
+        await ann.join(room)
+        events = ann.events()
+        ann.rename("Somebody")
+        assert (await of_kind(events, ErrorReceived)).failure.code == "rename_not_allowed"
+        assert (await ann.chat("still Ann")).username == "Ann"
 
 
 async def test_a_room_that_the_token_does_not_grant_is_refused_and_another_one_is_not(

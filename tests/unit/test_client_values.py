@@ -46,7 +46,7 @@ async def test_a_token_is_text_or_a_function_or_a_coroutine_function(token: str 
 
 async def test_a_guest_has_a_name_and_the_token_of_an_earlier_guest():
     headers, query = await Identity(None, "Ann", "g").credentials()
-    assert (headers, query) == ({}, {"username": "Ann", "guest_token": "g"})
+    assert (headers, query) == ({"Authorization": "Guest g"}, {"username": "Ann"})
 
 
 async def test_a_user_who_was_signed_in_never_becomes_a_guest():

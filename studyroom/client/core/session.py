@@ -31,6 +31,8 @@ from studyroom.shared.contract.custom_presence import UpdatePresence, UpdatePres
 from studyroom.shared.contract.ids import MessageId, RoomId, UserId
 
 LEFT = Failure("left", "the room was left")
+_RENAME_SECONDS = 1.0
+"""The server takes two names in a row, and then one a second."""
 _NOT_ABOUT_CHAT = frozenset(
     {
         "unauthorized",
@@ -39,6 +41,7 @@ _NOT_ABOUT_CHAT = frozenset(
         "broadcast_not_allowed",
         "broadcast_too_large",
         "presence_too_large",
+        "rename_not_allowed",
     }
 )
 """Errors that name no message and are not about chat. Moderators, events and presence cause them."""
@@ -54,6 +57,9 @@ class Session:
         """The time at which to send `JoinRoom` again."""
         self._hint: str | None = None
         """The server's value for `?room=`, because a large room lives on several gateways."""
+        self._name: str | None = None
+        """The name that the user has taken after the client was made."""
+        self._names: Throttle[str] = Throttle(_RENAME_SECONDS)
         self._typing = OwnTyping()
         self._cursor: Throttle[wire.CursorPosition] = Throttle(cursor_interval_seconds)
         self._position: wire.CursorPosition | None = None
@@ -131,6 +137,11 @@ class Session:
         """The value for `?room=` with the next connection."""
         return self._hint or self.entry.wanted
 
+    def rename(self, username: str) -> None:
+        """Show the user under another name. It is sent again on the next connection."""
+        self._name = username
+        self._names.put(username)
+
     # --- events of the connection ---------------------------------------------------------------------------
 
     def opened(self, welcome: wire.WelcomePayload) -> None:
@@ -140,6 +151,9 @@ class Session:
         self._retry_window_seconds = float(welcome.chat_retry_seconds or 0)
         self.limits, self._limits_known = stated_limits(welcome), True
         self.room.queue.limit(self._check)
+        # The address of this connection may be older than the name.
+        if self._name is not None:
+            self._names.put(self._name)
         self._emit(Connected(welcome.user_id, welcome.connection_id))
         self._ask()
 
@@ -213,6 +227,10 @@ class Session:
         self._send_queued(now, closed)
         self._send_changes(now, closed)
         times = [self._ask_at, self._typing.wake_at, self.room.queue.wake_at, self.changes.wake_at]
+        if self._connected:
+            if (username := self._names.take(now)) is not None:
+                self._send(wire.Rename(payload=wire.RenamePayload(username=username)))
+            times.append(self._names.wake_at)
         if self.entry.inside:
             if (position := self._cursor.take(now)) is not None:
                 self._send(wire.CursorMove(payload=position))
