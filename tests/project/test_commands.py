@@ -101,6 +101,7 @@ COMMANDS: dict[str, dict[str, By | NotRun]] = {
             "web/client/tests/unit/readme.test.ts::the page of the README is the tested example"
         ),
         "ts: import { StudyroomClient } …": By(PACKED),
+        "js: import { preload } …": NotRun("a test of the web client loads the parts like this", WEB),
         "js: import { onScopeDispose … }": NotRun(
             "Vue is not installed; the test of the store shows the contract", WEB
         ),

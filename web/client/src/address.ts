@@ -1,7 +1,7 @@
 import { StudyroomError } from "./error.js"
 import { page } from "./page.js"
 
-type Query = Record<string, string | null | undefined>
+export type Query = Record<string, string | null | undefined>
 
 /**
  * The address of the WebSocket with these parameters in its query. Empty ones are left out. Throws StudyroomError
@@ -11,26 +11,18 @@ export function address(url: string | URL, query: Query): URL {
   let result: URL
   try {
     result = new URL(url, page.location?.href)
-  } catch (cause) {
-    const hint = page.location ? "" : ": outside of a page it must be complete"
-    throw new StudyroomError("invalid_url", `the url "${url}" is not valid${hint}`, { cause })
+  } catch {
+    throw new StudyroomError("invalid_url", `not a complete address: "${url}"`)
   }
   result.protocol = result.protocol.replace("http", "ws")
   result.hash = ""
-  return withQuery(result, query)
+  for (const [name, value] of Object.entries(query)) if (value) result.searchParams.set(name, value)
+  return result
 }
 
 /** The address of a request over plain HTTP, which is beside that of the WebSocket. Throws as `address` does. */
 export function httpAddress(url: string | URL, path: string, query: Query): URL {
-  const socket = address(url, {})
-  const result = new URL(path, socket)
-  result.protocol = socket.protocol.replace("ws", "http")
-  return withQuery(result, query)
-}
-
-function withQuery(url: URL, query: Query): URL {
-  for (const [name, value] of Object.entries(query)) {
-    if (value) url.searchParams.set(name, value)
-  }
-  return url
+  const result = address(new URL(path, address(url, {})), query)
+  result.protocol = result.protocol.replace("ws", "http")
+  return result
 }

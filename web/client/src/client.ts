@@ -5,7 +5,7 @@
 
 import { address } from "./address.js"
 import { Alarm } from "./alarm.js"
-import { Archive } from "./archive.js"
+import type { Archive } from "./archive.js"
 import { steadyClock } from "./clock.js"
 import { Connection } from "./connection.js"
 import { isBlank } from "./core/blank.js"
@@ -18,13 +18,14 @@ import { NEVER } from "./core/never.js"
 import { OwnTyping } from "./core/own-typing.js"
 import { Room } from "./core/room.js"
 import { sameRoom } from "./core/room-id.js"
-import { Throttle } from "./core/throttle.js"
+import { updated } from "./core/roster.js"
+import { type Newest, Throttle } from "./core/throttle.js"
 import { StudyroomError } from "./error.js"
 import { Identity } from "./identity.js"
 import { Listeners } from "./listeners.js"
 import { Log } from "./log.js"
 import { newId } from "./new-id.js"
-import { LEFT, Outcomes, rejected } from "./outcome.js"
+import { LEFT, Outcomes, quiet, rejected } from "./outcome.js"
 import type {
   ChatSendPayload,
   ClientMessage,
@@ -53,7 +54,9 @@ import type {
 import { Values } from "./values.js"
 
 /** Errors that name no message and are not about chat: `Authenticate`, moderators, events and presence cause them. */
-const NOT_ABOUT_CHAT = /^(unauthorized|keys_|removed|broadcast_|presence_too)/
+const NOT_ABOUT_CHAT = /^(unauthorized|keys_|removed|rename_|broadcast_|presence_too)/
+/** The server takes two names in a row, and then one a second. */
+const RENAME_MS = 1000
 /** The only id in `#joining`. */
 const WANTED = ""
 
@@ -78,11 +81,12 @@ export class StudyroomClient implements Client {
   readonly #listeners = new Listeners<ClientEvent>()
   readonly #connection: Connection
   readonly #identity: Identity
-  readonly #archive: Archive
+  #archive: Archive | null = null
   readonly #me = { userId: "", ids: new Set<string>() }
   readonly #entry = new Entry()
   readonly #typing = new OwnTyping()
   readonly #cursor: Throttle<CursorPosition>
+  readonly #name = new Throttle<string>(RENAME_MS)
   #room: Room
   /** Own messages whose outcome is not known yet. */
   readonly #sent = new Outcomes<ChatMessage>()
@@ -107,7 +111,6 @@ export class StudyroomClient implements Client {
     this.#options = options
     this.#log = new Log(options.debug)
     this.#identity = new Identity(options)
-    this.#archive = new Archive(options.url, this.#identity, this.#me.ids)
     this.#cursor = new Throttle(options.cursorIntervalMs)
     this.#room = this.#newRoom()
     this.#connection = new Connection(
@@ -115,12 +118,10 @@ export class StudyroomClient implements Client {
         ...options,
         // The token may take a while. The room is read after it, because it may have changed.
         address: async () => {
-          const query = await this.#identity.query()
+          const { query, protocols } = await this.#identity.credentials()
           const room = this.#entry.wanted?.toLowerCase() ?? null
-          return {
-            room,
-            href: address(options.url, { ...query, room: this.#hint ?? room, moving: "true" }).href,
-          }
+          const { href } = address(options.url, { ...query, room: this.#hint ?? room, moving: "true" })
+          return { room, href, protocols }
         },
         renewsToken: typeof options.token === "function",
         now: this.#now,
@@ -186,10 +187,15 @@ export class StudyroomClient implements Client {
     if (status !== "idle" && status !== "closed") this.connect()
   }
 
+  readonly rename = (username: string): void =>
+    this.#do(() => {
+      this.#identity.newName = username
+      this.#name.put(username)
+    })
+
   readonly sendChat = (content: string, about: ChatReferences = {}): SentChat => {
-    if (isBlank(content)) throw new TypeError("a chat message needs content")
-    if (this.#entry.wanted === null)
-      throw new StudyroomError("not_in_room", "no room is wanted: join one first")
+    if (isBlank(content)) throw new TypeError("blank")
+    if (this.#entry.wanted === null) throw new StudyroomError("not_in_room", "no room")
     const message: ChatMessage = {
       id: newId(),
       userId: this.#me.userId,
@@ -211,7 +217,7 @@ export class StudyroomClient implements Client {
 
   readonly retryChat = (id: string): Promise<ChatMessage> => {
     const again = this.#room.queue.retry(id, newId(), this.#now())
-    if (again === null) return rejected("not_failed", `no failed message has the id ${id}`)
+    if (again === null) return rejected("not_failed", "not_failed")
     const outcome = this.#sent.open(again)
     this.#do(() => {})
     return outcome
@@ -249,11 +255,16 @@ export class StudyroomClient implements Client {
     return this.#connection.moving ? this.#held.push(message) > 0 : this.#connection.send(message)
   }
 
-  readonly loadEarlier = (count = DEFAULT_LIMITS.historyLength): Promise<readonly ChatMessage[]> =>
-    this.#archive.loadEarlier(this.#entry.wanted, this.#room.history, count, (change) => this.#do(change))
+  readonly loadEarlier = (count = DEFAULT_LIMITS.historyLength): Promise<readonly ChatMessage[]> => {
+    const { wanted } = this.#entry
+    const { history } = this.#room
+    return this.#askArchive((archive) =>
+      archive.loadEarlier(wanted, history, count, (change) => this.#do(change)),
+    )
+  }
 
   readonly getRoster = (roomId = this.#entry.wanted): Promise<readonly Member[]> =>
-    this.#archive.getRoster(roomId)
+    this.#askArchive(async (archive) => (await archive.roster(roomId)).map((user) => updated(null, user)))
 
   readonly on = <T extends ClientEvent["type"]>(
     type: T,
@@ -272,6 +283,8 @@ export class StudyroomClient implements Client {
     this.#limits = statedLimits(welcome)
     this.#values.limits.set(this.#limits)
     this.#room.queue.limit(checkedBy(this.#limits))
+    // The address of this connection may be older than the name.
+    if (this.#identity.newName !== undefined) this.#name.put(this.#identity.newName)
     if (joined) return
     if (moved) this.#entry.lost()
     else this.#emit({ type: "open" })
@@ -305,7 +318,7 @@ export class StudyroomClient implements Client {
     if (!this.#entry.joined(joined.room_id, joined.epoch)) return
     this.#askAt = NEVER
     this.#hint = joined.room_hint ?? null
-    this.#room.joined(joined, performance.now(), this.#limits?.historyLength ?? DEFAULT_LIMITS.historyLength)
+    this.#room.joined(joined, performance.now(), (this.#limits ?? DEFAULT_LIMITS).historyLength)
     if (this.#position !== null) this.#cursor.put(this.#position)
     this.#sayTyping(this.#typing.again)
   }
@@ -369,6 +382,25 @@ export class StudyroomClient implements Client {
     if (isTyping !== null) this.send({ type: "Typing", payload: { is_typing: isTyping } })
   }
 
+  /** Rejects with StudyroomError. If nobody handles that, nothing is reported. */
+  #askArchive<T>(question: (archive: Archive) => Promise<T>): Promise<T> {
+    return quiet(this.#withArchive().then(question))
+  }
+
+  async #withArchive(): Promise<Archive> {
+    if (this.#archive === null) {
+      // Some browsers never try again to load a file that could not be loaded once.
+      if (this.#connection.state.status === "waiting")
+        throw new StudyroomError("connection_lost", "connection lost")
+      const { Archive } = await import("./archive.js").catch((error: unknown) => {
+        throw new StudyroomError("not_loaded", String(error))
+      })
+      const socketAddress = () => address(this.#options.url, {})
+      this.#archive ??= new Archive(socketAddress, this.#identity, this.#me.ids, StudyroomError)
+    }
+    return this.#archive
+  }
+
   // --- after every call and event -------------------------------------------------------------------------
 
   /** Do `work` and everything that is due. Then update the stores, and set the alarm for the next time. */
@@ -378,8 +410,8 @@ export class StudyroomClient implements Client {
       const now = this.#now()
       if (now >= this.#askAt) this.#ask()
       this.#sayTyping(this.#typing.poll(now))
-      const due = [this.#askAt, this.#typing.wakeAt, this.#sendQueued(now), this.#sendCursor(now)]
-      this.#alarm.set(Math.min(...due, this.#sendPresence(now)))
+      const due = [this.#askAt, this.#typing.wakeAt, this.#sendQueued(now), this.#sendNewest(now)]
+      this.#alarm.set(Math.min(...due))
       if (this.#hopeless) this.#joining.reject(WANTED, this.#hopeless)
       else if (this.#entry.inside) this.#joining.resolve(WANTED, this.#entry.state)
       this.#values.show(this.#connection.state, this.#entry.state, this.#room)
@@ -403,20 +435,23 @@ export class StudyroomClient implements Client {
     return wakeAt
   }
 
-  #sendCursor(now: number): number {
-    if (!this.#entry.inside) return NEVER
-    const payload = this.#cursor.take(now)
-    if (payload !== null) this.send({ type: "CursorMove", payload })
-    return this.#cursor.wakeAt
-  }
-
-  #sendPresence(now: number): number {
-    // Two gateways would write in any order.
-    if (!this.#entry.inside || this.#entry.pending || this.#connection.overlaps) return NEVER
-    const { presence } = this.#room
-    const fields = presence.take(now)
-    if (fields !== null) this.send({ type: "UpdatePresence", payload: { fields } })
-    return presence.wakeAt
+  /** Send what is due of the values that do not wait for an answer. Returns the time of the next one. */
+  #sendNewest(now: number): number {
+    const due: number[] = []
+    const send = <T>(values: Newest<T>, message: (value: T) => ClientMessage) => {
+      const value = values.take(now)
+      if (value !== null) this.send(message(value))
+      due.push(values.wakeAt)
+    }
+    if (this.#connection.state.status === "open")
+      send(this.#name, (username) => ({ type: "Rename", payload: { username } }))
+    if (this.#entry.inside) {
+      send(this.#cursor, (payload) => ({ type: "CursorMove", payload }))
+      // Two gateways would write in any order.
+      if (!this.#entry.pending && !this.#connection.overlaps)
+        send(this.#room.presence, (fields) => ({ type: "UpdatePresence", payload: { fields } }))
+    }
+    return Math.min(...due)
   }
 
   #emit(event: ClientEvent): void {

@@ -1,9 +1,19 @@
 /** The identity of the user: an access token of the application, or a guest whom the server recognises. */
 
-import { address } from "./address.js"
+import { address, type Query } from "./address.js"
 import { StudyroomError } from "./error.js"
 import { page } from "./page.js"
 import type { ClientOptions, IdentityStore, Token } from "./types.js"
+
+/** The server answers with this one, so that the response does not have the token. */
+const SUBPROTOCOL = "studyroom"
+
+export interface Credentials {
+  /** Parameters for addresses. */
+  query: Query
+  /** The subprotocols with the token. Absent if there is none, or if it is in `query`. */
+  protocols?: string[]
+}
 
 export class Identity {
   readonly #options: ClientOptions
@@ -11,21 +21,34 @@ export class Identity {
   /** Whether the application has given a token. Its user must not become a guest. */
   #signedIn = false
   #guestToken: string | null | undefined
+  /** The name that a guest has taken after the client was made. */
+  newName: string | undefined
 
   constructor(options: ClientOptions) {
     this.#options = options
     this.#store = storeFor(options)
   }
 
-  /** Returns the parameters for the address. Rejects with `token_failed` or `no_token`. */
-  async query(): Promise<Record<string, string | null | undefined>> {
-    const { username } = this.#options
+  /** Returns what the server needs to know the user. Rejects as `query` does. */
+  async credentials(): Promise<Credentials> {
+    const { access_token, guest_token, ...query } = await this.query()
+    const token = access_token ?? guest_token
+    if (!token) return { query }
+    const name = access_token ? "access_token" : "guest_token"
+    // The server refuses or ignores a token with other characters. A browser would throw.
+    if (this.#options.tokenInAddress || /[^\w.-]/.test(token)) return { query: { ...query, [name]: token } }
+    return { query, protocols: [SUBPROTOCOL, `${name}.${token}`] }
+  }
+
+  /** Returns the user as parameters of an address. Rejects with `token_failed` or `no_token`. */
+  async query(): Promise<Query> {
+    const username = this.newName ?? this.#options.username
     const access_token = await this.#token()
     if (access_token) {
       this.#signedIn = true
       return { access_token }
     }
-    if (this.#signedIn) throw new StudyroomError("no_token", "`token` returned none")
+    if (this.#signedIn) throw new StudyroomError("no_token", "no_token")
     attempt(() => {
       this.#guestToken ??= this.#store?.get()
     })
@@ -70,7 +93,8 @@ function storeFor({ identity = "tab", url }: ClientOptions): IdentityStore | nul
   const key = () => `studyroom.guest ${address(url, {}).href}`
   return {
     get: () => area().getItem(key()),
-    set: (token) => (token === null ? area().removeItem(key()) : area().setItem(key(), token)),
+    // An empty token is none.
+    set: (token) => area().setItem(key(), token ?? ""),
   }
 }
 

@@ -3,17 +3,12 @@
 import type { ClientOptions, FailureCode } from "./types.js"
 
 export class Log {
-  readonly #debug: NonNullable<ClientOptions["debug"]>
+  /** Something happened. Details never have tokens or the content of messages. */
+  readonly debug: NonNullable<ClientOptions["debug"]>
   readonly #reported = new Set<string>()
 
-  constructor(debug: ClientOptions["debug"] = false) {
-    this.#debug = debug
-  }
-
-  /** Something happened. Details never have tokens or the content of messages. */
-  readonly debug = (event: string, details: object = {}): void => {
-    if (typeof this.#debug === "function") this.#debug(event, details)
-    else if (this.#debug) console.debug(`studyroom: ${event}`, details)
+  constructor(debug: ClientOptions["debug"] = () => {}) {
+    this.debug = debug
   }
 
   /** A fault that only a developer can repair. It comes once to the console, however often it happens. */

@@ -3,55 +3,52 @@
 import { StudyroomError } from "./error.js"
 import type { ChatFailure, FailureCode } from "./types.js"
 
-export const LEFT: ChatFailure = { code: "left", message: "the room was left" }
+export const LEFT: ChatFailure = { code: "left", message: "left" }
 
 interface Failure {
   code: FailureCode
   message: string
 }
 
-/** One promise. If nobody handles its rejection, nothing is reported: the state of the client shows it too. */
-export class Outcome<T> {
-  readonly promise: Promise<T>
-  resolve!: (value: T) => void
-  #reject!: (error: StudyroomError) => void
-
-  constructor() {
-    this.promise = new Promise((resolve, reject) => {
-      this.resolve = resolve
-      this.#reject = reject
-    })
-    this.promise.catch(() => {})
-  }
-
-  reject({ code, message }: Failure): void {
-    this.#reject(new StudyroomError(code, message))
-  }
+/** Returns the promise. If nobody handles its rejection, nothing is reported. */
+export function quiet<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => {})
+  return promise
 }
 
-/** A promise that has failed already. */
+/** A promise that has failed already, which is quiet. */
 export function rejected(code: FailureCode, message: string): Promise<never> {
-  const outcome = new Outcome<never>()
-  outcome.reject({ code, message })
-  return outcome.promise
+  return quiet(Promise.reject(new StudyroomError(code, message)))
 }
 
-/** The outcomes of several calls, by the id of each. An outcome is forgotten when it is known. Calls with one id share one. */
+interface Outcome<T> {
+  promise: Promise<T>
+  resolve: (value: T) => void
+  reject: (error: StudyroomError) => void
+}
+
+/**
+ * The outcomes of several calls, by the id of each. An outcome is forgotten when it is known. Calls with one id share one.
+ * Their promises are quiet: the state of the client shows the outcomes too.
+ */
 export class Outcomes<T> {
   readonly #open = new Map<string, Outcome<T>>()
 
   open(id: string): Promise<T> {
-    const outcome = this.#open.get(id) ?? new Outcome<T>()
+    const known = this.#open.get(id)
+    if (known) return known.promise
+    const outcome = {} as Outcome<T>
     this.#open.set(id, outcome)
-    return outcome.promise
+    outcome.promise = new Promise((resolve, reject) => Object.assign(outcome, { resolve, reject }))
+    return quiet(outcome.promise)
   }
 
   resolve(id: string, value: T): void {
     this.#take(id)?.resolve(value)
   }
 
-  reject(id: string, failure: Failure): void {
-    this.#take(id)?.reject(failure)
+  reject(id: string, { code, message }: Failure): void {
+    this.#take(id)?.reject(new StudyroomError(code, message))
   }
 
   #take(id: string): Outcome<T> | undefined {

@@ -16,6 +16,12 @@ export interface ClientOptions {
    */
   token?: Token | (() => Token | Promise<Token>)
   /**
+   * With true, the tokens of users and guests are in the addresses of WebSockets and requests, which servers and proxies
+   * log. By default, a WebSocket has its token as a subprotocol, and a request in the header `Authorization`. For
+   * proxies that remove either of them.
+   */
+  tokenInAddress?: boolean
+  /**
    * Where the client keeps the token by which the server recognises a guest. `tab`: in `sessionStorage`, so a reload is
    * the same guest, and another tab another one. `browser`: in `localStorage`, so all tabs are one guest, also
    * tomorrow. `memory`: nowhere. Or a store of your own. Default `tab` in pages, and `memory` elsewhere.
@@ -37,11 +43,8 @@ export interface ClientOptions {
    * `timeoutMs`. Default 15,000 and 8,000.
    */
   heartbeat?: { intervalMs?: number; timeoutMs?: number }
-  /**
-   * With true, the client writes what happens to `console.debug`. Or a function that gets it. No event has a token or
-   * the content of a message. Default false.
-   */
-  debug?: boolean | ((event: string, details: object) => void)
+  /** Called with what happens, as `console.debug`. No event has a token or the content of a message. */
+  debug?: (event: string, details: object) => void
 }
 
 export interface IdentityStore {
@@ -60,7 +63,8 @@ export interface WebSocketLike {
   close(code?: number, reason?: string): void
 }
 
-export type WebSocketConstructor = new (url: string) => WebSocketLike
+/** `protocols`: the subprotocols to offer. The client gives its token as one of them. */
+export type WebSocketConstructor = new (url: string, protocols?: string[]) => WebSocketLike
 
 /** A value that changes. `get` returns the same object until it changes. */
 export interface Readable<T> {
@@ -178,8 +182,11 @@ export interface ChatFailure {
   message: string
 }
 
-/** The `code` of a StudyroomError. `not_failed`: there is no failed message with this id. */
-export type FailureCode = ChatFailure["code"] | Cause["code"] | "not_failed"
+/**
+ * The `code` of a StudyroomError. `not_failed`: there is no failed message with this id. `not_loaded`: a part of the
+ * client that is loaded when it is needed could not be loaded. The next call tries again.
+ */
+export type FailureCode = ChatFailure["code"] | Cause["code"] | "not_failed" | "not_loaded"
 
 /** A message that was just written, and the promise of the stored one. */
 export type SentChat = ChatMessage & Promise<ChatMessage>
@@ -222,6 +229,12 @@ export interface Client {
   join(roomId: string): Promise<RoomState>
   leave(): void
   /**
+   * Show a guest under another name from now on, here and after every reconnect. Others see no leave and no join. The
+   * name becomes what it would be as `username`; `self` has it when the server does. For a user with a token, the event
+   * `error` comes with `rename_not_allowed`: the token has the name.
+   */
+  rename(username: string): void
+  /**
    * Returns the message as it is shown until it is stored. It is also a promise: it resolves with the stored message,
    * and rejects with StudyroomError when the message has failed. You may ignore the promise. Throws TypeError if the
    * content is blank, and StudyroomError (`not_in_room`) if no room is wanted. `references`: the message that it replies
@@ -258,7 +271,7 @@ export interface Client {
   send(message: ClientMessage): boolean
   /**
    * Load a page of earlier messages into `messages`, and return those that are new there. The server leaves out deleted
-   * ones, so a page may be empty although `hasMore` is true. A second call while one is under way returns the same promise. Rejects with StudyroomError.
+   * ones, so a page may be empty although `hasMore` is true. A second call while one is under way gets the same page. Rejects with StudyroomError, with `not_loaded` if a part of the client could not be loaded.
    */
   loadEarlier(count?: number): Promise<readonly ChatMessage[]>
   /**

@@ -22,15 +22,16 @@ export class Values {
   #shown: (readonly ChatMessage[])[] = [NONE, NONE]
 
   constructor(changes: Changes) {
-    this.connection = new Store<ConnectionState>(changes, { status: "idle" })
-    this.room = new Store<RoomState>(changes, { status: "none" })
-    this.others = new Store<readonly Member[]>(changes, NONE)
-    this.self = new Store<Member | null>(changes, null)
-    this.presence = new Store<Presence>(changes, NO_PRESENCE)
-    this.typing = new Store<readonly Member[]>(changes, NONE)
-    this.messages = new Store<readonly ChatMessage[]>(changes, NONE)
-    this.hasMore = new Store<boolean>(changes, false)
-    this.limits = new Store<Limits>(changes, DEFAULT_LIMITS)
+    const store = <T>(value: T) => new Store<T>(changes, value)
+    this.connection = store<ConnectionState>({ status: "idle" })
+    this.room = store<RoomState>({ status: "none" })
+    this.others = store<readonly Member[]>(NONE)
+    this.self = store<Member | null>(null)
+    this.presence = store(NO_PRESENCE)
+    this.typing = store<readonly Member[]>(NONE)
+    this.messages = store<readonly ChatMessage[]>(NONE)
+    this.hasMore = store<boolean>(false)
+    this.limits = store(DEFAULT_LIMITS)
   }
 
   /** Take the values that they have now. */

@@ -1,7 +1,7 @@
-/** Access tokens: a newer one before the present one expires, and tokens that are in no address. */
+/** A newer access token before the present one expires. */
 
 import { Alarm } from "../alarm.js"
-import type { Client, Token, WebSocketConstructor } from "../types.js"
+import type { Client, Token } from "../types.js"
 
 /** The client asks for the next token so long before the present one expires, or after three quarters of its life. */
 const EARLY_MS = 60_000
@@ -59,27 +59,4 @@ export function renewToken(client: Client, token: () => Token | Promise<Token>):
     alarm.set(Number.POSITIVE_INFINITY)
     for (const end of ends) end()
   }
-}
-
-/**
- * Returns a class for the option `WebSocket`, which sends the token as a subprotocol. The address of the WebSocket then
- * has no token, so no proxy can log it. `Socket`: where there is no global WebSocket.
- */
-export function tokenAsSubprotocol(Socket?: WebSocketConstructor): WebSocketConstructor {
-  // A constructor may return another object.
-  return class {
-    constructor(href: string) {
-      const WithProtocols = (Socket ?? globalThis.WebSocket) as new (
-        url: string,
-        protocols?: string[],
-      ) => object
-      const url = new URL(href)
-      const token = url.searchParams.get("access_token")
-      url.searchParams.delete("access_token")
-      // biome-ignore lint/correctness/noConstructorReturn: the client needs a class, and this one changes the address
-      return token
-        ? new WithProtocols(url.href, ["studyroom", `access_token.${token}`])
-        : new WithProtocols(url.href)
-    }
-  } as unknown as WebSocketConstructor
 }

@@ -5,14 +5,18 @@ import { ABNORMAL } from "./close-codes.js"
 
 const NO_STATUS = 1005
 
+/** A cause that its code describes. */
+export function plain(code: "close_called" | "page_left" | "connection_lost" | "no_answer"): Cause {
+  return { code, message: code.replace("_", " ") }
+}
+
 /** The cause of a close by the other side or the network. */
 export function causeOf(code: number, reason: string): Cause {
-  if (code === ABNORMAL || code === NO_STATUS)
-    return { code: "connection_lost", message: "the connection was lost, or could not be opened" }
-  return { code: "server_closed", message: reason || `closed with ${code}` }
+  if (code === ABNORMAL || code === NO_STATUS) return plain("connection_lost")
+  return { code: "server_closed", message: reason || String(code) }
 }
 
 /** Whether another attempt would end the same, because the options are wrong. */
 export function isFatal({ code }: Cause): boolean {
-  return code === "invalid_url" || code === "no_websocket"
+  return /^(invalid_url|no_websocket)$/.test(code)
 }

@@ -53,11 +53,6 @@ export class ChatQueue {
   #pausedUntil = 0
   #failures = 0
   #check: Check = () => null
-  readonly #random: () => number
-
-  constructor(random = Math.random) {
-    this.#random = random
-  }
 
   /** Messages that are not stored yet, in the order in which they will be. The same array until something changes. */
   get messages(): readonly ChatMessage[] {
@@ -97,7 +92,7 @@ export class ChatQueue {
   poll(now: number): Step {
     const due = this.#drafts.filter((draft) => draft !== this.#underWay && this.#isDue(draft, now))
     const failed = due.map((draft) =>
-      this.#fail(draft, draft.excess ?? { code: "expired", message: "it may be stored or not" }),
+      this.#fail(draft, draft.excess ?? { code: "expired", message: "maybe stored" }),
     )
     const send = this.#open ? this.#next(now) : null
     const wakeAt = Math.min(...this.#drafts.map((draft) => this.#wakeFor(draft)))
@@ -209,7 +204,7 @@ export class ChatQueue {
   }
 
   #pauseFrom(now: number): number {
-    return now + PAUSE_MIN_MS + backoff(this.#failures++, {}, this.#random)
+    return now + PAUSE_MIN_MS + backoff(this.#failures++)
   }
 
   #isDue(draft: Draft, now: number): boolean {

@@ -1,6 +1,6 @@
 /** The rules for clients after a close, by code. They are the same as the server's. */
 
-const TERMINAL = [1000, 1002, 1003, 1007, 1009]
+const TERMINAL = /^(100[02379]|4[5-9]\d\d)$/
 
 export const NORMAL = 1000
 export const GOING_AWAY = 1001
@@ -9,7 +9,7 @@ const SERVICE_RESTART = 1012
 
 /** Whether to connect again. Unknown codes have an answer too. */
 export function reconnects(code: number): boolean {
-  return !TERMINAL.includes(code) && (code < 4500 || code > 4999)
+  return !TERMINAL.test(String(code))
 }
 
 /** The wait in milliseconds that a stopping server asks for, or null. */

@@ -12,11 +12,6 @@ export class Entry {
   /** The number of joins without an answer. Only the answer to the last one counts. */
   #asked = 0
   #failures = 0
-  readonly #random: () => number
-
-  constructor(random = Math.random) {
-    this.#random = random
-  }
 
   get state(): RoomState {
     return this.#state
@@ -52,7 +47,7 @@ export class Entry {
   /** Returns whether this is the wanted room. */
   joined(roomId: string, epoch: string): boolean {
     if (this.wanted === null || !sameRoom(this.wanted, roomId)) {
-      this.#asked = Math.max(0, this.#asked - 1)
+      this.#answered()
       return false
     }
     this.#asked = this.#failures = 0
@@ -65,12 +60,16 @@ export class Entry {
     // A moderator has removed the user. This answers no join.
     if (code !== "removed") {
       const ours = this.#asked === 1
-      this.#asked = Math.max(0, this.#asked - 1)
+      this.#answered()
       if (!ours || this.wanted === null) return NEVER
-      if (transient(code) || this.inside) return backoff(this.#failures++, {}, this.#random)
+      if (transient(code) || this.inside) return backoff(this.#failures++)
     } else if (!this.inside) return NEVER
     this.#state = { status: "refused", roomId: this.wanted as string, code, message }
     return NEVER
+  }
+
+  #answered(): void {
+    if (this.#asked) this.#asked -= 1
   }
 
   /** Call it when the connection is lost or replaced. The room must be joined again. */

@@ -2,6 +2,7 @@
 
 import type { ChatDeletedPayload, ChatResetPayload, JoinedRoomPayload } from "../protocol.js"
 import type { ChatMessage } from "../types.js"
+import { NEVER } from "./never.js"
 import { NONE } from "./none.js"
 
 /** The server sends a newcomer at most so many bytes of messages. */
@@ -13,9 +14,17 @@ const UTF8_BYTES_MAX = 3
 export type StoredMessage = ChatMessage & { seq: number }
 
 export class History {
-  #messages: readonly StoredMessage[] = NONE
+  // The first four are for others to read, and only for `History` to write.
+
+  /** The same array until something changes. */
+  messages: readonly StoredMessage[] = NONE
+  /** Counts how often the messages have started over. */
+  round = 0
+  /** Whether there may be messages before the first one. */
+  hasMore = false
+  /** Whether the first message is certainly the first of the room. `hasMore` may be wrong after many deletions. */
+  whole = false
   #epoch: string | null = null
-  #round = 0
   #position: number | null = null
   /** The number of earlier messages that have not arrived yet. */
   #awaited = 0
@@ -24,10 +33,6 @@ export class History {
   #askedFor = 0
   /** Every message from this position on is shown or deleted. Null before any is known. */
   #before: number | null = null
-  /** Whether there may be messages before `#before`. */
-  #more = false
-  /** Whether the server has said that there is nothing before. */
-  #whole = false
   /** How many bytes of messages a newcomer may still get. */
   #roomBytes = 0
   /** Positions that were deleted while a page of earlier messages was on its way. Null at other times. */
@@ -36,25 +41,6 @@ export class History {
   /** `limit`: the most messages to keep, or a function that returns the present limit. */
   constructor(limit: number | (() => number) = 1000) {
     this.#limit = typeof limit === "function" ? limit : () => limit
-  }
-
-  get hasMore(): boolean {
-    return this.#more
-  }
-
-  /** Whether the first message is certainly the first of the room. `hasMore` may be wrong after many deletions. */
-  get whole(): boolean {
-    return this.#whole
-  }
-
-  /** The same array until something changes. */
-  get messages(): readonly StoredMessage[] {
-    return this.#messages
-  }
-
-  /** Counts how often the messages have started over. */
-  get round(): number {
-    return this.#round
   }
 
   /** Whether the room was joined before. */
@@ -75,17 +61,17 @@ export class History {
   /** Returns whether the messages shown so far are void. The messages that follow replace them. */
   joined(
     { epoch, recovered, history = 0, last_seq: lastSeq = null }: JoinedRoomPayload,
-    historyLength = Number.POSITIVE_INFINITY,
+    historyLength = NEVER,
   ): boolean {
     const replaced = !recovered && this.begun
     if (!recovered) {
-      this.#round += 1
-      this.#messages = NONE
+      this.round += 1
+      this.messages = NONE
       this.#position = null
       this.#before = null
       // The server sends fewer than that if there are no more, or if they would be too large together.
-      this.#more = history >= historyLength
-      this.#whole = false
+      this.hasMore = history >= historyLength
+      this.whole = false
       this.#roomBytes = NEWCOMER_BYTES_MAX
     }
     this.#epoch = epoch
@@ -99,8 +85,8 @@ export class History {
   add(message: StoredMessage, { inOrder }: { inOrder: boolean }): boolean {
     if (inOrder) this.#moveTo(message.seq)
     if (this.#awaited > 0) this.#arrived(message)
-    const older = this.#messages.filter(({ seq }) => seq < message.seq)
-    const newer = this.#messages.slice(older.length)
+    const older = this.messages.filter(({ seq }) => seq < message.seq)
+    const newer = this.messages.slice(older.length)
     if (newer[0]?.seq === message.seq) return false
     this.#before = Math.min(this.#before ?? message.seq, message.seq)
     this.#show([...older, message, ...newer])
@@ -118,15 +104,15 @@ export class History {
    * Returns the messages that are new here.
    */
   loaded(page: readonly StoredMessage[], before: number | null): readonly StoredMessage[] {
-    const known = new Set(this.#messages.map(({ seq }) => seq))
+    const known = new Set(this.messages.map(({ seq }) => seq))
     const fresh = page.filter(({ seq }) => !known.has(seq) && !this.#deletedMeanwhile?.has(seq))
     this.notLoaded()
     this.#askedFor += fresh.length
     this.#before = before ?? fresh[0]?.seq ?? this.#before
-    this.#more = before !== null
-    this.#whole = !this.#more
+    this.hasMore = before !== null
+    this.whole = !this.hasMore
     if (fresh.length > 0)
-      this.#messages = [...fresh, ...this.#messages].sort((one, other) => one.seq - other.seq)
+      this.messages = [...fresh, ...this.messages].sort((one, other) => one.seq - other.seq)
     return fresh
   }
 
@@ -138,13 +124,13 @@ export class History {
   remove({ deleted_seq: deleted, seq }: Pick<ChatDeletedPayload, "deleted_seq" | "seq">): void {
     this.#moveTo(seq)
     this.#deletedMeanwhile?.add(deleted)
-    this.#messages = this.#messages.filter((message) => message.seq !== deleted)
+    this.messages = this.messages.filter((message) => message.seq !== deleted)
   }
 
   /** Forget the position, so that the next join starts over. */
   reset({ epoch }: ChatResetPayload): void {
     this.#epoch = epoch
-    this.#round += 1
+    this.round += 1
     this.#position = null
   }
 
@@ -156,15 +142,15 @@ export class History {
   #arrived({ content }: StoredMessage): void {
     this.#awaited -= 1
     this.#roomBytes -= MESSAGE_BYTES + UTF8_BYTES_MAX * content.length
-    if (this.#roomBytes < 0) this.#more = true
+    if (this.#roomBytes < 0) this.hasMore = true
   }
 
   #show(messages: StoredMessage[]): void {
-    this.#messages = messages.slice(-(this.#limit() + this.#askedFor))
-    if (this.#messages.length === messages.length) return
-    this.#before = this.#messages[0]?.seq ?? null
-    this.#more = true
-    this.#whole = false
+    this.messages = messages.slice(-(this.#limit() + this.#askedFor))
+    if (this.messages.length === messages.length) return
+    this.#before = this.messages[0]?.seq ?? null
+    this.hasMore = true
+    this.whole = false
   }
 
   #moveTo(position: number): void {

@@ -20,13 +20,14 @@ export function statedLimits(welcome: WelcomePayload): Limits {
 /** Says by how much the message is too long. Returns null for a message that the server takes. */
 export function excess(message: ClientMessage, { messageBytes, chatChars }: Limits): string | null {
   const tooMany = (count: number, most: number, what: string) =>
-    count > most ? `the message has ${count} ${what}, the maximum is ${most}` : null
-  const tooLong =
-    message.type === "Chat" && tooMany(codePoints(message.payload.content), chatChars, "characters")
-  if (tooLong) return tooLong
+    count > most ? `${count} ${what} are more than ${most}` : null
   const text = JSON.stringify(message)
-  if (text.length * UTF8_BYTES_MAX <= messageBytes) return null
-  return tooMany(new TextEncoder().encode(text).length, messageBytes, "bytes")
+  return (
+    (message.type === "Chat" && tooMany(codePoints(message.payload.content), chatChars, "characters")) ||
+    (text.length * UTF8_BYTES_MAX > messageBytes
+      ? tooMany(new TextEncoder().encode(text).length, messageBytes, "bytes")
+      : null)
+  )
 }
 
 /** Says of chat messages whether the server would take them. */

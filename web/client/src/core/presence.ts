@@ -3,7 +3,7 @@
 import type { Presence, PresenceChange } from "../types.js"
 import { Throttle } from "./throttle.js"
 
-export const NO_PRESENCE: Presence = Object.freeze({})
+export const NO_PRESENCE: Presence = {}
 
 /** Returns `fields` itself if the change changes nothing. */
 export function merged(fields: Presence, change: PresenceChange): Presence {
@@ -47,9 +47,11 @@ export class OwnPresence {
 
   /** Another connection of the user, or this one, has changed fields. Its values are newer than those set here before. */
   changed(change: PresenceChange): void {
-    const kept = Object.entries(this.#wanted).filter(([name]) => !(name in change) || name in this.#unsent)
-    const taken = Object.entries(change).filter(([name]) => name in this.#wanted && !(name in this.#unsent))
-    this.#wanted = Object.fromEntries([...kept, ...taken])
+    const isNewer = (name: string) => name in change && !(name in this.#unsent)
+    const entries = Object.entries(this.#wanted)
+    this.#wanted = Object.fromEntries(
+      entries.map(([name, value]) => [name, isNewer(name) ? change[name] : value]),
+    )
   }
 
   /** Returns the change to send now, or null. */

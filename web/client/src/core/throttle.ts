@@ -1,9 +1,17 @@
 import { NEVER } from "./never.js"
 
+/** Values of which a newer one replaces one that still waits. */
+export interface Newest<T> {
+  /** Returns the value to send now, or null. */
+  take(now: number): T | null
+  /** The time at which the next value may be sent. */
+  readonly wakeAt: number
+}
+
 /**
  * Lets at most one value through in each interval: the first one at once, then the last one that has come meanwhile.
  */
-export class Throttle<T> {
+export class Throttle<T> implements Newest<T> {
   #waiting: T | null = null
   #freeAt = 0
   readonly #intervalMs: number

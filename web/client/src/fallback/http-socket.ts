@@ -1,5 +1,6 @@
 /** A connection over plain HTTP, with the interface of a WebSocket: events of one long response, and requests. */
 
+import { authorization } from "../authorization.js"
 import { ABNORMAL, NORMAL } from "../core/close-codes.js"
 import type { WebSocketLike } from "../types.js"
 import { EventReader, type ServerEvent } from "./events.js"
@@ -38,8 +39,11 @@ export class HttpSocket implements WebSocketLike {
   #closeCode = 0
   #watcher: Watcher = { message() {}, close() {} }
 
-  /** `href`: the address of the WebSocket that it replaces. */
-  constructor(href: string) {
+  readonly #headers: Record<string, string>
+
+  /** `href` and `protocols`: those of the WebSocket that it replaces. */
+  constructor(href: string, protocols?: readonly string[]) {
+    this.#headers = authorization(protocols)
     this.#url = new URL("api/v1/stream", href)
     this.#url.protocol = this.#url.protocol.replace("ws", "http")
     this.#url.search = new URL(href).search
@@ -74,6 +78,7 @@ export class HttpSocket implements WebSocketLike {
 
   async #read(): Promise<void> {
     const response = await fetch(this.#url, {
+      headers: this.#headers,
       credentials: "include",
       cache: "no-store",
       signal: this.#abort.signal,

@@ -27,18 +27,27 @@ export function withFallback(options: FallbackOptions = {}): WebSocketConstructo
   const choice = new Choice(options.retryMs)
   // A constructor may return another object.
   return class {
-    constructor(href: string) {
+    constructor(href: string, protocols?: string[]) {
+      const target = { href, protocols }
       // biome-ignore lint/correctness/noConstructorReturn: the client needs a class, and this one chooses between two
-      return choice.usesHttp(Date.now()) ? overHttp(href, choice, options) : watched(href, choice, options)
+      return choice.usesHttp(Date.now())
+        ? overHttp(target, choice, options)
+        : watched(target, choice, options)
     }
   } as unknown as WebSocketConstructor
 }
 
+/** Where a connection leads, and its subprotocols, among which may be the token. */
+interface Target {
+  href: string
+  protocols: string[] | undefined
+}
+
 /** Throws if the address is not one of a WebSocket, or if there is no WebSocket. */
-function watched(href: string, choice: Choice, options: FallbackOptions): WebSocketLike {
+function watched({ href, protocols }: Target, choice: Choice, options: FallbackOptions): WebSocketLike {
   const Socket = options.WebSocket ?? (globalThis.WebSocket as WebSocketConstructor | undefined)
   if (!Socket) throw new Error("there is no WebSocket here")
-  const socket = new Socket(href) as WebSocketLike & EventTarget
+  const socket = new Socket(href, protocols) as WebSocketLike & EventTarget
   let firstAt: number | null = null
   socket.addEventListener("message", () => {
     firstAt ??= Date.now()
@@ -50,8 +59,8 @@ function watched(href: string, choice: Choice, options: FallbackOptions): WebSoc
   return socket
 }
 
-function overHttp(href: string, choice: Choice, options: FallbackOptions): WebSocketLike {
-  const socket = new HttpSocket(href)
+function overHttp(target: Target, choice: Choice, options: FallbackOptions): WebSocketLike {
+  const socket = new HttpSocket(target.href, target.protocols)
   let works = false
   socket.watch({
     message: () => {
@@ -65,7 +74,7 @@ function overHttp(href: string, choice: Choice, options: FallbackOptions): WebSo
   })
   const probe = () => {
     if (!works) return
-    proves(href, options).then((proven) => {
+    proves(target, options).then((proven) => {
       if (!proven) {
         timer = setTimeout(probe, retryMs)
         return
@@ -80,9 +89,9 @@ function overHttp(href: string, choice: Choice, options: FallbackOptions): WebSo
 }
 
 /** Whether a WebSocket gets through, and stays. */
-function proves(href: string, options: FallbackOptions): Promise<boolean> {
+function proves(target: Target, options: FallbackOptions): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = watched(href, new Choice(), options)
+    const socket = watched(target, new Choice(), options)
     socket.onmessage = () =>
       setTimeout(() => {
         resolve(true)

@@ -19,11 +19,13 @@ export class ChannelSocket implements WebSocketLike {
   onerror: unknown = null
   /** Set by its carrier. */
   carrier: Carrier | null = null
-  /** The address of the WebSocket that it replaces. */
+  /** The address and the subprotocols of the WebSocket that it replaces. */
   readonly href: string
+  readonly protocols: string[] | undefined
 
-  constructor(href: string) {
+  constructor(href: string, protocols?: string[]) {
     this.href = href
+    this.protocols = protocols
   }
 
   send(text: string): void {

@@ -12,6 +12,8 @@ export interface ShareOptions {
   WebSocket?: WebSocketConstructor
 }
 
+/** The beginning of the subprotocol that has the token. */
+const TOKEN = "access_token."
 /** Parameters that may differ between the clients of one connection. */
 const OWN_PARAMETERS = ["room", "access_token", "guest_token"]
 
@@ -22,7 +24,7 @@ const OWN_PARAMETERS = ["room", "access_token", "guest_token"]
 export function shareConnection(options: ShareOptions = {}): WebSocketConstructor {
   const lines = new Set<Line>()
   const place = (socket: ChannelSocket) => {
-    const key = keyOf(socket.href)
+    const key = keyOf(socket)
     for (const line of lines) if (line.key === key && line.add(socket)) return
     const Socket = options.WebSocket ?? (globalThis.WebSocket as WebSocketConstructor | undefined)
     if (!Socket) throw new Error("there is no WebSocket here")
@@ -31,8 +33,8 @@ export function shareConnection(options: ShareOptions = {}): WebSocketConstructo
   }
   // A constructor may return another object.
   return class {
-    constructor(href: string) {
-      const socket = new ChannelSocket(href)
+    constructor(href: string, protocols?: string[]) {
+      const socket = new ChannelSocket(href, protocols)
       place(socket)
       // biome-ignore lint/correctness/noConstructorReturn: the client needs a class, and this one makes channels
       return socket
@@ -41,9 +43,10 @@ export function shareConnection(options: ShareOptions = {}): WebSocketConstructo
 }
 
 /** Equal for addresses of the same user at the same server. */
-function keyOf(href: string): string {
+function keyOf({ href, protocols = [] }: ChannelSocket): string {
   const url = new URL(href)
-  const user = subjectOf(url.searchParams.get("access_token"))
+  const given = protocols.find((protocol) => protocol.startsWith(TOKEN))
+  const user = subjectOf(given?.slice(TOKEN.length) ?? url.searchParams.get("access_token"))
   for (const name of OWN_PARAMETERS) url.searchParams.delete(name)
   return `${user} ${url}`
 }

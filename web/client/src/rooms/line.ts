@@ -35,7 +35,7 @@ export class Line implements Carrier {
     this.#surroundings = surroundings
     const url = new URL(first.href)
     url.searchParams.set("channels", "true")
-    this.#socket = new Socket(url.href)
+    this.#socket = new Socket(url.href, first.protocols)
     this.add(first)
     this.#socket.onmessage = ({ data }: { data: string }) => this.#received(data)
     this.#socket.onclose = ({ code, reason }: { code: number; reason: string }) => {

@@ -69,8 +69,8 @@ test("a gateway is killed while people write: both resume, and every message is 
 
 /** The WebSocket of a client that does not know `Moving`. */
 class Old extends WebSocket {
-  constructor(url: string) {
-    super(url.replace("&moving=true", ""))
+  constructor(url: string, protocols?: string[]) {
+    super(url.replace("&moving=true", ""), protocols)
   }
 }
 
@@ -173,9 +173,7 @@ test("a silently dead connection is found by a ping", async ({ balancer, gateway
   process.kill(frozen?.pid ?? 0, "SIGSTOP")
   try {
     await until(ann.connection, isWaiting)
-    expect(closes).toMatchObject([
-      { code: 1006, reason: "the server did not answer a Ping in time", reconnects: true },
-    ])
+    expect(closes).toMatchObject([{ code: 1006, reason: "no answer", reconnects: true }])
     await until(ann.room, isJoined)
   } finally {
     process.kill(frozen?.pid ?? 0, "SIGCONT")

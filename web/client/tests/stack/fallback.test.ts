@@ -3,7 +3,8 @@
 import { expect } from "vitest"
 import { WebSocket } from "ws"
 import { withFallback } from "../../src/fallback/index.js"
-import type { StudyroomClient } from "../../src/index.js"
+import type { ClientOptions, StudyroomClient } from "../../src/index.js"
+import type { Balancer } from "../support/balancer.js"
 import { contents, sent, test, until } from "../support/fixture.js"
 
 const seen = (client: StudyroomClient, count: number) =>
@@ -49,15 +50,28 @@ test("a lost connection over HTTP resumes, and what was written meanwhile arrive
   expect(contents(ann)).toEqual(contents(bob))
 })
 
+interface Given {
+  balancer: Balancer
+  member: (username: string, roomId: string, options?: Partial<ClientOptions>) => Promise<StudyroomClient>
+  roomId: string
+}
+
+/** Bob is in the room over a WebSocket, and Ann over HTTP. */
+async function overBoth({ balancer, member, roomId }: Given, retryMs?: number) {
+  const bob = await member("Bob", roomId)
+  balancer.webSockets = "refuse"
+  const options = retryMs === undefined ? {} : { retryMs }
+  const ann = await member("Ann", roomId, { WebSocket: withFallback({ WebSocket, ...options }) })
+  await seen(bob, 1)
+  return { ann, bob }
+}
+
 test("a client goes back to a WebSocket when one gets through, and nobody sees it leave", async ({
   balancer,
   member,
   roomId,
 }) => {
-  const bob = await member("Bob", roomId)
-  balancer.webSockets = "refuse"
-  const ann = await member("Ann", roomId, { WebSocket: withFallback({ WebSocket, retryMs: 1000 }) })
-  await seen(bob, 1)
+  const { ann, bob } = await overBoth({ balancer, member, roomId }, 1000)
   const changes: string[] = []
   bob.on("message", ({ message }) => {
     if (/^User(Joined|Left)$/.test(message.type)) changes.push(message.type)
@@ -76,10 +90,8 @@ test("messages that a balancer sends to a gateway that stands still are sent aga
   member,
   roomId,
 }) => {
-  const bob = await member("Bob", roomId)
-  balancer.webSockets = "refuse"
   balancer.postsToHang = 1
-  const ann = await member("Ann", roomId, { WebSocket: withFallback({ WebSocket }) })
+  const { ann, bob } = await overBoth({ balancer, member, roomId })
   expect(balancer.postsToHang).toBe(0)
   ann.sendChat("not lost")
   await sent(bob, 1)

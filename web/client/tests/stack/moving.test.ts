@@ -4,7 +4,7 @@ import { randomUUID } from "node:crypto"
 import { setTimeout as delay } from "node:timers/promises"
 import { expect, vi } from "vitest"
 import { WebSocket } from "ws"
-import type { StudyroomClient, WebSocketLike } from "../../src/index.js"
+import type { StudyroomClient, WebSocketConstructor } from "../../src/index.js"
 import { shareConnection } from "../../src/rooms/index.js"
 import { contents, DEADLINE_MS, sent, test, until } from "../support/fixture.js"
 import type { Gateway } from "../support/stack.js"
@@ -47,12 +47,12 @@ async function restart(gateways: () => Gateway[], name: string): Promise<void> {
 }
 
 /** A WebSocket on which the server seems to ask for a move after `JoinedRoom`, `times` in all. */
-function asking(times: number, withinMs: number): new (url: string) => WebSocketLike {
+function asking(times: number, withinMs: number): WebSocketConstructor {
   const moving = Buffer.from(`{"type":"Moving","payload":{"within_ms":${withinMs}}}`)
   let left = times
   return class extends WebSocket {
-    constructor(url: string) {
-      super(url)
+    constructor(url: string, protocols?: string[]) {
+      super(url, protocols)
       this.on("message", (data) => {
         if (String(data).startsWith('{"type":"JoinedRoom"') && left-- > 0)
           setImmediate(() => this.emit("message", moving, false))

@@ -4,7 +4,7 @@ import { randomUUID } from "node:crypto"
 import { expect } from "vitest"
 import { WebSocket } from "ws"
 import { withFallback } from "../../src/fallback/index.js"
-import type { StudyroomClient } from "../../src/index.js"
+import type { ClientOptions, StudyroomClient, WebSocketConstructor } from "../../src/index.js"
 import { shareConnection } from "../../src/rooms/index.js"
 import { contents, sent, test, until } from "../support/fixture.js"
 import { token } from "../support/token.js"
@@ -13,8 +13,8 @@ import { token } from "../support/token.js"
 function counted(change = (href: string) => href) {
   const opened: WebSocket[] = []
   class Counting extends WebSocket {
-    constructor(href: string) {
-      super(change(href))
+    constructor(href: string, protocols?: string[]) {
+      super(change(href), protocols)
       opened.push(this)
     }
   }
@@ -36,8 +36,10 @@ async function talk(ann: StudyroomClient, bob: StudyroomClient, count = 10): Pro
   expect(contents(ann)).toEqual(contents(bob))
 }
 
-test("clients of one user share one WebSocket, and each has its own room", async ({ member, roomId }) => {
-  const { opened, shared } = counted()
+type Member = (username: string, roomId: string, options?: Partial<ClientOptions>) => Promise<StudyroomClient>
+
+/** Ann is at a table with Bob and in a lobby with Eve, with two clients of the same class. */
+async function atTwoPlaces(member: Member, roomId: string, shared: WebSocketConstructor) {
   const other = randomUUID()
   const [bob, eve] = [await member("Bob", roomId), await member("Eve", other)]
   const [table, lobby] = await Promise.all([
@@ -45,6 +47,12 @@ test("clients of one user share one WebSocket, and each has its own room", async
     member("Ann", other, { WebSocket: shared }),
   ])
   await Promise.all([talk(table, bob), talk(lobby, eve)])
+  return { bob, eve, table, lobby }
+}
+
+test("clients of one user share one WebSocket, and each has its own room", async ({ member, roomId }) => {
+  const { opened, shared } = counted()
+  const { bob, eve, table, lobby } = await atTwoPlaces(member, roomId, shared)
   expect(opened.length).toBe(1)
   expect(table.self.get()?.userId).toBe(lobby.self.get()?.userId)
   table.close()
@@ -85,13 +93,7 @@ test("after a lost connection all rooms resume over one new one", async ({ balan
 
 test("a server without channels gives each client a WebSocket", async ({ member, roomId }) => {
   const { opened, shared } = counted((href) => href.replace("channels=true", ""))
-  const other = randomUUID()
-  const [bob, eve] = [await member("Bob", roomId), await member("Eve", other)]
-  const [table, lobby] = await Promise.all([
-    member("Ann", roomId, { WebSocket: shared }),
-    member("Ann", other, { WebSocket: shared }),
-  ])
-  await Promise.all([talk(table, bob), talk(lobby, eve)])
+  await atTwoPlaces(member, roomId, shared)
   expect(opened.length).toBe(2)
 })
 

@@ -1,4 +1,4 @@
-import { expect, test } from "vitest"
+import { expect, test, vi } from "vitest"
 import { ChatQueue } from "../../src/core/chat-queue.js"
 import { NEVER } from "../../src/core/never.js"
 import type { ChatMessage } from "../../src/index.js"
@@ -20,9 +20,12 @@ function message(id: string): ChatMessage {
   }
 }
 
+// Waits have their full length.
+vi.spyOn(Math, "random").mockReturnValue(1)
+
 /** A queue with these messages, whose waits have their full length. */
 function queueOf(...ids: string[]): ChatQueue {
-  const queue = new ChatQueue(() => 1)
+  const queue = new ChatQueue()
   for (const id of ids) queue.add(message(id))
   return queue
 }

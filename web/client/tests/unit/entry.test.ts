@@ -1,4 +1,4 @@
-import { expect, test } from "vitest"
+import { expect, test, vi } from "vitest"
 import { Entry } from "../../src/core/entry.js"
 import { NEVER } from "../../src/core/never.js"
 import type { ErrorCode } from "../../src/index.js"
@@ -6,8 +6,11 @@ import type { ErrorCode } from "../../src/index.js"
 const [A, B] = ["550e8400-e29b-41d4-a716-44665544000a", "550e8400-e29b-41d4-a716-44665544000b"]
 const refusal = (code: ErrorCode) => ({ code, message: code })
 
+// Waits have their full length.
+vi.spyOn(Math, "random").mockReturnValue(1)
+
 function asking(...rooms: string[]): Entry {
-  const entry = new Entry(() => 1)
+  const entry = new Entry()
   for (const room of rooms) {
     entry.want(room)
     entry.asked()

@@ -15,6 +15,7 @@ const ENTRIES = [
   "@studyroom/client/fallback",
   "@studyroom/client/rooms",
   "@studyroom/client/auth",
+  "@studyroom/client/preload",
   "@studyroom/client/store",
   "@studyroom/client/documents",
 ]

@@ -1,33 +1,21 @@
 /** The bytes that the client adds to a page. */
 
-import { gzipSync } from "node:zlib"
-import { build } from "esbuild"
 import { expect, test } from "vitest"
+import { measure } from "../support/bundle.js"
 
-const BUDGET_BYTES = 11_090
+const BUDGET_BYTES = 10_240
+const LATER_BUDGET_BYTES = 2150
 const ONE_FUNCTION_BYTES = 400
 
-/** The size of a page's script, minified and compressed, that uses this much of the client. */
-async function bytesOf(script: string): Promise<number> {
-  const { outputFiles } = await build({
-    stdin: { contents: script, resolveDir: new URL("../../src", import.meta.url).pathname, loader: "ts" },
-    bundle: true,
-    minify: true,
-    format: "esm",
-    target: "es2022",
-    write: false,
-  })
-  return gzipSync(outputFiles[0]?.contents ?? "", { level: 9 }).length
-}
-
-test("the client without React is within its budget", async () => {
-  const bytes = await bytesOf('export * from "./index.js"')
-  console.log(`@studyroom/client without React: ${bytes} bytes of ${BUDGET_BYTES}, minified and compressed`)
-  expect(bytes).toBeLessThanOrEqual(BUDGET_BYTES)
+test("the client without React is within its budget, and so is what it loads when it is needed", async () => {
+  const { atOnce, later, parts } = await measure('export * from "./index.js"')
+  console.log(`@studyroom/client without React: ${atOnce} bytes of ${BUDGET_BYTES}, and ${later} later`)
+  expect(atOnce).toBeLessThanOrEqual(BUDGET_BYTES)
+  expect(later).toBeLessThanOrEqual(LATER_BUDGET_BYTES)
+  expect(parts).toEqual(["archive", "chunk", "moves", "refusal"])
 })
 
 test.each(["isBlank", "newId"])("a page that uses only %s gets nothing else", async (name) => {
-  expect(await bytesOf(`import { ${name} } from "./index.js"; console.log(${name})`)).toBeLessThan(
-    ONE_FUNCTION_BYTES,
-  )
+  const { atOnce } = await measure(`import { ${name} } from "./index.js"; console.log(${name})`)
+  expect(atOnce).toBeLessThan(ONE_FUNCTION_BYTES)
 })

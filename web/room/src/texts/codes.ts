@@ -26,6 +26,7 @@ const ofCodes: Record<FailureCode, string> = {
   left: "You left the room first.",
   not_found: "It is not there any more.",
   not_failed: "It is not there any more.",
+  not_loaded: "A part of the page could not be loaded. Reload the page.",
   // connections
   close_called: "Disconnected.",
   page_left: "Disconnected, because the page was left.",

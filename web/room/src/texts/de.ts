@@ -194,6 +194,7 @@ const codes: Translation<typeof english> & Readonly<Record<string, string | Form
   left: "Vorher hast du den Raum verlassen.",
   not_found: GONE,
   not_failed: GONE,
+  not_loaded: "Ein Teil der Seite konnte nicht geladen werden. Lade die Seite neu.",
   close_called: "Getrennt.",
   page_left: "Getrennt, weil die Seite verlassen wurde.",
   connection_lost: "Die Verbindung ging verloren.",
