@@ -74,3 +74,23 @@ async def test_the_rooms_that_somebody_was_in_are_offered_at_the_entrance_and_no
     await expect(rooms).to_have_text(["Algebra"])
     await second.page.get_by_role("button", name="I am someone else").click()
     await expect(rooms).to_have_count(0)
+
+
+async def test_a_person_takes_another_name_in_the_room_and_so_do_their_other_tabs(
+    visitors: Visitors, stack: EmbeddedStack, room: str
+):
+    here, there = stack.gateways
+    ada = await visitors.enter(here, room, "Ada")
+    grace = await visitors.enter(there, room, "Grace")
+    await expect(grace.people).to_have_count(2)
+    tab = Person(await ada.page.context.new_page())
+    await tab.page.goto(ada.page.url)
+    await tab.page.get_by_role("button", name="Enter the room").click()
+    await expect(tab.people).to_have_count(2)
+    for person, name in ((ada, "Ada Lovelace"), (tab, "Countess")):
+        await person.page.get_by_role("button", name="Settings").click()
+        await person.page.get_by_label("Your name").fill(name)
+        await person.page.get_by_role("button", name="Change name").click()
+        for other in (ada, tab, grace):
+            await expect(other.people.filter(has_text=name)).to_have_count(1)
+    await expect(grace.people).to_have_count(2)

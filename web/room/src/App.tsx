@@ -1,16 +1,19 @@
 import { StudyroomClient } from "@studyroom/client"
 import { withFallback } from "@studyroom/client/fallback"
 import { livingChat } from "@studyroom/client/living-chat"
+import { preload } from "@studyroom/client/preload"
 import { useCallback, useEffect, useState } from "react"
 import { type Invitation, invitation, linkTo } from "./address"
 import { kept } from "./chat/kept"
 import { watchOffer } from "./chat/living/offered"
 import { keepTime } from "./clock"
 import { Entrance } from "./Entrance"
-import { named } from "./face"
 import { memory } from "./memory"
 import { watchAccount } from "./moderation/requests"
+import { ownName } from "./own-name"
 import { Room } from "./Room"
+
+const QUIET_MS = 5000
 
 /** Returns the room of the address. An address without a room becomes that of a new one. */
 function arrive(): Invitation {
@@ -26,7 +29,7 @@ function linkOf({ roomId, name }: Invitation): string {
 function enter({ roomId }: Invitation): StudyroomClient {
   const client = new StudyroomClient({
     url: new URL("ws", document.baseURI),
-    username: named(memory.name.get() ?? "", memory.emoji.get() ?? ""),
+    username: ownName(),
     identity: memory.guestToken,
     historyLimit: kept,
     WebSocket: withFallback(),
@@ -40,9 +43,17 @@ function enter({ roomId }: Invitation): StudyroomClient {
     if (state.status === "open") memory.userId.set(state.userId)
   })
   memory.room.set(roomId)
-  client.join(roomId)
+  client.join(roomId).then(loadTheRest, () => {})
   client.connect()
   return client
+}
+
+/**
+ * Loads the other parts of the client in a quiet moment, so that neither a bad network nor a newer page on the server keeps
+ * them away when they are needed. If that fails, the client tries again when it needs them.
+ */
+function loadTheRest(): void {
+  setTimeout(() => preload().catch((error) => console.debug("not loaded", error)), QUIET_MS)
 }
 
 const first = arrive()

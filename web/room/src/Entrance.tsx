@@ -1,19 +1,16 @@
-import { isBlank } from "@studyroom/client"
 import { type FormEvent, type ReactNode, useEffect, useRef, useState } from "react"
 import { type Invitation, roomName } from "./address"
-import { lengthOf } from "./chat/length"
 import { face } from "./face"
 import { memory } from "./memory"
 import { Names } from "./Names"
+import { faultOf } from "./own-name"
 import { RecentRooms } from "./rooms/RecentRooms"
 import { rememberedName } from "./rooms/recent"
 import { ThemeButton } from "./ThemeButton"
-import { texts, useTexts } from "./texts"
+import { useTexts } from "./texts"
 import { Filled } from "./texts/Filled"
 
 const EMOJI = ["🦊", "🐢", "🦉", "🐝", "🐙", "🦋", "🌵", "🍄"]
-/** The server cuts names at 100 characters, and the sign is one of them. */
-const LONGEST_NAME = 60
 
 interface Props {
   invitation: Invitation
@@ -107,13 +104,6 @@ export function Entrance({ invitation, returning, onEnter }: Props) {
       <ThemeButton />
     </main>
   )
-}
-
-/** The reason why a name cannot be used, or null. */
-function faultOf(name: string): string | null {
-  if (isBlank(name)) return texts().nameInvisible
-  const length = lengthOf(name.trim())
-  return length > LONGEST_NAME ? texts().nameTooLong({ longest: LONGEST_NAME, length }) : null
 }
 
 /**

@@ -8,6 +8,7 @@ import { Board } from "./board/Board"
 import { Chat } from "./chat/Chat"
 import { memory } from "./memory"
 import { Moderated } from "./moderation/Moderation"
+import { useNameOfOtherTabs } from "./own-name"
 import { People } from "./People"
 import { type Place, placeOf, spotIn } from "./places"
 import { useName } from "./rooms/use-name"
@@ -21,6 +22,7 @@ interface Props {
 
 export function Room({ client, ...props }: Props) {
   const [seat, sit] = useSeat(client)
+  useNameOfOtherTabs(client)
   return (
     <StudyroomProvider client={client}>
       <div className="room">

@@ -28,7 +28,7 @@ function write(place: Place, key: string, value: string | null): void {
 }
 
 function item(place: Place, key: string) {
-  return { get: () => read(place, key), set: (value: string | null) => write(place, key, value) }
+  return { key, get: () => read(place, key), set: (value: string | null) => write(place, key, value) }
 }
 
 export const memory = {

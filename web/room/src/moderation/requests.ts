@@ -14,6 +14,11 @@ export function watchAccount(client: Client): void {
   })
 }
 
+/** Whether the user's name is that of a token. */
+export function hasToken(): boolean {
+  return signedIn
+}
+
 /** Whether the user may moderate the room. */
 export async function mayModerate(roomId: string): Promise<boolean> {
   return signedIn && (await request("GET", `${roomId}/bans?limit=1`)) === null

@@ -4,8 +4,10 @@ import { play } from "../alerts/sound"
 import { Dialog } from "../Dialog"
 import { Sliders } from "../icons"
 import { memory } from "../memory"
+import { hasToken } from "../moderation/requests"
 import { NameForm } from "../rooms/NameForm"
 import { choose, LANGUAGES, type Language, useLanguage, useTexts } from "../texts"
+import { OwnName } from "./OwnName"
 
 interface Props {
   /** The name of the room. */
@@ -13,7 +15,7 @@ interface Props {
   onRename: (name: string) => void
 }
 
-/** The window with the settings of this browser, and the name of the room. */
+/** The window with the settings of this browser, and the names of the user and the room. */
 export function SettingsButton({ name, onRename }: Props) {
   const t = useTexts()
   const [open, setOpen] = useState(false)
@@ -30,6 +32,7 @@ export function SettingsButton({ name, onRename }: Props) {
         <Sliders />
       </button>
       <Dialog title={t.settings} open={open} onClose={() => setOpen(false)}>
+        {!hasToken() && <OwnName onDone={() => setOpen(false)} />}
         <NameForm
           name={name}
           onRename={(text) => {

@@ -82,6 +82,7 @@ const page: Translation<typeof en> = {
     "Der Browser verweigert Benachrichtigungen dieser Seite. Du kannst sie in seinen Einstellungen erlauben.",
   nameOfRoom: "Name dieses Raums, für alle",
   rename: "Umbenennen",
+  changeName: "Namen ändern",
 
   timer: "Timer",
   timerOfRoom: "Timer des Raums",

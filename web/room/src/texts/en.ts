@@ -79,6 +79,7 @@ export const en = {
   notificationsRefused: "The browser refuses notifications of this page. You can allow them in its settings.",
   nameOfRoom: "Name of this room, for everyone",
   rename: "Rename",
+  changeName: "Change name",
 
   // the timer
   timer: "Timer",
