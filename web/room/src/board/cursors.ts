@@ -5,8 +5,10 @@ import { face, hue } from "../face"
 import { type Spot, Track } from "./motion"
 import { shownUntil } from "./presence"
 
-/** The distance from the tip to the label. */
-const ARROW_PX = 11
+/** The distances from the tip to the label. */
+const [ARROW_PX, BELOW_PX] = [11, 16]
+/** The height of a label, and a little space. */
+const LABEL_PX = 20
 
 interface Drawn {
   track: Track
@@ -15,6 +17,8 @@ interface Drawn {
   heard: Cursor | null
   name: string
   labelWidth: number
+  left: number
+  top: number
   shown: string
 }
 
@@ -72,6 +76,7 @@ export class CursorLayer {
     }
     if (moving) this.wake()
     this.fade(now)
+    this.unclutter()
   }
 
   /** Hide the cursors that show nothing any more, and come back when the next one is due. */
@@ -84,6 +89,17 @@ export class CursorLayer {
     }
     clearTimeout(this.alarm)
     if (next !== Number.POSITIVE_INFINITY) this.alarm = window.setTimeout(() => this.wake(), next - now)
+  }
+
+  /** Hide labels that would cover others. Those of cursors that came earlier stay. */
+  private unclutter(): void {
+    const shown: Box[] = []
+    for (const drawn of this.drawn.values()) {
+      const box = boxOf(drawn, this.width)
+      const covers = shown.some((other) => overlap(box, other))
+      drawn.arrow.classList.toggle("unnamed", covers)
+      if (!covers && !drawn.arrow.classList.contains("gone")) shown.push(box)
+    }
   }
 
   private hear(): void {
@@ -108,7 +124,17 @@ export class CursorLayer {
     label.dir = "auto"
     arrow.style.setProperty("--hue", String(hue(userId)))
     arrow.append(label)
-    const drawn: Drawn = { track: new Track(), arrow, label, heard: null, name: "", labelWidth: 0, shown: "" }
+    const drawn: Drawn = {
+      track: new Track(),
+      arrow,
+      label,
+      heard: null,
+      name: "",
+      labelWidth: 0,
+      left: 0,
+      top: 0,
+      shown: "",
+    }
     this.drawn.set(userId, drawn)
     this.layer.append(arrow)
     this.label(userId, drawn)
@@ -120,6 +146,8 @@ export class CursorLayer {
     const shown = `translate3d(${left.toFixed(1)}px, ${top.toFixed(1)}px, 0)`
     if (shown === drawn.shown) return
     drawn.arrow.style.transform = drawn.shown = shown
+    drawn.left = left
+    drawn.top = top
     drawn.arrow.classList.toggle("flipped", left + drawn.labelWidth > this.width)
   }
 
@@ -142,6 +170,24 @@ export class CursorLayer {
     this.height = this.layer.clientHeight
     this.wake()
   }
+}
+
+interface Box {
+  left: number
+  right: number
+  top: number
+}
+
+/** Where the label is, on a board of this width. */
+function boxOf({ left, top, labelWidth }: Drawn, width: number): Box {
+  const isFlipped = left + labelWidth > width
+  return isFlipped
+    ? { left: left - labelWidth, right: left, top: top + BELOW_PX }
+    : { left: left + ARROW_PX, right: left + labelWidth, top: top + BELOW_PX }
+}
+
+function overlap(one: Box, other: Box): boolean {
+  return one.left < other.right && other.left < one.right && Math.abs(one.top - other.top) < LABEL_PX
 }
 
 function clamp(fraction: number): number {
