@@ -269,7 +269,7 @@ class DocumentConnection:
             may_write=right is True,
             merge_seconds=self._hub.limits.merge_seconds,
             send=lambda message: self._send(prefix, message),
-            refuse=lambda reason: self._refuse(prefix, reason),
+            refuse=lambda kind, reason: self._refuse(prefix, kind, reason),
             close=lambda: self.close(CloseCode.SERVICE_RESTART, "connect again"),
             end=lambda: self._end(name, prefix),
         )
@@ -298,10 +298,10 @@ class DocumentConnection:
     def _send(self, prefix: bytes, message: bytes) -> None:
         self.write(encode_frame(Opcode.BINARY, prefix + message))
 
-    def _refuse(self, prefix: bytes, reason: str) -> None:
+    def _refuse(self, prefix: bytes, kind: str, reason: str) -> None:
         """Say why an edit is refused. For Hocuspocus, `denied` would end the document."""
         has_status = self._path.name is None
-        self._send(prefix, messages.refusal(reason) if has_status else messages.permission_denied(reason))
+        self._send(prefix, messages.refusal(kind, reason) if has_status else messages.permission_denied(reason))
 
     # --- the beat -----------------------------------------------------------------------------------------
 

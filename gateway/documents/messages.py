@@ -221,6 +221,7 @@ def named(name: str, message: bytes) -> bytes:
     return lib0.text(name) + message
 
 
-def refusal(reason: str) -> bytes:
-    """Tell a client of Hocuspocus why its edits are refused. `denied` would end the document there."""
-    return stateless(json.dumps({"type": "EditRefused", "message": reason}))
+def refusal(kind: str, reason: str) -> bytes:
+    """Tell a client of Hocuspocus why its edits are refused. `denied` would end the document there. `kind` is for
+    programs, `reason` for people."""
+    return stateless(json.dumps({"type": "EditRefused", "reason": kind, "message": reason}))

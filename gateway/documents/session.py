@@ -99,12 +99,12 @@ class Session:
         may_write: bool,
         merge_seconds: float,
         send: Callable[[bytes], None],
-        refuse: Callable[[str], None],
+        refuse: Callable[[str, str], None],
         close: Callable[[], None],
         end: Callable[[], None],
     ) -> None:
-        """`send` takes a message for the client, `refuse` the reason why an edit is refused. `close` lets the client
-        connect again. `end` ends this document for the client, because it was deleted."""
+        """`send` takes a message for the client, `refuse` the kind and the reason of the refusal of an edit. `close`
+        lets the client connect again. `end` ends this document for the client, because it was deleted."""
         self.document = document
         self.prefix = wire.prefix
         self.user = user
@@ -216,7 +216,7 @@ class Session:
         self.document.metrics.refused.labels(reason=kind).inc()
         if kind != self._explained:
             self._explained = kind
-            self._refuse(reason)
+            self._refuse(kind, reason)
         self._status(stored=False)
 
     def _drop(self, kind: str, reason: str, *, statuses: int) -> None:
@@ -224,7 +224,7 @@ class Session:
         self._unanswered += statuses
         if not self._dropping:
             self.document.metrics.refused.labels(reason=kind).inc()
-            self._refuse(reason)
+            self._refuse(kind, reason)
         self._dropping = True
 
     # --- storing ------------------------------------------------------------------------------------------

@@ -11,6 +11,13 @@ import { Identity } from "../identity.js"
 import { Changes, Store } from "../store.js"
 import type { ClientOptions, Readable } from "../types.js"
 
+/** RFC 6455, 7.4.1: the server has closed the connection because a message was too large. */
+const TOO_LARGE = 1009
+/** The longest pause between two attempts to connect. */
+const RETRY_MAX_MS = 10_000
+/** The user may take back an edit that was too large. The document connects again this long after a change. */
+const AFTER_CHANGE_MS = 1000
+
 /** The options of the client, so that the document has the same user. */
 export interface DocumentOptions
   extends Pick<ClientOptions, "url" | "token" | "username" | "identity" | "WebSocket"> {
@@ -28,13 +35,29 @@ export type DocumentState =
   | { status: "connecting" | "saving" | "synced" }
   | { status: "refused"; reason: string }
 
+/** Why edits are refused. `message` is for developers. */
+export interface EditRefusal {
+  /**
+   * - `read_only`: the user may only read the document.
+   * - `too_large`: the server takes no edit of this size. The document tries again after the next change.
+   * - `full`: the document is so large that it takes no more edits.
+   * - `malformed`: the edit was not a valid update.
+   *
+   * Servers may have more.
+   */
+  code: string
+  message: string
+}
+
 export interface SharedDocument {
   readonly doc: Doc
   /** Cursors and names of the people who edit it. */
   readonly awareness: Awareness
   readonly state: Readable<DocumentState>
-  /** Why the last edit was refused; null if none was. The edit stays in `doc` alone. */
-  readonly refusal: Readable<string | null>
+  /** Whether the user may write; null until the server has said so. */
+  readonly mayWrite: Readable<boolean | null>
+  /** Why edits are refused; null if none is, and when everything is stored again. They stay in `doc` alone. */
+  readonly refusal: Readable<EditRefusal | null>
   /** End the connection. `doc` stays usable. */
   close(): void
 }
@@ -47,11 +70,13 @@ export interface SharedDocument {
 export function openDocument(options: DocumentOptions, roomId: string, name: string): SharedDocument {
   const changes = new Changes()
   const state = new Store<DocumentState>(changes, { status: "connecting" })
-  const refusal = new Store<string | null>(changes, null)
+  const refusal = new Store<EditRefusal | null>(changes, null)
+  const mayWrite = new Store<boolean | null>(changes, null)
   const identity = new Identity(options)
   const socket = new HocuspocusProviderWebsocket({
     url: documentsAddress(options.url, roomId, {}),
     autoConnect: false,
+    maxDelay: RETRY_MAX_MS,
     ...(options.WebSocket ? { WebSocketPolyfill: options.WebSocket } : {}),
   })
   const provider = new HocuspocusProvider({
@@ -68,20 +93,43 @@ export function openDocument(options: DocumentOptions, roomId: string, name: str
     if (state.get().status === "refused") return
     const saved = provider.isSynced && !provider.hasUnsyncedChanges
     const status = isConnected ? (saved ? "synced" : "saving") : "connecting"
-    if (state.get().status !== status) changes.run(() => state.set({ status }))
+    changes.run(() => {
+      if (state.get().status !== status) state.set({ status })
+      if (status === "synced") refusal.set(null)
+    })
+  }
+  const refuse = (reason: string) => {
+    changes.run(() => state.set({ status: "refused", reason }))
+    socket.disconnect()
+  }
+  let retry: ReturnType<typeof setTimeout> | undefined
+  const retryAfterChange = () => {
+    clearTimeout(retry)
+    retry = setTimeout(() => {
+      provider.document.off("update", retryAfterChange)
+      void socket.connect()
+    }, AFTER_CHANGE_MS)
   }
   provider.on("status", ({ status }: { status: string }) => {
     isConnected = status === "connected"
     show()
   })
-  for (const event of ["synced", "unsyncedChanges", "close"]) provider.on(event, show)
-  provider.on("authenticationFailed", ({ reason }: { reason: string }) => {
-    changes.run(() => state.set({ status: "refused", reason }))
+  for (const event of ["synced", "unsyncedChanges"]) provider.on(event, show)
+  provider.on("close", ({ event }: { event: { code: number } }) => {
+    show()
+    if (event.code !== TOO_LARGE) return
+    // The same edit would be refused again and again.
     socket.disconnect()
+    provider.document.on("update", retryAfterChange)
+    changes.run(() => refusal.set({ code: "too_large", message: "an edit is too large" }))
   })
+  provider.on("authenticated", ({ scope }: { scope: string }) =>
+    changes.run(() => mayWrite.set(scope !== "readonly")),
+  )
+  provider.on("authenticationFailed", ({ reason }: { reason: string }) => refuse(reason))
   provider.on("stateless", ({ payload }: { payload: string }) => {
-    const { type, message } = JSON.parse(payload) as { type: string; message: string }
-    if (type === "EditRefused") changes.run(() => refusal.set(message))
+    const { type, reason, message } = JSON.parse(payload) as Record<"type" | "reason" | "message", string>
+    if (type === "EditRefused") changes.run(() => refusal.set({ code: reason, message }))
   })
   provider.attach()
   identity.query().then(
@@ -89,14 +137,17 @@ export function openDocument(options: DocumentOptions, roomId: string, name: str
       socket.configuration.url = documentsAddress(options.url, roomId, { username, guest_token })
       return socket.connect()
     },
-    (error: Error) => changes.run(() => state.set({ status: "refused", reason: error.message })),
+    (error: Error) => refuse(error.message),
   )
   return {
     doc: provider.document,
     awareness: provider.awareness as Awareness,
     state,
+    mayWrite,
     refusal,
     close() {
+      clearTimeout(retry)
+      provider.document.off("update", retryAfterChange)
       provider.destroy()
       socket.destroy()
     },

@@ -21,6 +21,8 @@ import { token } from "../support/token.js"
 
 /** The default of STUDYROOM_GATEWAY_DOCUMENT_DEADLINE_SECONDS. */
 const DEADLINE_SECONDS = 5
+/** The default of STUDYROOM_GATEWAY_DOCUMENT_MESSAGE_MAX_BYTES. */
+const MESSAGE_MAX_BYTES = 786_432
 const [[, yWebsocket], [, hocuspocus]] = PROVIDERS as [[string, Open], [string, Open]]
 
 function urls(gateways: Gateway[]): [string, string] {
@@ -308,8 +310,33 @@ test("a document that the user may not open or write says why", async ({ gateway
   const [none, reader] = [open("none"), open("read")]
   await eventually(() => expect(none.state.get().status).toBe("refused"))
   await eventually(() => expect(reader.state.get()).toEqual({ status: "synced" }))
+  expect(reader.mayWrite.get()).toBe(false)
   reader.doc.getText("text").insert(0, "mine alone")
-  await eventually(() => expect(reader.refusal.get()).toContain("only read"))
+  await eventually(() => expect(reader.refusal.get()).toMatchObject({ code: "read_only" }))
+  expect(reader.refusal.get()?.message).toContain("only read")
   none.close()
   reader.close()
+})
+
+test("an edit that is too large is refused with its reason, and once it is taken back everything is stored", async ({
+  gateways,
+  roomId,
+}) => {
+  const [here, there] = urls(gateways())
+  const [ann, bob] = [here, there].map((url) =>
+    openDocument({ url, username: "Ann", WebSocket }, roomId, "notes"),
+  ) as [SharedDocument, SharedDocument]
+  await eventually(() => expect(ann.state.get()).toEqual({ status: "synced" }))
+  expect(ann.mayWrite.get()).toBe(true)
+  const text = ann.doc.getText("text")
+  text.insert(0, "x".repeat(MESSAGE_MAX_BYTES))
+  await eventually(() => expect(ann.refusal.get()).toMatchObject({ code: "too_large" }))
+  expect(ann.state.get()).toEqual({ status: "connecting" })
+  text.delete(0, text.length)
+  text.insert(0, "short")
+  await eventually(() => expect(ann.state.get()).toEqual({ status: "synced" }))
+  expect(ann.refusal.get()).toBe(null)
+  await eventually(() => expect(bob.doc.getText("text").toString()).toBe("short"))
+  ann.close()
+  bob.close()
 })
