@@ -118,6 +118,9 @@ COMMANDS: dict[str, dict[str, By | NotRun]] = {
             "it needs a key", f"{OVER_HTTP}documents_are_listed_and_read_in_the_format_that_the_request_asks_for"
         ),
         'curl -X PUT -H "Authorization: …': NotRun("it needs a token", f"{OVER_HTTP}plain_text_creates_a_document_too"),
+        "ts web/client/examples/notes.ts": By(
+            "tests/e2e/test_room_page_notes.py::test_the_example_of_tiptap_writes_the_same_notes_as_the_page"
+        ),
     },
     "docs/tutorial.md": {
         "make up": By(TUTORIAL),

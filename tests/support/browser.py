@@ -177,7 +177,8 @@ class Visitors:
     async def close(self) -> None:
         for person in self._people:
             await person.page.context.close()
-        assert [person.troubles for person in self._people if person.troubles] == []
+        troubles = [person.troubles for person in self._people if person.troubles]
+        assert troubles == [], troubles
 
 
 class Line:

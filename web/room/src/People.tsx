@@ -8,6 +8,7 @@ import { face } from "./face"
 import { useOtherTabs, usePlaces } from "./hooks"
 import { Hand, More, PlaceIcon } from "./icons"
 import { useModeration } from "./moderation/Moderation"
+import type { NotesSwitch } from "./notes/open"
 import { type Place, placeOf } from "./places"
 import { filled, useTexts } from "./texts"
 
@@ -17,9 +18,10 @@ const MOST_SHOWN = 100
 interface Props {
   /** The user's place. */
   seat: Place | null
+  notes: NotesSwitch
 }
 
-export function People({ seat }: Props) {
+export function People({ seat, notes }: Props) {
   const t = useTexts()
   const self = useSelf()
   const others = useOthers(handsFirst)
@@ -45,7 +47,7 @@ export function People({ seat }: Props) {
         ))}
         {hidden > 0 && <li className="dim">{t.more({ count: hidden })}</li>}
       </ul>
-      <Tools />
+      <Tools notes={notes} />
     </aside>
   )
 }

@@ -8,6 +8,8 @@ import { Board } from "./board/Board"
 import { Chat } from "./chat/Chat"
 import { memory } from "./memory"
 import { Moderated } from "./moderation/Moderation"
+import { NotesPlace } from "./notes/NotesPlace"
+import { useNotesSwitch } from "./notes/open"
 import { useNameOfOtherTabs } from "./own-name"
 import { People } from "./People"
 import { type Place, placeOf, spotIn } from "./places"
@@ -42,12 +44,14 @@ function Inside({ invited, onLeave, seat, onSit }: InsideProps) {
   const [given, rename] = useName(roomId, invited.name)
   const name = given ?? roomName(roomId)
   const link = linkTo(roomId, given, new URL(location.href))
+  const notes = useNotesSwitch()
   return (
     <Moderated roomId={roomId}>
       <TopBar name={name} link={link} onRename={rename} onLeave={onLeave} />
-      <People seat={seat} />
+      <People seat={seat} notes={notes} />
       <main>
         <Board seat={seat} onSit={onSit} />
+        {notes.open && <NotesPlace roomId={roomId} onClose={() => notes.show(false)} />}
         <Chat name={name} />
       </main>
       <Announcer />

@@ -1,6 +1,6 @@
 /** Line drawings on a grid of 24, in the colour of the text around them. */
 
-function Icon({ path }: { path: string }) {
+export function Icon({ path }: { path: string }) {
   return (
     <svg className="drawing" viewBox="0 0 24 24" aria-hidden="true">
       <path d={path} />
@@ -37,6 +37,9 @@ export const Speech = () => (
   <Icon path="M5 5h14a1.500 1.500 0 0 1 1.500 1.500v8A1.500 1.500 0 0 1 19 16h-7l-5 4v-4H5a1.500 1.500 0 0 1-1.500-1.500v-8A1.500 1.500 0 0 1 5 5zM8 9h8M8 12h5" />
 )
 export const Clock = () => <Icon path="M12 5a8 8 0 1 0 0 16 8 8 0 0 0 0-16zM12 9v4l2.500 2M9.500 2.500h5" />
+export const Notebook = () => (
+  <Icon path="M7 3.500h11a1.500 1.500 0 0 1 1.500 1.500v14a1.500 1.500 0 0 1-1.500 1.500H7zM7 3.500v17M4.500 7.500H7m-2.500 4.500H7m-2.500 4.500H7M11 8.500h5m-5 3.500h5" />
+)
 export const Down = () => <Icon path="M12 5v14m-6-6l6 6 6-6" />
 
 const OF_PLACES: Record<string, string> = {

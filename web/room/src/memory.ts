@@ -49,6 +49,8 @@ export const memory = {
   /** The room of this tab, so that a reload goes straight back. */
   room: item(ofTab, "studyroom.room"),
   seat: item(ofTab, "studyroom.seat"),
+  /** "open" if the notes are. */
+  notes: item(ofTab, "studyroom.notes"),
 
   /** From now on, this tab is another person than the others. */
   becomeSomeoneElse(): void {

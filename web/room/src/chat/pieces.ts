@@ -14,6 +14,11 @@ interface Found {
   end: number
 }
 
+/** A piece of code or maths, and where it is: from `start` up to `end`. */
+export interface Located extends Found {
+  start: number
+}
+
 const OPENING = /```|`|\$\$|\$|\\\(|\\\[/g
 
 /** Divides a text into its pieces. Marks that nothing closes are text. */
@@ -23,16 +28,26 @@ export function pieces(content: string): Piece[] {
   const addText = (end: number) => {
     if (end > done) found.push({ type: "text", text: content.slice(done, end) })
   }
+  for (const { piece, start, end } of located(content)) {
+    addText(start)
+    found.push(piece)
+    done = end
+  }
+  addText(content.length)
+  return withoutGaps(found)
+}
+
+/** The code and the maths in a text, in its order. */
+export function located(content: string): Located[] {
+  const found: Located[] = []
   OPENING.lastIndex = 0
   for (let match = OPENING.exec(content); match; match = OPENING.exec(content)) {
     const next = opened(content, match.index, match[0])
     if (next === null) continue
-    addText(match.index)
-    found.push(next.piece)
-    done = OPENING.lastIndex = next.end
+    found.push({ ...next, start: match.index })
+    OPENING.lastIndex = next.end
   }
-  addText(content.length)
-  return withoutGaps(found)
+  return found
 }
 
 /** The piece that begins at this index, or null if it is not closed. */

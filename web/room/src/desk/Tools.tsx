@@ -1,29 +1,42 @@
 import { useMyPresence } from "@studyroom/client/react"
 import { serverNow } from "../clock"
-import { Hand } from "../icons"
+import { Hand, Notebook } from "../icons"
+import type { NotesSwitch } from "../notes/open"
 import { useTexts } from "../texts"
 import { TimerButton } from "../timer/TimerButton"
 import { StatusButton } from "./StatusButton"
 import { handOf } from "./shown"
 
-/** The buttons for what the user shows to the others. */
-export function Tools() {
+/** The button of the notes, and those for what the user shows to the others. */
+export function Tools({ notes }: { notes: NotesSwitch }) {
   const t = useTexts()
   const [presence, update] = useMyPresence()
   const raised = handOf(presence) !== null
   return (
-    // biome-ignore lint/a11y/useSemanticElements: a fieldset is for forms
-    <div className="tools" role="group" aria-label={t.tools}>
+    <div className="tools">
       <button
         type="button"
-        aria-pressed={raised}
-        onClick={() => update({ hand: raised ? null : serverNow() })}
+        ref={notes.button}
+        className="of-notes"
+        aria-expanded={notes.open}
+        onClick={() => notes.show(!notes.open)}
       >
-        <Hand />
-        <span className="label">{t.raiseHand}</span>
+        <Notebook />
+        <span className="label">{t.notes}</span>
       </button>
-      <StatusButton />
-      <TimerButton />
+      {/* biome-ignore lint/a11y/useSemanticElements: a fieldset is for forms */}
+      <div className="shown" role="group" aria-label={t.tools}>
+        <button
+          type="button"
+          aria-pressed={raised}
+          onClick={() => update({ hand: raised ? null : serverNow() })}
+        >
+          <Hand />
+          <span className="label">{t.raiseHand}</span>
+        </button>
+        <StatusButton />
+        <TimerButton />
+      </div>
     </div>
   )
 }

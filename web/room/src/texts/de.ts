@@ -97,6 +97,10 @@ const page: Translation<typeof en> = {
   focusOver: "Der Fokus ist vorbei",
   breakOver: "Die Pause ist vorbei",
 
+  notes: "Notizen",
+  notesLoading: "Die Notizen werden geladen …",
+  notesFailed: "Die Notizen lassen sich gerade nicht laden.",
+
   board: "Tafel",
   placeFocus: "Im Fokus",
   placeFocusHint: "Bitte leise",

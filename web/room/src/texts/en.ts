@@ -95,6 +95,11 @@ export const en = {
   focusOver: "Focus is over",
   breakOver: "The break is over",
 
+  // the notes
+  notes: "Notes",
+  notesLoading: "The notes are being loaded…",
+  notesFailed: "The notes cannot be loaded now.",
+
   // the board
   board: "Board",
   placeFocus: "Deep focus",

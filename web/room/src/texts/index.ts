@@ -11,7 +11,7 @@ import { en } from "./en"
 export const LANGUAGES = { en: "English", de: "Deutsch" } as const
 export type Language = keyof typeof LANGUAGES
 
-const locale = atom<Language>(preferred())
+export const locale = atom<Language>(preferred())
 const i18n = createI18n(locale, { get: load })
 const page = i18n("page", en)
 const ofCodes = i18n("codes", codes)
