@@ -203,8 +203,11 @@ def test_replicas_of_services_spread_over_zones_too_and_each_version_by_itself(m
 def test_with_zones_two_nats_servers_are_never_in_one_zone(tmp_path: Path):
     manifests = with_component("zones", tmp_path)
     constraints = pod(manifests, "nats")["topologySpreadConstraints"]
-    hard = {one["topologyKey"] for one in constraints if one["whenUnsatisfiable"] == "DoNotSchedule"}
-    assert hard == {"topology.kubernetes.io/zone", "kubernetes.io/hostname"}
+    hard = {one["topologyKey"]: one for one in constraints if one["whenUnsatisfiable"] == "DoNotSchedule"}
+    assert hard.keys() == {"topology.kubernetes.io/zone", "kubernetes.io/hostname"}
+    # In two zones, counts of two and one differ by no more than one.
+    servers = workload(manifests, "nats")["spec"]["replicas"]
+    assert hard["topology.kubernetes.io/zone"]["minDomains"] == servers
 
 
 def test_a_nats_server_that_copies_all_its_data_or_has_a_slow_disk_is_not_ended(manifests: list[Manifest]):
