@@ -29,6 +29,12 @@ def ready(service: str, values: str) -> Series:
     return {f'studyroom_{service}_ready{{job="{service}",instance="a"}}': values}
 
 
+def connected(*gateways: str) -> Series:
+    """Whether each gateway has a connection to NATS, and a provisioner that has none for a moment."""
+    found = {f'studyroom_nats_connected{{job="gateway",instance="{at}"}}': values for at, values in enumerate(gateways)}
+    return {**found, 'studyroom_nats_connected{job="provisioner",instance="p"}': "1x27 0x33"}
+
+
 def health(answering: int, silent: int = 0, *, clustered: bool = True) -> Series:
     """The status of NATS servers, as their exporters report it, and the size of the cluster that they know."""
     size = answering + silent
@@ -250,7 +256,8 @@ CASES = {
         with_connections({'studyroom_presence_leases{instance="p"}': "2x60"}),
         with_connections({'studyroom_presence_leases{instance="p"}': "1x60"}),
     ),
-    "NatsDisconnected": counter("studyroom_nats_connected", 'job="gateway",instance="a"', "1x10 0x50", "1x60"),
+    "NatsDisconnected": Case(connected("0x60", "0x60", "1x60"), connected("0x60", "1x60", "1x60")),
+    "NatsDisconnectedProcess": Case(connected("1x10 0x50", "1x60"), connected("1x26 0x34", "1x60")),
     "NatsServerUnhealthy": counter("gnatsd_healthz_status", 'server_id="nats-1"', "0x10 1x50", "0x60"),
     "NatsRoutesMissing": Case(routes("8x10 0x50", 3), routes("8x60", 3)),
     "NatsServerDown": Case(health(2, 1), health(3)),
