@@ -5,7 +5,7 @@ import gc
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from importlib.metadata import entry_points
@@ -149,15 +149,68 @@ def up(
         sys.exit(1)
 
 
+_data_dir = click.option(
+    "--data-dir", default=Path(".studyroom"), show_default=True, type=click.Path(path_type=Path),
+    help="Directory of `studyroom up`, whose NATS is meant unless STUDYROOM_NATS_URL names another.",
+)  # fmt: skip
+
+
 @main.command()
 @click.option("--json", "for_programs", is_flag=True, help="Print JSON.")
-@click.option(
-    "--data-dir", default=Path(".studyroom"), show_default=True, type=click.Path(path_type=Path),
-    help="Directory of `studyroom up`, whose NATS is examined unless STUDYROOM_NATS_URL names another.",
-)  # fmt: skip
+@_data_dir
 def doctor(for_programs: bool, data_dir: Path) -> None:
     """Examine NATS, streams, consumers, leases and services. The exit status is 1 if there are problems."""
     from studyroom.services.doctor.command import examine
+
+    report, well = asyncio.run(examine(*_nats_and_storage(data_dir, "doctor"), for_programs=for_programs))
+    click.echo(report)
+    sys.exit(0 if well else 1)
+
+
+@main.command()
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--keep", type=click.IntRange(1), help="Then remove all but the newest ones. By default none is removed.")
+@_data_dir
+def backup(directory: Path, keep: int | None, data_dir: Path) -> None:
+    """Back up chat, documents and bans into a new directory in DIRECTORY, while the system runs.
+
+    The NATS user needs the permissions of `backup` in deploy/nats/accounts.conf. The exit status is 1 if it fails.
+    """
+    from studyroom.services.backup.command import make_backup
+
+    nats, storage = _nats_and_storage(data_dir, "backup")
+    _run_or_fail("backup", make_backup(nats, storage, directory, keep=keep, report=click.echo))
+
+
+@main.command()
+@click.argument("path", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--stream", "only", multiple=True, help="Restore this stream only. You may repeat the option.")
+@click.option("--replace", is_flag=True, help="Delete streams that have messages, and restore them.")
+@_data_dir
+def restore(path: Path, only: tuple[str, ...], replace: bool, data_dir: Path) -> None:
+    """Restore the backup at PATH, or the newest one in that directory.
+
+    Streams that never had a message are replaced, and with --replace all. The NATS user must be `operator`, or one
+    that may delete and restore streams. The exit status is 1 if it fails.
+    """
+    from studyroom.services.backup.command import restore_backup
+
+    nats, storage = _nats_and_storage(data_dir, "restore")
+    _run_or_fail("restore", restore_backup(nats, storage, path, only=only, replace=replace, report=click.echo))
+
+
+def _run_or_fail(command: str, work: Coroutine[Any, Any, None]) -> None:
+    from studyroom.services.backup.command import Failed
+
+    try:
+        asyncio.run(work)
+    except Failed as error:
+        click.echo(f"studyroom {command}: {error}", err=True)
+        sys.exit(1)
+
+
+def _nats_and_storage(data_dir: Path, command: str) -> tuple[Any, Any]:
+    """Return the settings of NATS and storage for a command that reports everything that matters by itself."""
     from studyroom.services.stack.stack import nats_url_of
     from studyroom.shared.chassis import logs
     from studyroom.shared.chassis.settings import NatsSettings, ProcessSettings, StorageSettings, load_or_exit
@@ -165,11 +218,8 @@ def doctor(for_programs: bool, data_dir: Path) -> None:
     if "STUDYROOM_NATS_URL" not in os.environ and (url := nats_url_of(data_dir)) is not None:
         os.environ["STUDYROOM_NATS_URL"] = url
     settings: Any = load_or_exit([ProcessSettings, NatsSettings, StorageSettings])
-    # The report has everything that matters.
-    logs.configure(settings[ProcessSettings].model_copy(update={"log_level": "error"}), "doctor")
-    report, well = asyncio.run(examine(settings[NatsSettings], settings[StorageSettings], for_programs=for_programs))
-    click.echo(report)
-    sys.exit(0 if well else 1)
+    logs.configure(settings[ProcessSettings].model_copy(update={"log_level": "error"}), command)
+    return settings[NatsSettings], settings[StorageSettings]
 
 
 @main.command("api-key")

@@ -1,26 +1,15 @@
 """The first minutes of somebody who runs the system for the first time."""
 
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from studyroom.services.stack.stack import free_port
+from tests.support.commands import studyroom
 from tests.support.processes import EmbeddedStack, embedded_stack, running, service
-from tests.support.settings import without_settings
 from tests.support.waiting import http_get, wait_until
-
-
-def studyroom(*arguments: str, cwd: Path, **environment: str) -> tuple[int, str, str]:
-    """Exit status, output and errors of a command."""
-    run = subprocess.run(
-        [sys.executable, "-m", "studyroom", *arguments],
-        check=False, capture_output=True, text=True, timeout=60, cwd=cwd, env={**without_settings(), **environment},
-    )  # fmt: skip
-    return run.returncode, run.stdout, run.stderr
 
 
 @pytest.fixture(scope="module")

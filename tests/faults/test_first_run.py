@@ -15,8 +15,8 @@ from studyroom.shared.contract import subjects
 from studyroom.shared.contract.chat import encode_stored
 from studyroom.shared.contract.ids import MessageId, RoomId, UserId
 from tests.support import accounts
-from tests.support.backup import back_up, restore
 from tests.support.client import clients
+from tests.support.commands import studyroom
 from tests.support.presence import connected
 from tests.support.processes import NatsServer, ServiceProcess, all_running, nats_cluster, running, service
 from tests.support.waiting import eventually, http_get
@@ -103,12 +103,16 @@ async def test_from_a_single_server_to_three_with_a_backup_the_chat_stays(tmp_pa
     with alone(one), running(service("provisioner", tmp_path, one.url)):
         async with connected(one.url) as connection:
             await store_chat(connection)
-            backup = await back_up(connection, subjects.CHAT_STREAM)
+        backups = tmp_path / "backups"
+        status, output, errors = studyroom("backup", str(backups), cwd=tmp_path, STUDYROOM_NATS_URL=one.url)
+        assert status == 0, output + errors
 
     url = ",".join(server.url for server in servers)
     with all_running(*servers):
         async with connected(servers[0].url) as connection:
-            await restore(connection, backup, replicas=3)
+            variables = {"STUDYROOM_NATS_URL": url, "STUDYROOM_STORAGE_REPLICAS": "3"}
+            status, output, errors = studyroom("restore", str(backups), cwd=tmp_path, **variables)
+            assert status == 0, output + errors
             services = [service(name, tmp_path, url, STUDYROOM_STORAGE_REPLICAS="3") for name in ("provisioner",)]
             services += [service(name, tmp_path, url) for name in ("presence", "gateway")]
             with all_running(*services):

@@ -69,6 +69,10 @@ MAY_NOT_PUBLISH = {
         BAN, CHAT, PRESENCE_KEY, subjects.PRESENCE_INCARNATION, LEASE, CHAT_EVENT, "presence.7.join",
         "presence.7.leave", *CONFIGURING, *DESTROYING,
     ],
+    "backup": [
+        BAN, CHAT, PRESENCE_KEY, LEASE, CHAT_EVENT, "presence.7.join", *CONFIGURING,
+        *(subject for subject in DESTROYING if "SNAPSHOT" not in subject), "$JS.API.STREAM.RESTORE.CHAT",
+    ],
 }  # fmt: skip
 MAY_NOT_SUBSCRIBE = {
     "documents": ["chat.>", "presence.>", "gateways.>"],
@@ -76,6 +80,7 @@ MAY_NOT_SUBSCRIBE = {
     "presence": ["room.>", "moderation.>", "chat.>", "$KV.>", "presence.*.join", "_INBOX.>", "_INBOX.gateway.>", ">"],
     "provisioner": ["room.>", "moderation.>", "chat.>", "$KV.>", "presence.>", "_INBOX.>", "_INBOX.gateway.>", ">"],
     "doctor": ["room.>", "moderation.>", "chat.>", "$KV.>", "presence.>", "_INBOX.>", "_INBOX.gateway.>", ">"],
+    "backup": ["room.>", "moderation.>", "chat.>", "$KV.>", "presence.>", "_INBOX.>", "_INBOX.gateway.>", ">"],
 }
 
 

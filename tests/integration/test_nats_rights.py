@@ -81,6 +81,7 @@ OTHERS = [
     "$JS.API.ACCOUNT.PURGE.STUDYROOM", "$JS.API.META.LEADER.STEPDOWN", "$JS.API.SERVER.REMOVE",
     "$SYS.REQ.SERVER.PING.JSZ", "$SYS.REQ.ACCOUNT.PING.STATZ", "$SYS.REQ.ACCOUNT.PING.CONNZ", "$SYS.REQ.USER.INFO",
     "$SYS.REQ.SERVER.PING.KICK", "$SYS.REQ.SERVER.PING.VARZ", "anything", "presence", "$KV.presence", "$KV.other.key",
+    "$JS.SNAPSHOT.ACK.CHAT.one",
 ]  # fmt: skip
 PUBLISHED = [
     *REQUESTS, SYNC, MANAGE, *(key for keys in WRITTEN.values() for key in keys), *EVENTS,
@@ -124,6 +125,7 @@ MAY_PUBLISH = {
         *(f"$JS.API.CONSUMER.LIST.{of}" for of in STREAMS), f"$JS.API.DIRECT.GET.{LEASES}",
         "$SYS.REQ.ACCOUNT.PING.CONNZ", "$SYS.REQ.SERVER.PING.JSZ", "presence.7.rooms",
     },
+    "backup": {*(f"$JS.API.STREAM.SNAPSHOT.{of}" for of in STREAMS), "$JS.SNAPSHOT.ACK.CHAT.one"},
 }  # fmt: skip
 
 WIDE = [">", "*", "$KV.>", "$JS.>", "$JS.API.>", "$SYS.>", "_INBOX.>", "presence.>", "room.>", "chat.>", "gateways.>",
@@ -156,6 +158,7 @@ MAY_SUBSCRIBE = {
     },
     "provisioner": {"_INBOX.provisioner.one", "_INBOX.provisioner.>"},
     "doctor": {"_INBOX.doctor.one", "_INBOX.doctor.>"},
+    "backup": {"_INBOX.backup.one", "_INBOX.backup.>"},
 }  # fmt: skip
 
 

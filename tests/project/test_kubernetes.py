@@ -30,7 +30,9 @@ WORKLOADS = (*SERVICES, "nats")
 VERSIONS = ("1.30", kubernetes_validate.latest_version())
 """The oldest and the newest Kubernetes that the manifests are written for."""
 CLUSTER_WIDE = {"Namespace", "PriorityClass"}
-FROM_OUTSIDE = {"studyroom-nats", "studyroom-gateway", "studyroom-nats-tls", "studyroom-tls"}
+CLIENTS_OF_NATS = (*SERVICES, "doctor", "backup")
+CERTIFICATES = {"studyroom-nats-tls", *(f"studyroom-{name}-nats-tls" for name in CLIENTS_OF_NATS)}
+FROM_OUTSIDE = {"studyroom-nats", "studyroom-gateway", "studyroom-tls", *CERTIFICATES}
 """Secrets that are made before `prod` is applied."""
 
 Manifest = dict[str, Any]
@@ -314,20 +316,19 @@ esac
 """
 
 
-SENT = ("kubectl create namespace ", "kubectl -n studyroom create secret ", "kubectl apply ")
-"""How the commands begin that send manifests."""
+SENT = ("kubectl create namespace ", "kubectl -n studyroom create secret ", "kubectl apply ", "openssl req ", "for ")
+"""How the commands begin that send manifests, and those that make the certificates in them."""
 
 
 def installed_by_the_handbook(directory: Path) -> list[Manifest]:
     """The manifests that the commands of the handbook for Kubernetes send to the cluster."""
     needs("kubectl")
+    needs("openssl")
     for folder in ("k8s", "deploy", "monitoring"):
         shutil.copytree(K8S.parent / folder, directory / folder)
     certificate = trustme.CA().issue_cert("study.example")
     certificate.private_key_pem.write_to_path(directory / "tls.key")
     certificate.cert_chain_pems[0].write_to_path(directory / "tls.crt")
-    for made in ("nats-ca.crt", "nats.crt", "nats.key"):  # by the commands of openssl, which another test runs
-        (directory / made).write_text("for this test")
     kubectl = directory / "kubectl"
     kubectl.write_text(KUBECTL % {"kubectl": shutil.which("kubectl")})
     kubectl.chmod(0o755)
@@ -347,7 +348,7 @@ def test_in_production_no_secret_is_in_the_manifests_and_the_handbook_makes_each
     made = {one["metadata"]["name"]: one["data"].keys() for one in secrets}
     read = secret_keys(manifests)
     assert {one["metadata"]["namespace"] for one in (*secrets, workload(manifests, "gateway"))} == {"studyroom"}
-    assert made.keys() == FROM_OUTSIDE == read.keys() | {"studyroom-nats-tls", "studyroom-tls"}
+    assert made.keys() == FROM_OUTSIDE == read.keys() | {"studyroom-tls"} | CERTIFICATES
     assert made["studyroom-nats"] == read["studyroom-nats"]
     assert read["studyroom-gateway"] - made["studyroom-gateway"] == {"api-keys"}
     assert any(one.startswith("--from-literal=api-keys=") for one in OPERATIONS.quoted)
@@ -661,7 +662,8 @@ def test_with_tls_everyone_has_the_certificates_where_they_are_looked_for(encryp
         (volume,) = [volume for volume in pod(encrypted, name)["volumes"] if "secret" in volume]
         mounts = container(encrypted, name)["volumeMounts"]
         (mount,) = [mount for mount in mounts if mount["name"] == volume["name"]]
-        assert volume["secret"]["secretName"] == "studyroom-nats-tls"
+        own = "studyroom-nats-tls" if name == "nats" else f"studyroom-{name}-nats-tls"
+        assert volume["secret"]["secretName"] == own
         assert {str(Path(path).parent) for path in paths} == {mount["mountPath"]}
     for file in ("tls.conf", "routes-tls.conf"):
         assert set(re.findall(r'"(/\S+)"', nats_files(encrypted)[file])) == paths

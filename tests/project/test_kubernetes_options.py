@@ -18,10 +18,13 @@ import pytest
 import yaml
 
 from studyroom.gateway.settings import GatewaySettings
+from studyroom.services.stack.cli import main
 from studyroom.services.stack.nats_server import program
 from tests.project.haproxy_ingress import OF_CONFIG_MAPS, OF_INGRESSES, OF_SERVICES
 from tests.project.schemas import GATEWAY_API, KEDA
 from tests.project.test_kubernetes import (
+    CERTIFICATES,
+    CLIENTS_OF_NATS,
     CLUSTER_WIDE,
     K8S,
     OPERATIONS,
@@ -129,7 +132,10 @@ def job(manifests: list[Manifest], name: str) -> Manifest:
     return template
 
 
-@pytest.mark.parametrize("name", ["doctor", "backup"])
+JOBS = ("doctor", "backup", "restore")
+
+
+@pytest.mark.parametrize("name", JOBS)
 def test_a_job_is_restricted_and_may_reach_nats(with_jobs: list[Manifest], name: str):
     for manifest in with_jobs:
         kubernetes_validate.validate(manifest, VERSIONS[-1], strict=True)
@@ -142,6 +148,9 @@ def test_a_job_is_restricted_and_may_reach_nats(with_jobs: list[Manifest], name:
     assert one["securityContext"] == container(with_jobs, "gateway")["securityContext"]
     assert one["resources"].keys() == {"requests", "limits"}
     assert {mount["name"] for mount in one["volumeMounts"]} == {volume["name"] for volume in spec["volumes"]}
+    assert (one["image"], one["envFrom"]) == tuple(container(with_jobs, "gateway")[key] for key in ("image", "envFrom"))
+    (papers,) = [volume["secret"]["secretName"] for volume in spec["volumes"] if "secret" in volume]
+    assert papers in CERTIFICATES
     keys = {
         variable["valueFrom"]["secretKeyRef"]["key"]
         for variable in one["env"]
@@ -150,34 +159,24 @@ def test_a_job_is_restricted_and_may_reach_nats(with_jobs: list[Manifest], name:
     assert keys <= secret_keys(with_jobs)["studyroom-nats"]
 
 
-def test_the_doctor_has_the_image_and_the_settings_of_the_services_and_never_runs_by_itself(with_jobs: list[Manifest]):
-    (one,) = job(with_jobs, "doctor")["spec"]["containers"]
-    assert one["image"] == container(with_jobs, "gateway")["image"]
-    assert one["envFrom"] == container(with_jobs, "gateway")["envFrom"]
-    assert one["args"] == ["doctor"]
-    assert named(with_jobs, "CronJob", "doctor")["spec"]["suspend"] is True
+def test_jobs_run_their_command_and_only_the_backup_runs_by_itself(with_jobs: list[Manifest]):
+    for name in JOBS:
+        (one,) = job(with_jobs, name)["spec"]["containers"]
+        command, *arguments = one["args"]
+        main.commands[command].make_context(command, [*arguments]).close()
+        assert command == name
+        assert named(with_jobs, "CronJob", name)["spec"].get("suspend", False) is (name != "backup")
 
 
-def test_the_backup_stores_chat_and_bans_and_an_incomplete_one_takes_no_place(
-    with_jobs: list[Manifest], tmp_path: Path
-):
-    """The script runs with a stand-in for the program `nats`, which is not in the packages of this machine."""
-    (one,) = job(with_jobs, "backup")["spec"]["containers"]
-    program_of_nats = tmp_path / "nats"
-    program_of_nats.write_text('#!/bin/sh\n[ "$3" = "$BROKEN" ] && exit 1\nmkdir "$4"; echo "$3" > "$4/stream"\n')
-    program_of_nats.chmod(0o755)
-    (tmp_path / "backup").mkdir()
-    script = one["args"][0].replace("/backup", str(tmp_path / "backup"))
-    path = f"{tmp_path}:{os.environ['PATH']}"
-
-    def run(broken: str) -> set[str]:
-        subprocess.run([*one["command"], script], check=not broken, env={"PATH": path, "BROKEN": broken}, timeout=30)
-        kept = (entry.name for entry in (tmp_path / "backup").iterdir() if not entry.name.endswith(".part"))
-        return {re.sub(r"-\d{4}-\d\d-\d\d$", "", name) for name in kept}
-
-    assert run(broken="CHAT") == set()
-    assert run(broken="") == {"CHAT", "KV_moderation"}
-    assert run(broken="CHAT") == {"CHAT", "KV_moderation"}
+def test_the_restore_reads_the_volume_of_the_backup_and_is_not_tried_twice(with_jobs: list[Manifest]):
+    written, read = (job(with_jobs, name)["spec"] for name in ("backup", "restore"))
+    assert written["volumes"] == read["volumes"]
+    for spec in (written, read):
+        (one,) = spec["containers"]
+        assert {"name": "backup", "mountPath": one["args"][1]} in one["volumeMounts"]
+    assert named(with_jobs, "CronJob", "restore")["spec"]["jobTemplate"]["spec"]["backoffLimit"] == 0
+    keys = {one["spec"]["containers"][0]["env"][0]["value"] for one in (job(with_jobs, name) for name in JOBS)}
+    assert keys == {"doctor", "backup", "operator"}
 
 
 # --- OpenShift ---------------------------------------------------------------------------------------------
@@ -190,7 +189,7 @@ def test_on_openshift_no_pod_names_a_user_or_a_group_and_none_runs_as_root(tmp_p
     (tmp_path / overlay).write_text(written)
     manifests = rendered("prod", tmp_path / "k8s")
     pods = [pod(manifests, name) for name in WORKLOADS]
-    pods += [job(manifests, name)["spec"] for name in ("doctor", "backup")]
+    pods += [job(manifests, name)["spec"] for name in JOBS]
     for spec in pods:
         seccomp = {"type": "RuntimeDefault"}
         kept = {key: value for key, value in spec["securityContext"].items() if key != "fsGroupChangePolicy"}
@@ -233,24 +232,27 @@ async def test_a_nats_server_reads_renewed_certificates_without_a_restart(tmp_pa
             await watching.wait()
 
 
-def test_the_commands_of_the_handbook_make_certificates_for_every_server(tmp_path: Path):
+def test_the_commands_of_the_handbook_make_certificates_for_every_server_and_client(tmp_path: Path):
     needs("openssl")
-    commands = [command for command in OPERATIONS.commands if command.startswith("openssl req")]
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text("#!/bin/sh\n")
+    kubectl.chmod(0o755)
+    commands = [command for command in OPERATIONS.commands if command.startswith(("openssl req", "for "))]
     subprocess.run(
-        "\n".join(["set -e", *commands]), shell=True, check=True, cwd=tmp_path, capture_output=True, timeout=60
-    )
+        "\n".join(["set -e", *commands]), shell=True, check=True, cwd=tmp_path, capture_output=True, timeout=60,
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+    )  # fmt: skip
     addresses = configuration(rendered("prod"))["STUDYROOM_NATS_URL"]
     for host in re.findall(r"nats://([\w.-]+):", addresses):
-        checked = subprocess.run(
-            ["openssl", "x509", "-in", "nats.crt", "-noout", "-checkhost", host],
-            check=True, cwd=tmp_path, capture_output=True, text=True,
-        )  # fmt: skip
-        assert "does match" in checked.stdout
-    for purpose in ("sslserver", "sslclient"):
-        subprocess.run(
-            ["openssl", "verify", "-purpose", purpose, "-CAfile", "nats-ca.crt", "nats.crt"],
-            check=True, cwd=tmp_path, capture_output=True,
-        )  # fmt: skip
+        assert "does match" in openssl(tmp_path, "x509", "-in", "nats.crt", "-noout", "-checkhost", host)
+    for role in ("nats", *CLIENTS_OF_NATS):
+        for purpose, is_for in (("sslserver", role == "nats"), ("sslclient", True)):
+            verified = openssl(tmp_path, "verify", "-purpose", purpose, "-CAfile", "nats-ca.crt", f"{role}.crt")
+            assert verified.endswith(": OK\n") is is_for, (role, purpose)
+
+
+def openssl(directory: Path, *arguments: str) -> str:
+    return subprocess.run(["openssl", *arguments], check=False, cwd=directory, capture_output=True, text=True).stdout
 
 
 # --- examples ----------------------------------------------------------------------------------------------
@@ -267,12 +269,21 @@ def test_external_secrets_give_every_key_that_containers_need():
     assert "jwt-secret" in made["studyroom-gateway"]
 
 
-def test_the_certificate_of_the_example_is_for_every_server_and_both_sides():
-    certificates = {one["metadata"]["name"]: one["spec"] for one in read("examples/nats-certificate.yaml")}
-    hosts = re.findall(r"nats://([\w.-]+):", configuration(rendered("prod"))["STUDYROOM_NATS_URL"])
-    assert certificates["studyroom-nats"]["dnsNames"] == hosts
-    assert {"server auth", "client auth"} <= set(certificates["studyroom-nats"]["usages"])
-    assert certificates["studyroom-nats"]["secretName"] == "studyroom-nats-tls"
+def test_the_certificates_of_the_example_are_for_every_server_and_each_client():
+    certificates = {
+        one["spec"]["secretName"]: one["spec"]
+        for one in read("examples/nats-certificate.yaml")
+        if "secretName" in one["spec"]
+    }
+    del certificates["studyroom-nats-ca"]
+    assert certificates.keys() == CERTIFICATES
+    servers = certificates.pop("studyroom-nats-tls")
+    assert servers["dnsNames"] == re.findall(
+        r"nats://([\w.-]+):", configuration(rendered("prod"))["STUDYROOM_NATS_URL"]
+    )
+    assert {"server auth", "client auth"} <= set(servers["usages"])
+    for one in certificates.values():
+        assert set(one["usages"]) == {"digital signature", "client auth"}
 
 
 # --- all components ----------------------------------------------------------------------------------------

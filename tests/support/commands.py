@@ -3,6 +3,8 @@
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 from tests.support.markdown import ROOT
 from tests.support.processes import EmbeddedStack, Process
+from tests.support.settings import without_settings
 from tests.support.waiting import eventually
 
 NODE_MODULES = ROOT / "web" / "node_modules"
@@ -18,6 +21,15 @@ NODE_MODULES = ROOT / "web" / "node_modules"
 needs_web = pytest.mark.skipif(
     shutil.which("npm") is None or not NODE_MODULES.exists(), reason="needs Node and npm, and make web-install"
 )
+
+
+def studyroom(*arguments: str, cwd: Path, **environment: str) -> tuple[int, str, str]:
+    """Exit status, output and errors of a command of `studyroom`."""
+    run = subprocess.run(
+        [sys.executable, "-m", "studyroom", *arguments],
+        check=False, capture_output=True, text=True, timeout=60, cwd=cwd, env={**without_settings(), **environment},
+    )  # fmt: skip
+    return run.returncode, run.stdout, run.stderr
 
 
 def needs(program: str) -> None:

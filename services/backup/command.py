@@ -1,0 +1,112 @@
+"""Carries out the commands `studyroom backup` and `studyroom restore`."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from studyroom.services.backup.archive import BadBackup, Busy, Reader, Writer, keep_newest
+from studyroom.services.backup.restoring import RestoreFailed, check_replaceable, restore
+from studyroom.services.backup.snapshot import SnapshotFailed, back_up
+from studyroom.shared.chassis.metrics import BusMetrics
+from studyroom.shared.chassis.nats.bus import Bus, BusError
+from studyroom.shared.chassis.settings import NatsSettings, StorageSettings
+from studyroom.shared.contract import subjects
+
+_CONNECT_SECONDS = 10.0
+
+Report = Callable[[str], None]
+"""Prints a line."""
+
+
+class Failed(Exception):
+    """A backup or restore did not succeed. The argument is the reason, for people."""
+
+
+def streams_of(groups: int) -> tuple[str, ...]:
+    """The streams that nothing else can make again. Gateways restore members and leases by themselves."""
+    return (*subjects.chat_streams(groups), *subjects.documents_streams(groups), subjects.MODERATION_STREAM)
+
+
+async def make_backup(
+    nats: NatsSettings, storage: StorageSettings, directory: Path, *, keep: int | None, report: Report
+) -> None:
+    """Back up all streams into a new directory below `directory`, and then remove all but the newest `keep`.
+
+    Raises Failed. An incomplete backup is removed.
+    """
+    async with _connected(nats, "backup") as bus:
+        try:
+            writer = Writer(directory)
+        except Busy as error:
+            raise Failed(str(error)) from error
+        except OSError as error:
+            raise Failed(f"cannot write to {directory}: {error.strerror}") from error
+        try:
+            for name in streams_of(storage.groups):
+                stream = await back_up(bus, name, writer)
+                writer.add(stream)
+                report(f"{name}: {stream.messages} messages in {stream.archive_bytes} bytes")
+            made = writer.finish(nats_version=bus.server_version, groups=storage.groups)
+        except (SnapshotFailed, BusError) as error:
+            raise Failed(str(error)) from error
+        except OSError as error:
+            raise Failed(f"cannot write to {directory}: {error.strerror}") from error
+        finally:
+            writer.close()
+    report(f"complete: {made}")
+    if keep is not None:
+        for removed in keep_newest(directory, keep):
+            report(f"removed: {removed}")
+
+
+async def restore_backup(
+    nats: NatsSettings, storage: StorageSettings, path: Path, *, only: tuple[str, ...], replace: bool, report: Report
+) -> None:
+    """Restore the backup at `path`, or the newest one in that directory. `only`: these streams; empty for all.
+
+    Raises Failed. Nothing is changed before the whole backup was read and found as it was written.
+    """
+    try:
+        backup = Reader(path)
+    except BadBackup as error:
+        raise Failed(str(error)) from error
+    manifest = backup.manifest
+    if manifest.groups != storage.groups:
+        raise Failed(
+            f"{backup.path} has {manifest.groups} groups of shards, and STUDYROOM_STORAGE_GROUPS is {storage.groups}"
+        )
+    if unknown := set(only) - {stream.name for stream in manifest.streams}:
+        raise Failed(f"{backup.path} does not have {', '.join(sorted(unknown))}")
+    chosen = [stream for stream in manifest.streams if not only or stream.name in only]
+    report(f"restoring {backup.path}, of NATS {manifest.nats_version}")
+    async with _connected(nats, "operator") as bus:
+        try:
+            await check_replaceable(bus, [stream.name for stream in chosen], replace=replace)
+        except (RestoreFailed, BusError) as error:
+            raise Failed(str(error)) from error
+        for stream in chosen:
+            try:
+                state = await restore(bus, backup, stream, replicas=storage.replicas)
+            except (RestoreFailed, BusError) as error:
+                problem = f"{error}. {stream.name} may be missing or incomplete: restore again, with --replace"
+                raise Failed(problem) from error
+            report(f"{stream.name}: {state['messages']} of {stream.messages} messages")
+    report("complete")
+
+
+@asynccontextmanager
+async def _connected(nats: NatsSettings, name: str) -> AsyncIterator[Bus]:
+    bus = Bus(nats, BusMetrics(CollectorRegistry()), name=name)
+    try:
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                await bus.connect()
+        except TimeoutError as error:
+            reason = bus.why_away or "no answer"
+            raise Failed(f"could not connect to NATS within {_CONNECT_SECONDS:.0f} s: {reason}") from error
+        yield bus
+    finally:
+        await bus.close()
