@@ -232,6 +232,9 @@ COMMANDS: dict[str, dict[str, By | NotRun]] = {
             "tests/project/test_kubernetes_options.py::test_the_commands_of_the_handbook_make_certificates_for_every_server_and_client"
         ),
         "kubectl -n studyroom create job …": NotRun("it needs a cluster"),
+        "helm install studyroom charts/studyroom …": NotRun(
+            "it needs a cluster", "tests/project/test_chart.py::test_the_chart_is_the_overlay_of_production"
+        ),
         "kubectl -n studyroom logs …": NotRun("it needs a cluster"),
         "yaml: # k8s/overlays/staging/kustomization.yaml": By(
             "tests/project/test_kubernetes_options.py::test_two_installations_in_one_cluster_share_nothing_but_priorities"

@@ -18,7 +18,7 @@ FILES_MAX = 12
 """A package of the gateway has at most so many, as a reader can keep in mind."""
 
 
-@pytest.mark.parametrize("place", [*PACKAGES, "tests", "docker-compose.yml", "k8s", "monitoring", "docs"])
+@pytest.mark.parametrize("place", [*PACKAGES, "tests", "docker-compose.yml", "k8s", "charts", "monitoring", "docs"])
 def test_the_top_level_has_the_listed_entries(place: str):
     assert (ROOT / place).exists()
 
