@@ -273,6 +273,13 @@ CASES = {
         "0x60",
     ),
     "VolumeNearlyFull": Case(volume(95), volume(85)),
+    "BackupLate": Case(
+        {'kube_cronjob_created{cronjob="backup"}': "-200000x60"},
+        {
+            'kube_cronjob_created{cronjob="backup"}': "-200000x60",
+            'kube_cronjob_status_last_successful_time{cronjob="backup"}': "-80000x60",
+        },
+    ),
     "PublicCertificateExpires": counter(
         "certmanager_certificate_expiration_timestamp_seconds", 'name="studyroom-tls"', "9000x60", "9000000x60"
     ),
