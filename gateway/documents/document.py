@@ -233,13 +233,13 @@ class Document:
         wholes, key = self.store.wholes, (self.room, self.name)
         if (whole := wholes.get(key)) is not None:
             reply = await self.ask(whole.vector)
-            if has_all_of(reply.vector, whole.vector):
+            if whole.log == _log_of(reply) and has_all_of(reply.vector, whole.vector):
                 if len(reply.difference) > len(whole.update) // _GROWN_BY:
                     wholes.drop(key)
                 return whole.update, reply
             wholes.drop(key)  # this document is another one, or the stream has lost its newest updates
         reply = await self.ask(EMPTY_VECTOR)
-        wholes.put(key, Whole(reply.vector, reply.difference))
+        wholes.put(key, Whole(_log_of(reply), reply.vector, reply.difference))
         return EMPTY_UPDATE, reply
 
     def _learn(self, reply: SyncReply) -> None:
@@ -386,3 +386,7 @@ class Document:
 
 def _frames(prefix: bytes, collected: list[bytes]) -> bytes:
     return b"".join([encode_frame(Opcode.BINARY, prefix + message) for message in collected])
+
+
+def _log_of(reply: SyncReply) -> tuple[str, int]:
+    return reply.head.epoch, reply.head.deleted

@@ -82,6 +82,8 @@ def _guarded(work: Callable[[], _Result]) -> _Result:
 class Whole(NamedTuple):
     """A document as it was at some time."""
 
+    log: tuple[str, int]
+    """The epoch of its stream, and the sequence of the last deletion."""
     vector: bytes
     update: bytes
 

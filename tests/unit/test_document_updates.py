@@ -142,13 +142,13 @@ def test_a_document_has_all_of_an_older_one_and_not_of_another():
 def test_long_documents_are_kept_until_others_need_the_space():
     wholes = Wholes(least_bytes=2, max_bytes=10)
     for name, size in (("short", 1), ("a", 4), ("b", 4), ("too long", 11)):
-        wholes.put(("room", name), Whole(b"", bytes(size)))
+        wholes.put(("room", name), Whole(("", 0), b"", bytes(size)))
     assert wholes.get(("room", "short")) is wholes.get(("room", "too long")) is None
-    assert wholes.get(("room", "a")) == Whole(b"", bytes(4))
-    wholes.put(("room", "c"), Whole(b"", bytes(4)))
+    assert wholes.get(("room", "a")) == Whole(("", 0), b"", bytes(4))
+    wholes.put(("room", "c"), Whole(("", 0), b"", bytes(4)))
     assert wholes.get(("room", "b")) is None
-    wholes.put(("room", "c"), Whole(b"", bytes(6)))
-    assert wholes.get(("room", "a")) == Whole(b"", bytes(4))
+    wholes.put(("room", "c"), Whole(("", 0), b"", bytes(6)))
+    assert wholes.get(("room", "a")) == Whole(("", 0), b"", bytes(4))
     wholes.drop(("room", "c"))
-    wholes.put(("room", "d"), Whole(b"", bytes(6)))
+    wholes.put(("room", "d"), Whole(("", 0), b"", bytes(6)))
     assert wholes.get(("room", "a")) is not None
