@@ -1,22 +1,21 @@
 """The members of all rooms as a pure state: changes in, rosters out."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import nsmallest
 
-from pydantic import ValidationError
-
-from studyroom.shared.chassis import logs
 from studyroom.shared.contract.ids import GatewayId, MembershipId, RoomId, UserId
 from studyroom.shared.contract.messages import CursorPosition
 from studyroom.shared.contract.presence import Entry, Member, member_digest
 from studyroom.shared.contract.subjects import shard_of
 
-log = logs.get(__name__)
-
 MARKERS_KEPT = 100_000
 ROOM_REVISIONS_KEPT = 200_000
 ENDED_KEPT = 50_000
+
+
+UnreadCursor = Callable[[], CursorPosition | None]
+"""Reads a cursor when somebody asks for it, because most are replaced before. Returns None if it is malformed."""
 
 
 @dataclass(slots=True)
@@ -25,16 +24,11 @@ class CommittedMember:
 
     entry: Entry
     revision: int
-    cursor: CursorPosition | bytes | None = None
-    """JSON until somebody asks for it, because most cursors are replaced before."""
+    cursor: CursorPosition | UnreadCursor | None = None
 
     def last_cursor(self) -> CursorPosition | None:
-        if isinstance(self.cursor, bytes):
-            try:
-                self.cursor = CursorPosition.model_validate_json(self.cursor)
-            except ValidationError as error:
-                log.error("cannot decode a cursor", error=str(error))
-                self.cursor = None
+        if callable(self.cursor):
+            self.cursor = self.cursor()
         return self.cursor
 
 
@@ -176,8 +170,8 @@ class Mirror:
                 if not members:
                     del self._gateways[gateway]
 
-    def move_cursor(self, room: RoomId, user: UserId, cursor: CursorPosition | bytes) -> None:
-        """Set a member's last cursor, perhaps as JSON. A user who is not in the room is ignored."""
+    def move_cursor(self, room: RoomId, user: UserId, cursor: CursorPosition | UnreadCursor) -> None:
+        """Set a member's last cursor. A user who is not in the room is ignored."""
         member = self.rooms.get(room, {}).get(user)
         if member is not None:
             member.cursor = cursor

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -28,6 +29,7 @@ from studyroom.shared.contract import subjects
 from studyroom.shared.contract.ephemeral import MalformedBatch, decode_digest
 from studyroom.shared.contract.groups import Group, all_groups
 from studyroom.shared.contract.ids import GatewayId
+from studyroom.shared.contract.messages import CursorPosition
 from studyroom.shared.contract.presence import (
     CompareReply,
     CompareRequest,
@@ -310,9 +312,18 @@ class Presence:
         try:
             mirror = self._stores[_shard_of(message.subject)].mirror
             for room, user, cursor in decode_digest(message.data):
-                mirror.move_cursor(room, user, cursor)
+                mirror.move_cursor(room, user, partial(_read_cursor, cursor))
         except MalformedBatch as error:
             log.error("cannot decode a cursor digest", error=str(error))
+
+
+def _read_cursor(data: bytes) -> CursorPosition | None:
+    """`data`: `CursorPosition` JSON. Returns None if it is malformed."""
+    try:
+        return CursorPosition.model_validate_json(data)
+    except ValidationError as error:
+        log.error("cannot decode a cursor", error=str(error))
+        return None
 
 
 def _shard_of(subject: str) -> int:

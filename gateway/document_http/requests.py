@@ -78,8 +78,8 @@ class DocumentRequests:
             headers[EXPECTED_SEQUENCE] = str(expected)
         subject, began = subjects.document(room, name), time.monotonic()
         stored = await self._bus.store(subject, update, headers, timeout_seconds=API_TIMEOUT_SECONDS)
-        self._metrics.stored.inc()
-        self._metrics.commit_latency.observe(time.monotonic() - began)
+        self._metrics.stored += 1
+        self._metrics.commit_seconds.observe(time.monotonic() - began)
         return stored.sequence
 
 

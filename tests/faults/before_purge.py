@@ -12,12 +12,12 @@ from pathlib import Path
 from studyroom.services.documents.log import DocumentLog
 from studyroom.services.stack.cli import main
 
-_purge = DocumentLog._purge
+_remove = DocumentLog.remove
 
 
-async def _after_the_signal(log: DocumentLog, subject: str, before: int) -> int:
+async def _after_the_signal(log: DocumentLog, subject: str, *, before: int = 0) -> int:
     _obey()
-    return await _purge(log, subject, before)
+    return await _remove(log, subject, before=before)
 
 
 def _obey() -> None:
@@ -34,5 +34,5 @@ def _obey() -> None:
 
 if __name__ == "__main__":
     _file = Path(sys.argv.pop(1))
-    DocumentLog._purge = _after_the_signal  # type: ignore[method-assign,assignment]
+    DocumentLog.remove = _after_the_signal  # type: ignore[method-assign,assignment]
     main()
