@@ -1,4 +1,4 @@
-"""What the leader of a stream answers about the stream's identity, and the record with which a new epoch begins
+"""The identity of a stream as its leader knows it, and the record with which a new epoch begins
 (docs/decisions/0017)."""
 
 import asyncio
