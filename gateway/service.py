@@ -334,10 +334,8 @@ class Gateway:
             self._metrics,
         )
         if own.http_fallback:
-            fallback = fallback_router(
-                self._edge, self._admission, self._uplinks, self._metrics, message_max_bytes=own.message_max_bytes
-            )
-            all_routers.append(fallback)
+            fallback = partial(fallback_router, self._edge, self._admission, self._uplinks, self._metrics)
+            all_routers.append(fallback(message_max_bytes=own.message_max_bytes))
         if self._documents is not None:
             guard = access, self._moderation, self._admission, self._audit
             asked = DocumentRequests(self._chassis.bus, self._documents.hub.metrics)
