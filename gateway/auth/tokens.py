@@ -7,7 +7,7 @@ import jwt
 from studyroom.gateway.auth.key_ring import PUBLIC_KEY_ALGORITHMS, KeyRing
 from studyroom.gateway.auth.settings import AuthSettings
 from studyroom.gateway.wire.credentials import Unauthorized
-from studyroom.shared.contract.messages import TOKEN_MAX_CHARS
+from studyroom.shared.contract.identification import TOKEN_MAX_CHARS
 
 _SYMMETRIC = "HS256"
 _REASON_MAX_CHARS = 200

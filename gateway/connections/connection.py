@@ -22,6 +22,7 @@ from studyroom.shared.contract.chat_messages import ChatSend, DeleteChat, EditCh
 from studyroom.shared.contract.close_codes import FINAL_CODES, CloseCode
 from studyroom.shared.contract.custom_presence import UpdatePresence
 from studyroom.shared.contract.errors import ErrorCode
+from studyroom.shared.contract.identification import Authenticate, Rename
 from studyroom.shared.contract.ids import (
     ConnectionId,
     MembershipId,
@@ -31,14 +32,12 @@ from studyroom.shared.contract.ids import (
     new_membership_id,
 )
 from studyroom.shared.contract.messages import (
-    Authenticate,
     ClientMessage,
     CursorMove,
     InvalidMessage,
     JoinRoom,
     LeaveRoom,
     Ping,
-    Rename,
     Typing,
     decode_client_message,
 )

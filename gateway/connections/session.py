@@ -20,15 +20,14 @@ from studyroom.shared.contract.broadcasts import BroadcastSend
 from studyroom.shared.contract.chat_messages import ChatSend, DeleteChat, EditChat, ReactToChat
 from studyroom.shared.contract.custom_presence import UpdatePresence
 from studyroom.shared.contract.errors import ErrorCode
+from studyroom.shared.contract.identification import Authenticate, Rename
 from studyroom.shared.contract.ids import RoomId
 from studyroom.shared.contract.messages import (
-    Authenticate,
     ClientMessage,
     CursorMove,
     JoinRoom,
     LeaveRoom,
     Ping,
-    Rename,
     Typing,
 )
 from studyroom.shared.contract.text import is_blank

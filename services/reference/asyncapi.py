@@ -20,9 +20,9 @@ from studyroom.shared.contract.chat_messages import (
     ReactToChat,
 )
 from studyroom.shared.contract.close_codes import CloseCode, Reconnect, reconnect_rule
+from studyroom.shared.contract.identification import Authenticate
 from studyroom.shared.contract.messages import (
     AnyClientMessage,
-    Authenticate,
     Authenticated,
     Error,
     JoinedRoom,

@@ -26,6 +26,7 @@ from studyroom.shared.contract.chat_messages import (
 )
 from studyroom.shared.contract.custom_presence import PresenceChanged, UpdatePresence, UpdatePresencePayload
 from studyroom.shared.contract.errors import ErrorCode
+from studyroom.shared.contract.identification import Authenticate, AuthenticatePayload, Rename, RenamePayload
 from studyroom.shared.contract.ids import ConnectionIdField, MessageId, MessageIdField, RoomIdField, UserIdField
 from studyroom.shared.contract.lenient import chat_id, lone_surrogate_field, read_leniently
 from studyroom.shared.contract.moving import Moving
@@ -35,7 +36,6 @@ from studyroom.shared.contract.text import LONE_SURROGATE
 ELEMENT_ID_MAX_CHARS = 256
 USERNAME_MAX_CHARS = 100
 AVATAR_URL_MAX_CHARS = 2000
-TOKEN_MAX_CHARS = 16_384
 
 
 # --- messages of clients -----------------------------------------------------------------------------------
@@ -59,14 +59,6 @@ class TypingPayload(Part):
     is_typing: bool
 
 
-class AuthenticatePayload(Part):
-    token: str = Field(min_length=1, max_length=TOKEN_MAX_CHARS, repr=False)
-
-
-class RenamePayload(Part):
-    username: str
-
-
 class JoinRoom(Part):
     type: Literal["JoinRoom"] = "JoinRoom"
     payload: JoinRoomPayload
@@ -88,20 +80,6 @@ class Typing(Part):
 
 class Ping(Part):
     type: Literal["Ping"] = "Ping"
-
-
-class Authenticate(Part):
-    """Replaces the access token with a newer one of the same user, before the old one expires."""
-
-    type: Literal["Authenticate"] = "Authenticate"
-    payload: AuthenticatePayload
-
-
-class Rename(Part):
-    """Shows a guest under another name from now on. The name becomes what it would be in the handshake."""
-
-    type: Literal["Rename"] = "Rename"
-    payload: RenamePayload
 
 
 ClientMessage = (

@@ -7,10 +7,9 @@ from collections.abc import Awaitable, Callable
 
 from studyroom.client.core.wire import Refusal
 from studyroom.client.errors import StudyroomError
+from studyroom.shared.contract.identification import Authenticate, AuthenticatePayload
 from studyroom.shared.contract.messages import (
-    Authenticate,
     Authenticated,
-    AuthenticatePayload,
     ServerMessage,
     WelcomePayload,
 )

@@ -30,8 +30,8 @@ from studyroom.shared.contract.chat_messages import MENTIONS_MAX
 from studyroom.shared.contract.close_codes import CloseCode, Reconnect, reconnect_rule
 from studyroom.shared.contract.errors import ErrorCode
 from studyroom.shared.contract.folding import REACTIONS_MAX, SHOWN_USERS_MAX
+from studyroom.shared.contract.identification import TOKEN_MAX_CHARS
 from studyroom.shared.contract.messages import (
-    TOKEN_MAX_CHARS,
     AnyClientMessage,
     ServerMessage,
     UserPresence,

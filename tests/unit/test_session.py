@@ -13,10 +13,9 @@ from studyroom.shared.contract.broadcasts import BroadcastSend, BroadcastSendPay
 from studyroom.shared.contract.chat_messages import ChatSend, ChatSendPayload
 from studyroom.shared.contract.custom_presence import UpdatePresence, UpdatePresencePayload
 from studyroom.shared.contract.errors import ErrorCode
+from studyroom.shared.contract.identification import Authenticate, AuthenticatePayload
 from studyroom.shared.contract.ids import RoomId
 from studyroom.shared.contract.messages import (
-    Authenticate,
-    AuthenticatePayload,
     ClientMessage,
     CursorMove,
     CursorPosition,

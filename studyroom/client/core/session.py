@@ -28,6 +28,7 @@ from studyroom.shared.contract.chat_messages import (
     id_for_errors,
 )
 from studyroom.shared.contract.custom_presence import UpdatePresence, UpdatePresencePayload
+from studyroom.shared.contract.identification import Rename, RenamePayload
 from studyroom.shared.contract.ids import MessageId, RoomId, UserId
 
 LEFT = Failure("left", "the room was left")
@@ -229,7 +230,7 @@ class Session:
         times = [self._ask_at, self._typing.wake_at, self.room.queue.wake_at, self.changes.wake_at]
         if self._connected:
             if (username := self._names.take(now)) is not None:
-                self._send(wire.Rename(payload=wire.RenamePayload(username=username)))
+                self._send(Rename(payload=RenamePayload(username=username)))
             times.append(self._names.wake_at)
         if self.entry.inside:
             if (position := self._cursor.take(now)) is not None:
