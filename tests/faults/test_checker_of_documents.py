@@ -42,11 +42,9 @@ async def _restart(processes: list[ServiceProcess], commands: list[list[str]]) -
 
 
 _GONE = r"does not have .* acknowledged at|the store lacks .* which"
-_INCOMPLETE = rf"{_GONE}|lacks \d+ edits|without \d+ edits"
 CAUGHT = {
     "acknowledged_early": ("gateway", "restart NATS", _GONE),
     "purged_too_far": ("documents", "kill a presence replica", _GONE),
-    "dropped_waiting": ("documents", "kill a presence replica", _INCOMPLETE),
     "stale_snapshots": ("documents", "kill a presence replica", _GONE),
 }
 """The service with the defect, the fault of its round (which may be of no account), and the violation."""
