@@ -49,24 +49,26 @@ def purged_too_far() -> None:
 
     async def all_of_it(log: DocumentLog, key: DocumentKey, _covers: Newest) -> int:
         await asyncio.sleep(_LATE_SECONDS)
-        return await log._purge(subjects.document(*key), (await log.newest(key)).sequence)
+        return await log.remove(subjects.document(*key), before=(await log.newest(key)).sequence)
 
     _replace(DocumentLog, "purge", all_of_it)
 
 
 def stale_snapshots() -> None:
     """The service replaces a snapshot by one that it has made before, without looking."""
-    store, store_snapshot = DocumentLog._store, DocumentLog.store_snapshot
+    store, store_snapshot = DocumentLog.store, DocumentLog.store_snapshot
 
-    async def without_looking(log: DocumentLog, subject: str, data: bytes, headers: Mapping[str, str]) -> int:
-        kept = {name: value for name, value in headers.items() if name != EXPECTED_SEQUENCE}
+    async def without_looking(
+        log: DocumentLog, subject: str, data: bytes, headers: Mapping[str, str] | None = None
+    ) -> int:
+        kept = {name: value for name, value in (headers or {}).items() if name != EXPECTED_SEQUENCE}
         return await store(log, subject, data, kept)
 
     async def late(log: DocumentLog, key: DocumentKey, state: bytes, **more: Any) -> int:
         await asyncio.sleep(random.uniform(0, _STALE_SECONDS))
         return await store_snapshot(log, key, state, **more)
 
-    _replace(DocumentLog, "_store", without_looking)
+    _replace(DocumentLog, "store", without_looking)
     _replace(DocumentLog, "store_snapshot", late)
 
 

@@ -51,4 +51,4 @@ def test_every_lock_file_is_asked_about():
         "fuzz.txt",
         "runtime.txt",
     }
-    assert [directory.name for directory in NODE] == ["web", "bun", "socketio_node"]
+    assert [directory.name for directory in NODE] == ["web", "bun", "hocuspocus", "socketio_node", "y_websocket"]

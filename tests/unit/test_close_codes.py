@@ -29,6 +29,7 @@ RULES = {
     CloseCode.DISCONNECTED: Reconnect.NEVER,
     CloseCode.BANNED: Reconnect.NEVER,
     CloseCode.FLOOD: Reconnect.NEVER,
+    CloseCode.DOCUMENT_DELETED: Reconnect.NEVER,
 }
 
 
