@@ -89,6 +89,7 @@ async def test_when_the_storage_goes_back_in_time_editors_bring_back_the_lost_ed
     for editor in (ann, bob):
         await editor.ended()
         assert editor.close_code == CLOSED_TO_COME_BACK
+        await editor.close()
     # Bob comes first, with the changes of ann that his own follow.
     for editor in (bob, ann):
         again = await Editor.connect(here.url, room, doc=editor.doc)
