@@ -96,9 +96,12 @@ up: ## Run the whole system on this machine, with options such as ARGS="--gatewa
 	@$(MAKE) --no-print-directory -j2 install-runtime page-if-possible
 	@$(BIN)/studyroom up $(ARGS)
 
+# Most tests wait for something, so one more runs than there are cores.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(1 + len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 3)')
+
 .PHONY: test
-test: install web-install page-if-possible compiled-if-possible ## Run all tests, two at a time, with options such as ARGS="-k name"
-	@$(BIN)/python -m pytest -n 2 --no-loadscope-reorder $(ARGS)
+test: install web-install page-if-possible compiled-if-possible ## Run all tests, a few at a time, with options such as ARGS="-k name"
+	@$(BIN)/python -m pytest -n $(WORKERS) --no-loadscope-reorder $(ARGS)
 
 .PHONY: test-quick
 test-quick: install ## Run the tests that start no process
