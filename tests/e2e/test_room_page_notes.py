@@ -1,5 +1,6 @@
 """The shared notes of a room on the page, and code in CodeMirror, as people at two gateways write them together."""
 
+import re
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -55,6 +56,10 @@ class Notes:
         await self.text.click()
         await self.page.keyboard.press("Control+End")
         await self.page.keyboard.type(text)
+
+    async def open_versions(self) -> Locator:
+        await self.panel.get_by_role("button", name="Versions").click()
+        return self.page.get_by_role("dialog", name="Versions")
 
     async def paste(self, content: str) -> None:
         await self.text.click()
@@ -155,6 +160,33 @@ async def test_edits_that_could_not_be_saved_survive_the_end_of_the_tab(
         notes = Notes(person) if person is again else await open_notes(person)
         await expect(notes.text).to_contain_text("saved, and kept")
     assert await again.page.evaluate("Object.keys(localStorage).filter((key) => key.includes('notes'))") == []
+
+
+@needs_axe
+async def test_a_version_is_kept_under_a_name_and_everyone_gets_it_back(
+    visitors: Visitors, stack: EmbeddedStack, room: str
+):
+    ada = await visitors.enter(stack.gateways[0], room, "Ada")
+    grace = await visitors.enter(stack.gateways[1], room, "Grace")
+    adas, graces = await open_notes(ada), await open_notes(grace)
+    await adas.write("What we knew on Monday.")
+    await expect(graces.text).to_have_text("What we knew on Monday.")
+    versions = await adas.open_versions()
+    await versions.get_by_label("Keep the notes as they are now").fill("Monday")
+    await versions.get_by_role("button", name="Keep", exact=True).click()
+    await expect(versions.get_by_role("listitem")).to_have_text(re.compile("^Monday.*Ada"))
+    assert await violations(ada.page) == []
+    await ada.page.keyboard.press("Escape")
+
+    await graces.write(" And more.")
+    await expect(adas.text).to_have_text("What we knew on Monday. And more.")
+    versions = await graces.open_versions()
+    await versions.get_by_role("button", name="Restore Monday").click()
+    await versions.get_by_role("button", name="Restore", exact=True).click()
+    for notes in (adas, graces):
+        await expect(notes.text).to_have_text("What we knew on Monday.")
+    versions = await graces.open_versions()
+    await expect(versions.get_by_role("listitem")).to_contain_text(["Before Monday was restored", "Monday"])
 
 
 @needs_axe

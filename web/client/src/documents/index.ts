@@ -20,7 +20,7 @@ const AFTER_CHANGE_MS = 1000
 
 /** The options of the client, so that the document has the same user. */
 export interface DocumentOptions
-  extends Pick<ClientOptions, "url" | "token" | "username" | "identity" | "WebSocket"> {
+  extends Pick<ClientOptions, "url" | "token" | "tokenInAddress" | "username" | "identity" | "WebSocket"> {
   /** A document to go on with, such as one that was loaded from the browser's storage. A new one by default. */
   doc?: Doc
 }
@@ -73,11 +73,18 @@ export function openDocument(options: DocumentOptions, roomId: string, name: str
   const refusal = new Store<EditRefusal | null>(changes, null)
   const mayWrite = new Store<boolean | null>(changes, null)
   const identity = new Identity(options)
+  const Connection = options.WebSocket ?? WebSocket
+  let protocols: string[] | undefined
   const socket = new HocuspocusProviderWebsocket({
     url: documentsAddress(options.url, roomId, {}),
     autoConnect: false,
     maxDelay: RETRY_MAX_MS,
-    ...(options.WebSocket ? { WebSocketPolyfill: options.WebSocket } : {}),
+    WebSocketPolyfill: class {
+      constructor(url: string) {
+        // biome-ignore lint/correctness/noConstructorReturn: the provider knows no subprotocols
+        return new Connection(url, protocols)
+      }
+    },
   })
   const provider = new HocuspocusProvider({
     websocketProvider: socket,
@@ -132,9 +139,12 @@ export function openDocument(options: DocumentOptions, roomId: string, name: str
     if (type === "EditRefused") changes.run(() => refusal.set({ code: reason, message }))
   })
   provider.attach()
-  identity.query().then(
-    ({ username, guest_token }) => {
-      socket.configuration.url = documentsAddress(options.url, roomId, { username, guest_token })
+  identity.credentials().then(
+    (credentials) => {
+      // An access token is in the message for it, and that of a guest in the handshake.
+      const { access_token: _, ...query } = credentials.query
+      protocols = credentials.protocols?.filter((one) => !one.startsWith("access_token."))
+      socket.configuration.url = documentsAddress(options.url, roomId, query)
       return socket.connect()
     },
     (error: Error) => refuse(error.message),

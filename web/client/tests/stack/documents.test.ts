@@ -318,6 +318,27 @@ test("a document that the user may not open or write says why", async ({ gateway
   reader.close()
 })
 
+test.for([false, true])(
+  "the token of a guest is in the address only if tokens belong there: %s",
+  async (tokenInAddress, { gateways, roomId }) => {
+    const [url] = urls(gateways())
+    const handshakes: [address: string, protocols: string[]][] = []
+    class Watched extends WebSocket {
+      constructor(address: string, protocols: string[] = []) {
+        super(address, protocols)
+        handshakes.push([address, protocols])
+      }
+    }
+    const identity = { get: () => "token-of-a-guest", set: () => {} }
+    const document = openDocument({ url, identity, tokenInAddress, WebSocket: Watched }, roomId, "notes")
+    await eventually(() => expect(document.state.get()).toEqual({ status: "synced" }))
+    const [[address, protocols] = ["", []]] = handshakes
+    expect(address.includes("token-of-a-guest")).toBe(tokenInAddress)
+    expect(protocols).toEqual(tokenInAddress ? [] : ["studyroom", "guest_token.token-of-a-guest"])
+    document.close()
+  },
+)
+
 test("an edit that is too large is refused with its reason, and once it is taken back everything is stored", async ({
   gateways,
   roomId,

@@ -1,6 +1,7 @@
 import { useReadable } from "@studyroom/client/react"
 import type { Editor } from "@tiptap/core"
 import { useEffect, useId, useRef, useState } from "react"
+import { Dialog } from "../Dialog"
 import { Close } from "../icons"
 import { useTexts } from "../texts"
 import { label, notesEditor } from "./editor"
@@ -11,6 +12,7 @@ import { notesStatus } from "./status"
 import { Toolbar } from "./Toolbar"
 import { useNotesTexts } from "./texts"
 import { type Opened, useBefore, useNotes } from "./use-notes"
+import { Versions } from "./Versions"
 
 export { ready } from "./texts"
 
@@ -26,12 +28,18 @@ export function Notes({ roomId, onClose }: NotesProps) {
       <button type="button" className="icon" aria-label={t.close} onClick={onClose}>
         <Close />
       </button>
-      {opened && <Document key={opened.shared.doc.guid} opened={opened} again={again} />}
+      {opened && <Document key={opened.shared.doc.guid} roomId={roomId} opened={opened} again={again} />}
     </section>
   )
 }
 
-function Document({ opened, again }: { opened: Opened; again: () => void }) {
+interface DocumentProps {
+  roomId: string
+  opened: Opened
+  again: () => void
+}
+
+function Document({ roomId, opened, again }: DocumentProps) {
   const t = useNotesTexts()
   const { shared } = opened
   const before = useBefore(shared)
@@ -40,6 +48,7 @@ function Document({ opened, again }: { opened: Opened; again: () => void }) {
   const refusal = useReadable(shared.refusal)
   const [unknown, setUnknown] = useState(false)
   const [pasteTooLarge, setPasteTooLarge] = useState(false)
+  const [showsVersions, showVersions] = useState(false)
   const [editor, setEditor] = useState<Editor | null>(null)
   const place = useRef<HTMLDivElement>(null)
   const bar = useRef<HTMLDivElement>(null)
@@ -73,6 +82,16 @@ function Document({ opened, again }: { opened: Opened; again: () => void }) {
       <span className="state-of-notes" data-light={light}>
         {word}
       </span>
+      <button type="button" className="of-versions" aria-haspopup="dialog" onClick={() => showVersions(true)}>
+        {t.versions}
+      </button>
+      <Dialog title={t.versions} open={showsVersions} onClose={() => showVersions(false)}>
+        <Versions
+          roomId={roomId}
+          mayChange={mayEdit && state.status === "synced"}
+          onDone={() => showVersions(false)}
+        />
+      </Dialog>
       {editor && mayWrite !== false && <Toolbar editor={editor} disabled={!mayEdit} bar={bar} />}
       <div className="notice-of-notes" role="status" data-light={light}>
         {notice && <p>{notice}</p>}

@@ -45,6 +45,18 @@ export const de: typeof en = {
   textCopied: "Kopiert",
   goOn: "Mit den gespeicherten Notizen weiter",
 
+  versions: "Versionen",
+  versionName: "Die Notizen, wie sie jetzt sind, unter einem Namen behalten",
+  versionHint: "Vor der Prüfung …",
+  keepVersion: "Behalten",
+  noVersions: "Es gibt noch keine Versionen.",
+  restore: "Zurückholen",
+  restoreVersion: "{name} zurückholen",
+  restoreExplained:
+    "Alle im Raum bekommen die Notizen, wie sie in „{name}“ waren. Vorher werden die Notizen, wie sie jetzt sind, zu einer Version.",
+  beforeRestoring: "Bevor {name} zurückgeholt wurde",
+  back: "Zurück",
+
   address: "Adresse",
   addressHint: "https://…",
   addressWrong: "Gib eine Adresse ein, die mit https://, http:// oder mailto: beginnt.",

@@ -43,6 +43,19 @@ export const en = {
   textCopied: "Copied",
   goOn: "Go on from the saved notes",
 
+  // versions
+  versions: "Versions",
+  versionName: "Keep the notes as they are now, under a name",
+  versionHint: "Before the exam …",
+  keepVersion: "Keep",
+  noVersions: "There are no versions yet.",
+  restore: "Restore",
+  restoreVersion: "Restore {name}",
+  restoreExplained:
+    "Everyone in the room gets the notes as they were in “{name}”. The notes as they are now become a version first.",
+  beforeRestoring: "Before {name} was restored",
+  back: "Back",
+
   // links
   address: "Address",
   addressHint: "https://…",
