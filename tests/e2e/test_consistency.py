@@ -83,7 +83,7 @@ class Actor:
         self.client, self.room = None, None
 
 
-@pytest.mark.parametrize("seed", [pytest.param(1, marks=pytest.mark.long), 20261122])
+@pytest.mark.parametrize("seed", [1, 20261122])
 @pytest.mark.timeout(180)
 async def test_at_rest_every_roster_is_the_truth_and_no_event_was_missed_or_repeated(
     busy_stack: EmbeddedStack, seed: int

@@ -145,7 +145,6 @@ async def test_the_socket_of_an_editor_ends_with_its_access_token(system: Embedd
     assert ann.close_code == 4002
 
 
-@pytest.mark.long
 async def test_a_silent_editor_gets_something_in_time(system: EmbeddedStack, room: str):
     """Providers end a socket from which nothing comes for 30 s."""
     ann = await editor(system.gateways[0], room)

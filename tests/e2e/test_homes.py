@@ -101,7 +101,6 @@ async def test_an_added_gateway_gets_whole_rooms_and_nobody_is_reported_as_gone(
             assert counted == [len(moved), 2 * len(moved)]
 
 
-@pytest.mark.long
 async def test_members_that_joined_on_an_open_connection_are_brought_home_and_others_left_in_peace(start: Start):
     away, home = gateways = [start(), start()]
     async with balancer(*[gateway.url for gateway in gateways]) as balancing:
@@ -117,7 +116,6 @@ async def test_members_that_joined_on_an_open_connection_are_brought_home_and_ot
             assert without_hints.payloads("UserLeft") == []
 
 
-@pytest.mark.long
 async def test_a_large_room_is_spread_over_the_homes_of_its_parts(start: Start):
     gateways = [start(), start()]
     async with balancer(*[gateway.url for gateway in gateways]) as balancing:

@@ -38,7 +38,6 @@ def gateways(configured: Configured, tmp_path_factory: pytest.TempPathFactory) -
         yield [opened.enter_context(running(service("gateway", directory, url, **FITTING))) for _ in range(2)]
 
 
-@pytest.mark.long
 async def test_a_large_room_is_sent_whole_through_joins_cursors_and_a_restart_of_nats(
     configured: Configured, gateways: list[ServiceProcess], room: str
 ):

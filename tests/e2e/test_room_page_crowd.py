@@ -1,6 +1,5 @@
 """The page in a room of a dozen people who sit, raise hands, write and react."""
 
-import pytest
 from playwright.async_api import expect
 
 from tests.support.browser import Visitors, line_of, with_chromium
@@ -11,7 +10,6 @@ from tests.support.processes import EmbeddedStack
 pytestmark = with_chromium
 
 
-@pytest.mark.long
 @needs_axe
 async def test_a_dozen_people_have_faces_where_they_sit_and_nothing_is_covered(
     visitors: Visitors, stack: EmbeddedStack, room: str

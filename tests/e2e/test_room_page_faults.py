@@ -168,9 +168,7 @@ async def test_a_reload_is_the_same_person_and_nobody_sees_them_leave(
 # --- the gateway, the bus, the machine ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "sent", [pytest.param(signal.SIGTERM, marks=pytest.mark.long), signal.SIGKILL], ids=lambda sent: sent.name
-)
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL], ids=lambda sent: sent.name)
 async def test_a_gateway_that_goes_away_while_people_chat_costs_no_message_and_nobody_vanishes(
     sent: signal.Signals, visitors: Visitors, patient_stack: EmbeddedStack, room: str
 ):

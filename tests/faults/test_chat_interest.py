@@ -40,7 +40,6 @@ def has_all(client: Client) -> bool:
     return [line["content"] for line in client.payloads("Chat")] == ["before", "while", "after"]
 
 
-@pytest.mark.long
 @pytest.mark.timeout(180)
 async def test_chat_sent_right_after_a_join_over_a_slow_route_arrives_in_order(tmp_path: Path):
     with slow_cluster(tmp_path) as servers:

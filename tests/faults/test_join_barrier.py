@@ -141,7 +141,6 @@ async def is_wrong(group: Joining, room: str) -> bool:
     return False
 
 
-@pytest.mark.long
 @pytest.mark.timeout(240)
 async def test_no_event_is_missed_when_500_fresh_rooms_are_joined_over_slow_routes_and_without_the_barrier_some_are(
     tmp_path: Path,

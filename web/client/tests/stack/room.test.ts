@@ -111,7 +111,7 @@ test("invalid chat is refused here or by the server, and later messages go on", 
   newClient,
   roomId,
 }) => {
-  expect(() => newClient().sendChat("where?")).toThrow("join one first")
+  expect(() => newClient().sendChat("where?")).toThrow("no room")
   const ann = await member("Ann", roomId)
   expect(() => ann.sendChat(" \n")).toThrow(TypeError)
   const failed: ClientEvent[] = []
