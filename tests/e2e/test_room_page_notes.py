@@ -169,8 +169,8 @@ async def test_a_version_is_kept_under_a_name_and_everyone_gets_it_back(
     ada = await visitors.enter(stack.gateways[0], room, "Ada")
     grace = await visitors.enter(stack.gateways[1], room, "Grace")
     adas, graces = await open_notes(ada), await open_notes(grace)
-    await adas.write("What we knew on Monday.")
-    await expect(graces.text).to_contain_text("What we knew on Monday.")
+    await adas.write("The plan of Monday.")
+    await expect(graces.text).to_contain_text("The plan of Monday.")
     versions = await adas.open_versions()
     await versions.get_by_label("Keep the notes as they are now").fill("Monday")
     await versions.get_by_role("button", name="Keep", exact=True).click()
@@ -185,7 +185,7 @@ async def test_a_version_is_kept_under_a_name_and_everyone_gets_it_back(
     await versions.get_by_role("button", name="Restore", exact=True).click()
     for notes in (adas, graces):
         await expect(notes.text).not_to_contain_text("And more.")
-        await expect(notes.text).to_contain_text("What we knew on Monday.")
+        await expect(notes.text).to_contain_text("The plan of Monday.")
     versions = await graces.open_versions()
     await expect(versions.get_by_role("listitem")).to_contain_text(["Before Monday was restored", "Monday"])
 

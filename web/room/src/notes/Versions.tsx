@@ -40,7 +40,7 @@ export function Versions({ roomId, mayChange, onDone }: Props) {
       await keepVersion(roomId, name)
       await load()
     })
-  /** What is there now becomes a version too, so that nothing is lost. */
+  /** The notes as they are now become a version too, so that nothing is lost. */
   const restore = (version: Version) =>
     attempt(async () => {
       await keepVersion(roomId, filled(t.beforeRestoring, { name: version.name }).slice(0, NAME_MAX))
