@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -17,12 +17,13 @@ from studyroom.shared.chassis.nats.bus import (
     Message,
     parse_acknowledgement,
 )
-from studyroom.shared.chassis.nats.reply_inbox import Acknowledgements, ReplyInbox
+from studyroom.shared.chassis.nats.questions import Questions
+from studyroom.shared.chassis.nats.reply_inbox import Acknowledgements
 from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.document_names import DocumentName
-from studyroom.shared.contract.documents import MalformedSync, Outcome, SyncParts, SyncReply, SyncRequest
-from studyroom.shared.contract.headers import AUTHOR, STATUS
+from studyroom.shared.contract.documents import Outcome, SyncParts, SyncReply, SyncRequest
+from studyroom.shared.contract.headers import AUTHOR
 from studyroom.shared.contract.ids import RoomId
 
 log = logs.get(__name__)
@@ -68,12 +69,6 @@ class _Pending:
     publication: Publication
 
 
-@dataclass(slots=True)
-class _Question:
-    answer: "asyncio.Future[SyncReply]"
-    parts: SyncParts = field(default_factory=SyncParts)
-
-
 class DocumentStore:
     def __init__(self, bus: Bus, tasks: Tasks, metrics: DocumentMetrics, *, deadline_seconds: float) -> None:
         """`deadline_seconds`: an update that is not acknowledged for so long has failed."""
@@ -82,12 +77,12 @@ class DocumentStore:
         self._metrics = metrics
         self._deadline_seconds = deadline_seconds
         self._acknowledgements = Acknowledgements[_Pending](self._acknowledged)
-        self._answers = ReplyInbox[_Question](_take_part)
+        self._questions = Questions(bus, SyncParts, of="documents service")
         self.wholes = Wholes(least_bytes=_WHOLE_LEAST_BYTES, max_bytes=_WHOLES_MAX_BYTES)
 
     async def start(self) -> None:
         await self._bus.open_inbox(self._acknowledgements)
-        await self._bus.open_inbox(self._answers)
+        await self._questions.open()
         self._tasks.supervise(
             "document deadlines", partial(self._acknowledgements.sweep, self._deadline_seconds, self._give_up)
         )
@@ -140,42 +135,15 @@ class DocumentStore:
     async def sync(self, request: SyncRequest, vector: bytes) -> SyncReply:
         """Return what a document has and a holder of this state vector has not. Raises BusError."""
         began = time.monotonic()
-        question = _Question(asyncio.get_running_loop().create_future())
-        reply = self._answers.expect(question)
+        subject = subjects.documents_sync(subjects.shard_of(request.room))
         try:
-            self._bus.publish(
-                subjects.documents_sync(subjects.shard_of(request.room)),
-                request.encode(vector),
-                reply=reply,
-                failed=lambda: _fail(question, "not connected to NATS"),
-            )
             async with asyncio.timeout(_SYNC_SECONDS):
-                answer = await question.answer
+                answer = await self._questions.ask(subject, request.encode(vector))
         except (TimeoutError, BusError) as error:
             self._metrics.sync_failures.inc()
             raise BusUnavailable(str(error) or "the documents service does not answer") from error
-        finally:
-            self._answers.close(reply)
         if answer.head.outcome is not Outcome.OK:
             self._metrics.sync_failures.inc()
             raise BusUnavailable(f"the documents service answers {answer.head.outcome}")
         self._metrics.sync_duration.observe(time.monotonic() - began)
         return answer
-
-
-def _take_part(question: _Question, message: Message) -> None:
-    if STATUS in (message.headers or {}):
-        _fail(question, "there is no documents service")
-        return
-    try:
-        answer = question.parts.add(message.data)
-    except MalformedSync as error:
-        _fail(question, str(error))
-        return
-    if answer is not None and not question.answer.done():
-        question.answer.set_result(answer)
-
-
-def _fail(question: _Question, why: str) -> None:
-    if not question.answer.done():
-        question.answer.set_exception(BusUnavailable(why))

@@ -323,11 +323,6 @@ def documents_incarnation(group: int, groups: int) -> str:
     return DOCUMENTS_INCARNATION if groups == 1 else f"{DOCUMENTS_INCARNATION}.{group}"
 
 
-def document_deduplication_id(room: RoomId, name: DocumentName, update: str) -> str:
-    """Return the deduplication id of an update. `update`: an id that its gateway chooses."""
-    return f"{room}:{name}:{update}"
-
-
 def deletion_deduplication_id(room: RoomId, sequence: int) -> str:
     return f"{room}:deleted:{sequence}"
 

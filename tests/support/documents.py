@@ -12,8 +12,8 @@ from studyroom.services.documents.log import DocumentKey
 from studyroom.services.documents.service import Documents
 from studyroom.services.documents.settings import DocumentsSettings
 from studyroom.shared.chassis.metrics import BusMetrics
-from studyroom.shared.chassis.nats.bus import Bus, Message
-from studyroom.shared.chassis.nats.reply_inbox import ReplyInbox
+from studyroom.shared.chassis.nats.bus import Bus
+from studyroom.shared.chassis.nats.questions import Questions
 from studyroom.shared.chassis.settings import NatsSettings, ProcessSettings, StorageSettings
 from studyroom.shared.chassis.spec import Chassis
 from studyroom.shared.chassis.tasks import Tasks
@@ -27,7 +27,7 @@ from studyroom.shared.contract.document_requests import (
     RequestOutcome,
 )
 from studyroom.shared.contract.documents import EMPTY_VECTOR, Outcome, SyncParts, SyncReply, SyncRequest
-from studyroom.shared.contract.headers import AUTHOR, MESSAGE_ID
+from studyroom.shared.contract.headers import AUTHOR
 from studyroom.shared.contract.ids import RoomId, new_user_id
 from tests.support.waiting import eventually
 
@@ -105,17 +105,18 @@ class Gateway:
 
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
-        self._inbox = ReplyInbox["_Answer"](lambda answer, message: answer.take(message.data))
+        self._syncs = Questions(bus, SyncParts, of="documents service")
+        self._managing = Questions(bus, AnswerParts, of="documents service")
 
     async def open(self) -> None:
-        await self.bus.open_inbox(self._inbox)
+        await self._syncs.open()
+        await self._managing.open()
 
     async def store(self, key: DocumentKey, *updates: bytes) -> int:
         """Store updates, and return the sequence of the last one."""
         sequence = 0
         for update in updates:
-            identity = subjects.document_deduplication_id(*key, str(uuid4()))
-            headers = {MESSAGE_ID: identity, AUTHOR: new_user_id()}
+            headers = {AUTHOR: new_user_id()}
             stored = await self.bus.store(subjects.document(*key), update, headers, timeout_seconds=TIMEOUT_SECONDS)
             sequence = stored.sequence
         return sequence
@@ -124,16 +125,10 @@ class Gateway:
         self, key: DocumentKey, vector: bytes = EMPTY_VECTOR, *, epoch: str = "", position: int = 0
     ) -> SyncReply:
         """The answer of one replica, with any outcome."""
-        answer = _Answer(asyncio.get_running_loop().create_future())
-        reply = self._inbox.expect(answer)
         request = SyncRequest(room=key.room, name=key.name, epoch=epoch, position=position, knows_deletions=True)
         subject = subjects.documents_sync(subjects.shard_of(key.room))
-        self.bus.publish(subject, request.encode(vector), reply=reply)
-        try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                return await answer.whole
-        finally:
-            self._inbox.close(reply)
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            return await self._syncs.ask(subject, request.encode(vector))
 
     async def manage(self, key: DocumentKey, action: Action, *, update: bytes = b"", **request: Any) -> DocumentAnswer:
         """The first answer of a replica that could do it."""
@@ -147,23 +142,9 @@ class Gateway:
         return answer
 
     async def _manage(self, request: DocumentRequest, update: bytes) -> DocumentAnswer:
-        parts = AnswerParts()
-        whole: asyncio.Future[DocumentAnswer] = asyncio.get_running_loop().create_future()
-
-        def take(message: Message) -> None:
-            answer = parts.add(message.data)
-            if answer is not None:
-                whole.set_result(answer)
-
-        inbox = self.bus.new_inbox()
-        subscription = await self.bus.subscribe(inbox, take)
         subject = subjects.documents_manage(subjects.shard_of(request.room))
-        self.bus.publish(subject, request.encode(update), reply=inbox)
-        try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                return await whole
-        finally:
-            await subscription.unsubscribe()
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            return await self._managing.ask(subject, request.encode(update))
 
     async def restore(self, key: DocumentKey, version: str) -> None:
         await self.store(key, (await self.manage(key, Action.RESTORE, version=version)).body)
@@ -197,17 +178,6 @@ class Gateway:
                 found.append(message["seq"])
                 start = message["seq"] + 1
         return sorted(found)
-
-
-class _Answer:
-    def __init__(self, whole: "asyncio.Future[SyncReply]") -> None:
-        self.whole = whole
-        self._parts = SyncParts()
-
-    def take(self, data: bytes) -> None:
-        reply = self._parts.add(data)
-        if reply is not None and not self.whole.done():
-            self.whole.set_result(reply)
 
 
 class Site:
