@@ -5,12 +5,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 import pytest
 from prometheus_client import CollectorRegistry
 
+from studyroom.services.provisioner.streams import ensure, specifications
 from studyroom.shared.chassis.metrics import BusMetrics, ProcessMetrics
 from studyroom.shared.chassis.nats.bus import Bus
 from studyroom.shared.chassis.settings import NatsSettings, StorageSettings
 from studyroom.shared.chassis.tasks import Tasks
 from tests.support.compose import need
-from tests.support.processes import nats_server, running
+from tests.support.documents import Gateway, Site
+from tests.support.processes import NatsServer, nats_server, running
 
 NATS_IMAGE = "nats:2.15-alpine"
 
@@ -62,3 +64,26 @@ async def tasks() -> AsyncIterator[Tasks]:
 @pytest.fixture
 def storage() -> StorageSettings:
     return StorageSettings()
+
+
+# --- shared documents ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    with running(nats_server(tmp_path_factory.mktemp("nats"))) as server:
+        yield server
+
+
+@pytest.fixture
+async def site(nats: NatsServer, tasks: Tasks) -> AsyncIterator[Site]:
+    """Services and gateways of shared documents on `nats`."""
+    site = Site(nats.url, tasks)
+    await ensure(await site.bus("provisioner"), specifications(StorageSettings()))
+    yield site
+    await site.close()
+
+
+@pytest.fixture
+async def gateway(site: Site) -> Gateway:
+    return await site.gateway()

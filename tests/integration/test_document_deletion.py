@@ -1,41 +1,15 @@
 """Deleted documents, and documents that are created with their first contents, with real NATS."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
-
-import pytest
 
 from studyroom.services.documents.log import DocumentLog
-from studyroom.services.provisioner.streams import ensure, specifications
-from studyroom.shared.chassis.settings import StorageSettings
-from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.deleted_documents import clients_of, encode_clients
 from studyroom.shared.contract.document_requests import Action, RequestOutcome
 from studyroom.shared.contract.documents import DocumentStatus
 from studyroom.shared.contract.groups import Group
 from tests.support.documents import Author, Gateway, Site, new_key
-from tests.support.processes import NatsServer, nats_server, running
 from tests.support.waiting import eventually
-
-
-@pytest.fixture(scope="module")
-def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
-    with running(nats_server(tmp_path_factory.mktemp("nats"))) as server:
-        yield server
-
-
-@pytest.fixture
-async def site(nats: NatsServer, tasks: Tasks) -> AsyncIterator[Site]:
-    site = Site(nats.url, tasks)
-    await ensure(await site.bus("provisioner"), specifications(StorageSettings()))
-    yield site
-    await site.close()
-
-
-@pytest.fixture
-async def gateway(site: Site) -> Gateway:
-    return await site.gateway()
 
 
 async def test_nothing_is_left_of_a_deleted_document_and_gateways_get_to_know_it(site: Site, gateway: Gateway):

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,26 +19,7 @@ from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.document_requests import Action, Format, RequestOutcome
 from studyroom.shared.contract.groups import Group
 from tests.support.documents import Author, Gateway, Site, new_key
-from tests.support.processes import NatsServer, deployed_nats_server, nats_server, running
-
-
-@pytest.fixture(scope="module")
-def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
-    with running(nats_server(tmp_path_factory.mktemp("nats"))) as server:
-        yield server
-
-
-@pytest.fixture
-async def site(nats: NatsServer, tasks: Tasks) -> AsyncIterator[Site]:
-    site = Site(nats.url, tasks)
-    await ensure(await site.bus("provisioner"), specifications(StorageSettings()))
-    yield site
-    await site.close()
-
-
-@pytest.fixture
-async def gateway(site: Site) -> Gateway:
-    return await site.gateway()
+from tests.support.processes import deployed_nats_server, running
 
 
 async def make(gateway: Gateway, key: DocumentKey, name: str = "first draft") -> str:

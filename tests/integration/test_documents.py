@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -22,30 +22,11 @@ from studyroom.shared.contract.documents import EMPTY_VECTOR, DocumentStatus, Ou
 from studyroom.shared.contract.groups import Group
 from studyroom.shared.contract.headers import LAST_SEQUENCE, SEQUENCE
 from tests.support.documents import STREAM, Author, Gateway, Site, new_key, text_of
-from tests.support.processes import NatsServer, deployed_nats_server, nats_server, running
+from tests.support.processes import NatsServer, deployed_nats_server, running
 from tests.support.waiting import eventually
 
 LOST = 20
 """Updates that are in the lost tail."""
-
-
-@pytest.fixture(scope="module")
-def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
-    with running(nats_server(tmp_path_factory.mktemp("nats"))) as server:
-        yield server
-
-
-@pytest.fixture
-async def site(nats: NatsServer, tasks: Tasks) -> AsyncIterator[Site]:
-    site = Site(nats.url, tasks)
-    await ensure(await site.bus("provisioner"), specifications(StorageSettings()))
-    yield site
-    await site.close()
-
-
-@pytest.fixture
-async def gateway(site: Site) -> Gateway:
-    return await site.gateway()
 
 
 async def snapshot_of(gateway: Gateway, key: DocumentKey, *, messages: int = 1, looking: Bus | None = None) -> None:
