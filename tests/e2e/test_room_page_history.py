@@ -1,6 +1,7 @@
 """Earlier messages on the page: all can be reached, and the reader keeps their place."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -67,6 +68,18 @@ async def fill(client: Client, count: int) -> list[str]:
     return texts
 
 
+@asynccontextmanager
+async def reading(
+    visitors: Visitors, stack: EmbeddedStack, room: str, messages: int
+) -> AsyncIterator[tuple[Client, Person, list[str]]]:
+    """Bob writes so many messages, and then Ada enters the room on the page."""
+    (here,) = stack.gateways
+    async with clients(here) as (bob,):
+        await bob.join(room)
+        sent = await fill(bob, messages)
+        yield bob, await visitors.enter(here, room, "Ada"), sent
+
+
 async def to_the_top(person: Person) -> None:
     await person.log.evaluate("(log) => { log.scrollTop = 0 }")
 
@@ -99,11 +112,7 @@ async def test_the_reader_keeps_their_place_when_earlier_messages_are_shown_abov
 async def test_in_no_frame_does_the_reader_lose_their_place_also_if_the_browser_reports_their_scroll_late(
     visitors: Visitors, short: EmbeddedStack, room: str
 ):
-    (here,) = short.gateways
-    async with clients(here) as (bob,):
-        await bob.join(room)
-        sent = await fill(bob, 120)
-        ada = await visitors.enter(here, room, "Ada")
+    async with reading(visitors, short, room, 120) as (_bob, ada, sent):
         await earlier(ada).click()
         await expect(ada.messages).to_have_text(sent[60:])
         await expect(ada.messages.last).to_be_in_viewport()
@@ -118,11 +127,7 @@ async def test_in_no_frame_does_the_reader_lose_their_place_also_if_the_browser_
 async def test_the_reader_keeps_their_place_when_a_message_above_it_is_deleted(
     visitors: Visitors, short: EmbeddedStack, room: str
 ):
-    (here,) = short.gateways
-    async with clients(here) as (bob,):
-        await bob.join(room)
-        sent = await fill(bob, 60)
-        ada = await visitors.enter(here, room, "Ada")
+    async with reading(visitors, short, room, 60) as (bob, ada, sent):
         await earlier(ada).click()
         await expect(ada.messages).to_have_count(60)
         await ada.log.evaluate("(log) => { log.scrollTop = log.scrollHeight / 2 }")
@@ -130,7 +135,7 @@ async def test_the_reader_keeps_their_place_when_a_message_above_it_is_deleted(
         assert before[0] not in sent[:20]
 
         stored = bob.payloads("Chat")[10]
-        assert (await ask(here, "DELETE", f"/rooms/{room}/messages/{stored['seq']}")).status == 204
+        assert (await ask(short.gateways[0], "DELETE", f"/rooms/{room}/messages/{stored['seq']}")).status == 204
         await expect(ada.messages).to_have_count(59)
 
         await keeps(ada, before)
@@ -140,11 +145,7 @@ async def test_the_reader_keeps_their_place_when_a_message_above_it_is_deleted(
 async def test_all_messages_can_be_reached_however_many_a_newcomer_gets(
     visitors: Visitors, short: EmbeddedStack, room: str
 ):
-    (here,) = short.gateways
-    async with clients(here) as (bob,):
-        await bob.join(room)
-        sent = await fill(bob, 30)
-        ada = await visitors.enter(here, room, "Ada")
+    async with reading(visitors, short, room, 30) as (_bob, ada, sent):
         await expect(ada.messages).to_have_text(sent[20:])
         await to_the_top(ada)
         await earlier(ada).focus()
@@ -170,19 +171,17 @@ async def test_a_room_without_earlier_messages_offers_none(visitors: Visitors, s
 
 
 async def test_deleted_messages_hide_no_others(visitors: Visitors, short: EmbeddedStack, room: str):
-    (here,) = short.gateways
-    async with clients(here) as (bob,):
-        await bob.join(room)
-        sent = await fill(bob, 130)
+    async with reading(visitors, short, room, 130) as (bob, ada, sent):
         stored = bob.payloads("Chat")
-        ada = await visitors.enter(here, room, "Ada")
         await expect(ada.messages).to_have_text(sent[120:])
         await earlier(ada).click()
         await expect(ada.messages).to_have_text(sent[70:])
 
         # The first message of those that came with the join, and all of the next page.
         for number in (120, *range(20, 70)):
-            assert (await ask(here, "DELETE", f"/rooms/{room}/messages/{stored[number]['seq']}")).status == 204
+            assert (
+                await ask(short.gateways[0], "DELETE", f"/rooms/{room}/messages/{stored[number]['seq']}")
+            ).status == 204
         await expect(ada.messages).to_have_text(sent[70:120] + sent[121:])
         await to_the_top(ada)
         await earlier(ada).click()
@@ -193,14 +192,10 @@ async def test_deleted_messages_hide_no_others(visitors: Visitors, short: Embedd
 async def test_a_room_whose_newest_messages_are_all_deleted_shows_the_earlier_ones_when_asked(
     visitors: Visitors, short: EmbeddedStack, room: str
 ):
-    (here,) = short.gateways
-    async with clients(here) as (bob,):
-        await bob.join(room)
-        sent = await fill(bob, 20)
-        ada = await visitors.enter(here, room, "Ada")
+    async with reading(visitors, short, room, 20) as (bob, ada, sent):
         await expect(ada.messages).to_have_text(sent[10:])
         for stored in bob.payloads("Chat")[10:]:
-            assert (await ask(here, "DELETE", f"/rooms/{room}/messages/{stored['seq']}")).status == 204
+            assert (await ask(short.gateways[0], "DELETE", f"/rooms/{room}/messages/{stored['seq']}")).status == 204
         await expect(ada.messages).to_have_count(0)
 
         await earlier(ada).click()
@@ -211,11 +206,7 @@ async def test_a_room_whose_newest_messages_are_all_deleted_shows_the_earlier_on
 async def test_beyond_a_thousand_messages_nothing_is_missing_and_the_reader_keeps_their_place(
     visitors: Visitors, short: EmbeddedStack, room: str
 ):
-    (here,) = short.gateways
-    async with clients(here) as (bob,):
-        await bob.join(room)
-        sent = await fill(bob, 60)
-        ada = await visitors.enter(here, room, "Ada")
+    async with reading(visitors, short, room, 60) as (bob, ada, sent):
         await expect(ada.messages).to_have_text(sent[50:])
         await to_the_top(ada)
         await earlier(ada).click()
@@ -242,11 +233,7 @@ async def test_beyond_a_thousand_messages_nothing_is_missing_and_the_reader_keep
 async def test_a_page_of_messages_that_cannot_be_loaded_can_be_asked_for_again(
     visitors: Visitors, short: EmbeddedStack, room: str
 ):
-    (here,) = short.gateways
-    async with clients(here) as (bob,):
-        await bob.join(room)
-        sent = await fill(bob, 30)
-        ada = await visitors.enter(here, room, "Ada")
+    async with reading(visitors, short, room, 30) as (_bob, ada, sent):
         await to_the_top(ada)
         await expect(earlier(ada)).to_be_visible()
         await ada.page.route("**/messages?*", lambda route: route.fulfill(status=503))
