@@ -28,10 +28,17 @@ class Document:
         self._doc: pycrdt.Doc[pycrdt.Map[object]] = pycrdt.Doc()
         self._unsettled: list[bytes] = []
         """Updates that may wait for others."""
+        self._tried = b""
+        """The state vector at which the waiting updates were applied again."""
         self._size_bytes = len(EMPTY_UPDATE)
 
     def apply(self, update: bytes) -> None:
         """Apply an update (version 1). Raises Malformed or Broken."""
+        self._apply(update)
+        self._unsettled.append(update)
+        self._size_bytes += len(update)
+
+    def _apply(self, update: bytes) -> None:
         try:
             self._doc.apply_update(update)
         except ValueError as error:
@@ -40,8 +47,6 @@ class Document:
             if isinstance(error, Exception) or _is_panic(error):
                 raise Broken(str(error)) from error
             raise
-        self._unsettled.append(update)
-        self._size_bytes += len(update)
 
     @property
     def is_empty(self) -> bool:
@@ -60,20 +65,32 @@ class Document:
         return self._doc.get_state()
 
     def settle(self) -> None:
-        """Forget updates that do not wait any more. Call it now and then, because it frees memory."""
-        if self._unsettled:
+        """Forget updates that do not wait any more. Call it now and then, because it frees memory.
+
+        When an update comes that others have waited for, pycrdt leaves some of their changes behind. So what seems to
+        wait is applied again. Raises Malformed or Broken.
+        """
+        while self._unsettled:
             vector = self.vector
             state = _decode_vector(vector)
             rests = (pycrdt.get_update(update, _part_for(update, vector, state)) for update in self._unsettled)
             self._unsettled = [rest for rest in rests if _waits(rest, state)]
+            if vector == self._tried:
+                return
+            self._tried = vector
+            for rest in self._unsettled:
+                self._apply(rest)
 
     def difference(self, vector: bytes = EMPTY_VECTOR) -> bytes:
-        """Return what the document has beyond a state vector as one update, with those that wait. Raises Malformed."""
+        """Return what the document has beyond a state vector as one update, with those that wait.
+
+        Raises Malformed or Broken.
+        """
+        self.settle()
         try:
             update = self._doc.get_update(vector)
         except ValueError as error:
             raise Malformed(str(error)) from error
-        self.settle()
         return pycrdt.merge_updates(update, *self._unsettled) if self._unsettled else update
 
     @property

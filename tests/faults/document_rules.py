@@ -45,8 +45,8 @@ class Contents:
     @classmethod
     def of(cls, *updates: bytes) -> "Contents":
         doc: pycrdt.Doc[Any] = pycrdt.Doc()
-        for update in updates:
-            doc.apply_update(update)
+        if updates:
+            doc.apply_update(pycrdt.merge_updates(*updates))  # one by one, it might leave changes of some behind
         text, edits, list_, nested = (doc.get(name, type=kind) for name, kind in _TYPES.items())
         parts = {"text": text.diff(), "edits": edits.to_py(), "list": list_.to_py(), "nested": nested.to_py()}
         return cls(decode_vector(doc.get_state()), frozenset(parts["edits"]), shown(parts))

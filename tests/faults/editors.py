@@ -14,7 +14,7 @@ from websockets.exceptions import InvalidHandshake, InvalidMessage, WebSocketExc
 from studyroom.services.documents.log import DocumentKey
 from tests.faults.document_rules import Contents, Edit, Opened
 from tests.faults.system import System
-from tests.support.editor import AUTH, STEP_2, SYNC, UPDATE, Editor
+from tests.support.editor import AUTH, STEP_2, SYNC, UPDATE, Editor, Recent
 
 _RETRY_SECONDS = (0.1, 1.0)
 _PAUSE_SECONDS = (0.05, 0.4)
@@ -189,6 +189,8 @@ class _Connection(Editor):
     """Its edits and its whole document when it answered for the first time."""
     waiting: dict[str, Edit]
     confirmed: Any
+    stored: Recent
+    """Applies updates to `confirmed`."""
     read: int = 0
     is_synced: bool = False
 
@@ -234,6 +236,7 @@ class PythonEditor(Writer):
             await asyncio.sleep(self.dice.uniform(*_RETRY_SECONDS))
             return
         connection.waiting, connection.confirmed = self.waiting, pycrdt.Doc()
+        connection.stored = Recent(connection.confirmed)
         self._connection = connection
         await self._send(connection.begin_sync())
 
@@ -296,9 +299,9 @@ class PythonEditor(Writer):
                 connection.is_synced = connection.is_synced or step == STEP_2
                 if step == STEP_2 and connection.answered is not None:
                     ids, state = connection.answered
-                    connection.confirmed.apply_update(state)
+                    connection.stored.apply(state)
                     self.acknowledge(ids)
-                connection.confirmed.apply_update(contents)
+                connection.stored.apply(contents)
             elif kind == AUTH:
                 self.refused(contents.decode())
         if received and self.waiting:

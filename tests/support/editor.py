@@ -4,6 +4,7 @@ The tests of `web/client` use the providers that applications use.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Self
@@ -19,6 +20,23 @@ DEADLINE_SECONDS = 15.0
 SYNC, AWARENESS, AUTH = 0, 1, 2
 STEP_1, STEP_2, UPDATE = 0, 1, 2
 PERMISSION_DENIED = 0
+_APPLIED_AGAIN = 32
+
+
+class Recent:
+    """Applies updates to a document, and the last ones again with each.
+
+    When an update comes that others have waited for, pycrdt leaves some of their changes behind until they come again.
+    """
+
+    def __init__(self, doc: "pycrdt.Doc[Any]") -> None:
+        self._doc = doc
+        self._updates: deque[bytes] = deque(maxlen=_APPLIED_AGAIN)
+
+    def apply(self, update: bytes) -> None:
+        self._updates.append(update)
+        for one in self._updates:
+            self._doc.apply_update(one)
 
 
 class Editor:
@@ -28,6 +46,7 @@ class Editor:
         """`doc`: a copy to go on with. By default it has an empty one."""
         self.socket = socket
         self.doc: pycrdt.Doc[Any] = pycrdt.Doc() if doc is None else doc
+        self._recent = Recent(self.doc)
         self._text = self.doc.get("text", type=pycrdt.Text)
         self._updates: list[bytes] = []
         self._subscription = self.doc.observe(lambda event: self._updates.append(event.update))
@@ -120,7 +139,7 @@ class Editor:
         contents = reader.data()
         self.received.append((kind, step, contents))
         if kind == SYNC and step in {STEP_2, UPDATE}:
-            self.doc.apply_update(contents)
+            self._recent.apply(contents)
         elif kind == SYNC and self.answers:
             await self.send(SYNC, STEP_2, self.doc.get_update(contents))
 

@@ -1,6 +1,8 @@
 """One document in memory: updates that wait for others, and updates that are damaged."""
 
+import itertools
 import random
+from typing import Any
 
 import pycrdt
 import pytest
@@ -39,6 +41,24 @@ def test_an_update_that_waits_is_handed_on_until_its_predecessor_comes():
     copy.apply(b)
     assert text_of(copy.difference()) == "abc"
     assert copy.measure() == read(a, b, c).measure()
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+def test_updates_with_several_changes_are_there_in_any_order(order: tuple[int, ...]):
+    doc: pycrdt.Doc[Any] = pycrdt.Doc()
+    updates: list[bytes] = []
+    doc.observe(lambda event: updates.append(event.update))
+    marks, lines = doc.get("marks", type=pycrdt.Map), doc.get("lines", type=pycrdt.Array)
+    for number in range(4):
+        with doc.transaction():
+            marks[f"{number}"] = True
+            lines.append(number)
+    document = read(*(updates[number] for number in order))
+    assert not document.waits
+    assert document.vector == doc.get_state()
+    newcomer: pycrdt.Doc[Any] = pycrdt.Doc()
+    newcomer.apply_update(document.difference())
+    assert newcomer.get("lines", type=pycrdt.Array).to_py() == [0, 1, 2, 3]
 
 
 def test_an_update_of_another_author_waits_for_the_text_that_it_follows():
