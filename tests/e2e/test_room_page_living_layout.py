@@ -34,7 +34,7 @@ async def opens_whole(person: Person, button: Locator) -> None:
 
 
 @needs_axe
-@pytest.mark.parametrize(("scheme", "language"), [("light", "en"), ("dark", "de")])
+@pytest.mark.parametrize(("scheme", "language"), [pytest.param("light", "en", marks=pytest.mark.long), ("dark", "de")])
 async def test_nothing_of_it_is_covered_or_cut_in_any_size(
     scheme: Any, language: str, visitors: Visitors, stack: EmbeddedStack, room: str
 ):
