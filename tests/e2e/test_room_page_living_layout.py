@@ -18,23 +18,34 @@ CUT = """(part) => {
   const cut = [part, ...part.querySelectorAll("button")].some((one) => one.scrollWidth > one.clientWidth + 1)
   return { inside, cut }
 }"""
+NEXT_FRAME = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+"""The page has handled a new size of the window then."""
 WHOLE = {"inside": True, "cut": False}
 
 
 async def opens_whole(person: Person, button: Locator) -> None:
-    """In every size of the window, the menu of this button is inside of the window and not cut."""
+    """In every size of the window, the menu of this button is inside of the window and not cut, also if it is open when
+    the window gets that size."""
     menu = person.page.get_by_role("menu")
     for size in SIZES:
         await person.page.set_viewport_size(size)
         await button.press("Enter")
         await expect(menu).to_be_visible()
+        await person.page.evaluate(NEXT_FRAME)
         assert await menu.evaluate(CUT) == WHOLE, size
         await person.page.keyboard.press("Escape")
         await expect(menu).to_have_count(0)
+    await button.press("Enter")
+    for size in SIZES:
+        await person.page.set_viewport_size(size)
+        await person.page.evaluate(NEXT_FRAME)
+        assert await menu.evaluate(CUT) == WHOLE, size
+    await person.page.keyboard.press("Escape")
+    await expect(menu).to_have_count(0)
 
 
 @needs_axe
-@pytest.mark.parametrize(("scheme", "language"), [pytest.param("light", "en", marks=pytest.mark.long), ("dark", "de")])
+@pytest.mark.parametrize(("scheme", "language"), [("light", "en"), ("dark", "de")])
 async def test_nothing_of_it_is_covered_or_cut_in_any_size(
     scheme: Any, language: str, visitors: Visitors, stack: EmbeddedStack, room: str
 ):

@@ -35,10 +35,12 @@ export function Menu({ message, label, anchor, onReact, onReply, onEdit, onDelet
       if (!menu.current?.contains(target as Node) && !anchor.contains(target as Node)) onClose()
     }
     document.addEventListener("pointerdown", pressed)
-    addEventListener("resize", onClose)
+    // A phone's keyboard leaves when the menu takes the focus, and then the window is another size.
+    const placeAgain = () => place(menu.current as HTMLElement, anchor)
+    addEventListener("resize", placeAgain)
     return () => {
       document.removeEventListener("pointerdown", pressed)
-      removeEventListener("resize", onClose)
+      removeEventListener("resize", placeAgain)
     }
   }, [anchor, onClose])
 
