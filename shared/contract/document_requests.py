@@ -10,13 +10,12 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from studyroom.shared.contract.document_names import DocumentName, DocumentNameField
-from studyroom.shared.contract.documents import Head
+from studyroom.shared.contract.documents import AnswerLine, Head, Pieces
 from studyroom.shared.contract.ids import RoomIdField, UserId
 from studyroom.shared.contract.text import VISIBLE, UnicodeText
 
 VERSION_NAME_MAX_CHARS = 128
 PAGE_MAX = 100
-_LINE_MAX_BYTES = 512
 _NO_NAME = DocumentName("-")
 
 VersionId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
@@ -132,16 +131,12 @@ class NewVersion(BaseModel):
     name: UnicodeText = Field(max_length=VERSION_NAME_MAX_CHARS, json_schema_extra={"minLength": 1, "pattern": VISIBLE})
 
 
-class AnswerHead(Head):
-    """The line of an answer, and of each message that an answer is split into."""
-
+class AnswerHead(AnswerLine):
     outcome: RequestOutcome = RequestOutcome.OK
     sequence: int = 0
     """The sequence of the newest update that the contents have."""
     reason: str = Field("", max_length=200)
     """Why the request was not carried out, for people."""
-    part: int = 0
-    parts: int = 1
 
 
 class DocumentAnswer(BaseModel):
@@ -151,23 +146,15 @@ class DocumentAnswer(BaseModel):
     body: bytes = b""
 
     def messages(self, max_bytes: int) -> Iterator[bytes]:
-        """Encode the answer in messages of at most `max_bytes`, but for the line of JSON (at most 512 bytes)."""
-        step = max(1, max_bytes - _LINE_MAX_BYTES)
-        pieces = [self.body[start : start + step] for start in range(0, len(self.body), step)] or [b""]
-        for part, piece in enumerate(pieces):
-            yield self.head.model_copy(update={"part": part, "parts": len(pieces)}).joined(piece)
+        """Encode the answer: see `AnswerLine.messages`."""
+        return self.head.messages(self.body, max_bytes)
 
 
 class AnswerParts:
-    """Puts the messages of one answer together, in any order."""
-
     def __init__(self) -> None:
-        self._pieces: dict[int, bytes] = {}
+        self._pieces = Pieces(AnswerHead)
 
     def add(self, message: bytes) -> DocumentAnswer | None:
         """Return the answer if this message completes it. Raises MalformedSync."""
-        head, piece = AnswerHead.split(message)
-        self._pieces[head.part] = piece
-        if len(self._pieces) < head.parts:
-            return None
-        return DocumentAnswer(head=head, body=b"".join(self._pieces[part] for part in sorted(self._pieces)))
+        whole = self._pieces.add(message)
+        return DocumentAnswer(head=whole[0], body=whole[1]) if whole is not None else None

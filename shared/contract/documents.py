@@ -8,9 +8,9 @@ log always keeps its newest update, so a gap shows: an update that does not foll
 Requests and answers are a line of JSON and binary parts after it, whose lengths the line names.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from enum import StrEnum
-from typing import Any, Self
+from typing import Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -55,6 +55,42 @@ class Head(BaseModel):
             raise MalformedSync(str(error)) from error
 
 
+class AnswerLine(Head):
+    """The line of an answer, and of each message that an answer is split into."""
+
+    part: int = 0
+    """The number of this message."""
+    parts: int = 1
+    """The number of messages of the answer."""
+
+    def messages(self, body: bytes, max_bytes: int) -> Iterator[bytes]:
+        """Encode an answer in messages of at most `max_bytes`, but for the line of JSON (at most 512 bytes)."""
+        step = max(1, max_bytes - _LINE_MAX_BYTES)
+        pieces = [body[start : start + step] for start in range(0, len(body), step)] or [b""]
+        for part, piece in enumerate(pieces):
+            yield self.model_copy(update={"part": part, "parts": len(pieces)}).joined(piece)
+
+
+_LINE_MAX_BYTES = 512
+Line = TypeVar("Line", bound=AnswerLine)
+
+
+class Pieces(Generic[Line]):
+    """Puts the messages of one answer together, in any order."""
+
+    def __init__(self, line: type[Line]) -> None:
+        self._line = line
+        self._pieces: dict[int, bytes] = {}
+
+    def add(self, message: bytes) -> tuple[Line, bytes] | None:
+        """Return the line and the whole body if this message completes the answer. Raises MalformedSync."""
+        head, piece = self._line.split(message)
+        self._pieces[head.part] = piece
+        if len(self._pieces) < head.parts:
+            return None
+        return head, b"".join(self._pieces[part] for part in sorted(self._pieces))
+
+
 class SyncRequest(Head):
     """Asks for the part of a document that the asker does not have, up to the newest stored update."""
 
@@ -78,9 +114,7 @@ class SyncRequest(Head):
         return cls.split(data)
 
 
-class SyncHead(Head):
-    """The line of an answer, and of each message that an answer is split into."""
-
+class SyncHead(AnswerLine):
     outcome: Outcome = Outcome.OK
     epoch: str = ""
     """The epoch of the stream. In another epoch, the same sequence may mean another update (decision 0017)."""
@@ -101,10 +135,6 @@ class SyncHead(Head):
     """The length of `SyncReply.deleted`, which comes first."""
     vector_bytes: int = 0
     """The length of the state vector, which comes before the difference."""
-    part: int = 0
-    """The number of this message."""
-    parts: int = 1
-    """The number of messages of the answer."""
 
     @property
     def is_full(self) -> bool:
@@ -132,34 +162,21 @@ class SyncReply(BaseModel):
     def messages(self, max_bytes: int) -> Iterator[bytes]:
         """Encode the answer in messages of at most `max_bytes`, but for the line of JSON (at most 512 bytes)."""
         deleted = self.deleted if self.head.deleted_bytes else b""
-        body = deleted + self.vector + self.difference
-        step = max(1, max_bytes - _LINE_MAX_BYTES)
-        pieces = [body[start : start + step] for start in range(0, len(body), step)] or [b""]
-        update: dict[str, Any] = {"vector_bytes": len(self.vector), "parts": len(pieces)}
-        for part, piece in enumerate(pieces):
-            yield self.head.model_copy(update={**update, "part": part}).joined(piece)
-
-
-_LINE_MAX_BYTES = 512
+        head = self.head.model_copy(update={"vector_bytes": len(self.vector)})
+        return head.messages(deleted + self.vector + self.difference, max_bytes)
 
 
 class SyncParts:
-    """Puts the messages of one answer together, in any order."""
-
     def __init__(self) -> None:
-        self._pieces: dict[int, bytes] = {}
+        self._pieces = Pieces(SyncHead)
 
     def add(self, message: bytes) -> SyncReply | None:
         """Return the answer if this message completes it. Raises MalformedSync."""
-        head, piece = SyncHead.split(message)
-        self._pieces[head.part] = piece
-        if len(self._pieces) < head.parts:
-            return None
-        return _reply(head, (self._pieces[part] for part in sorted(self._pieces)))
+        whole = self._pieces.add(message)
+        return _reply(*whole) if whole is not None else None
 
 
-def _reply(head: SyncHead, pieces: Iterable[bytes]) -> SyncReply:
-    body = b"".join(pieces)
+def _reply(head: SyncHead, body: bytes) -> SyncReply:
     if min(head.vector_bytes, head.deleted_bytes) < 0 or head.vector_bytes + head.deleted_bytes > len(body):
         raise MalformedSync("the state vector is longer than the answer")
     deleted, body = body[: head.deleted_bytes], body[head.deleted_bytes :]
