@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from studyroom.services.documents.computing import Computing
 from studyroom.services.documents.document import Malformed
@@ -28,6 +29,8 @@ from studyroom.shared.contract.documents import MalformedSync, Outcome, SyncHead
 from studyroom.shared.contract.groups import Group, all_groups
 
 log = logs.get(__name__)
+Asked = TypeVar("Asked", SyncRequest, DocumentRequest)
+Answered = TypeVar("Answered")
 
 _OWN_OF_A_SHARD = 4
 """Requests that each shard may work on at once, however busy other shards are."""
@@ -154,32 +157,37 @@ class Documents:
             self._bus.publish(message.reply, part)
 
     async def _carry_out(self, message: Message) -> DocumentAnswer:
-        outcome = RequestOutcome.UNAVAILABLE
-        try:
-            shard = int(message.subject.split(".")[1])
-            request, update = DocumentRequest.decode(message.data)
-            async with asyncio.timeout(self._own.request_deadline_seconds), self._slots.slot(shard):
-                management = self._of_shard[subjects.shard_of(request.room)].management
-                return await management.carry_out(request, update)
-        except (MalformedSync, KeyError) as error:
-            outcome = RequestOutcome.INVALID
-            log.error("cannot decode a request", subject=message.subject, error=str(error))
-        except (BusError, TimeoutError) as error:
-            log.warning("could not carry out a request", subject=message.subject, error=str(error) or "deadline")
-        return DocumentAnswer(head=AnswerHead(outcome=outcome))
+        return await self._attempt(
+            message,
+            DocumentRequest.decode,
+            lambda part, request, update: part.management.carry_out(request, update),
+            lambda outcome: DocumentAnswer(head=AnswerHead(outcome=RequestOutcome(outcome))),
+        )
 
     async def _answer(self, message: Message) -> SyncReply:
+        return await self._attempt(
+            message, SyncRequest.decode, self._sync, lambda outcome: SyncReply(head=SyncHead(outcome=outcome))
+        )
+
+    async def _attempt(
+        self,
+        message: Message,
+        decode: Callable[[bytes], tuple[Asked, bytes]],
+        work: Callable[[_Part, Asked, bytes], Awaitable[Answered]],
+        refusal: Callable[[Outcome], Answered],
+    ) -> Answered:
+        """Do the work for a request, in turn with others of its shard."""
         try:
             shard = int(message.subject.split(".")[1])
-            request, vector = SyncRequest.decode(message.data)
+            request, body = decode(message.data)
             async with asyncio.timeout(self._own.request_deadline_seconds), self._slots.slot(shard):
-                return await self._sync(self._of_shard[subjects.shard_of(request.room)], request, vector)
+                return await work(self._of_shard[subjects.shard_of(request.room)], request, body)
         except (MalformedSync, Malformed, KeyError) as error:
             log.error("cannot decode a request", subject=message.subject, error=str(error))
-            return SyncReply(head=SyncHead(outcome=Outcome.INVALID))
+            return refusal(Outcome.INVALID)
         except (BusError, TimeoutError) as error:
             log.warning("could not carry out a request", subject=message.subject, error=str(error) or "deadline")
-            return SyncReply(head=SyncHead(outcome=Outcome.UNAVAILABLE))
+            return refusal(Outcome.UNAVAILABLE)
 
     async def _sync(self, part: _Part, request: SyncRequest, vector: bytes) -> SyncReply:
         """Raises Malformed or BusError."""
