@@ -8,6 +8,7 @@ from pycrdt import get_state, get_update, merge_updates
 
 from studyroom.shared.contract.documents import EMPTY_UPDATE, SyncReply
 from studyroom.shared.contract.lib0 import Malformed, Reader, contains, read_deletions
+from studyroom.shared.contract.panics import is_failure
 from studyroom.shared.contract.yjs_updates import check_readable
 
 _CLIENTS_MAX = 100_000
@@ -70,13 +71,13 @@ def adds_nothing(update: bytes, reply: SyncReply | None) -> bool:
 
 
 def _guarded(work: Callable[[], _Result]) -> _Result:
-    """Raises Malformed where pycrdt raises anything. A panic in its Rust code is no `Exception`."""
+    """Raises Malformed where pycrdt raises anything."""
     try:
         return work()
-    except (KeyboardInterrupt, SystemExit):
-        raise
     except BaseException as error:
-        raise Malformed("not a Yjs update") from error
+        if is_failure(error):
+            raise Malformed("not a Yjs update") from error
+        raise
 
 
 class Whole(NamedTuple):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from anyio import BrokenWorkerProcess, CapacityLimiter, to_process
 
 from studyroom.services.documents.contents import TooComplex
+from studyroom.shared.contract.panics import is_failure
 
 _AT_ONCE_MAX_BYTES = 32_768
 _PROCESSES = 1
@@ -31,10 +32,12 @@ class Computing:
 
 
 def guarded(work: Callable[..., bytes], *inputs: bytes) -> bytes:
-    """Raises TooComplex for every failure on the document. A panic in the Rust code of pycrdt is no `Exception`."""
+    """Raises TooComplex for every failure on the document."""
     try:
         return work(*inputs)
-    except (KeyboardInterrupt, SystemExit, TooComplex):
+    except TooComplex:
         raise
     except BaseException as error:
-        raise TooComplex(f"cannot work on the document: {error}") from error
+        if is_failure(error):
+            raise TooComplex(f"cannot work on the document: {error}") from error
+        raise

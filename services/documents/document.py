@@ -10,6 +10,7 @@ import pycrdt
 from studyroom.shared.contract import lib0
 from studyroom.shared.contract.deleted_documents import is_of_deleted
 from studyroom.shared.contract.documents import EMPTY_UPDATE, EMPTY_VECTOR
+from studyroom.shared.contract.panics import is_failure
 
 Vector = dict[int, int]
 """How many changes of each client a document has."""
@@ -44,7 +45,7 @@ class Document:
         except ValueError as error:
             raise Malformed(str(error)) from error
         except BaseException as error:
-            if isinstance(error, Exception) or _is_panic(error):
+            if is_failure(error):
                 raise Broken(str(error)) from error
             raise
 
@@ -112,14 +113,9 @@ def is_of(update: bytes, deleted: bytes) -> bool:
     try:
         return is_of_deleted(update, deleted)
     except BaseException as error:
-        if isinstance(error, Exception) or _is_panic(error):
+        if is_failure(error):
             return False
         raise
-
-
-def _is_panic(error: BaseException) -> bool:
-    """Whether a part of pycrdt in Rust has panicked. Its exception is not an Exception."""
-    return type(error).__name__ == "PanicException"
 
 
 def _part_for(update: bytes, vector: bytes, state: Vector) -> bytes:
