@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from datetime import datetime
 
 from studyroom.presence.capacity import BucketCapacity
@@ -13,12 +12,13 @@ from studyroom.presence.roster import Mirror
 from studyroom.presence.waiters import Waiters
 from studyroom.presence.watch import Watch
 from studyroom.shared.chassis import logs
-from studyroom.shared.chassis.nats.bus import Acknowledgement, Bus, BusError, BusUnavailable, Conflict, Message
+from studyroom.shared.chassis.nats.bus import Acknowledgement, Bus, BusError, BusUnavailable, Message
+from studyroom.shared.chassis.nats.incarnations import Incarnations
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.groups import Group
 from studyroom.shared.contract.headers import ENDED, EXPECTED_SEQUENCE, TTL, purge
 from studyroom.shared.contract.ids import MembershipId, RoomId, UserId
-from studyroom.shared.contract.incarnation import Identity, Record, encode_record, rfc3339
+from studyroom.shared.contract.incarnation import Identity, Record, rfc3339
 from studyroom.shared.contract.presence import Entry
 
 log = logs.get(__name__)
@@ -61,6 +61,8 @@ class Store:
         keys = subjects.of_shards(subjects.presence_keys_of_shard, self.shards)
         self._keys = [*keys, self.group.presence_incarnation]
         self._leader = Leader(bus, self.group.presence_stream)
+        stream, record = self.group.presence_stream, self.group.presence_incarnation
+        self._incarnations = Incarnations(bus, stream, record=record, records=stream)
         self._watch = Watch(bus, self.group.presence_stream, self._keys)
         self._ready = asyncio.Event()
         self._waiters = Waiters()
@@ -324,10 +326,7 @@ class Store:
         if not (lacking or rewritten or last < reached):
             return
         log.error("the presence stream has lost its newest changes", last=last, known=reached)
-        key, record = self.group.presence_incarnation, encode_record(found.created)
-        with suppress(Conflict):  # Another replica was faster.
-            expected = {EXPECTED_SEQUENCE: str(found.expected)}
-            await self._bus.store(key, record, expected, timeout_seconds=WRITE_TIMEOUT_SECONDS)
+        await self._incarnations.begin_epoch(found, timeout_seconds=WRITE_TIMEOUT_SECONDS)
         raise BusUnavailable("the presence stream starts a new epoch")
 
     def _follow(self, record: Record) -> None:

@@ -34,14 +34,14 @@ class Incarnations:
         )
         return Found(info, Identity(info["created"], record), committed)
 
-    async def begin_epoch(self, found: Identity) -> None:
+    async def begin_epoch(self, found: Identity, *, timeout_seconds: float = API_TIMEOUT_SECONDS) -> None:
         """Write a record, unless another process has noticed too and was faster. Raises BusError."""
         with suppress(Conflict):
             await self._bus.store(
                 self._record_subject,
                 encode_record(found.created),
                 {EXPECTED_SEQUENCE: str(found.expected)},
-                timeout_seconds=API_TIMEOUT_SECONDS,
+                timeout_seconds=timeout_seconds,
             )
 
     async def _record(self) -> Record | None:
