@@ -1,6 +1,7 @@
-import { type FormEvent, useCallback, useEffect, useId, useState } from "react"
+import { useCallback, useEffect, useState } from "react"
 import { sentence } from "../codes"
 import { face } from "../face"
+import { LineForm } from "../LineForm"
 import { dateLocale, filled } from "../texts"
 import { useNotesTexts } from "./texts"
 import { keepVersion, listVersions, Refused, restoreVersion, type Version } from "./version-requests"
@@ -65,7 +66,17 @@ export function Versions({ roomId, mayChange, onDone }: Props) {
     )
   return (
     <>
-      {mayChange && <NameForm busy={busy} onName={keep} />}
+      {mayChange && (
+        <LineForm
+          label={t.versionName}
+          hint={t.versionHint}
+          maxLength={NAME_MAX}
+          clears
+          button={t.keepVersion}
+          lineOf={(text) => (busy ? null : text.trim() || null)}
+          onLine={keep}
+        />
+      )}
       <Fault text={fault} />
       {versions?.length === 0 && <p className="dim">{t.noVersions}</p>}
       <ul className="versions" aria-label={t.versions}>
@@ -93,36 +104,6 @@ export function Versions({ roomId, mayChange, onDone }: Props) {
 
 /** The longest name of a version, in characters. */
 const NAME_MAX = 100
-
-function NameForm({ busy, onName }: { busy: boolean; onName: (name: string) => Promise<void> }) {
-  const t = useNotesTexts()
-  const [name, setName] = useState("")
-  const fieldId = useId()
-  const submit = async (event: FormEvent) => {
-    event.preventDefault()
-    await onName(name.trim())
-    setName("")
-  }
-  return (
-    <form onSubmit={submit}>
-      <label htmlFor={fieldId}>{t.versionName}</label>
-      <div className="field">
-        <input
-          id={fieldId}
-          dir="auto"
-          value={name}
-          maxLength={NAME_MAX}
-          placeholder={t.versionHint}
-          autoComplete="off"
-          onChange={(event) => setName(event.target.value)}
-        />
-        <button type="submit" disabled={busy || name.trim() === ""}>
-          {t.keepVersion}
-        </button>
-      </div>
-    </form>
-  )
-}
 
 function Fault({ text }: { text: string | null }) {
   return (

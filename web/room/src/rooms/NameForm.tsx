@@ -1,4 +1,4 @@
-import { type FormEvent, useId, useState } from "react"
+import { LineForm } from "../LineForm"
 import { useTexts } from "../texts"
 import { LONGEST_NAME, oneLine } from "./name"
 
@@ -10,29 +10,15 @@ interface Props {
 /** Gives the room another name, for everyone in it. */
 export function NameForm({ name, onRename }: Props) {
   const t = useTexts()
-  const [text, setText] = useState(name)
-  const fieldId = useId()
-  const submit = (event: FormEvent) => {
-    event.preventDefault()
-    const line = oneLine(text)
-    if (line !== null) onRename(line)
-  }
+  const newName = (text: string) => (oneLine(text) === name ? null : oneLine(text))
   return (
-    <form onSubmit={submit}>
-      <label htmlFor={fieldId}>{t.nameOfRoom}</label>
-      <div className="field">
-        <input
-          id={fieldId}
-          dir="auto"
-          value={text}
-          maxLength={LONGEST_NAME}
-          autoComplete="off"
-          onChange={(event) => setText(event.target.value)}
-        />
-        <button type="submit" disabled={oneLine(text) === null || oneLine(text) === name}>
-          {t.rename}
-        </button>
-      </div>
-    </form>
+    <LineForm
+      label={t.nameOfRoom}
+      text={name}
+      maxLength={LONGEST_NAME}
+      button={t.rename}
+      lineOf={newName}
+      onLine={onRename}
+    />
   )
 }

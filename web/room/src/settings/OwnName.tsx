@@ -1,5 +1,5 @@
 import { useClient } from "@studyroom/client/react"
-import { type FormEvent, useId, useState } from "react"
+import { LineForm } from "../LineForm"
 import { memory } from "../memory"
 import { faultOf, LONGEST_NAME, takeName } from "../own-name"
 import { useTexts } from "../texts"
@@ -8,31 +8,21 @@ import { useTexts } from "../texts"
 export function OwnName({ onDone }: { onDone: () => void }) {
   const t = useTexts()
   const client = useClient()
-  const [name, setName] = useState(memory.name.get() ?? "")
-  const fieldId = useId()
-  const fault = faultOf(name)
-  const submit = (event: FormEvent) => {
-    event.preventDefault()
-    if (fault !== null) return
-    takeName(client, name.trim())
+  const newName = (text: string) =>
+    faultOf(text) === null && text.trim() !== memory.name.get() ? text.trim() : null
+  const take = (name: string) => {
+    takeName(client, name)
     onDone()
   }
   return (
-    <form onSubmit={submit}>
-      <label htmlFor={fieldId}>{t.yourName}</label>
-      <div className="field">
-        <input
-          id={fieldId}
-          dir="auto"
-          value={name}
-          maxLength={LONGEST_NAME}
-          autoComplete="nickname"
-          onChange={(event) => setName(event.target.value)}
-        />
-        <button type="submit" disabled={fault !== null || name.trim() === memory.name.get()}>
-          {t.changeName}
-        </button>
-      </div>
-    </form>
+    <LineForm
+      label={t.yourName}
+      text={memory.name.get() ?? ""}
+      maxLength={LONGEST_NAME}
+      autoComplete="nickname"
+      button={t.changeName}
+      lineOf={newName}
+      onLine={take}
+    />
   )
 }
