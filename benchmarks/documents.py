@@ -15,7 +15,7 @@ from statistics import median
 
 from benchmarks import documents_report
 from benchmarks.generator import BUSY, Failed, Generator, Outcome
-from benchmarks.home import Figure, remark
+from benchmarks.home import Figure, none_short, remark
 from benchmarks.medians import OURS
 from benchmarks.servers import Running, Server, running
 from benchmarks.shapes import Row
@@ -93,9 +93,7 @@ class Check:
                 f"{self.repeats}, in one run of {(time.monotonic() - began) / 60:.0f} minutes."
             )
             documents_report.write(about, versions, figures, self.rows, (LOADED, LIGHT), (OPEN, IDLE))
-        short = [figure.name for figure in figures if figure.short]
-        remark(f"short of the bar: {', '.join(short) or 'none'}")
-        return not short
+        return none_short(figures)
 
     def _figure(self, bar: Bar) -> Figure:
         ours = self._middle(bar, OURS)

@@ -14,7 +14,7 @@ from benchmarks import bars, shapes
 from benchmarks.bars import BARS, Bar, Value
 from benchmarks.bench import Bench
 from benchmarks.generator import BUSY, Generator
-from benchmarks.home import Figure, remark
+from benchmarks.home import Figure, none_short, remark
 from benchmarks.medians import AS_OLD, LIMIT, OURS, Table, by_shape, mid, peers
 from benchmarks.peers import LIMIT as LIMIT_PEER
 from benchmarks.servers import Other, Server, running
@@ -66,9 +66,7 @@ class Check:
         busy = {(row["shape"], row["server"]) for row in bench.rows if row.get("generator_share", 0.0) > BUSY}
         for shape, server in sorted(busy):
             remark(f"the generator took over {BUSY:.0%} of a core: {shape}, {server}")
-        short = [figure.name for figure in self.figures if figure.short]
-        remark(f"short of the bar: {', '.join(short) or 'none'}")
-        return not short
+        return none_short(self.figures)
 
     def _report(self, table: Table) -> None:
         for bar in BARS:

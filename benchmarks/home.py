@@ -7,7 +7,7 @@ each delivery, divided by that of one gateway in the same run.
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -108,9 +108,7 @@ class Check:
         for part in (self.placement, self.study_rooms, self.big_room, self.idle_rooms):
             part()
             remark(f"{(time.monotonic() - began) / 60:.1f} min")
-        short = [figure.name for figure in self.figures if figure.short]
-        remark(f"short of the bar: {', '.join(short) or 'none'}")
-        return not short
+        return none_short(self.figures)
 
     def report(self, name: str, value: float | None, bar: float, *, optional: bool = False) -> None:
         figure = Figure(name, bar, value, optional)
@@ -277,6 +275,13 @@ def smaller(shape: Traffic, ways: tuple[Way, ...]) -> list[Traffic]:
 
 def cost(rows: list[Row]) -> float:
     return float(median(row["cpu_us_by_process"]["gateway"] for row in rows))
+
+
+def none_short(figures: Iterable[Figure]) -> bool:
+    """Name the figures that fall short of their bars. Return whether there are none."""
+    short = [figure.name for figure in figures if figure.short]
+    remark(f"short of the bar: {', '.join(short) or 'none'}")
+    return not short
 
 
 def remark(text: str) -> None:
