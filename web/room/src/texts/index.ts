@@ -52,9 +52,14 @@ export async function ready(): Promise<void> {
   locale.subscribe((language) => {
     document.documentElement.lang = language
   })
-  if (!i18n.loading.get()) return
+  await loaded(i18n)
+}
+
+/** Waits until the texts of the user's language are there. */
+export async function loaded({ loading }: Pick<typeof i18n, "loading">): Promise<void> {
+  if (!loading.get()) return
   await new Promise<void>((done) => {
-    const end = i18n.loading.listen((isLoading) => {
+    const end = loading.listen((isLoading) => {
       if (isLoading) return
       end()
       done()

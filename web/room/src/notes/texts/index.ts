@@ -2,7 +2,7 @@
 
 import { createI18n } from "@nanostores/i18n"
 import { useReadable } from "@studyroom/client/react"
-import { type Language, locale } from "../../texts"
+import { type Language, loaded, locale } from "../../texts"
 import { en } from "./en"
 
 const i18n = createI18n(locale, { get: load })
@@ -17,14 +17,7 @@ export const useNotesTexts = (): NotesTexts => useReadable(readable)
 /** Waits until the texts of the user's language are there. */
 export async function ready(): Promise<void> {
   notes.listen(() => {})
-  if (!i18n.loading.get()) return
-  await new Promise<void>((done) => {
-    const end = i18n.loading.listen((isLoading) => {
-      if (isLoading) return
-      end()
-      done()
-    })
-  })
+  await loaded(i18n)
 }
 
 async function load(language: Language) {
