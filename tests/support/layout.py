@@ -86,7 +86,8 @@ async def looks_right(page: Page, state: str) -> None:
 
 
 async def violations(page: Page) -> list[str]:
-    """The problems that axe finds, each with its element."""
+    """The problems that axe finds, each with its element, once nothing moves or fades."""
+    await page.evaluate("Promise.allSettled(document.getAnimations().map(({ finished }) => finished))")
     await page.evaluate(_AXE.read_text())
     found: dict[str, Any] = await page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
     return [

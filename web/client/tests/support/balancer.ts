@@ -1,6 +1,7 @@
 /** A load balancer that knows where rooms live. It can break and stall the connections through it. */
 
 import { connect, createServer, type Server, type Socket } from "node:net"
+import { Transform } from "node:stream"
 import type { Gateway } from "./stack.js"
 
 const KILL_AFTER_MS = 300
@@ -13,7 +14,7 @@ export class Balancer {
   #prefer: string | null = null
   /** Whether WebSockets get through, are refused, or end soon after they have opened. */
   webSockets: "pass" | "refuse" | "kill" = "pass"
-  /** So many of the next connections that bring a `POST` go to a gateway that stands still. */
+  /** So many of the next `POST` requests go to a gateway that stands still. */
   postsToHang = 0
   readonly #homes = new Map<string, string | null>()
   /** The request lines that came, the newest last. */
@@ -99,10 +100,7 @@ export class Balancer {
       client.pause()
       const line = String(head).split("\r\n", 1)[0] ?? ""
       this.requests.push(line)
-      if (line.startsWith("POST") && this.postsToHang > 0) {
-        this.postsToHang -= 1
-        return
-      }
+      if (this.#hangs(head)) return
       if (line.startsWith("GET /ws") && this.webSockets !== "pass") {
         if (this.webSockets === "refuse") {
           client.end("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
@@ -126,13 +124,30 @@ export class Balancer {
     gateway.once("connect", () => {
       this.#pairs.set(client, { gateway, to: first.name })
       gateway.write(head)
-      client.pipe(gateway).pipe(client)
+      client.pipe(this.#requestsAfter()).pipe(gateway).pipe(client)
       gateway.once("close", () => this.#gone(client))
       client.once("close", () => this.#gone(client))
     })
     gateway.once("error", () => {
       if (!this.#pairs.has(client)) this.#forward(client, head, others)
     })
+  }
+
+  /** Forwards the later requests of a connection, up to one that hangs. */
+  #requestsAfter(): Transform {
+    let hangs = false
+    return new Transform({
+      transform: (chunk: Buffer, _, done) => {
+        hangs ||= this.#hangs(chunk)
+        done(null, hangs ? null : chunk)
+      },
+    })
+  }
+
+  #hangs(chunk: Buffer): boolean {
+    if (this.postsToHang === 0 || !chunk.toString("latin1").startsWith("POST ")) return false
+    this.postsToHang -= 1
+    return true
   }
 
   #gone(client: Socket): void {
