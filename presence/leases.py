@@ -15,6 +15,7 @@ from functools import partial
 from studyroom.presence.watch import Watch
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import Bus, BusError, Message
+from studyroom.shared.chassis.ticks import next_tick
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.headers import TTL, is_removal
 from studyroom.shared.contract.ids import GatewayId, new_gateway_id
@@ -172,7 +173,7 @@ class LeaseKeeper:
         async with asyncio.TaskGroup() as drops:
             while not self._watch.broken.is_set():
                 before = loop.time()
-                await asyncio.sleep(_SWEEP_SECONDS)
+                await next_tick(_SWEEP_SECONDS)
                 if not self._bus.connected:
                     return
                 self._watch.check_silence()

@@ -16,6 +16,7 @@ from studyroom.gateway.wire.framing import PING_FRAME
 from studyroom.gateway.wire.sockets import AwaitedRequests, PlainSockets, UnreadAnswers
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.memory import HighWaterMark, empty_free_lists, trim
+from studyroom.shared.chassis.ticks import next_tick
 from studyroom.shared.contract.close_codes import CloseCode
 
 log = logs.get(__name__)
@@ -80,7 +81,7 @@ class Heartbeat:
     async def run(self) -> None:
         last, excused = time.monotonic(), False
         while True:
-            await asyncio.sleep(SWEEP_SECONDS)
+            await next_tick(SWEEP_SECONDS)
             self.beat += 1
             now = time.monotonic()
             # After a pause of this process, bytes that came in time may still be unread. So lateness counts from the

@@ -16,6 +16,7 @@ from studyroom.gateway.rooms.flush_scheduler import FlushScheduler
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import Bus
 from studyroom.shared.chassis.tasks import Tasks
+from studyroom.shared.chassis.ticks import next_tick
 from studyroom.shared.contract.close_codes import CloseCode, reconnect_hint
 from studyroom.shared.contract.ids import GatewayId
 from studyroom.shared.contract.moderation import Kind, Target
@@ -65,7 +66,7 @@ class Documents:
     async def _beat(self) -> None:
         """Never returns."""
         while True:
-            await asyncio.sleep(_BEAT_SECONDS)
+            await next_tick(_BEAT_SECONDS)
             now, expired_by = time.monotonic(), time.time() - self._leeway_seconds
             for connection in list(self._connections):
                 try:

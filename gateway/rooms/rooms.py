@@ -17,6 +17,7 @@ from studyroom.gateway.rooms.history import ChatView
 from studyroom.gateway.rooms.room import Repairs, Room
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import Bus, Message, Subscription
+from studyroom.shared.chassis.ticks import next_tick
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.ephemeral import encode_digest, split_batch, split_digest
 from studyroom.shared.contract.groups import ByGroup
@@ -192,7 +193,7 @@ class Hosting:
     async def send_digests(self) -> None:
         """Send presence the cursors that moved, once a second. Also lets rooms exchange cursors. Never returns."""
         for number in count():
-            await asyncio.sleep(_DIGEST_SECONDS)
+            await next_tick(_DIGEST_SECONDS)
             self._publish_cursor_digests()
             if number % _SAMPLE_DIGESTS == 0:
                 self._count_gateways()

@@ -17,10 +17,11 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from studyroom import __version__
+from studyroom.shared.chassis.ticks import seconds_to_tick
 from studyroom.shared.contract.subjects import SHARDS
 
 _LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
-_LAG_SAMPLE_SECONDS = 0.1
+_LAG_SAMPLE_SECONDS = 0.25
 CALLBACK = "callback"
 """The task to which exceptions in callbacks of the event loop are counted."""
 _SHARDS_OF_A_LABEL = 8
@@ -45,7 +46,7 @@ class ProcessMetrics:
         Gauge("studyroom_event_loop_tasks", "Running asyncio tasks.", registry=registry).set_function(_count_tasks)
         self.event_loop_lag = Histogram(
             f"studyroom_{service}_event_loop_lag_seconds",
-            "Delay of a timer beyond its time, sampled ten times a second.",
+            "Delay of a timer beyond its time, sampled four times a second.",
             buckets=_LAG_BUCKETS,
             registry=registry,
         )
@@ -62,8 +63,9 @@ class ProcessMetrics:
     async def sample_event_loop_lag(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            due = loop.time() + _LAG_SAMPLE_SECONDS
-            await asyncio.sleep(_LAG_SAMPLE_SECONDS)
+            wait_seconds = seconds_to_tick(_LAG_SAMPLE_SECONDS)
+            due = loop.time() + wait_seconds
+            await asyncio.sleep(wait_seconds)
             self.event_loop_lag.observe(max(0.0, loop.time() - due))
 
 

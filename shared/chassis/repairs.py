@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Hashable
 from typing import Any, Generic, TypeVar
 
 from studyroom.shared.chassis import logs
+from studyroom.shared.chassis.ticks import next_tick
 
 log = logs.get(__name__)
 
@@ -114,7 +115,7 @@ class Repairs(Generic[Key]):
         loop = asyncio.get_running_loop()
         compare_at = loop.time() + _jittered(every_seconds)
         while True:
-            await asyncio.sleep(_TICK_SECONDS)
+            await next_tick(_TICK_SECONDS)
             compare_now = loop.time() >= compare_at
             try:
                 if check is not None:

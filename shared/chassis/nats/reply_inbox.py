@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, Protocol, TypeVar
 
 from studyroom.shared.chassis.nats.messages import Message
+from studyroom.shared.chassis.ticks import next_tick
 
 _SWEEP_SECONDS = 0.25
 _SETTLE_POLL_SECONDS = 0.01
@@ -87,7 +88,7 @@ class Acknowledgements(ReplyInbox[Published]):
         One task for all, because a timer for each would cost more than the message.
         """
         while True:
-            await asyncio.sleep(_SWEEP_SECONDS)
+            await next_tick(_SWEEP_SECONDS)
             for reply in list(self._published_by(time.monotonic() - deadline_seconds)):
                 give_up(reply)
 
