@@ -3,6 +3,9 @@
 The edits of a deleted message are deleted in the same way, because they have its content, and before the message is
 erased. So if a gateway dies in between, the message is still stored. Readers leave it out, and every gateway that
 receives the tombstone deletes its edits and erases it a little later.
+
+An edit that was on its way may be stored after the tombstone. Every gateway that receives an edit of a message which it
+does not remember looks for that message a little later, and deletes the edit if the message is gone.
 """
 
 import asyncio
@@ -27,7 +30,8 @@ log = logs.get(__name__)
 _ERASE_AFTER_SECONDS = (1.0, 3.0)
 """A random time between these, in which the gateway that stored the tombstone erases the message."""
 _LATE_EDIT_SECONDS = 8.0
-"""After this time no edit is under way any more that a gateway accepted before the deletion."""
+"""After this time few edits are under way that a gateway accepted before the deletion. In rooms that no gateway hosts,
+later ones are found by nobody."""
 
 ChangesAfter = Callable[[RoomId, int], Awaitable[list[Stored]]]
 """Returns all edits and reactions of a room after a sequence. Raises BusError."""
@@ -94,6 +98,29 @@ class Deletions:
             await self._delete_edits(room, sequence)
         except (BusError, TimeoutError) as error:
             log.warning("failed to look for edits of a deleted message", room=room, error=str(error))
+
+    def check_edit(self, room: RoomId, edit: Stored) -> asyncio.Task[None]:
+        """Delete an edit a little later if its message is gone. The task ends when that is known and done."""
+        return self._tasks.spawn("erase", self._check_edit(room, edit))
+
+    async def _check_edit(self, room: RoomId, edit: Stored) -> None:
+        while True:
+            await asyncio.sleep(random.uniform(*_ERASE_AFTER_SECONDS))  # noqa: S311 - jitter
+            try:
+                if await self._is_gone(room, edit.changes) and await self._is_stored(room, edit):
+                    await self._delete(room, edit)
+                    log.info("deleted a late edit of a deleted message", room=room, sequence=edit.sequence)
+            except (BusError, TimeoutError) as error:
+                log.info("failed to look for the message of an edit, trying again", error=str(error))
+                continue
+            return
+
+    async def _is_gone(self, room: RoomId, sequence: int) -> bool:
+        """Whether a message was deleted or has expired. Raises BusError."""
+        try:
+            return await self._streams.of(room).message_of(room, sequence) is None
+        except NotInRoom:
+            return False  # the stream is another one
 
     async def _store_tombstone(self, room: RoomId, sequence: int, message: MessageId) -> None:
         await self._bus.store(

@@ -74,3 +74,7 @@ class RoomRepairs:
 
     def chat_is_deleted(self, room: Room, tombstone: Stored) -> None:
         self._deletions.erase_later(room.id, tombstone)
+
+    def edits_may_be_late(self, room: Room, edits: list[Stored]) -> None:
+        for edit in edits:
+            self._deletions.check_edit(room.id, edit)

@@ -239,6 +239,10 @@ class History:
         """Whether this is certainly no line of the room, because it would be remembered: it may be deleted."""
         return self.reach < sequence and self.passed(sequence) and self.find(sequence) is None
 
+    def edits_of_unknown(self, lines: Iterable[Stored]) -> list[Stored]:
+        """The edits among the lines of messages that are not remembered: they may be deleted, or just old."""
+        return [line for line in lines if line.kind is Kind.EDITED and self.find(line.changes) is None]
+
     def now(self, message: Stored) -> Stored:
         """The message as its remembered edits and reactions have made it."""
         return with_changes([message], self._tail)[0]

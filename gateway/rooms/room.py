@@ -58,6 +58,9 @@ class Repairs(Protocol):
     def chat_is_deleted(self, room: "Room", tombstone: Stored) -> None:
         """The message that the tombstone deletes may still be stored."""
 
+    def edits_may_be_late(self, room: "Room", edits: list[Stored]) -> None:
+        """These edits are of messages that the room does not remember, which may be deleted."""
+
 
 class Room:
     def __init__(
@@ -328,6 +331,7 @@ class Room:
             self._send_stored(stored)
             if stored.deletes:
                 self._repairs.chat_is_deleted(self, stored)
+            self._repairs.edits_may_be_late(self, self.history.edits_of_unknown([stored]))
         elif verdict is Verdict.AFTER_GAP:
             self._repairs.chat_is_missing(self)
         else:
@@ -342,13 +346,18 @@ class Room:
         if self._position_known:
             self._send_reset()
         self._position_known = True
-        self.take_missed(newest, newest[-1].sequence if newest else reach)
+        self._fill(newest, newest[-1].sequence if newest else reach)
 
     def take_missed(self, missed: list[Stored], up_to: int) -> int:
         """Fill a gap with messages from the stream (see `History.fill`), and send those that can be delivered.
 
         Returns how many those were.
         """
+        delivered = self._fill(missed, up_to)
+        self._repairs.edits_may_be_late(self, self.history.edits_of_unknown(missed))
+        return delivered
+
+    def _fill(self, missed: list[Stored], up_to: int) -> int:
         self._name_positions()
         deliverable = self.history.fill(missed, up_to)
         still_stored = {stored.sequence for stored in missed}

@@ -8,8 +8,9 @@ from uuid import uuid4
 import pytest
 
 from studyroom.shared.contract import subjects
-from studyroom.shared.contract.chat import encode_tombstone
-from studyroom.shared.contract.ids import MessageId, RoomId
+from studyroom.shared.contract.chat import encode_edit, encode_tombstone
+from studyroom.shared.contract.chat_messages import EditChatPayload
+from studyroom.shared.contract.ids import MessageId, RoomId, UserId, new_message_id
 from tests.support.backend import SETTINGS, Json, ask, token
 from tests.support.client import Client, clients
 from tests.support.presence import connected, stored_chat
@@ -135,6 +136,34 @@ async def test_a_message_left_half_deleted_by_a_gateway_that_died_is_shown_to_no
             return {bad["seq"], edit["seq"]}.isdisjoint((await stored_chat(bus)).get(room, {}))
 
         await eventually(erased, "a gateway erases both")
+
+
+async def test_an_edit_that_is_stored_long_after_its_message_was_deleted_is_deleted_too(
+    moderated: EmbeddedStack, room: str
+):
+    """The connection of the gateway to NATS stood still meanwhile."""
+    async with clients(*moderated.gateways) as (ann, bob), connected(moderated.nats_url) as bus:
+        await ann.join(room)
+        await bob.join(room)
+        bad, other = await sent_by(ann, "bad", "other")
+        js, subject = bus.jetstream(), subjects.chat(RoomId(room))
+        await js.publish(subject, encode_tombstone(MessageId(bad["id"]), bad["seq"]))
+        await bob.expect("ChatDeleted")
+        await js.delete_msg("CHAT", bad["seq"])
+        for message, content in ((bad, "worse"), (other, "better")):
+            change = EditChatPayload(target_id=message["id"], target_seq=message["seq"], content=content)
+            await js.publish(subject, encode_edit(UserId(ann.user), change, 0, new_message_id()))
+        late, kept = await bob.expect("ChatEdited"), await bob.expect("ChatEdited")
+
+        assert (await bob.expect("ChatDeleted"))["deleted_seq"] == late["seq"]
+
+        async def erased() -> bool:
+            return late["seq"] not in (await stored_chat(bus))[room]
+
+        await eventually(erased, "the late edit is not stored any more")
+        assert kept["seq"] in (await stored_chat(bus))[room]
+        shown = (await ask(moderated.gateways[1], "GET", f"/rooms/{room}/messages")).body["messages"]
+        assert [message["content"] for message in shown] == ["better"]
 
 
 async def test_deleting_a_message_that_the_room_lacks_does_nothing(moderated: EmbeddedStack, room: str):

@@ -61,6 +61,9 @@ class NoRepairs:
     def chat_is_deleted(self, room: Room, tombstone: Stored) -> None:
         """Nobody chats in these rooms."""
 
+    def edits_may_be_late(self, room: Room, edits: list[Stored]) -> None:
+        """Nobody chats in these rooms."""
+
 
 def hosting(rooms: Rooms, bus: Bus, metrics: GatewayMetrics) -> Hosting:
     return Hosting(
