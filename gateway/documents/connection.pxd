@@ -1,0 +1,15 @@
+# The types of `connection.py` for the compiled data path.
+
+cdef class DocumentConnection:
+    cdef public object id, user, address, expires_at, room, socket
+    cdef public long binary_max_bytes, silent_beats
+    cdef public bint is_slow
+    cdef object _path, _hub, _identity, _identify, _only
+    cdef dict _sessions
+    cdef double _messages_left, _bytes_left, _refilled_at
+    cdef bint _held
+    cdef long _slow_beats, _progress_bytes, _quiet_beats, _beats_without_document
+
+    cpdef write(self, bytes frame)
+    cpdef received(self, bytes payload)
+    cdef _send(self, bytes prefix, bytes message)

@@ -1,0 +1,23 @@
+# The types of `session.py` for the compiled data path.
+
+from studyroom.gateway.documents.document cimport Document
+
+cdef class Wire:
+    cdef public object prefix, write
+    cdef public bint has_status, is_slow
+
+cdef class Session:
+    cdef public Document document
+    cdef public object prefix, user, reset
+    cdef public bint may_write
+    cdef Wire _wire
+    cdef object _tasks, _merge_seconds, _send, _refuse, _end, _wanted, _asking, _reply, _state, _explained
+    cdef object _timer, _ask_again, _pause_seconds
+    cdef bint _is_open, _is_stale, _unsynced, _dropping, _is_syncing
+    cdef long _round, _unanswered, _owed, _collected_statuses, _in_flight
+    cdef list _collected
+
+    cpdef settled(self, batch)
+    cdef _finish_sync(self)
+    cdef _pay(self, long statuses)
+    cpdef deliver(self, bytes frames)
