@@ -9,6 +9,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import Metric
 from structlog.testing import capture_logs
 
+from studyroom.services.probe.metrics import ProbeMetrics
 from studyroom.shared.chassis.metrics import BusMetrics, ProcessMetrics
 from studyroom.shared.chassis.nats.bus import Bus
 from studyroom.shared.chassis.settings import NatsSettings, ProcessSettings, Settings, load
@@ -36,8 +37,18 @@ def metrics_page() -> str:
         of_all |= {metric: row for metric, row in found.items() if metric not in own[name]}
     for name, rows in own.items():
         sections += [f"## {name.capitalize()}", table(_HEAD, [rows[metric] for metric in sorted(rows)])]
+    sections += ["## Probe", table(_HEAD, _metrics_of_probe())]
     sections += ["## Every process", table(_HEAD, [of_all[metric] for metric in sorted(of_all)])]
     return "\n\n".join(sections) + "\n"
+
+
+def _metrics_of_probe() -> list[tuple[str, ...]]:
+    """A row for each metric of `studyroom probe`, which is a command beside the services."""
+    registry = CollectorRegistry()
+    ProbeMetrics(registry)
+    labels = _labels(registry)
+    own = [metric for metric in registry.collect() if metric.name.startswith(f"{_PREFIX}probe_")]
+    return [_row(metric, labels.get(metric.name, ())) for metric in sorted(own, key=lambda metric: metric.name)]
 
 
 def _specs() -> dict[str, ServiceSpec]:

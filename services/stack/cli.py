@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import os
+import re
 import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from studyroom.shared.chassis.spec import ServiceSpec
 
 ENTRY_POINTS = "studyroom.services"
+_PORT_MAX = 65_535
 
 
 @contextmanager
@@ -199,6 +201,54 @@ def restore(path: Path, only: tuple[str, ...], replace: bool, data_dir: Path) ->
     _run_or_fail("restore", restore_backup(nats, storage, path, only=only, replace=replace, report=click.echo))
 
 
+def _span(text: str) -> float:
+    """Return the seconds of a time such as 30s, 2m or 1h. A number alone is seconds."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text, re.ASCII)
+    if found is None or not float(found[1]):
+        raise click.BadParameter(f"{text!r} is not a time such as 30s")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+def _address(text: str) -> tuple[str, int]:
+    """Return the host and the port to listen on. A port alone means all interfaces."""
+    host, _, port = text.rpartition(":")
+    if re.fullmatch(r"\d{1,5}", port, re.ASCII) is None or int(port) > _PORT_MAX:
+        raise click.BadParameter(f"{text!r} is not an address such as 127.0.0.1:8081")
+    return host.strip("[]") or "0.0.0.0", int(port)
+
+
+@main.command()
+@click.argument("url", required=False)
+@click.option(
+    "--every", type=_span, metavar="TIME", help="Repeat it, such as every 30s, and serve metrics until a signal comes."
+)
+@click.option(
+    "--listen", type=_address, metavar="ADDRESS",
+    help="Serve the metrics there, such as 127.0.0.1:8081. By default at the admin port of the settings.",
+)  # fmt: skip
+@click.option("--json", "for_programs", is_flag=True, help="Print JSON.")
+def probe(url: str | None, every: float | None, listen: tuple[str, int] | None, for_programs: bool) -> None:
+    """Try Studyroom as users do: two of them meet in a room, the first writes, the second reads it, and both leave.
+
+    URL is the public address, such as wss://rooms.example.com/ws, in place of STUDYROOM_PROBE_URL. The exit status is 1
+    if a step fails.
+    """
+    if every is None and listen is not None:
+        raise click.UsageError("--listen needs --every, because a single pass serves no metrics")
+    if every is not None and for_programs:
+        raise click.UsageError("--json is for a single pass, and --every logs")
+    if url is not None:
+        os.environ["STUDYROOM_PROBE_URL"] = url
+    with loading():
+        from studyroom.services.probe.command import once, serve
+
+    if every is not None:
+        sys.exit(serve(every, listen))
+    report, well = once(for_programs=for_programs)
+    click.echo(report)
+    sys.exit(0 if well else 1)
+
+
 def _run_or_fail(command: str, work: Coroutine[Any, Any, None]) -> None:
     from studyroom.services.backup.command import Failed
 
@@ -264,12 +314,13 @@ def settings() -> None:
 
 
 def _all_settings() -> list[type]:
+    from studyroom.services.probe.settings import ProbeSettings
     from studyroom.shared.chassis.settings import NatsSettings, ProcessSettings
 
     classes: list[type] = [ProcessSettings, NatsSettings]
     for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
         classes += [cls for cls in entry.load().settings if cls not in classes]
-    return classes
+    return [*classes, ProbeSettings]
 
 
 if __name__ == "__main__":

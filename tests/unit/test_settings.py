@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from studyroom.gateway.settings import GatewaySettings
 from studyroom.presence.settings import PresenceSettings
 from studyroom.services.documents.settings import DocumentsSettings
+from studyroom.services.probe.settings import ProbeSettings
 from studyroom.services.stack.cli import _all_settings
 from studyroom.shared.chassis.settings import (
     BadSettings,
@@ -42,7 +43,7 @@ def problems() -> dict[str, str]:
 
 
 def test_every_class_of_settings_is_loaded_by_default():
-    of_services = {DocumentsSettings, GatewaySettings, PresenceSettings, StorageSettings}
+    of_services = {DocumentsSettings, GatewaySettings, PresenceSettings, ProbeSettings, StorageSettings}
     assert set(load(CLASSES)) == {ProcessSettings, NatsSettings, *of_services}
 
 
@@ -94,6 +95,7 @@ BAD = {
     "STUDYROOM_GATEWAY_JOINS_PER_MINUTE": "0",
     "STUDYROOM_GATEWAY_PING_TIMEOUT_SECONDS": "nan",
     "STUDYROOM_PRESENCE_CONCURRENT_REQUESTS": "0",
+    "STUDYROOM_PROBE_URL": "wss:///ws",
     "STUDYROOM_STORAGE_REPLICAS": "6",
     "STUDYROOM_STORAGE_KIND": "tape",
 }
