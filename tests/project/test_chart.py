@@ -37,6 +37,7 @@ COMPONENTS: dict[str, Values] = {
     "zones": {"nats": {"requireZones": True}},
     "jobs": {"jobs": {"enabled": True}},
     "monitoring": {"monitoring": {"enabled": True}},
+    "probe": {"probe": {"enabled": True}},
     "autoscaling/adapter": {"gateway": {"autoscaling": {"by": "adapter"}}},
     "autoscaling/keda": {"gateway": {"autoscaling": {"by": "keda"}}},
     "gateway-api": {"gatewayApi": {"enabled": True}, "networkPolicies": {"ingressNamespace": "gateway-system"}},
@@ -170,6 +171,52 @@ def test_helm_test_runs_the_doctor_of_the_jobs():
     assert pod["spec"] == doctor["spec"]
     assert doctor["metadata"]["labels"].items() <= pod["metadata"]["labels"].items()
     kubernetes_validate.validate(pod, VERSIONS[-1], strict=True)
+
+
+def test_helm_test_makes_a_pass_of_the_probe_if_there_is_one():
+    values = merged(MINIMAL, COMPONENTS["probe"])
+    pod = yaml.safe_load(helm.render(CHART, values, namespace="studyroom")["templates/tests/probe.yaml"])
+    once = named(charted(COMPONENTS["probe"]), "CronJob", "probe-once")["spec"]["jobTemplate"]["spec"]["template"]
+    assert pod["spec"] == once["spec"]
+    assert once["metadata"]["labels"].items() <= pod["metadata"]["labels"].items()
+    kubernetes_validate.validate(pod, VERSIONS[-1], strict=True)
+    without = helm.render(CHART, MINIMAL, namespace="studyroom")
+    assert not yaml.safe_load(without.get("templates/tests/probe.yaml", ""))
+
+
+def test_the_probe_has_the_address_the_interval_and_the_place_of_the_values():
+    manifests = charted({
+        "probe": {"enabled": True, "every": "1m", "url": "wss://else.example/ws", "nodeSelector": {"pool": "edge"}},
+        "image": {"pullSecrets": ["registry"]},
+    })  # fmt: skip
+    spec = named(manifests, "Deployment", "probe")["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    assert (spec["nodeSelector"], spec["imagePullSecrets"]) == ({"pool": "edge"}, [{"name": "registry"}])
+    assert container["args"] == ["probe", "--every", "1m"]
+    assert container["env"][0] == {"name": "STUDYROOM_PROBE_URL", "value": "wss://else.example/ws"}
+
+
+def test_alerts_link_to_your_page_and_dashboards_have_your_labels_or_are_left_out():
+    def monitored(**values: Any) -> list[Manifest]:
+        return charted({"monitoring": {"enabled": True, **values}})
+
+    of_grafana = {"labels": {"dashboards": "yes"}, "annotations": {"folder": "Rooms"}}
+    manifests = monitored(labels={"team": "rooms"}, runbooks="https://wiki.example/ops", dashboards=of_grafana)
+    (rule,) = of_kind(manifests, "PrometheusRule")
+    alerts = [one for group in rule["spec"]["groups"] for one in group["rules"] if "alert" in one]
+    assert {one["annotations"]["runbook_url"] for one in alerts} == {
+        f"https://wiki.example/ops#{one['alert'].lower()}" for one in alerts
+    }
+    assert all(
+        one["metadata"]["labels"]["team"] == "rooms" for one in of_kind(manifests, "PodMonitor", "PrometheusRule")
+    )
+    dashboards = [one for one in of_kind(manifests, "ConfigMap") if "dashboard" in one["metadata"]["name"]]
+    assert dashboards
+    assert all(one["metadata"]["labels"]["dashboards"] == "yes" for one in dashboards)
+    assert all(one["metadata"]["annotations"]["folder"] == "Rooms" for one in dashboards)
+    without = monitored(dashboards={"enabled": False})
+    assert not [one for one in of_kind(without, "ConfigMap") if "dashboard" in one["metadata"]["name"]]
+    assert of_kind(without, "PodMonitor")
 
 
 def test_values_reach_the_pods():

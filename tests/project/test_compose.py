@@ -3,19 +3,22 @@
 import re
 import subprocess
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
-from studyroom.services.stack.cli import _all_settings
-from studyroom.shared.chassis.settings import OF_COMPOSE, Settings, load
+from studyroom.services.probe.settings import GatewayTokens, ProbeSettings
+from studyroom.services.stack.cli import _all_settings, main
+from studyroom.shared.chassis.settings import OF_COMPOSE, ProcessSettings, Settings, load
 from tests.support.accounts import PASSWORDS
 from tests.support.compose import COMPOSE, NATS, OURS, ROOT, RUN_HERE, SERVICES, need
 from tests.support.settings import settings_of
 
 HAPROXY = (ROOT / "deploy/haproxy.cfg").read_text()
 NATS_CONFIGURATION = "".join(file.read_text() for file in sorted((ROOT / "deploy/nats").glob("*.conf")))
-NOT_HERE = {"grafana", "nats-exporter"}
+NOT_HERE = {"grafana", "nats-exporter", "probe"}
+"""Services that the tests of the containers do not keep running."""
 
 
 def test_compose_accepts_the_file():
@@ -165,13 +168,34 @@ def test_mounted_files_exist():
 def test_prometheus_scrapes_the_admin_port_of_every_service():
     scraped = yaml.safe_load((ROOT / "monitoring/prometheus.yml").read_text())["scrape_configs"]
     found = {job["job_name"]: job["dns_sd_configs"][0] for job in scraped if "dns_sd_configs" in job}
-    assert set(found) == {*OURS, "haproxy", "nats"}
-    for name in OURS:
+    assert set(found) == {*OURS, "haproxy", "nats", "probe"}
+    for name in (*OURS, "probe"):
         assert found[name]["names"] == [name]
         assert str(found[name]["port"]) == SERVICES[name]["environment"]["STUDYROOM_ADMIN_PORT"]
     assert found["nats"]["names"] == ["nats-exporter"]
     assert f"-port={found['nats']['port']}" in SERVICES["nats-exporter"]["command"]
     assert f"bind :{found['haproxy']['port']}\n" in HAPROXY
+
+
+def test_the_probe_runs_when_it_is_wanted_and_comes_by_a_name_that_gateways_answer_to(monkeypatch: pytest.MonkeyPatch):
+    probe, gateway = SERVICES["probe"], SERVICES["gateway"]["environment"]
+    assert probe["profiles"] == ["probe"]
+    assert [name for name, service in SERVICES.items() if "profiles" in service] == ["probe"]
+    main.commands["probe"].make_context("probe", probe["command"][1:]).close()
+    for variable, value in probe["environment"].items():
+        if value is not None:
+            monkeypatch.setenv(variable, re.sub(r"\$\{\w+:-(.*)\}", r"\1", value))
+    classes: list[type[Settings]] = [ProcessSettings, ProbeSettings, GatewayTokens]
+    known = {variable for cls in classes for variable in cls.variables().values()}
+    assert probe["environment"].keys() <= known
+    own = {variable for cls in (ProbeSettings, GatewayTokens) for variable in cls.variables().values()}
+    assert probe["environment"].keys() >= own
+    settings = load(classes)[ProbeSettings]
+    assert isinstance(settings, ProbeSettings)
+    parts = urlsplit(settings.url)
+    assert parts.hostname in re.sub(r".*:-(.*)\}", r"\1", gateway["STUDYROOM_GATEWAY_HOSTS"]).split(",")
+    assert f"bind :{parts.port}\n" in HAPROXY
+    assert parts.hostname in probe["depends_on"]
 
 
 def test_grafana_finds_its_dashboards_and_prometheus():

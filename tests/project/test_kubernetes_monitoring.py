@@ -1,6 +1,8 @@
 """`k8s/monitoring`: the component of production for the Prometheus operator and Grafana."""
 
 import json
+import shutil
+from pathlib import Path
 
 import jsonschema
 import kubernetes_validate
@@ -9,6 +11,7 @@ import pytest
 from monitoring.dashboards import DASHBOARDS
 from tests.project.schemas import SCHEMAS
 from tests.project.test_kubernetes import (
+    K8S,
     VERSIONS,
     WORKLOADS,
     Manifest,
@@ -59,9 +62,11 @@ def test_every_dashboard_is_a_config_map_that_grafana_looks_for(monitored: list[
 
 
 def test_every_service_is_scraped_under_the_name_that_rules_and_dashboards_know(monitored: list[Manifest]):
-    assert names(monitored, "PodMonitor") == set(WORKLOADS)
+    assert names(monitored, "PodMonitor") == {*WORKLOADS, "probe"}  # the probe is a component of its own
     for monitor in of_kind(monitored, "PodMonitor"):
         name = monitor["metadata"]["name"]
+        if name == "probe":
+            continue
         assert selected(monitored, monitor["spec"]["selector"]) == {name}
         (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
         assert endpoint["port"] in ports(monitored, name)
@@ -75,6 +80,19 @@ def test_the_name_of_the_nats_cluster_is_never_taken_for_that_of_the_kubernetes_
     emptied, dropped = endpoint["metricRelabelings"]
     assert (emptied["targetLabel"], emptied["replacement"]) == ("cluster", "")
     assert (dropped["action"], dropped["regex"]) == ("labeldrop", "exported_cluster")
+
+
+def test_an_installation_may_leave_the_dashboards_to_another_one(tmp_path: Path):
+    """With the resource that docs/operations.md names in place of the component."""
+    for folder in ("k8s", "deploy", "monitoring"):
+        shutil.copytree(K8S.parent / folder, tmp_path / folder)
+    overlay = tmp_path / "k8s" / "overlays" / "prod" / "kustomization.yaml"
+    overlay.write_text(
+        overlay.read_text().replace("  - autoscaler.yaml\n", "  - autoscaler.yaml\n  - ../../monitoring/operator\n")
+    )
+    manifests = rendered("prod", tmp_path / "k8s")
+    assert {one["kind"] for one in of_kind(manifests, *SCHEMAS)} == SCHEMAS.keys()
+    assert not [one for one in manifests if "dashboard" in one["metadata"]["name"]]
 
 
 def test_without_the_component_nothing_of_it_is_applied():

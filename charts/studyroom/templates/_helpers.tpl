@@ -258,3 +258,48 @@ volumes:
   - name: tls
     secret: { secretName: studyroom-{{ .certificate }}-nats-tls, optional: true, defaultMode: 0440 }
 {{- end }}
+
+{{/* The pod of the probe. The keys: root, args, and whether it makes one pass. */}}
+{{- define "studyroom.probePod" -}}
+{{- if .once }}
+restartPolicy: Never
+{{- else }}
+serviceAccountName: probe
+{{- end }}
+automountServiceAccountToken: false
+enableServiceLinks: false
+{{- with .root.Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+securityContext:
+  {{- include "studyroom.podSecurity" (list .root 10001) | nindent 2 }}
+  {{- if and .once (not .root.Values.openshift) }}
+  fsGroup: 10001
+  {{- end }}
+{{- with include "studyroom.scheduling" .root.Values.probe }}{{ . | nindent 0 }}{{ end }}
+containers:
+  - name: probe
+    {{- include "studyroom.imageAndSettings" .root | nindent 4 }}
+    args: {{ .args | toJson }}
+    env:
+      - name: STUDYROOM_PROBE_URL
+        value: {{ .root.Values.probe.url | default (printf "wss://%s/ws" .root.Values.host) }}
+      # With it the probe signs its own tokens.
+      - name: STUDYROOM_GATEWAY_JWT_SECRET
+        valueFrom: { secretKeyRef: { name: {{ .root.Values.secrets.gateway }}, key: jwt-secret, optional: true } }
+    {{- if not .once }}
+    ports:
+      - { name: admin, containerPort: 8081 }
+    livenessProbe:
+      httpGet: { path: /healthz, port: admin }
+      periodSeconds: 10
+      timeoutSeconds: 5
+      failureThreshold: 3
+      terminationGracePeriodSeconds: 5
+    {{- end }}
+    securityContext: {{- include "studyroom.containerSecurity" . | nindent 6 }}
+    resources: {{- toYaml .root.Values.probe.resources | nindent 6 }}
+{{- end }}
