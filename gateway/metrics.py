@@ -13,6 +13,7 @@ from studyroom.gateway import DATA_PATH
 from studyroom.gateway.wire.items import MESSAGE_TYPES
 from studyroom.gateway.wire.traffic import LATENCY_BUCKETS, Traffic
 from studyroom.shared.chassis.metrics import by_shards
+from studyroom.shared.contract.close_codes import CloseCode
 from studyroom.shared.contract.errors import ErrorCode
 
 _BACKFILL_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -22,6 +23,21 @@ _REQUEST_REFUSALS = (
     ErrorCode.BODY_TOO_LARGE,
     ErrorCode.HEADERS_TOO_LARGE,
 )
+_HANDSHAKE_REFUSALS = (
+    ErrorCode.KEYS_UNAVAILABLE,
+    ErrorCode.TOO_MANY_CONNECTIONS,
+    ErrorCode.TOO_MANY_HANDSHAKES,
+    ErrorCode.TOO_MANY_OF_ADDRESS,
+)
+_OWN_FAULTS = (
+    ErrorCode.CHAT_STORAGE_FULL,
+    ErrorCode.CHAT_UNAVAILABLE,
+    ErrorCode.INTERNAL,
+    ErrorCode.KEYS_UNAVAILABLE,
+    ErrorCode.PRESENCE_UNAVAILABLE,
+)
+_LOST = (CloseCode.ABNORMAL, CloseCode.SLOW_CONSUMER, CloseCode.PING_TIMEOUT)
+"""Alerts read these, the refusals and the own faults. A counter that begins at 1 hides its first event from `rate`."""
 
 
 class GatewayMetrics:
@@ -47,6 +63,8 @@ class GatewayMetrics:
             ["code"],
             registry=registry,
         )
+        for code in _HANDSHAKE_REFUSALS:
+            self.refused.labels(code=code)
         self.requests_refused = Counter(
             "studyroom_gateway_requests_refused",
             "HTTP requests refused before the gateway read them, by code.",
@@ -117,12 +135,16 @@ class GatewayMetrics:
             ["code"],
             registry=registry,
         )
+        for lost in _LOST:
+            self.disconnects.labels(code=lost)
         self.errors_sent = Counter(
             "studyroom_gateway_errors_sent",
             "Error messages sent to clients, by code.",
             ["code"],
             registry=registry,
         )
+        for code in _OWN_FAULTS:
+            self.errors_sent.labels(code=code)
         self.dropped = Counter(
             "studyroom_gateway_dropped",
             "Room messages that were not delivered to a member, by lane and reason.",
@@ -192,6 +214,8 @@ class GatewayMetrics:
             ["result"],
             registry=registry,
         )
+        for result in ("joined", "unavailable"):
+            self.join_duration.labels(result=result)
         self.barrier_retries = Counter(
             "studyroom_gateway_join_barrier_retries",
             "Joins repeated because their own event did not arrive.",
