@@ -70,6 +70,14 @@ OVERVIEW = Dashboard("overview", "Studyroom overview", (
         Panel("Alerts", "short", "Alerts that are firing.",
               ((or_zero('count by (alertname) (ALERTS{alertstate="firing"})'), "{{alertname}}"),)),
     )),
+    Row("Probe: as users see it", (
+        Panel("Passes", "short", "Passes of the probe through the public address, per second, by result.",
+              ((rate("studyroom_probe_passes_total", "result"), "{{result}}"),)),
+        Panel("Steps", "s", "Time of each step of a pass that succeeded.",
+              latency("studyroom_probe_step_duration_seconds", "step")),
+        Panel("Failed steps", "short", "Passes that failed, per second, by the step that failed.",
+              ((rate("studyroom_probe_failures_total", "step"), "{{step}}"),)),
+    )),
     Row("RED: service to clients", (
         Panel("Connections", "short", "Open WebSocket connections of all gateways, and those in a room.",
               (("sum(studyroom_gateway_connections)", "connections"),

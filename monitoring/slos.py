@@ -16,12 +16,22 @@ from monitoring.panels import write_or_check
 
 RULES = Path(__file__).parent / "rules"
 WRITTEN_BY_HAND = ("alerts.yml", "kubernetes.yml")
-RUNBOOKS = os.environ.get("RUNBOOKS", "https://docs.example.com/studyroom/operations.html")
-"""The address of docs/operations.md as a page, to which alerts link."""
+
+
+def _present_runbooks() -> str:
+    """Return the address to which alerts link now. So an address that was set once stays."""
+    found = re.search(r"runbook_url: (\S+)#", (RULES / WRITTEN_BY_HAND[0]).read_text())
+    return found[1] if found is not None else "https://docs.example.com/studyroom/operations.html"
+
+
+RUNBOOKS = os.environ.get("RUNBOOKS") or _present_runbooks()
+"""The address of docs/operations.md as a page, to which alerts link. The variable RUNBOOKS changes it for good."""
 KUBERNETES = Path(__file__).parents[1] / "k8s" / "monitoring" / "operator" / "prometheus-rule.yaml"
 GENERATED = "# Written by `make dashboards` from monitoring/{}.\n"
 FEWEST_MISSED = 20
-"""Events that miss an objective within the long window before its alert fires. A single event wakes nobody."""
+"""A single event wakes nobody."""
+FEWEST_FAILED_PASSES = 3
+"""A probe has few events, and all of them are alike."""
 _SECONDS = {"1h": 3_600, "6h": 6 * 3_600, "3d": 3 * 86_400}
 WINDOWS = ("5m", "30m", "1h", "2h", "6h", "1d", "3d")
 
@@ -35,6 +45,8 @@ class Slo:
     objective: float
     good: str
     total: str
+    fewest_missed: int = FEWEST_MISSED
+    """Events that miss the objective within the long window before an alert fires."""
 
     def error_ratio(self, window: str) -> str:
         return f"1 - ({self.good}) / (({self.total}) > 0)".replace("{w}", window)
@@ -93,6 +105,14 @@ SLOS = (
         0.999,
         f"({_ASKED}) - ({_FAILED})",
         f"({_ASKED})",
+    ),
+    Slo(
+        "probe",
+        "99.5 % of the passes of the probe succeed",
+        0.995,
+        f'{_BY}(rate(studyroom_probe_passes_total{{result="success"}}[{{w}}]))',
+        f"{_BY}(rate(studyroom_probe_passes_total[{{w}}]))",
+        FEWEST_FAILED_PASSES,
     ),
 )
 
@@ -159,7 +179,8 @@ def _alert(slo: Slo, burn: Burn) -> dict[str, Any]:
         "expr": (
             f'slo:studyroom_errors:ratio_rate{burn.long}{{slo="{slo.name}"}} > {bound}'
             f' and slo:studyroom_errors:ratio_rate{burn.short}{{slo="{slo.name}"}} > {bound}'
-            f' and slo:studyroom_errors:rate{burn.long}{{slo="{slo.name}"}} * {_SECONDS[burn.long]} > {FEWEST_MISSED}'
+            f' and slo:studyroom_errors:rate{burn.long}{{slo="{slo.name}"}} * {_SECONDS[burn.long]}'
+            f" > {slo.fewest_missed}"
         ),
         "for": burn.wait,
         "labels": {"severity": burn.severity, "window": burn.long},

@@ -13,6 +13,7 @@ import websockets
 from playwright.async_api import BrowserContext, Page
 
 from monitoring.dashboards import OVERVIEW
+from studyroom.services.probe.probe import Step
 from tests.support.browser import chromium, needs_chromium
 from tests.support.client import clients
 from tests.support.compose import BUILD_SECONDS, NATS, OURS, RUN_HERE, SERVICES, Project
@@ -73,6 +74,13 @@ def test_prometheus_finds_every_container_by_the_name_of_its_service(project: Pr
         return jobs == sorted([*OURS, "gateway", "presence", "documents", "haproxy", "prometheus"])
 
     wait_until(scraped, "all containers are scraped", 60)
+
+
+def test_the_probe_meets_itself_through_the_load_balancer(project: Project):
+    """The command is in `docs/operations.md`."""
+    _, _, *profile, run, rm, probe, command = shlex.split(OPERATIONS.command("docker compose --profile probe run"))
+    report = project.compose(*profile, run, rm, "--no-deps", "-T", probe, command)
+    assert [line.split()[0] for line in report.splitlines()] == [step.value for step in Step], report
 
 
 def test_the_doctor_finds_nothing_wrong(project: Project):

@@ -147,6 +147,26 @@ def stream(percent: int, when_full: str, *, name: str = "KV_presence") -> Series
     }
 
 
+def passes(good: int, bad: int) -> Series:
+    """Passes of a probe in a minute."""
+    name = "studyroom_probe_passes_total"
+    return {f'{name}{{result="success"}}': f"0+{good}x200", f'{name}{{result="failure"}}': f"0+{bad}x200"}
+
+
+def probe(success: str, failures: str) -> Series:
+    """Whether the last pass of a probe succeeded, and its failures so far."""
+    labels = 'job="probe",instance="a"'
+    return {
+        f"studyroom_probe_success{{{labels}}}": success,
+        f'studyroom_probe_passes_total{{{labels},result="failure"}}': failures,
+    }
+
+
+def waiting(values: str) -> Series:
+    labels = 'pod="gateway-1",container="gateway",reason="CrashLoopBackOff"'
+    return {f"kube_pod_container_status_waiting_reason{{{labels}}}": values}
+
+
 def requests(refused: int) -> Series:
     return {
         "studyroom_gateway_connections_accepted_total": "0+100x200",
@@ -164,6 +184,7 @@ CASES = {
     "ServiceDown": Case(gateway_up("1x10 0x50"), gateway_up("1x60")),
     "NoGateway": Case(ready("gateway", "1x10 0x50"), ready("gateway", "1x60")),
     "NoPresence": Case(ready("presence", "1x10 0x50"), ready("presence", "1x60")),
+    "NoDocuments": Case(ready("documents", "1x10 0x50"), ready("documents", "1x60")),
     "NothingIsScraped": Case({}, {"studyroom_event_loop_tasks": "1x60"}, of_one=False),
     "NotReady": Case(ready("presence", "1x10 0x50"), ready("presence", "1x10 0x5 1x45")),
     "ProcessRestarts": counter(
@@ -265,6 +286,7 @@ CASES = {
     "NatsReplicaLags": Case(copies("0+100x60", "0+100x10 1000x50"), copies("0+100x60", "0 0+100x59")),
     "NatsExporterAbsent": counter("gnatsd_varz_start", 'server_id="nats-1"', "1x10 _x50", "1x60"),
     "ContainerOutOfMemory": Case(ended_container("OOMKilled"), ended_container("Error")),
+    "ContainerDoesNotStart": Case(waiting("0x10" + " 1 0 0" * 7), waiting("0x10 1x3 0x40")),
     "AutoscalerAtMaximum": Case(autoscaler(150), autoscaler(149)),
     "AutoscalerBlind": counter(
         "kube_horizontalpodautoscaler_status_condition",
@@ -315,10 +337,13 @@ CASES = {
     ),
     "StreamsNotAsConfigured": counter("studyroom_provisioner_streams_ok", 'instance="a"', "1x10 0x50", "1x60"),
     "NotAllowedByNats": counter("studyroom_nats_refusals_total", 'job="gateway"', "0x25 3x40", _NEVER),
+    "ProbeFails": Case(probe("1x10 0x50", "0x10 1+2x50"), probe("1x60", "0+1x60")),
+    "ProbeAbsent": counter("studyroom_probe_success", 'job="probe",instance="a"', "1x10 _x50", "1x10 0x50"),
     # All three of each objective burn: 20 % of all events fail.
     "SloJoinLatency": Case(joins(80, 20), joins(1000, 5), minutes=150, times=3),
     "SloDeliveryLatency": Case(deliveries(80, 20), deliveries(1000, 5), minutes=150, times=3),
     "SloAvailability": Case(requests(200), requests(0), minutes=150, times=3),
+    "SloProbe": Case(passes(8, 2), passes(1000, 1), minutes=150, times=3),
 }
 
 MORE = (
@@ -343,6 +368,28 @@ MORE = (
                 "studyroom_gateway_connections": "1000x20 0x40",
             },
             with_connections({'studyroom_gateway_disconnects_total{code="1006"}': "0x28 1x40"}, 4),
+        ),
+    ),
+    ("NoDocuments", Case(ready("documents", "1x10 _x50"), {})),
+    ("ProbeFails", Case(probe("0x60", "1+2x60"), probe("1x10 0x50", "0x10 1x50"))),  # a pass in half an hour
+    (
+        "SloProbe",  # a probe that begins, and two of whose passes fail
+        Case(
+            {'studyroom_probe_passes_total{result="failure"}': "_x10 0+2x200"}
+            | {'studyroom_probe_passes_total{result="success"}': "_x10 0x200"},
+            {'studyroom_probe_passes_total{result="failure"}': "_x140 0 2x60"}
+            | {'studyroom_probe_passes_total{result="success"}': "_x140 0x60"},
+            minutes=150,
+            times=3,
+        ),
+    ),
+    (
+        "PublicCertificateExpires",
+        counter(
+            "studyroom_probe_certificate_expires_timestamp_seconds",
+            'job="probe",instance="a",side="server"',
+            "9000x60",
+            "9000000x60",
         ),
     ),
     (

@@ -67,6 +67,9 @@ DOCTOR = NotRun(
     "it needs to know where a system is",
     "tests/e2e/test_front_door.py::test_the_doctor_finds_the_system_that_runs_here",
 )
+PROBE = NotRun(
+    "tests have systems of their own", "tests/e2e/test_probe.py::test_a_single_pass_prints_its_steps_and_succeeds"
+)
 DOWNLOADS = NotRun("it downloads the servers that the benchmark compares with")
 NO_NSC = NotRun("it needs `nsc`; the tests sign the same JWTs", OPERATOR)
 BACKUP = (
@@ -161,6 +164,7 @@ COMMANDS: dict[str, dict[str, By | NotRun]] = {
         "studyroom presence": SERVICE,
         "studyroom provisioner": SERVICE,
         "studyroom doctor": DOCTOR,
+        "studyroom probe …": PROBE,
     },
     "docs/how-to/python.md": {
         'pip install "./studyroom[client]"': NotRun(
@@ -243,6 +247,10 @@ COMMANDS: dict[str, dict[str, By | NotRun]] = {
         "nsc add user …": NO_NSC,
         "nsc generate creds …": NO_NSC,
         "STUDYROOM_NATS_CREDENTIALS_FILE=gateway.creds …": NO_NSC,
+        "studyroom probe …": PROBE,
+        "docker compose --profile probe run …": By(
+            "tests/containers/test_running.py::test_the_probe_meets_itself_through_the_load_balancer"
+        ),
         "docker compose run --rm …": By("tests/containers/test_running.py::test_the_doctor_finds_nothing_wrong"),
         "STUDYROOM_NATS_USER=backup …": NotRun("a test has another place for it", BACKUP),
         "STUDYROOM_NATS_USER=operator …": NotRun("a test has another place for it", BACKUP),

@@ -5,8 +5,11 @@ promtool. How Grafana draws the answers is not tested.
 """
 
 import asyncio
+import os
 import re
+import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,9 +22,10 @@ from monitoring.panels import SOURCE, render
 from monitoring.slos import RUNBOOKS
 from studyroom.services.stack.stack import free_port
 from tests.project.alert_cases import CASES, MORE, Case, Series
+from tests.support import probe
 from tests.support.commands import needs
 from tests.support.markdown import Document
-from tests.support.processes import EmbeddedStack, embedded_stack, running
+from tests.support.processes import EmbeddedStack, ServiceProcess, embedded_stack, running
 from tests.support.prometheus import Prometheus, exported_by_nats, nats_exporter
 from tests.support.traffic import metrics_of, traffic
 from tests.support.waiting import eventually, http_get, wait_until
@@ -43,7 +47,11 @@ SILENT_WITHOUT_FAULT = {
     "studyroom_nats_errors_total",
 }
 """Counters by kind of fault: until the first one they have no sample, and their panels show zero instead."""
-NOT_HERE = {"gnatsd_varz_jetstream_meta_cluster_size", "studyroom_nats_certificate_expires_timestamp_seconds"}
+NOT_HERE = {
+    "gnatsd_varz_jetstream_meta_cluster_size",
+    "studyroom_nats_certificate_expires_timestamp_seconds",
+    "studyroom_probe_certificate_expires_timestamp_seconds",
+}
 """Series that only a cluster of NATS servers or a connection with TLS has."""
 BUILT_IN = {"ALERTS"}
 PLACE = ("cluster", "namespace", "instance")
@@ -146,9 +154,9 @@ def test_dashboards_have_their_rows():
     assert "Resume and drain" in rows["gateway"]
 
 
-def test_every_metric_that_is_named_is_exported(stack: EmbeddedStack):
+def test_every_metric_that_is_named_is_exported(stack: EmbeddedStack, prober: ServiceProcess):
     there = set().union(*map(exported, metrics_of(stack, *SCRAPED).values())) | RECORDED
-    there |= exported(exported_by_nats(monitor_url(stack)))
+    there |= exported(exported_by_nats(monitor_url(stack))) | exported(prober.metrics())
     expressions = [*queries(), *(rule["expr"] for rule in RULES)]
     named = {name for expression in expressions for name in asked(expression)}
     missing = {name for name in named if not name.startswith("haproxy_")} - there - NOT_HERE
@@ -204,6 +212,23 @@ def test_every_alert_has_a_case_and_a_section_in_the_runbook():
         assert rule["labels"]["severity"] in {"page", "ticket"}
         assert rule["annotations"]["runbook_url"] == f"{RUNBOOKS}#{rule['alert'].lower()}"
         assert rule["alert"].lower() in headings
+
+
+def test_the_address_of_the_runbook_is_set_once_and_then_stays(tmp_path: Path):
+    for folder in ("monitoring", "k8s/monitoring"):
+        shutil.copytree(MONITORING.parent / folder, tmp_path / folder)
+
+    def written(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "monitoring.slos", *arguments],
+            check=False, cwd=tmp_path, capture_output=True, text=True, env={**os.environ, **environment},
+        )  # fmt: skip
+
+    assert written(RUNBOOKS="https://wiki.example/ops").returncode == 0
+    assert written().returncode == 0
+    assert written("--check").returncode == 0
+    for file in [*(tmp_path / "monitoring" / "rules").glob("*.yml"), *(tmp_path / "k8s").rglob("prometheus-rule.yaml")]:
+        assert set(re.findall(r"runbook_url: (\S+)#", file.read_text())) <= {"https://wiki.example/ops"}, file
 
 
 ALIVE: Series = {'studyroom_event_loop_tasks{job="gateway",instance="alive"}': "1x240"}
@@ -302,7 +327,9 @@ def hasty_rules(directory: Path) -> list[str]:
     return paths
 
 
-def scrape_configuration(stack: EmbeddedStack, exporter: str, rules: list[str]) -> dict[str, Any]:
+def scrape_configuration(
+    stack: EmbeddedStack, exporter: str, prober: ServiceProcess, rules: list[str]
+) -> dict[str, Any]:
     """The configuration of this project, with the addresses of the stack instead of names to look up."""
     configuration: dict[str, Any] = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
     configuration["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
@@ -311,8 +338,9 @@ def scrape_configuration(stack: EmbeddedStack, exporter: str, rules: list[str]) 
     for name in SCRAPED:
         addresses = [row["admin_url"].removeprefix("http://") for row in stack.of(name)]
         jobs[name] = {"job_name": name, "static_configs": [{"targets": addresses}]}
-    del jobs["nats"]["dns_sd_configs"]
-    jobs["nats"]["static_configs"] = [{"targets": [exporter]}]
+    for name, address in (("nats", exporter), ("probe", prober.admin_url.removeprefix("http://"))):
+        del jobs[name]["dns_sd_configs"]
+        jobs[name]["static_configs"] = [{"targets": [address]}]
     del jobs["haproxy"]  # its query is asked where it runs, in tests/containers
     configuration["scrape_configs"] = list(jobs.values())
     return configuration
@@ -328,12 +356,21 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
 
 
 @pytest.fixture(scope="module")
-def prometheus(stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+def prober(stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
+    """A probe that tries the stack every second."""
+    with running(probe.exporter(tmp_path_factory.mktemp("probe"), stack.gateways[0])) as ready:
+        yield ready
+
+
+@pytest.fixture(scope="module")
+def prometheus(
+    stack: EmbeddedStack, prober: ServiceProcess, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Prometheus]:
     needs("prometheus")
     directory = tmp_path_factory.mktemp("prometheus")
     config, port = directory / "prometheus.yml", free_port()
     with nats_exporter(monitor_url(stack)) as exporter:
-        config.write_text(yaml.safe_dump(scrape_configuration(stack, exporter, hasty_rules(directory))))
+        config.write_text(yaml.safe_dump(scrape_configuration(stack, exporter, prober, hasty_rules(directory))))
         server = Prometheus(
             name="prometheus",
             command=[
