@@ -22,6 +22,7 @@ from studyroom.gateway.rooms.rooms import HostedRooms
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import BusError, BusUnavailable
 from studyroom.shared.chassis.repairs import Repairs
+from studyroom.shared.chassis.sharing import result_of
 from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.contract.ids import RoomId
 from studyroom.shared.contract.subjects import shard_of
@@ -90,10 +91,10 @@ class Backfill:
         """Returns when the room has a position in the present stream. Wait with a timeout."""
         while not self._stream.sure or room.history.position is None:
             await self._stream.known()
-            await asyncio.shield(self.catch_up(room))
+            await result_of(self.catch_up(room))
 
     def catch_up(self, room: Room) -> asyncio.Task[None]:
-        """Read the messages that the room missed. The task ends when it has them. Shield the task, which is shared."""
+        """Read the messages that the room missed. The task ends when it has them. Wait by `result_of`: others do."""
         return self._repairs.invalidate(room)
 
     def gap(self, room: Room) -> None:
@@ -190,7 +191,7 @@ class Backfill:
 
         Raises BusError.
         """
-        await asyncio.shield(self.catch_up(room))
+        await result_of(self.catch_up(room))
         if room.history.passed(sequence):
             return True
         # The position may be after the room's last message, because that of an empty room is the end of the stream.

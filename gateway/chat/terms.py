@@ -14,6 +14,7 @@ from typing import NamedTuple
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import Bus, BusUnavailable
 from studyroom.shared.chassis.nats.incarnations import Found, Incarnations
+from studyroom.shared.chassis.sharing import result_of
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.groups import Group
 from studyroom.shared.contract.incarnation import Identity, is_same_time
@@ -104,7 +105,7 @@ class ChatTerms:
             task = asyncio.create_task(self._find(), name="chat terms")
             self._requests.add(task)
             task.add_done_callback(partial(self._found, learning))
-        return await asyncio.shield(self._learning)
+        return await result_of(self._learning)
 
     def _found(self, learning: "asyncio.Future[Terms]", task: "asyncio.Task[Found]") -> None:
         self._requests.discard(task)

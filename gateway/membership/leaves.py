@@ -16,6 +16,7 @@ from studyroom.gateway.membership.presence_client import PresenceClient, Presenc
 from studyroom.gateway.rooms.room import Room
 from studyroom.gateway.rooms.rooms import Rooms
 from studyroom.shared.chassis import logs
+from studyroom.shared.chassis.sharing import result_of
 from studyroom.shared.contract.ids import ConnectionId, MembershipId, RoomId, connection_of
 from studyroom.shared.contract.presence import LeaveRequest, RoomConnection
 from studyroom.shared.contract.subjects import shard_of
@@ -63,7 +64,7 @@ class Leaves:
     async def finished(self, connection: Connection) -> None:
         """Returns when the connection gets no events of its last room any more."""
         if connection in self._finishing:
-            await asyncio.shield(self._finishing[connection])
+            await result_of(self._finishing[connection])
 
     async def _finish(self, connection: Connection, room: Room) -> None:
         try:
@@ -100,7 +101,7 @@ class Leaves:
         """Returns when presence has confirmed the connection's last leave of the room."""
         last = self._last.get((connection.id, room))
         if last is not None:
-            await asyncio.shield(last)
+            await result_of(last)
 
     def send(self, membership: RoomConnection, *, lost: bool, keep_seconds: int = 0) -> None:
         """Send presence a leave until it answers.

@@ -19,6 +19,7 @@ from studyroom.gateway.rooms.room import Room
 from studyroom.gateway.rooms.rooms import Rooms
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.repairs import Repairs
+from studyroom.shared.chassis.sharing import result_of
 from studyroom.shared.contract.ids import GatewayId, MembershipId, connection_of
 from studyroom.shared.contract.presence import (
     CompareReply,
@@ -71,7 +72,7 @@ class Reannouncement:
         if missing is None:
             missing = self._memberships_in(shard)
         repairs = [*self._refreshes.invalidate_all(differing), *self._restore_all(missing)]
-        await asyncio.gather(*map(asyncio.shield, repairs))
+        await asyncio.gather(*map(result_of, repairs))
 
     async def _compare(self, shard: int) -> tuple[list[Room], CompareReply]:
         """Returns the rooms whose rosters differ, and the reply. Raises PresenceRefused."""

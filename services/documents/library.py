@@ -18,6 +18,7 @@ from studyroom.services.documents.log import NOT_DELETED, Deletion, DocumentKey,
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.batches import Read
 from studyroom.shared.chassis.nats.bus import BusUnavailable
+from studyroom.shared.chassis.sharing import result_of
 
 log = logs.get(__name__)
 
@@ -111,7 +112,7 @@ class Library:
             held.next = asyncio.create_task(self._bring_up_to_date(held), name="read document")
             # If all callers were cancelled, nobody else retrieves the exception.
             held.next.add_done_callback(lambda task: task.cancelled() or task.exception())
-        await asyncio.shield(held.next)
+        await result_of(held.next)
         async with held.lock:
             yield held
         self._count(held)

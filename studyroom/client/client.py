@@ -358,8 +358,9 @@ class Client(Shown):
         self._check_room()
         outcome = self._outcomes.change(self._session.change(message))
         self._do(lambda: None)
-        # Another call may wait for the same deletion.
-        await asyncio.shield(outcome)
+        # Another call may wait for the same deletion, so a call that is cancelled leaves the future as it is.
+        await asyncio.wait({outcome})
+        outcome.result()
 
     def _do(self, work: Callable[[], None]) -> None:
         """Do the work and everything that is due. Then pass the results on, and set the timer for the next time."""

@@ -23,7 +23,9 @@ class Outcomes:
     def change(self, change_id: str) -> asyncio.Future[None]:
         """Return the same future for the same id, because a deletion may be asked for twice."""
         if change_id not in self._changes:
-            self._changes[change_id] = asyncio.get_running_loop().create_future()
+            outcome = self._changes[change_id] = asyncio.get_running_loop().create_future()
+            # If all callers were cancelled, nobody else retrieves the exception.
+            outcome.add_done_callback(lambda done: done.cancelled() or done.exception())
         return self._changes[change_id]
 
     def join(self) -> asyncio.Future[None]:

@@ -10,6 +10,8 @@ from typing import Any, Self
 import websockets
 from websockets.asyncio.client import ClientConnection
 
+from studyroom.shared.chassis.sharing import result_of
+
 DEADLINE_SECONDS = 15.0
 
 Json = dict[str, Any]
@@ -110,7 +112,7 @@ class Client:
 
     async def ended(self, deadline_seconds: float = DEADLINE_SECONDS) -> int:
         """The close code, once the connection is gone."""
-        await asyncio.wait_for(asyncio.shield(self._reader), deadline_seconds)
+        await asyncio.wait_for(result_of(self._reader), deadline_seconds)
         assert self.close_code is not None
         return self.close_code
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from studyroom.shared.chassis.nats.names import Names, NameUnknown
+from studyroom.shared.chassis.sharing import result_of
 
 
 class Answers:
@@ -18,7 +19,7 @@ class Answers:
 
     async def __call__(self, host: str) -> Any:
         self.asked.append(host)
-        return await asyncio.shield(self.answer)
+        return await result_of(self.answer)
 
 
 async def test_a_name_without_an_address_is_named_with_the_reason():

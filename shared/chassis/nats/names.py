@@ -12,6 +12,8 @@ from typing import Any
 
 import nats.errors
 
+from studyroom.shared.chassis.sharing import result_of
+
 Lookup = Callable[[str], Awaitable[Any]]
 
 
@@ -37,7 +39,7 @@ class Names:
             asking.add_done_callback(lambda done: self._ended(host, done))
         try:
             async with asyncio.timeout(within_seconds):
-                await asyncio.shield(asking)
+                await result_of(asking)
         except TimeoutError as error:
             raise NameUnknown(f"{host} has no address: the name server does not answer") from error
         except socket.gaierror as error:
