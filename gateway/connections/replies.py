@@ -14,6 +14,7 @@ from studyroom.shared.contract.messages import (
     Pong,
     encode,
 )
+from studyroom.shared.contract.versions import PROTOCOL_VERSION
 
 PONG_FRAME = text_frame(encode(Pong()))
 
@@ -51,6 +52,7 @@ def welcome_frame(
         payload.append(f'"channels":{channels}')
     if limits.living_chat:
         payload.append('"living_chat":true')
+    payload.append(f'"protocol":{PROTOCOL_VERSION}')
     return text_frame(f'{{"type":"Welcome","payload":{{{",".join(payload)}}}}}'.encode("ascii"))
 
 

@@ -137,6 +137,8 @@ class WelcomePayload(Part):
     """How many channels the connection may have at a time; absent if it has none."""
     living_chat: bool | None = Field(default=None, exclude_if=is_none)
     """Whether members may edit and delete their chat messages, react, reply and mention."""
+    protocol: int | None = Field(default=None, exclude_if=is_none)
+    """The version of this protocol. A server that names none has version 1."""
 
 
 class JoinedRoomPayload(Part):

@@ -71,6 +71,11 @@ class Shown:
         return self._session.limits
 
     @property
+    def protocol(self) -> int:
+        """The version of the server's protocol, from the first `Welcome` on. It is 1 for a server that names none."""
+        return self._session.protocol
+
+    @property
     def guest_token(self) -> str | None:
         """The token by which the server recognises a guest. Keep it, and the next client is the same guest."""
         return self._identity.guest_token

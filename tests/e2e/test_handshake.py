@@ -17,6 +17,7 @@ import jwt
 import pytest
 import websockets
 
+from studyroom.shared.contract.versions import PROTOCOL_VERSION
 from tests.support.client import Client, clients
 from tests.support.processes import EmbeddedStack, ServiceProcess, running, service
 from tests.support.waiting import eventually, http_get
@@ -196,6 +197,7 @@ async def test_any_room_in_the_address_is_welcome_and_joins_nothing(stack: Embed
         assert "room_hints" not in client.welcome
         limits = ("message_max_bytes", "chat_max_chars", "history_on_join")
         assert [client.welcome[limit] for limit in limits] == [65_536, 4000, 50]
+        assert client.welcome["protocol"] == PROTOCOL_VERSION
         await client.chat("to nobody")
         assert (await client.expect("Error"))["code"] == "not_in_room"
         await client.join(room)

@@ -158,6 +158,15 @@ def test_an_own_message_that_a_moderator_deletes_before_it_comes_back_was_stored
     assert outcome.seq == 4
 
 
+def test_a_program_can_ask_for_the_version_of_the_servers_protocol_which_is_1_for_a_server_that_names_none():
+    server = Server()
+    server.welcome()
+    assert server.session.protocol == 1
+    server.lost()
+    server.welcome(protocol=2)
+    assert server.session.protocol == 2
+
+
 def test_a_message_over_the_limits_of_welcome_fails_and_a_longer_limit_is_used():
     server = Server()
     server.session.join(ROOM)

@@ -9,6 +9,7 @@ from studyroom.gateway.connections.replies import welcome_frame
 from studyroom.gateway.wire.framing import payload_of
 from studyroom.shared.contract.ids import new_connection_id, new_user_id
 from studyroom.shared.contract.messages import Welcome, decode_server_message, encode
+from studyroom.shared.contract.versions import PROTOCOL_VERSION
 
 
 @pytest.mark.parametrize("guest_token", [None, "eyJh.eyJz.c2ln-_"])
@@ -39,5 +40,6 @@ def test_a_welcome_is_encoded_as_its_model_encodes_it(
     assert (seen.guest_token, seen.room_hints) == (guest_token, room_hints or None)
     assert (seen.message_max_bytes, seen.chat_max_chars, seen.history_on_join) == (65_536, 4000, 50)
     assert seen.living_chat == (living_chat or None)
+    assert seen.protocol == PROTOCOL_VERSION
     assert seen.expires_at == (expires_at * 1000 if expires_at is not None else None)
     assert before <= seen.server_time <= time.time_ns() // 1_000_000

@@ -66,6 +66,7 @@ class Session:
         self._position: wire.CursorPosition | None = None
         """The user's cursor. It is sent again after every join, because the server may not know it."""
         self.me = Me()
+        self.protocol = 1
         self.limits = Limits()
         self._limits_known = False
         """Whether the server has named its limits. Before, no message is too long."""
@@ -150,6 +151,7 @@ class Session:
         self.me.user_id = welcome.user_id
         self.me.ids.add(welcome.user_id)
         self._retry_window_seconds = float(welcome.chat_retry_seconds or 0)
+        self.protocol = welcome.protocol or 1
         self.limits, self._limits_known = stated_limits(welcome), True
         self.room.queue.limit(self._check)
         # The address of this connection may be older than the name.

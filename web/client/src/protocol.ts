@@ -369,6 +369,10 @@ export interface WelcomePayload {
    * Whether members may edit and delete their chat messages, react, reply and mention.
    */
   living_chat?: boolean | null
+  /**
+   * The version of this protocol. A server that names none has version 1.
+   */
+  protocol?: number | null
 }
 /**
  * The answer to `JoinRoom`. Every room event after it is newer than its roster.

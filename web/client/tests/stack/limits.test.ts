@@ -9,6 +9,17 @@ test("the limits are those of the server", async ({ member, newClient, roomId })
   expect((await member("Ann", roomId)).limits.get()).toEqual(limits)
 })
 
+test("the version of the protocol comes with the first message", async ({ newClient }) => {
+  const ann = newClient()
+  const versions: unknown[] = []
+  ann.on("message", ({ message }) => {
+    if (message.type === "Welcome") versions.push(message.payload.protocol)
+  })
+  ann.connect()
+  await vi.waitUntil(() => versions.length > 0)
+  expect(versions).toEqual([1])
+})
+
 test("a text that is much too long fails at once, and the messages around it are stored", async ({
   member,
   roomId,
