@@ -297,17 +297,15 @@ class Actor:
         await self._send("CursorMove", {"x": x, "y": y})
 
     @property
-    def _knows_events(self) -> bool:
-        """Whether it is in its room, on a gateway of the present version."""
+    def _is_inside(self) -> bool:
+        """Whether it is in the room that it wants, as far as it knows."""
         session = self.session
-        if session is None or session.room is None or session.room != self.wanted or self._joins:
-            return False
-        return "PYTHONPATH" not in self.system.gateways[session.gateway].environment
+        return session is not None and session.room is not None and session.room == self.wanted and not self._joins
 
     async def send_events(self, *, keyed: bool) -> None:
         """Send some events at once. Those with a key may replace each other."""
         session = self.session
-        if session is None or session.room is None or not self._knows_events:
+        if session is None or session.room is None or not self._is_inside:
             return
         for _ in range(_BURST):
             session.events += 1
@@ -315,7 +313,7 @@ class Actor:
             await self._send("Broadcast", event(session.room, connection, session.events, keyed=keyed))
 
     async def _set_fields(self) -> None:
-        if self.wanted is None or not self._knows_events:
+        if self.wanted is None or not self._is_inside:
             return
         name = self.dice.choice(["seat", "page", "hand"])
         value = None if name == "hand" and self.dice.random() < 0.5 else self.own.written.next_value()
@@ -342,7 +340,7 @@ class Actor:
     def _seen(self, *, own: bool) -> dict[str, Any] | None:
         """One of the last messages of its room."""
         session = self.session
-        if session is None or not self._knows_events:
+        if session is None or not self._is_inside:
             return None
         found: list[dict[str, Any]] = []
         for message in reversed(session.client.log[-_LOOKED_AT:]):
@@ -434,7 +432,7 @@ class Actor:
         if self._join_failed and self.wanted is not None:
             await self._join(self.wanted)
         self._join_failed = False
-        if self._unsent_fields and self._knows_events:
+        if self._unsent_fields and self._is_inside:
             fields, self._unsent_fields = self._unsent_fields, {}
             await self._send("UpdatePresence", {"fields": fields})
         await self._retry_chat()

@@ -1,4 +1,8 @@
-"""An earlier version of the project, to run beside the present version, as in a rolling upgrade."""
+"""An earlier version of the project, to run beside the present version, as in a rolling upgrade.
+
+It is the newest release before the present commit, as git has it, so tests need the history and the tags of the
+repository.
+"""
 
 import os
 import subprocess
@@ -6,17 +10,25 @@ import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
-COMMIT = "b96e121c52445ad9b17ae7c070a6bef56ff8f327"
-"""The version to upgrade from."""
+BASELINE = "81523a93dc6d353974c1105d59a067e83acb65ea"
+"""Stands for the previous release as long as there is none. It has all the services."""
+CHOSEN = "STUDYROOM_TEST_EARLIER"
+"""The variable that names another tag or commit."""
 _DEPENDENCIES = "dependencies"
+
+
+class NoEarlierVersion(Exception):
+    """It cannot be run here. The argument says why not."""
 
 
 @dataclass(frozen=True)
 class Earlier:
     """`why_not`: why it cannot be run; empty where it can."""
 
+    name: str
     directory: Path
     why_not: str = ""
 
@@ -26,17 +38,36 @@ class Earlier:
         paths = self.directory, self.directory / _DEPENDENCIES
         return {"PYTHONPATH": os.pathsep.join(map(str, paths)), "PYTHONSAFEPATH": "1"}
 
+    @property
+    def services(self) -> frozenset[str]:
+        """The services that it has."""
+        return frozenset(_described(self.directory)["entry-points"]["studyroom.services"])
+
+    def command(self, service: str) -> list[str]:
+        """Its program, wherever that was in the earlier version."""
+        module, function = _described(self.directory)["scripts"]["studyroom"].split(":")
+        return [sys.executable, "-c", f"from {module} import {function}; {function}()", service]
+
+
+def previous_release(root: Path = ROOT) -> str:
+    """The tag of the newest release before the present commit, or `BASELINE`, unless the environment names another."""
+    if chosen := os.environ.get(CHOSEN):
+        return chosen
+    found = _git("describe", "--tags", "--abbrev=0", "--match", "v[0-9]*", "HEAD^", root=root)
+    return found.decode().strip() if isinstance(found, bytes) else BASELINE
+
 
 def earlier_version(directory: Path) -> Earlier:
-    """Its files, in a new directory, with those of its dependencies that are not installed here.
+    """Its files, in a new directory, with those of its locked dependencies that are not installed here.
 
-    It needs the history of the repository, and an index of packages.
+    It needs the history of the repository, and an index of packages if its dependencies differ.
     """
+    release = previous_release()
     place = directory / "earlier"
     place.mkdir(parents=True)
-    archive = _git("archive", COMMIT)
+    archive = _git("archive", release)
     if isinstance(archive, str):
-        return Earlier(place, f"commit {COMMIT[:7]} is not in this repository: {archive}")
+        return Earlier(release, place, f"{release} is not in this repository: {archive}")
     subprocess.run(["tar", "-x", "-C", str(place)], input=archive, check=True)
     _make_runnable(place)
     present, earlier = _locked(ROOT), _locked(place)
@@ -47,18 +78,17 @@ def earlier_version(directory: Path) -> Earlier:
         command += ["--require-hashes", "--target", str(place / _DEPENDENCIES), "--requirement", str(requirements)]
         installed = subprocess.run(command, capture_output=True, text=True, check=False)
         if installed.returncode:
-            return Earlier(
-                place, f"dependencies of commit {COMMIT[:7]} cannot be installed: {installed.stderr.strip()}"
-            )
-    return Earlier(place)
+            return Earlier(release, place, f"dependencies of {release} cannot be installed: {installed.stderr.strip()}")
+    return Earlier(release, place)
 
 
 def _make_runnable(project: Path) -> None:
     """Python finds services by the metadata of installed packages."""
     metadata = project / "studyroom-0.dist-info"
     metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: studyroom\nVersion: 0\n")
-    services = tomllib.loads((project / "pyproject.toml").read_text())["project"]["entry-points"]["studyroom.services"]
+    described = _described(project)
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: studyroom\nVersion: {described['version']}\n")
+    services = described["entry-points"]["studyroom.services"]
     lines = ["[studyroom.services]", *(f"{name} = {target}" for name, target in services.items())]
     (metadata / "entry_points.txt").write_text("\n".join(lines) + "\n")
 
@@ -77,12 +107,17 @@ def _locked(project: Path) -> dict[str, str]:
     return blocks
 
 
-def _git(*arguments: str) -> bytes | str:
+def _described(project: Path) -> dict[str, Any]:
+    described: dict[str, Any] = tomllib.loads((project / "pyproject.toml").read_text())["project"]
+    return described
+
+
+def _git(*arguments: str, root: Path = ROOT) -> bytes | str:
     """Its output, or the reason for having none."""
     try:
         # Nothing of a hook or a caller's environment may lead it elsewhere.
         clean = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, check=False, env=clean)
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=False, env=clean)
     except OSError as error:
         return str(error)
     return done.stdout if done.returncode == 0 else done.stderr.decode(errors="replace").strip()

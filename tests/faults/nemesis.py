@@ -22,12 +22,10 @@ from tests.faults.system import (
     SHARD_GROUPS,
     Struck,
     System,
-    is_ready,
     signal_of,
 )
 from tests.support.processes import NatsServer, Process, ServiceProcess
 from tests.support.proxy import Link
-from tests.support.waiting import eventually
 
 SHORT_SECONDS = (2.0, GIVEN_UP_SECONDS - 3.0)
 LONG_SECONDS = (GIVEN_UP_SECONDS + 2.0, GIVEN_UP_SECONDS + 5.0)
@@ -53,12 +51,15 @@ class Fault:
     def __str__(self) -> str:
         return f"{self.name}[{self.target}] +{self.delay_seconds:.1f}s for {self.seconds:.1f}s"
 
+    async def strike(self, system: System) -> Heal:
+        return await _KINDS[self.name].strike(system, self.target)
+
 
 async def inject(fault: Fault, system: System) -> None:
     """The fault, from its beginning to its end."""
     await asyncio.sleep(fault.delay_seconds)
     struck = time.time()
-    heal = await _KINDS[fault.name].strike(system, fault.target)
+    heal = await fault.strike(system)
     try:
         await asyncio.sleep(fault.seconds)
     finally:
@@ -168,28 +169,20 @@ async def _earlier_presence(system: System, target: int) -> Heal:
     return await _downgrade(system, system.presence[target])
 
 
+async def _earlier_documents(system: System, target: int) -> Heal:
+    return await _downgrade(system, system.documents[target])
+
+
 async def _earlier_provisioner(system: System, _target: int) -> Heal:
     return await _downgrade(system, system.provisioner)
 
 
 async def _downgrade(system: System, process: ServiceProcess) -> Heal:
-    """Downgrade as in a rolling upgrade: the version before runs beside the others, and is replaced.
-
-    It does not know streams that went back, so after one the present version is started again instead.
-    """
-    present = process.environment
-    async with system.replacing(process):
-        if not system.went_back:
-            process.environment = {**present, **system.earlier.environment}
-
-    async def works_or_is_dead() -> bool:
-        return not process.running or await is_ready(process)  # another fault may kill it
-
-    await eventually(works_or_is_dead, f"the earlier {process.name} is ready", 60)
+    """Downgrade as in a rolling upgrade: the version before runs beside the others, and is replaced."""
+    await system.replace(process, earlier=True)
 
     async def heal() -> None:
-        async with system.replacing(process):
-            process.environment = present
+        await system.replace(process, earlier=False)
 
     return heal
 
@@ -443,6 +436,7 @@ _KINDS: dict[str, Kind] = {
     "move the clock of a presence replica": Kind(_move_clock_of_replica, targets=REPLICAS, why_not=_no_clocks),
     "run an earlier gateway": Kind(_earlier_gateway, GATEWAY, GATEWAYS, ends_gateway=True, why_not=_no_history),
     "run an earlier presence replica": Kind(_earlier_presence, targets=REPLICAS, why_not=_no_history),
+    "run an earlier documents replica": Kind(_earlier_documents, targets=DOCUMENTS_REPLICAS, why_not=_no_history),
     "run an earlier provisioner": Kind(_earlier_provisioner, why_not=_no_history),
 }
 NAMES = tuple(_KINDS)

@@ -109,8 +109,6 @@ class Round:
     """Refusals by code."""
 
 
-_WITHOUT_FIELDS = {"run an earlier presence replica"}
-"""The earlier version does not know custom presence, and drops it when it writes the entry of a member."""
 _FORGETFUL = {"restore an older store of one NATS server", "tear the newest writes of one NATS server"}
 
 
@@ -158,8 +156,7 @@ async def _play(
         resting.set()
         await asyncio.gather(*working)
     await _settle(actors, desk)
-    forgets = any(fault.name in _WITHOUT_FIELDS for fault in faults)
-    outcome.violations += await _rest(system, actors, rest_seconds, desk, forgets_fields=forgets)
+    outcome.violations += await _rest(system, actors, rest_seconds, desk)
     rested = time.monotonic()
     outcome.convergence_seconds = rested - healthy
     for name, count in _counts(actors).items():
@@ -172,7 +169,7 @@ async def _play(
     _judge_movements(outcome, system, actors, began, damage)
     _judge_refusals(outcome, system, actors, began, damage)
     _judge_chat(outcome, actors, began, system, await copies_of(system))
-    _judge_events_and_fields(outcome, actors, (began,) if forgets else (*system.losses, *system.setbacks), began)
+    _judge_events_and_fields(outcome, actors, (*system.losses, *system.setbacks), began)
     if desk is not None:
         outcome.violations += desk.judge([(damage.since, damage.until)] if NATS in damage.takes else [])
         outcome.judged += desk.judged(began)
@@ -196,13 +193,8 @@ def _counts(actors: list[Actor]) -> dict[str, int]:
     }
 
 
-async def _rest(
-    system: System, actors: list[Actor], rest_seconds: float, desk: Desk | None, *, forgets_fields: bool
-) -> list[str]:
-    """The differences from the truth when the time is over, by all rules. Usually there are none much earlier.
-
-    `forgets_fields`: presence may have dropped fields. Then all must have the same, and no certain ones.
-    """
+async def _rest(system: System, actors: list[Actor], rest_seconds: float, desk: Desk | None) -> list[str]:
+    """The differences from the truth when the time is over, by all rules. Usually there are none much earlier."""
     deadline = time.monotonic() + rest_seconds
     stored: dict[str, dict[Key, Fields]] = {}
     while True:
@@ -210,7 +202,7 @@ async def _rest(
         rules: list[Callable[[], list[str] | Awaitable[list[str]]]] = [
             lambda: _clients_differ(actors),
             lambda: _replicas_differ(system, actors, stored),
-            lambda: _fields_differ(actors, stored, forgets_fields=forgets_fields),
+            lambda: _fields_differ(actors, stored),
             lambda: _shown_differently(actors),
             lambda: _chat_differs(system, actors),
             lambda: _last_events_missing(actors),
@@ -284,19 +276,15 @@ def _in_room(actors: list[Actor]) -> dict[str, tuple[Actor, Session]]:
     }
 
 
-def _fields_differ(actors: list[Actor], stored: dict[str, dict[Key, Fields]], *, forgets_fields: bool) -> list[str]:
+def _fields_differ(actors: list[Actor], stored: dict[str, dict[Key, Fields]]) -> list[str]:
     truth: dict[Key, Fields | None] = {}
     views = {}
     for name, (actor, session) in _in_room(actors).items():
         actor.catch_up()
         received = session.received
         views[name] = received.room, dict(received.fields)
-        truth[received.room, actor.user] = actor.own.shown if actor.own.alone and not forgets_fields else None
-    differences = fields_differ(views, stored, truth)
-    if not differences and forgets_fields:
-        for actor, session in _in_room(actors).values():
-            actor.own.wanted = dict(session.received.fields.get(actor.user, {}))
-    return differences
+        truth[received.room, actor.user] = actor.own.shown if actor.own.alone else None
+    return fields_differ(views, stored, truth)
 
 
 async def _last_events_missing(actors: list[Actor]) -> list[str]:

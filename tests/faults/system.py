@@ -27,7 +27,7 @@ from studyroom.shared.contract.presence import LOST_SECONDS, RENEWAL_SECONDS
 from tests.faults.checker import Purge
 from tests.faults.clocks import Clocks
 from tests.faults.disks import Disks
-from tests.faults.earlier import Earlier, earlier_version
+from tests.faults.earlier import Earlier, NoEarlierVersion, earlier_version
 from tests.faults.folding import Change
 from tests.faults.stored import Posted
 from tests.support import backend
@@ -76,6 +76,8 @@ class System:
         self.struck: list[Struck] = []
         self._held = Counter[Path]()
         """How many faults keep a process from running, by its log."""
+        self._present: dict[Path, tuple[list[str], dict[str, str]]] = {}
+        """The command and the environment of the present version, by the log of the process."""
         self.deleted: set[str] = set()
         """Ids of messages that were deleted, or may have been."""
         self.erased: dict[str, Posted] = {}
@@ -187,6 +189,23 @@ class System:
         finally:
             self.release(process)
 
+    def choose(self, process: ServiceProcess, *, earlier: bool) -> None:
+        """Choose the version that starts the next time. The present one, if the earlier one lacks this service."""
+        command, environment = self._present.setdefault(process.log, (process.command, process.environment))
+        earlier = earlier and process.name in self.earlier.services
+        process.command = self.earlier.command(process.name) if earlier else command
+        process.environment = {**environment, **(self.earlier.environment if earlier else {})}
+
+    async def replace(self, process: ServiceProcess, *, earlier: bool) -> None:
+        """Replace it by its earlier or its present version. Returns when that is ready, or was killed meanwhile."""
+        async with self.replacing(process):
+            self.choose(process, earlier=earlier)
+
+        async def works_or_is_dead() -> bool:
+            return not process.running or await is_ready(process)
+
+        await eventually(works_or_is_dead, f"the other version of {process.name} is ready", 60)
+
     def release(self, process: Process) -> None:
         """The last holder lets it start."""
         self._held[process.log] -= 1
@@ -195,6 +214,17 @@ class System:
     @property
     def services(self) -> list[ServiceProcess]:
         return [self.provisioner, *self.presence, *self.documents, *self.gateways]
+
+    def need_earlier(self) -> None:
+        """Raises NoEarlierVersion if it cannot be run here."""
+        if self.earlier.why_not:
+            raise NoEarlierVersion(self.earlier.why_not)
+
+    def begin_earlier(self) -> None:
+        """Let all services start as those of the earlier version. Raises NoEarlierVersion."""
+        self.need_earlier()
+        for process in self.services:
+            self.choose(process, earlier=True)
 
     def start(self) -> None:
         for node in self.nodes:
@@ -213,11 +243,6 @@ class System:
 
     def store_of(self, node: NatsServer) -> Path:
         return node.log.parent / "store"
-
-    @property
-    def went_back(self) -> bool:
-        """The streams that there are have lost their newest part once."""
-        return bool(self.setbacks) and (not self.losses or self.setbacks[-1] > self.losses[-1])
 
     def replicas_of(self, group: int) -> list[ServiceProcess]:
         """Those that serve a group of shards."""
@@ -333,11 +358,14 @@ async def is_ready(process: ServiceProcess) -> bool:
 
 @contextmanager
 def running_system(
-    directory: Path, gateway_command: list[str] | None = None, *, homes: bool = False
+    directory: Path, gateway_command: list[str] | None = None, *, homes: bool = False, earlier: bool = False
 ) -> Iterator[System]:
+    """`earlier`: all services begin as those of the earlier version. Raises NoEarlierVersion if there is none."""
     network = Network()
     system = System(directory, network, gateway_command, homes=homes)
     try:
+        if earlier:
+            system.begin_earlier()
         system.start()
         yield system
     finally:

@@ -61,7 +61,8 @@ ONLY_IN_SOAK = (
     "restore older stores of all NATS servers",
     "tear the newest writes of one NATS server",
     "fill the disk of one NATS server", "fill the disks of all NATS servers",
-    "run an earlier gateway", "run an earlier presence replica", "run an earlier provisioner",
+    "run an earlier gateway", "run an earlier presence replica", "run an earlier documents replica",
+    "run an earlier provisioner",
     # Others here are like these.
     "kill the NATS node of a gateway", "kill the NATS node of a presence replica", "reset the routes of two nodes",
     "freeze the leader of the chat stream", "freeze the leader of the presence stream", "cut the routes of two nodes",
