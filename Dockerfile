@@ -1,5 +1,5 @@
 # One image for every service: `docker run studyroom gateway`. What is installed is what requirements/runtime.txt locks, by
-# hash; name the base by digest (--build-arg PYTHON=python:3.13-slim@sha256:…) to fix that too.
+# hash. Releases name their bases by digest, too (--build-arg PYTHON=python:3.13-slim@sha256:…), and have it in a label.
 ARG PYTHON=python:3.13-slim
 ARG NODE=node:20-slim
 
@@ -41,10 +41,12 @@ RUN STUDYROOM_WHEEL_COMPILED=true /opt/hatchling/bin/pip wheel --no-deps --no-bu
 RUN find /opt/studyroom/bin -type f ! -name studyroom -delete
 
 FROM ${PYTHON}
+ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="studyroom" \
       org.opencontainers.image.description="Real-time collaboration in study rooms: gateway, presence, documents and provisioner" \
       org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /opt/studyroom /opt/studyroom
 # Nobody can reach a container's loopback, so it listens on all interfaces.

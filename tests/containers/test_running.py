@@ -6,6 +6,7 @@ Grafana is left out: its dashboards are tested query by query (tests/project/tes
 import json
 import shlex
 from contextlib import AsyncExitStack
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from monitoring.dashboards import OVERVIEW
 from studyroom.services.probe.probe import Step
 from tests.support.browser import chromium, needs_chromium
 from tests.support.client import clients
-from tests.support.compose import BUILD_SECONDS, NATS, OURS, RUN_HERE, SERVICES, Project
+from tests.support.compose import BUILD_SECONDS, NATS, OURS, RUN_HERE, SERVICES, Project, docker
 from tests.support.markdown import ROOT, Document
 from tests.support.waiting import http_get, wait_until
 
@@ -63,6 +64,13 @@ def test_the_image_has_the_program_and_nothing_to_build_with(project: Project):
     )
     there = project.compose("exec", "-T", "gateway", "python", "-c", look)
     assert there.split() == ["['studyroom']", "[]"]
+
+
+def test_the_image_names_its_version_and_so_does_its_program(project: Project):
+    image = project.environment["STUDYROOM_IMAGE"]
+    labels = json.loads(docker("image", "inspect", "--format", "{{json .Config.Labels}}", image))
+    assert labels["org.opencontainers.image.version"] == version("studyroom")
+    assert version("studyroom") in project.compose("exec", "-T", "gateway", "studyroom", "--version")
 
 
 def test_prometheus_finds_every_container_by_the_name_of_its_service(project: Project):
