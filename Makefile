@@ -127,6 +127,10 @@ compose-check: install ## Kill, freeze, cut off and scale the containers of dock
 soak: install ## Inject random faults under load and check the result, such as ARGS="--minutes 20 --seed 7"
 	@$(BIN)/python -m tests.faults.soak $(ARGS)
 
+.PHONY: skew
+skew: install ## Upgrade from the previous release and go back under load, and check the result, such as ARGS="--from v1.2.0"
+	@$(BIN)/python -m tests.faults.skew $(ARGS)
+
 .PHONY: autobahn
 autobahn: install ## Run the Autobahn test suite and print a table (needs Docker and the suite's image)
 	@$(BIN)/python -m tests.e2e.test_autobahn
@@ -214,11 +218,11 @@ env-example: install ## Write .env.example from the settings
 
 .PHONY: lock
 lock: install ## Resolve the dependencies again and write requirements/
-	@for target in runtime dev build compile fuzz bench audit docs; do \
+	@for target in runtime dev build compile fuzz bench audit docs release; do \
 	  case $$target in \
 	    runtime) wanted="pyproject.toml" ;; \
 	    dev) wanted="pyproject.toml --group dev" ;; \
-	    build|compile) wanted="--group $$target --constraint requirements/dev.txt" ;; \
+	    build|compile|release) wanted="--group $$target --constraint requirements/dev.txt" ;; \
 	    fuzz|bench|audit|docs) wanted="pyproject.toml --group $$target --constraint requirements/dev.txt" ;; \
 	  esac; \
 	  $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
@@ -230,10 +234,43 @@ audit: install ## Check all locked packages for known vulnerabilities (passes if
 	@$(PIP_INSTALL) --require-hashes -r requirements/audit.txt
 	@$(BIN)/python -m tests.project.audit
 
+.PHONY: release
+release: ## Write a new version into all places and the changelog, such as VERSION=1.2.0
+	@$(PYTHON) tests/project/release.py prepare "$(VERSION)"
+
+RELEASE := $(VENV)/.release
+
+$(RELEASE): $(INSTALLED) requirements/release.txt
+	@echo "installing what releases need into $(VENV)"
+	@$(PIP_INSTALL) --require-hashes -r requirements/release.txt
+	@touch $@
+
+# The wheel is built from the source distribution, so that is complete. A bill of materials names what is locked.
+.PHONY: dist
+dist: $(RELEASE) $(COMPILER) page docs ## Build all files of a release into dist/: wheel, source, npm package, chart, documents
+	@rm -rf dist && mkdir dist
+	@export SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) STUDYROOM_WHEEL_COMPILED=true && \
+	  $(BIN)/hatchling build --target sdist --directory dist > /dev/null && \
+	  $(BIN)/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist dist/*.tar.gz
+	@cd web && npm pack --silent --workspace client --pack-destination ../dist > /dev/null
+	@if command -v helm > /dev/null; then helm package --destination dist charts/studyroom > /dev/null 2>&1; \
+	  else echo "no chart: install helm to have it packed"; fi
+	@tar --sort=name --owner=0 --group=0 --mtime="$$(git log -1 --format=%cI)" -czf dist/studyroom-documents.tar.gz -C site .
+	@$(BIN)/cyclonedx-py requirements requirements/runtime.txt --pyproject pyproject.toml --output-reproducible \
+	  --output-format JSON --output-file dist/studyroom.cdx.json
+	@cd web && npm sbom --sbom-format cyclonedx --omit dev --package-lock-only > ../dist/studyroom-web.cdx.json
+	@cd dist && sha256sum -- * > SHA256SUMS && ls -1
+
+.PHONY: workflows
+workflows: $(RELEASE) ## Lint the workflows in .github, with actionlint if Go is installed
+	@$(BIN)/zizmor --offline --no-progress --quiet .github
+	@if command -v go > /dev/null; then go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12; \
+	  else echo "without Go: actionlint is left out"; fi
+
 .PHONY: hooks
 hooks: install ## Install the git hook that runs the checks before each commit
 	@$(BIN)/pre-commit install
 
 .PHONY: clean
 clean: ## Remove installed packages, builds, caches and data of runs
-	@rm -rf $(VENV) site gateway/static gateway/compiled web/node_modules web/*/dist .studyroom .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .fuzz
+	@rm -rf $(VENV) site dist gateway/static gateway/compiled web/node_modules web/*/dist .studyroom .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .fuzz

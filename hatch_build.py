@@ -18,6 +18,7 @@ class BuiltParts(BuildHookInterface[Any]):
         """
         if version == "editable":
             return
+        _restore_links(Path(self.root))
         if os.environ.get("STUDYROOM_WHEEL_WITHOUT_PAGE") != "true" and not Path(self.root, PAGE).exists():
             raise FileNotFoundError(
                 f"{PAGE} is missing: run `make page`, or set STUDYROOM_WHEEL_WITHOUT_PAGE=true for a wheel without it"
@@ -35,3 +36,10 @@ class BuiltParts(BuildHookInterface[Any]):
             raise RuntimeError(f"the data path cannot be compiled: {reason}")
         else:
             self.app.display_warning(f"the wheel has no compiled data path: {reason}")
+
+
+def _restore_links(root: Path) -> None:
+    """A source distribution has no links, so `studyroom` lacks the four source folders there."""
+    for folder in ("gateway", "presence", "services", "shared"):
+        if not (root / "studyroom" / folder).exists():
+            (root / "studyroom" / folder).symlink_to(Path("..", folder), target_is_directory=True)

@@ -74,6 +74,23 @@ def test_a_wheel_without_the_page_is_not_built_by_mistake(tmp_path: Path):
     assert build(source, tmp_path, STUDYROOM_WHEEL_WITHOUT_PAGE="true", CC="none").returncode == 0
 
 
+def test_the_source_distribution_makes_the_same_wheel_as_the_checkout(tmp_path: Path):
+    source = tmp_path / "source"
+    made = subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "--target", "sdist", "--directory", source],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stdout + made.stderr
+    (distribution,) = source.glob("studyroom-*.tar.gz")
+    contents = []
+    for name, of in (("from source", distribution), ("from checkout", ROOT)):
+        assert build(of, tmp_path / name, STUDYROOM_WHEEL_WITHOUT_PAGE="true", CC="none").returncode == 0
+        (wheel,) = (tmp_path / name).glob("studyroom-*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            contents.append({file: archive.read(file) for file in archive.namelist()})
+    assert contents[0] == contents[1]
+
+
 def test_a_wheel_has_the_compiled_data_path_only_where_there_is_a_compiler(tmp_path: Path):
     with_compiler, without = tmp_path / "with", tmp_path / "without"
     if not NOT_COMPILED:
