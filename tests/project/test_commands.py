@@ -75,6 +75,7 @@ NO_NSC = NotRun("it needs `nsc`; the tests sign the same JWTs", OPERATOR)
 BACKUP = (
     "tests/integration/test_backup.py::test_chat_documents_and_bans_come_back_under_connected_clients_and_members_stay"
 )
+NO_RELEASE = NotRun("there is no release yet")
 NO_NATS = "it needs the program `nats`; the tests send the same requests"
 
 IN_PROSE_TOO = {"README.md", "web/client/README.md", "docs/tutorial.md", "docs/protocol.md"}
@@ -215,6 +216,11 @@ COMMANDS: dict[str, dict[str, By | NotRun]] = {
     },
     "docs/how-to/several-rooms.md": {
         "tsx: import { StudyroomClient } …": NotRun("tests of the client have the same calls", WEB),
+    },
+    "docs/versions.md": {
+        "cosign verify …": NO_RELEASE,
+        "gh attestation verify …": NO_RELEASE,
+        "sha256sum --check SHA256SUMS": NO_RELEASE,
     },
     "docs/moderation.md": {
         "studyroom api-key backend-2026": By(f"{README}::test_a_key_that_is_made_as_shown_is_known_to_the_gateway"),

@@ -7,6 +7,7 @@ import pytest
 
 from studyroom.services.stack.cli import _all_settings
 from studyroom.shared.chassis.settings import example_of, parts
+from tests.faults.earlier import CHOSEN
 from tests.support.markdown import ROOT, Document
 from tests.support.secrets import marked_settings
 from website.decisions import FOLDER, decisions_page
@@ -57,7 +58,7 @@ def test_every_test_that_is_named_is_there(path: Path):
 def test_every_setting_that_is_named_is_there(path: Path):
     known = {variable for cls in _all_settings() for variable in cls.variables().values()}  # type: ignore[attr-defined]
     known |= {name for file in DEPLOYED for name in re.findall(r"STUDYROOM_\w+", file.read_text("utf-8"))}
-    known |= {"STUDYROOM_TEST_CLIENTS"}
+    known |= {"STUDYROOM_TEST_CLIENTS", CHOSEN}
     named = set(re.findall(r"STUDYROOM_[A-Z_]*[A-Z](?![A-Z_]*\*)", path.read_text("utf-8")))
     assert named - known == set()
 
