@@ -104,7 +104,7 @@ async def _round(system: System, faults: list[Fault], actors: list[Actor], desk:
 @click.option("--from", "release", default=None, help="A tag or commit, in place of the newest release before.")
 @click.option("--seed", default=7, show_default=True, help="Chooses what clients do, and what breaks.")
 @click.option("--disturb/--no-disturb", default=True, help="Break something in each mixture.")
-@click.option("--begin", type=click.Choice(["earlier", "present"]), default="earlier", help="The version to begin with.")
+@click.option("--begin", type=click.Choice(["earlier", "present"]), default="earlier", help="The first version.")
 def main(release: str | None, seed: int, disturb: bool, begin: str) -> None:
     """Upgrade from the previous release and go back, while clients work, and judge their histories."""
     if release is not None:
