@@ -35,6 +35,7 @@ from studyroom.gateway.http.access import Access
 from studyroom.gateway.http.app import build_app
 from studyroom.gateway.http.audit import Audit
 from studyroom.gateway.http.routers import routers
+from studyroom.gateway.inspection.answers import Inspection
 from studyroom.gateway.lifecycle.drain import Drain
 from studyroom.gateway.lifecycle.moving import Moves
 from studyroom.gateway.lifecycle.shedding import Shedding
@@ -92,10 +93,8 @@ class Gateway:
         gateway, metrics = new_gateway_id(), GatewayMetrics(chassis.registry)
         connections = Registry[Connection]()
         rooms = Rooms()
-        self._settings = own
-        self._chassis = chassis
-        self._metrics = metrics
-        self._rooms = rooms
+        self._settings, self._chassis = own, chassis
+        self._metrics, self._rooms = metrics, rooms
         self._audit = Audit(chassis.registry)
         self._keys = KeyReader(own.jwks_url, own, metrics) if own.jwks_url is not None else None
         self._authenticator = Authenticator(own, self._keys.ring if self._keys is not None else None)
@@ -220,6 +219,7 @@ class Gateway:
         )
         self._uplinks = Uplinks(gateway, bus, tasks)
         self._documents = self._share_documents(gateway, scheduler, connections.counts) if own.documents else None
+        self._inspection = Inspection(bus, gateway, rooms, hub, self._documents, self._moderation, self.not_ready)
         self._edge = self._build_edge(hub)
         self._server: HttpServer | None = None
         metrics.watch(GatewayGauges(connections, rooms, scheduler, self._drain, self._presence))
@@ -258,6 +258,7 @@ class Gateway:
         await check_groups(self._chassis.bus, subjects.MODERATION_STREAM, len(self._streams))
         await start_all(self._streams, self._chassis.tasks)
         await self._moderation.start()
+        await self._inspection.start()
         await self._chat.start()
         await self._presence.start()
         await self._hosting.start()

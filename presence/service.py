@@ -10,6 +10,7 @@ from uuid import uuid4
 from pydantic import ValidationError
 
 from studyroom.presence.grace import GracePeriods
+from studyroom.presence.inspection import Inspection
 from studyroom.presence.leases import LeaseKeeper, Leases
 from studyroom.presence.listing import list_rooms
 from studyroom.presence.metrics import LATE, STORAGE_FULL, PresenceMetrics, PresenceState
@@ -19,6 +20,7 @@ from studyroom.presence.settings import PresenceSettings
 from studyroom.presence.store import Store
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.bulkheads import Bulkheads
+from studyroom.shared.chassis.inspection import Answers
 from studyroom.shared.chassis.nats.bus import BusError, Message, TooLong
 from studyroom.shared.chassis.nats.provisioned import check_groups
 from studyroom.shared.chassis.requests import Requests
@@ -29,6 +31,7 @@ from studyroom.shared.contract import subjects
 from studyroom.shared.contract.ephemeral import MalformedBatch, decode_digest
 from studyroom.shared.contract.groups import Group, all_groups
 from studyroom.shared.contract.ids import GatewayId
+from studyroom.shared.contract.inspection_subjects import INSPECT_PRESENCE
 from studyroom.shared.contract.messages import CursorPosition
 from studyroom.shared.contract.presence import (
     CompareReply,
@@ -117,6 +120,7 @@ class Presence:
         self._request_ages = RequestAges(time.monotonic())
         self._pings = Pings(chassis.bus, self._request_ages)
         self._requests = Requests(self._bus, self._tasks)
+        self._answers = Answers(self._bus, Inspection(self._stores), self.not_ready)
 
     def _part(self, group: Group, shards: frozenset[int], own: PresenceSettings, storage: StorageSettings) -> _Part:
         store = Store(
@@ -145,6 +149,7 @@ class Presence:
         Shards of a stream without a leader wait for it. Other shards do not.
         """
         await check_groups(self._bus, subjects.GATEWAYS_STREAM, self._groups)
+        await self._answers.listen(INSPECT_PRESENCE)
         for part in self._parts:
             self._tasks.supervise("presence mirror", part.store.keep)
         await self._some_ready()

@@ -102,6 +102,10 @@ class Moderation:
         """The ban from the whole service, or from the room; None if there is none."""
         return self._commands.ban_of(user, room, now=self._clock.now()) if self._commands.has_bans else None
 
+    def known_bans(self, user: UserId) -> list[RoomId | None]:
+        """The rooms from which this gateway keeps the user out, as far as it knows; None for the whole service."""
+        return [room for banned, room in self._commands.bans(now=self._clock.now()) if banned == user]
+
     async def bans(self) -> dict[tuple[UserId, RoomId | None], Command]:
         """All bans that the leader has now. Raises BusError. Bound it with a timeout."""
         position = self._commands.position

@@ -178,6 +178,9 @@ class Room:
     def state(self) -> RoomState:
         return RoomState.model_construct(revision=self._change_log.revision, digest=self._roster.digest)
 
+    def revisions(self) -> Iterator[tuple[UserId, int]]:
+        return self._roster.revisions()
+
     def misses_changes(self, reply: RosterReply) -> bool:
         """Whether a reply without members shows that a change of the room was lost.
 

@@ -4,7 +4,7 @@ Pure: changes in, notices out. Every client in the room on this gateway knows ex
 if and only if it changes.
 """
 
-from collections.abc import Iterable, KeysView
+from collections.abc import Iterable, Iterator, KeysView
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -74,6 +74,10 @@ class Roster:
     def members(self) -> KeysView[UserId]:
         """A live view of the users who are members."""
         return self._members.keys()
+
+    def revisions(self) -> Iterator[tuple[UserId, int]]:
+        """Yield each member with the revision of its last change; below 0 for one from a former epoch."""
+        return ((user, known.revision) for user, known in self._members.items())
 
     def users(self) -> list[UserPresence]:
         return [

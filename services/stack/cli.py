@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 ENTRY_POINTS = "studyroom.services"
 _PORT_MAX = 65_535
+
+Inspected = TypeVar("Inspected")
 
 
 @contextmanager
@@ -167,6 +169,96 @@ def doctor(for_programs: bool, data_dir: Path) -> None:
     report, well = asyncio.run(examine(*_nats_and_storage(data_dir, "doctor"), for_programs=for_programs))
     click.echo(report)
     sys.exit(0 if well else 1)
+
+
+@main.command()
+@click.argument("room")
+@click.option("--json", "for_programs", is_flag=True, help="Print JSON, with all members.")
+@click.option("--follow", is_flag=True, help="Print what happens in the room, line by line, until you press Ctrl+C.")
+@click.option("--content", "with_content", is_flag=True, help="With --follow, print the content of messages too.")
+@click.option(
+    "--members", default=20, show_default=True, type=click.IntRange(0), help="How many members the text lists at most."
+)
+@_data_dir
+def room(room: str, for_programs: bool, follow: bool, with_content: bool, members: int, data_dir: Path) -> None:
+    """Compare what the stream, presence and each gateway have of ROOM, a room id.
+
+    The NATS user needs the permissions of `inspector` in deploy/nats/accounts.conf. The exit status is 1 if they
+    differ, and 2 if something could not be compared.
+    """
+    from studyroom.services.inspector.command import follow_room, inspect_room
+    from studyroom.services.inspector.following import Shown
+    from studyroom.shared.contract.ids import RoomId
+
+    if with_content and not follow:
+        raise click.UsageError("--content needs --follow")
+    room_id = RoomId(_id(room, "ROOM"))
+    nats, storage = _nats_and_storage(data_dir, "inspector")
+    if follow:
+        shown = Shown(click.echo, with_content=with_content, for_programs=for_programs)
+        _inspect("room", follow_room(nats, storage, room_id, shown))
+        return
+    report, status = _inspect(
+        "room", inspect_room(nats, storage, room_id, for_programs=for_programs, members_shown=members)
+    )
+    click.echo(report)
+    sys.exit(status)
+
+
+@main.command()
+@click.argument("user")
+@click.option("--json", "for_programs", is_flag=True, help="Print JSON.")
+@_data_dir
+def user(user: str, for_programs: bool, data_dir: Path) -> None:
+    """Print the connections of USER, a user id, at each gateway, its rooms and its bans, and compare them.
+
+    The NATS user and the exit status are those of `studyroom room`.
+    """
+    from studyroom.services.inspector.command import inspect_user
+    from studyroom.shared.contract.ids import UserId
+
+    user_id = UserId(_id(user, "USER"))
+    work = inspect_user(*_nats_and_storage(data_dir, "inspector"), user_id, for_programs=for_programs)
+    report, status = _inspect("user", work)
+    click.echo(report)
+    sys.exit(status)
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address that the page listens on.")
+@click.option("--port", default=9480, show_default=True, type=click.IntRange(0, 65535), help="0 for any free one.")
+@_data_dir
+def inspector(host: str, port: int, data_dir: Path) -> None:
+    """Serve the reports of `studyroom room` and `studyroom user` as a page, until you press Ctrl+C.
+
+    Open the address that the command prints. It has a token without which nobody may read the page.
+    """
+    from studyroom.services.inspector.command import serve_page
+
+    nats, storage = _nats_and_storage(data_dir, "inspector")
+    _inspect("inspector", serve_page(nats, storage, host=host, port=port, ready=click.echo))
+
+
+def _id(text: str, argument: str) -> str:
+    from studyroom.shared.contract.ids import canonical_uuid
+
+    try:
+        return canonical_uuid(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint=argument) from error
+
+
+def _inspect(command: str, work: Coroutine[Any, Any, Inspected]) -> Inspected:
+    """Return the result. If nothing could be inspected, print the reason and exit with 2. Ctrl+C exits with 0."""
+    from studyroom.services.inspector.command import Failed
+
+    try:
+        return asyncio.run(work)
+    except KeyboardInterrupt:
+        sys.exit(0)
+    except Failed as error:
+        click.echo(f"studyroom {command}: {error}", err=True)
+        sys.exit(2)
 
 
 @main.command()

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 import structlog.tracebacks
 
+from studyroom.shared.chassis import recent_problems
 from studyroom.shared.chassis.settings import ProcessSettings
 
 Logger = structlog.stdlib.BoundLogger
@@ -19,6 +20,7 @@ _SHARED: list[Any] = [
     structlog.stdlib.add_log_level,
     structlog.stdlib.ExtraAdder(),
     structlog.processors.TimeStamper(fmt="iso", utc=True),
+    recent_problems.remember,
 ]
 
 _TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))

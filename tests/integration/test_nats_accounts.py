@@ -69,6 +69,10 @@ MAY_NOT_PUBLISH = {
         BAN, CHAT, PRESENCE_KEY, subjects.PRESENCE_INCARNATION, LEASE, CHAT_EVENT, "presence.7.join",
         "presence.7.leave", *CONFIGURING, *DESTROYING,
     ],
+    "inspector": [
+        BAN, CHAT, PRESENCE_KEY, subjects.PRESENCE_INCARNATION, LEASE, CHAT_EVENT, "presence.7.join",
+        "inspect.answers.one", "$JS.API.STREAM.MSG.GET.DOCUMENTS", *CONFIGURING, *DESTROYING,
+    ],
     "backup": [
         BAN, CHAT, PRESENCE_KEY, LEASE, CHAT_EVENT, "presence.7.join", *CONFIGURING,
         *(subject for subject in DESTROYING if "SNAPSHOT" not in subject), "$JS.API.STREAM.RESTORE.CHAT",
@@ -80,6 +84,16 @@ MAY_NOT_SUBSCRIBE = {
     "presence": ["room.>", "moderation.>", "chat.>", "$KV.>", "presence.*.join", "_INBOX.>", "_INBOX.gateway.>", ">"],
     "provisioner": ["room.>", "moderation.>", "chat.>", "$KV.>", "presence.>", "_INBOX.>", "_INBOX.gateway.>", ">"],
     "doctor": ["room.>", "moderation.>", "chat.>", "$KV.>", "presence.>", "_INBOX.>", "_INBOX.gateway.>", ">"],
+    "inspector": [
+        "chat.>",
+        "$KV.>",
+        "presence.>",
+        "documents.>",
+        "inspect.gateways",
+        "_INBOX.>",
+        "_INBOX.backup.>",
+        ">",
+    ],
     "backup": ["room.>", "moderation.>", "chat.>", "$KV.>", "presence.>", "_INBOX.>", "_INBOX.gateway.>", ">"],
 }
 

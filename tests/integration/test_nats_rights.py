@@ -11,6 +11,7 @@ from nats.aio.client import Client as Nats
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.ids import GatewayId, RoomId, UserId
+from studyroom.shared.contract.inspection_subjects import INSPECT_GATEWAYS, INSPECT_PRESENCE, inspect_answers
 from studyroom.shared.contract.moderation import Kind, Target
 from tests.support.accounts import SERVICES, options_of
 from tests.support.processes import NatsServer, deployed_nats_server, running
@@ -32,6 +33,7 @@ DOCUMENT_STREAMS = sorted(subjects.DOCUMENTS_STREAMS)
 STREAMS = (*CHATS, *BUCKETS, *DOCUMENT_STREAMS, LEASES, MODERATION)
 PEOPLE = (*SERVICES, "operator")
 REQUESTS = [f"presence.7.{kind}" for kind in ("join", "leave", "update", "roster", "complete", "compare", "rooms")]
+INSPECTED = inspect_answers("one")
 SYNC = subjects.documents_sync(7)
 NOTES = DocumentName("notes")
 MANAGE = subjects.documents_manage(7)
@@ -84,7 +86,8 @@ OTHERS = [
     "$JS.SNAPSHOT.ACK.CHAT.one",
 ]  # fmt: skip
 PUBLISHED = [
-    *REQUESTS, SYNC, MANAGE, *(key for keys in WRITTEN.values() for key in keys), *EVENTS,
+    *REQUESTS, SYNC, MANAGE, INSPECT_GATEWAYS, INSPECT_PRESENCE, INSPECTED,
+    *(key for keys in WRITTEN.values() for key in keys), *EVENTS,
     *OF_STREAMS, *OF_CONSUMERS, *OTHERS,
     *(f"_INBOX.{person}.one" for person in PEOPLE), "_INBOX.one",
 ]  # fmt: skip
@@ -97,13 +100,13 @@ MAY_PUBLISH = {
         *WRITTEN[MODERATION], subjects.gateway_key(GATEWAY),
         *(f"room.7.{ROOM}.{kind}" for kind in ("cursor", "typing", "broadcast", "newest")),
         subjects.GATEWAY_LOADS, subjects.presence_cursors(7),
-        subjects.gateway_uplink(GATEWAY), subjects.gateway_uplinked(GATEWAY),
+        subjects.gateway_uplink(GATEWAY), subjects.gateway_uplinked(GATEWAY), INSPECTED,
         *(f"$JS.API.{verb}.{chat}" for verb in ("STREAM.INFO", "STREAM.MSG.GET", "DIRECT.GET") for chat in CHATS),
         *(f"$JS.API.STREAM.MSG.DELETE.{chat}" for chat in CHATS),
         f"$JS.API.STREAM.INFO.{MODERATION}", f"$JS.API.STREAM.MSG.GET.{MODERATION}",
     },
     "presence": {
-        *WRITTEN[MEMBERS], subjects.lease_proof_key(GATEWAY), subjects.CURSOR_RECALL,
+        *WRITTEN[MEMBERS], subjects.lease_proof_key(GATEWAY), subjects.CURSOR_RECALL, INSPECTED,
         *(f"$JS.API.STREAM.{verb}.{bucket}" for verb in ("INFO", "MSG.GET") for bucket in BUCKETS),
         f"$JS.API.STREAM.INFO.{LEASES}",
         *(f"$JS.{verb}.{of}.one" for verb in ("API.CONSUMER.CREATE", "ACK", "FC") for of in (*BUCKETS, LEASES)),
@@ -125,11 +128,17 @@ MAY_PUBLISH = {
         *(f"$JS.API.CONSUMER.LIST.{of}" for of in STREAMS), f"$JS.API.DIRECT.GET.{LEASES}",
         "$SYS.REQ.ACCOUNT.PING.CONNZ", "$SYS.REQ.SERVER.PING.JSZ", "presence.7.rooms",
     },
+    "inspector": {
+        INSPECT_GATEWAYS, INSPECT_PRESENCE, "$SYS.REQ.ACCOUNT.PING.CONNZ",
+        *(f"$JS.API.{verb}.{of}" for verb in ("STREAM.INFO", "STREAM.MSG.GET", "DIRECT.GET") for of in BUCKETS),
+        *(f"$JS.API.STREAM.MSG.GET.{chat}" for chat in CHATS),
+        *(f"$JS.API.DIRECT.GET.{of}" for of in (LEASES, MODERATION)),
+    },
     "backup": {*(f"$JS.API.STREAM.SNAPSHOT.{of}" for of in STREAMS), "$JS.SNAPSHOT.ACK.CHAT.one"},
 }  # fmt: skip
 
 WIDE = [">", "*", "$KV.>", "$JS.>", "$JS.API.>", "$SYS.>", "_INBOX.>", "presence.>", "room.>", "chat.>", "gateways.>",
-        "document.>", "documents.>", "snapshot.>"]  # fmt: skip
+        "document.>", "documents.>", "snapshot.>", "inspect.>", "inspect.answers.*"]  # fmt: skip
 SUBSCRIBED = [
     *PUBLISHED, *WIDE, *(f"_INBOX.{person}.>" for person in PEOPLE),
     *(f"{request.replace('7', '*')} presence" for request in REQUESTS),
@@ -145,12 +154,13 @@ MAY_SUBSCRIBE = {
         *(event for event in EVENTS if event.startswith(("room.", "moderation.", "documents."))),
         "room.*.*.>", "moderation.>", "documents.*.*.*.*",
         subjects.CURSOR_RECALL, subjects.GATEWAY_LOADS, "_INBOX.gateway.one", "_INBOX.gateway.>",
-        subjects.gateway_uplink(GATEWAY), subjects.gateway_uplinked(GATEWAY),
+        subjects.gateway_uplink(GATEWAY), subjects.gateway_uplinked(GATEWAY), INSPECT_GATEWAYS,
     },
     "presence": {
         *(f"{request} presence" for request in REQUESTS),
         *(f"{request.replace('7', '*')} presence" for request in REQUESTS),
-        subjects.presence_cursors(7), "presence.*.cursors", "_INBOX.presence.one", "_INBOX.presence.>",
+        subjects.presence_cursors(7), "presence.*.cursors", INSPECT_PRESENCE,
+        "_INBOX.presence.one", "_INBOX.presence.>",
     },
     "documents": {
         "documents.*.sync documents", f"{SYNC} documents", "documents.*.manage documents", f"{MANAGE} documents",
@@ -158,6 +168,10 @@ MAY_SUBSCRIBE = {
     },
     "provisioner": {"_INBOX.provisioner.one", "_INBOX.provisioner.>"},
     "doctor": {"_INBOX.doctor.one", "_INBOX.doctor.>"},
+    "inspector": {
+        *(event for event in EVENTS if event.startswith(("room.", "moderation."))), "room.*.*.>", "moderation.>",
+        INSPECTED, "inspect.answers.*", "_INBOX.inspector.one", "_INBOX.inspector.>",
+    },
     "backup": {"_INBOX.backup.one", "_INBOX.backup.>"},
 }  # fmt: skip
 

@@ -132,7 +132,7 @@ def job(manifests: list[Manifest], name: str) -> Manifest:
     return template
 
 
-JOBS = ("doctor", "backup", "restore")
+JOBS = ("doctor", "inspector", "backup", "restore")
 
 
 @pytest.mark.parametrize("name", JOBS)
@@ -164,7 +164,7 @@ def test_jobs_run_their_command_and_only_the_backup_runs_by_itself(with_jobs: li
         (one,) = job(with_jobs, name)["spec"]["containers"]
         command, *arguments = one["args"]
         main.commands[command].make_context(command, [*arguments]).close()
-        assert command == name
+        assert command == {"inspector": "room"}.get(name, name)
         assert named(with_jobs, "CronJob", name)["spec"].get("suspend", False) is (name != "backup")
 
 
@@ -176,7 +176,7 @@ def test_the_restore_reads_the_volume_of_the_backup_and_is_not_tried_twice(with_
         assert {"name": "backup", "mountPath": one["args"][1]} in one["volumeMounts"]
     assert named(with_jobs, "CronJob", "restore")["spec"]["jobTemplate"]["spec"]["backoffLimit"] == 0
     keys = {one["spec"]["containers"][0]["env"][0]["value"] for one in (job(with_jobs, name) for name in JOBS)}
-    assert keys == {"doctor", "backup", "operator"}
+    assert keys == {"doctor", "inspector", "backup", "operator"}
 
 
 # --- OpenShift ---------------------------------------------------------------------------------------------

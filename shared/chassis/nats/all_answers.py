@@ -15,14 +15,17 @@ async def all_answers(
     is_complete: Callable[[list[Message]], bool],
     first_seconds: float,
     silence_seconds: float,
+    inbox: str | None = None,
 ) -> list[Message]:
     """Return the answers in the order of arrival. Raises SubscriptionRefused.
+
+    `inbox`: the subject for the answers; None for a new inbox.
 
     It returns when `is_complete` is true for the answers so far. Otherwise it returns when the first answer takes
     longer than `first_seconds`, or the next one longer than `silence_seconds`.
     """
     received: asyncio.Queue[Message] = asyncio.Queue()
-    inbox = bus.new_inbox()
+    inbox = inbox or bus.new_inbox()
     subscription = await bus.subscribe(inbox, received.put_nowait)
     answers: list[Message] = []
     try:

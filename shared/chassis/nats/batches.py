@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from studyroom.shared.chassis.nats.bus import Bus, BusUnavailable, Message
+from studyroom.shared.chassis.nats.bus import Bus, BusUnavailable, Message, Subscription
 from studyroom.shared.chassis.nats.reply_inbox import ReplyInbox
 from studyroom.shared.contract.headers import LAST_SEQUENCE, PENDING, SEQUENCE, STATUS, SUBJECT, TIME
 
 _BATCH_SECONDS = 2.0
+_BATCH_MAX, _BATCH_MAX_BYTES = 256, 1_048_576
 _END, _NOT_FOUND = "204", "404"
 
 
@@ -48,10 +49,18 @@ class BatchReader:
         self._bus = bus
         self._stream = stream
         self._inbox = ReplyInbox[Batch](_take)
+        self._subscription: Subscription | None = None
 
     async def open(self) -> None:
         """Prepare to read the stream, which may be away."""
-        await self._bus.open_inbox(self._inbox)
+        subject = self._bus.new_inbox()
+        self._subscription = await self._bus.subscribe(f"{subject}.*", self._inbox.receive)
+        self._inbox.opened(subject)
+
+    async def close(self) -> None:
+        """Receive no answers any more."""
+        if self._subscription is not None:
+            await self._subscription.unsubscribe()
 
     async def get(self, request: Mapping[str, Any]) -> Batch:
         """Raises BusUnavailable if no complete answer comes in time. Parts that come later are ignored."""
@@ -71,6 +80,27 @@ class BatchReader:
         finally:
             self._inbox.close(reply)
         return batch
+
+
+async def read_all(bus: Bus, stream: str, subject: str) -> list[Read]:
+    """Return the newest message of each subject that matches `subject`, in a stream that has one of each.
+
+    The markers of removed keys are among them. A key that changes meanwhile has its newer message. A key that is new
+    may be missing. Raises BusUnavailable or SubscriptionRefused.
+    """
+    reader = BatchReader(bus, stream)
+    found: dict[str, Read] = {}
+    start, pending = 1, 1
+    try:
+        await reader.open()
+        while pending:
+            request = {"seq": start, "next_by_subj": subject, "batch": _BATCH_MAX, "max_bytes": _BATCH_MAX_BYTES}
+            batch = await reader.get(request)
+            found.update((read.subject, read) for read in batch.messages)
+            start, pending = batch.last + 1, batch.pending
+    finally:
+        await reader.close()
+    return list(found.values())
 
 
 def _take(batch: Batch, message: Message) -> None:

@@ -151,12 +151,17 @@ class Bus:
     @property
     def server_version(self) -> str:
         """The version of the present or last server; empty before the first connection."""
-        return self._client.server_version
+        return str(self._client.server.get("version", ""))
 
     @property
     def clustered(self) -> bool:
         """Whether that server is one of a cluster."""
-        return self._client.clustered
+        return bool(self._client.server.get("cluster"))
+
+    @property
+    def connection_id(self) -> str:
+        """The id of that server, a slash, and the number of the connection there, as NATS lists connections."""
+        return f"{self._client.server.get('server_id', '')}/{self._client.server.get('client_id', '')}"
 
     @property
     def pending_bytes(self) -> int:

@@ -95,15 +95,9 @@ class NatsClient(nats.aio.client.Client):
         """The queue of all subscriptions, since messages are handled when they are read. One takes 3 KB."""
 
     @property
-    def server_version(self) -> str:
-        """The version of the present or last server; empty before the first connection."""
-        version: str = self._server_info.get("version", "")
-        return version
-
-    @property
-    def clustered(self) -> bool:
-        """Whether that server is one of a cluster."""
-        return bool(self._server_info.get("cluster"))
+    def server(self) -> Mapping[str, Any]:
+        """The `INFO` of the present or last server; empty before the first connection."""
+        return self._server_info
 
     @property
     def peer_certificate(self) -> dict[str, Any] | None:
