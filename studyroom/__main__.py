@@ -2,4 +2,5 @@
 
 from studyroom.services.stack.cli import main
 
-main()
+if __name__ == "__main__":  # a process for long work loads this module too
+    main()
