@@ -9,16 +9,19 @@ import json
 import time
 import zipfile
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import IO, cast
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from studyroom.gateway.document_http.access import DocumentAccess
+from studyroom.gateway.document_http.places import HTTP_TOO_MANY, Places
 from studyroom.gateway.document_http.requests import DocumentRequests
-from studyroom.gateway.http.access import BY_KEY, BY_TOKEN, REFUSALS, ErrorBody, HttpRefusal, RoomPath, parse_room
+from studyroom.gateway.http.access import BY_KEY, BY_TOKEN, REFUSALS, ErrorBody, RoomPath, parse_room
 from studyroom.gateway.http.audit import Audit
 from studyroom.gateway.living_chat.stored_changes import StoredChanges
 from studyroom.gateway.wire.upgrade import ABORT
@@ -34,12 +37,10 @@ from studyroom.shared.contract.document_requests import (
     RequestOutcome,
     VersionsList,
 )
-from studyroom.shared.contract.errors import ErrorCode
 from studyroom.shared.contract.ids import RoomId
 
 log = logs.get(__name__)
 
-_TOO_MANY = 429
 _AT_ONCE_MAX = 2
 """Exports that a gateway sends at a time."""
 _CHAT_PAGE = 200
@@ -149,35 +150,44 @@ async def _zip(room: _Room) -> AsyncIterator[bytes]:
     yield written.take()
 
 
+class _Export(StreamingResponse):
+    """Gives its place to another export in the end, also if the client has gone before the first byte."""
+
+    def __init__(self, file: AsyncIterator[bytes], place: ExitStack, headers: dict[str, str]) -> None:
+        super().__init__(file, media_type="application/zip", headers=headers)
+        self._place = place
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._place:
+            await super().__call__(scope, receive, send)
+
+
 def export_router(documents: DocumentAccess, audit: Audit, chat: StoredChanges) -> APIRouter:
     router = APIRouter(prefix="/api/v1/rooms", tags=["documents"], dependencies=[BY_TOKEN, BY_KEY])
-    under_way = set[object]()
+    places = Places(_AT_ONCE_MAX, "exports")
 
     @router.get(
         "/{room_id}/export",
         response_class=Response,
-        responses={**REFUSALS, _TOO_MANY: {"model": ErrorBody}, 200: _ZIP},
+        responses={**REFUSALS, HTTP_TOO_MANY: {"model": ErrorBody}, 200: _ZIP},
     )
     async def export(room_id: RoomPath, request: Request, response: Response) -> Response:
         """Get the chat and the shared documents of a room as a ZIP file, for a backend or a moderator."""
         caller = documents.access.caller(request, response)
         room = parse_room(room_id)
-        with audit.action("export", caller, room=room):
+        with audit.action("export", caller, room=room), ExitStack() as begun:
             documents.access.check_moderates(caller, room)
-            if len(under_way) >= _AT_ONCE_MAX:
-                reason = f"this gateway sends {_AT_ONCE_MAX} exports already"
-                raise HttpRefusal(_TOO_MANY, ErrorCode.RATE_LIMITED, reason, Retry_After="5")
+            begun.enter_context(places.take())
             await documents.ask(DocumentRequest(action=Action.LIST, room=room, limit=1))  # is it there?
+            place = begun.pop_all()
         source = _Room(room, chat, documents.requests, documents.deadline_seconds)
         headers = {"Content-Disposition": f'attachment; filename="room-{room}.zip"', "Cache-Control": "no-store"}
-        abort = partial(_abort, request)
-        return StreamingResponse(_sent(_zip(source), under_way, abort), media_type="application/zip", headers=headers)
+        return _Export(_sent(_zip(source), partial(_abort, request)), place, headers)
 
     return router
 
 
-async def _sent(file: AsyncIterator[bytes], under_way: set[object], abort: partial[None]) -> AsyncIterator[bytes]:
-    under_way.add(file)
+async def _sent(file: AsyncIterator[bytes], abort: partial[None]) -> AsyncIterator[bytes]:
     try:
         async for piece in file:
             if piece:
@@ -185,8 +195,6 @@ async def _sent(file: AsyncIterator[bytes], under_way: set[object], abort: parti
     except _Unreadable as error:
         log.warning("an export could not be completed", error=str(error))
         abort()
-    finally:
-        under_way.discard(file)
 
 
 def _abort(request: Request) -> None:
