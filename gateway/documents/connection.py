@@ -282,6 +282,7 @@ class DocumentConnection:
             self.close(CloseCode.DOCUMENT_DELETED, DELETED)
             return
         self._close_document(name)
+        self._send(prefix, messages.deleted(DELETED))
         self._send(prefix, messages.denied(DELETED))
 
     def _close_document(self, name: str) -> None:

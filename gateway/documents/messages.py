@@ -221,6 +221,11 @@ def named(name: str, message: bytes) -> bytes:
     return lib0.text(name) + message
 
 
+def deleted(reason: str) -> bytes:
+    """Tell a client of Hocuspocus that its document was deleted, before `denied` ends it. `reason` is for people."""
+    return stateless(json.dumps({"type": "DocumentDeleted", "message": reason}))
+
+
 def refusal(kind: str, reason: str) -> bytes:
     """Tell a client of Hocuspocus why its edits are refused. `denied` would end the document there. `kind` is for
     programs, `reason` for people."""

@@ -28,7 +28,7 @@ TEXT = {**CREATE, "Content-Type": "text/plain"}
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
     settings = {
-        **SETTINGS, "STUDYROOM_GATEWAY_DOCUMENT_MESSAGE_MAX_BYTES": "100000",
+        **SETTINGS, "STUDYROOM_GATEWAY_DOCUMENT_BODY_MAX_BYTES": "100000",
         "STUDYROOM_GATEWAY_JWT_LEEWAY_SECONDS": "0",
     }  # fmt: skip
     with running(embedded_stack(tmp_path_factory.mktemp("stack"), presence=1, documents=2, **settings)) as stack:
@@ -69,8 +69,8 @@ async def text_of(gateway: str, room: str, name: str = "notes") -> str | None:
     return body.decode() if status == 200 else None
 
 
-async def editor(gateway: str, room: str) -> Editor:
-    one = await Editor.connect(gateway, room, query=f"?access_token={token()}")
+async def editor(gateway: str, room: str, name: str = "notes") -> Editor:
+    one = await Editor.connect(gateway, room, name, query=f"?access_token={token()}")
     await one.sync()
     return one
 
@@ -287,6 +287,7 @@ async def test_a_deleted_document_ends_for_hocuspocus_and_the_other_documents_of
         await got(lib0.text(name) + bytes((0, 0)))
     await ask(there, "DELETE", f"/rooms/{room}/documents/notes")
     await got(lib0.text("notes") + bytes((AUTH, 1)))
+    assert b"DocumentDeleted" in received[-2]
     await call(there, "POST", f"{room}/documents/plan", document("more"))
     received.clear()
     await got(lib0.text("plan") + bytes((0, 2)))

@@ -120,6 +120,7 @@ def test_messages_of_the_server_have_the_bytes_of_the_clients():
     assert messages.sync_status(stored=True) == b"\x08\x01"
     assert messages.sync_status(stored=False) == b"\x08\x00"
     assert messages.closed("no") == b"\x07\x02no"
+    assert messages.deleted("no")[2:] == b'{"type": "DocumentDeleted", "message": "no"}'
 
 
 def test_deletions_are_compared_by_their_ranges():

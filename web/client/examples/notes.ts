@@ -23,8 +23,12 @@ const editor = new Editor({
 })
 
 const state = document.body.appendChild(document.createElement("output"))
+const words: Record<string, string> = {
+  synced: "Saved",
+  deleted: "Deleted: reload the page for a new document",
+}
 notes.state.subscribe(() => {
   const { status } = notes.state.get()
-  state.textContent = status === "synced" ? "Saved" : "Not saved yet"
-  if (status === "synced") editor.setEditable(notes.mayWrite.get() !== false)
+  state.textContent = words[status] ?? "Not saved yet"
+  if (status in words) editor.setEditable(notes.mayWrite.get() !== false)
 })

@@ -9,6 +9,7 @@ const saved: Known = {
   refusal: null,
   before: true,
   unknown: false,
+  hidden: false,
 }
 const of = (changes: Partial<Known>) => notesStatus({ ...saved, ...changes }, en)
 
@@ -27,6 +28,8 @@ describe("the notes say", () => {
     ["Not saved", { refusal: { code: "full", message: "" }, state: { status: "saving" } }],
     ["Not saved", { refusal: { code: "a_code_of_tomorrow", message: "" }, state: { status: "connecting" } }],
     ["Closed to you", { state: { status: "refused", reason: "banned" } }],
+    ["Deleted", { state: { status: "deleted", unsaved: false } }],
+    ["Deleted", { state: { status: "deleted", unsaved: true }, mayWrite: false, refusal: null }],
   ])("%s for %j", (word, changes) => {
     expect(of(changes).word).toBe(word)
   })
@@ -42,7 +45,24 @@ describe("the notes say", () => {
       sentence: en.tooLarge,
       stuck: true,
     })
+    expect(of({ refusal: { code: "too_many_documents", message: "" } })).toMatchObject({
+      sentence: en.tooMany,
+      stuck: true,
+    })
     expect(of({ mayWrite: false })).toMatchObject({ sentence: en.readOnlyExplained, stuck: false })
+  })
+
+  it("whether notes that were deleted have text that was not saved, here or of an earlier tab", () => {
+    const sentence = (unsaved: boolean, hidden: boolean) =>
+      of({ state: { status: "deleted", unsaved }, hidden }).sentence
+    expect(sentence(false, false)).toBe(en.deletedExplained)
+    expect(sentence(true, false)).toBe(en.deletedUnsaved)
+    expect(sentence(false, true)).toBe(en.deletedUnsaved)
+    expect(of({ hidden: true })).toMatchObject({
+      word: "Not saved",
+      sentence: en.deletedUnsaved,
+      stuck: true,
+    })
   })
 })
 

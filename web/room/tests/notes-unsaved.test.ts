@@ -1,6 +1,6 @@
 import type { DocumentState } from "@studyroom/client/documents"
 import { afterEach, expect, it, vi } from "vitest"
-import { applyUpdate, Doc, encodeStateAsUpdate } from "yjs"
+import { applyUpdate, Doc, encodeStateAsUpdate, XmlElement, XmlText } from "yjs"
 import { Unsaved } from "../src/notes/unsaved"
 
 const ROOM = "550e8400-e29b-41d4-a716-446655440000"
@@ -78,5 +78,31 @@ it("hands nothing to another user, and nothing that the user has given up", () =
   expect(second.text.toString()).toBe("mine")
   second.unsaved.discard()
   second.unsaved.stop()
+  expect(Object.keys(storage)).toEqual([])
+})
+
+it("keeps the text of earlier tabs that a new document cannot show until the user gives it up", () => {
+  const storage = new Storage()
+  const first = opened(storage)
+  const page = first.doc.getXmlFragment("default")
+  const paragraph = (text: string) => {
+    const element = new XmlElement("paragraph")
+    element.insert(0, [new XmlText(text)])
+    return element
+  }
+  page.insert(0, [paragraph("stored")])
+  first.become("synced")
+  first.become("connecting")
+  page.insert(1, [paragraph("kept")])
+  page.insert(2, [paragraph("and more")])
+  first.unsaved.stop()
+  const second = opened(storage)
+  expect(second.doc.getXmlFragment("default").toString()).toBe("")
+  second.become("synced")
+  expect(second.unsaved.hiddenText()).toBe("kept\nand more")
+  const third = opened(storage)
+  applyUpdate(third.doc, encodeStateAsUpdate(first.doc))
+  expect(third.unsaved.hiddenText()).toBe("")
+  second.unsaved.discard()
   expect(Object.keys(storage)).toEqual([])
 })

@@ -17,6 +17,8 @@ const TOO_LARGE = 1009
 const RETRY_MAX_MS = 10_000
 /** The user may take back an edit that was too large. The document connects again this long after a change. */
 const AFTER_CHANGE_MS = 1000
+/** The states that nothing follows. */
+const LAST: ReadonlySet<string> = new Set(["refused", "deleted"])
 
 /** The options of the client, so that the document has the same user. */
 export interface DocumentOptions
@@ -30,10 +32,14 @@ export interface DocumentOptions
  * - `saving`: there are edits that the server has not stored yet, or edits of others that have not come yet.
  * - `synced`: the server has stored all edits, and all edits of others were here.
  * - `refused`: the user may not open the document. `reason` says why.
+ * - `deleted`: the document was deleted, and the connection has ended. `doc` keeps what it had, and nothing of it goes to
+ *   the server any more. `unsaved`: it has edits that the server has not stored. Show them to the user before you
+ *   `close()` this copy, and open the document again for a new and empty one.
  */
 export type DocumentState =
   | { status: "connecting" | "saving" | "synced" }
   | { status: "refused"; reason: string }
+  | { status: "deleted"; unsaved: boolean }
 
 /** Why edits are refused. `message` is for developers. */
 export interface EditRefusal {
@@ -41,6 +47,7 @@ export interface EditRefusal {
    * - `read_only`: the user may only read the document.
    * - `too_large`: the server takes no edit of this size. The document tries again after the next change.
    * - `full`: the document is so large that it takes no more edits.
+   * - `too_many_documents`: nobody has written in the document, and the room has as many others as it may have.
    * - `malformed`: the edit was not a valid update.
    *
    * Servers may have more.
@@ -54,7 +61,7 @@ export interface SharedDocument {
   /** Cursors and names of the people who edit it. */
   readonly awareness: Awareness
   readonly state: Readable<DocumentState>
-  /** Whether the user may write; null until the server has said so. */
+  /** Whether the user may write; null until the server has said so, and false when the document was deleted. */
   readonly mayWrite: Readable<boolean | null>
   /** Why edits are refused; null if none is, and when everything is stored again. They stay in `doc` alone. */
   readonly refusal: Readable<EditRefusal | null>
@@ -96,18 +103,43 @@ export function openDocument(options: DocumentOptions, roomId: string, name: str
     },
   })
   let isConnected = false
+  let unsaved = options.doc !== undefined
+  provider.document.on("update", (_update: Uint8Array, origin: unknown) => {
+    unsaved ||= origin !== provider
+  })
+  const isOver = () => LAST.has(state.get().status)
   const show = () => {
-    if (state.get().status === "refused") return
+    if (isOver()) return
     const saved = provider.isSynced && !provider.hasUnsyncedChanges
     const status = isConnected ? (saved ? "synced" : "saving") : "connecting"
     changes.run(() => {
       if (state.get().status !== status) state.set({ status })
       if (status === "synced") refusal.set(null)
     })
+    if (status === "synced") unsaved = false
   }
   const refuse = (reason: string) => {
+    if (isOver()) return
     changes.run(() => state.set({ status: "refused", reason }))
     socket.disconnect()
+  }
+  let isEnded = false
+  const end = () => {
+    if (isEnded) return
+    isEnded = true
+    clearTimeout(retry)
+    provider.document.off("update", retryAfterChange)
+    provider.destroy()
+    socket.destroy()
+  }
+  const wasDeleted = () => {
+    if (isOver()) return
+    changes.run(() => {
+      state.set({ status: "deleted", unsaved })
+      mayWrite.set(false)
+      refusal.set(null)
+    })
+    end()
   }
   let retry: ReturnType<typeof setTimeout> | undefined
   const retryAfterChange = () => {
@@ -136,11 +168,13 @@ export function openDocument(options: DocumentOptions, roomId: string, name: str
   provider.on("authenticationFailed", ({ reason }: { reason: string }) => refuse(reason))
   provider.on("stateless", ({ payload }: { payload: string }) => {
     const { type, reason, message } = JSON.parse(payload) as Record<"type" | "reason" | "message", string>
-    if (type === "EditRefused") changes.run(() => refusal.set({ code: reason, message }))
+    if (type === "DocumentDeleted" || (type === "EditRefused" && reason === "deleted")) wasDeleted()
+    else if (type === "EditRefused") changes.run(() => refusal.set({ code: reason, message }))
   })
   provider.attach()
   identity.credentials().then(
     (credentials) => {
+      if (isEnded) return
       // An access token is in the message for it, and that of a guest in the handshake.
       const { access_token: _, ...query } = credentials.query
       protocols = credentials.protocols?.filter((one) => !one.startsWith("access_token."))
@@ -155,12 +189,7 @@ export function openDocument(options: DocumentOptions, roomId: string, name: str
     state,
     mayWrite,
     refusal,
-    close() {
-      clearTimeout(retry)
-      provider.document.off("update", retryAfterChange)
-      provider.destroy()
-      socket.destroy()
-    },
+    close: end,
   }
 }
 

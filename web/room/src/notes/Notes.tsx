@@ -53,8 +53,12 @@ function Document({ roomId, opened, again }: DocumentProps) {
   const place = useRef<HTMLDivElement>(null)
   const bar = useRef<HTMLDivElement>(null)
   const hintId = useId()
-  const { light, word, sentence, stuck } = notesStatus({ state, mayWrite, refusal, before, unknown }, t)
-  const mayEdit = (before || stuck) && mayWrite !== false && !unknown && state.status !== "refused"
+  const isDeleted = state.status === "deleted"
+  const hidden = isDeleted || state.status === "synced" ? opened.unsaved.hiddenText() : ""
+  const known = { state, mayWrite, refusal, before, unknown, hidden: hidden !== "" }
+  const { light, word, sentence, stuck } = notesStatus(known, t)
+  const isOver = isDeleted || state.status === "refused"
+  const mayEdit = (before || stuck) && mayWrite !== false && !unknown && !isOver
 
   useEffect(() => {
     const made = notesEditor(place.current as HTMLElement, shared, {
@@ -96,7 +100,9 @@ function Document({ roomId, opened, again }: DocumentProps) {
       <div className="notice-of-notes" role="status" data-light={light}>
         {notice && <p>{notice}</p>}
       </div>
-      {stuck && editor && <Stuck editor={editor} again={again} />}
+      {(stuck || isDeleted) && editor && (
+        <Stuck editor={editor} more={hidden} goOn={isDeleted ? t.startNew : t.goOn} again={again} />
+      )}
       <div ref={place} className="page-of-notes" />
       <p id={hintId} className="hint-of-notes dim">
         {t.hint} <span className="unseen">{t.escape}</span>

@@ -13,6 +13,8 @@ export interface Known {
   before: boolean
   /** Whether the notes have content that this page does not know. */
   unknown: boolean
+  /** Whether earlier tabs of the user have left text here that was not saved, and that the notes cannot show. */
+  hidden: boolean
 }
 
 export interface NotesStatus {
@@ -25,7 +27,8 @@ export interface NotesStatus {
   stuck: boolean
 }
 
-export function notesStatus({ state, mayWrite, refusal, before, unknown }: Known, t: Texts): NotesStatus {
+export function notesStatus(known: Known, t: Texts): NotesStatus {
+  const { state, mayWrite, refusal, before, unknown, hidden } = known
   const bad = (word: string, sentence: string, stuck = false): NotesStatus => ({
     light: "bad",
     word,
@@ -33,6 +36,9 @@ export function notesStatus({ state, mayWrite, refusal, before, unknown }: Known
     stuck,
   })
   if (state.status === "refused") return bad(t.refused, t.refusedExplained)
+  if (state.status === "deleted")
+    return bad(t.deleted, state.unsaved || hidden ? t.deletedUnsaved : t.deletedExplained)
+  if (state.status === "synced" && hidden) return bad(t.notSaved, t.deletedUnsaved, true)
   if (unknown) return bad(t.readOnly, t.unknownContent)
   if (refusal && refusal.code !== "read_only") return bad(t.notSaved, reasonOf(refusal.code, t), true)
   const sentence = mayWrite === false ? t.readOnlyExplained : null
@@ -51,6 +57,10 @@ export function notesStatus({ state, mayWrite, refusal, before, unknown }: Known
 }
 
 function reasonOf(code: string, t: Texts): string {
-  const known: Readonly<Record<string, string>> = { too_large: t.tooLarge, full: t.full }
+  const known: Readonly<Record<string, string>> = {
+    too_large: t.tooLarge,
+    full: t.full,
+    too_many_documents: t.tooMany,
+  }
   return known[code] ?? t.malformed
 }

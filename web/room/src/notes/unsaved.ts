@@ -5,7 +5,16 @@
 
 import { newId, type Readable } from "@studyroom/client"
 import type { DocumentState } from "@studyroom/client/documents"
-import { applyUpdate, type Doc, encodeStateAsUpdate, encodeStateVector, type Transaction } from "yjs"
+import {
+  applyUpdate,
+  type Doc,
+  decodeStateVector,
+  encodeStateAsUpdate,
+  encodeStateVector,
+  parseUpdateMeta,
+  type Transaction,
+} from "yjs"
+import { textOfEdits } from "./text-of-edits"
 
 const AFTER_EDIT_MS = 300
 /** Browsers keep about five million characters for a page. */
@@ -50,6 +59,22 @@ export class Unsaved {
     ]
   }
 
+  /**
+   * The text of earlier tabs that the document cannot show, because it lacks what that follows. Once everything is synced,
+   * that is gone: the notes were deleted.
+   */
+  hiddenText(): string {
+    return this.hidden().map(textOfEdits).join("\n\n")
+  }
+
+  private hidden(): Uint8Array[] {
+    if (this.taken.length === 0) return []
+    const has = decodeStateVector(encodeStateVector(this.doc))
+    const lacks = ([client, clock]: [number, number]) => (has.get(client) ?? 0) < clock
+    const kept = this.taken.map((key) => decoded(this.storage.getItem(key) ?? ""))
+    return kept.filter((update) => update.length > 0 && [...parseUpdateMeta(update).to].some(lacks))
+  }
+
   /** The user has given up the edits. */
   discard(): void {
     this.isGivenUp = true
@@ -66,7 +91,7 @@ export class Unsaved {
     if (this.state.get().status !== "synced") return
     this.stored = encodeStateVector(this.doc)
     this.hasEdits = false
-    this.forget()
+    if (this.hidden().length === 0) this.forget()
   }
 
   private forget(): void {

@@ -28,6 +28,7 @@ export const de: typeof en = {
   readOnly: "Nur lesen",
   notSaved: "Nicht gespeichert",
   refused: "Kein Zugang",
+  deleted: "Gelöscht",
 
   offlineExplained:
     "Du bist offline. Schreib weiter: Deine Notizen bleiben hier und werden gespeichert, wenn du zurück bist.",
@@ -37,6 +38,11 @@ export const de: typeof en = {
   full: "Diese Notizen sind voll, also werden deine Änderungen nicht gespeichert. Kopiere deinen Text und mach mit den gespeicherten Notizen weiter.",
   malformed:
     "Deine letzte Änderung lässt sich nicht speichern. Kopiere deinen Text und mach mit den gespeicherten Notizen weiter.",
+  tooMany:
+    "Dieser Raum hat zu viele Dokumente, also lassen sich diese Notizen nicht speichern. Kopiere deinen Text.",
+  deletedExplained: "Diese Notizen wurden gelöscht. Du kannst neue anfangen.",
+  deletedUnsaved:
+    "Diese Notizen wurden gelöscht, bevor deine letzten Änderungen gespeichert waren. Kopiere deinen Text und fang neue Notizen an.",
   refusedExplained: "Dein Zugang umfasst die Notizen dieses Raums nicht.",
   unknownContent:
     "Diese Notizen enthalten etwas, das diese Seite nicht zeigen kann. Lade sie neu, um ihre neueste Version zu bekommen.",
@@ -44,6 +50,7 @@ export const de: typeof en = {
   copyText: "Meinen Text kopieren",
   textCopied: "Kopiert",
   goOn: "Mit den gespeicherten Notizen weiter",
+  startNew: "Neue Notizen anfangen",
 
   versions: "Versionen",
   versionName: "Die Notizen, wie sie jetzt sind, unter einem Namen behalten",

@@ -27,6 +27,7 @@ export const en = {
   readOnly: "Read-only",
   notSaved: "Not saved",
   refused: "Closed to you",
+  deleted: "Deleted",
 
   // the same in sentences
   offlineExplained: "You are offline. Go on writing: your notes are kept here, and saved when you are back.",
@@ -35,6 +36,10 @@ export const en = {
     "Your last change is too large to be saved. Take it back, or copy your text and go on from the saved notes.",
   full: "These notes are full, so your changes are not saved. Copy your text and go on from the saved notes.",
   malformed: "Your last change cannot be saved. Copy your text and go on from the saved notes.",
+  tooMany: "This room has too many documents, so these notes cannot be saved. Copy your text.",
+  deletedExplained: "These notes were deleted. You can start new ones.",
+  deletedUnsaved:
+    "These notes were deleted before your last changes were saved. Copy your text and start new notes.",
   refusedExplained: "Your access does not include the notes of this room.",
   unknownContent:
     "These notes contain something that this page cannot show. Reload it to get its newest version.",
@@ -42,6 +47,7 @@ export const en = {
   copyText: "Copy my text",
   textCopied: "Copied",
   goOn: "Go on from the saved notes",
+  startNew: "Start new notes",
 
   // versions
   versions: "Versions",
