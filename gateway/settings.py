@@ -44,7 +44,7 @@ class GatewaySettings(
             self.message_max_bytes,
             self.headers_max_bytes,
             self.body_max_bytes,
-            document_max_bytes=self.document_message_max_bytes if self.documents else 0,
+            document_max_bytes=self.document_body_max_bytes if self.documents else 0,
         )
 
     @property

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from studyroom.gateway.document_http.access import (
     CREATE_RESPONSES,
     HTTP_PRECONDITION_FAILED,
+    LONG_RESPONSES,
     RESPONSES,
     WRITE_RESPONSES,
     Caller,
@@ -90,16 +91,17 @@ def documents_router(documents: DocumentAccess, audit: Audit) -> APIRouter:
         if if_none_match != "*":
             reason = "If-None-Match: send *, because a document is created and never replaced"
             raise HttpRefusal(HTTP_BAD_REQUEST, ErrorCode.INVALID_REQUEST, reason)
-        body = await request.body()
         is_text = request.headers.get("content-type", "").partition(";")[0].strip().lower() == "text/plain"
-        update = _update_of_text(body, root) if is_text else _checked(body)
-        await _create(documents, caller, document, update)
+        with documents.place_for(request):
+            body = await request.body()
+            update = _update_of_text(body, root) if is_text else _checked(documents, body)
+            await _create(documents, caller, document, update)
         return Response(status_code=_CREATED, headers={"Cache-Control": "no-store"})
 
     @router.post(
         "/{name}",
         status_code=_NO_CONTENT,
-        responses=WRITE_RESPONSES,
+        responses=LONG_RESPONSES,
         openapi_extra=UPDATE_BODY,
         dependencies=[BY_KEY],
     )
@@ -107,10 +109,10 @@ def documents_router(documents: DocumentAccess, audit: Audit) -> APIRouter:
         """Store a Yjs update in a document, for a trusted backend. Editors get it like any edit."""
         backend = documents.access.backend(request, response)
         caller, document = Caller(parse_room(room_id), backend), parse_name(name)
-        update = _checked(await request.body())
-        with audit.action("write_document", backend, room=caller.room, document=document):
-            await documents.ask(DocumentRequest(action=Action.WRITE, room=caller.room, name=document), update)
-            await documents.store(caller, document, update)
+        with documents.place_for(request):
+            update = _checked(documents, await request.body())
+            with audit.action("write_document", backend, room=caller.room, document=document):
+                await documents.store_checked(Action.WRITE, caller, document, update)
 
     @router.delete("/{name}", status_code=_NO_CONTENT, responses=RESPONSES, dependencies=both)
     async def delete_document(room_id: RoomPath, name: DocumentPath, request: Request, response: Response) -> None:
@@ -130,19 +132,19 @@ def documents_router(documents: DocumentAccess, audit: Audit) -> APIRouter:
 
 async def _create(documents: DocumentAccess, caller: Caller, document: DocumentName, update: bytes) -> None:
     """Raises HttpRefusal."""
-    asked = DocumentRequest(action=Action.CREATE, room=caller.room, name=document)
     for _ in range(_ATTEMPTS):
-        expected = (await documents.ask(asked, update)).head.sequence
         try:
-            await documents.store(caller, document, update, expected=expected)
+            await documents.store_checked(Action.CREATE, caller, document, update)
         except Conflict:
             continue
         return
     raise HttpRefusal(HTTP_PRECONDITION_FAILED, ErrorCode.DOCUMENT_EXISTS, "somebody is writing in the document")
 
 
-def _checked(body: bytes) -> bytes:
-    """Raises HttpRefusal for a body that is not a Yjs update."""
+def _checked(documents: DocumentAccess, body: bytes) -> bytes:
+    """Raises HttpRefusal for a body that is not a Yjs update. The documents service checks long ones."""
+    if len(body) > documents.requests.update_max_bytes:
+        return body
     try:
         check_update(body)
     except Malformed as error:

@@ -98,7 +98,8 @@ def versions_router(documents: DocumentAccess, audit: Audit) -> APIRouter:
             asked = _request(caller, Action.RESTORE, name, version_id)
             update = (await documents.ask(asked)).body
             if update != EMPTY_UPDATE:
-                await documents.store(caller, asked.name, update)
+                edit = await documents.in_parts(caller, asked.name, update)
+                await documents.store(caller, asked.name, update if edit is None else edit)
 
     return router
 

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from studyroom.gateway.documents import awareness, messages
 from studyroom.gateway.documents.awareness import Entry, Exchange, States
 from studyroom.gateway.documents.metrics import DocumentMetrics
-from studyroom.gateway.documents.store import DocumentStore, Publication, Together
-from studyroom.gateway.documents.updates import Position, Whole, has_all_of, merged
+from studyroom.gateway.documents.store import DocumentStore, Publishing
+from studyroom.gateway.documents.updates import Position, Whole, has_all_of
 from studyroom.gateway.rooms.flush_scheduler import Collection, FlushScheduler
 from studyroom.gateway.wire.framing import Opcode, encode_frame
 from studyroom.shared.chassis import logs
@@ -19,7 +19,7 @@ from studyroom.shared.chassis.nats.bus import Bus, Message
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.documents import EMPTY_UPDATE, EMPTY_VECTOR, DocumentStatus, SyncReply, SyncRequest
-from studyroom.shared.contract.headers import LAST_SEQUENCE, SEQUENCE
+from studyroom.shared.contract.headers import LAST_SEQUENCE, LONG_EDIT, SEQUENCE
 from studyroom.shared.contract.ids import GatewayId, RoomId, UserId
 from studyroom.shared.contract.lib0 import Malformed
 
@@ -31,12 +31,11 @@ _IN_FLIGHT_SECONDS = 0.3
 """A stored update that has not arrived here may be in flight. After this long, the gateway asks for it."""
 _GROWN_BY = 4
 """A long document that has grown by this part of its length is read as a whole again when it is opened next."""
-_PUBLISH_STRETCH = 4.0
-"""How many times longer than a room a document collects edits before it publishes again (see `Collection.stretch`)."""
 _EXCHANGE_ENTRIES = 64
 """The most entries of one message between gateways."""
 _TOO_LARGE = "the document is too large, so it takes no more edits"
 _STORAGE_FULL = "the storage of all documents is full, so they take no edits now"
+_TOO_MANY = "the room has as many documents as it may have, so nobody can begin another one"
 SUBSCRIBED = asyncio.Event()
 SUBSCRIBED.set()
 CLIENTS_MAX = 200
@@ -77,8 +76,10 @@ class Document:
         scheduler: FlushScheduler,
         metrics: DocumentMetrics,
         gap: Callable[["Document"], None],
+        begin: Callable[["Document"], None],
     ) -> None:
-        """`gap` is called when stored updates are missing. It should call `repair`.
+        """`gap` is called when stored updates are missing. It should call `repair`. `begin` should call that of
+        `publishing`.
 
         `scheduler` decides when editors get stored updates: at once, or under load a few together.
         """
@@ -89,6 +90,7 @@ class Document:
         self._gateway = gateway
         self._bus = bus
         self._gap = gap
+        self._begin = begin
         self.editors: set[Editor] = set()
         self.subscribed = asyncio.Event()
         """Replaced by `SUBSCRIBED` when it is set, because most documents are, and an event takes a kilobyte."""
@@ -110,12 +112,15 @@ class Document:
         """The state of the document at a sequence up to which all editors have it."""
         self._awaited = 0
         """The highest sequence that is known to be stored."""
+        self._long_edit = 0
+        """The sequence of a long edit that has not come yet; 0 for none. Only its place in the log has come."""
         self._check: asyncio.TimerHandle | None = None
         self._collection = Collection(scheduler, self._write_collected)
         self._collected: list[bytes] = []
         """Messages with stored updates that the editors have not got yet."""
-        self._publishing = Collection(scheduler, self._publish_collected, stretch=_PUBLISH_STRETCH)
-        self._unpublished: list[tuple[bytes, UserId, Publication]] = []
+        self.publishing = Publishing(room, name, store, scheduler, self._ask_to_begin)
+        self._asking = 0
+        """How many questions the documents service has not answered."""
         self._states = States[Editor | str](clients_max=CLIENTS_MAX)
         self._news: dict[int, tuple[Entry, bool]] = {}
         """Changed states by client, and whether they are of this gateway."""
@@ -137,8 +142,8 @@ class Document:
             self._send_news()
 
     def closed(self) -> None:
-        """The gateway does not host the document any more. Collected edits are published now."""
-        self._publish_collected()
+        """The gateway does not host the document any more. Collected edits are published now, but for the first."""
+        self.publishing.close()
         for timer in (self._check, self._flush):
             if timer is not None:
                 timer.cancel()
@@ -177,10 +182,14 @@ class Document:
     def _receive_update(self, message: Message) -> None:
         headers = message.headers or {}
         self._position.receive(int(headers[LAST_SEQUENCE]), int(headers[SEQUENCE]))
-        self.active = True
-        self._deliver(message.data)
+        self.active = self.publishing.may_begin = True
+        if message.data == EMPTY_UPDATE and LONG_EDIT in headers:
+            self._long_edit = int(headers[SEQUENCE])
+        else:
+            self._deliver(message.data)
         self._size_bytes += len(message.data)
-        if self._position.has_gap or (not self.full and 0 < self._max_bytes <= self._size_bytes):
+        has_changed = self.full == _TOO_MANY if self.full else 0 < self._max_bytes <= self._size_bytes
+        if has_changed or self._long_edit or self._position.has_gap:
             self._gap(self)
 
     def _deliver(self, update: bytes) -> None:
@@ -199,6 +208,11 @@ class Document:
         elif status.is_full or self.full == _TOO_LARGE:
             self._set_full(_TOO_LARGE if status.is_full else "")
 
+    @property
+    def full_kind(self) -> str:
+        """`full` for programs."""
+        return "too_many_documents" if self.full == _TOO_MANY else "full"
+
     def _set_full(self, why: str) -> None:
         was_full, self.full = self.full, why
         if was_full and not why:
@@ -212,7 +226,14 @@ class Document:
 
         Together with what editors get from now on, it is everything.
         """
-        await self.subscribed.wait()
+        self._asking += 1
+        try:
+            await self.subscribed.wait()
+            return await self._ask(vector)
+        finally:
+            self._asking -= 1
+
+    async def _ask(self, vector: bytes) -> SyncReply:
         while True:
             request = SyncRequest(
                 room=self.room,
@@ -227,6 +248,10 @@ class Document:
             self._learn(reply)
             if reply.head.sequence >= self._begun:
                 return reply
+
+    def _ask_to_begin(self) -> None:
+        if not (self._asking and self._position.reached is None):  # otherwise the first answer comes soon
+            self._begin(self)
 
     async def ask_everything(self) -> tuple[bytes, SyncReply]:
         """Return an update, and what the document has and a holder of that update has not. Raises BusError."""
@@ -259,7 +284,9 @@ class Document:
                 self._gap(self)
         self.is_stored(head.sequence)
         self._size_bytes, self._max_bytes = head.size_bytes, head.max_bytes
-        self._set_full(_TOO_LARGE if head.is_full else _STORAGE_FULL if head.storage_full else "")
+        others = _STORAGE_FULL if head.storage_full else _TOO_MANY if head.room_full else ""
+        self._set_full(_TOO_LARGE if head.is_full else others)
+        self.publishing.answered(is_empty=not head.sequence, takes_edits=not self.full)
 
     def _end(self, deletion: int) -> None:
         """The document was deleted. Another one with its name begins."""
@@ -269,7 +296,7 @@ class Document:
             editor.was_deleted()
 
     def _begin_again(self) -> None:
-        self._position, self._begun, self._awaited = Position(), 0, 0
+        self._position, self._begun, self._awaited, self._long_edit = Position(), 0, 0, 0
         self._base = EMPTY_VECTOR
 
     def is_stored(self, sequence: int) -> None:
@@ -286,40 +313,18 @@ class Document:
     async def repair(self) -> None:
         """Give all editors what they may have missed. Raises BusError."""
         reply = await self.ask(self._base)
-        if reply.head.sequence > (self._position.reached or 0) or self._position.has_gap:
+        if reply.head.sequence < self._long_edit:  # it has come since
+            reply = await self.ask(self._base)
+        is_behind = reply.head.sequence > (self._position.reached or 0) or self._position.has_gap
+        if is_behind:
             self.metrics.gaps.inc()
+        if is_behind or self._long_edit:
+            self._long_edit = 0
             if reply.difference != EMPTY_UPDATE:
                 self._deliver(reply.difference)
             self._position.answered(reply.head.sequence)
         self._base = reply.vector if reply.head.sequence <= (self._position.reached or 0) else self._base
         self.active = False
-
-    # --- storing ------------------------------------------------------------------------------------------
-
-    def publish(self, update: bytes, author: UserId, publication: Publication) -> None:
-        """Store an update of at most `store.update_max_bytes`: at once, or under load together with those of others."""
-        self._unpublished.append((update, author, publication))
-        self._publishing.request_flush()
-
-    def _publish_collected(self) -> None:
-        collected, self._unpublished = self._unpublished, []
-        if len(collected) > 1:
-            collected = self._merged(collected)
-        for update, author, publication in collected:
-            self.store.publish(self.room, self.name, update, author, publication)
-
-    def _merged(self, collected: list[tuple[bytes, UserId, Publication]]) -> list[tuple[bytes, UserId, Publication]]:
-        """Publish updates as one. Return those that are left because it would be too long."""
-        try:
-            together = merged([update for update, _, _ in collected])
-        except Malformed:  # each of them is well-formed
-            return collected
-        if len(together) > self.store.update_max_bytes:
-            return collected
-        authors = ",".join(dict.fromkeys(author for _, author, _ in collected))
-        publications = Together([publication for _, _, publication in collected])
-        self.store.publish(self.room, self.name, together, authors, publications)
-        return []
 
     # --- awareness ----------------------------------------------------------------------------------------
 

@@ -63,8 +63,9 @@ class DocumentHosting:
         hosted = self._hosted.get((room, name))
         if hosted is None:
             document = Document(
-                self._gateway, room, name, self._bus, self._store, self._scheduler, self._metrics, self._gap
-            )
+                self._gateway, room, name, self._bus, self._store, self._scheduler, self._metrics, self._gap,
+                self._begin,
+            )  # fmt: skip
             hosted = self._hosted[room, name] = _Hosted(document)
             self._subscribe_soon(hosted)
         hosted.users += 1
@@ -78,8 +79,13 @@ class DocumentHosting:
             return
         del self._hosted[document.room, document.name]
         document.closed()
+        if document.publishing.is_waiting:
+            self._begin(document)
         if hosted.subscription is not None:
             self._tasks.spawn("leave a document", hosted.subscription.unsubscribe())
+
+    def _begin(self, document: Document) -> None:
+        self._tasks.spawn("begin a document", document.publishing.begin())
 
     def reconnected(self) -> None:
         """NATS was away, so every document may have missed updates and awareness."""

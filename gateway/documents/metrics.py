@@ -48,7 +48,7 @@ class DocumentMetrics(Collector):
             ["reason"],
             registry=registry,
         )
-        for reason in ("malformed", "read_only", "too_large", "full", "deleted"):
+        for reason in ("malformed", "read_only", "too_large", "full", "too_many_documents", "deleted"):
             self.refused.labels(reason=reason)
         self.gaps = Counter(
             "studyroom_gateway_document_gaps",

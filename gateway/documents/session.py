@@ -131,6 +131,8 @@ class Session:
         """Counts the syncs that the client has begun. It counts its edits from there."""
         self._dropping = False
         """An edit was not stored, so the following ones are dropped until the client has sent everything."""
+        self._dropped_for = ""
+        """The kind of the refusal for now whose reason the client has got."""
         self._unanswered = 0
         """Edits of this round that were dropped or not stored, and get their sync status later."""
         self._owed = 0
@@ -196,7 +198,7 @@ class Session:
         elif is_answer and adds_nothing(update, self._reply):
             self._pay(int(self._unsynced) + self._unanswered)
             self._unanswered = 0
-            self._dropping = False
+            self._dropping, self._dropped_for = False, ""
             self._finish_sync()
         elif not self.may_write:
             self._reject("read_only", "you may only read this document")
@@ -205,7 +207,9 @@ class Session:
         elif self._dropping and not is_answer:
             self._unanswered += 1
         elif self.document.full:
-            self._drop("full", self.document.full, statuses=int(not is_answer))
+            self._drop(self.document.full_kind, self.document.full, statuses=int(not is_answer))
+        elif update == EMPTY_UPDATE:
+            self._pay(1)
         elif len(update) > self.document.store.update_max_bytes:
             self._drop("too_large", f"an edit of {len(update)} bytes is too large", statuses=int(not is_answer))
         else:
@@ -222,17 +226,17 @@ class Session:
     def _drop(self, kind: str, reason: str, *, statuses: int) -> None:
         """Refuse an edit for now."""
         self._unanswered += statuses
-        if not self._dropping:
+        if kind != self._dropped_for:
             self.document.metrics.refused.labels(reason=kind).inc()
             self._refuse(kind, reason)
-        self._dropping = True
+        self._dropping, self._dropped_for = True, kind
 
     # --- storing ------------------------------------------------------------------------------------------
 
     def _store(self, update: bytes, *, is_answer: bool) -> None:
         self._collected.append(update)
         if is_answer:
-            self._dropping = False
+            self._dropping, self._dropped_for = False, ""
             self._collected_statuses += int(self._unsynced) + self._unanswered
             self._unanswered = 0
         else:
@@ -261,7 +265,7 @@ class Session:
         batch = _Batch(self, statuses, self._round, is_answer, len(updates))
         self._in_flight += 1
         for update in updates:
-            document.publish(update, self.user, batch)
+            document.publishing.publish(update, self.user, batch)
 
     def settled(self, batch: _Batch) -> None:
         """The outcome of a batch is known."""

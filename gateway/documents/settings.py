@@ -20,6 +20,12 @@ class DocumentSettings(Settings):
         description="The largest message of an editor, such as all that it has written offline. `max_payload` of NATS "
         "caps an update.",
     )
+    document_body_max_bytes: int = Field(
+        4_194_304,
+        ge=1024,
+        description="The largest body of an HTTP request with a document or an edit. `STUDYROOM_DOCUMENTS_MAX_BYTES` "
+        "caps a document.",
+    )
     document_bytes_per_second: int = Field(
         262_144,
         ge=1024,

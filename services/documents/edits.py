@@ -1,5 +1,7 @@
 """Checks updates that come over HTTP, which gateways store then, and deletes documents."""
 
+from studyroom.services.documents.checking import readable
+from studyroom.services.documents.computing import Computing
 from studyroom.services.documents.document import Broken, Document, Malformed, is_of
 from studyroom.services.documents.epochs import Epochs
 from studyroom.services.documents.library import Library
@@ -10,6 +12,7 @@ from studyroom.shared.contract import subjects
 from studyroom.shared.contract.deleted_documents import clients_of, encode_clients
 from studyroom.shared.contract.document_requests import RequestOutcome
 from studyroom.shared.contract.documents import DocumentStatus
+from studyroom.shared.contract.long_edits import LongEdit
 
 _CLIENT_BYTES = 12
 """The length of an encoded client id, at most."""
@@ -25,12 +28,14 @@ class Edits:
     """Methods raise BusError."""
 
     def __init__(
-        self, bus: Bus, documents: DocumentLog, library: Library, epochs: Epochs, settings: DocumentsSettings
-    ) -> None:
+        self, bus: Bus, documents: DocumentLog, library: Library, epochs: Epochs, computing: Computing,
+        settings: DocumentsSettings,
+    ) -> None:  # fmt: skip
         self._bus = bus
         self._log = documents
         self._library = library
         self._epochs = epochs
+        self._computing = computing
         self._settings = settings
 
     def check_space(self, size_bytes: int) -> None:
@@ -40,16 +45,56 @@ class Edits:
         if self._epochs.full:
             raise EditRefused(RequestOutcome.STORAGE_FULL, "the store of documents is nearly full")
 
-    async def check(self, key: DocumentKey, update: bytes) -> int:
+    def check_growth(self, size_bytes: int) -> None:
+        """`size_bytes`: of the document after a long edit, which takes it far at once. Raises EditRefused."""
+        most = self._settings.max_bytes
+        if size_bytes > most:
+            reason = f"the document would have {size_bytes} bytes, the maximum is {most}"
+            raise EditRefused(RequestOutcome.DOCUMENT_FULL, reason)
+
+    async def takes_another(self, key: DocumentKey) -> bool:
+        """Return whether the room may have this document, in which nobody has written."""
+        names = await self._log.names(key.room)
+        return key.name in names or len(names) < self._settings.per_room_max
+
+    async def _check_number(self, key: DocumentKey) -> None:
+        """Raises EditRefused if the room may not have this document, in which nobody has written."""
+        if not await self.takes_another(key):
+            reason = f"the room has {self._settings.per_room_max} documents, which is the maximum"
+            raise EditRefused(RequestOutcome.TOO_MANY_DOCUMENTS, reason)
+
+    async def long(self, key: DocumentKey, named: str) -> bytes:
+        """Return a long edit that a gateway has stored in parts. Raises EditRefused if it cannot be an update.
+
+        Gateways check shorter updates themselves.
+        """
+        update = await self._log.read_edit(key, _named(named))
+        if update is None:
+            raise BusUnavailable("a part of the edit is gone")
+        if not await self._computing.run(readable, update):
+            raise EditRefused(RequestOutcome.MALFORMED, "not a Yjs update")
+        return update
+
+    async def discard(self, key: DocumentKey, named: str) -> None:
+        """Forget a long edit that was not stored. Raises EditRefused if it names none."""
+        await self._log.discard_edit(key, _named(named))
+
+    async def check(self, key: DocumentKey, update: bytes, *, is_long: bool) -> int:
         """Return the sequence of the newest update. Raises EditRefused if the update may not be stored."""
         _applied(update)
         async with self._library.current(key) as held:
             if is_of(update, held.deletion.clients):
                 raise EditRefused(RequestOutcome.DELETED, "the update is of a document that was deleted")
-            self.check_space(held.document.measure())
-            return held.newest.sequence
+            size = held.document.measure()
+            self.check_space(size)
+            if is_long:
+                self.check_growth(size + len(update))
+            newest = held.newest.sequence
+        if not newest:
+            await self._check_number(key)
+        return newest
 
-    async def check_creation(self, key: DocumentKey, update: bytes) -> int:
+    async def check_creation(self, key: DocumentKey, update: bytes, *, is_long: bool) -> int:
         """Return the sequence of the newest update that the log must have when the first one is stored.
 
         Raises EditRefused if somebody has written in the document, or if the update is not complete.
@@ -62,14 +107,16 @@ class Edits:
                 raise EditRefused(RequestOutcome.EXISTS, "somebody has written in the document")
             self.check_space(len(update))
             deletion, newest = held.deletion, held.newest.sequence
+        await self._check_number(key)
         if is_of(update, deletion.clients):  # a backend creates its document again with the ids of before
-            await self._allow(key, deletion, created)
+            await self._allow(key, deletion, created, is_long=is_long)
         return newest
 
-    async def _allow(self, key: DocumentKey, deletion: Deletion, created: Document) -> None:
+    async def _allow(self, key: DocumentKey, deletion: Deletion, created: Document, *, is_long: bool) -> None:
         again = set(clients_of(created.vector))
         others = [client for client in clients_of(deletion.clients) if client not in again]
-        await self._begin_again(key, others, expected=deletion.sequence)
+        # The parts of the new first edit are there already.
+        await self._begin_again(key, others, expected=deletion.sequence, with_edits=not is_long)
 
     async def delete(self, key: DocumentKey) -> None:
         """Delete a document. Repeat it if it fails, because some of it may be left."""
@@ -82,17 +129,30 @@ class Edits:
         elif deletion.sequence:
             await self._log.clean(key, deletion.sequence)
 
-    async def _begin_again(self, key: DocumentKey, clients: list[int], *, expected: int) -> None:
-        """Delete what there is. `clients`: whose updates are of the deleted document, the newest last."""
+    async def _begin_again(
+        self, key: DocumentKey, clients: list[int], *, expected: int, with_edits: bool = True
+    ) -> None:
+        """Delete what there is. `clients`: whose updates are of the deleted document, the newest last.
+
+        `with_edits`: see `DocumentLog.clean`.
+        """
         most = self._bus.max_payload_bytes // 2 // _CLIENT_BYTES
         try:
             deleted = await self._log.delete(key, encode_clients(clients[-most:]), expected=expected)
         except Conflict as error:
             raise BusUnavailable("another replica has deleted the document at the same moment") from error
-        await self._log.clean(key, deleted)
+        await self._log.clean(key, deleted, with_edits=with_edits)
         self._library.forget(key)
         status = DocumentStatus(size_bytes=0, max_bytes=self._settings.max_bytes, deleted=deleted)
         self._bus.publish(subjects.document_status(*key), status.encode())
+
+
+def _named(text: str) -> LongEdit:
+    """Raises EditRefused."""
+    try:
+        return LongEdit.decode(text)
+    except ValueError as error:
+        raise EditRefused(RequestOutcome.MALFORMED, "the request names no edit") from error
 
 
 def _applied(update: bytes) -> Document:

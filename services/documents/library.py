@@ -19,6 +19,7 @@ from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.batches import Read
 from studyroom.shared.chassis.nats.bus import BusUnavailable
 from studyroom.shared.chassis.sharing import result_of
+from studyroom.shared.contract.documents import EMPTY_UPDATE
 
 log = logs.get(__name__)
 
@@ -49,8 +50,10 @@ class Held:
     """The length of these updates."""
     deletion: Deletion = NOT_DELETED
     """Nothing that was stored before it counts."""
+    edits: set[str] = field(default_factory=set)
+    """The ids of the long edits since the snapshot."""
     broken: set[int] = field(default_factory=set)
-    """The sequences of updates that pycrdt cannot apply."""
+    """The sequences of updates that pycrdt cannot apply, or whose parts are gone."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     next: asyncio.Task[None] | None = None
     """The reading that has not asked for the newest update yet, so that more callers may wait for it."""
@@ -63,6 +66,7 @@ class Held:
         self.document = Document()
         self.newest = self.covers = Newest()
         self.deletion = NOT_DELETED
+        self.edits = set()
         self.snapshot = self.updates = self.update_bytes = 0
 
 
@@ -228,25 +232,47 @@ class Library:
         """Apply updates in slices. Raises Broken, and does not apply that update again."""
         until = time.monotonic() + _SLICE_SECONDS
         for read in reads:
-            if read.sequence not in held.broken and not is_of(read.data, held.deletion.clients):
-                self._apply_one(held, read)
+            update = read.data if read.data != EMPTY_UPDATE else await self._long_edit(held, read.sequence)
+            if read.sequence not in held.broken and not is_of(update, held.deletion.clients):
+                self._apply_one(held, read.sequence, update)
             held.newest = Newest(read.sequence, read.time)
             if read.sequence > held.covers.sequence:
                 held.updates += 1
-                held.update_bytes += len(read.data)
+                held.update_bytes += len(update)
             if time.monotonic() > until:
                 await asyncio.sleep(0)
                 until = time.monotonic() + _SLICE_SECONDS
         held.document.settle()
 
-    def _apply_one(self, held: Held, read: Read) -> None:
+    async def _long_edit(self, held: Held, sequence: int) -> bytes:
+        """Return the edit that an empty update stands for. Raises Broken if its parts are gone.
+
+        Then the document is read again, because a newer snapshot may have the edit. If none has it, it is left out.
+        """
+        if sequence in held.broken:
+            self._on_malformed()
+            return EMPTY_UPDATE
+        edit = await self._log.long_edit(held.key, sequence)
+        if edit is None:
+            return EMPTY_UPDATE
+        update = await self._log.read_edit(held.key, edit)
+        if update is not None:
+            held.edits.add(edit.id)
+            return update
+        if edit.parts[-1] < held.deletion.sequence:  # it was of the deleted document
+            return EMPTY_UPDATE
+        log.warning("the parts of a long edit are gone", room=held.key.room, document=held.key.name, sequence=sequence)
+        held.broken.add(sequence)
+        raise Broken("the parts of a long edit are gone")
+
+    def _apply_one(self, held: Held, sequence: int, update: bytes) -> None:
         try:
-            held.document.apply(read.data)
+            held.document.apply(update)
         except (Malformed, Broken) as error:
             self._on_malformed()
-            log.warning("a stored update cannot be applied", sequence=read.sequence, error=str(error))
+            log.warning("a stored update cannot be applied", sequence=sequence, error=str(error))
             if isinstance(error, Broken):
-                held.broken.add(read.sequence)
+                held.broken.add(sequence)
                 raise
 
 

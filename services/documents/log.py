@@ -4,21 +4,28 @@ A snapshot that is too long for one message has parts before it. Its last messag
 """
 
 import asyncio
+import time
 from base64 import b64decode
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.batches import BatchReader, Read
 from studyroom.shared.chassis.nats.bus import API_TIMEOUT_SECONDS, Bus, BusUnavailable
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.documents import EMPTY_VECTOR
 from studyroom.shared.contract.groups import Group
-from studyroom.shared.contract.headers import EXPECTED_SEQUENCE
+from studyroom.shared.contract.headers import EXPECTED_SEQUENCE, LONG_EDIT
 from studyroom.shared.contract.ids import RoomId
 from studyroom.shared.contract.incarnation import is_same_time
+from studyroom.shared.contract.long_edits import LongEdit
 
+log = logs.get(__name__)
+
+_ABANDONED_SECONDS = 600
+"""Parts that nothing names are removed after this time. A process was lost while it stored them."""
 _BATCH_MAX = 1024
 _BATCH_MAX_BYTES = 1_048_576
 _PART_BYTES = 524_288
@@ -142,6 +149,39 @@ class DocumentLog:
             if not found or len(counts) >= info.get("total", 0):
                 return counts
 
+    # --- long edits ---------------------------------------------------------------------------------------
+
+    async def long_edit(self, key: DocumentKey, sequence: int) -> LongEdit | None:
+        """Return the long edit that an empty update in the log stands for; None if it stands for none."""
+        message = await self._bus.stored(self._stream, {"seq": sequence})
+        named = _headers(message).get(LONG_EDIT) if message is not None else None
+        if named is None:
+            return None
+        try:
+            return LongEdit.decode(named)
+        except ValueError as error:
+            log.error("the log names no edit", room=key.room, document=key.name, sequence=sequence, error=str(error))
+            return None
+
+    async def read_edit(self, key: DocumentKey, edit: LongEdit) -> bytes | None:
+        """Return the update; None if a part of it is gone."""
+        return await self.read_parts(subjects.document_edit(*key, edit.id), edit.parts)
+
+    async def discard_edit(self, key: DocumentKey, edit: LongEdit) -> None:
+        """Remove the parts of an edit that the log does not name."""
+        await self.remove(subjects.document_edit(*key, edit.id))
+
+    async def _remove_edits(self, key: DocumentKey, covered: Collection[str], needed: Collection[str]) -> None:
+        for subject in await self.subjects(subjects.document_edit(*key)):
+            edit = subject.rpartition(".")[2]
+            if edit in covered or (edit not in needed and await self.is_abandoned(subject)):
+                await self.remove(subject)
+
+    async def is_abandoned(self, subject: str) -> bool:
+        """Return whether the newest message of a subject is so old that nothing will name it any more."""
+        newest = await self.last(subject)
+        return newest is not None and time.time() - unix_seconds(newest.time) > _ABANDONED_SECONDS
+
     # --- snapshots ----------------------------------------------------------------------------------------
 
     async def snapshot(self, key: DocumentKey) -> Snapshot | None:
@@ -177,11 +217,14 @@ class DocumentLog:
         headers = {EXPECTED_SEQUENCE: str(expected)}
         return await self.store(subjects.document_deletion(*key), clients, headers)
 
-    async def clean(self, key: DocumentKey, deleted: int) -> None:
-        """Remove what was stored before the document was deleted. Later updates stay."""
+    async def clean(self, key: DocumentKey, deleted: int, *, with_edits: bool = True) -> None:
+        """Remove what was stored before the document was deleted. Later updates stay.
+
+        `with_edits`: also the parts of long edits.
+        """
         for subject in (
             subjects.document(*key), subjects.document_snapshot(*key), subjects.document_snapshot_part(*key),
-            subjects.document_versions(*key),
+            subjects.document_versions(*key), *([subjects.document_edit(*key)] if with_edits else []),
         ):  # fmt: skip
             await self.remove(subject, before=deleted)
 
@@ -207,15 +250,21 @@ class DocumentLog:
         await self.remove(subjects.document_snapshot_part(*key), before=parts[0] if parts else sequence)
         return sequence
 
-    async def purge(self, key: DocumentKey, covers: Newest) -> int:
+    async def purge(
+        self, key: DocumentKey, covers: Newest, *, covered: Collection[str] = (), needed: Collection[str] = ()
+    ) -> int:
         """Remove the updates before the last one that the snapshot has. Return their number.
 
-        If that update has gone, or another one has its sequence, nothing is removed.
+        `covered`: the ids of the long edits that the snapshot has. Their parts are removed too, and those of abandoned
+        edits, but not the `needed` ones. If the last update has gone, or another one has its sequence, nothing is
+        removed.
         """
         message = await self._bus.stored(self._stream, {"seq": covers.sequence}) if covers.sequence else None
         if message is None or not covers.is_same(message["seq"], message["time"]):
             return 0
-        return await self.remove(subjects.document(*key), before=covers.sequence)
+        removed = await self.remove(subjects.document(*key), before=covers.sequence)
+        await self._remove_edits(key, covered, needed)
+        return removed
 
     # --- messages -----------------------------------------------------------------------------------------
 

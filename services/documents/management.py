@@ -10,7 +10,7 @@ from studyroom.services.documents.edits import EditRefused, Edits
 from studyroom.services.documents.epochs import Epochs
 from studyroom.services.documents.library import Library
 from studyroom.services.documents.log import DocumentKey, DocumentLog, unix_seconds
-from studyroom.services.documents.restoring import restoring
+from studyroom.services.documents.restoring import restoring, size_with
 from studyroom.services.documents.settings import DocumentsSettings
 from studyroom.services.documents.versions import Versions, VersionsFull
 from studyroom.shared.chassis.nats.bus import Bus, BusUnavailable, StorageFull
@@ -40,13 +40,14 @@ class Management:
         self._log = documents
         self._library = library
         self._epochs = epochs
-        self._edits = Edits(bus, documents, library, epochs, settings)
+        self._edits = Edits(bus, documents, library, epochs, computing, settings)
         self._computing = computing
         self._settings = settings
         self._versions = Versions(documents, settings)
         self._actions: dict[Action, Callable[[DocumentRequest, DocumentKey], Awaitable[DocumentAnswer]]] = {
             Action.LIST: self._list,
             Action.READ: self._read,
+            Action.DISCARD: self._discard,
             Action.DELETE: self._delete,
             Action.LIST_VERSIONS: self._list_versions,
             Action.MAKE_VERSION: self._make_version,
@@ -61,9 +62,7 @@ class Management:
         key = DocumentKey(request.room, request.name)
         try:
             if request.action in {Action.CREATE, Action.WRITE}:
-                is_new = request.action is Action.CREATE
-                check = self._edits.check_creation if is_new else self._edits.check
-                return DocumentAnswer(head=AnswerHead(sequence=await check(key, update)))
+                return await self._check(request, key, update)
             return await self._actions[request.action](request, key)
         except EditRefused as refusal:
             return _refusal(refusal.outcome, str(refusal))
@@ -90,6 +89,21 @@ class Management:
     async def _read(self, request: DocumentRequest, key: DocumentKey) -> DocumentAnswer:
         state, sequence = await self._current(key)
         return await self._contents(state, request.format, sequence)
+
+    async def takes_another(self, key: DocumentKey) -> bool:
+        """See `Edits.takes_another`. Raises BusError."""
+        return await self._edits.takes_another(key)
+
+    async def _check(self, request: DocumentRequest, key: DocumentKey, update: bytes) -> DocumentAnswer:
+        is_long = bool(request.edit)
+        if is_long:
+            update = await self._edits.long(key, request.edit)
+        check = self._edits.check_creation if request.action is Action.CREATE else self._edits.check
+        return DocumentAnswer(head=AnswerHead(sequence=await check(key, update, is_long=is_long)))
+
+    async def _discard(self, request: DocumentRequest, key: DocumentKey) -> DocumentAnswer:
+        await self._edits.discard(key, request.edit)
+        return DocumentAnswer(head=AnswerHead())
 
     async def _delete(self, _request: DocumentRequest, key: DocumentKey) -> DocumentAnswer:
         await self._edits.delete(key)
@@ -151,6 +165,8 @@ class Management:
         state, sequence = await self._current(key)
         self._edits.check_space(len(state))
         update = await self._computing.run(restoring, state, earlier)
+        if len(state) + len(update) > self._settings.max_bytes:
+            self._edits.check_growth(int(await self._computing.run(size_with, state, update)))
         return DocumentAnswer(head=AnswerHead(sequence=sequence), body=update)
 
 

@@ -57,12 +57,12 @@ class DocumentsMetrics:
             self.management.labels(outcome=outcome.value)
         self.full = Counter(
             "studyroom_documents_full_answers",
-            "Answers about a document that accepts no more edits, by reason: `document` if it is too large, or "
-            "`storage` if the stream is nearly full.",
+            "Answers about a document that accepts no more edits, by reason: `document` if it is too large, `storage` "
+            "if the stream is nearly full, or `room` if the room has too many others.",
             ["reason"],
             registry=registry,
         )
-        for reason in ("document", "storage"):
+        for reason in ("document", "storage", "room"):
             self.full.labels(reason=reason)
         self.load_duration = Histogram(
             "studyroom_documents_load_duration_seconds",

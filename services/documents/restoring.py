@@ -30,3 +30,11 @@ def restoring(current: bytes, earlier: bytes) -> bytes:
         doc.apply_update(current)
     manager.undo()
     return doc.get_update(now.get_state())
+
+
+def size_with(current: bytes, update: bytes) -> bytes:
+    """Return the length that a document has after an update, in decimal digits. `current`: the whole document."""
+    doc: pycrdt.Doc[Any] = pycrdt.Doc()
+    doc.apply_update(current)
+    doc.apply_update(update)
+    return str(len(doc.get_update())).encode()

@@ -199,6 +199,9 @@ class Documents:
                 raise BusUnavailable("the stream of documents may be another one")
             reply = self._reply(part, held, vector, knows_deletions=request.knows_deletions)
         part.snapshots.look(held)
+        if not reply.head.sequence and not await part.management.takes_another(held.key):
+            self._metrics.full.labels(reason="room").inc()
+            return reply.model_copy(update={"head": reply.head.model_copy(update={"room_full": True})})
         return reply
 
     def _reply(self, part: _Part, held: Held, vector: bytes, *, knows_deletions: bool) -> SyncReply:

@@ -23,6 +23,12 @@ class DocumentsSettings(Settings):
         description="The length of one document as a Yjs update, from which on it accepts no more edits. The same for "
         "all replicas.",
     )
+    per_room_max: int = Field(
+        1000,
+        ge=1,
+        description="The most documents of one room. Those that are there stay, and can be edited. The same for all "
+        "replicas.",
+    )
     cache_max_bytes: int = Field(
         67_108_864,
         ge=0,

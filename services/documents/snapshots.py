@@ -114,6 +114,7 @@ class Snapshots:
 
     async def make(self, key: DocumentKey) -> None:
         """Store a snapshot if there are new updates, then remove the updates that it covers. Raises BusError."""
+        covered: set[str] = set()
         async with self._library.current(key) as held:
             covers = held.newest
             if held.updates >= _CROWDED_UPDATES:
@@ -121,10 +122,11 @@ class Snapshots:
                 self._report(held, len(state))
                 stored = await self._log.store_snapshot(key, state, covers=covers, expected=held.snapshot)
                 held.snapshot, held.covers, held.updates, held.update_bytes = stored, covers, 0, 0
+                covered, held.edits = held.edits, set()
                 self._metrics.snapshots.labels(outcome="stored").inc()
                 self._metrics.snapshot_bytes.observe(len(state))
-            covered = held.covers
-        self._metrics.purged.inc(await self._log.purge(key, covered))
+            covers, needed = held.covers, frozenset(held.edits)
+        self._metrics.purged.inc(await self._log.purge(key, covers, covered=covered, needed=needed))
         if self._epochs.crowded:
             await self._epochs.learn()  # there is more room now
 

@@ -4,20 +4,15 @@ A version is a message with its name and the sequences of its parts, which have 
 stored first. All of them are in the stream of the document's log.
 """
 
-import time
-
 from pydantic import BaseModel, ValidationError
 
-from studyroom.services.documents.log import DocumentKey, DocumentLog, unix_seconds
+from studyroom.services.documents.log import DocumentKey, DocumentLog
 from studyroom.services.documents.settings import DocumentsSettings
 from studyroom.shared.chassis import logs
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.document_requests import VersionSummary
 
 log = logs.get(__name__)
-
-_ABANDONED_SECONDS = 600
-"""Parts without a version are removed after this time. A replica was lost while it stored them."""
 
 
 class VersionsFull(Exception):
@@ -92,6 +87,5 @@ class Versions:
         named = {version for version, is_part in found if not is_part}
         for version in {version for version, _ in found} - named:
             parts = subjects.document_version_part(*key, version)
-            newest = await self._log.last(parts)
-            if newest is not None and time.time() - unix_seconds(newest.time) > _ABANDONED_SECONDS:
+            if await self._log.is_abandoned(parts):
                 await self._log.remove(parts)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from studyroom.shared.contract.document_names import DocumentName, DocumentNameField
 from studyroom.shared.contract.documents import AnswerLine, Head, Pieces
 from studyroom.shared.contract.ids import RoomIdField, UserId
+from studyroom.shared.contract.long_edits import NAMED_MAX_CHARS
 from studyroom.shared.contract.text import VISIBLE, UnicodeText
 
 VERSION_NAME_MAX_CHARS = 128
@@ -27,10 +28,12 @@ class Action(StrEnum):
     READ = "read"
     """The contents of a document."""
     CREATE = "create"
-    """Whether the document may be created with the update that follows the line. The answer has the sequence that the
-    stream must have for the document when the gateway stores the update."""
+    """Whether the document may be created with the update that follows the line, or with the long edit that the line
+    names. The answer has the sequence that the stream must have for the document when the gateway stores the update."""
     WRITE = "write"
-    """Whether the gateway may store the update that follows the line."""
+    """Whether the gateway may store the update that follows the line, or the long edit that the line names."""
+    DISCARD = "discard"
+    """Remove the parts of a long edit that was not stored."""
     DELETE = "delete"
     """Delete the document with its versions. Succeeds also if there is none."""
     LIST_VERSIONS = "list_versions"
@@ -66,6 +69,8 @@ class RequestOutcome(StrEnum):
     TOO_COMPLEX = "too_complex"
     """The document cannot be converted in the time and memory that there is for it."""
     DOCUMENT_FULL = "document_full"
+    TOO_MANY_DOCUMENTS = "too_many_documents"
+    """The room has as many documents as the limit allows."""
     VERSIONS_FULL = "versions_full"
     """The document has as many versions as the limits allow."""
     STORAGE_FULL = "storage_full"
@@ -81,6 +86,8 @@ class DocumentRequest(Head):
     after: str = ""
     """In a request for a list, the name of the last document of the page before."""
     limit: int = Field(PAGE_MAX, ge=1, le=PAGE_MAX)
+    edit: str = Field("", max_length=NAMED_MAX_CHARS)
+    """The parts of a long edit, as `LongEdit` encodes them."""
     version: VersionId | None = None
     title: str = Field("", max_length=VERSION_NAME_MAX_CHARS)
     """The name of a new version."""

@@ -3,7 +3,8 @@
 A document is a Yjs document of a room. Its log is the subject `subjects.document` of a stream, with one Yjs update
 (version 1) in each message. An update is stored when the stream has acknowledged it. JetStream then republishes it on
 `subjects.document_update`, with the headers of `headers`: its sequence and the sequence before it on the subject. The
-log always keeps its newest update, so a gap shows: an update that does not follow the position of a gateway.
+log always keeps its newest update, so a gap shows: an update that does not follow the position of a gateway. An edit
+that is too long for a message has an empty update in the log (`long_edits`).
 
 Requests and answers are a line of JSON and binary parts after it, whose lengths the line names.
 """
@@ -128,6 +129,9 @@ class SyncHead(AnswerLine):
     """The length from which on the document accepts no more edits."""
     storage_full: bool = False
     """Whether the stream is nearly full, so that gateways refuse edits of all its documents. They can still be read."""
+    room_full: bool = False
+    """Whether nobody has written in the document, and its room has as many others as it may have. Gateways refuse edits
+    then."""
     deleted: int = 0
     """The sequence of the last deletion of the document, 0 if it was never deleted. After a deletion, the document is
     another one."""
@@ -143,7 +147,7 @@ class SyncHead(AnswerLine):
 
     @property
     def accepts_edits(self) -> bool:
-        return not (self.is_full or self.storage_full)
+        return not (self.is_full or self.storage_full or self.room_full)
 
 
 class SyncReply(BaseModel):

@@ -28,6 +28,8 @@ INGRESS = "Studyroom-Ingress"
 """The time at which the gateway received the message from its author, in Unix microseconds."""
 AUTHOR = "Studyroom-Author"
 """In an update of a document, the ids of the users who made it, separated by commas."""
+LONG_EDIT = "Studyroom-Edit"
+"""In an empty update in the log of a document, the parts of the edit in its place (`long_edits`)."""
 
 _OPERATION = "KV-Operation"
 _ROLLUP = "Nats-Rollup"

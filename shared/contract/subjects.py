@@ -290,6 +290,11 @@ def document_version_part(room: RoomId, name: DocumentName, version: str) -> str
     return f"{document_version(room, name, version)}.part"
 
 
+def document_edit(room: RoomId, name: DocumentName, edit: str = "*") -> str:
+    """The parts of an edit that is too long for one message (`long_edits`), or of all. A gateway writes them."""
+    return f"{document_snapshot(room, name)}.edit.{edit}"
+
+
 def snapshots_of_shard(shard: int) -> str:
     return f"snapshot.{shard}.>"
 

@@ -16,7 +16,7 @@ from nats.aio.client import Client as Nats
 from studyroom.services.documents.log import DocumentKey
 from studyroom.shared.contract import lib0, subjects
 from studyroom.shared.contract.document_names import DocumentName
-from studyroom.shared.contract.documents import SyncHead, SyncParts, SyncRequest
+from studyroom.shared.contract.documents import EMPTY_UPDATE, SyncHead, SyncParts, SyncRequest
 from studyroom.shared.contract.ids import RoomId
 from tests.faults import node_editors
 from tests.faults.document_rules import Contents
@@ -213,6 +213,20 @@ async def test_a_client_of_hocuspocus_gets_no_sync_status_before_it_is_synced(
         await late.sync(STEP_2, author.difference(b"\x00"))
         await eventually(lambda: late.count(SYNC_STATUS) == 3, "it gets a status for the sync and each edit")
         await late.close()
+
+
+async def test_an_edit_that_changes_nothing_is_answered_and_not_stored(gateways: list[ServiceProcess], room: str):
+    here, _ = gateways
+    client = await Hocuspocus.connect(here.url, room)
+    await client.open()
+    await client.sync(STEP_1, b"\x00")
+    await client.sync(STEP_2, EMPTY_UPDATE)
+    await eventually(lambda: client.count(SYNC, STEP_2) == 1, "the client is synced")
+    stored, statuses = here.metric("studyroom_gateway_document_updates_stored_total"), client.count(SYNC_STATUS)
+    await client.sync(UPDATE, EMPTY_UPDATE)
+    await eventually(lambda: client.count(SYNC_STATUS) == statuses + 1, "it gets a status")
+    assert here.metric("studyroom_gateway_document_updates_stored_total") == stored
+    await client.close()
 
 
 # --- edits that wait, and edits that are no edits ----------------------------------------------------------

@@ -47,7 +47,7 @@ def acknowledged_early() -> None:
 def purged_too_far() -> None:
     """The service removes updates that its snapshot does not have."""
 
-    async def all_of_it(log: DocumentLog, key: DocumentKey, _covers: Newest) -> int:
+    async def all_of_it(log: DocumentLog, key: DocumentKey, _covers: Newest, **_edits: Any) -> int:
         await asyncio.sleep(_LATE_SECONDS)
         return await log.remove(subjects.document(*key), before=(await log.newest(key)).sequence)
 

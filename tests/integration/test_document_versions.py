@@ -183,7 +183,7 @@ async def test_a_replica_that_is_killed_while_it_stores_a_version_leaves_nothing
     assert await versions(gateway, key) == []
     await make(gateway, key)
     assert await log.last(parts) is not None  # another replica may still be at work
-    monkeypatch.setattr("studyroom.services.documents.versions._ABANDONED_SECONDS", -1)
+    monkeypatch.setattr("studyroom.services.documents.log._ABANDONED_SECONDS", -1)
     await make(gateway, key)
     assert await log.last(parts) is None
     assert len(await versions(gateway, key)) == 2

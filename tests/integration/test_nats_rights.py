@@ -43,10 +43,11 @@ SNAPSHOTS = [
     subjects.document_version(ROOM, NOTES, VERSION), subjects.document_version_part(ROOM, NOTES, VERSION),
     subjects.document_deletion(ROOM, NOTES),
 ]  # fmt: skip
+EDIT = subjects.document_edit(ROOM, NOTES, VERSION)
 RECORDS = [subjects.DOCUMENTS_INCARNATION, subjects.documents_incarnation(3, 4)]
 WRITTEN = {
     CHAT: [subjects.chat(ROOM)],
-    DOCUMENTS: [subjects.document(ROOM, NOTES), *SNAPSHOTS, *RECORDS],
+    DOCUMENTS: [subjects.document(ROOM, NOTES), EDIT, *SNAPSHOTS, *RECORDS],
     MEMBERS: [subjects.presence_key(ROOM, USER), subjects.PRESENCE_INCARNATION, subjects.presence_incarnation(3, 4)],
     LEASES: [subjects.gateway_key(GATEWAY), subjects.lease_proof_key(GATEWAY)],
     MODERATION: [
@@ -96,7 +97,7 @@ PUBLISHED = [
 MAY_PUBLISH = {
     "gateway": {
         *REQUESTS, *WRITTEN[CHAT], SYNC, MANAGE,
-        subjects.document(ROOM, NOTES), subjects.document_awareness(ROOM, NOTES),
+        subjects.document(ROOM, NOTES), EDIT, subjects.document_awareness(ROOM, NOTES),
         *WRITTEN[MODERATION], subjects.gateway_key(GATEWAY),
         *(f"room.7.{ROOM}.{kind}" for kind in ("cursor", "typing", "broadcast", "newest")),
         subjects.GATEWAY_LOADS, subjects.presence_cursors(7),

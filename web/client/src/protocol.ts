@@ -74,6 +74,7 @@ export type ErrorCode =
   | "document_too_large"
   | "document_too_complex"
   | "documents_storage_full"
+  | "too_many_documents"
   | "versions_full"
   | "internal"
   | "invalid_request"

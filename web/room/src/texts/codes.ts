@@ -46,6 +46,7 @@ const ofCodes: Record<FailureCode, string> = {
   document_full: "The document is as long as it may be.",
   document_too_large: "This is too long for one edit.",
   document_too_complex: "The server cannot convert this document.",
+  too_many_documents: "The room has as many documents as it may have.",
   versions_full: "There are as many versions as there may be. Delete one first.",
   documents_unavailable: "The documents cannot be reached now. Try again in a moment.",
   documents_storage_full: "The server has no room for more in documents.",

@@ -217,6 +217,7 @@ const codes: Translation<typeof english> & Readonly<Record<string, string | Form
   document_full: "Das Dokument ist so lang, wie es sein darf.",
   document_too_large: "Das ist zu lang für eine Änderung.",
   document_too_complex: "Der Server kann dieses Dokument nicht umwandeln.",
+  too_many_documents: "Der Raum hat so viele Dokumente, wie er haben darf.",
   versions_full: "Es gibt so viele Versionen, wie es geben darf. Lösch erst eine.",
   documents_unavailable: "Die Dokumente sind gerade nicht erreichbar. Versuch es gleich noch einmal.",
   documents_storage_full: "Der Server hat keinen Platz für mehr in Dokumenten.",
