@@ -23,7 +23,7 @@ from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import Bus, BusError
 from studyroom.shared.chassis.nats.version import NEEDED
 from studyroom.shared.chassis.settings import StorageSettings
-from studyroom.shared.contract import subjects
+from studyroom.shared.contract import hook_subjects, subjects
 from studyroom.shared.contract.groups import STREAMS_MADE, groups_made
 
 log = logs.get(__name__)
@@ -47,6 +47,8 @@ class Reconciler:
         self._bus = bus
         self._settings = settings
         self._names = subjects.streams(settings.groups)
+        if settings.has_hooks:
+            self._names += hook_subjects.streams_of_hooks(settings.groups)
         self._order = _order(settings.groups)
         self.found: Found = {}
         """The state of each stream before the last pass changed anything; None for a missing one."""
@@ -155,7 +157,9 @@ class Reconciler:
         total = self._fits.get(whole, whole)
         made: set[str] = set()
         while True:
-            shares = sizes.divide(total, groups=settings.groups, stream_max_bytes=stream_max)
+            shares = sizes.divide(
+                total, groups=settings.groups, stream_max_bytes=stream_max, with_hooks=settings.has_hooks
+            )
             fitted = {
                 name: shares[name]
                 if name in made

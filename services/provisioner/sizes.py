@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from studyroom.shared.contract import subjects
+from studyroom.shared.contract import hook_subjects, subjects
 
 GIB = 1024**3
 MIB = 1024**2
@@ -32,14 +32,21 @@ Sizes = dict[str, int]
 """`max_bytes` of each stream."""
 
 
-def divide(total_bytes: int, *, groups: int = 1, stream_max_bytes: int = -1) -> Sizes:
+def divide(total_bytes: int, *, groups: int = 1, stream_max_bytes: int = -1, with_hooks: bool = False) -> Sizes:
     """Divide the store.
 
     `total_bytes`: the size of one copy of all streams together. `groups`: the number of groups of shards.
     `stream_max_bytes`: the largest size of one stream, -1 for no limit.
     """
     most = stream_max_bytes if stream_max_bytes > 0 else total_bytes
-    return {stream: min(share, most) for stream, share in _shares(total_bytes, groups).items()}
+    shares = _shares(total_bytes, groups) | (_shares_of_hooks(total_bytes, groups) if with_hooks else {})
+    return {stream: min(share, most) for stream, share in shares.items()}
+
+
+def _shares_of_hooks(total: int, groups: int) -> dict[str, int]:
+    """An event takes about 500 bytes, a change of a member about 700. Beyond their sizes, both drop the oldest."""
+    *logs, bucket = hook_subjects.streams_of_hooks(groups)
+    return {**dict.fromkeys(logs, min(total // 64, GIB) // groups), bucket: min(total // 64, 64 * MIB)}
 
 
 def fitted(share: int, *, has: int, state_bytes: int, known: bool) -> int:

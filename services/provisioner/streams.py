@@ -5,6 +5,7 @@ exists with the same configuration. A stream with another configuration is updat
 """
 
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from studyroom.services.provisioner.sizes import Sizes
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import ApiError, Bus
 from studyroom.shared.chassis.settings import StorageSettings
-from studyroom.shared.contract import subjects
+from studyroom.shared.contract import hook_subjects, subjects
 from studyroom.shared.contract.groups import STREAMS_MADE, Group, all_groups
 
 log = logs.get(__name__)
@@ -25,6 +26,8 @@ _NO_SUITABLE_PEERS = 10005
 _NO_ROOM = (10023, 10028, 10047, 10053, 10122)
 _DOCUMENTS_DUPLICATE_SECONDS = 120
 """Gateways retry for some seconds. Repeated updates change nothing anyway, they only take space."""
+_HOOKS_DUPLICATE_SECONDS = 600
+"""A replica that takes over appends the events of the last second again, and the log leaves them out for so long."""
 _CLAIM = "studyroom.provisioner"
 
 
@@ -143,15 +146,44 @@ def specifications(settings: StorageSettings, sizes: Sizes | None = None) -> lis
             moderation,
             *(_of_group(group, chat, group.chat_stream, group.chat_subjects) for group in groups),
             *(_of_group(group, documents, group.documents_stream, group.documents_subjects) for group in groups),
+            *(_of_hooks(settings, bucket, groups) if settings.has_hooks else []),
         )
     ]
 
 
-def _of_group(group: Group, config: dict[str, Any], name: str, own_subjects: list[str]) -> dict[str, Any]:
+def _of_hooks(settings: StorageSettings, bucket: dict[str, Any], groups: list[Group]) -> Iterator[dict[str, Any]]:
+    """The streams of hooks. The bucket of members has the newest entry of each only, so NATS copies all into a log.
+
+    The log must not allow rollups: a removal would take what it follows with it.
+    """
+    log = {
+        **{key: bucket[key] for key in ("retention", "storage", "num_replicas", "metadata")},
+        "discard": "old",
+        "max_age": settings.hooks_max_age_seconds * _SECOND_NS,
+        "allow_direct": True,
+        "allow_rollup_hdrs": False,
+    }
+    events = {**log, "description": "events for backends", "duplicate_window": _HOOKS_DUPLICATE_SECONDS * _SECOND_NS}
+    for group in groups:
+        yield _of_group(group, events, group.hooks_stream, group.hooks_subjects)
+        transform = {"src": hook_subjects.MEMBER_LOG_SOURCE, "dest": hook_subjects.MEMBER_LOG_TARGET}
+        source = {"name": group.presence_stream, "subject_transforms": [transform]}
+        changes = {**log, "description": "changes of members, which NATS copies", "sources": [source]}
+        yield _of_group(group, changes, group.member_log_stream)
+    yield {
+        **bucket,
+        "name": hook_subjects.HOOKS_BUCKET_STREAM,
+        "description": "what backends have got",
+        "subjects": [hook_subjects.HOOKS_KEYS],
+    }
+
+
+def _of_group(group: Group, config: dict[str, Any], name: str, own_subjects: Sequence[str] = ()) -> dict[str, Any]:
     description = config["description"]
     if group.count > 1:
         description += f" in group {group.number} of {group.count}"
-    return {**config, "name": name, "description": description, "subjects": own_subjects}
+    listened = {"subjects": list(own_subjects)} if own_subjects else {}
+    return {**config, "name": name, "description": description, **listened}
 
 
 async def find(bus: Bus, name: str) -> dict[str, Any] | None:

@@ -25,6 +25,7 @@ from studyroom.shared.chassis.nats.bus import Bus
 from studyroom.shared.chassis.nats.provisioned import WrongGroups
 from studyroom.shared.chassis.settings import (
     EXIT_BAD_SETTINGS,
+    BadSettings,
     NatsSettings,
     ProcessSettings,
     Settings,
@@ -60,6 +61,12 @@ class Worker:
 def load_settings(spec: ServiceSpec) -> dict[type[Settings], Any]:
     """Load the settings of a service and set up logs accordingly. Bad settings end the process."""
     settings: dict[type[Settings], Any] = dict(load_or_exit([ProcessSettings, NatsSettings, *spec.settings]))
+    if spec.check is not None:
+        try:
+            spec.check(settings)
+        except BadSettings as error:
+            log_reason(spec, error)
+            sys.exit(EXIT_BAD_SETTINGS)
     logs.configure(settings[ProcessSettings], spec.name)
     return settings
 
@@ -82,7 +89,7 @@ def run_process(spec: ServiceSpec, settings: dict[type[Settings], Any], worker: 
             return EXIT_BAD_SETTINGS
 
 
-def log_reason(spec: ServiceSpec, error: AddressUnavailable | WrongGroups) -> int:
+def log_reason(spec: ServiceSpec, error: AddressUnavailable | BadSettings | WrongGroups) -> int:
     """Print one line and return the exit status."""
     print(f"studyroom {spec.name}: {error}", file=sys.stderr)  # noqa: T201 - logs are for a running service
     return EXIT_FAILED

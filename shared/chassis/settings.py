@@ -26,8 +26,9 @@ OF_COMPOSE = frozenset(
     f"STUDYROOM_{name}"
     for name in (
         "GRAFANA_PORT", "IMAGE", "NATS_BACKUP_PASSWORD", "NATS_DOCTOR_PASSWORD", "NATS_GATEWAY_PASSWORD",
-        "NATS_MAX_FILE_STORE", "NATS_DOCUMENTS_PASSWORD", "NATS_INSPECTOR_PASSWORD", "NATS_OPERATOR_PASSWORD",
-        "NATS_PRESENCE_PASSWORD", "NATS_PROVISIONER_PASSWORD", "NATS_ROUTE_PASSWORD", "PORT", "PROMETHEUS_PORT",
+        "NATS_MAX_FILE_STORE", "NATS_DOCUMENTS_PASSWORD", "NATS_HOOKS_PASSWORD", "NATS_INSPECTOR_PASSWORD",
+        "NATS_OPERATOR_PASSWORD", "NATS_PRESENCE_PASSWORD", "NATS_PROVISIONER_PASSWORD", "NATS_ROUTE_PASSWORD", "PORT",
+        "PROMETHEUS_PORT",
     )
 )  # fmt: skip
 """Variables that only docker-compose.yml reads. They may be in the same `.env`."""
@@ -234,12 +235,22 @@ class StorageSettings(Settings):
         ge=-1,
         description="The size of all shared documents together. 0 for a sixteenth of the store, -1 for no limit.",
     )
+    hooks_max_age_seconds: int = Field(
+        0,
+        ge=0,
+        description="How long events for your backend are kept, for deliveries that fail and for replays. 0 for no "
+        "hooks: the provisioner makes no streams for them. The same for all processes.",
+    )
     presence_marker_ttl_seconds: int = Field(
         600,
         ge=60,
         description="How long the delete marker of a removed member is kept. A replica of presence that is cut off for "
         "more than half of it rebuilds its mirror.",
     )
+
+    @property
+    def has_hooks(self) -> bool:
+        return self.hooks_max_age_seconds > 0
 
     @field_validator("chat_duplicate_window_seconds")
     @classmethod

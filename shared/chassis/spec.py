@@ -66,6 +66,9 @@ class ServiceSpec:
     public_address: Callable[[dict[type[Settings], Any]], tuple[str, int]] | None = None
     """Returns host and port that workers of the service share. The service listens there with `Chassis.listen`."""
 
+    check: Callable[[dict[type[Settings], Any]], None] | None = None
+    """Raises BadSettings if the service cannot run with its settings, although each of them is valid."""
+
     def load(self) -> Callable[[Chassis, dict[type[Settings], Any]], Service]:
         """Import the service and return its class."""
         loaded: Callable[[Chassis, dict[type[Settings], Any]], Service] = pkgutil.resolve_name(self.service)

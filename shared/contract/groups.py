@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from studyroom.shared.contract import subjects
+from studyroom.shared.contract import hook_subjects, subjects
 from studyroom.shared.contract.ids import RoomId
 
 STREAMS_MADE = "studyroom.streams"
@@ -43,6 +43,14 @@ class Group:
         return subjects.documents_stream(self.number, self.count)
 
     @property
+    def hooks_stream(self) -> str:
+        return hook_subjects.hooks_stream(self.number, self.count)
+
+    @property
+    def member_log_stream(self) -> str:
+        return hook_subjects.member_log_stream(self.number, self.count)
+
+    @property
     def documents_incarnation(self) -> str:
         return subjects.documents_incarnation(self.number, self.count)
 
@@ -68,6 +76,13 @@ class Group:
             return [subjects.DOCUMENT_LOGS, subjects.DOCUMENT_SNAPSHOTS, self.documents_incarnation]
         logs, snapshots = subjects.documents_of_shard, subjects.snapshots_of_shard
         return [*map(logs, self.shards), *map(snapshots, self.shards), self.documents_incarnation]
+
+    @property
+    def hooks_subjects(self) -> list[str]:
+        """The subjects of its stream of events for backends."""
+        if self.count == 1:
+            return [hook_subjects.HOOK_EVENTS]
+        return [*map(hook_subjects.hook_events_of_shard, self.shards)]
 
     @property
     def presence_subjects(self) -> list[str]:

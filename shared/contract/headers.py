@@ -21,6 +21,8 @@ TTL = "Nats-TTL"
 """Whole seconds after which JetStream removes the message (NATS ADR-43)."""
 EXPECTED_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
 """The last sequence of the subject that a compare-and-set expects, 0 for none."""
+EXPECTED_LAST = "Nats-Expected-Last-Sequence"
+"""The last sequence of the whole stream that a compare-and-set expects, 0 for an empty one."""
 
 ENDED = "Studyroom-Ended"
 """In a change of a member, the id of the membership whose leave is the cause."""

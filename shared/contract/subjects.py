@@ -1,4 +1,6 @@
-"""All NATS subjects and all names of streams and buckets. Those of the inspector are in `inspection_subjects`.
+"""All NATS subjects and all names of streams and buckets.
+
+Those of hooks are in `hook_subjects`, and those of the inspector in `inspection_subjects`. Other modules contain none.
 
 `<shard>` is crc32(room id) modulo 64. It never changes, so you can distribute presence over machines by configuration
 alone. The names of streams with groups of shards are here, and `groups` has the rest.
@@ -54,7 +56,7 @@ def presence_streams(groups: int) -> tuple[str, ...]:
 
 
 def streams(groups: int) -> tuple[str, ...]:
-    """All streams of a system with so many groups of shards."""
+    """All streams of a system with so many groups of shards, without those of hooks."""
     buckets = (*presence_streams(groups), GATEWAYS_STREAM, MODERATION_STREAM)
     return (*buckets, *chat_streams(groups), *documents_streams(groups))
 

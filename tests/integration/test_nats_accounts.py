@@ -61,6 +61,11 @@ MAY_NOT_PUBLISH = {
         "$JS.API.STREAM.MSG.GET.CHAT", "$JS.API.CONSUMER.CREATE.CHAT.spy",
         *CONFIGURING, *DESTROYING,
     ],
+    "hooks": [
+        BAN, CHAT, PRESENCE_KEY, LEASE, CHAT_EVENT, "presence.7.join", f"document.7.{ROOM}.notes",
+        f"member.7.{ROOM}.{USER}",  # NATS alone writes the log of members
+        "$JS.API.CONSUMER.CREATE.CHAT.spy", "$JS.API.CONSUMER.CREATE.HOOKS.spy", *CONFIGURING, *DESTROYING,
+    ],
     "provisioner": [
         BAN, CHAT, PRESENCE_KEY, subjects.PRESENCE_INCARNATION, LEASE, CHAT_EVENT, "presence.7.join",
         "$JS.API.STREAM.CREATE.OTHER", *DESTROYING,
@@ -82,6 +87,7 @@ MAY_NOT_SUBSCRIBE = {
     "documents": ["chat.>", "presence.>", "gateways.>"],
     "gateway": ["presence.*.join", "$KV.>", "chat.>", "$JS.API.>", "_INBOX.>", "_INBOX.presence.>", ">"],
     "presence": ["room.>", "moderation.>", "chat.>", "$KV.>", "presence.*.join", "_INBOX.>", "_INBOX.gateway.>", ">"],
+    "hooks": ["room.>", "moderation.>", "chat.>", "hook.>", "$KV.>", "presence.>", "_INBOX.>", ">"],
     "provisioner": ["room.>", "moderation.>", "chat.>", "$KV.>", "presence.>", "_INBOX.>", "_INBOX.gateway.>", ">"],
     "doctor": ["room.>", "moderation.>", "chat.>", "$KV.>", "presence.>", "_INBOX.>", "_INBOX.gateway.>", ">"],
     "inspector": [

@@ -8,7 +8,7 @@ import nats
 import pytest
 from nats.aio.client import Client as Nats
 
-from studyroom.shared.contract import subjects
+from studyroom.shared.contract import hook_subjects, subjects
 from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.ids import GatewayId, RoomId, UserId
 from studyroom.shared.contract.inspection_subjects import INSPECT_GATEWAYS, INSPECT_PRESENCE, inspect_answers
@@ -30,7 +30,8 @@ CHAT, MEMBERS, LEASES, MODERATION, DOCUMENTS = (
 CHATS, BUCKETS = sorted(subjects.CHAT_STREAMS), sorted(subjects.PRESENCE_STREAMS)
 DOCUMENT_STREAMS = sorted(subjects.DOCUMENTS_STREAMS)
 """With those of groups of shards."""
-STREAMS = (*CHATS, *BUCKETS, *DOCUMENT_STREAMS, LEASES, MODERATION)
+HOOKS = sorted({*hook_subjects.streams_of_hooks(1), *hook_subjects.streams_of_hooks(subjects.GROUPS_MAX)})
+STREAMS = (*CHATS, *BUCKETS, *DOCUMENT_STREAMS, LEASES, MODERATION, *HOOKS)
 PEOPLE = (*SERVICES, "operator")
 REQUESTS = [f"presence.7.{kind}" for kind in ("join", "leave", "update", "roster", "complete", "compare", "rooms")]
 INSPECTED = inspect_answers("one")
@@ -54,6 +55,12 @@ WRITTEN = {
         Target(Kind.BAN, USER).key, Target(Kind.REMOVE, USER, ROOM).key, Target(Kind.DISCONNECT, USER).key,
         subjects.CHAT_INCARNATION, subjects.chat_incarnation(3, 4),
     ],
+    hook_subjects.HOOKS_STREAM: [hook_subjects.hook_event(ROOM)],
+    hook_subjects.HOOKS_BUCKET_STREAM: [
+        hook_subjects.hooks_key("lease", "0-1"), hook_subjects.hooks_room("0-1", ROOM),
+        hook_subjects.hooks_member(ROOM, USER),
+    ],
+    hook_subjects.MEMBER_LOG_STREAM: [f"member.7.{ROOM}.{USER}"],
 }  # fmt: skip
 EVENTS = [
     *(f"room.7.{ROOM}.{kind}" for kind in ("chat", "cursor", "typing", "broadcast", "newest", f"presence.{USER}")),
@@ -119,6 +126,10 @@ MAY_PUBLISH = {
             for verb in ("STREAM.INFO", "STREAM.MSG.GET", "DIRECT.GET", "STREAM.PURGE") for of in DOCUMENT_STREAMS
         ),
     },
+    "hooks": {
+        *WRITTEN[hook_subjects.HOOKS_STREAM], *WRITTEN[hook_subjects.HOOKS_BUCKET_STREAM],
+        *(f"$JS.API.{verb}.{of}" for verb in ("STREAM.INFO", "STREAM.MSG.GET", "DIRECT.GET") for of in STREAMS),
+    },
     "provisioner": {
         *(f"$JS.API.STREAM.{verb}.{of}" for verb in ("INFO", "CREATE", "UPDATE") for of in STREAMS),
         "$JS.API.INFO", "$JS.API.STREAM.NAMES", "$SYS.REQ.SERVER.PING.JSZ", "$SYS.REQ.ACCOUNT.PING.STATZ",
@@ -139,7 +150,7 @@ MAY_PUBLISH = {
 }  # fmt: skip
 
 WIDE = [">", "*", "$KV.>", "$JS.>", "$JS.API.>", "$SYS.>", "_INBOX.>", "presence.>", "room.>", "chat.>", "gateways.>",
-        "document.>", "documents.>", "snapshot.>", "inspect.>", "inspect.answers.*"]  # fmt: skip
+        "document.>", "documents.>", "snapshot.>", "inspect.>", "inspect.answers.*", "hook.>", "member.>"]  # fmt: skip
 SUBSCRIBED = [
     *PUBLISHED, *WIDE, *(f"_INBOX.{person}.>" for person in PEOPLE),
     *(f"{request.replace('7', '*')} presence" for request in REQUESTS),
@@ -167,6 +178,7 @@ MAY_SUBSCRIBE = {
         "documents.*.sync documents", f"{SYNC} documents", "documents.*.manage documents", f"{MANAGE} documents",
         "_INBOX.documents.one", "_INBOX.documents.>",
     },
+    "hooks": {"_INBOX.hooks.one", "_INBOX.hooks.>"},
     "provisioner": {"_INBOX.provisioner.one", "_INBOX.provisioner.>"},
     "doctor": {"_INBOX.doctor.one", "_INBOX.doctor.>"},
     "inspector": {

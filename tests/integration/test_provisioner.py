@@ -1,14 +1,19 @@
 import asyncio
+from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from studyroom.services.provisioner.streams import StreamSpec, WrongStorage, ensure, specifications
+from studyroom.shared.chassis.nats.batches import BatchReader
 from studyroom.shared.chassis.nats.bus import ApiError, Bus
 from studyroom.shared.chassis.settings import StorageSettings
-from studyroom.shared.contract import subjects
+from studyroom.shared.contract import hook_subjects, subjects
 from studyroom.shared.contract.headers import TTL, purge, removal
+from studyroom.shared.contract.ids import RoomId, UserId
 from tests.integration.conftest import Connect
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(autouse=True)
@@ -49,11 +54,36 @@ async def test_many_processes_with_different_settings_end_with_one_of_them(conne
 
 
 async def test_a_second_pass_changes_nothing(bus: Bus):
-    await ensure(bus, specifications(StorageSettings()))
-    before = [await config(bus, stream) for stream in subjects.STREAMS]
-    await ensure(bus, specifications(StorageSettings()))
+    settings, names = (
+        StorageSettings(hooks_max_age_seconds=3600),
+        (*subjects.STREAMS, *hook_subjects.streams_of_hooks(1)),
+    )
+    await ensure(bus, specifications(settings))
+    before = [await config(bus, stream) for stream in names]
+    await ensure(bus, specifications(settings))
 
-    assert [await config(bus, stream) for stream in subjects.STREAMS] == before
+    assert [await config(bus, stream) for stream in names] == before
+
+
+async def test_every_change_of_a_member_is_copied_for_hooks_before_the_next_replaces_it(bus: Bus):
+    await ensure(bus, specifications(StorageSettings(hooks_max_age_seconds=3600)))
+    room, user, other = RoomId(str(uuid4())), UserId(str(uuid4())), UserId(str(uuid4()))
+    copies = BatchReader(bus, hook_subjects.MEMBER_LOG_STREAM)
+    await copies.open()
+
+    async def copied(of: UserId) -> list[bytes]:
+        batch = await copies.get({"seq": 1, "next_by_subj": hook_subjects.MEMBER_LOG, "batch": 10})
+        return [read.data for read in batch.messages if hook_subjects.parse_member_log(read.subject) == (room, of)]
+
+    await bus.store(subjects.presence_key(room, other), b"there", {}, timeout_seconds=5)
+    await eventually(partial(copied, other), "NATS copies")
+    for value, headers in ((b"joined", {}), (b"moved", {}), (b"", purge(600)), (b"again", {TTL: "1"})):
+        await bus.store(subjects.presence_key(room, user), value, headers, timeout_seconds=5)
+
+    async def all_copied() -> bool:
+        return await copied(user) == [b"joined", b"moved", b"", b"again", b""]  # the last one expires
+
+    await eventually(all_copied, "all changes are copied")
 
 
 async def test_changed_settings_are_applied_without_losing_messages(bus: Bus):

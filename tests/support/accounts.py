@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 DEPLOYED = Path(__file__).parents[2] / "deploy" / "nats"
-SERVICES = ("gateway", "presence", "documents", "provisioner", "doctor", "inspector", "backup")
+SERVICES = ("gateway", "presence", "documents", "hooks", "provisioner", "doctor", "inspector", "backup")
 
 PASSWORDS = {f"NATS_{user.upper()}_PASSWORD": f"secret-of-{user}" for user in (*SERVICES, "operator", "route")}
 """The variables that NATS reads from its environment."""

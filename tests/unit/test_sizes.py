@@ -4,7 +4,7 @@ import pytest
 
 from studyroom.services.provisioner.sizes import GIB, MIB, account_bytes, divide, fitted
 from studyroom.shared.chassis.nats.version import is_too_old
-from studyroom.shared.contract import subjects
+from studyroom.shared.contract import hook_subjects, subjects
 
 
 @pytest.mark.parametrize("total", [MIB, 64 * MIB, GIB, 8 * GIB, 1000 * GIB])
@@ -14,6 +14,16 @@ def test_all_parts_together_leave_room_and_each_stream_has_one(total: int):
     assert all(part > 0 for part in parts.values())
     assert sum(parts.values()) <= total * 0.95
     assert max(parts, key=lambda stream: parts[stream]) == subjects.CHAT_STREAM
+
+
+@pytest.mark.parametrize("total", [MIB, 8 * GIB, 1000 * GIB])
+@pytest.mark.parametrize("groups", [1, 4])
+def test_hooks_get_the_parts_that_the_other_streams_leave(total: int, groups: int):
+    parts, without = divide(total, groups=groups, with_hooks=True), divide(total, groups=groups)
+    assert parts.keys() - without.keys() == set(hook_subjects.streams_of_hooks(groups))
+    assert {stream: parts[stream] for stream in without} == without
+    assert all(part > 0 for part in parts.values())
+    assert sum(parts.values()) <= total * 0.98
 
 
 def test_no_part_is_larger_than_a_stream_may_be():
