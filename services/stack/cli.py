@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -22,6 +23,8 @@ ENTRY_POINTS = "studyroom.services"
 _PORT_MAX = 65_535
 
 Inspected = TypeVar("Inspected")
+_HOOKS_KEPT_SECONDS = "604800"
+"""How long `studyroom up` keeps the events of hooks if there is no setting."""
 
 
 @contextmanager
@@ -38,7 +41,7 @@ class _Services(click.Group):
     """The commands below, and one for every installed service."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), *entry_points(group=ENTRY_POINTS).names])
+        return sorted({*super().list_commands(ctx), *entry_points(group=ENTRY_POINTS).names})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         own = super().get_command(ctx, cmd_name)
@@ -51,7 +54,7 @@ class _Service(click.Command):
     """Runs one service. It imports the service's code only then, not to list or explain commands."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(name, callback=self._run, help=f"Run the {name} service. Its settings are in the environment.")
+        super().__init__(name, callback=self.run, help=f"Run the {name} service. Its settings are in the environment.")
 
     @cached_property
     def spec(self) -> "ServiceSpec":
@@ -63,7 +66,7 @@ class _Service(click.Command):
         own: list[click.Parameter] = [_workers_option()] if self.spec.public_address is not None else []
         return own + super().get_params(ctx)
 
-    def _run(self, workers: int = 1) -> NoReturn:
+    def run(self, workers: int = 1) -> NoReturn:
         with loading():
             from studyroom.shared.chassis.process import run
             from studyroom.shared.chassis.workers import run_workers
@@ -130,6 +133,8 @@ def up(
         from studyroom.shared.chassis.settings import ProcessSettings, load_or_exit
 
         classes = _all_settings()
+    if has_hooks := bool(os.environ.get("STUDYROOM_HOOKS_URL")):
+        os.environ.setdefault("STUDYROOM_STORAGE_HOOKS_MAX_AGE_SECONDS", _HOOKS_KEPT_SECONDS)
     process: Any = load_or_exit(classes)[ProcessSettings]
     options = StackOptions(
         gateways=gateways,
@@ -141,6 +146,7 @@ def up(
         nats_url=nats_url,
         data_dir=data_dir.absolute(),
         stop_deadline_seconds=process.stop_deadline_seconds,
+        hooks=has_hooks,
     )
 
     async def run() -> None:
@@ -339,6 +345,54 @@ def probe(url: str | None, every: float | None, listen: tuple[str, int] | None, 
     report, well = once(for_programs=for_programs)
     click.echo(report)
     sys.exit(0 if well else 1)
+def _time(_ctx: click.Context, _param: click.Parameter, value: str | None) -> datetime | None:
+    """Raises BadParameter for a time without its offset from UTC."""
+    try:
+        time = datetime.fromisoformat(value) if value is not None else None
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is not a time such as 2026-01-01T00:00Z") from error
+    if time is not None and time.tzinfo is None:
+        raise click.BadParameter(f"{value!r} lacks the offset from UTC, as in 2026-01-01T00:00Z")
+    return time
+
+
+def _room_id(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Any:
+    from studyroom.shared.contract.ids import canonical_uuid
+
+    try:
+        return canonical_uuid(value) if value is not None else None
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+@main.group(invoke_without_command=True)
+@click.pass_context
+def hooks(ctx: click.Context) -> None:
+    """Run the hooks service, or replay events. Its settings are in the environment."""
+    if ctx.invoked_subcommand is None:
+        _Service("hooks").run()
+
+
+@hooks.command()
+@click.option("--since", required=True, callback=_time, help="Send the events from this time on.")
+@click.option("--until", callback=_time, help="Send the events up to this time. By default up to now.")
+@click.option("--room", callback=_room_id, help="Send the events of the room with this id only.")
+@_data_dir
+def replay(since: datetime, until: datetime | None, room: Any, data_dir: Path) -> None:
+    """Send events to your backend again, in order per room and with the same ids.
+
+    A time is such as 2026-01-01T00:00Z. The NATS user is `hooks`. The exit status is 1 if an event is not taken.
+    from studyroom.services.hooks.replay import ReplayFailed, send_again
+    from studyroom.services.hooks.spec import SPEC
+    from studyroom.shared.chassis.process import load_settings
+
+    _use_nats_of(data_dir)
+    settings = load_settings(SPEC)
+    try:
+        asyncio.run(send_again(settings, since=since, until=until, room=room, report=click.echo))
+    except ReplayFailed as error:
+        click.echo(f"studyroom hooks replay: {error}", err=True)
+        sys.exit(1)
 
 
 def _run_or_fail(command: str, work: Coroutine[Any, Any, None]) -> None:
@@ -353,15 +407,21 @@ def _run_or_fail(command: str, work: Coroutine[Any, Any, None]) -> None:
 
 def _nats_and_storage(data_dir: Path, command: str) -> tuple[Any, Any]:
     """Return the settings of NATS and storage for a command that reports everything that matters by itself."""
-    from studyroom.services.stack.stack import nats_url_of
     from studyroom.shared.chassis import logs
     from studyroom.shared.chassis.settings import NatsSettings, ProcessSettings, StorageSettings, load_or_exit
 
-    if "STUDYROOM_NATS_URL" not in os.environ and (url := nats_url_of(data_dir)) is not None:
-        os.environ["STUDYROOM_NATS_URL"] = url
+    _use_nats_of(data_dir)
     settings: Any = load_or_exit([ProcessSettings, NatsSettings, StorageSettings])
     logs.configure(settings[ProcessSettings].model_copy(update={"log_level": "error"}), command)
     return settings[NatsSettings], settings[StorageSettings]
+
+
+def _use_nats_of(data_dir: Path) -> None:
+    """Use the NATS of the stack in this directory, unless the environment names one."""
+    from studyroom.services.stack.stack import nats_url_of
+
+    if "STUDYROOM_NATS_URL" not in os.environ and (url := nats_url_of(data_dir)) is not None:
+        os.environ["STUDYROOM_NATS_URL"] = url
 
 
 @main.command("api-key")

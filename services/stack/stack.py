@@ -52,6 +52,7 @@ class StackOptions:
     """The NATS to use; None to run a nats-server."""
     data_dir: Path
     stop_deadline_seconds: float = 25.0
+    hooks: bool = False
 
 
 @dataclass
@@ -156,6 +157,8 @@ class Stack:
             yield self._service(f"presence-{index}", "presence", nats_url)
         for index in range(options.documents):
             yield self._service(f"documents-{index}", "documents", nats_url)
+        if options.hooks:
+            yield self._service("hooks-0", "hooks", nats_url)
         for index in range(options.gateways):
             port = options.port + index
             child = self._service(f"gateway-{index}", "gateway", nats_url, workers=options.workers)
@@ -193,9 +196,7 @@ class Stack:
             "STUDYROOM_ADMIN_HOST": "127.0.0.1",
             "STUDYROOM_ADMIN_PORT": str(admin_port),
         }
-        run = [sys.executable, "-m", "studyroom", service]
-        if workers > 1:
-            run += ["--workers", str(workers)]
+        run = [sys.executable, "-m", "studyroom", service, *(["--workers", str(workers)] if workers > 1 else [])]
         admin_urls = [f"http://127.0.0.1:{admin_port + worker}" for worker in range(workers)]
         return Child(name, service, run, environment, admin_urls=admin_urls)
 
@@ -255,7 +256,7 @@ class Stack:
     async def _stop(self) -> None:
         """Stop gateways first, then the services that they need. Each kind finishes its work before the next stops."""
         self._stopping.set()
-        for service in ("gateway", "presence", "documents", "provisioner", "nats"):
+        for service in ("gateway", "presence", "documents", "hooks", "provisioner", "nats"):
             group = [
                 child.process
                 for child in self._children

@@ -81,6 +81,7 @@ def nats_with(password: str, directory: Path) -> NatsServer:
 def environment(secrets: Secrets, keys_url: str) -> dict[str, str]:
     return {
         **secrets.settings,
+        "STUDYROOM_HOOKS_URL": "http://127.0.0.1:9/",  # which is refused, and logged
         "STUDYROOM_GATEWAY_API_KEYS": entry_of("backend", secrets.shown["an API key"]),
         "STUDYROOM_GATEWAY_REQUESTS_PER_SECOND": "0",
         "STUDYROOM_LOG_LEVEL": "debug",

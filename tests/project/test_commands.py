@@ -76,6 +76,8 @@ BACKUP = (
     "tests/integration/test_backup.py::test_chat_documents_and_bans_come_back_under_connected_clients_and_members_stay"
 )
 NO_RELEASE = NotRun("there is no release yet")
+HOOKS = "tests/e2e/test_hooks.py::"
+RECEIVER = "tests/integration/test_hook_sending.py::test_the_receiver_of_the_how_to_takes_each_event_once"
 NO_NATS = "it needs the program `nats`; the tests send the same requests"
 
 IN_PROSE_TOO = {"README.md", "web/client/README.md", "docs/tutorial.md", "docs/protocol.md"}
@@ -166,6 +168,20 @@ COMMANDS: dict[str, dict[str, By | NotRun]] = {
         "studyroom provisioner": SERVICE,
         "studyroom doctor": DOCTOR,
         "studyroom probe …": PROBE,
+    },
+    "docs/how-to/hooks.md": {
+        "pip install standardwebhooks": NotRun("the tests have it", RECEIVER),
+        "python: import os": By(RECEIVER),
+        "export HOOKS_SECRET …": NotRun("the tests have a secret of their own", RECEIVER),
+        "python3 receiver.py &": By(RECEIVER),
+        "STUDYROOM_HOOKS_URL=http://127.0.0.1:9000/ …": NotRun(
+            "it takes a port that others may have", f"{HOOKS}test_the_events_of_a_visit_come_in_order_and_signed"
+        ),
+        "studyroom hooks replay …": NotRun(
+            "tests replay a time of their own",
+            f"{HOOKS}test_a_replay_sends_the_events_of_a_time_and_a_room_again_with_their_ids",
+        ),
+        "studyroom up": UP,
     },
     "docs/how-to/python.md": {
         'pip install "./studyroom[client]"': NotRun(

@@ -61,7 +61,7 @@ def test_the_installed_package_knows_its_version():
     assert studyroom.__version__ == version("studyroom")
 
 
-@pytest.mark.parametrize("service", ["gateway", "presence", "documents", "provisioner"])
+@pytest.mark.parametrize("service", ["gateway", "presence", "documents", "hooks", "provisioner"])
 def test_a_service_is_found_by_its_entry_point(service: str):
     (entry,) = entry_points(group="studyroom.services", name=service)
     spec = entry.load()

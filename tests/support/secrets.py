@@ -8,6 +8,9 @@ from pydantic import SecretStr
 
 from studyroom.services.stack.cli import _all_settings
 
+_PREFIXES = {"STUDYROOM_HOOKS_SECRETS": "whsec_"}
+"""Settings with a form of their own. A mark without its name is 30 bytes in base64 too."""
+
 
 def mark(of: str) -> str:
     return f"{of.replace(' ', '-')}-{secrets.token_hex(20)}"
@@ -16,7 +19,7 @@ def mark(of: str) -> str:
 def marked_settings() -> dict[str, str]:
     """Every setting that is a secret, each with a value of its own."""
     return {
-        variable: mark(field)
+        variable: _PREFIXES[variable] + secrets.token_hex(20) if variable in _PREFIXES else mark(field)
         for cls in _all_settings()
         for field, variable in cls.variables().items()  # type: ignore[attr-defined] # they are classes of Settings
         if SecretStr in get_args(cls.model_fields[field].annotation)  # type: ignore[attr-defined]

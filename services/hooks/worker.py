@@ -1,0 +1,113 @@
+"""Works on one group of shards while this replica has its lease."""
+
+import asyncio
+
+from pydantic import ValidationError
+
+from studyroom.services.hooks.bucket import Bucket
+from studyroom.services.hooks.collector import Collector
+from studyroom.services.hooks.delivery import Contents, Delivery
+from studyroom.services.hooks.event_log import EventLog
+from studyroom.services.hooks.events import NEEDED_FOR, SourceName
+from studyroom.services.hooks.keys import KeyReader
+from studyroom.services.hooks.lease import Lease, LeaseLost
+from studyroom.services.hooks.members import Member
+from studyroom.services.hooks.metrics import HooksMetrics
+from studyroom.services.hooks.sending import Sender
+from studyroom.services.hooks.settings import HooksSettings
+from studyroom.services.hooks.sources import source_of
+from studyroom.shared.chassis import logs
+from studyroom.shared.chassis.nats.bus import Bus, BusError
+from studyroom.shared.contract import hook_subjects, subjects
+from studyroom.shared.contract.groups import Group
+from studyroom.shared.contract.presence import Entry
+
+log = logs.get(__name__)
+
+_COLLECT_AGAIN_SECONDS = 0.5
+
+
+class Worker:
+    def __init__(self, bus: Bus, group: Group, sender: Sender, settings: HooksSettings, metrics: HooksMetrics) -> None:
+        self._group = group
+        self._sender = sender
+        self._settings = settings
+        self._metrics = metrics
+        self._bucket = Bucket(bus, group)
+        self._lease = Lease(self._bucket)
+        self._log = EventLog(bus, group)
+        self._contents = Contents(bus, group)
+        self._present = KeyReader(bus, group.presence_stream)
+        self._sources = [
+            source_of(bus, name, group) for name in SourceName if not settings.wanted.isdisjoint(NEEDED_FOR[name])
+        ]
+        self._collector: Collector | None = None
+        self._working: asyncio.Task[None] | None = None
+        self._opened = False
+        self.delivery: Delivery | None = None
+        """None while another replica has the lease."""
+
+    async def run(self) -> None:
+        """Get the lease, and work until it is lost."""
+        if not self._opened:
+            await asyncio.gather(self._bucket.open(), self._log.open(), self._present.open())
+            await asyncio.gather(*(source.open() for source in self._sources))
+            self._opened = True
+        await self._lease.acquire()
+        log.info("working on a group of shards", group=self._group.number)
+        self.delivery = delivery = Delivery(
+            self._log, self._bucket, self._contents, self._sender, self._settings, self._metrics,
+            may_send=lambda: self._lease.is_held,
+        )  # fmt: skip
+        self._working = working = asyncio.create_task(self._work(delivery), name="hooks of a group")
+        try:
+            await working
+        except* (LeaseLost, BusError) as errors:
+            reasons = "; ".join(str(error) for error in errors.exceptions)
+            log.warning("stopped working on a group of shards", group=self._group.number, reason=reasons)
+        finally:
+            working.cancel()
+            self.delivery = self._collector = self._working = None
+
+    async def drain(self) -> None:
+        """Finish the requests to the backend that are under way, and let another replica go on. Raises BusError."""
+        if self.delivery is None or self._working is None:
+            return
+        working = self._working
+        await self.delivery.drain()
+        working.cancel()
+        await asyncio.wait([working])
+        await self._lease.give_up()
+
+    def look_soon(self) -> None:
+        """NATS was away."""
+        if self._collector is not None:
+            self._collector.look_soon()
+
+    async def _work(self, delivery: Delivery) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._lease.keep(), name="keep the lease")
+            tasks.create_task(self._collect(), name="collect")
+            tasks.create_task(delivery.run(), name="deliver")
+
+    async def _collect(self) -> None:
+        """Collect until cancelled. After a failure of NATS, go on from what is saved."""
+        while True:
+            collector = Collector(self._sources, self._log, self._bucket, self._members, self._settings, self._metrics)
+            try:
+                await collector.open()
+                self._collector = collector
+                await collector.run()
+            except BusError as error:
+                log.info("cannot collect events, trying again", group=self._group.number, error=str(error))
+                await asyncio.sleep(_COLLECT_AGAIN_SECONDS)
+
+    async def _members(self) -> dict[Member, str]:
+        """Return the names of all members according to their bucket. Raises BusError."""
+        found = {}
+        for key, value in (await self._present.all(hook_subjects.MEMBER_LOG_SOURCE)).items():
+            try:
+                found[subjects.parse_presence_key(key)] = Entry.decode(value).profile.username
+            except ValidationError as error:
+                log.error("cannot decode a member", key=key, error=str(error))
+        return found
