@@ -17,7 +17,7 @@ from monitoring.dashboards import OVERVIEW
 from studyroom.services.probe.probe import Step
 from tests.support.browser import chromium, needs_chromium
 from tests.support.client import clients
-from tests.support.compose import BUILD_SECONDS, NATS, OURS, RUN_HERE, SERVICES, Project, docker
+from tests.support.compose import ALWAYS, BUILD_SECONDS, NATS, RUN_HERE, SERVICES, Project, docker
 from tests.support.markdown import ROOT, Document
 from tests.support.waiting import http_get, wait_until
 
@@ -52,7 +52,7 @@ def test_all_containers_become_healthy(project: Project):
 
 def test_services_run_as_nobody_in_particular_and_can_write_nothing(project: Project):
     look = "import os; print(os.getuid(), os.access('/', os.W_OK), os.access('/opt/studyroom', os.W_OK))"
-    for name in OURS:
+    for name in ALWAYS:
         assert project.compose("exec", "-T", name, "python", "-c", look).split() == ["10001", "False", "False"]
 
 
@@ -79,7 +79,7 @@ def test_prometheus_finds_every_container_by_the_name_of_its_service(project: Pr
             "activeTargets"
         ]
         jobs = sorted(target["labels"]["job"] for target in targets if target["health"] == "up")
-        return jobs == sorted([*OURS, "gateway", "presence", "documents", "haproxy", "prometheus"])
+        return jobs == sorted([*ALWAYS, "gateway", "presence", "documents", "haproxy", "prometheus"])
 
     wait_until(scraped, "all containers are scraped", 60)
 

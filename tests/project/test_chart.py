@@ -35,6 +35,7 @@ HASHED = re.compile(r"^(studyroom-settings|nats-config)-[a-z0-9]{10}$")
 
 COMPONENTS: dict[str, Values] = {
     "zones": {"nats": {"requireZones": True}},
+    "hooks": {"hooks": {"url": "https://backend.example.com/studyroom"}},
     "jobs": {"jobs": {"enabled": True}},
     "monitoring": {"monitoring": {"enabled": True}},
     "probe": {"probe": {"enabled": True}},

@@ -17,7 +17,7 @@ from tests.support.settings import settings_of
 
 HAPROXY = (ROOT / "deploy/haproxy.cfg").read_text()
 NATS_CONFIGURATION = "".join(file.read_text() for file in sorted((ROOT / "deploy/nats").glob("*.conf")))
-NOT_HERE = {"grafana", "nats-exporter", "probe"}
+NOT_HERE = {"grafana", "nats-exporter", "probe", "hooks"}
 """Services that the tests of the containers do not keep running."""
 
 

@@ -30,7 +30,7 @@ WORKLOADS = (*SERVICES, "nats")
 VERSIONS = ("1.30", kubernetes_validate.latest_version())
 """The oldest and the newest Kubernetes that the manifests are written for."""
 CLUSTER_WIDE = {"Namespace", "PriorityClass"}
-CLIENTS_OF_NATS = (*SERVICES, "doctor", "inspector", "backup")
+CLIENTS_OF_NATS = (*SERVICES, "hooks", "doctor", "inspector", "backup")
 CERTIFICATES = {"studyroom-nats-tls", *(f"studyroom-{name}-nats-tls" for name in CLIENTS_OF_NATS)}
 FROM_OUTSIDE = {"studyroom-nats", "studyroom-gateway", "studyroom-tls", *CERTIFICATES}
 """Secrets that are made before `prod` is applied."""

@@ -62,11 +62,10 @@ def test_every_dashboard_is_a_config_map_that_grafana_looks_for(monitored: list[
 
 
 def test_every_service_is_scraped_under_the_name_that_rules_and_dashboards_know(monitored: list[Manifest]):
-    assert names(monitored, "PodMonitor") == {*WORKLOADS, "probe"}  # the probe is a component of its own
+    assert names(monitored, "PodMonitor") == {*WORKLOADS, "probe", "hooks"}  # the last two are components of their own
     for monitor in of_kind(monitored, "PodMonitor"):
         name = monitor["metadata"]["name"]
-        if name == "probe":
-            continue
+        if name in {"probe", "hooks"}:
         assert selected(monitored, monitor["spec"]["selector"]) == {name}
         (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
         assert endpoint["port"] in ports(monitored, name)

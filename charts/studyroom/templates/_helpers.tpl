@@ -53,6 +53,10 @@ labels: {{- include "studyroom.labels" $root | nindent 2 }}
     {{- $_ := set $settings "STUDYROOM_GATEWAY_JWT_AUDIENCE" .audience }}
   {{- end }}
 {{- end }}
+{{- if .Values.hooks.url }}
+  {{- $_ := set $settings "STUDYROOM_HOOKS_URL" .Values.hooks.url }}
+  {{- $_ := set $settings "STUDYROOM_STORAGE_HOOKS_MAX_AGE_SECONDS" (toJson .Values.hooks.keepSeconds) }}
+{{- end }}
 {{- range $name, $value := .Values.settings }}
   {{- /* Helm reads numbers as floats. */}}
   {{- if kindIs "float64" $value }}{{ $value = $value | toJson }}{{ end }}
