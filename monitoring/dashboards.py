@@ -1,4 +1,4 @@
-"""The dashboards Overview, Gateway, Presence, Documents and NATS. `make dashboards` writes them.
+"""The dashboards Overview, Gateway, Presence, Documents, Hooks and NATS. `make dashboards` writes them.
 
 They show services by RED (rate, errors, duration) and resources by USE (utilisation, saturation, errors).
 """
@@ -96,7 +96,7 @@ OVERVIEW = Dashboard("overview", "Studyroom overview", (
     )),
     Row("USE: resources", (
         Panel("Services that answer", "short", "Processes of each service that answer Prometheus.",
-              (('sum by (job) (up{job=~"gateway|presence|documents|provisioner|nats|haproxy"})', "{{job}}"),)),
+              (('sum by (job) (up{job=~"gateway|presence|documents|hooks|provisioner|nats|haproxy"})', "{{job}}"),)),
         Panel("CPU", "percentunit", "Share of one core that the busiest process of each service uses.",
               ((f"max by (job) (rate(process_cpu_seconds_total{_I}))", "{{job}}"),)),
         Panel("Connected to NATS", "short", "1 if all processes of the service are connected.",
@@ -310,6 +310,29 @@ DOCUMENTS = Dashboard("documents", "Studyroom documents", (
 ), "studyroom_documents_cached",
     ("studyroom_documents_", "studyroom_nats_", "studyroom_event_loop_", "process_"))  # fmt: skip
 
+HOOKS = Dashboard("hooks", "Studyroom hooks", (
+    Row("RED", (
+        Panel("Requests", "short", "Requests to the backend, per second, by outcome.",
+              ((rate("studyroom_hooks_attempts_total", "outcome"), "{{outcome}}"),)),
+        Panel("Duration", "s", "Time until the backend has answered.",
+              latency("studyroom_hooks_attempt_duration_seconds")),
+        Panel("Delay", "s", "Time from the commit of what an event is about to its delivery.",
+              latency("studyroom_hooks_delivery_delay_seconds")),
+        Panel("Events", "short", "Events that were put into the log, per second, by type.",
+              ((rate("studyroom_hooks_events_total", "type"), "{{type}}"),)),
+        Panel("Oldest event", "s", "Age of the oldest event that is not delivered.",
+              (("max (studyroom_hooks_oldest_undelivered_seconds)", "oldest"),)),
+        Panel("Waiting rooms", "short", "Rooms with events that are not delivered, and events that left the log.",
+              (("sum (studyroom_hooks_waiting_rooms)", "rooms"),
+               (rate("studyroom_hooks_expired_events_total"), "lost events per second"))),
+        Panel("Groups of shards", "short", "Groups that each replica works on. The others wait to take over.",
+              (("studyroom_hooks_groups", "{{instance}}"),)),
+        Panel("Failed tasks", "short", "Failures of background tasks, which are then restarted.",
+              ((rate("studyroom_hooks_task_failures_total", "task"), "{{task}}"),)),
+    )),
+    Row("USE", process_panels("hooks", "studyroom_hooks_event_loop_lag_seconds")),
+), "studyroom_hooks_groups", ("studyroom_hooks_", "studyroom_nats_", "studyroom_event_loop_", "process_"))  # fmt: skip
+
 NATS = Dashboard("nats", "Studyroom NATS", (
     Row("RED", (
         Panel("Messages", "short", "Per second and server.",
@@ -365,7 +388,7 @@ NATS = Dashboard("nats", "Studyroom NATS", (
     )),
 ), "gnatsd_varz_start", ("gnatsd_", "jetstream_"), "server_id")  # fmt: skip
 
-DASHBOARDS = (OVERVIEW, GATEWAY, PRESENCE, DOCUMENTS, NATS)
+DASHBOARDS = (OVERVIEW, GATEWAY, PRESENCE, DOCUMENTS, HOOKS, NATS)
 
 
 if __name__ == "__main__":

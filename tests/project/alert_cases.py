@@ -270,6 +270,14 @@ CASES = {
     "DocumentEditsNotStored": counter("studyroom_gateway_document_updates_not_stored_total", "", "0+120x60", "0+6x60"),
     "DocumentSnapshotsFail": counter("studyroom_documents_snapshots_total", 'outcome="failed"', "0+1x60", "0x25 1x40"),
     "DocumentUpdatesMalformed": counter("studyroom_documents_malformed_updates_total", "", "0x25 1x40", _NEVER),
+    "HooksLate": counter(
+        "studyroom_hooks_oldest_undelivered_seconds", 'instance="a"', "0x10 400x50", "0x10 400x3 0x47"
+    ),
+    "HooksLost": counter("studyroom_hooks_expired_events_total", 'instance="a"', "0x25 1x40", _NEVER),
+    "HooksStandStill": Case(
+        {'studyroom_hooks_groups{instance="a"}': "0x60", 'studyroom_hooks_groups{instance="b"}': "1x20 0x40"},
+        {'studyroom_hooks_groups{instance="a"}': "0x60", 'studyroom_hooks_groups{instance="b"}': "1x60"},
+    ),
     "PresenceMirrorRebuilds": counter(
         "studyroom_presence_mirror_rebuilds_total", 'instance="a",stream="KV_presence"', "1+1x60", "1x60"
     ),

@@ -24,6 +24,7 @@ from studyroom.services.stack.stack import free_port
 from tests.project.alert_cases import CASES, MORE, Case, Series
 from tests.support import probe
 from tests.support.commands import needs
+from tests.support.hooks import hook_receiver
 from tests.support.markdown import Document
 from tests.support.processes import EmbeddedStack, ServiceProcess, embedded_stack, running
 from tests.support.prometheus import Prometheus, exported_by_nats, nats_exporter
@@ -33,7 +34,7 @@ from tests.support.waiting import eventually, http_get, wait_until
 MONITORING = Path(__file__).parents[2] / "monitoring"
 OPERATIONS = (MONITORING.parent / "docs" / "operations.md").read_text()
 SCALE = Document(MONITORING.parent / "docs" / "how-to" / "scale.md")
-SCRAPED = ("gateway", "presence", "documents", "provisioner")
+SCRAPED = ("gateway", "presence", "documents", "hooks", "provisioner")
 RATE_INTERVAL = "10s"
 QUERY_DEADLINE_SECONDS = 90
 
@@ -147,7 +148,7 @@ def test_panels_do_not_overlap():
 
 def test_dashboards_have_their_rows():
     rows = {one.name: [row.title for row in one.rows] for one in DASHBOARDS}
-    assert rows.keys() == {"overview", "gateway", "presence", "documents", "nats"}
+    assert rows.keys() == {"overview", "gateway", "presence", "documents", "hooks", "nats"}
     assert all(any(title.startswith("RED") for title in titles) for titles in rows.values())
     assert all(any(title.startswith("USE") for title in titles) for titles in rows.values())
     assert "Presence correctness" in rows["presence"]
@@ -351,7 +352,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
     """One that has just begun, for the lines that mark where processes do."""
     directory = tmp_path_factory.mktemp("stack")
     # Two updates are enough for a snapshot, so that there are some.
-    with running(embedded_stack(directory, documents=1, STUDYROOM_DOCUMENTS_SNAPSHOT_UPDATES="2")) as ready:
+    settings: dict[str, Any] = {"STUDYROOM_DOCUMENTS_SNAPSHOT_UPDATES": "2"}
+    with (
+        hook_receiver() as backend,
+        running(embedded_stack(directory, documents=1, **(settings | backend.settings))) as ready,
+    ):
         yield ready
 
 
