@@ -33,7 +33,7 @@ class Hooks:
         ]
         self._metrics.watch(
             HooksState(
-                groups=lambda: len(self._deliveries()),
+                groups=lambda: sum(worker.is_working for worker in self._workers),
                 waiting_rooms=lambda: sum(delivery.waiting_rooms for delivery in self._deliveries()),
                 oldest_seconds=lambda: max((delivery.oldest_seconds for delivery in self._deliveries()), default=0.0),
             )

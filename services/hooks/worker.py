@@ -79,6 +79,11 @@ class Worker:
         await asyncio.wait([working])
         await self._lease.give_up()
 
+    @property
+    def is_working(self) -> bool:
+        """Whether this replica has the lease, and collects events."""
+        return self._collector is not None
+
     def look_soon(self) -> None:
         """NATS was away."""
         if self._collector is not None:
@@ -93,6 +98,7 @@ class Worker:
     async def _collect(self) -> None:
         """Collect until cancelled. After a failure of NATS, go on from what is saved."""
         while True:
+            self._collector = None
             collector = Collector(self._sources, self._log, self._bucket, self._members, self._settings, self._metrics)
             try:
                 await collector.open()
