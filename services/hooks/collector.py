@@ -31,6 +31,8 @@ log = logs.get(__name__)
 
 _POLL_SECONDS = 0.2
 _SAVE_SECONDS = 1.0
+_COPIED_SECONDS = 0.05
+"""The time for NATS to copy a change of a member into the log of members."""
 _COMPARE_SECONDS = 600.0
 """How often the members are compared with their bucket, besides after each beginning and reconnect."""
 _SETTLE_SECONDS = 3.0
@@ -117,8 +119,14 @@ class Collector:
 
     async def collect(self) -> bool:
         """Read some of each source and append its events. Return whether there was anything."""
-        sources = list(self._sources.values())
-        batches = await asyncio.gather(*(source.read() for source in sources))
+        # A member who writes has joined before. So the log of members is read last, when NATS has copied the join.
+        members = [source for source in self._sources.values() if source.name is SourceName.MEMBERS]
+        others = [source for source in self._sources.values() if source.name is not SourceName.MEMBERS]
+        sources = [*others, *members]
+        batches = list(await asyncio.gather(*(source.read() for source in others)))
+        if members and any(batch.messages for batch in batches):
+            await asyncio.sleep(_COPIED_SECONDS)
+        batches += [await source.read() for source in members]
         self._is_late = any(batch.pending for batch in batches)
         found = merged([(batch.messages, bool(batch.pending)) for batch in batches])
         for number, read in found:
