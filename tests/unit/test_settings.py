@@ -10,6 +10,7 @@ from studyroom.gateway.settings import GatewaySettings
 from studyroom.presence.settings import PresenceSettings
 from studyroom.services.documents.settings import DocumentsSettings
 from studyroom.services.probe.settings import ProbeSettings
+from studyroom.services.hooks.settings import HooksSettings
 from studyroom.services.stack.cli import _all_settings
 from studyroom.shared.chassis.settings import (
     BadSettings,
@@ -43,7 +44,7 @@ def problems() -> dict[str, str]:
 
 
 def test_every_class_of_settings_is_loaded_by_default():
-    of_services = {DocumentsSettings, GatewaySettings, PresenceSettings, ProbeSettings, StorageSettings}
+    of_services = {DocumentsSettings, GatewaySettings, HooksSettings, PresenceSettings, ProbeSettings, StorageSettings}
     assert set(load(CLASSES)) == {ProcessSettings, NatsSettings, *of_services}
 
 
