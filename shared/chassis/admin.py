@@ -1,4 +1,4 @@
-"""The admin port of every process: liveness, readiness and metrics.
+"""The admin port of every process: liveness, readiness and metrics, and looks into the process for a token.
 
 Liveness answers while the event loop runs. It never looks at NATS, so an outage of NATS does not restart every process.
 Readiness does look at NATS.
@@ -8,7 +8,7 @@ if the server is frozen. A gateway that drains or has lost NATS still serves its
 (`http-check disable-on-404`) then sends no new clients and keeps the others.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.applications import Starlette
@@ -22,8 +22,11 @@ Reasons = Callable[[], list[str]]
 """Returns the reasons why the process is not ready; none if it is ready."""
 
 
-def build_app(registry: CollectorRegistry, not_ready: Reasons) -> Starlette:
-    """Return the application. It uses plain Starlette, since FastAPI would be a third of a small service's imports."""
+def build_app(registry: CollectorRegistry, not_ready: Reasons, more: Iterable[Route] = ()) -> Starlette:
+    """Return the application, with `more` routes.
+
+    It uses plain Starlette, since FastAPI would be a third of a small service's imports.
+    """
 
     async def healthz(_: Request) -> Response:
         return JSONResponse({"status": "alive"})
@@ -37,7 +40,8 @@ def build_app(registry: CollectorRegistry, not_ready: Reasons) -> Starlette:
     async def metrics(_: Request) -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
-    app = Starlette(routes=[Route(f"/{answer.__name__}", answer) for answer in (healthz, readyz, balancez, metrics)])
+    routes = [Route(f"/{answer.__name__}", answer) for answer in (healthz, readyz, balancez, metrics)]
+    app = Starlette(routes=[*routes, *more])
     app.router.redirect_slashes = False  # A redirect would go to the host in `Host`, which a client chooses.
     return app
 

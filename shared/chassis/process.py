@@ -18,6 +18,7 @@ import uvloop
 from prometheus_client import CollectorRegistry
 
 from studyroom.shared.chassis import admin, descriptors, logs
+from studyroom.shared.chassis.diagnostics.routes import diagnostic_routes
 from studyroom.shared.chassis.http import HttpServer
 from studyroom.shared.chassis.listening import AddressUnavailable, listen
 from studyroom.shared.chassis.metrics import BusMetrics, ProcessMetrics
@@ -118,9 +119,8 @@ class _Process:
         stop = self._catch_signals()
         listener = listen(self._settings.admin_host, self._settings.admin_port)
         most = descriptors.limit()
-        admin_server = HttpServer(
-            admin.build_app(self._registry, self._not_ready), listener, below=descriptors.below_admin(most)
-        )
+        app = admin.build_app(self._registry, self._not_ready, diagnostic_routes(self._settings.admin_token))
+        admin_server = HttpServer(app, listener, below=descriptors.below_admin(most))
         await admin_server.start()
         log.info("started", admin_port=admin_server.port, descriptors=most)
         try:

@@ -76,6 +76,13 @@ class ProcessSettings(Settings):
         False, description="Run the data path of the gateway as Python, even if it is compiled. It is slower."
     )
     admin_host: str = Field("127.0.0.1", description="The address of the admin port: /healthz, /readyz and /metrics.")
+    admin_token: SecretStr | None = Field(
+        None,
+        min_length=16,
+        examples=["a-long-random-text"],
+        description="The token for requests of the admin port that look into the process, at /debug. Without it there "
+        "are no such requests.",
+    )
     admin_port: int = Field(
         0,
         ge=0,
