@@ -220,10 +220,10 @@ env-example: install ## Write .env.example from the settings
 lock: install ## Resolve the dependencies again and write requirements/
 	@for target in runtime dev build compile fuzz bench audit docs release; do \
 	  case $$target in \
-	    runtime) wanted="pyproject.toml" ;; \
-	    dev) wanted="pyproject.toml --group dev" ;; \
+	    runtime) wanted="pyproject.toml --extra tracing" ;; \
+	    dev) wanted="pyproject.toml --extra tracing --group dev" ;; \
 	    build|compile|release) wanted="--group $$target --constraint requirements/dev.txt" ;; \
-	    fuzz|bench|audit|docs) wanted="pyproject.toml --group $$target --constraint requirements/dev.txt" ;; \
+	    fuzz|bench|audit|docs) wanted="pyproject.toml --extra tracing --group $$target --constraint requirements/dev.txt" ;; \
 	  esac; \
 	  $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    $$wanted -o requirements/$$target.txt || exit 1; \

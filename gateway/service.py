@@ -89,7 +89,7 @@ _RESPONSE_READ_SECONDS = 60.0
 class Gateway:
     def __init__(self, chassis: Chassis, settings: dict[type[Settings], Any]) -> None:
         own: GatewaySettings = settings[GatewaySettings]
-        bus, tasks = chassis.bus, chassis.tasks
+        bus, tasks, tracer = chassis.bus, chassis.tasks, chassis.tracer
         gateway, metrics = new_gateway_id(), GatewayMetrics(chassis.registry)
         connections = Registry[Connection]()
         rooms = Rooms()
@@ -111,6 +111,7 @@ class Gateway:
             self._streams,
             deadline_seconds=own.chat_deadline_seconds,
             acknowledged=lambda room, sequence, unknown: self._backfills.of(room).acknowledged(room, sequence, unknown),
+            tracer=tracer,
         )
         authors = Authors(self._chat, self._backfills, living_chat=own.living_chat)
         self._stored_changes = StoredChanges(self._streams)
@@ -152,7 +153,7 @@ class Gateway:
             pause=pause_between_reads,
             call_soon=call_after_reads,
         )
-        self._hosting = Hosting(gateway, rooms, bus, scheduler, metrics, self._views, repairs)
+        self._hosting = Hosting(gateway, rooms, bus, scheduler, metrics, self._views, repairs, tracer)
         joins = Joins(
             rooms,
             self._hosting,
@@ -165,6 +166,7 @@ class Gateway:
             metrics,
             own.spread,
             deadline_seconds=own.join_deadline_seconds,
+            tracer=tracer,
         )
 
         # Admission and connections.
@@ -228,10 +230,8 @@ class Gateway:
         own = self._settings
         return Documents(
             gateway,
-            self._chassis.bus,
+            self._chassis,
             scheduler,
-            self._chassis.tasks,
-            self._chassis.registry,
             self._moderation,
             counts,
             own.document_limits,
@@ -339,7 +339,7 @@ class Gateway:
             all_routers.append(fallback(message_max_bytes=own.message_max_bytes))
         if self._documents is not None:
             guard = access, self._moderation, self._admission, self._audit
-            asked = DocumentRequests(self._chassis.bus, self._documents.hub.metrics)
+            asked = DocumentRequests(self._chassis.bus, self._documents.hub.metrics, self._chassis.tracer)
             shared = document_routers(own, *guard, asked, self._stored_changes)
             all_routers += [documents_router(), *shared]
         app = build_app(with_page=own.page, gate=self._admission, routers=all_routers)

@@ -27,6 +27,7 @@ from studyroom.shared.chassis.requests import Requests
 from studyroom.shared.chassis.settings import Settings, StorageSettings
 from studyroom.shared.chassis.shards import parse_shards
 from studyroom.shared.chassis.spec import Chassis
+from studyroom.shared.chassis.tracing.spans import serving
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.ephemeral import MalformedBatch, decode_digest
 from studyroom.shared.contract.groups import Group, all_groups
@@ -89,6 +90,7 @@ class Presence:
         storage: StorageSettings = settings[StorageSettings]
         self._bus = chassis.bus
         self._tasks = chassis.tasks
+        self._tracer = chassis.tracer
         self._deadline_seconds = own.request_deadline_seconds
         self._slots = Bulkheads(own=_OWN_OF_A_SHARD, shared=own.concurrent_requests)
         self._metrics = PresenceMetrics(chassis.registry)
@@ -206,23 +208,31 @@ class Presence:
     def _accept(self, answer: Answer) -> Callable[[Message], None]:
         def accept(message: Message) -> None:
             name = message.subject.rsplit(".", 1)[1]
-            work = self._work(name, answer, message, self._request_ages.arrival())
+            work = self._serve_one(name, answer, message, self._request_ages.arrival())
             self._requests.begin(f"presence {name}", work)
 
         return accept
 
-    async def _work(self, name: str, answer: Answer, message: Message, arrival: Arrival) -> None:
+    async def _serve_one(self, name: str, answer: Answer, message: Message, arrival: Arrival) -> None:
+        with serving(self._tracer, message.headers, f"presence {name}") as span:
+            outcome = await self._work(name, answer, message, arrival)
+            if span is not None:
+                span.note({"studyroom.outcome": outcome})
+
+    async def _work(self, name: str, answer: Answer, message: Message, arrival: Arrival) -> str:
+        """Answer a request. Returns the outcome."""
         with self._metrics.request_duration.labels(request=name).time():
             fresh = self._request_ages.is_within(FRESH_SECONDS, arrival, time.monotonic())
             reply = await self._answer(answer, message) if fresh else None
         if reply is None or not self._request_ages.is_within(ANSWER_SECONDS, arrival, time.monotonic()):
             self._metrics.refused.labels(outcome=LATE).inc()
-            return
+            return LATE
         if reply.outcome is not Outcome.OK:
             full = isinstance(reply, RosterReply) and reply.storage_full
             self._metrics.refused.labels(outcome=STORAGE_FULL if full else reply.outcome.value).inc()
         for part in self._fitting(reply):
             self._bus.publish(message.reply, part)
+        return reply.outcome.value
 
     def _fitting(self, reply: Reply) -> list[bytes]:
         """Encode the reply, in several messages if it is longer than NATS allows."""

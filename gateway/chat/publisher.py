@@ -17,10 +17,11 @@ from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import Bus, BusError, Message, StorageFull, headers_bytes, parse_acknowledgement
 from studyroom.shared.chassis.nats.reply_inbox import Acknowledgements
 from studyroom.shared.chassis.tasks import Tasks
+from studyroom.shared.chassis.tracing.spans import Kind, Span, Tracer, continued
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.chat import CHAT_CHAR_MAX_BYTES, CHAT_OVERHEAD_BYTES, encode_tombstone
 from studyroom.shared.contract.groups import ByGroup
-from studyroom.shared.contract.headers import INGRESS, MESSAGE_ID
+from studyroom.shared.contract.headers import INGRESS, MESSAGE_ID, TRACEPARENT
 from studyroom.shared.contract.ids import MessageId, RoomId
 
 log = logs.get(__name__)
@@ -59,6 +60,14 @@ class _Pending:
     message: MessageId
     published: float
     outcome: Outcome
+    span: Span | None
+    """From the receipt to the acknowledgement; None if it is not traced."""
+
+    def end(self, error: str = "", **attributes: int | bool) -> None:
+        """End the span, as failed if there is an `error`."""
+        if self.span is not None:
+            self.span.note({f"studyroom.chat.{name}": value for name, value in attributes.items()})
+            self.span.end(error)
 
 
 def deletion_of(message: MessageId, sequence: int) -> Stored:
@@ -76,6 +85,7 @@ class ChatPublisher:
         *,
         deadline_seconds: float,
         acknowledged: Acknowledged,
+        tracer: Tracer | None = None,
     ) -> None:
         """`acknowledged` is called for each message that was stored; the author sees it when the room receives it."""
         self._bus = bus
@@ -84,6 +94,7 @@ class ChatPublisher:
         self._tasks = tasks
         self._metrics = metrics
         self._deadline_seconds = deadline_seconds
+        self._tracer = tracer
         self._inbox = Acknowledgements[_Pending](self._on_acknowledgement)
 
     async def start(self) -> None:
@@ -110,10 +121,14 @@ class ChatPublisher:
         `encoded`: a message as the stream stores it, such as from `encode_stored`. `message`: its id.
         """
         headers = {MESSAGE_ID: deduplication_id, INGRESS: str(time.time_ns() // 1000)}
+        span = _begin_span(self._tracer, room, message) if self._tracer is not None else None
+        if span is not None:
+            headers[TRACEPARENT] = span.traceparent
+        pending = _Pending(room, message, time.monotonic(), outcome, span)
         size = len(encoded) + headers_bytes(headers)
         if size > self._bus.max_payload_bytes:
+            pending.end("too long")
             raise ChatTooLong(f"the message takes {size} bytes, the maximum is {self._bus.max_payload_bytes} now")
-        pending = _Pending(room, message, time.monotonic(), outcome)
         reply = self._inbox.expect(pending)
         self._bus.publish(
             subjects.chat(room),
@@ -124,11 +139,19 @@ class ChatPublisher:
         )
 
     def _on_acknowledgement(self, pending: _Pending, message: Message) -> None:
+        if pending.span is None:
+            self._take(pending, message)
+        else:
+            with continued(pending.span):
+                self._take(pending, message)
+
+    def _take(self, pending: _Pending, message: Message) -> None:
         try:
             stored = parse_acknowledgement(message)
         except StorageFull:
             self._inbox.close(message.subject)
             self._metrics.chat_storage_full.inc()
+            pending.end("the store is full")
             pending.outcome.full()
             return
         except BusError as error:
@@ -136,6 +159,7 @@ class ChatPublisher:
             self._give_up(message.subject)
             return
         self._inbox.close(message.subject)
+        pending.end(sequence=stored.sequence, repeated=stored.duplicate)
         self._metrics.commit_latency.observe(time.monotonic() - pending.published)
         if stored.duplicate:
             self._metrics.duplicates.inc()
@@ -168,4 +192,10 @@ class ChatPublisher:
     def _give_up(self, reply: str) -> None:
         pending = self._inbox.close(reply)
         if pending is not None:
+            pending.end("not acknowledged")
             pending.outcome.unknown()
+
+
+def _begin_span(tracer: Tracer, room: RoomId, message: MessageId) -> Span | None:
+    attributes = {"messaging.system": "nats", "studyroom.room": room, "messaging.message.id": message}
+    return tracer.begin("send chat", Kind.PRODUCER, attributes)

@@ -8,6 +8,7 @@ from studyroom.gateway.documents.metrics import DocumentMetrics
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import API_TIMEOUT_SECONDS, Bus, BusError, BusUnavailable, TooLong
 from studyroom.shared.chassis.nats.questions import Questions
+from studyroom.shared.chassis.tracing.spans import Tracer, begun
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.document_requests import (
@@ -32,9 +33,10 @@ _MESSAGE_OVERHEAD_BYTES = 2048
 class DocumentRequests:
     """Bound all calls with a timeout."""
 
-    def __init__(self, bus: Bus, metrics: DocumentMetrics) -> None:
+    def __init__(self, bus: Bus, metrics: DocumentMetrics, tracer: Tracer | None = None) -> None:
         self._bus = bus
         self._metrics = metrics
+        self._tracer = tracer
         self._questions = Questions(bus, AnswerParts, of="documents service")
 
     @property
@@ -49,7 +51,9 @@ class DocumentRequests:
             raise TooLong(f"an edit of {len(update)} bytes is too large, the maximum is {most}")
         await self._questions.open()
         subject = subjects.documents_manage(subjects.shard_of(request.room))
-        answer = await self._questions.ask(subject, request.encode(update))
+        about = {"studyroom.room": request.room, "studyroom.action": request.action}
+        with begun(self._tracer, "manage documents", about):
+            answer = await self._questions.ask(subject, request.encode(update))
         if answer.head.outcome is RequestOutcome.UNAVAILABLE:
             raise BusUnavailable("the documents service cannot do it now")
         return answer

@@ -4,8 +4,6 @@ import asyncio
 import random
 import time
 
-from prometheus_client import CollectorRegistry
-
 from studyroom.gateway.auth.bans import Bans
 from studyroom.gateway.connections.registry import ConnectionCounts, Registry
 from studyroom.gateway.documents.connection import DocumentConnection, DocumentHub, DocumentLimits
@@ -14,8 +12,7 @@ from studyroom.gateway.documents.metrics import DocumentMetrics
 from studyroom.gateway.documents.store import DocumentStore
 from studyroom.gateway.rooms.flush_scheduler import FlushScheduler
 from studyroom.shared.chassis import logs
-from studyroom.shared.chassis.nats.bus import Bus
-from studyroom.shared.chassis.tasks import Tasks
+from studyroom.shared.chassis.spec import Chassis
 from studyroom.shared.chassis.ticks import next_tick
 from studyroom.shared.contract.close_codes import CloseCode, reconnect_hint
 from studyroom.shared.contract.ids import GatewayId
@@ -31,10 +28,8 @@ class Documents:
     def __init__(
         self,
         gateway: GatewayId,
-        bus: Bus,
+        chassis: Chassis,
         scheduler: FlushScheduler,
-        tasks: Tasks,
-        registry: CollectorRegistry,
         bans: Bans,
         counts: ConnectionCounts,
         limits: DocumentLimits,
@@ -44,11 +39,12 @@ class Documents:
     ) -> None:
         """`counts`: of all connections of the gateway. `deadline_seconds`: see `DocumentStore`. `leeway_seconds`: how
         long a token is still good after its expiry."""
+        bus, tasks = chassis.bus, chassis.tasks
         self._tasks = tasks
         self._leeway_seconds = leeway_seconds
         self._close_seconds = limits.close_seconds
-        metrics = DocumentMetrics(registry)
-        self._store = DocumentStore(bus, tasks, metrics, deadline_seconds=deadline_seconds)
+        metrics = DocumentMetrics(chassis.registry)
+        self._store = DocumentStore(bus, tasks, metrics, deadline_seconds=deadline_seconds, tracer=chassis.tracer)
         self._hosting = DocumentHosting(gateway, bus, self._store, scheduler, tasks, metrics)
         self._connections = Registry[DocumentConnection](counts)
         self.hub = DocumentHub(self._hosting, limits, bans, tasks, metrics, self._connections)

@@ -25,6 +25,7 @@ from studyroom.shared.chassis.nats.bus import (
 from studyroom.shared.chassis.nats.questions import Questions
 from studyroom.shared.chassis.nats.reply_inbox import Acknowledgements
 from studyroom.shared.chassis.tasks import Tasks
+from studyroom.shared.chassis.tracing.spans import Tracer, begun
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.documents import EMPTY_VECTOR, Outcome, SyncParts, SyncReply, SyncRequest
@@ -81,12 +82,21 @@ class _Pending:
 
 
 class DocumentStore:
-    def __init__(self, bus: Bus, tasks: Tasks, metrics: DocumentMetrics, *, deadline_seconds: float) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        tasks: Tasks,
+        metrics: DocumentMetrics,
+        *,
+        deadline_seconds: float,
+        tracer: Tracer | None = None,
+    ) -> None:
         """`deadline_seconds`: an update that is not acknowledged for so long has failed."""
         self._bus = bus
         self._tasks = tasks
         self._metrics = metrics
         self._deadline_seconds = deadline_seconds
+        self._tracer = tracer
         self._acknowledgements = Acknowledgements[_Pending](self._acknowledged)
         self._questions = Questions(bus, SyncParts, of="documents service")
         self.wholes = Wholes(least_bytes=_WHOLE_LEAST_BYTES, max_bytes=_WHOLES_MAX_BYTES)
@@ -149,7 +159,8 @@ class DocumentStore:
         subject = subjects.documents_sync(subjects.shard_of(request.room))
         try:
             async with asyncio.timeout(_SYNC_SECONDS):
-                answer = await self._questions.ask(subject, request.encode(vector))
+                with begun(self._tracer, "sync a document", {"studyroom.room": request.room}):
+                    answer = await self._questions.ask(subject, request.encode(vector))
         except (TimeoutError, BusError) as error:
             self._metrics.sync_failures.inc()
             raise BusUnavailable(str(error) or "the documents service does not answer") from error

@@ -9,6 +9,7 @@ from studyroom.gateway.membership.presence_client import PresenceClient
 from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.rooms.room import Room
 from studyroom.shared.chassis import logs
+from studyroom.shared.chassis.tracing.spans import within
 from studyroom.shared.contract.ids import GatewayId, MembershipId
 from studyroom.shared.contract.presence import JoinRequest, RosterReply
 from studyroom.shared.contract.subjects import shard_of
@@ -82,8 +83,9 @@ class JoinBarrier:
             if reply.epoch != first_epoch:
                 first, first_epoch = reply.sequence, reply.epoch
             try:
-                async with asyncio.timeout(barrier):
-                    await room.wait_for_change(first)
+                with within("wait for the change"):
+                    async with asyncio.timeout(barrier):
+                        await room.wait_for_change(first)
             except TimeoutError:
                 self._metrics.barrier_retries.inc()
                 needs_roster = False

@@ -20,6 +20,7 @@ from studyroom.gateway.rooms.room import Room
 from studyroom.gateway.rooms.rooms import Hosting, Rooms
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import BusError, SubscriptionRefused
+from studyroom.shared.chassis.tracing.spans import Tracer, begun, within
 from studyroom.shared.contract.errors import ErrorCode
 from studyroom.shared.contract.ids import RoomId
 from studyroom.shared.contract.messages import JoinRoomPayload
@@ -52,7 +53,9 @@ class Joins:
         spread: Spread,
         *,
         deadline_seconds: float,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer
         self._rooms = rooms
         self._hosting = hosting
         self._presence = presence
@@ -75,7 +78,8 @@ class Joins:
         membership = connection.membership_in(join.room_id)
         patience = Patience(self._deadline_seconds)
         result = "failed"
-        with self._leaves.joining(membership):
+        ids = {"studyroom.room": membership.room, "studyroom.connection": connection.id}
+        with begun(self._tracer, "join", ids) as span, self._leaves.joining(membership):
             try:
                 result = await self._answer(connection, join, membership, patience)
             finally:
@@ -86,6 +90,8 @@ class Joins:
                 if patience.started and result != "joined" and connection.room is None:
                     self._withdraw(connection, membership, banned=result == "banned")
                 self._metrics.join_duration.labels(result=result).observe(time.perf_counter() - began)
+                if span is not None:
+                    span.note({"studyroom.result": result})
 
     async def _answer(
         self, connection: Connection, join: JoinRoomPayload, membership: RoomConnection, patience: Patience
@@ -98,7 +104,8 @@ class Joins:
                 code = ErrorCode.CHAT_UNAVAILABLE
                 async with asyncio.timeout_at(patience.deadline):
                     await self._leaves.finished(connection)
-                    resumption = await self._read_chat(connection, room, join, membership, patience)
+                    with within("read chat"):
+                        resumption = await self._read_chat(connection, room, join, membership, patience)
                 self._check_welcome(connection, membership.room)
                 if not connection.is_member:
                     return "failed"

@@ -20,6 +20,7 @@ from studyroom.gateway.membership.lanes import Lane, Patience
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import Bus, Message
 from studyroom.shared.chassis.nats.reply_inbox import ReplyInbox
+from studyroom.shared.chassis.tracing.spans import Kind, outgoing, within
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.ids import MembershipId, RoomId
 from studyroom.shared.contract.presence import (
@@ -257,7 +258,22 @@ class PresenceClient:
         growth: float = 1.0,
         patience: Patience | None = None,
     ) -> Reply:
-        """`growth`: the factor of the pauses between attempts, while presence answers other requests in the shard.
+        """`growth`: the factor of the pauses between attempts, while presence answers other requests in the shard."""
+        with within(f"ask presence: {subject.rpartition('.')[2]}", Kind.CLIENT):
+            return await self._repeat(lane, shard, subject, request, kind, growth=growth, patience=patience)
+
+    async def _repeat(
+        self,
+        lane: Lane,
+        shard: int,
+        subject: str,
+        request: Callable[[], bytes],
+        kind: type[Reply],
+        *,
+        growth: float,
+        patience: Patience | None,
+    ) -> Reply:
+        """Send a request until presence answers. The arguments are those of `_request`.
 
         All attempts share one subject for answers, so the answer to any of them counts.
         """
@@ -279,7 +295,7 @@ class PresenceClient:
                             payload = request()
                         if patience is not None:
                             patience.start(sent_at if lane.answers(shard) else lane.answered_at(shard))
-                        self._bus.publish(subject, payload, reply=reply_to)
+                        self._bus.publish(subject, payload, reply=reply_to, headers=outgoing())
                         was_answered = await pending.was_answered(_ATTEMPT_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
                     if pending.answer.done():
                         reply: Reply = pending.answer.result()

@@ -25,8 +25,9 @@ from studyroom.gateway.wire.framing import text_frame
 from studyroom.gateway.wire.items import MESSAGE_TYPES, Item, Kind
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import Message
+from studyroom.shared.chassis.tracing.spans import Deliveries, Tracer
 from studyroom.shared.contract import subjects
-from studyroom.shared.contract.headers import INGRESS, LAST_SEQUENCE, SEQUENCE, TIME, is_removal
+from studyroom.shared.contract.headers import INGRESS, LAST_SEQUENCE, SEQUENCE, TIME, TRACEPARENT, is_removal
 from studyroom.shared.contract.ids import GatewayId, RoomId, UserId
 from studyroom.shared.contract.messages import ChatReset, ChatResetPayload, JoinedRoomPayload, encode
 from studyroom.shared.contract.presence import LEASE_SECONDS, Entry, RoomConnection, RoomState, RosterReply
@@ -72,8 +73,10 @@ class Room:
         metrics: GatewayMetrics,
         chat: ChatView,
         repairs: Repairs,
+        tracer: Tracer | None = None,
     ) -> None:
         self.id = room
+        self._deliveries = Deliveries(tracer) if tracer is not None else None
         self._gateway = gateway
         self._metrics = metrics
         self._chat = chat
@@ -96,7 +99,8 @@ class Room:
         self.cursors = Cursors(
             room, self.fanout, publish, request_flush, metrics, members=self.members, neighbours=self.neighbours
         )
-        collection.flush = self.cursors.flush
+        flush = self.cursors.flush
+        collection.flush = flush if self._deliveries is None else self._deliveries.ended_by(flush)
         self.broadcasts = Broadcasts(
             room, gateway, self.fanout, publish, flush_with, metrics, self._roster, self._change_log
         )
@@ -330,6 +334,9 @@ class Room:
         sequence = int(headers[SEQUENCE])
         stored = Stored.of(sequence, message.data, headers[TIME], int(headers.get(INGRESS, 0)))
         verdict = self.history.receive(stored, int(headers[LAST_SEQUENCE]), sure=self._chat.sure)
+        if self._deliveries is not None and TRACEPARENT in headers:
+            about = {"studyroom.room": self.id, "studyroom.chat.verdict": verdict.value, "studyroom.members": len(self)}
+            self._deliveries.received(headers, "deliver chat", about, waits=verdict is Verdict.NEXT)
         if verdict is Verdict.NEXT:
             self._send_stored(stored)
             if stored.deletes:

@@ -18,6 +18,7 @@ from studyroom.gateway.rooms.room import Repairs, Room
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import Bus, Message, Subscription
 from studyroom.shared.chassis.ticks import next_tick
+from studyroom.shared.chassis.tracing.spans import Tracer
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.ephemeral import encode_digest, split_batch, split_digest
 from studyroom.shared.contract.groups import ByGroup
@@ -135,8 +136,10 @@ class Hosting:
         metrics: GatewayMetrics,
         chat: ByGroup[ChatView],
         repairs: Repairs,
+        tracer: Tracer | None = None,
     ) -> None:
         """Adds new rooms to `rooms`."""
+        self._tracer = tracer
         self._gateway = gateway
         self._rooms = rooms
         self._bus = bus
@@ -170,7 +173,14 @@ class Hosting:
 
     def _new(self, room: RoomId) -> Room:
         return Room(
-            room, self._gateway, self._publish_batch, self._scheduler, self._metrics, self._chat.of(room), self._repairs
+            room,
+            self._gateway,
+            self._publish_batch,
+            self._scheduler,
+            self._metrics,
+            self._chat.of(room),
+            self._repairs,
+            self._tracer,
         )
 
     def _refused(self, hosted: Hosted, reason: str) -> None:

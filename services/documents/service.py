@@ -23,6 +23,7 @@ from studyroom.shared.chassis.requests import Requests
 from studyroom.shared.chassis.settings import Settings, StorageSettings
 from studyroom.shared.chassis.shards import parse_shards
 from studyroom.shared.chassis.spec import Chassis
+from studyroom.shared.chassis.tracing.spans import serving
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.document_requests import AnswerHead, DocumentAnswer, DocumentRequest, RequestOutcome
 from studyroom.shared.contract.documents import MalformedSync, Outcome, SyncHead, SyncReply, SyncRequest
@@ -82,6 +83,7 @@ class Documents:
         self._own = own
         self._bus = chassis.bus
         self._tasks = chassis.tasks
+        self._tracer = chassis.tracer
         self._groups = settings[StorageSettings].groups
         self._slots = Bulkheads(own=_OWN_OF_A_SHARD, shared=own.concurrent_requests)
         self._metrics = DocumentsMetrics(chassis.registry)
@@ -139,7 +141,7 @@ class Documents:
         self._requests.begin("sync", self._work(message))
 
     async def _work(self, message: Message) -> None:
-        with self._metrics.request_duration.time():
+        with serving(self._tracer, message.headers, "documents sync"), self._metrics.request_duration.time():
             reply = await self._answer(message)
         if reply.head.outcome is not Outcome.OK:
             self._metrics.refused.labels(outcome=reply.head.outcome.value).inc()
@@ -150,7 +152,7 @@ class Documents:
         self._requests.begin("manage documents", self._manage(message))
 
     async def _manage(self, message: Message) -> None:
-        with self._metrics.management_duration.time():
+        with serving(self._tracer, message.headers, "documents manage"), self._metrics.management_duration.time():
             answer = await self._carry_out(message)
         self._metrics.management.labels(outcome=answer.head.outcome.value).inc()
         for part in answer.messages(self._bus.max_payload_bytes):

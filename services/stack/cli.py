@@ -468,8 +468,9 @@ def settings() -> None:
 def _all_settings() -> list[type]:
     from studyroom.services.probe.settings import ProbeSettings
     from studyroom.shared.chassis.settings import NatsSettings, ProcessSettings
+    from studyroom.shared.chassis.tracing.settings import TracesSettings
 
-    classes: list[type] = [ProcessSettings, NatsSettings]
+    classes: list[type] = [ProcessSettings, NatsSettings, TracesSettings]
     for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
         classes += [cls for cls in entry.load().settings if cls not in classes]
     return [*classes, ProbeSettings]

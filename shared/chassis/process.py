@@ -35,6 +35,8 @@ from studyroom.shared.chassis.settings import (
 from studyroom.shared.chassis.siblings import Siblings
 from studyroom.shared.chassis.spec import Chassis, ServiceSpec
 from studyroom.shared.chassis.tasks import Tasks
+from studyroom.shared.chassis.tracing.exporting import start_tracer, stop_tracer
+from studyroom.shared.chassis.tracing.settings import TracesSettings
 
 EXIT_FAILED = 1
 _STOP_SECONDS = 3.0
@@ -61,7 +63,8 @@ class Worker:
 
 def load_settings(spec: ServiceSpec) -> dict[type[Settings], Any]:
     """Load the settings of a service and set up logs accordingly. Bad settings end the process."""
-    settings: dict[type[Settings], Any] = dict(load_or_exit([ProcessSettings, NatsSettings, *spec.settings]))
+    classes: list[type[Settings]] = [ProcessSettings, NatsSettings, TracesSettings, *spec.settings]
+    settings: dict[type[Settings], Any] = dict(load_or_exit(classes))
     if spec.check is not None:
         try:
             spec.check(settings)
@@ -107,7 +110,8 @@ class _Process:
         bus_metrics = BusMetrics(registry)
         self._bus = Bus(settings[NatsSettings], bus_metrics, name=spec.name, no_echo=spec.bus_without_echo)
         bus_metrics.watch(self._bus)
-        chassis = Chassis(spec.name, self._settings, self._bus, self._tasks, registry)
+        self._tracer = start_tracer(settings[TracesSettings], spec.name)
+        chassis = Chassis(spec.name, self._settings, self._bus, self._tasks, registry, tracer=self._tracer)
         if worker is not None:
             chassis.public_listener, chassis.siblings = worker.listener, worker.siblings
         self._service = spec.load()(chassis, settings)
@@ -172,13 +176,21 @@ class _Process:
             log.warning("the drain did not finish in time, aborting the rest")
         except Exception:
             log.exception("the drain failed, aborting the rest")
-        for part, stop in (("service", self._service.stop), ("tasks", self._tasks.stop), ("bus", self._bus.close)):
+        for part, stop in (
+            ("service", self._service.stop),
+            ("tasks", self._tasks.stop),
+            ("bus", self._bus.close),
+            ("traces", self._send_last_spans),
+        ):
             try:
                 async with asyncio.timeout(_STOP_SECONDS):
                     await stop()
             except Exception:
                 log.exception("a part did not stop cleanly", part=part)
         log.info("stopped")
+
+    async def _send_last_spans(self) -> None:
+        await stop_tracer(self._tracer)
 
     def _not_ready(self) -> list[str]:
         reasons = [] if self._phase is Phase.READY else [self._phase.value]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from studyroom.shared.chassis.nats.bus import Bus
     from studyroom.shared.chassis.siblings import Siblings
     from studyroom.shared.chassis.tasks import Tasks
+    from studyroom.shared.chassis.tracing.spans import Tracer
 
 
 @dataclass
@@ -34,6 +35,8 @@ class Chassis:
     """The listener that the workers of one service share."""
     siblings: "Siblings | None" = None
     """The workers of the service, if there are several."""
+    tracer: "Tracer | None" = None
+    """Begins traces; None if there are none."""
 
     def listen(self, host: str, port: int) -> socket.socket:
         """Return the listener of the public port, the shared one if there is one. Raises AddressUnavailable."""

@@ -85,6 +85,8 @@ def environment(secrets: Secrets, keys_url: str) -> dict[str, str]:
         "STUDYROOM_GATEWAY_API_KEYS": entry_of("backend", secrets.shown["an API key"]),
         "STUDYROOM_GATEWAY_REQUESTS_PER_SECOND": "0",
         "STUDYROOM_LOG_LEVEL": "debug",
+        "STUDYROOM_TRACES_ENDPOINT": "http://127.0.0.1:1",
+        "STUDYROOM_TRACES_SAMPLE_RATIO": "1",
         "STUDYROOM_STOP_DEADLINE_SECONDS": "3",
         "STUDYROOM_NATS_USER": "operator",
         "STUDYROOM_GATEWAY_JWKS_URL": f"{keys_url}?key={secrets.shown['the address of keys']}",

@@ -6,11 +6,12 @@ from importlib.metadata import entry_points
 from studyroom.services.stack.cli import ENTRY_POINTS
 from studyroom.shared.chassis.compiled import PURE_PYTHON
 from studyroom.shared.chassis.settings import PREFIX, NatsSettings, ProcessSettings, Settings
+from studyroom.shared.chassis.tracing.settings import TracesSettings
 
 
 def settings_of(service: str) -> list[type[Settings]]:
     (entry,) = entry_points(group=ENTRY_POINTS, name=service)
-    return [ProcessSettings, NatsSettings, *entry.load().settings]
+    return [ProcessSettings, NatsSettings, TracesSettings, *entry.load().settings]
 
 
 def without_settings() -> dict[str, str]:

@@ -25,6 +25,7 @@ from studyroom.shared.chassis.settings import (
     unknown_variables,
 )
 from studyroom.shared.chassis.shards import parse_shards
+from studyroom.shared.chassis.tracing.settings import TracesSettings
 
 CLASSES: list[type[Settings]] = _all_settings()
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
@@ -45,7 +46,7 @@ def problems() -> dict[str, str]:
 
 def test_every_class_of_settings_is_loaded_by_default():
     of_services = {DocumentsSettings, GatewaySettings, HooksSettings, PresenceSettings, ProbeSettings, StorageSettings}
-    assert set(load(CLASSES)) == {ProcessSettings, NatsSettings, *of_services}
+    assert set(load(CLASSES)) == {ProcessSettings, NatsSettings, TracesSettings, *of_services}
 
 
 def test_a_variable_is_named_after_its_class_and_field(monkeypatch: pytest.MonkeyPatch):
@@ -79,6 +80,9 @@ def test_shards_that_make_no_sense_are_refused(text: str):
 BAD = {
     "STUDYROOM_LOG_LEVEL": "loud",
     "STUDYROOM_ADMIN_PORT": "65536",
+    "STUDYROOM_ADMIN_TOKEN": "short",
+    "STUDYROOM_TRACES_ENDPOINT": "collector:4318",
+    "STUDYROOM_TRACES_SAMPLE_RATIO": "1.5",
     "STUDYROOM_PRESENCE_SHARDS": "0-64",
     "STUDYROOM_STOP_DEADLINE_SECONDS": "0",
     "STUDYROOM_NATS_URL": "http://127.0.0.1",

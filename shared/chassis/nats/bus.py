@@ -34,6 +34,7 @@ from studyroom.shared.chassis.nats.subscription import Subscription
 from studyroom.shared.chassis.nats.version import NEEDED, is_too_old
 from studyroom.shared.chassis.settings import NatsSettings
 from studyroom.shared.chassis.tls import tls_context
+from studyroom.shared.chassis.tracing.spans import Kind, within
 from studyroom.shared.contract.headers import STATUS
 
 __all__ = [
@@ -344,9 +345,9 @@ class Bus:
 
         Raises Conflict, StorageFull, ApiError, BusUnavailable or TooLong.
         """
-        return parse_acknowledgement(
-            await self.request(subject, payload, timeout_seconds=timeout_seconds, headers=headers)
-        )
+        with within("store", Kind.CLIENT):
+            answer = await self.request(subject, payload, timeout_seconds=timeout_seconds, headers=headers)
+            return parse_acknowledgement(answer)
 
     async def api(
         self,

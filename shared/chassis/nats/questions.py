@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from studyroom.shared.chassis.nats.bus import Bus, BusUnavailable
 from studyroom.shared.chassis.nats.messages import Message
 from studyroom.shared.chassis.nats.reply_inbox import ReplyInbox
+from studyroom.shared.chassis.tracing.spans import Kind, outgoing, within
 from studyroom.shared.contract.headers import STATUS
 
 Answer = TypeVar("Answer")
@@ -48,8 +50,10 @@ class Questions(Generic[Answer]):
         question = _Question(answer, self._parts())
         reply = self._inbox.expect(question)
         try:
-            self._bus.publish(subject, payload, reply=reply, failed=lambda: _fail(question, "not connected to NATS"))
-            return await answer
+            with within(f"ask the {self._of}", Kind.CLIENT):
+                fail = partial(_fail, question, "not connected to NATS")
+                self._bus.publish(subject, payload, reply=reply, headers=outgoing(), failed=fail)
+                return await answer
         finally:
             self._inbox.close(reply)
 

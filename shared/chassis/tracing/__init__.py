@@ -1,0 +1,1 @@
+"""Traces of sampled messages and requests, by OpenTelemetry (docs/decisions/0058)."""
