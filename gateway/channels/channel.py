@@ -33,6 +33,7 @@ class Carrier(Protocol):
 
 class Channel(Connection):
     __slots__ = ("_carrier",)
+    kind = "channel"
 
     def __init__(
         self, hub: Hub[Connection], identity: Identity, carrier: Carrier, *, hint: RoomId | None, chat_max_chars: int

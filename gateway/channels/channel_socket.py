@@ -42,6 +42,10 @@ class LeadSocket:
         return self._line.socket.closing_since
 
     @property
+    def close_reason(self) -> str | None:
+        return self._line.socket.close_reason
+
+    @property
     def buffered_bytes(self) -> int:
         return self._line.socket.buffered_bytes
 
@@ -68,7 +72,7 @@ class LeadSocket:
 class ChannelSocket:
     """The socket of another channel."""
 
-    __slots__ = ("_close", "_closed_at", "_line", "_number")
+    __slots__ = ("_close", "_close_reason", "_closed_at", "_line", "_number")
     buffered_bytes = 0
     """Unread bytes count for the connection, and not again for each channel."""
 
@@ -78,10 +82,18 @@ class ChannelSocket:
         self._number = number
         self._close = close
         self._closed_at: float | None = None
+        self._close_reason = ""
+        """Empty for a channel that the client closes."""
 
     @property
     def closing_since(self) -> float | None:
         return self._closed_at or self._line.socket.closing_since
+
+    @property
+    def close_reason(self) -> str | None:
+        if self._closed_at is None:
+            return self._line.socket.close_reason
+        return self._close_reason or None
 
     @property
     def progress_bytes(self) -> int:
@@ -98,7 +110,7 @@ class ChannelSocket:
 
     def close(self, code: int, reason: str = "") -> None:
         if self._closed_at is None:
-            self._closed_at = time.monotonic()
+            self._closed_at, self._close_reason = time.monotonic(), reason
             self._close(code, reason)
 
     def abort(self) -> None:

@@ -5,7 +5,7 @@ import time
 from studyroom.gateway.auth.identity import GUEST_NAME, Identity
 from studyroom.gateway.auth.key_ring import KeysUnavailable
 from studyroom.gateway.auth.names import presentable
-from studyroom.gateway.connections.client_socket import NOWHERE, Socket
+from studyroom.gateway.connections.client_socket import NOWHERE, Socket, log_connected, log_disconnected
 from studyroom.gateway.connections.cursor_move import update_prefix
 from studyroom.gateway.connections.hub import Hub
 from studyroom.gateway.connections.limits import RENAMES_PER_SECOND, Allowances
@@ -59,6 +59,7 @@ class Connection(RateLimited):
         "_memberships",
         "_username",
         "address",
+        "connected_at",
         "expires_at",
         "hint",
         "id",
@@ -66,7 +67,7 @@ class Connection(RateLimited):
         "moves",
         "opened_beat",
     )
-    binary_max_bytes = 0
+    binary_max_bytes, kind = 0, "connection"
 
     def __init__(
         self, hub: "Hub[Connection]", identity: Identity, *, address: bytes, hint: RoomId | None, chat_max_chars: int
@@ -82,6 +83,7 @@ class Connection(RateLimited):
         super().__init__(identity.user, hub.limits, session, hub.metrics)
         self._hub = hub
         self.id: ConnectionId = new_connection_id()
+        self.connected_at = time.monotonic()
         self._memberships = 0
         self._allowances = Allowances()
         self._username, self._avatar_url = identity.username, identity.avatar_url
@@ -149,6 +151,7 @@ class Connection(RateLimited):
         self.deliver(self._welcome())
         self._guest_token = None
         self._traffic.replies_sent["Welcome"] += 1
+        log_connected(self, self.hint)
 
     def _welcome(self) -> bytes:
         return self._hub.welcome(self.id, self.user, self._guest_token, self.expires_at)
@@ -159,6 +162,7 @@ class Connection(RateLimited):
             self._receive(message)
 
     def closed(self, code: int) -> None:
+        log_disconnected(self, code, self.in_or_joining)
         room = self._session.close(for_good=code in FINAL_CODES)
         self.socket = NOWHERE
         self._count_end(code)

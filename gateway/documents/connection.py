@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from studyroom.gateway.auth.bans import Bans
 from studyroom.gateway.auth.documents import DocumentRight
 from studyroom.gateway.auth.identity import NO_EXPIRY, Identity
-from studyroom.gateway.connections.client_socket import NOWHERE, Socket
+from studyroom.gateway.connections.client_socket import NOWHERE, Socket, log_connected, log_disconnected
 from studyroom.gateway.connections.limits import refilled
 from studyroom.gateway.connections.registry import Registry
 from studyroom.gateway.documents import awareness, messages
@@ -86,6 +86,8 @@ class DocumentHub:
 class DocumentConnection:
     """The gateway's side of the socket."""
 
+    kind = "editor"
+
     def __init__(
         self,
         hub: DocumentHub,
@@ -96,6 +98,7 @@ class DocumentConnection:
     ) -> None:
         """`identity`: None for a client of Hocuspocus, which sends its token later. `identify` verifies that."""
         self.id: ConnectionId = new_connection_id()
+        self.connected_at = time.monotonic()
         self.binary_max_bytes = hub.limits.message_max_bytes
         self.silent_beats = 0
         self.user: UserId = identity.user if identity is not None else new_user_id()
@@ -133,10 +136,12 @@ class DocumentConnection:
     def opened(self, socket: Socket) -> None:
         self.socket = socket
         self._hub.connections.add(self)
+        log_connected(self, self.room)
         if self._path.name is not None and self._identity is not None:
             self._open("", b"", self._path.name, self._identity)
 
-    def closed(self, _code: int) -> None:
+    def closed(self, code: int) -> None:
+        log_disconnected(self, code, self.room)
         self.socket = NOWHERE
         for name in list(self._sessions):
             self._close_document(name)

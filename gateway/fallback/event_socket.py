@@ -53,6 +53,8 @@ class EventSocket:
         """The client is a slow consumer: the buffered bytes are above the high-water mark."""
         self.closing_since: float | None = None
         """Monotonic seconds when the closing began; None while the connection is open."""
+        self.close_reason: str | None = None
+        """The reason for which the gateway has closed the connection; None if it has not."""
 
     # --- for the gateway ----------------------------------------------------------------------------------
 
@@ -77,6 +79,7 @@ class EventSocket:
         """End the response after the frames that were written."""
         if self.closing_since is None:
             self._begin_closing(code)
+            self.close_reason = reason
             self._last = closing(code, reason)
 
     def abort(self) -> None:

@@ -10,7 +10,7 @@ cdef class ClientSocket:
     cdef _Transport open_transport
     cdef _Protocol _protocol
     cdef object _transport
-    cdef public object closing_since, write
+    cdef public object close_reason, closing_since, write
     cdef public bint paused
 
     cpdef data_received(self, bytes data)

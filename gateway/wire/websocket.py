@@ -69,6 +69,7 @@ class ClientSocket:
         "_connections",
         "_protocol",
         "_transport",
+        "close_reason",
         "closing_since",
         "open_transport",
         "paused",
@@ -95,6 +96,8 @@ class ClientSocket:
         """The client is a slow consumer: the write buffer is above its high-water mark."""
         self.closing_since: float | None = None
         """Monotonic seconds when the closing handshake began; None while the connection is open."""
+        self.close_reason: str | None = None
+        """The reason for which the gateway has closed the socket; None if it has not."""
 
     def open(self, accepted: bytes) -> None:
         """Write `accepted`, the response to the handshake, and the first frames of the client, all at once.
@@ -132,6 +135,7 @@ class ClientSocket:
         """Begin the closing handshake. The socket ends when the client answers. If it does not, call `abort`."""
         if self.closing_since is not None:
             return
+        self.close_reason = reason
         self.write(self._protocol.close(code, reason))
         self.release()  # to read the answer
         self._begin_closing()

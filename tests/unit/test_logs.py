@@ -1,7 +1,12 @@
-"""Contents that never appear in logs."""
+"""Contents that never appear in logs, and the form of lines."""
 
+import json
 import logging
+import os
+import sys
 from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -22,6 +27,7 @@ def as_before() -> Iterator[None]:
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
+    logs.FrequentLogger.handler = None
     structlog.contextvars.clear_contextvars()
 
 
@@ -52,3 +58,45 @@ def test_a_traceback_shows_places_and_no_values_of_variables(
     assert "that was our fault" in sent
     assert "fail_with" in sent
     assert "the secret" not in sent.replace('fail_with("the secret")', "")
+
+
+def lines_of(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    for line in lines:
+        datetime.fromisoformat(line.pop("timestamp"))
+    return lines
+
+
+def test_lines_about_connections_are_like_all_others(capsys: pytest.CaptureFixture[str]):
+    logs.configure(ProcessSettings(log_format="json"), "test")
+    fields: dict[str, str | float | None] = {"user": 'Grüße "😀"\n', "room": None, "code": 1000, "seconds": 1.25}
+    logs.get("tests").info("disconnected", **fields)
+    logs.FrequentLogger("tests").info("disconnected", **fields)
+    usual, frequent = lines_of(capsys)
+    assert usual == frequent
+    assert list(usual) == list(frequent)
+    assert usual == {**fields, "event": "disconnected", "service": "test", "level": "info"}
+
+
+def test_lines_about_connections_are_readable_on_a_terminal(capsys: pytest.CaptureFixture[str]):
+    logs.configure(ProcessSettings(log_format="console"), "test")
+    logs.FrequentLogger("tests").info("disconnected", code=1000)
+    shown = capsys.readouterr().err
+    assert "disconnected" in shown
+    assert not shown.startswith("{")
+
+
+def test_lines_about_connections_follow_the_level(capsys: pytest.CaptureFixture[str]):
+    logs.configure(ProcessSettings(log_format="json", log_level="warning"), "test")
+    frequent = logs.FrequentLogger("tests")
+    frequent.info("connected")
+    logging.getLogger().setLevel("INFO")
+    frequent.info("disconnected")
+    assert [line["event"] for line in lines_of(capsys)] == ["disconnected"]
+
+
+def test_a_line_that_cannot_be_written_is_lost_and_nothing_else(monkeypatch: pytest.MonkeyPatch):
+    with Path(os.devnull).open("w", encoding="utf-8") as closed:
+        monkeypatch.setattr(sys, "stderr", closed)
+        logs.configure(ProcessSettings(log_format="json"), "test")
+    logs.FrequentLogger("tests").info("disconnected")
