@@ -7,7 +7,7 @@ import logging
 import sys
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import Any
 
 import structlog
 import structlog.tracebacks
@@ -81,7 +81,7 @@ def get(name: str) -> Logger:
 class FrequentLogger:
     """Logs events of every connection, as lines of the same form and in a fifth of the time (docs/decisions/0058)."""
 
-    handler: "logging.StreamHandler[TextIO] | None" = None
+    handler: "logging.StreamHandler[Any] | None" = None
     """The handler of JSON lines; None for readable ones."""
 
     def __init__(self, name: str) -> None:
