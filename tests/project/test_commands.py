@@ -262,6 +262,11 @@ COMMANDS: dict[str, dict[str, By | NotRun]] = {
             "it needs a cluster", "tests/project/test_chart.py::test_the_chart_is_the_overlay_of_production"
         ),
         "kubectl -n studyroom logs …": NotRun("it needs a cluster"),
+        "yaml: apiVersion: networking.k8s.io/v1": NotRun("no network plugin enforces it here"),
+        "kubectl create secret generic -n studyroom studyroom-admin …": NotRun("it needs a cluster"),
+        "kubectl -n studyroom set env …": NotRun("it needs a cluster"),
+        "kubectl -n studyroom port-forward …": NotRun("it needs a cluster"),
+        "curl -s -H …": NotRun("it needs a cluster", "tests/e2e/test_diagnostics.py::test_only_the_token_opens_them"),
         "yaml: # k8s/overlays/staging/kustomization.yaml": By(
             "tests/project/test_kubernetes_options.py::test_two_installations_in_one_cluster_share_nothing_but_priorities"
         ),
