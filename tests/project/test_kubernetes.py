@@ -223,9 +223,10 @@ def test_a_nats_server_that_copies_all_its_data_or_has_a_slow_disk_is_not_ended(
     assert probed["livenessProbe"]["periodSeconds"] * probed["livenessProbe"]["failureThreshold"] >= 60
 
 
-def test_a_frozen_process_is_ended_at_once_and_the_provisioner_has_one_pod_at_a_time(manifests: list[Manifest]):
+def test_a_frozen_process_is_ended_soon_and_the_provisioner_has_one_pod_at_a_time(manifests: list[Manifest]):
     for name in SERVICES:
         assert container(manifests, name)["livenessProbe"]["terminationGracePeriodSeconds"] == 5
+    assert container(manifests, "nats")["livenessProbe"]["terminationGracePeriodSeconds"] == 10
     assert workload(manifests, "provisioner")["spec"]["strategy"] == {"type": "Recreate"}
 
 

@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -201,7 +202,9 @@ def test_on_openshift_no_pod_names_a_user_or_a_group_and_none_runs_as_root(tmp_p
 # --- certificates of NATS ----------------------------------------------------------------------------------
 
 
-async def test_a_nats_server_reads_renewed_certificates_without_a_restart(tmp_path: Path):
+@pytest.mark.parametrize("renewed_before", [False, True])
+async def test_a_nats_server_reads_renewed_certificates_without_a_restart(tmp_path: Path, *, renewed_before: bool):
+    """Also those that were renewed before the container started that looks for them."""
     (reloader,) = [one for one in pod(rendered("prod"), "nats")["containers"] if one["name"] == "reloader"]
     papers = tmp_path / "tls"
     write_certificates(papers)
@@ -216,16 +219,21 @@ async def test_a_nats_server_reads_renewed_certificates_without_a_restart(tmp_pa
         path = f"{tmp_path}:{os.environ['PATH']}"
         started = server.monitor("varz")["start"]
         loaded = server.monitor("varz")["config_load_time"]
+        if renewed_before:
+            write_certificates(papers)
+            later = time.time() + 5  # some shells compare whole seconds
+            os.utime(papers / "tls.crt", (later, later))
         watching = await asyncio.create_subprocess_exec(
             *reloader["command"], script, env={"PATH": path}, start_new_session=True
         )
         try:
 
-            def renewed() -> bool:
-                write_certificates(papers)
+            def is_read() -> bool:
+                if not renewed_before:
+                    write_certificates(papers)
                 return bool(server.monitor("varz")["config_load_time"] != loaded)
 
-            await eventually(renewed, "the server has read its configuration again")
+            await eventually(is_read, "the server has read its configuration again")
             assert server.monitor("varz")["start"] == started
         finally:
             os.killpg(watching.pid, signal.SIGTERM)
