@@ -123,6 +123,11 @@ long: install web-install page ## Run the tests that take too long for `make tes
 compose-check: install ## Kill, freeze, cut off and scale the containers of docker-compose.yml under load (takes minutes)
 	@$(BIN)/python -m pytest -s -m long tests/containers $(ARGS)
 
+# The people of the check have the client for browsers, which is built with the page.
+.PHONY: kube-check
+kube-check: install web-install page-if-possible ## Roll, evict, kill and freeze everything in a test cluster of Kubernetes under people who chat (takes an hour)
+	@$(BIN)/python -m tests.kube $(ARGS)
+
 .PHONY: soak
 soak: install ## Inject random faults under load and check the result, such as ARGS="--minutes 20 --seed 7"
 	@$(BIN)/python -m tests.faults.soak $(ARGS)

@@ -78,6 +78,9 @@ BACKUP = (
 NO_RELEASE = NotRun("there is no release yet")
 HOOKS = "tests/e2e/test_hooks.py::"
 RECEIVER = "tests/integration/test_hook_sending.py::test_the_receiver_of_the_how_to_takes_each_event_once"
+KUBE_CHECK = NotRun(
+    "it needs a cluster", "tests/kube/test_people.py::test_people_lose_nothing_while_their_gateway_is_killed"
+)
 NO_NATS = "it needs the program `nats`; the tests send the same requests"
 
 IN_PROSE_TOO = {"README.md", "web/client/README.md", "docs/tutorial.md", "docs/protocol.md"}
@@ -168,6 +171,7 @@ COMMANDS: dict[str, dict[str, By | NotRun]] = {
         "studyroom provisioner": SERVICE,
         "studyroom doctor": DOCTOR,
         "studyroom probe …": PROBE,
+        "make kube-check": KUBE_CHECK,
     },
     "docs/how-to/hooks.md": {
         "pip install standardwebhooks": NotRun("the tests have it", RECEIVER),
@@ -267,6 +271,8 @@ COMMANDS: dict[str, dict[str, By | NotRun]] = {
         "kubectl -n studyroom set env …": NotRun("it needs a cluster"),
         "kubectl -n studyroom port-forward …": NotRun("it needs a cluster"),
         "curl -s -H …": NotRun("it needs a cluster", "tests/e2e/test_diagnostics.py::test_only_the_token_opens_them"),
+        "kind create cluster …": NotRun("it makes a cluster"),
+        "make kube-check …": KUBE_CHECK,
         "yaml: # k8s/overlays/staging/kustomization.yaml": By(
             "tests/project/test_kubernetes_options.py::test_two_installations_in_one_cluster_share_nothing_but_priorities"
         ),

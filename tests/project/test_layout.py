@@ -23,7 +23,7 @@ def test_the_top_level_has_the_listed_entries(place: str):
     assert (ROOT / place).exists()
 
 
-@pytest.mark.parametrize("tier", ["unit", "integration", "e2e", "faults", "hostile", "containers", "project"])
+@pytest.mark.parametrize("tier", ["unit", "integration", "e2e", "faults", "hostile", "containers", "kube", "project"])
 def test_every_tier_of_tests_is_there(tier: str):
     assert list((ROOT / "tests" / tier).glob("test_*.py"))
 
