@@ -6,6 +6,7 @@ cdef class DocumentConnection:
     cdef public bint is_slow
     cdef object _path, _hub, _identity, _identify, _only
     cdef dict _sessions
+    cdef public double connected_at
     cdef double _messages_left, _bytes_left, _refilled_at
     cdef bint _held
     cdef long _slow_beats, _progress_bytes, _quiet_beats, _beats_without_document

@@ -11,7 +11,7 @@ cdef class Session:
     cdef public object prefix, user, reset
     cdef public bint may_write
     cdef Wire _wire
-    cdef object _tasks, _merge_seconds, _send, _refuse, _end, _wanted, _asking, _reply, _state, _explained
+    cdef object _tasks, _merge_seconds, _send, _refuse, _end, _wanted, _asking, _reply, _state, _explained, _dropped_for
     cdef object _timer, _ask_again, _pause_seconds
     cdef bint _is_open, _is_stale, _unsynced, _dropping, _is_syncing
     cdef long _round, _unanswered, _owed, _collected_statuses, _in_flight

@@ -1,4 +1,4 @@
-"""The local members of one room, and the writes to them.
+"""The local members of one room, the writes to them, and what a room reports of itself.
 
 Nothing here awaits. A frame is encoded once and collected in the outbox, and each member gets one write per flush. A
 gateway spends most of its time here, so the loops over members in `Fanout.flush` and `Fanout._write_cursors` do as
@@ -6,16 +6,20 @@ little as possible.
 """
 
 from collections.abc import Callable, Iterator, KeysView, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from studyroom.gateway.broadcasts.waiting import Event, Missed, event_of
 from studyroom.gateway.metrics import GatewayMetrics
+from studyroom.gateway.rooms.history import Stored
 from studyroom.gateway.rooms.outbox import Batch, Outbox
 from studyroom.gateway.wire.framing import payload_of
 from studyroom.gateway.wire.items import EPHEMERAL, Item, Kind
 from studyroom.gateway.wire.websocket import Writable, write_frames
 from studyroom.shared.contract.ids import ConnectionId, MembershipId, UserId
-from studyroom.shared.contract.presence import Profile
+from studyroom.shared.contract.presence import Profile, RoomConnection
+
+if TYPE_CHECKING:
+    from studyroom.gateway.rooms.room import Room
 
 
 class Recipient(Protocol):
@@ -39,6 +43,34 @@ class Recipient(Protocol):
 
     def deliver(self, frames: bytes) -> None:
         """Write frames, and handle a client that leaves too much unread. Must not raise."""
+
+
+class Repairs(Protocol):
+    """Rooms report here what they cannot repair by themselves."""
+
+    def connection_is_missing(self, recipient: Recipient) -> None:
+        """Presence does not have a connection that is in a room here, or has an old profile for it."""
+
+    def connection_is_present(self, membership: RoomConnection) -> None:
+        """Presence has a connection of this gateway in a room. It may have left."""
+
+    def roster_is_suspect(self, room: "Room") -> None:
+        """The roster may be wrong."""
+
+    def cannot_be_hosted(self, room: "Room", reason: str) -> None:
+        """NATS sends no messages of the room any more, so its members must leave it."""
+
+    def chat_is_missing(self, room: "Room", *, announced: int = 0) -> None:
+        """Messages before a new one are missing, it may be of another stream, or others `announced` a newer one."""
+
+    def chat_is_rewritten(self, room: "Room") -> None:
+        """A new message of the room has an old sequence, so the stream has lost its tail."""
+
+    def chat_is_deleted(self, room: "Room", tombstone: Stored) -> None:
+        """The message that the tombstone deletes may still be stored."""
+
+    def edits_may_be_late(self, room: "Room", edits: list[Stored]) -> None:
+        """These edits are of messages that the room does not remember, which may be deleted."""
 
 
 Cursor = tuple[bytes, int]

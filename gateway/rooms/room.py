@@ -7,7 +7,6 @@ import asyncio
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 from pydantic import ValidationError
 
@@ -15,7 +14,7 @@ from studyroom.gateway.broadcasts.broadcasts import Broadcasts
 from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.gateway.rooms.change_log import ChangeLog, CommittedChange
 from studyroom.gateway.rooms.cursors import Cursors, Publish
-from studyroom.gateway.rooms.fanout import Fanout, Recipient
+from studyroom.gateway.rooms.fanout import Fanout, Recipient, Repairs
 from studyroom.gateway.rooms.flush_scheduler import Collection, FlushScheduler
 from studyroom.gateway.rooms.history import ChatView, History, Resumption, Stored, Verdict, with_changes
 from studyroom.gateway.rooms.neighbours import Neighbours
@@ -33,34 +32,6 @@ from studyroom.shared.contract.messages import ChatReset, ChatResetPayload, Join
 from studyroom.shared.contract.presence import LEASE_SECONDS, Entry, RoomConnection, RoomState, RosterReply
 
 log = logs.get(__name__)
-
-
-class Repairs(Protocol):
-    """Rooms report here what they cannot repair by themselves."""
-
-    def connection_is_missing(self, recipient: "Recipient") -> None:
-        """Presence does not have a connection that is in a room here, or has an old profile for it."""
-
-    def connection_is_present(self, membership: RoomConnection) -> None:
-        """Presence has a connection of this gateway in a room. It may have left."""
-
-    def roster_is_suspect(self, room: "Room") -> None:
-        """The roster may be wrong."""
-
-    def cannot_be_hosted(self, room: "Room", reason: str) -> None:
-        """NATS sends no messages of the room any more, so its members must leave it."""
-
-    def chat_is_missing(self, room: "Room", *, announced: int = 0) -> None:
-        """Messages before a new one are missing, it may be of another stream, or others `announced` a newer one."""
-
-    def chat_is_rewritten(self, room: "Room") -> None:
-        """A new message of the room has an old sequence, so the stream has lost its tail."""
-
-    def chat_is_deleted(self, room: "Room", tombstone: Stored) -> None:
-        """The message that the tombstone deletes may still be stored."""
-
-    def edits_may_be_late(self, room: "Room", edits: list[Stored]) -> None:
-        """These edits are of messages that the room does not remember, which may be deleted."""
 
 
 class Room:

@@ -12,9 +12,10 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from studyroom.gateway.metrics import GatewayMetrics
+from studyroom.gateway.rooms.fanout import Repairs
 from studyroom.gateway.rooms.flush_scheduler import FlushScheduler
 from studyroom.gateway.rooms.history import ChatView
-from studyroom.gateway.rooms.room import Repairs, Room
+from studyroom.gateway.rooms.room import Room
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import Bus, Message, Subscription
 from studyroom.shared.chassis.ticks import next_tick

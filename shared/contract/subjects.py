@@ -1,6 +1,4 @@
-"""All NATS subjects and all names of streams and buckets.
-
-Those of hooks are in `hook_subjects`, and those of the inspector in `inspection_subjects`. Other modules contain none.
+"""All NATS subjects and names of streams, but for those in `hook_subjects` and `inspection_subjects`.
 
 `<shard>` is crc32(room id) modulo 64. It never changes, so you can distribute presence over machines by configuration
 alone. The names of streams with groups of shards are here, and `groups` has the rest.

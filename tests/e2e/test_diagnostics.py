@@ -56,7 +56,7 @@ def test_the_tasks_are_listed_with_the_places_where_they_wait(gateway: ServicePr
     _, _, heartbeat = tasks.partition("1 at: heartbeat\n")
     frames = heartbeat.partition("\n\n")[0]
     assert "connections/heartbeat.py" in frames
-    assert "await asyncio.sleep(SWEEP_SECONDS)" in frames
+    assert "await next_tick(SWEEP_SECONDS)" in frames
     assert frames.index("in _restart") < frames.index("in run")
 
 

@@ -7,7 +7,7 @@ import time
 
 import click
 
-from tests.faults.earlier import COMMIT
+from tests.faults.earlier import previous_release
 from tests.kube import crowd, install, steps
 from tests.kube.cluster import Cluster, Failed, run, why_not
 from tests.kube.crowd import crowd_of
@@ -30,7 +30,11 @@ _INSTALLATIONS = ("overlay", "chart")
 @click.option("--context", help="The kubectl context. Without it, a cluster that is not on this machine is refused.")
 @click.option("--load", help="The command that gives images to the nodes. The images are its last arguments.")
 @click.option("--build/--no-build", default=True, show_default=True, help="Whether the images are built before.")
-@click.option("--earlier", default=COMMIT, show_default=True, help="The commit of the version before; empty for none.")
+@click.option(
+    "--earlier",
+    default=previous_release,
+    help="The version before, a tag or commit; empty for none. By default the newest release before this commit.",
+)
 @click.option("--clear-volumes", is_flag=True, help="Volumes that are folders of this machine may be cleared.")
 @click.option("--people", default=18, show_default=True, help="How many people are in the rooms.")
 @click.option("--rooms", default=3, show_default=True, help="How many rooms there are.")

@@ -44,6 +44,10 @@ def read() -> set[Series]:
     return found
 
 
+def _name(series: Series) -> str:
+    return f"{series[0]} {dict(sorted(series[1]))}"
+
+
 @pytest.fixture(scope="module")
 def at_the_start() -> set[Series]:
     registry = CollectorRegistry()
@@ -59,6 +63,9 @@ def test_rules_read_series_by_the_values_of_labels():
     assert len(read()) > 20
 
 
-@pytest.mark.parametrize("series", sorted(read(), key=str), ids=lambda one: f"{one[0]} {dict(one[1])}")
+SERIES: list[Series] = sorted(read(), key=_name)
+
+
+@pytest.mark.parametrize("series", SERIES, ids=_name)
 def test_a_counter_is_there_before_its_first_event(at_the_start: set[Series], series: Series):
     assert series in at_the_start

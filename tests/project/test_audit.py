@@ -49,6 +49,7 @@ def test_every_lock_file_is_asked_about():
         "dev.txt",
         "docs.txt",
         "fuzz.txt",
+        "release.txt",
         "runtime.txt",
     }
     assert [directory.name for directory in NODE] == ["web", "bun", "hocuspocus", "socketio_node", "y_websocket"]

@@ -57,6 +57,7 @@ class Member:
 
 class Repairs:
     def chat_is_missing(self, room: Room) -> None: ...
+    def edits_may_be_late(self, room: Room, edits: list[Stored]) -> None: ...
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from studyroom.gateway.settings import GatewaySettings
 from studyroom.presence.settings import PresenceSettings
 from studyroom.services.documents.settings import DocumentsSettings
-from studyroom.services.probe.settings import ProbeSettings
 from studyroom.services.hooks.settings import HooksSettings
+from studyroom.services.probe.settings import ProbeSettings
 from studyroom.services.stack.cli import _all_settings
 from studyroom.shared.chassis.settings import (
     BadSettings,

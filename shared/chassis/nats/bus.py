@@ -162,7 +162,8 @@ class Bus:
     @property
     def connection_id(self) -> str:
         """The id of that server, a slash, and the number of the connection there, as NATS lists connections."""
-        return f"{self._client.server.get('server_id', '')}/{self._client.server.get('client_id', '')}"
+        server = self._client.server
+        return f"{server.get('server_id', '')}/{server.get('client_id', '')}"
 
     @property
     def pending_bytes(self) -> int:
@@ -341,10 +342,7 @@ class Bus:
     async def store(
         self, subject: str, payload: bytes, headers: Mapping[str, str], *, timeout_seconds: float
     ) -> Acknowledgement:
-        """Publish into a stream and wait for the commit.
-
-        Raises Conflict, StorageFull, ApiError, BusUnavailable or TooLong.
-        """
+        """Publish and wait for the commit. Raises Conflict, StorageFull, ApiError, BusUnavailable or TooLong."""
         with within("store", Kind.CLIENT):
             answer = await self.request(subject, payload, timeout_seconds=timeout_seconds, headers=headers)
             return parse_acknowledgement(answer)
