@@ -71,11 +71,12 @@ def without_deleted(lines: Iterable[Stored], *others: Iterable[Stored]) -> list[
 def with_changes(lines: Iterable[Stored], *others: Iterable[Stored]) -> list[Stored]:
     """The lines, with each message as its edits and reactions in `lines` and `others` have made it.
 
-    These must be all of the message, in order.
+    These must be all of the message, in order. A change that is older than its message was meant for a message of an
+    earlier stream, with the same sequence.
     """
     kept = list(lines)
     changes: dict[int, list[bytes]] = defaultdict(list)
-    for stored in (stored for group in (kept, *others) for stored in group if stored.changes):
+    for stored in (stored for group in (kept, *others) for stored in group if 0 < stored.changes < stored.sequence):
         changes[stored.changes].append(stored.ready)
     if not changes:
         return kept

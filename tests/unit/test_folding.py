@@ -150,3 +150,14 @@ def test_a_page_has_only_messages_folded_with_the_changes_after_it():
     lines = [message("one", 1), reaction("+", 2), tombstone(3, 9)]
     assert contents(with_changes(only_chat(lines), [edit("two", 4)])) == ["two"]
     assert [line.sequence for line in only_chat(lines)] == [1]
+
+
+def test_a_change_from_before_a_message_changes_nothing_because_it_was_meant_for_an_earlier_stream():
+    late = [edit("of the earlier stream", 2, target=5), reaction("+", 3, target=5)]
+    (folded_now,) = with_changes([message("one", 5)], late, [edit("two", 7, target=5)])
+    payload = Chat.model_validate_json(folded_now.ready).payload
+    assert (payload.content, payload.reactions) == ("two", None)
+    history = History(KEPT)
+    history.begin(1)
+    history.fill([*late, message("one", 5)], 5)
+    assert contents(history.newest(KEPT)) == ["one"]
