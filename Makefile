@@ -117,7 +117,7 @@ crowd: install page ## Take pictures of a room of thirty people, into a folder s
 
 .PHONY: long
 long: install web-install page ## Run the tests that take too long for `make test`, without the containers
-	@$(BIN)/python -m pytest -m long tests/e2e tests/faults $(ARGS)
+	@$(BIN)/python -m pytest -m long tests/e2e tests/faults tests/integration $(ARGS)
 
 .PHONY: compose-check
 compose-check: install ## Kill, freeze, cut off and scale the containers of docker-compose.yml under load (takes minutes)

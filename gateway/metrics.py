@@ -206,7 +206,7 @@ class GatewayMetrics:
             ["result"],
             registry=registry,
         )
-        for result in ("recovered", "other_epoch", "trimmed", "unknown_position"):
+        for result in ("recovered", "other_epoch", "trimmed", "erased", "unknown_position"):
             self.resumes.labels(result=result)
         self.join_duration = Histogram(
             "studyroom_gateway_join_duration_seconds",

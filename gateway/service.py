@@ -28,12 +28,13 @@ from studyroom.gateway.edge.arrivals import Arrivals
 from studyroom.gateway.edge.documents import DocumentAdmission, documents_router
 from studyroom.gateway.edge.edge import GatewayEdge
 from studyroom.gateway.edge.handover import Handover
+from studyroom.gateway.erasure.routers import erasure_routers
 from studyroom.gateway.fallback.router import fallback_router
 from studyroom.gateway.fallback.uplinks import Uplinks
 from studyroom.gateway.gauges import GatewayGauges
 from studyroom.gateway.http.access import Access
 from studyroom.gateway.http.app import build_app
-from studyroom.gateway.http.audit import Audit
+from studyroom.gateway.http.audit import Audit, Trail
 from studyroom.gateway.http.routers import routers
 from studyroom.gateway.inspection.answers import Inspection
 from studyroom.gateway.lifecycle.drain import Drain
@@ -321,26 +322,22 @@ class Gateway:
     def _build_server(self, listener: socket.socket) -> HttpServer:
         own = self._settings
         access = Access(self._authenticator, ApiKeys(own.api_keys), self._moderation)
+        chassis, trail = self._chassis, Trail(self._chassis.bus)
         all_routers = routers(
-            own,
-            access,
-            self._audit,
-            self._chassis.bus,
-            self._presence,
-            self._streams,
-            self._stored_changes,
-            self._deletions,
-            self._moderation,
-            self._views,
-            self._metrics,
-        )
+            own, access, self._audit, chassis.bus, self._presence, self._streams, self._stored_changes,
+            self._deletions, self._moderation, self._views, self._metrics,
+        )  # fmt: skip
         if own.http_fallback:
             fallback = partial(fallback_router, self._edge, self._admission, self._uplinks, self._metrics)
             all_routers.append(fallback(message_max_bytes=own.message_max_bytes))
-        if self._documents is not None:
+        asked = self._documents and DocumentRequests(chassis.bus, self._documents.hub.metrics, chassis.tracer)
+        all_routers += erasure_routers(
+            access, self._audit, chassis.bus, chassis.tasks, chassis.registry, self._streams, self._deletions,
+            self._moderation, self._presence, asked, trail, deadline_seconds=own.request_deadline_seconds,
+        )  # fmt: skip
+        if asked is not None:
             guard = access, self._moderation, self._admission, self._audit
-            asked = DocumentRequests(self._chassis.bus, self._documents.hub.metrics, self._chassis.tracer)
-            shared = document_routers(own, *guard, asked, self._stored_changes)
+            shared = document_routers(own, *guard, asked, self._stored_changes, trail)
             all_routers += [documents_router(), *shared]
         app = build_app(with_page=own.page, gate=self._admission, routers=all_routers)
         limits = own.wire_limits

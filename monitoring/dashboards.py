@@ -202,6 +202,8 @@ GATEWAY = Dashboard("gateway", "Studyroom gateway", (
     Row("Moderation", (
         Panel("Actions", "short", "Commands of backends and moderators, per second, by action and result.",
               ((rate("studyroom_gateway_moderation_actions_total", "action, result"), "{{action}} {{result}}"),)),
+        Panel("Erasures", "short", "Erasures that ended, per second, by outcome. Backends repeat interrupted ones.",
+              ((rate("studyroom_gateway_erasures_total", "outcome"), "{{outcome}}"),)),
     )),
     Row("Resume and drain", (
         Panel("Resumes", "short", "Joins that asked for missed chat, by result.",

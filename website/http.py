@@ -6,6 +6,7 @@ from typing import Any, cast
 from fastapi import FastAPI
 
 from studyroom.gateway.document_http.routers import document_routers
+from studyroom.gateway.erasure.routers import erasure_routers
 from studyroom.gateway.http.app import build_app
 from studyroom.gateway.http.routers import routers
 from studyroom.gateway.settings import GatewaySettings
@@ -34,7 +35,11 @@ def http_page() -> str:
 def api_without_gateway() -> FastAPI:
     """What a gateway answers over HTTP, with nothing behind the routes: none may be asked."""
     nothing = cast("Any", None)
-    there = [*routers(GatewaySettings(), *[nothing] * 10), *document_routers(GatewaySettings(), *[nothing] * 6)]
+    there = [
+        *routers(GatewaySettings(), *[nothing] * 10),
+        *erasure_routers(*[nothing] * 11, deadline_seconds=nothing),
+        *document_routers(GatewaySettings(), *[nothing] * 7),
+    ]
     return build_app(with_page=False, routers=there)
 
 

@@ -37,6 +37,8 @@ _ANSWER_SECONDS = 5.0
 _LEARN_PAUSE_SECONDS = 0.1
 """The pause does not grow, because joins wait until the terms of the stream are known again."""
 _CONCURRENCY = 16
+_RESET_SECONDS = 0.5
+"""Many reactions may be erased at once, and members get the chat once."""
 _MORE = 256
 """How many more lines to read at a time, if most of the newest are edits, reactions and tombstones."""
 _FAILURES = (BusError, TimeoutError)
@@ -61,6 +63,8 @@ class Backfill:
         self._stream = stream
         self._metrics = metrics
         self._at_most = at_most
+        self._tasks = tasks
+        self._resetting: set[Room] = set()
         self._slots = asyncio.Semaphore(_CONCURRENCY)
         self._repairs = Repairs[Room](
             tasks.spawn,
@@ -100,6 +104,19 @@ class Backfill:
     def gap(self, room: Room) -> None:
         """A message arrived, and one before it has not."""
         if room not in self._repairs:
+            self.catch_up(room)
+
+    def reset(self, room: Room) -> None:
+        """Something was erased that clients cannot take back. Members get the chat of the room again, soon."""
+        if room not in self._resetting:
+            self._resetting.add(room)
+            self._tasks.spawn("chat reset", self._reset(room))
+
+    async def _reset(self, room: Room) -> None:
+        await asyncio.sleep(_RESET_SECONDS)
+        self._resetting.discard(room)
+        if self._is_hosted(room):
+            room.forget_chat()
             self.catch_up(room)
 
     async def _repair(self, room: Room) -> None:

@@ -23,7 +23,7 @@ from studyroom.shared.contract.chat import encode_tombstone
 from studyroom.shared.contract.chat_messages import Chat, ChatDeleted, ChatEdited, ChatReaction
 from studyroom.shared.contract.groups import ByGroup
 from studyroom.shared.contract.headers import MESSAGE_ID
-from studyroom.shared.contract.ids import MessageId, RoomId
+from studyroom.shared.contract.ids import MessageId, RoomId, new_message_id
 
 log = logs.get(__name__)
 
@@ -71,6 +71,32 @@ class Deletions:
             await self._streams.of(room).erase(sequence)
             await self._store_tombstone(room, sequence, message)
         await self._finish(room, stored)
+
+    async def erase_entry(self, room: RoomId, stored: Stored) -> None:
+        """Delete one entry: a message without its edits, an edit or a reaction. May be repeated. Raises BusError.
+
+        Clients cannot take back a reaction whose user they may not learn, so they get the chat of the room again.
+        """
+        resets = stored.kind is Kind.REACTION
+        try:
+            await self._store_tombstone(room, stored.sequence, _id_of(stored), resets=resets)
+        except StorageFull:
+            await self._streams.of(room).erase(stored.sequence)
+            await self._store_tombstone(room, stored.sequence, _id_of(stored), resets=resets)
+        await self._erase(room, stored)
+
+    async def begin_again(self, room: RoomId, sequence: int) -> int:
+        """Store a tombstone after which every gateway and client reads the chat of the room again.
+
+        `sequence`: of an entry that was erased or will be. Returns the sequence of the tombstone. Raises BusError.
+        """
+        tombstone, subject = encode_tombstone(new_message_id(), sequence, resets=True), subjects.chat(room)
+        try:
+            stored = await self._bus.store(subject, tombstone, {}, timeout_seconds=API_TIMEOUT_SECONDS)
+        except StorageFull:
+            await self._streams.of(room).erase(sequence)
+            stored = await self._bus.store(subject, tombstone, {}, timeout_seconds=API_TIMEOUT_SECONDS)
+        return stored.sequence
 
     async def _finish(self, room: RoomId, stored: Stored) -> None:
         """Do what follows on the tombstone. Raises BusError."""
@@ -122,10 +148,10 @@ class Deletions:
         except NotInRoom:
             return False  # the stream is another one
 
-    async def _store_tombstone(self, room: RoomId, sequence: int, message: MessageId) -> None:
+    async def _store_tombstone(self, room: RoomId, sequence: int, message: MessageId, *, resets: bool = False) -> None:
         await self._bus.store(
             subjects.chat(room),
-            encode_tombstone(message, sequence),
+            encode_tombstone(message, sequence, resets=resets),
             {MESSAGE_ID: subjects.deletion_deduplication_id(room, sequence)},
             timeout_seconds=API_TIMEOUT_SECONDS,
         )

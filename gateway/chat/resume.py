@@ -25,6 +25,8 @@ class Result(StrEnum):
     """The client's position belongs to another stream."""
     TRIMMED = "trimmed"
     """The missed messages are not all stored any more, or exceed the limits of a resume."""
+    ERASED = "erased"
+    """Something was erased meanwhile that the client cannot take back."""
     UNKNOWN_POSITION = "unknown_position"
     """The stream has not reached the client's position."""
 
@@ -102,6 +104,8 @@ class Resumes:
             if room.history.position is None or epoch != room.chat_epoch:
                 continue
             if missed.up_to >= room.history.reach:
+                if _begins_again(missed, room):
+                    return Result.ERASED
                 return missed if self._fits(missed, room) else Result.TRIMMED
             try:
                 await self._fetch(room, missed)
@@ -120,3 +124,7 @@ class Resumes:
         messages = [*missed.messages, *room.history.after(missed.up_to)]
         size = sum(len(stored.ready) for stored in messages)
         return len(messages) <= self._at_most and size <= self._max_bytes
+
+
+def _begins_again(missed: _Missed, room: Room) -> bool:
+    return any(stored.resets for stored in (*missed.messages, *room.history.after(missed.up_to)))

@@ -6,7 +6,7 @@ last message of the room and compare.
 
 import asyncio
 from base64 import b64decode
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -14,16 +14,18 @@ from studyroom.gateway.chat.terms import ChatTerms
 from studyroom.gateway.rooms.history import Stored
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.batches import BatchReader
-from studyroom.shared.chassis.nats.bus import ApiError, Bus, BusError
+from studyroom.shared.chassis.nats.bus import ApiError, Bus, BusError, BusUnavailable
 from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.groups import Group
-from studyroom.shared.contract.ids import RoomId
+from studyroom.shared.contract.ids import ID_LENGTH, RoomId
 
 log = logs.get(__name__)
 
 _BATCH_MAX = 256
 _BATCH_MAX_BYTES = 1_048_576
+_WALK_MAX, _WALK_MAX_BYTES = 128, 131_072
+"""One step of a walk through all rooms takes a gateway about 2 ms."""
 _LASTS_MAX = 256
 """Rooms in one request. NATS accepts 1,024."""
 _RETRY_SECONDS = 0.1
@@ -210,6 +212,30 @@ class ChatStream(ChatTerms):
                 attempts_left -= 1
                 await asyncio.sleep(_STALE_SECONDS)
         return found
+
+    async def walk(self, after: int, up_to: int, pause_seconds: float) -> AsyncIterator[tuple[RoomId, Stored]]:
+        """Read the entries of all rooms after a sequence, up to another one, which the stream has reached.
+
+        Pauses after each batch, so that it takes a small part of the event loop. Raises BusError.
+        """
+        position, attempts_left = after, _ATTEMPTS_FOR_EXPIRED
+        while position < up_to:
+            request = {"seq": position + 1, "next_by_subj": ">", "batch": _WALK_MAX, "max_bytes": _WALK_MAX_BYTES}
+            batch = await self._get(request)
+            for subject, stored in batch.messages:
+                if stored.sequence <= up_to:
+                    yield RoomId(subject[-ID_LENGTH:]), stored
+            position = max(position, _last_of(batch))
+            if not batch.pending and position < up_to:
+                # The last messages are gone, or the replica lags.
+                found = await self._message({"seq": position + 1, "next_by_subj": ">"})
+                if found is None or found.sequence > up_to:
+                    return
+                if not attempts_left:
+                    raise BusUnavailable(f"a replica of {self._name} lags")
+                attempts_left -= 1
+                await asyncio.sleep(_STALE_SECONDS)
+            await asyncio.sleep(pause_seconds)
 
     async def _untrimmed(self, room: RoomId, position: int, erased: int) -> bool:
         """Whether no message of the room after the position was removed, except the `erased` ones.

@@ -1,32 +1,26 @@
-"""The export of a room: its chat and its shared documents as one ZIP file (`/api/v1/rooms/{room_id}/export`).
-
-The file is written while it is sent, so its size needs no memory. If something cannot be read, the gateway ends the
-socket, so that nobody takes half a file for a whole one.
-"""
+"""The export of a room: its chat and its shared documents as one ZIP file (`/api/v1/rooms/{room_id}/export`)."""
 
 import asyncio
 import json
 import time
 import zipfile
 from collections.abc import AsyncIterator
-from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from typing import IO, cast
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
 
 from studyroom.gateway.document_http.access import DocumentAccess
-from studyroom.gateway.document_http.places import HTTP_TOO_MANY, Places
+from studyroom.gateway.document_http.archives import ZIP_BODY, Exports, Pieces, Unreadable
+from studyroom.gateway.document_http.places import HTTP_TOO_MANY
 from studyroom.gateway.document_http.requests import DocumentRequests
 from studyroom.gateway.http.access import BY_KEY, BY_TOKEN, REFUSALS, ErrorBody, RoomPath, parse_room
-from studyroom.gateway.http.audit import Audit
+from studyroom.gateway.http.audit import Audit, Trail, recorded_name
 from studyroom.gateway.living_chat.stored_changes import StoredChanges
-from studyroom.gateway.wire.upgrade import ABORT
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import BusError
+from studyroom.shared.contract.audit import Action as RecordedAction
+from studyroom.shared.contract.audit import AuditRecord, Outcome
 from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.document_requests import (
     Action,
@@ -41,35 +35,10 @@ from studyroom.shared.contract.ids import RoomId
 
 log = logs.get(__name__)
 
-_AT_ONCE_MAX = 2
-"""Exports that a gateway sends at a time."""
 _CHAT_PAGE = 200
 _ATTEMPTS = 5
 _PAUSE_SECONDS = 0.5
 _FILES = {Format.UPDATE: "yjs", Format.JSON: "json", Format.TEXT: "txt"}
-_ZIP = {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}
-
-
-class _Unreadable(Exception):
-    """A part of the room cannot be read now."""
-
-
-class _Written:
-    """Keeps what the ZIP file has written until it is sent. It cannot seek, so the file is written in order."""
-
-    def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-
-    def write(self, data: bytes) -> int:
-        self._pieces.append(bytes(data))
-        return len(data)
-
-    def flush(self) -> None:
-        """Nothing waits here."""
-
-    def take(self) -> bytes:
-        pieces, self._pieces = self._pieces, []
-        return b"".join(pieces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +51,14 @@ class _Room:
     deadline_seconds: float
 
     async def chat_lines(self) -> AsyncIterator[bytes]:
-        """Messages as JSON, one a line, the newest first. Raises _Unreadable."""
+        """Messages as JSON, one a line, the newest first. Raises Unreadable."""
         before: int | None = None
         while True:
             try:
                 async with asyncio.timeout(self.deadline_seconds):
                     page = await self.chat.page(self.room, _CHAT_PAGE, before=before)
             except (BusError, TimeoutError) as error:
-                raise _Unreadable(f"chat: {error}") from error
+                raise Unreadable(f"chat: {error}") from error
             for stored in reversed(page.messages):
                 yield json.dumps(json.loads(stored.ready)["payload"], ensure_ascii=False).encode() + b"\n"
             if page.before is None:
@@ -120,7 +89,7 @@ class _Room:
                 yield f"versions/{name}/{version.id}.yjs", answer.body
 
     async def ask(self, action: Action, **fields: object) -> DocumentAnswer:
-        """Raises _Unreadable."""
+        """Raises Unreadable."""
         request = DocumentRequest.model_validate({"action": action, "room": self.room, **fields})
         for attempt in range(_ATTEMPTS):
             try:
@@ -129,12 +98,12 @@ class _Room:
             except (BusError, TimeoutError) as error:
                 log.info("an export asks again", action=action, error=str(error))
                 await asyncio.sleep(_PAUSE_SECONDS * (attempt + 1))
-        raise _Unreadable(f"the documents service does not answer ({action})")
+        raise Unreadable(f"the documents service does not answer ({action})")
 
 
 async def _zip(room: _Room) -> AsyncIterator[bytes]:
-    """Raises _Unreadable."""
-    written = _Written()
+    """Raises Unreadable."""
+    written = Pieces()
     with zipfile.ZipFile(cast("IO[bytes]", written), "w", zipfile.ZIP_DEFLATED) as file:
         with file.open("chat.jsonl", "w", force_zip64=True) as member:
             async for line in room.chat_lines():
@@ -150,52 +119,29 @@ async def _zip(room: _Room) -> AsyncIterator[bytes]:
     yield written.take()
 
 
-class _Export(StreamingResponse):
-    """Gives its place to another export in the end, also if the client has gone before the first byte."""
-
-    def __init__(self, file: AsyncIterator[bytes], place: ExitStack, headers: dict[str, str]) -> None:
-        super().__init__(file, media_type="application/zip", headers=headers)
-        self._place = place
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._place:
-            await super().__call__(scope, receive, send)
-
-
-def export_router(documents: DocumentAccess, audit: Audit, chat: StoredChanges) -> APIRouter:
+def export_router(documents: DocumentAccess, audit: Audit, chat: StoredChanges, trail: Trail) -> APIRouter:
     router = APIRouter(prefix="/api/v1/rooms", tags=["documents"], dependencies=[BY_TOKEN, BY_KEY])
-    places = Places(_AT_ONCE_MAX, "exports")
+    exports = Exports()
 
     @router.get(
         "/{room_id}/export",
         response_class=Response,
-        responses={**REFUSALS, HTTP_TOO_MANY: {"model": ErrorBody}, 200: _ZIP},
+        responses={**REFUSALS, HTTP_TOO_MANY: {"model": ErrorBody}, 200: ZIP_BODY},
     )
     async def export(room_id: RoomPath, request: Request, response: Response) -> Response:
         """Get the chat and the shared documents of a room as a ZIP file, for a backend or a moderator."""
         caller = documents.access.caller(request, response)
         room = parse_room(room_id)
-        with audit.action("export", caller, room=room), ExitStack() as begun:
+        with audit.action("export", caller, room=room):
             documents.access.check_moderates(caller, room)
-            begun.enter_context(places.take())
-            await documents.ask(DocumentRequest(action=Action.LIST, room=room, limit=1))  # is it there?
-            place = begun.pop_all()
-        source = _Room(room, chat, documents.requests, documents.deadline_seconds)
-        headers = {"Content-Disposition": f'attachment; filename="room-{room}.zip"', "Cache-Control": "no-store"}
-        return _Export(_sent(_zip(source), partial(_abort, request)), place, headers)
+            with exports.begin() as place:
+                await documents.ask(DocumentRequest(action=Action.LIST, room=room, limit=1))  # is it there?
+                source = _Room(room, chat, documents.requests, documents.deadline_seconds)
+                record = AuditRecord(
+                    action=RecordedAction.EXPORT_ROOM, target=room, by=recorded_name(caller), outcome=Outcome.REQUESTED
+                )
+                async with documents.within_deadline():
+                    await trail.write(record)
+                return exports.response(request, _zip(source), f"room-{room}.zip", place, trail, record)
 
     return router
-
-
-async def _sent(file: AsyncIterator[bytes], abort: partial[None]) -> AsyncIterator[bytes]:
-    try:
-        async for piece in file:
-            if piece:
-                yield piece
-    except _Unreadable as error:
-        log.warning("an export could not be completed", error=str(error))
-        abort()
-
-
-def _abort(request: Request) -> None:
-    request.scope["extensions"][ABORT]()

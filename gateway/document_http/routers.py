@@ -11,7 +11,7 @@ from studyroom.gateway.document_http.requests import DocumentRequests
 from studyroom.gateway.document_http.versions import versions_router
 from studyroom.gateway.http.access import Access
 from studyroom.gateway.http.app import Gate
-from studyroom.gateway.http.audit import Audit
+from studyroom.gateway.http.audit import Audit, Trail
 from studyroom.gateway.http.settings import HttpSettings
 from studyroom.gateway.living_chat.stored_changes import StoredChanges
 
@@ -27,11 +27,12 @@ def document_routers(
     audit: Audit,
     requests: DocumentRequests,
     chat: StoredChanges,
+    trail: Trail,
 ) -> list[APIRouter]:
     long_bodies = Places(_LONG_BODIES_MAX, "long documents")
     documents = DocumentAccess(access, bans, gate, requests, settings.request_deadline_seconds, long_bodies)
     return [
         documents_router(documents, audit),
         versions_router(documents, audit),
-        export_router(documents, audit, chat),
+        export_router(documents, audit, chat, trail),
     ]

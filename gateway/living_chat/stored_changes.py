@@ -7,7 +7,7 @@ message, once: a client that loads page after page, each older than the one befo
 from dataclasses import dataclass
 
 from studyroom.gateway.chat.stream import ChatStream
-from studyroom.gateway.rooms.history import Stored, only_chat, with_changes
+from studyroom.gateway.rooms.history import Stored, only_chat, with_changes, without_deleted
 from studyroom.shared.contract.groups import ByGroup
 from studyroom.shared.contract.ids import RoomId
 
@@ -35,6 +35,8 @@ class _Known:
     after: int
     up_to: int
     changes: dict[int, Stored]
+    deleted: frozenset[int] = frozenset()
+    """The sequences that tombstones in this range delete."""
     size: int = _ROOM_BYTES
     """About how many bytes they take."""
 
@@ -59,10 +61,12 @@ class StoredChanges:
             *(await stream.between(room, known.up_to, last) if known.up_to < last else ()),
         ]
         found = {stored.sequence: stored for stored in lines if stored.changes}
-        changes = known.changes | found
+        deleted = known.deleted | {stored.deletes for stored in lines if stored.deletes}
+        changes = {number: one for number, one in (known.changes | found).items() if number not in deleted}
         if stream.sure and stream.terms.epoch == epoch:
             size = known.size + sum(_LINE_BYTES + len(stored.ready) for stored in found.values())
-            self._remember(room, _Known(epoch, min(sequence, known.after), max(last, known.up_to), changes, size))
+            after, up_to = min(sequence, known.after), max(last, known.up_to)
+            self._remember(room, _Known(epoch, after, up_to, changes, deleted, size))
         return [changes[number] for number in sorted(changes) if number > sequence]
 
     async def page(self, room: RoomId, limit: int, *, before: int | None) -> Page:
@@ -80,7 +84,7 @@ class StoredChanges:
             wanted, more = sum(stored.changes > 0 for stored in found.messages), more - 1
         messages = only_chat(lines)
         if before is None:
-            messages = with_changes(messages, (stored for stored in lines if stored.changes))
+            messages = with_changes(messages, (stored for stored in without_deleted(lines) if stored.changes))
         elif messages:
             messages = with_changes(messages, await self.after(room, messages[0].sequence))
         return Page(messages, lines[0].sequence if older else None)

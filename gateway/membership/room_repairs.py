@@ -78,3 +78,6 @@ class RoomRepairs:
     def edits_may_be_late(self, room: Room, edits: list[Stored]) -> None:
         for edit in edits:
             self._deletions.check_edit(room.id, edit)
+
+    def chat_must_begin_again(self, room: Room) -> None:
+        self._backfills.of(room.id).reset(room)

@@ -23,7 +23,8 @@ class Enforcement:
         else:
             affected = self._close(own, CloseCode.DISCONNECTED, "disconnected by a moderator")
         if affected:
-            log.info("carried out", action=target.kind, user=target.user, room=target.room, connections=affected)
+            # Without the user, who may be erased. The log of the request names users that a moderator has named.
+            log.info("carried out", action=target.kind, room=target.room, connections=affected)
 
     @staticmethod
     def _close(connections: list[Connection], code: CloseCode, reason: str) -> int:

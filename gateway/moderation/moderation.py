@@ -15,7 +15,7 @@ from base64 import b64decode
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from studyroom.gateway.moderation.commands import NEVER, Change, Commands
 from studyroom.shared.chassis import logs
@@ -36,6 +36,7 @@ _PAUSE_SECONDS = 0.2
 _STORE_SECONDS = 2.0
 _RECEIVED_SECONDS = 1.0
 _LIFTED_SECONDS = 3600
+_FORGOTTEN_SECONDS = 120
 _LONGEST_SECONDS = 100 * 365 * 86_400
 """A longer time counts as this."""
 _CLOCK_ACCURACY_SECONDS = 1.0
@@ -124,6 +125,35 @@ class Moderation:
     async def lift(self, target: Target) -> None:
         """Lift a command. Succeeds also if there is none. Raises BusError."""
         await self._store(target, b"", removal(_LIFTED_SECONDS))
+
+    async def targets(self, pattern: str) -> list[Target]:
+        """The targets of all stored commands whose keys match, also of those that have been lifted. Raises BusError.
+
+        `pattern`: see `subjects.moderation_key`, with `*` for any user, room or kind.
+        """
+        keys: list[str] = []
+        while True:
+            request = {"subjects_filter": pattern, "offset": len(keys)}
+            info = await self._bus.api(f"STREAM.INFO.{subjects.MODERATION_STREAM}", request)
+            found = list(info["state"].get("subjects") or {})
+            keys += found
+            if not found or len(keys) >= info.get("total", 0):
+                return [target for target in map(_target, keys) if target is not None]
+
+    async def forget(self, target: Target, *, until: datetime | None = None) -> bool:
+        """Lift a command and leave no trace of it, but for two minutes. Returns whether there was one, or a trace.
+
+        A gateway that is cut off for longer reads the whole bucket (`_TRACES_SECONDS`). `until`: a command that was
+        stored later stays. Raises BusError.
+        """
+        message = await self._bus.stored(subjects.MODERATION_STREAM, {"last_by_subj": target.key})
+        if message is None or (until is not None and datetime.fromisoformat(message["time"]) > until):
+            return False
+        headers = _headers(message)
+        if is_removal(headers) and (_seconds(headers, None) or _LIFTED_SECONDS) <= _FORGOTTEN_SECONDS:
+            return False
+        await self._store(target, b"", removal(_FORGOTTEN_SECONDS))
+        return True
 
     async def _store(self, target: Target, data: bytes, headers: dict[str, str]) -> None:
         position = self._commands.position
@@ -227,8 +257,7 @@ class Moderation:
         )
         if message is None:
             return None
-        data, lines = b64decode(message.get("data", "")), b64decode(message.get("hdrs", "")).decode().splitlines()
-        headers = {name: value.strip() for name, colon, value in (line.partition(":") for line in lines) if colon}
+        data, headers = b64decode(message.get("data", "")), _headers(message)
         return message["seq"], _change(message["subject"], message["seq"], data, message["time"], headers)
 
     async def _state(self) -> "_State":
@@ -291,6 +320,20 @@ class _Clock:
 
     def now(self) -> datetime:
         return self._set_to + timedelta(seconds=time.monotonic() - self._set_at)
+
+
+def _headers(message: Mapping[str, Any]) -> dict[str, str]:
+    """The headers in an answer to `STREAM.MSG.GET`."""
+    lines = b64decode(message.get("hdrs", "")).decode().splitlines()
+    return {name: value.strip() for name, colon, value in (line.partition(":") for line in lines) if colon}
+
+
+def _target(key: str) -> Target | None:
+    """None for a key that is not about a user, such as a record about a stream of chat."""
+    try:
+        return target_of(key)
+    except ValueError:
+        return None
 
 
 def _change(subject: str, sequence: int, data: bytes, committed: str, headers: Mapping[str, str]) -> Change | None:

@@ -72,6 +72,9 @@ class Repairs(Protocol):
     def edits_may_be_late(self, room: "Room", edits: list[Stored]) -> None:
         """These edits are of messages that the room does not remember, which may be deleted."""
 
+    def chat_must_begin_again(self, room: "Room") -> None:
+        """A tombstone deletes what members cannot take back, so they need the chat again."""
+
 
 Cursor = tuple[bytes, int]
 """A framed `CursorUpdate`, and when the author's gateway read it (Unix microseconds)."""

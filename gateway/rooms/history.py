@@ -18,7 +18,7 @@ from itertools import takewhile
 from typing import NamedTuple, Protocol, Self
 
 from studyroom.gateway.wire.items import Kind
-from studyroom.shared.contract.chat import changed_by, deleted_by, is_edit, with_sequence
+from studyroom.shared.contract.chat import changed_by, deleted_by, is_edit, is_reset, with_sequence
 from studyroom.shared.contract.folding import folded
 
 _WAITING_MAX, _WAITING_MAX_BYTES = 1024, 256 * 1024
@@ -53,6 +53,11 @@ class Stored(NamedTuple):
     @property
     def is_message(self) -> bool:
         return not self.deletes and not self.changes
+
+    @property
+    def resets(self) -> bool:
+        """Whether this tombstone deletes something that clients cannot take back."""
+        return self.deletes > 0 and is_reset(self.ready)
 
     @property
     def kind(self) -> Kind:

@@ -312,6 +312,7 @@ class Room:
             self._send_stored(stored)
             if stored.deletes:
                 self._repairs.chat_is_deleted(self, stored)
+                self._check_reset([stored])
             self._repairs.edits_may_be_late(self, self.history.edits_of_unknown([stored]))
         elif verdict is Verdict.AFTER_GAP:
             self._repairs.chat_is_missing(self)
@@ -330,23 +331,24 @@ class Room:
         self._fill(newest, newest[-1].sequence if newest else reach)
 
     def take_missed(self, missed: list[Stored], up_to: int) -> int:
-        """Fill a gap with messages from the stream (see `History.fill`), and send those that can be delivered.
-
-        Returns how many those were.
-        """
-        delivered = self._fill(missed, up_to)
-        self._repairs.edits_may_be_late(self, self.history.edits_of_unknown(missed))
-        return delivered
-
-    def _fill(self, missed: list[Stored], up_to: int) -> int:
+        """Fill a gap from the stream (see `History.fill`), send what can be delivered, and return how much it was."""
         self._name_positions()
+        self._check_reset(delivered := self._fill(missed, up_to))
+        self._repairs.edits_may_be_late(self, self.history.edits_of_unknown(missed))
+        return len(delivered)
+
+    def _fill(self, missed: list[Stored], up_to: int) -> list[Stored]:
         deliverable = self.history.fill(missed, up_to)
         still_stored = {stored.sequence for stored in missed}
         for tombstone in {stored.deletes: stored for stored in missed if stored.deletes in still_stored}.values():
             self._repairs.chat_is_deleted(self, tombstone)
         for stored in deliverable:
             self._send_stored(stored)
-        return len(deliverable)
+        return deliverable
+
+    def _check_reset(self, delivered: list[Stored]) -> None:
+        if any(stored.resets for stored in delivered):
+            self._repairs.chat_must_begin_again(self)
 
     def _send_stored(self, stored: Stored) -> None:
         self.fanout.send(Item(text_frame(stored.ready), stored.kind, stored.ingress_us))

@@ -3,17 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
 from studyroom.services.backup.archive import BadBackup, Busy, Reader, Writer, keep_newest
-from studyroom.services.backup.restoring import RestoreFailed, check_replaceable, restore
+from studyroom.services.backup.restoring import RestoreFailed, check_replaceable, is_used, restore
 from studyroom.services.backup.snapshot import SnapshotFailed, back_up
 from studyroom.shared.chassis.metrics import BusMetrics
 from studyroom.shared.chassis.nats.bus import Bus, BusError
 from studyroom.shared.chassis.settings import NatsSettings, StorageSettings
-from studyroom.shared.contract import subjects
+from studyroom.shared.contract import audit_subjects, subjects
 
 _CONNECT_SECONDS = 10.0
 
@@ -27,7 +28,8 @@ class Failed(Exception):
 
 def streams_of(groups: int) -> tuple[str, ...]:
     """The streams that nothing else can make again. Gateways restore members and leases by themselves."""
-    return (*subjects.chat_streams(groups), *subjects.documents_streams(groups), subjects.MODERATION_STREAM)
+    alone = (subjects.MODERATION_STREAM, audit_subjects.AUDIT_STREAM)
+    return (*subjects.chat_streams(groups), *subjects.documents_streams(groups), *alone)
 
 
 async def make_backup(
@@ -84,6 +86,10 @@ async def restore_backup(
     report(f"restoring {backup.path}, of NATS {manifest.nats_version}")
     async with _connected(nats, "operator") as bus:
         try:
+            if not only and await is_used(bus, audit_subjects.AUDIT_STREAM):
+                # It has the erasures since the backup, which must be carried out again.
+                chosen = [stream for stream in chosen if stream.name != audit_subjects.AUDIT_STREAM]
+                report(f"{audit_subjects.AUDIT_STREAM}: stays as it is, because it has the erasures since the backup")
             await check_replaceable(bus, [stream.name for stream in chosen], replace=replace)
         except (RestoreFailed, BusError) as error:
             raise Failed(str(error)) from error
@@ -94,6 +100,8 @@ async def restore_backup(
                 problem = f"{error}. {stream.name} may be missing or incomplete: restore again, with --replace"
                 raise Failed(problem) from error
             report(f"{stream.name}: {state['messages']} of {stream.messages} messages")
+    since = int(datetime.fromisoformat(manifest.began).timestamp())
+    report(f"erase again what was erased since the backup: PUT /api/v1/erasures?since={since}")
     report("complete")
 
 

@@ -28,12 +28,18 @@ async def check_replaceable(bus: Bus, names: list[str], *, replace: bool) -> Non
 
     Raises RestoreFailed, ApiError or BusUnavailable.
     """
-    used = [name for name in names if (state := await _state(bus, name)) is not None and state["last_seq"] > 0]
+    used = [name for name in names if await is_used(bus, name)]
     if used and not replace:
         raise RestoreFailed(
             f"{', '.join(used)} have messages already. Nothing was changed. "
             "Restore with --replace to delete them, or leave them out with --stream"
         )
+
+
+async def is_used(bus: Bus, name: str) -> bool:
+    """Return whether a stream has or had messages. Raises ApiError or BusUnavailable."""
+    state = await _state(bus, name)
+    return state is not None and state["last_seq"] > 0
 
 
 async def restore(bus: Bus, backup: Reader, stream: StreamBackup, *, replicas: int) -> dict[str, Any]:

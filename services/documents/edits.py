@@ -118,33 +118,42 @@ class Edits:
         # The parts of the new first edit are there already.
         await self._begin_again(key, others, expected=deletion.sequence, with_edits=not is_long)
 
-    async def delete(self, key: DocumentKey) -> None:
-        """Delete a document. Repeat it if it fails, because some of it may be left."""
+    async def delete(self, key: DocumentKey, *, overwrite: bool = False) -> None:
+        """Delete a document. Repeat it if it fails, because some of it may be left.
+
+        `overwrite`: see `DocumentLog.clean`.
+        """
         async with self._library.current(key) as held:
             deletion = held.deletion
             clients = dict.fromkeys((*clients_of(deletion.clients), *clients_of(held.document.vector)))
             is_new = not (held.document.is_empty and not held.newest.sequence)
         if is_new:
-            await self._begin_again(key, list(clients), expected=deletion.sequence)
+            await self._begin_again(key, list(clients), expected=deletion.sequence, overwrite=overwrite)
         elif deletion.sequence:
-            await self._log.clean(key, deletion.sequence)
+            await self._log.clean(key, deletion.sequence, overwrite=overwrite)
 
     async def _begin_again(
-        self, key: DocumentKey, clients: list[int], *, expected: int, with_edits: bool = True
+        self,
+        key: DocumentKey,
+        clients: list[int],
+        *,
+        expected: int,
+        with_edits: bool = True,
+        overwrite: bool = False,
     ) -> None:
         """Delete what there is. `clients`: whose updates are of the deleted document, the newest last.
 
-        `with_edits`: see `DocumentLog.clean`.
+        `with_edits`, `overwrite`: see `DocumentLog.clean`.
         """
         most = self._bus.max_payload_bytes // 2 // _CLIENT_BYTES
         try:
             deleted = await self._log.delete(key, encode_clients(clients[-most:]), expected=expected)
         except Conflict as error:
             raise BusUnavailable("another replica has deleted the document at the same moment") from error
-        await self._log.clean(key, deleted, with_edits=with_edits)
         self._library.forget(key)
         status = DocumentStatus(size_bytes=0, max_bytes=self._settings.max_bytes, deleted=deleted)
         self._bus.publish(subjects.document_status(*key), status.encode())
+        await self._log.clean(key, deleted, with_edits=with_edits, overwrite=overwrite)
 
 
 def _named(text: str) -> LongEdit:

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.batches import BatchReader, Read
-from studyroom.shared.chassis.nats.bus import API_TIMEOUT_SECONDS, Bus, BusUnavailable
-from studyroom.shared.contract import subjects
+from studyroom.shared.chassis.nats.bus import API_TIMEOUT_SECONDS, ApiError, Bus, BusUnavailable
+from studyroom.shared.contract import stored_documents, subjects
 from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.documents import EMPTY_VECTOR
 from studyroom.shared.contract.groups import Group
@@ -138,6 +138,16 @@ class DocumentLog:
         found = await self.subjects(subjects.documents_of_room(room))
         return sorted(subjects.parse_document(subject)[1] for subject in found)
 
+    async def all_names(self, room: RoomId) -> list[DocumentName]:
+        """Return the names of all documents of a room that have left anything in the stream."""
+        found = await self.subjects(stored_documents.snapshots_of_room(room))
+        return sorted({*await self.names(room), *(stored_documents.parse_snapshot(subject)[1] for subject in found)})
+
+    async def with_versions(self, shard: int) -> set[DocumentKey]:
+        """Return the documents of a shard that have versions."""
+        found = await self.subjects(stored_documents.versions_of_shard(shard))
+        return {DocumentKey(*stored_documents.parse_snapshot(subject)) for subject in found}
+
     async def subjects(self, wanted: str) -> dict[str, int]:
         """Return the number of messages of each subject that matches, according to the leader."""
         counts: dict[str, int] = {}
@@ -217,16 +227,38 @@ class DocumentLog:
         headers = {EXPECTED_SEQUENCE: str(expected)}
         return await self.store(subjects.document_deletion(*key), clients, headers)
 
-    async def clean(self, key: DocumentKey, deleted: int, *, with_edits: bool = True) -> None:
+    async def clean(self, key: DocumentKey, deleted: int, *, with_edits: bool = True, overwrite: bool = False) -> None:
         """Remove what was stored before the document was deleted. Later updates stay.
 
-        `with_edits`: also the parts of long edits.
+        `with_edits`: also the parts of long edits. `overwrite`: also on the disk, where NATS leaves removed messages
+        for a while. It takes longer.
         """
         for subject in (
             subjects.document(*key), subjects.document_snapshot(*key), subjects.document_snapshot_part(*key),
             subjects.document_versions(*key), *([subjects.document_edit(*key)] if with_edits else []),
         ):  # fmt: skip
+            if overwrite:
+                await self._overwrite(subject, before=deleted)
             await self.remove(subject, before=deleted)
+
+    async def _overwrite(self, subject: str, *, before: int) -> None:
+        position = 0
+        while position < before:
+            request = {"seq": position + 1, "next_by_subj": subject, "batch": _BATCH_MAX, "max_bytes": _BATCH_MAX_BYTES}
+            batch = await self._reader.get(request)
+            await self.overwrite([read.sequence for read in batch.messages if read.sequence < before])
+            if not batch.messages:
+                return
+            position = batch.last
+
+    async def overwrite(self, sequences: Iterable[int]) -> None:
+        """Overwrite and remove messages. Succeeds also if they are gone."""
+        for sequence in sequences:
+            try:
+                await self._bus.api(f"STREAM.MSG.DELETE.{self._stream}", {"seq": sequence})
+            except ApiError:
+                if await self._bus.stored(self._stream, {"seq": sequence}) is not None:
+                    raise
 
     async def _has_after(self, subject: str, sequence: int) -> bool:
         request = {"seq": sequence + 1, "next_by_subj": subject}

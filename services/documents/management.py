@@ -8,6 +8,7 @@ from studyroom.services.documents.computing import Computing
 from studyroom.services.documents.contents import TooComplex, as_json, as_text
 from studyroom.services.documents.edits import EditRefused, Edits
 from studyroom.services.documents.epochs import Epochs
+from studyroom.services.documents.erasure import Erasure
 from studyroom.services.documents.library import Library
 from studyroom.services.documents.log import DocumentKey, DocumentLog, unix_seconds
 from studyroom.services.documents.restoring import restoring, size_with
@@ -17,6 +18,7 @@ from studyroom.shared.chassis.nats.bus import Bus, BusUnavailable, StorageFull
 from studyroom.shared.contract.document_requests import (
     Action,
     AnswerHead,
+    AuthoredPage,
     DocumentAnswer,
     DocumentRequest,
     DocumentsPage,
@@ -44,6 +46,7 @@ class Management:
         self._computing = computing
         self._settings = settings
         self._versions = Versions(documents, settings)
+        self._erasure = Erasure(documents, library, self._edits, self._versions)
         self._actions: dict[Action, Callable[[DocumentRequest, DocumentKey], Awaitable[DocumentAnswer]]] = {
             Action.LIST: self._list,
             Action.READ: self._read,
@@ -54,11 +57,19 @@ class Management:
             Action.READ_VERSION: self._read_version,
             Action.DELETE_VERSION: self._delete_version,
             Action.RESTORE: self._restore,
+            Action.ERASE_ROOM: self._erase_room,
+            Action.FORGET_AUTHORS: self._forget_authors,
         }
 
-    async def carry_out(self, request: DocumentRequest, update: bytes) -> DocumentAnswer:
-        """`update`: what follows the line of the request. Raises BusError."""
+    async def answer(self, shard: int, request: DocumentRequest, update: bytes) -> DocumentAnswer:
+        """`shard`: of the subject of the request. `update`: the bytes after its line. Raises BusError."""
         await self._epochs.ensure()
+        if request.action is Action.LIST_AUTHORED:
+            return _json(await self._erasure.authored(shard, frozenset(request.authors), request.after))
+        return await self._carry_out(request, update)
+
+    async def _carry_out(self, request: DocumentRequest, update: bytes) -> DocumentAnswer:
+        """Raises BusError."""
         key = DocumentKey(request.room, request.name)
         try:
             if request.action in {Action.CREATE, Action.WRITE}:
@@ -169,8 +180,18 @@ class Management:
             self._edits.check_growth(int(await self._computing.run(size_with, state, update)))
         return DocumentAnswer(head=AnswerHead(sequence=sequence), body=update)
 
+    # --- erasure ------------------------------------------------------------------------------------------
 
-def _json(model: DocumentsPage | VersionsList | VersionSummary) -> DocumentAnswer:
+    async def _erase_room(self, request: DocumentRequest, _key: DocumentKey) -> DocumentAnswer:
+        erased = await self._erasure.erase_room(request.room, request.until)
+        return DocumentAnswer(head=AnswerHead(sequence=erased))
+
+    async def _forget_authors(self, request: DocumentRequest, key: DocumentKey) -> DocumentAnswer:
+        await self._erasure.forget_authors(key, frozenset(request.authors))
+        return DocumentAnswer(head=AnswerHead())
+
+
+def _json(model: AuthoredPage | DocumentsPage | VersionsList | VersionSummary) -> DocumentAnswer:
     return DocumentAnswer(head=AnswerHead(), body=model.model_dump_json().encode())
 
 

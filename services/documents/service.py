@@ -162,7 +162,7 @@ class Documents:
         return await self._attempt(
             message,
             DocumentRequest.decode,
-            lambda part, request, update: part.management.carry_out(request, update),
+            lambda part, request, update: part.management.answer(_shard_of(message), request, update),
             lambda outcome: DocumentAnswer(head=AnswerHead(outcome=RequestOutcome(outcome))),
         )
 
@@ -180,10 +180,10 @@ class Documents:
     ) -> Answered:
         """Do the work for a request, in turn with others of its shard."""
         try:
-            shard = int(message.subject.split(".")[1])
+            shard = _shard_of(message)
             request, body = decode(message.data)
             async with asyncio.timeout(self._own.request_deadline_seconds), self._slots.slot(shard):
-                return await work(self._of_shard[subjects.shard_of(request.room)], request, body)
+                return await work(self._of_shard[shard], request, body)
         except (MalformedSync, Malformed, KeyError) as error:
             log.error("cannot decode a request", subject=message.subject, error=str(error))
             return refusal(Outcome.INVALID)
@@ -225,3 +225,8 @@ class Documents:
                 self._metrics.full.labels(reason=reason).inc()
         difference = held.document.difference(vector)
         return SyncReply(head=head, vector=held.document.vector, difference=difference, deleted=held.deletion.clients)
+
+
+def _shard_of(message: Message) -> int:
+    """Return the shard in the subject of a request, `documents.<shard>.<kind>`."""
+    return int(message.subject.split(".")[1])

@@ -4,12 +4,15 @@ A version is a message with its name and the sequences of its parts, which have 
 stored first. All of them are in the stream of the document's log.
 """
 
+from collections.abc import Collection
+
 from pydantic import BaseModel, ValidationError
 
 from studyroom.services.documents.log import DocumentKey, DocumentLog
 from studyroom.services.documents.settings import DocumentsSettings
 from studyroom.shared.chassis import logs
 from studyroom.shared.contract import subjects
+from studyroom.shared.contract.audit import fingerprint
 from studyroom.shared.contract.document_requests import VersionSummary
 
 log = logs.get(__name__)
@@ -57,6 +60,24 @@ class Versions:
         parts = await self._log.store_parts(subjects.document_version_part(*key, version.id), state)
         stored = _Stored(version=version, parts=parts)
         await self._log.store(subjects.document_version(*key, version.id), stored.model_dump_json().encode())
+
+    async def authors(self, key: DocumentKey) -> set[str]:
+        """Return the fingerprints of all users who have made versions."""
+        return {fingerprint(version.author_id) for version in await self.all(key) if version.author_id is not None}
+
+    async def disown(self, key: DocumentKey, users: Collection[str]) -> int:
+        """Remove these users from the versions that they have made, and return the number of these versions."""
+        authored = [(version, version.author_id) for version in await self.all(key)]
+        own = [version for version, author in authored if author is not None and fingerprint(author) in users]
+        for version in own:
+            stored, subject = await self._find(key, version.id), subjects.document_version(*key, version.id)
+            before = await self._log.last(subject)
+            if stored is None or before is None:
+                continue
+            nobody = stored.version.model_copy(update={"author": "", "author_id": None})
+            await self._log.store(subject, stored.model_copy(update={"version": nobody}).model_dump_json().encode())
+            await self._log.overwrite([before.sequence])
+        return len(own)
 
     async def delete(self, key: DocumentKey, version: str) -> bool:
         """Return whether there was such a version."""

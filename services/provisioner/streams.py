@@ -14,7 +14,7 @@ from studyroom.services.provisioner.sizes import Sizes
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import ApiError, Bus
 from studyroom.shared.chassis.settings import StorageSettings
-from studyroom.shared.contract import hook_subjects, subjects
+from studyroom.shared.contract import audit_subjects, hook_subjects, subjects
 from studyroom.shared.contract.groups import STREAMS_MADE, Group, all_groups
 
 log = logs.get(__name__)
@@ -138,6 +138,17 @@ def specifications(settings: StorageSettings, sizes: Sizes | None = None) -> lis
         "subjects": [subjects.MODERATION_KEYS],
         "republish": {"src": subjects.MODERATION_KEYS, "dest": subjects.MODERATION_EVENTS},
     }
+    audit = {
+        **common,
+        "name": audit_subjects.AUDIT_STREAM,
+        "description": "erasures and exports: who, what, when and with which outcome",
+        "subjects": [audit_subjects.AUDIT_SUBJECTS],
+        "discard": "new",
+        "max_age": settings.audit_max_age_seconds * _SECOND_NS,
+        "deny_delete": True,
+        "deny_purge": True,
+        "allow_direct": True,
+    }
     return [
         StreamSpec({**config, **({"max_bytes": sizes[config["name"]]} if config["name"] in sizes else {})})
         for config in (
@@ -147,6 +158,7 @@ def specifications(settings: StorageSettings, sizes: Sizes | None = None) -> lis
             *(_of_group(group, chat, group.chat_stream, group.chat_subjects) for group in groups),
             *(_of_group(group, documents, group.documents_stream, group.documents_subjects) for group in groups),
             *(_of_hooks(settings, bucket, groups) if settings.has_hooks else []),
+            audit,
         )
     ]
 

@@ -254,6 +254,12 @@ class StorageSettings(Settings):
         description="How long the delete marker of a removed member is kept. A replica of presence that is cut off for "
         "more than half of it rebuilds its mirror.",
     )
+    audit_max_age_seconds: int = Field(
+        400 * 86_400,
+        ge=0,
+        description="How long the records of erasures and exports are kept. 0 to keep them. Keep them for longer than "
+        "your backups, because after a restore they show which data must be erased again.",
+    )
 
     @property
     def has_hooks(self) -> bool:

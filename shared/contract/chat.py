@@ -34,6 +34,9 @@ _TOMBSTONE = b'{"type":"ChatDeleted"'
 _CHANGES = b'{"type":"ChatEdited"', b'{"type":"ChatReaction"'
 _TARGET = re.compile(rb'"target_seq":(\d+)')
 _DELETED = re.compile(rb'"deleted_seq":(\d+)')
+_RESETS = b'"resets":true'
+_USER = re.compile(rb'"user_id":"([0-9a-f-]{36})"')
+"""The user of an entry. It is never a part of the text, in which quotation marks are escaped."""
 
 
 def encode_stored(
@@ -95,9 +98,12 @@ def encode_reaction(user: UserId, reaction: ReactToChatPayload, message: Message
     return _without_sequence(ChatReaction.model_construct(payload=payload))
 
 
-def encode_tombstone(message: MessageId, sequence: int) -> bytes:
-    """Return the tombstone of the message with this id and sequence, as the stream stores it."""
-    payload = ChatDeletedPayload.model_construct(id=message, deleted_seq=sequence, seq=0)
+def encode_tombstone(message: MessageId, sequence: int, *, resets: bool = False) -> bytes:
+    """Return the tombstone of the message with this id and sequence, as the stream stores it.
+
+    `resets`: clients cannot take back what it deletes, so they get the chat of the room again.
+    """
+    payload = ChatDeletedPayload.model_construct(id=message, deleted_seq=sequence, resets=resets or None, seq=0)
     return _without_sequence(ChatDeleted.model_construct(payload=payload))
 
 
@@ -107,6 +113,17 @@ def deleted_by(stored: bytes) -> int:
         return 0
     found = _DELETED.search(stored)
     return int(found[1]) if found else 0
+
+
+def is_reset(stored: bytes) -> bool:
+    """Return whether this is a tombstone after which clients get the chat of the room again."""
+    return stored.startswith(_TOMBSTONE) and _RESETS in stored
+
+
+def user_of(stored: bytes) -> UserId | None:
+    """Return the user who wrote a message, an edit or a reaction; None for a tombstone."""
+    found = _USER.search(stored)
+    return UserId(found[1].decode()) if found else None
 
 
 def changed_by(stored: bytes) -> int:

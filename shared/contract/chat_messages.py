@@ -150,6 +150,9 @@ class ChatDeletedPayload(Part):
     """The id of the deleted message. Other authors may have chosen the same id, but `deleted_seq` is unique."""
     deleted_seq: int
     """The position of the deleted message."""
+    resets: bool | None = Field(default=None, exclude_if=is_none)
+    """True if something else than a message was deleted, such as a reaction. Then the chat of the room begins again: a
+    `ChatReset` follows, and no resume from before succeeds."""
     seq: int
     """The position of this notice, which is ordered like a message."""
 

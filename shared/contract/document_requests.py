@@ -4,6 +4,7 @@ They are encoded as those of `documents`. A long answer takes several messages.
 """
 
 from collections.abc import Iterator
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Self
 
@@ -11,13 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from studyroom.shared.contract.document_names import DocumentName, DocumentNameField
 from studyroom.shared.contract.documents import AnswerLine, Head, Pieces
-from studyroom.shared.contract.ids import RoomIdField, UserId
+from studyroom.shared.contract.ids import RoomId, RoomIdField, UserId
 from studyroom.shared.contract.long_edits import NAMED_MAX_CHARS
 from studyroom.shared.contract.text import VISIBLE, UnicodeText
 
 VERSION_NAME_MAX_CHARS = 128
 PAGE_MAX = 100
 _NO_NAME = DocumentName("-")
+_NO_ROOM = RoomId("00000000-0000-0000-0000-000000000000")
 
 VersionId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 
@@ -44,6 +46,13 @@ class Action(StrEnum):
     DELETE_VERSION = "delete_version"
     RESTORE = "restore"
     """The answer is the update that gives the document the contents of the version. The gateway stores it."""
+    ERASE_ROOM = "erase_room"
+    """Delete all documents of a room with their versions, and overwrite what was stored of them."""
+    LIST_AUTHORED = "list_authored"
+    """The documents of the shard to whose subject the request goes that name one of `authors`. The answer is an
+    `AuthoredPage`."""
+    FORGET_AUTHORS = "forget_authors"
+    """Remove `authors` from what is stored of a document. Store an update without an author before."""
 
 
 class Format(StrEnum):
@@ -78,13 +87,14 @@ class RequestOutcome(StrEnum):
 
 class DocumentRequest(Head):
     action: Action
-    room: RoomIdField
+    room: RoomIdField = _NO_ROOM
+    """Without meaning for a list of a shard."""
     name: DocumentNameField = _NO_NAME
     """Without meaning for a list."""
     format: Format = Format.UPDATE
     """The format of the contents in the answer."""
     after: str = ""
-    """In a request for a list, the name of the last document of the page before."""
+    """In a request for a list, the name of the last document of the page before, or its `next`."""
     limit: int = Field(PAGE_MAX, ge=1, le=PAGE_MAX)
     edit: str = Field("", max_length=NAMED_MAX_CHARS)
     """The parts of a long edit, as `LongEdit` encodes them."""
@@ -95,6 +105,10 @@ class DocumentRequest(Head):
     """The name of the caller, for people."""
     author_id: UserId | None = None
     """None for a backend."""
+    authors: list[str] = Field(default_factory=list)
+    """The fingerprints of users who are erased (`audit.fingerprint`)."""
+    until: datetime | None = None
+    """Erase only documents that nobody has edited after this time; None for all."""
 
     def encode(self, update: bytes = b"") -> bytes:
         return self.joined(update)
@@ -132,6 +146,21 @@ class VersionSummary(BaseModel):
 class VersionsList(BaseModel):
     versions: list[VersionSummary]
     """The oldest first."""
+
+
+class AuthoredDocument(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    room: RoomId
+    name: DocumentName
+    authors: list[str]
+    """The fingerprints of those users whom it names."""
+
+
+class AuthoredPage(BaseModel):
+    documents: list[AuthoredDocument]
+    next: str | None
+    """Send it as `after` to go on. None at the end."""
 
 
 class NewVersion(BaseModel):

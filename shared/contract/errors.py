@@ -69,6 +69,8 @@ class ErrorCode(StrEnum):
     """The storage for shared documents is full, so nothing is stored."""
     TOO_MANY_DOCUMENTS = "too_many_documents"
     """The room has as many documents as the limit allows. Delete one first."""
+    AUDIT_STORAGE_FULL = "audit_storage_full"
+    """The storage for records of erasures is full, so nothing is erased."""
     VERSIONS_FULL = "versions_full"
     """The document has as many versions as the limits allow. Delete one first."""
     INTERNAL = "internal"

@@ -1,12 +1,12 @@
-"""All NATS subjects and names of streams, but for those in `hook_subjects` and `inspection_subjects`.
+"""All NATS subjects and names of streams, but for those in modules named `*_subjects`.
 
-`<shard>` is crc32(room id) modulo 64. It never changes, so you can distribute presence over machines by configuration
-alone. The names of streams with groups of shards are here, and `groups` has the rest.
+`<shard>` is crc32(room id) modulo 64, which never changes. `groups` and `stored_documents` have the rest.
 """
 
 from collections.abc import Callable, Collection
 from zlib import crc32
 
+from studyroom.shared.contract.audit_subjects import AUDIT_STREAM
 from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.ids import ID_LENGTH, GatewayId, RoomId, UserId
 
@@ -56,7 +56,7 @@ def presence_streams(groups: int) -> tuple[str, ...]:
 def streams(groups: int) -> tuple[str, ...]:
     """All streams of a system with so many groups of shards, without those of hooks."""
     buckets = (*presence_streams(groups), GATEWAYS_STREAM, MODERATION_STREAM)
-    return (*buckets, *chat_streams(groups), *documents_streams(groups))
+    return (*buckets, *chat_streams(groups), *documents_streams(groups), AUDIT_STREAM)
 
 
 STREAMS = streams(1)

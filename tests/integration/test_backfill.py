@@ -58,6 +58,9 @@ class NoRepairs:
     def chat_is_rewritten(self, room: Room) -> None:
         """Nobody chats in these rooms."""
 
+    def chat_must_begin_again(self, room: Room) -> None:
+        """Nothing is erased here."""
+
     def chat_is_deleted(self, room: Room, tombstone: Stored) -> None:
         """Nobody chats in these rooms."""
 

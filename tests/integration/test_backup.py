@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,6 +21,7 @@ from tests.support.backend import SETTINGS, ask, handshake_refusal
 from tests.support.client import Client, clients
 from tests.support.commands import studyroom
 from tests.support.editor import Editor, editors
+from tests.support.leftovers import having, raw_messages
 from tests.support.processes import NatsServer, ServiceProcess, all_running, deployed_nats_server, running, service
 from tests.support.waiting import eventually
 
@@ -208,3 +210,44 @@ async def test_a_backup_or_restore_that_is_not_possible_fails_with_the_reason_an
         assert (status, reason in output) == (1, True), output
     assert await stored(system, "CHAT") == before
     assert [path.name for path in made.parent.iterdir()] == [made.name]
+
+
+@pytest.mark.long
+async def test_erasures_since_a_backup_are_repeated_after_its_restore(system: System, tmp_path: Path, room: str):
+    """The restored streams have it again, and the stream with the records of erasures stays as it is."""
+    other = str(uuid4())
+    async with clients(system.url, username="Ann") as (ann,), clients(system.url, username="Bob") as (bob,):
+        await ann.join(room)
+        await bob.join(room)
+        await ann.chat("unique-words-of-ann")
+        await bob.expect("Chat")
+        await bob.chat("words of Bob")
+        await bob.expect("Chat", content="words of Bob")
+        await ask(system.url, "POST", f"/rooms/{other}/messages", message_of(bob.user, "unique-words-of-the-room"))
+    made = await system.backup(tmp_path)
+    for path in (f"/users/{ann.user}", f"/rooms/{other}"):
+        assert (await ask(system.url, "DELETE", path)).status == 202
+        await eventually(partial(is_done, system, f"{path}/erasure"), "it is erased", 60)
+    operating = await operator(system)
+    assert having(await raw_messages(operating, "CHAT"), "unique-") == []
+
+    status, output = await system.restore(str(made), "--replace")
+    assert status == 0, output
+    assert "AUDIT: stays as it is" in output
+    path = output[output.index("/erasures?since=") :].split()[0]
+    assert having(await raw_messages(operating, "CHAT"), "unique-words-of-ann", "unique-words-of-the-room") != []
+    assert (await ask(system.url, "PUT", path)).status == 202
+    await eventually(partial(is_done, system, path), "it is erased again", 60)
+    assert having(await raw_messages(operating, "CHAT"), "unique-", ann.user) == []
+    await operating.close()
+    page = (await ask(system.url, "GET", f"/rooms/{room}/messages")).body
+    assert [message["content"] for message in page["messages"]] == ["words of Bob"]
+
+
+def message_of(user: str, content: str) -> dict[str, str]:
+    return {"user_id": user, "username": "Bob", "content": content}
+
+
+async def is_done(system: System, path: str) -> bool:
+    answer = await ask(system.url, "GET", path)
+    return bool(answer.body.get("outcome") == "done")

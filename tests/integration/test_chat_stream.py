@@ -192,3 +192,19 @@ async def test_another_stream_is_noticed(bus: Bus, stream: ChatStream):
     await ensure(bus, specifications(StorageSettings(chat_max_messages_per_room=KEPT)))
     await stream.learn()
     assert sent == [stream.terms.epoch] != [before]
+
+
+async def test_a_walk_returns_every_entry_of_all_rooms_once_and_ends_where_the_last_are_gone(
+    bus: Bus, stream: ChatStream
+):
+    before = (await stream.learn()).last
+    rooms = [new_room() for _ in range(3)]
+    layout = await store_chat(bus, [rooms[number % 3] for number in range(400)])
+    stored = {sequence: room for room, sequences in layout.items() for sequence in sequences}
+    last = max(stored)
+    for gone in (before + 1, before + 200, last - 1, last):
+        await stream.erase(gone)
+        del stored[gone]
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        assert [(line.sequence, room) async for room, line in stream.walk(before, last, 0)] == sorted(stored.items())
+        assert [line async for line in stream.walk(last, last, 0)] == []

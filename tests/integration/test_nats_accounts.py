@@ -9,7 +9,7 @@ import nats
 import pytest
 from nats.aio.client import Client as Nats
 
-from studyroom.shared.contract import subjects
+from studyroom.shared.contract import audit_subjects, subjects
 from studyroom.shared.contract.ids import GatewayId, RoomId, UserId
 from studyroom.shared.contract.moderation import Kind, Target
 from tests.support.accounts import SERVICES, options_of, user_of
@@ -54,6 +54,7 @@ MAY_NOT_PUBLISH = {
         *(subject for subject in DESTROYING if subject != ERASING),
     ],
     "presence": [
+        audit_subjects.audit("erase_user", "forged"),
         BAN, f"moderation.ban.{USER}", "$JS.API.STREAM.MSG.GET.KV_moderation",
         CHAT, CHAT_EVENT, CHANGE_EVENT, LEASE, subjects.room_cursor(ROOM), "gateways.load",
         "presence.7.join", "_INBOX.presence.anyone", "_INBOX.provisioner.anyone",

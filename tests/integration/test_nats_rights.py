@@ -8,7 +8,7 @@ import nats
 import pytest
 from nats.aio.client import Client as Nats
 
-from studyroom.shared.contract import hook_subjects, subjects
+from studyroom.shared.contract import audit_subjects, hook_subjects, subjects
 from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.ids import GatewayId, RoomId, UserId
 from studyroom.shared.contract.inspection_subjects import INSPECT_GATEWAYS, INSPECT_PRESENCE, inspect_answers
@@ -29,9 +29,10 @@ CHAT, MEMBERS, LEASES, MODERATION, DOCUMENTS = (
 )  # fmt: skip
 CHATS, BUCKETS = sorted(subjects.CHAT_STREAMS), sorted(subjects.PRESENCE_STREAMS)
 DOCUMENT_STREAMS = sorted(subjects.DOCUMENTS_STREAMS)
+AUDIT = audit_subjects.AUDIT_STREAM
 """With those of groups of shards."""
 HOOKS = sorted({*hook_subjects.streams_of_hooks(1), *hook_subjects.streams_of_hooks(subjects.GROUPS_MAX)})
-STREAMS = (*CHATS, *BUCKETS, *DOCUMENT_STREAMS, LEASES, MODERATION, *HOOKS)
+STREAMS = (*CHATS, *BUCKETS, *DOCUMENT_STREAMS, LEASES, MODERATION, AUDIT, *HOOKS)
 PEOPLE = (*SERVICES, "operator")
 REQUESTS = [f"presence.7.{kind}" for kind in ("join", "leave", "update", "roster", "complete", "compare", "rooms")]
 INSPECTED = inspect_answers("one")
@@ -61,6 +62,7 @@ WRITTEN = {
         hook_subjects.hooks_member(ROOM, USER),
     ],
     hook_subjects.MEMBER_LOG_STREAM: [f"member.7.{ROOM}.{USER}"],
+    AUDIT: [audit_subjects.audit("erase_user", "fingerprint")],
 }  # fmt: skip
 EVENTS = [
     *(f"room.7.{ROOM}.{kind}" for kind in ("chat", "cursor", "typing", "broadcast", "newest", f"presence.{USER}")),
@@ -105,13 +107,14 @@ MAY_PUBLISH = {
     "gateway": {
         *REQUESTS, *WRITTEN[CHAT], SYNC, MANAGE,
         subjects.document(ROOM, NOTES), EDIT, subjects.document_awareness(ROOM, NOTES),
-        *WRITTEN[MODERATION], subjects.gateway_key(GATEWAY),
+        *WRITTEN[MODERATION], *WRITTEN[AUDIT], subjects.gateway_key(GATEWAY),
         *(f"room.7.{ROOM}.{kind}" for kind in ("cursor", "typing", "broadcast", "newest")),
         subjects.GATEWAY_LOADS, subjects.presence_cursors(7),
         subjects.gateway_uplink(GATEWAY), subjects.gateway_uplinked(GATEWAY), INSPECTED,
         *(f"$JS.API.{verb}.{chat}" for verb in ("STREAM.INFO", "STREAM.MSG.GET", "DIRECT.GET") for chat in CHATS),
         *(f"$JS.API.STREAM.MSG.DELETE.{chat}" for chat in CHATS),
         f"$JS.API.STREAM.INFO.{MODERATION}", f"$JS.API.STREAM.MSG.GET.{MODERATION}",
+        f"$JS.API.STREAM.MSG.GET.{AUDIT}", f"$JS.API.DIRECT.GET.{AUDIT}",
     },
     "presence": {
         *WRITTEN[MEMBERS], subjects.lease_proof_key(GATEWAY), subjects.CURSOR_RECALL, INSPECTED,
@@ -123,7 +126,8 @@ MAY_PUBLISH = {
         *SNAPSHOTS, *RECORDS, subjects.document_status(ROOM, NOTES), f"$JS.API.STREAM.INFO.{LEASES}",
         *(
             f"$JS.API.{verb}.{of}"
-            for verb in ("STREAM.INFO", "STREAM.MSG.GET", "DIRECT.GET", "STREAM.PURGE") for of in DOCUMENT_STREAMS
+            for verb in ("STREAM.INFO", "STREAM.MSG.GET", "DIRECT.GET", "STREAM.PURGE", "STREAM.MSG.DELETE")
+            for of in DOCUMENT_STREAMS
         ),
     },
     "hooks": {
@@ -150,7 +154,8 @@ MAY_PUBLISH = {
 }  # fmt: skip
 
 WIDE = [">", "*", "$KV.>", "$JS.>", "$JS.API.>", "$SYS.>", "_INBOX.>", "presence.>", "room.>", "chat.>", "gateways.>",
-        "document.>", "documents.>", "snapshot.>", "inspect.>", "inspect.answers.*", "hook.>", "member.>"]  # fmt: skip
+        "document.>", "documents.>", "snapshot.>", "inspect.>", "inspect.answers.*", "hook.>", "member.>",
+        "audit.>"]  # fmt: skip
 SUBSCRIBED = [
     *PUBLISHED, *WIDE, *(f"_INBOX.{person}.>" for person in PEOPLE),
     *(f"{request.replace('7', '*')} presence" for request in REQUESTS),

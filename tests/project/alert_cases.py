@@ -238,6 +238,9 @@ CASES = {
     ),
     "ChatIsLostToMembers": counter("studyroom_gateway_chat_resets_total", 'instance="a"', "0x25 3x40", _NEVER),
     "ChatStorageFull": counter("studyroom_gateway_chat_storage_full_total", 'instance="a"', "0x25 3x40", _NEVER),
+    "ErasureInterrupted": counter(
+        "studyroom_gateway_erasures_total", 'instance="a",outcome="interrupted"', "0x25 1x40", _NEVER
+    ),
     "ShardsUnanswered": counter(
         "studyroom_gateway_presence_shards_silent", 'instance="a",shards="32-39"', "0x20 8x40", "0x20 1 0x40"
     ),

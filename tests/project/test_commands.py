@@ -249,6 +249,16 @@ COMMANDS: dict[str, dict[str, By | NotRun]] = {
             "tests/e2e/test_moderation.py::test_the_log_names_each_command_with_its_moderator_user_and_outcome",
         ),
     },
+    "docs/erasure.md": {
+        'json: {"outcome": …': NotRun(
+            "it is from a system that has ended",
+            "tests/e2e/test_erasure.py::test_nothing_of_an_erased_user_is_left_anywhere_and_others_lose_nothing",
+        ),
+        "nats --user operator stream view AUDIT": NotRun(
+            NO_NATS,
+            "tests/e2e/test_erasure.py::test_an_erasure_that_dies_in_the_middle_is_completed_when_it_is_requested_again",
+        ),
+    },
     "docs/operations.md": {
         "yaml: # ConfigMap of the controller": NotRun("there is no cluster, and no ingress-nginx"),
         "kubectl create namespace studyroom": By(KUBERNETES),

@@ -45,6 +45,7 @@ from website.http import api_without_gateway
 
 PROTOCOL = Document(ROOT / "docs" / "protocol.md")
 MODERATION = Document(ROOT / "docs" / "moderation.md")
+ERASURE = Document(ROOT / "docs" / "erasure.md")
 PARTS = json_schema()["$defs"]
 CLIENT_MESSAGES, SERVER_MESSAGES = get_args(AnyClientMessage), get_args(ServerMessage)
 RANGE = NOTHING = "\N{EN DASH}"
@@ -209,6 +210,7 @@ UNNOTICED = {
     "STUDYROOM_PRESENCE_REQUEST_DEADLINE_SECONDS", "STUDYROOM_PRESENCE_CONCURRENT_REQUESTS",
     "STUDYROOM_STORAGE_REPLICAS", "STUDYROOM_STORAGE_GROUPS", "STUDYROOM_STORAGE_SIZE_BYTES",
     "STUDYROOM_STORAGE_PRESENCE_MARKER_TTL_SECONDS", "STUDYROOM_STORAGE_HOOKS_MAX_AGE_SECONDS",
+    "STUDYROOM_STORAGE_AUDIT_MAX_AGE_SECONDS",
 }  # fmt: skip
 """Numbers in settings that limit no client. All others must be documented."""
 
@@ -274,7 +276,7 @@ def test_every_request_is_documented_with_its_parameters_and_no_other():
         for method, operation in operations.items()
     }
     documented = set()
-    for row in [*PROTOCOL.rows("Over plain HTTP"), *MODERATION.rows("Requests")]:
+    for row in [*PROTOCOL.rows("Over plain HTTP"), *MODERATION.rows("Requests"), *ERASURE.rows("Requests")]:
         if (request := re.match(r"`(GET|POST|PUT|PATCH|DELETE) ([^`?]+)(?:\?([^`]*))?`", row[0])) is not None:
             query = re.findall(r"(\w+)=", request[3] or "")
             documented.add((request[1], request[2], frozenset(query)))

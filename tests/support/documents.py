@@ -141,6 +141,10 @@ class Gateway:
         answer: DocumentAnswer = await eventually(answered, "a replica answers")
         return answer
 
+    async def once(self, action: Action, **request: Any) -> DocumentAnswer:
+        """The answer of one replica, with any outcome."""
+        return await self._manage(DocumentRequest(action=action, **request), b"")
+
     async def _manage(self, request: DocumentRequest, update: bytes) -> DocumentAnswer:
         subject = subjects.documents_manage(subjects.shard_of(request.room))
         async with asyncio.timeout(TIMEOUT_SECONDS):

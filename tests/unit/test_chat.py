@@ -2,12 +2,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studyroom.shared.contract.chat import deleted_by, encode_stored, encode_tombstone, with_sequence
+from studyroom.shared.contract.chat import deleted_by, encode_stored, encode_tombstone, is_reset, user_of, with_sequence
 from studyroom.shared.contract.chat_messages import Chat, ChatDeleted
 from studyroom.shared.contract.ids import MessageId, UserId
 from studyroom.shared.contract.messages import decode_server_message, encode
 
 USER = UserId("7f2c1f0e-0d3b-4e0a-9c57-2b1f6a8f3d11")
+OTHER = UserId("0a1b2c3d-4e5f-4678-9abc-def012345678")
 MESSAGE = MessageId("1e57ab1e-2222-4333-8444-555566667777")
 
 
@@ -65,3 +66,16 @@ def test_a_tombstone_names_the_message_it_deletes(deleted: int, sequence: int):
 def test_nothing_that_people_write_is_taken_for_a_tombstone(content: str, username: str):
     assert deleted_by(encode_stored(USER, username, content, 1_700_000_000, MESSAGE)) == 0
     assert deleted_by(encode_stored(USER, "A", '{"type":"ChatDeleted","deleted_seq":7', 1, MESSAGE)) == 0
+
+
+@given(st.text(), st.text())
+def test_the_user_of_a_message_is_its_author_with_any_text(content: str, username: str):
+    forged = f'","user_id":"{OTHER}","content":"{content}'
+    assert user_of(encode_stored(USER, username + forged, forged, 1_700_000_000, MESSAGE)) == USER
+
+
+@pytest.mark.parametrize("resets", [False, True])
+def test_a_tombstone_names_no_user(resets: bool):
+    stored = encode_tombstone(MESSAGE, 7, resets=resets)
+    assert (user_of(stored), is_reset(stored), deleted_by(stored)) == (None, resets, 7)
+    assert not is_reset(encode_stored(USER, "Ada", '"resets":true', 1_700_000_000, MESSAGE))

@@ -282,3 +282,12 @@ def test_a_room_knows_that_a_message_is_gone_only_if_it_would_remember_it():
     assert not history.lacks(11), "it may come"
     history.forget()
     assert not history.lacks(3)
+
+
+def test_only_a_tombstone_that_says_so_lets_the_room_begin_again():
+    reset = encode_tombstone(MessageId("m"), 3, resets=True)
+    time = "2026-11-24T09:00:00.5Z"
+    assert Stored.of(5, reset, time).resets
+    assert (Stored.of(5, reset, time).deletes, Stored.of(5, reset, time).is_message) == (3, False)
+    assert not tombstone(5, 3).resets
+    assert not stored(5).resets

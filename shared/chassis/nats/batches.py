@@ -27,6 +27,7 @@ class Read(NamedTuple):
     time: str
     """The commit time (RFC 3339)."""
     data: bytes
+    headers: Mapping[str, str] | None = None
 
 
 @dataclass(slots=True)
@@ -111,7 +112,7 @@ def _take(batch: Batch, message: Message) -> None:
         batch.pending = int(headers[PENDING])
         if int(headers[LAST_SEQUENCE]) != batch.last:
             _fail(batch, "a part of a batch was lost")
-        batch.messages.append(Read(headers[SUBJECT], int(headers[SEQUENCE]), headers[TIME], message.data))
+        batch.messages.append(Read(headers[SUBJECT], int(headers[SEQUENCE]), headers[TIME], message.data, headers))
     elif status == _END and int(headers[LAST_SEQUENCE]) != batch.last:
         _fail(batch, "a part of a batch was lost")
     elif status in {_END, _NOT_FOUND}:

@@ -1,0 +1,78 @@
+"""Records of the audit stream: each erasure and export, with its caller, its target and its outcome, without content.
+
+A record names a user by a fingerprint, the SHA-256 of the user id. Anyone who has the id finds its records, and the
+records do not contain it. So an erasure can be carried out again on data that comes back with a restored backup.
+"""
+
+from enum import StrEnum
+from hashlib import sha256
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict
+
+from studyroom.shared.contract import audit_subjects
+from studyroom.shared.contract.ids import UserId
+
+
+class Action(StrEnum):
+    ERASE_USER = "erase_user"
+    """The target is a fingerprint."""
+    ERASE_ROOM = "erase_room"
+    """The target is the id of a room."""
+    REPEAT = "repeat_erasures"
+    """Erase again what was erased since a time. The target is that time, in Unix seconds."""
+    ERASE_OLD_MESSAGES = "erase_old_messages"
+    """The target is the id of a room."""
+    EXPORT_ROOM = "export_room"
+    """The target is the id of a room."""
+    EXPORT_USER = "export_user"
+    """The target is a fingerprint."""
+
+
+class Outcome(StrEnum):
+    REQUESTED = "requested"
+    """It has begun."""
+    RUNNING = "running"
+    """It goes on. A long erasure records this now and then."""
+    DONE = "done"
+    INTERRUPTED = "interrupted"
+    """The gateway gave up before it was complete. Request it again."""
+
+
+class AuditRecord(BaseModel):
+    """One record. Its subject has the action and the target, and its time is the commit time of the message."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    action: Action
+    target: str
+    by: str
+    """`key` and the name of the API key, or `user` and the fingerprint of a moderator."""
+    outcome: Outcome
+    messages: int | None = None
+    """How many messages, edits and reactions were erased."""
+    documents: int | None = None
+    """How many shared documents were deleted, or lost the name of the user."""
+    commands: int | None = None
+    """How many bans and other commands of moderators were removed."""
+    began: int | None = None
+    """In Unix seconds: when `outcome` is `done`, what was stored before is gone."""
+    before: int | None = None
+    """In Unix seconds: messages that were stored before are old."""
+
+    @property
+    def subject(self) -> str:
+        return audit_subjects.audit(self.action, self.target)
+
+    def encode(self) -> bytes:
+        return self.__pydantic_serializer__.to_json(self, exclude_none=True)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Raises ValueError."""
+        return cls.model_validate_json(data)
+
+
+def fingerprint(user: UserId) -> str:
+    """Return the SHA-256 of a user id in its canonical form, as 64 hexadecimal digits."""
+    return sha256(user.encode()).hexdigest()
