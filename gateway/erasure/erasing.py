@@ -27,6 +27,8 @@ from studyroom.shared.contract.moderation import Command, Kind, Target
 
 SETTLED_SECONDS = 8.0
 """After this time nothing of a user is under way any more that a gateway accepted before the user was banned."""
+_READ_AGAIN_SECONDS = 2.0
+"""Within this time after a tombstone that resets, gateways have read the chat of the room again."""
 PAUSE_SECONDS = 0.01
 """Between two batches, so that a walk takes about a sixth of the event loop."""
 _BAN_SECONDS = 86_400
@@ -93,6 +95,7 @@ class Erasing:
         await self._chat.do(users)
         await asyncio.sleep(settled_at - time.monotonic())
         await self._chat.do(users)
+        await asyncio.sleep(_READ_AGAIN_SECONDS)
         await self._authorship.do(users)
         about = [subjects.moderation_key("*", user, None), subjects.moderation_key("*", user, _ANY_ROOM)]
         await self._commands(about, users)
@@ -106,11 +109,13 @@ class Erasing:
             await self._moderation.command(remove, Command(by=by), ttl_seconds=_REMOVED_SECONDS)
         async with self._one_room:
             await self._room(room, None, counts)
+        await asyncio.sleep(_READ_AGAIN_SECONDS)
 
     async def old_messages(self, room: RoomId, before: datetime, counts: Counts) -> None:
         """Erase the chat of a room that was stored up to a time, with later edits of it and reactions to it."""
         async with self._one_room:
             await self._chat_of(room, before, counts)
+        await asyncio.sleep(_READ_AGAIN_SECONDS)
 
     async def again(self, targets: Targets, counts: Counts) -> None:
         """Erase what has come back of users and rooms that were erased before."""
@@ -119,9 +124,11 @@ class Erasing:
                 await self._room(room, until, counts)
             for room, before in targets.chats.items():
                 await self._chat_of(room, before, counts)
+        await asyncio.sleep(_READ_AGAIN_SECONDS)
         if targets.users:
             users = _Users(targets.users, counts)
             await self._chat.do(users)
+            await asyncio.sleep(_READ_AGAIN_SECONDS)
             await self._authorship.do(users)
             everyone = [subjects.moderation_key("*", _ANY_USER, room) for room in (None, _ANY_ROOM)]
             await self._commands(everyone, users)
