@@ -332,7 +332,7 @@ class Gateway:
             all_routers.append(fallback(message_max_bytes=own.message_max_bytes))
         asked = self._documents and DocumentRequests(chassis.bus, self._documents.hub.metrics, chassis.tracer)
         all_routers += erasure_routers(
-            access, self._audit, chassis.bus, chassis.tasks, chassis.registry, self._streams, self._deletions,
+            access, self._audit, chassis.bus, chassis.tasks, self._streams, self._deletions,
             self._moderation, self._presence, asked, trail, deadline_seconds=own.request_deadline_seconds,
         )  # fmt: skip
         if asked is not None:

@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
 
 from studyroom.gateway.document_http.routers import document_routers
 from studyroom.gateway.erasure.routers import erasure_routers
 from studyroom.gateway.http.app import build_app
+from studyroom.gateway.http.audit import Audit
 from studyroom.gateway.http.routers import routers
 from studyroom.gateway.settings import GatewaySettings
 from website.markdown import code, table
@@ -37,7 +39,7 @@ def api_without_gateway() -> FastAPI:
     nothing = cast("Any", None)
     there = [
         *routers(GatewaySettings(), *[nothing] * 10),
-        *erasure_routers(*[nothing] * 11, deadline_seconds=nothing),
+        *erasure_routers(nothing, Audit(CollectorRegistry()), *[nothing] * 8, deadline_seconds=nothing),
         *document_routers(GatewaySettings(), *[nothing] * 7),
     ]
     return build_app(with_page=False, routers=there)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import Counter
 
 from studyroom.gateway.erasure.erasing import Counts, Erasing
 from studyroom.gateway.erasure.targets import targets_of
@@ -63,20 +63,13 @@ class _Job:
 class Erasures:
     """Erases some users and one room at a time. The others wait, so that a gateway has time for its clients."""
 
-    def __init__(self, trail: Trail, erasing: Erasing, tasks: Tasks, registry: CollectorRegistry) -> None:
+    def __init__(self, trail: Trail, erasing: Erasing, tasks: Tasks, outcomes: Counter) -> None:
         self._trail = trail
         self._erasing = erasing
         self._tasks = tasks
         self._turn = asyncio.Semaphore(_AT_ONCE)
         self._under_way: dict[_Key, _Job] = {}
-        self._outcomes = Counter(
-            "studyroom_gateway_erasures",
-            "Erasures that this gateway has ended, by outcome. Request interrupted ones again.",
-            ["outcome"],
-            registry=registry,
-        )
-        for outcome in (Outcome.DONE, Outcome.INTERRUPTED):
-            self._outcomes.labels(outcome=outcome.value)
+        self._outcomes = outcomes
 
     async def erase_user(self, user: UserId, by: str) -> None:
         """Returns when the request is recorded. Raises TooManyErasures or BusError."""

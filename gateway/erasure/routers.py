@@ -1,7 +1,6 @@
 """Assembles the erasure, and its router of the HTTP API."""
 
 from fastapi import APIRouter
-from prometheus_client import CollectorRegistry
 
 from studyroom.gateway.chat.deletions import Deletions
 from studyroom.gateway.chat.stream import ChatStream
@@ -25,7 +24,6 @@ def erasure_routers(
     audit: Audit,
     bus: Bus,
     tasks: Tasks,
-    registry: CollectorRegistry,
     streams: ByGroup[ChatStream],
     deletions: Deletions,
     moderation: Moderation,
@@ -38,7 +36,7 @@ def erasure_routers(
     """`documents`: None where there are no shared documents."""
     of_documents = DocumentErasure(bus, documents) if documents is not None else None
     erasing = Erasing(streams, deletions, moderation, presence, of_documents)
-    erasures = Erasures(trail, erasing, tasks, registry)
+    erasures = Erasures(trail, erasing, tasks, audit.erasures)
     stored = StoredOfUser(streams, moderation, of_documents)
     return [
         erasure_router(access, audit, erasures, deadline_seconds=deadline_seconds),

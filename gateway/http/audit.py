@@ -18,7 +18,7 @@ from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.batches import BatchReader
 from studyroom.shared.chassis.nats.bus import API_TIMEOUT_SECONDS, Bus, BusError
 from studyroom.shared.contract import audit_subjects
-from studyroom.shared.contract.audit import Action, AuditRecord, fingerprint
+from studyroom.shared.contract.audit import Action, AuditRecord, Outcome, fingerprint
 
 log = logs.get("audit")
 
@@ -39,6 +39,14 @@ class Audit:
             ["action", "result"],
             registry=registry,
         )
+        self.erasures = Counter(
+            "studyroom_gateway_erasures",
+            "Erasures that this gateway has ended, by outcome. Request interrupted ones again.",
+            ["outcome"],
+            registry=registry,
+        )
+        for outcome in (Outcome.DONE, Outcome.INTERRUPTED):
+            self.erasures.labels(outcome=outcome.value)
         for action in ACTIONS:
             for result in _RESULTS:
                 self._actions.labels(action=action, result=result)
