@@ -330,7 +330,9 @@ class Gateway:
         if own.http_fallback:
             fallback = partial(fallback_router, self._edge, self._admission, self._uplinks, self._metrics)
             all_routers.append(fallback(message_max_bytes=own.message_max_bytes))
-        asked = self._documents and DocumentRequests(chassis.bus, self._documents.hub.metrics, chassis.tracer)
+        asked = None
+        if self._documents is not None:
+            asked = DocumentRequests(chassis.bus, self._documents.hub.metrics, chassis.tracer)
         all_routers += erasure_routers(
             access, self._audit, chassis.bus, chassis.tasks, self._streams, self._deletions,
             self._moderation, self._presence, asked, trail, deadline_seconds=own.request_deadline_seconds,

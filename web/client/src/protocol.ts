@@ -75,6 +75,7 @@ export type ErrorCode =
   | "document_too_complex"
   | "documents_storage_full"
   | "too_many_documents"
+  | "audit_storage_full"
   | "versions_full"
   | "internal"
   | "invalid_request"
@@ -503,6 +504,11 @@ export interface ChatDeletedPayload {
    * The position of the deleted message.
    */
   deleted_seq: number
+  /**
+   * True if something else than a message was deleted, such as a reaction. Then the chat of the room begins again: a
+   * `ChatReset` follows, and no resume from before succeeds.
+   */
+  resets?: boolean | null
   /**
    * The position of this notice, which is ordered like a message.
    */
