@@ -69,20 +69,25 @@ class Erasure:
         authored = [sequence for sequence, named in (await self._named(key)).items() if not named.isdisjoint(users)]
         if not authored:
             return
-        covers = await self._cover(key)
+        covers, covered, needed = await self._cover(key)
         if covers.sequence in authored:
             raise BusUnavailable("the newest update names the user")
         await self._log.overwrite(sequence for sequence in authored if sequence < covers.sequence)
-        await self._log.purge(key, covers)
+        await self._log.purge(key, covers, covered=covered, needed=needed)
 
-    async def _cover(self, key: DocumentKey) -> Newest:
-        """Store a snapshot of the whole document, and return the newest update that it has."""
+    async def _cover(self, key: DocumentKey) -> tuple[Newest, Collection[str], Collection[str]]:
+        """Store a snapshot of the whole document, and return the newest update that it has.
+
+        Also returns the ids of the long edits that it has, and of those that it needs (see `DocumentLog.purge`).
+        """
+        covered: set[str] = set()
         async with self._library.current(key) as held:
             if held.covers != held.newest:
                 state = held.document.difference()
                 stored = await self._log.store_snapshot(key, state, covers=held.newest, expected=held.snapshot)
                 held.snapshot, held.covers, held.updates, held.update_bytes = stored, held.newest, 0, 0
-            return held.covers
+                covered, held.edits = held.edits, set()
+            return held.covers, covered, frozenset(held.edits)
 
     async def _named(self, key: DocumentKey) -> dict[int, set[str]]:
         """Return the fingerprints of the users whom each update in the log names, by sequence."""

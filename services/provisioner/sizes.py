@@ -25,7 +25,7 @@ def _shares(total: int, groups: int) -> dict[str, int]:
         **dict.fromkeys(subjects.presence_streams(groups), members // groups),
         subjects.MODERATION_STREAM: min(total // 32, 256 * MIB),
         subjects.GATEWAYS_STREAM: min(total // 64, 64 * MIB),
-        audit_subjects.AUDIT_STREAM: min(total // 64, 64 * MIB),
+        audit_subjects.AUDIT_STREAM: min(total // 128, 64 * MIB),
     }
 
 

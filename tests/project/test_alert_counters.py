@@ -12,6 +12,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
+from studyroom.gateway.http.audit import Audit
 from studyroom.gateway.metrics import GatewayMetrics
 from studyroom.presence.metrics import PresenceMetrics
 from studyroom.services.documents.metrics import DocumentsMetrics
@@ -51,7 +52,7 @@ def _name(series: Series) -> str:
 @pytest.fixture(scope="module")
 def at_the_start() -> set[Series]:
     registry = CollectorRegistry()
-    for metrics in (GatewayMetrics, PresenceMetrics, DocumentsMetrics, BusMetrics, ProbeMetrics):
+    for metrics in (GatewayMetrics, PresenceMetrics, DocumentsMetrics, BusMetrics, ProbeMetrics, Audit):
         metrics(registry)
     samples = [one for metric in registry.collect() for one in metric.samples if one.name.startswith("studyroom_")]
     assert all(sample.value == 0 for sample in samples if sample.name.endswith(("_total", "_count", "_bucket")))
