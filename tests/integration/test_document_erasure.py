@@ -2,6 +2,10 @@
 
 from datetime import UTC, datetime
 
+from prometheus_client import CollectorRegistry
+
+from studyroom.gateway.document_http.requests import DocumentRequests
+from studyroom.gateway.documents.metrics import DocumentMetrics
 from studyroom.services.documents.log import DocumentKey
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.audit import fingerprint
@@ -20,6 +24,9 @@ from tests.support.documents import STREAM, TIMEOUT_SECONDS, Author, Gateway, Si
 from tests.support.leftovers import files_having, having, raw_messages
 from tests.support.presence import connected
 from tests.support.processes import NatsServer
+
+LONG = "long " * 300_000
+"""1.5 MB, and NATS takes 1 MB in one message."""
 
 
 async def store(gateway: Gateway, key: DocumentKey, update: bytes, *users: UserId) -> None:
@@ -110,3 +117,32 @@ async def test_a_document_that_somebody_edited_after_the_erasure_stays(site: Sit
     await gateway.store(new, Author().write("new"))
     assert (await gateway.manage(old, Action.ERASE_ROOM, until=until)).head.sequence == 1
     assert (await gateway.text(old), await gateway.text(new)) == ("", "new")
+
+
+async def test_a_user_is_forgotten_who_made_an_edit_in_parts(site: Site, gateway: Gateway):
+    await site.replica()
+    http = DocumentRequests(gateway.bus, DocumentMetrics(CollectorRegistry()))
+    key, author, ann = new_key(), Author(), new_user_id()
+    await store(gateway, key, author.write("first "))
+    await http.store(*key, await http.store_parts(*key, author.write(LONG)), ann)
+    parts = {"seq": 1, "next_by_subj": subjects.document_edit(*key)}
+    assert await gateway.bus.stored(STREAM, parts) is not None
+    await store(gateway, key, EMPTY_UPDATE)
+    await gateway.manage(key, Action.FORGET_AUTHORS, authors=[fingerprint(ann)])
+    assert await authored(gateway, key, ann) == []
+    assert await gateway.bus.stored(STREAM, parts) is None
+    await site.replica()
+    assert {await gateway.text(key) for _ in range(4)} == {f"first {LONG}"}
+
+
+async def test_an_edit_in_parts_is_gone_with_its_room_also_from_the_disk(
+    site: Site, gateway: Gateway, nats: NatsServer
+):
+    await site.replica()
+    http = DocumentRequests(gateway.bus, DocumentMetrics(CollectorRegistry()))
+    key, author = new_key(), Author()
+    await http.store(*key, await http.store_parts(*key, author.write("unique-part " + LONG)), None)
+    assert files_having(nats.store, STREAM, "unique-part")
+    await gateway.manage(key, Action.ERASE_ROOM)
+    assert files_having(nats.store, STREAM, "unique-part") == []
+    assert await gateway.text(key) == ""
