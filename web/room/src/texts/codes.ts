@@ -17,6 +17,7 @@ const ofCodes: Record<FailureCode, string> = {
   chat_too_long: "It is too long.",
   chat_unavailable: "The chat cannot be reached now. Try again in a moment.",
   chat_storage_full: "The server has no room for more messages.",
+  audit_storage_full: "The server has no room for more records of erasures.",
   chat_not_found: "It is not there any more.",
   not_author: "Only its author may do this.",
   edit_too_late: "It is too old to be changed.",

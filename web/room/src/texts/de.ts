@@ -190,6 +190,7 @@ const codes: Translation<typeof english> & Readonly<Record<string, string | Form
   chat_too_long: "Sie ist zu lang.",
   chat_unavailable: "Der Chat ist gerade nicht erreichbar. Versuch es gleich noch einmal.",
   chat_storage_full: "Der Server hat keinen Platz für weitere Nachrichten.",
+  audit_storage_full: "Der Server hat keinen Platz für weitere Einträge über Löschungen.",
   chat_not_found: GONE,
   not_author: "Das darf nur, wer sie geschrieben hat.",
   edit_too_late: "Sie ist zu alt, um sie zu ändern.",
