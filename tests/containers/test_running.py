@@ -93,7 +93,9 @@ def test_the_probe_meets_itself_through_the_load_balancer(project: Project):
 
 def test_the_doctor_finds_nothing_wrong(project: Project):
     """The command is in `docs/operations.md`."""
-    docker, compose, run, *arguments = shlex.split(OPERATIONS.command("docker compose run"))
+    docker, compose, run, *arguments = shlex.split(
+        OPERATIONS.command("docker compose run --rm -e STUDYROOM_NATS_USER=doctor")
+    )
     assert (docker, compose, run) == ("docker", "compose", "run")
     report = project.compose("run", "--no-deps", "-T", *arguments)
     assert report.splitlines()[-1] == "All is well."
