@@ -108,7 +108,7 @@ def repetition_router(access: Access, audit: Audit, erasures: Erasures, *, deadl
                 await erasures.erase_old_messages(room, before, str(caller))
         return Requested()
 
-    @router.get("/rooms/{room_id}/messages/erasure", responses=_UNKNOWN)
+    @router.get("/rooms/{room_id}/erasure/messages", responses=_UNKNOWN)
     async def erasure_of_old_messages(room_id: RoomPath, request: Request, response: Response) -> ErasureBody:
         """Read the outcome of the last erasure of old messages of a room."""
         access.backend(request, response)

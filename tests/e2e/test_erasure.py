@@ -277,7 +277,7 @@ async def test_old_messages_of_a_room_go_with_their_edits_and_reactions_and_newe
         await bob.expect("ChatReaction")
 
         assert (await ask(there, "DELETE", f"/rooms/{room}/messages?before={before}")).status == 202
-        record = await done(here, f"/rooms/{room}/messages/erasure")
+        record = await done(here, f"/rooms/{room}/erasure/messages")
         assert record["messages"] == 4
         of_room = having(await raw_messages(connection, "CHAT"), room)
         assert having(of_room, "something-old", HEART) == []
