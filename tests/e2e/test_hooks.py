@@ -196,6 +196,7 @@ async def test_a_room_whose_events_fail_holds_up_no_other_room_and_loses_nothing
         assert not first_taken(backend.of(room))
         assert hooks.metric("studyroom_hooks_waiting_rooms") >= 1
         assert hooks.metric("studyroom_hooks_oldest_undelivered_seconds") > 0
+        await eventually(lambda: len(backend.of(room)) > 1, "the refused event is sent again")
         healthy.set()
         found = await taken(backend, room, 30, MESSAGE)
         assert [one.event["data"]["seq"] for one in found] == wanted
