@@ -1,29 +1,19 @@
 """Carries out the commands `studyroom backup` and `studyroom restore`."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-
-from prometheus_client import CollectorRegistry
 
 from studyroom.services.backup.archive import BadBackup, Busy, Reader, Writer, keep_newest
 from studyroom.services.backup.restoring import RestoreFailed, check_replaceable, is_used, restore
 from studyroom.services.backup.snapshot import SnapshotFailed, back_up
-from studyroom.shared.chassis.metrics import BusMetrics
-from studyroom.shared.chassis.nats.bus import Bus, BusError
+from studyroom.shared.chassis.commands import Failed, connected
+from studyroom.shared.chassis.nats.bus import BusError
 from studyroom.shared.chassis.settings import NatsSettings, StorageSettings
 from studyroom.shared.contract import audit_subjects, subjects
 
-_CONNECT_SECONDS = 10.0
-
 Report = Callable[[str], None]
 """Prints a line."""
-
-
-class Failed(Exception):
-    """A backup or restore did not succeed. The argument is the reason, for people."""
 
 
 def streams_of(groups: int) -> tuple[str, ...]:
@@ -39,7 +29,7 @@ async def make_backup(
 
     Raises Failed. An incomplete backup is removed.
     """
-    async with _connected(nats, "backup") as bus:
+    async with connected(nats, "backup") as bus:
         try:
             writer = Writer(directory)
         except Busy as error:
@@ -84,7 +74,7 @@ async def restore_backup(
         raise Failed(f"{backup.path} does not have {', '.join(sorted(unknown))}")
     chosen = [stream for stream in manifest.streams if not only or stream.name in only]
     report(f"restoring {backup.path}, of NATS {manifest.nats_version}")
-    async with _connected(nats, "operator") as bus:
+    async with connected(nats, "operator") as bus:
         try:
             if not only and await is_used(bus, audit_subjects.AUDIT_STREAM):
                 # It has the erasures since the backup, which must be carried out again.
@@ -103,18 +93,3 @@ async def restore_backup(
     since = int(datetime.fromisoformat(manifest.began).timestamp())
     report(f"erase again what was erased since the backup: PUT /api/v1/erasures?since={since}")
     report("complete")
-
-
-@asynccontextmanager
-async def _connected(nats: NatsSettings, name: str) -> AsyncIterator[Bus]:
-    bus = Bus(nats, BusMetrics(CollectorRegistry()), name=name)
-    try:
-        try:
-            async with asyncio.timeout(_CONNECT_SECONDS):
-                await bus.connect()
-        except TimeoutError as error:
-            reason = bus.why_away or "no answer"
-            raise Failed(f"could not connect to NATS within {_CONNECT_SECONDS:.0f} s: {reason}") from error
-        yield bus
-    finally:
-        await bus.close()

@@ -3,11 +3,8 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
-
-from prometheus_client import CollectorRegistry
 
 from studyroom.services.hooks.delivery import Contents
 from studyroom.services.hooks.event_log import EventLog
@@ -16,22 +13,17 @@ from studyroom.services.hooks.positions import is_later
 from studyroom.services.hooks.retries import pause_seconds
 from studyroom.services.hooks.sending import Sender
 from studyroom.services.hooks.settings import HooksSettings
-from studyroom.shared.chassis.metrics import BusMetrics
-from studyroom.shared.chassis.nats.bus import Bus, BusError
+from studyroom.shared.chassis.commands import Failed, connected
+from studyroom.shared.chassis.nats.bus import BusError
 from studyroom.shared.chassis.settings import NatsSettings, Settings, StorageSettings
 from studyroom.shared.contract.groups import all_groups
 from studyroom.shared.contract.ids import RoomId
 
-_CONNECT_SECONDS = 10.0
 _ATTEMPTS = 5
 """How often an event is sent before the replay stops."""
 
 Report = Callable[[str], None]
 """Prints a line."""
-
-
-class ReplayFailed(Exception):
-    """Some events were not delivered. The argument is the reason, for people."""
 
 
 async def send_again(
@@ -42,7 +34,7 @@ async def send_again(
     room: RoomId | None,
     report: Report,
 ) -> None:
-    """Send the events that were stored from `since` until `until`, in order per room. Raises ReplayFailed.
+    """Send the events that were stored from `since` until `until`, in order per room. Raises Failed.
 
     `until`: None for now. `room`: its events only. Events that leave the log meanwhile are left out.
     """
@@ -50,7 +42,7 @@ async def send_again(
     end = until or datetime.now(UTC)
     sender = Sender(own)
     try:
-        async with _connected(settings[NatsSettings]) as bus:
+        async with connected(settings[NatsSettings], "hooks") as bus:
             sent = 0
             for group in all_groups(settings[StorageSettings].groups):
                 events, contents = EventLog(bus, group), Contents(bus, group)
@@ -61,7 +53,7 @@ async def send_again(
                     sent += len(chosen)
             report(f"sent {sent} events again")
     except BusError as error:
-        raise ReplayFailed(f"cannot read the log: {error}") from error
+        raise Failed(f"cannot read the log: {error}") from error
     finally:
         await sender.close()
 
@@ -78,7 +70,7 @@ async def _pages(events: EventLog, since: datetime, until: datetime) -> AsyncIte
 
 
 async def _send_all(page: list[Logged], contents: Contents, sender: Sender, own: HooksSettings) -> None:
-    """Send events, those of a room one after the other. Raises ReplayFailed or BusError."""
+    """Send events, those of a room one after the other. Raises Failed or BusError."""
     rooms: dict[RoomId, list[Logged]] = {}
     for logged in page:
         rooms.setdefault(logged.room, []).append(logged)
@@ -103,26 +95,10 @@ async def _send(logged: Logged, contents: Contents, sender: Sender, own: HooksSe
         if attempt < _ATTEMPTS:
             asked = result.retry_after_seconds
             await asyncio.sleep(pause_seconds(attempt, own.retry_max_seconds, asked, random.uniform))
-    raise ReplayFailed(
+    raise Failed(
         f"the backend did not take {logged.event.id} of room {logged.room}: {result.reason}. Go on with --since "
         f"{logged.stored}"
     )
-
-
-@asynccontextmanager
-async def _connected(nats: NatsSettings) -> AsyncIterator[Bus]:
-    """Raises ReplayFailed."""
-    bus = Bus(nats, BusMetrics(CollectorRegistry()), name="hooks")
-    try:
-        try:
-            async with asyncio.timeout(_CONNECT_SECONDS):
-                await bus.connect()
-        except TimeoutError as error:
-            reason = bus.why_away or "no answer"
-            raise ReplayFailed(f"could not connect to NATS within {_CONNECT_SECONDS:.0f} s: {reason}") from error
-        yield bus
-    finally:
-        await bus.close()
 
 
 def _rfc3339(time: datetime) -> str:

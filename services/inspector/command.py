@@ -5,21 +5,15 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from prometheus_client import CollectorRegistry
-
 from studyroom.services.inspector.examining import examine_room, examine_user
 from studyroom.services.inspector.following import Follower, Shown
 from studyroom.services.inspector.reports import room_as_json, room_as_text, user_as_json, user_as_text
-from studyroom.shared.chassis.metrics import BusMetrics
+from studyroom.shared.chassis.commands import Failed, connected
 from studyroom.shared.chassis.nats.bus import Bus, BusError
 from studyroom.shared.chassis.settings import NatsSettings, StorageSettings
 from studyroom.shared.contract.ids import RoomId, UserId
 
 _CONNECT_SECONDS = 5.0
-
-
-class Failed(Exception):
-    """Nothing could be inspected. The argument is the reason, for people."""
 
 
 async def inspect_room(
@@ -77,18 +71,9 @@ async def serve_page(
 @asynccontextmanager
 async def _connected(nats: NatsSettings) -> AsyncIterator[Bus]:
     """Connect as the inspector. Raises Failed, also for what NATS does not allow in the block."""
-    bus = Bus(nats, BusMetrics(CollectorRegistry()), name="inspector")
-    try:
-        try:
-            async with asyncio.timeout(_CONNECT_SECONDS):
-                await bus.connect()
-        except TimeoutError as error:
-            reason = bus.why_away or "no answer"
-            raise Failed(f"could not connect to NATS within {_CONNECT_SECONDS:.0f} s: {reason}") from error
+    async with connected(nats, "inspector", within_seconds=_CONNECT_SECONDS) as bus:
         try:
             yield bus
         except BusError as error:
             hint = "the NATS user must be `inspector`, or another with the same permissions"
             raise Failed(f"{error} ({hint})") from error
-    finally:
-        await bus.close()

@@ -15,7 +15,7 @@ from studyroom.services.stack.options import data_dir_option, loading, nats_and_
 
 _PORT_MAX = 65_535
 
-Inspected = TypeVar("Inspected")
+Result = TypeVar("Result")
 
 
 @click.command()
@@ -98,7 +98,8 @@ def inspector(host: str, port: int, data_dir: Path) -> None:
     _inspect("inspector", serve_page(nats, storage, host=host, port=port, ready=click.echo))
 
 
-def _id(text: str, argument: str) -> str:
+def _id(text: str, argument: str | None = None) -> str:
+    """Return an id in its canonical form. Raises BadParameter, for this argument or the present option."""
     from studyroom.shared.contract.ids import canonical_uuid
 
     try:
@@ -107,17 +108,12 @@ def _id(text: str, argument: str) -> str:
         raise click.BadParameter(str(error), param_hint=argument) from error
 
 
-def _inspect(command: str, work: Coroutine[Any, Any, Inspected]) -> Inspected:
-    """Return the result. If nothing could be inspected, print the reason and exit with 2. Ctrl+C exits with 0."""
-    from studyroom.services.inspector.command import Failed
-
+def _inspect(command: str, work: Coroutine[Any, Any, Result]) -> Result:
+    """Return the result. Exits with 2 if nothing could be inspected, and with 0 on Ctrl+C."""
     try:
-        return asyncio.run(work)
+        return _run(command, work, failed_status=2)
     except KeyboardInterrupt:
         sys.exit(0)
-    except Failed as error:
-        click.echo(f"studyroom {command}: {error}", err=True)
-        sys.exit(2)
 
 
 @click.command()
@@ -132,7 +128,7 @@ def backup(directory: Path, keep: int | None, data_dir: Path) -> None:
     from studyroom.services.backup.command import make_backup
 
     nats, storage = nats_and_storage(data_dir, "backup")
-    _run_or_fail("backup", make_backup(nats, storage, directory, keep=keep, report=click.echo))
+    _run("backup", make_backup(nats, storage, directory, keep=keep, report=click.echo))
 
 
 @click.command()
@@ -149,7 +145,7 @@ def restore(path: Path, only: tuple[str, ...], replace: bool, data_dir: Path) ->
     from studyroom.services.backup.command import restore_backup
 
     nats, storage = nats_and_storage(data_dir, "restore")
-    _run_or_fail("restore", restore_backup(nats, storage, path, only=only, replace=replace, report=click.echo))
+    _run("restore", restore_backup(nats, storage, path, only=only, replace=replace, report=click.echo))
 
 
 def _span(text: str) -> float:
@@ -212,12 +208,7 @@ def _time(_ctx: click.Context, _param: click.Parameter, value: str | None) -> da
 
 
 def _room_id(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Any:
-    from studyroom.shared.contract.ids import canonical_uuid
-
-    try:
-        return canonical_uuid(value) if value is not None else None
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
+    return _id(value) if value is not None else None
 
 
 @click.command()
@@ -230,24 +221,21 @@ def replay(since: datetime, until: datetime | None, room: Any, data_dir: Path) -
 
     A time is such as 2026-01-01T00:00Z. The NATS user is `hooks`. The exit status is 1 if an event is not taken.
     """
-    from studyroom.services.hooks.replay import ReplayFailed, send_again
+    from studyroom.services.hooks.replay import send_again
     from studyroom.services.hooks.spec import SPEC
     from studyroom.shared.chassis.process import load_settings
 
     use_nats_of(data_dir)
     settings = load_settings(SPEC)
-    try:
-        asyncio.run(send_again(settings, since=since, until=until, room=room, report=click.echo))
-    except ReplayFailed as error:
-        click.echo(f"studyroom hooks replay: {error}", err=True)
-        sys.exit(1)
+    _run("hooks replay", send_again(settings, since=since, until=until, room=room, report=click.echo))
 
 
-def _run_or_fail(command: str, work: Coroutine[Any, Any, None]) -> None:
-    from studyroom.services.backup.command import Failed
+def _run(command: str, work: Coroutine[Any, Any, Result], *, failed_status: int = 1) -> Result:
+    """Return the result. If the work fails, print the reason and exit with that status."""
+    from studyroom.shared.chassis.commands import Failed
 
     try:
-        asyncio.run(work)
+        return asyncio.run(work)
     except Failed as error:
         click.echo(f"studyroom {command}: {error}", err=True)
-        sys.exit(1)
+        sys.exit(failed_status)
