@@ -313,7 +313,8 @@ class Room:
             if stored.deletes:
                 self._repairs.chat_is_deleted(self, stored)
                 self._check_reset([stored])
-            self._repairs.edits_may_be_late(self, self.history.edits_of_unknown([stored]))
+            elif stored.changes:
+                self._repairs.edits_may_be_late(self, self.history.edits_of_unknown([stored]))
         elif verdict is Verdict.AFTER_GAP:
             self._repairs.chat_is_missing(self)
         else:
