@@ -174,9 +174,9 @@ async def test_a_lost_chat_stream_is_made_again_on_an_operators_command_and_a_lo
 
 async def test_a_first_run_that_was_interrupted_is_finished(bus: Bus):
     await Reconciler(bus, StorageSettings()).ensure()
-    made_last = (subjects.GATEWAYS_STREAM, subjects.PRESENCE_STREAM, subjects.MODERATION_STREAM)
-    for done in range(1, 4):
-        for name in made_last[:done]:
+    made_last = (subjects.GATEWAYS_STREAM, subjects.PRESENCE_STREAM, subjects.AUDIT_STREAM, subjects.MODERATION_STREAM)
+    for missing in range(1, 5):
+        for name in made_last[:missing]:
             await bus.api(f"STREAM.DELETE.{name}")
         await Reconciler(bus, StorageSettings()).ensure()
     assert sorted(await configs(bus)) == sorted(subjects.STREAMS)
