@@ -26,7 +26,7 @@ _BUILD_SECONDS = 1800
 _READY_SECONDS = 420
 _REACHED_SECONDS = 60
 _SERVERS = ("nats-0.nats", "nats-1.nats", "nats-2.nats")
-_CLIENTS = ("gateway", "presence", "documents", "provisioner", "doctor", "backup")
+_CLIENTS = ("gateway", "presence", "documents", "hooks", "provisioner", "doctor", "inspector", "backup")
 _USERS = (*_CLIENTS, "operator", "route")
 _HOSTS = "STUDYROOM_GATEWAY_HOSTS"
 _PRIORITIES = ("studyroom-state", "studyroom-edge")
@@ -95,7 +95,7 @@ class Certificates:
         }
 
 
-def _passwords() -> list[Manifest]:
+def passwords() -> list[Manifest]:
     # NATS reads a password of digits as a number, so each begins with a letter.
     made = {user: f"p{secrets.token_hex(16)}" for user in _USERS}
     return [_secret("studyroom-nats", made), _secret("studyroom-gateway", {"jwt-secret": SECRET})]
@@ -168,7 +168,7 @@ async def install(cluster: Cluster, installation: Installation, certificates: Ce
     """Return the address of the gateways, for clients on this machine, when everything is ready. Raises Failed."""
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     cluster.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}])
-    cluster.apply([*_passwords(), *certificates.secrets()])
+    cluster.apply([*passwords(), *certificates.secrets()])
     cluster.apply(yaml.safe_load_all((HERE / "reach.yaml").read_text()))
     hosts = cluster.addresses()
     installation.apply(",".join(hosts))

@@ -11,7 +11,7 @@ import yaml
 
 from tests.kube import steps
 from tests.kube.cluster import NAMESPACE, NODE_PORT, WORKLOADS, Failed, Pod, is_complete, run
-from tests.kube.install import EARLIER_IMAGE, IMAGE, ROOT, Certificates, loader_of, services_at, with_hosts
+from tests.kube.install import EARLIER_IMAGE, IMAGE, ROOT, Certificates, loader_of, passwords, services_at, with_hosts
 from tests.kube.steps import STEPS, chosen
 from tests.project.test_chart import assert_same, charted
 from tests.project.test_kubernetes import (
@@ -81,6 +81,20 @@ def test_gateways_know_the_addresses_of_the_nodes(installed: list[Manifest]):
     changed = list(with_hosts(iter(installed), "127.0.0.1,10.0.0.1"))
     assert configuration(changed)["STUDYROOM_GATEWAY_HOSTS"] == "127.0.0.1,10.0.0.1"
     assert len(changed) == len(installed)
+
+
+def test_every_secret_that_is_read_is_made(installed: list[Manifest]):
+    made = {one["metadata"]["name"]: set(one["stringData"]) for one in (*passwords(), *Certificates().secrets())}
+    for name in WORKLOADS:
+        for reference in filter(None, map(_secret_of, container(installed, name)["env"])):
+            assert reference.get("optional") or reference["key"] in made[reference["name"]], reference
+    volumes = [volume for name in WORKLOADS for volume in pod(installed, name)["volumes"]]
+    assert {volume["secret"]["secretName"] for volume in volumes if "secret" in volume} <= made.keys()
+
+
+def _secret_of(variable: Manifest) -> Manifest | None:
+    found: Manifest | None = variable.get("valueFrom", {}).get("secretKeyRef")
+    return found
 
 
 def test_new_certificates_are_from_the_same_authority():
