@@ -20,6 +20,8 @@ ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 IMAGE = "registry.example.com/studyroom:check"
 EARLIER_IMAGE = "registry.example.com/studyroom:check-earlier"
+SERVICE = "check"
+"""The name of the Service in `reach.yaml`, by which the probe reaches gateways."""
 _STAND_IN = "registry.example.com/exporter-stand-in:check"
 _NATS_IMAGE = "nats:2.15-alpine"
 _BUILD_SECONDS = 1800
@@ -171,7 +173,7 @@ async def install(cluster: Cluster, installation: Installation, certificates: Ce
     cluster.apply([*passwords(), *certificates.secrets()])
     cluster.apply(yaml.safe_load_all((HERE / "reach.yaml").read_text()))
     hosts = cluster.addresses()
-    installation.apply(",".join(hosts))
+    installation.apply(",".join((*hosts, SERVICE)))
     await cluster.whole(_READY_SECONDS)
     urls = [f"http://{host}:{NODE_PORT}" for host in hosts]
     await cluster.until(lambda: any(map(_answers, urls)), f"a gateway answers at one of {urls}", _REACHED_SECONDS)

@@ -7,7 +7,7 @@ from tests.kube.ground import Act
 from tests.kube.pods import freeze, freeze_briefly, kill, run_out_of_memory
 from tests.kube.promises import Promise
 from tests.kube.rolling import back_and_forth, evict, get_stuck, roll
-from tests.kube.storage import lose_volume, renew_certificates, restart_at_once, restore
+from tests.kube.storage import lose_volume, renew_certificates, restart_at_once, restore, run_jobs
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ _LATE = _probe("readinessProbe", "/readyz", initialDelaySeconds=30)
 """Later than the liveness probe below ends it."""
 
 STEPS = (
+    Step("jobs", "the doctor, the inspector and the probe run as jobs", run_jobs, QUIET, on_chart=True),
     Step("roll-provisioner", "the provisioner is rolled", roll("provisioner"), QUIET),
     Step("roll-presence", "presence is rolled", roll("presence"), QUIET),
     Step("roll-documents", "the documents service is rolled", roll("documents"), QUIET),

@@ -1,4 +1,4 @@
-"""Steps about NATS as a whole: all servers at once, their certificates and their volumes."""
+"""Steps about NATS as a whole, its certificates and its volumes, and those that run jobs."""
 
 import asyncio
 import time
@@ -66,7 +66,7 @@ async def restore(ground: Ground) -> str:
     await cluster.do("scale", "statefulset/nats", f"--replicas={len(SERVERS)}")
     await cluster.whole(ROLL_SECONDS)
     began = time.monotonic()
-    await run_job(cluster, "restore", "/backup", "--replace")
+    await run_job(cluster, "restore", "restore", "/backup", "--replace")
     took = time.monotonic() - began
     await cluster.whole(ROLL_SECONDS)
     await asyncio.sleep(_NOTICED_SECONDS)
@@ -90,11 +90,20 @@ async def _delete_volumes(cluster: Cluster, *servers: str) -> None:
     await asyncio.to_thread(cluster.free_volumes)
 
 
+async def run_jobs(ground: Ground) -> str:
+    """The doctor finds nothing wrong, the inspector no difference in a room, and the probe gets its chat back."""
+    cluster, room = ground.cluster, next(iter(ground.crowd.rooms.values()))
+    await run_job(cluster, "doctor")
+    await run_job(cluster, "inspector", "room", room)
+    await run_job(cluster, "probe-once", "probe")
+    return "of doctor, inspector, probe"
+
+
 async def run_job(cluster: Cluster, name: str, *arguments: str) -> None:
     """Run the job of a CronJob, with other arguments if there are any. Raises Failed."""
     spec = cluster.get("cronjob", name)["spec"]["jobTemplate"]["spec"]
     if arguments:
-        spec["template"]["spec"]["containers"][0]["args"] = [name, *arguments]
+        spec["template"]["spec"]["containers"][0]["args"] = list(arguments)
     made = f"{name}-{int(time.time())}"
     metadata = {"name": made, "namespace": NAMESPACE}
     manifest = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}

@@ -131,7 +131,7 @@ def test_steps_are_chosen_by_name_and_keep_their_order():
     assert [step.name for step in chosen(("restore", "roll-gateway"), on_chart=False)] == ["roll-gateway", "restore"]
     assert chosen((), on_chart=False) == list(STEPS)
     of_the_chart = chosen((), on_chart=True)
-    assert {step.name for step in of_the_chart} == {"roll-all", "evict-gateway"}
+    assert {step.name for step in of_the_chart} == {"jobs", "roll-all", "evict-gateway"}
     assert len({step.name for step in STEPS}) == len(STEPS)
 
 
