@@ -1,4 +1,4 @@
-"""The transports: `SocketTransport` for WebSockets, and aiofastnet's for everything else.
+"""The transports: `SocketTransport` for WebSockets, and aiofastnet's for HTTP.
 
 aiofastnet's transport takes 5.5 KB for each connection, most of it a vector for writes of many parts. `SocketTransport`
 works like asyncio's transports. It keeps only its socket, and a list of unwritten data if there is any.
@@ -27,9 +27,13 @@ _NO_MORE: deque[bytes | memoryview] = deque()
 
 
 def use_fast_transports() -> None:
-    """Let the running event loop use aiofastnet's transports. Call it before you create the first listener."""
-    loop = aiofastnet.patch_loop()
-    loop.connect_accepted_socket = partial(  # type: ignore[method-assign] # `patch_loop` leaves this one out
+    """Let the running event loop use aiofastnet's transports for accepted connections.
+
+    Call it before you create the first listener. The connection to NATS stays with the event loop: over TLS, aiofastnet
+    writes the certificate of the server to a temporary file, and fails where the file system is read-only.
+    """
+    loop = asyncio.get_running_loop()
+    loop.connect_accepted_socket = partial(  # type: ignore[method-assign]
         aiofastnet.connect_accepted_socket, loop
     )
 

@@ -5,6 +5,7 @@ import hashlib
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,6 +140,41 @@ async def test_a_renewed_certificate_is_used_by_the_next_connection(
     renewed.key.replace(own.key)
     connected._client._hang_up()  # as a lost network does
     await eventually(lambda: shown(server) == {fingerprint(own.certificate)}, "the new certificate is shown")
+
+
+@pytest.mark.parametrize("name", ["provisioner", "presence", "documents", "gateway"])
+async def test_where_no_file_can_be_written_a_service_connects_again(
+    server: NatsServer, client: Papers, tmp_path: Path, name: str
+):
+    papers = {
+        "STUDYROOM_NATS_TLS_CA_FILE": str(client.ca),
+        "STUDYROOM_NATS_TLS_CERT_FILE": str(client.certificate),
+        "STUDYROOM_NATS_TLS_KEY_FILE": str(client.key),
+    }
+    (tmp_path / "sitecustomize.py").write_text(NO_TEMPORARY_FILES)
+
+    def connections() -> list[int]:
+        found = server.monitor("connz?auth=1").get("connections", [])
+        return [one["cid"] for one in found if one.get("authorized_user") == name]
+
+    with ExitStack() as stack:
+        for each in dict.fromkeys(("provisioner", name)):
+            process = service(each, tmp_path, server.url, **papers, **user_of(each))
+            if each == name:
+                process.environment["PYTHONPATH"] = str(tmp_path)
+            stack.enter_context(running(process))
+        assert len(connections()) == 1
+        server.stop()
+        server.start()
+        server.wait_ready()
+        await eventually(connections, "it is connected again")
+
+
+NO_TEMPORARY_FILES = """
+import tempfile
+tempfile._candidate_tempdir_list = lambda: []
+"""
+"""A container with a read-only file system has no directory for them."""
 
 
 async def test_the_times_at_which_the_certificates_of_both_sides_expire_are_known(
