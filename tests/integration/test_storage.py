@@ -16,6 +16,7 @@ from studyroom.shared.chassis.metrics import BusMetrics
 from studyroom.shared.chassis.nats.bus import Bus, BusError
 from studyroom.shared.chassis.settings import NatsSettings, StorageSettings
 from studyroom.shared.contract import subjects
+from studyroom.shared.contract.audit_subjects import AUDIT_STREAM
 from tests.support.processes import NatsServer, configured_nats_server, nats_cluster, nats_server, running
 from tests.support.waiting import eventually
 
@@ -174,7 +175,7 @@ async def test_a_lost_chat_stream_is_made_again_on_an_operators_command_and_a_lo
 
 async def test_a_first_run_that_was_interrupted_is_finished(bus: Bus):
     await Reconciler(bus, StorageSettings()).ensure()
-    made_last = (subjects.GATEWAYS_STREAM, subjects.PRESENCE_STREAM, subjects.AUDIT_STREAM, subjects.MODERATION_STREAM)
+    made_last = (subjects.GATEWAYS_STREAM, subjects.PRESENCE_STREAM, AUDIT_STREAM, subjects.MODERATION_STREAM)
     for missing in range(1, 5):
         for name in made_last[:missing]:
             await bus.api(f"STREAM.DELETE.{name}")
