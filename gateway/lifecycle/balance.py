@@ -11,11 +11,10 @@ from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable
 from dataclasses import dataclass, field
 from math import ceil, inf
-from typing import Protocol, Self, TypeVar
-
-from pydantic import BaseModel, ConfigDict
+from typing import Protocol, TypeVar
 
 from studyroom.shared.contract.ids import GatewayId, RoomId, UserId
+from studyroom.shared.contract.parts import JsonMessage
 
 TOLERANCE = 0.2
 """A gateway may exceed the mean by this share of it."""
@@ -25,10 +24,8 @@ _ASKED_MAX = 10_000
 """So many users that were asked to go are remembered, which takes about 1 MB."""
 
 
-class Load(BaseModel):
+class Load(JsonMessage):
     """The message that gateways send each other every few seconds."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     gateway: GatewayId
     connections: int
@@ -36,14 +33,6 @@ class Load(BaseModel):
     """The gateway is draining, so its clients are about to connect to the others."""
     homes: tuple[RoomId, ...] = ()
     """Hints of rooms that have other members elsewhere, and for which members have come here (see `homes`)."""
-
-    def encode(self) -> bytes:
-        return self.model_dump_json().encode()
-
-    @classmethod
-    def decode(cls, data: bytes) -> Self:
-        """Raises pydantic's ValidationError."""
-        return cls.model_validate_json(data)
 
 
 def surplus(own: int, others: Collection[int], moving: int = 0) -> int:

@@ -6,7 +6,7 @@ stored first. All of them are in the stream of the document's log.
 
 from collections.abc import Collection
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from studyroom.services.documents.log import DocumentKey, DocumentLog
 from studyroom.services.documents.settings import DocumentsSettings
@@ -14,6 +14,7 @@ from studyroom.shared.chassis import logs
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.audit import fingerprint
 from studyroom.shared.contract.document_requests import VersionSummary
+from studyroom.shared.contract.parts import JsonMessage
 
 log = logs.get(__name__)
 
@@ -22,7 +23,7 @@ class VersionsFull(Exception):
     """The document has as many versions as the limits allow."""
 
 
-class _Stored(BaseModel):
+class _Stored(JsonMessage):
     version: VersionSummary
     parts: list[int]
 
@@ -59,7 +60,7 @@ class Versions:
         await self._remove_abandoned(key)
         parts = await self._log.store_parts(subjects.document_version_part(*key, version.id), state)
         stored = _Stored(version=version, parts=parts)
-        await self._log.store(subjects.document_version(*key, version.id), stored.model_dump_json().encode())
+        await self._log.store(subjects.document_version(*key, version.id), stored.encode())
 
     async def authors(self, key: DocumentKey) -> set[str]:
         """Return the fingerprints of all users who have made versions."""
@@ -75,7 +76,7 @@ class Versions:
             if stored is None or before is None:
                 continue
             nobody = stored.version.model_copy(update={"author": "", "author_id": None})
-            await self._log.store(subject, stored.model_copy(update={"version": nobody}).model_dump_json().encode())
+            await self._log.store(subject, stored.model_copy(update={"version": nobody}).encode())
             await self._log.overwrite([before.sequence])
         return len(own)
 
@@ -98,7 +99,7 @@ class Versions:
         if message is None:
             return None
         try:
-            return _Stored.model_validate_json(message.data)
+            return _Stored.decode(message.data)
         except ValidationError as error:
             log.error("a stored version cannot be read", room=key.room, document=key.name, error=str(error))
             return None

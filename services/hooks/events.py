@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import blake2b
-from typing import Any, Self
-
-from pydantic import BaseModel, ConfigDict
+from typing import Any
 
 from studyroom.shared.contract.ids import RoomId
+from studyroom.shared.contract.parts import JsonMessage
 
 
 class EventType(StrEnum):
@@ -43,10 +42,8 @@ NEEDED_FOR = {
 """The events that are made from a source."""
 
 
-class Event(BaseModel):
+class Event(JsonMessage):
     """An event in the log."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     id: str
     """The `webhook-id`. It is the same in every attempt and in replays."""
@@ -58,14 +55,6 @@ class Event(BaseModel):
     """The sequence in the source from which the event was made."""
     data: dict[str, Any]
     """The fields that the backend gets, or for chat the place of the message."""
-
-    def encode(self) -> bytes:
-        return self.__pydantic_serializer__.to_json(self)
-
-    @classmethod
-    def decode(cls, data: bytes) -> Self:
-        """Raises pydantic's ValidationError."""
-        return cls.model_validate_json(data)
 
 
 @dataclass(frozen=True, slots=True)

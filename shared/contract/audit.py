@@ -6,12 +6,10 @@ records do not contain it. So an erasure can be carried out again on data that c
 
 from enum import StrEnum
 from hashlib import sha256
-from typing import Self
-
-from pydantic import BaseModel, ConfigDict
 
 from studyroom.shared.contract import audit_subjects
 from studyroom.shared.contract.ids import UserId
+from studyroom.shared.contract.parts import JsonMessage
 
 
 class Action(StrEnum):
@@ -39,10 +37,8 @@ class Outcome(StrEnum):
     """The gateway gave up before it was complete. Request it again."""
 
 
-class AuditRecord(BaseModel):
+class AuditRecord(JsonMessage):
     """One record. Its subject has the action and the target, and its time is the commit time of the message."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     action: Action
     target: str
@@ -66,11 +62,6 @@ class AuditRecord(BaseModel):
 
     def encode(self) -> bytes:
         return self.__pydantic_serializer__.to_json(self, exclude_none=True)
-
-    @classmethod
-    def decode(cls, data: bytes) -> Self:
-        """Raises ValueError."""
-        return cls.model_validate_json(data)
 
 
 def fingerprint(user: UserId) -> str:

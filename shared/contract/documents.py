@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from studyroom.shared.contract.document_names import DocumentNameField
 from studyroom.shared.contract.ids import RoomIdField
+from studyroom.shared.contract.parts import JsonMessage
 
 EMPTY_VECTOR = b"\x00"
 """The state vector of an empty document. The difference for it is the whole document."""
@@ -193,7 +194,7 @@ def _reply(head: SyncHead, body: bytes) -> SyncReply:
     )
 
 
-class DocumentStatus(Head):
+class DocumentStatus(JsonMessage):
     """A notice on `subjects.document_status` that a document has become too large, or fits again, or was deleted."""
 
     size_bytes: int
@@ -204,11 +205,3 @@ class DocumentStatus(Head):
     @property
     def is_full(self) -> bool:
         return self.max_bytes <= self.size_bytes
-
-    def encode(self) -> bytes:
-        return self.__pydantic_serializer__.to_json(self)
-
-    @classmethod
-    def decode(cls, data: bytes) -> Self:
-        """Raises pydantic's ValidationError."""
-        return cls.model_validate_json(data)

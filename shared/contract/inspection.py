@@ -6,10 +6,9 @@ them.
 """
 
 from collections.abc import Iterable
-from typing import Self
 from zlib import crc32
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from studyroom.shared.contract.ids import (
     ConnectionId,
@@ -20,6 +19,7 @@ from studyroom.shared.contract.ids import (
     UserId,
     UserIdField,
 )
+from studyroom.shared.contract.parts import JsonMessage
 from studyroom.shared.contract.presence import member_digest
 
 MEMBERS_PER_PART = 50
@@ -32,19 +32,7 @@ PROBLEMS_MAX = 5
 """The most logged problems in one answer."""
 
 
-class _Message(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
-
-    def encode(self) -> bytes:
-        return self.__pydantic_serializer__.to_json(self)
-
-    @classmethod
-    def decode(cls, data: bytes) -> Self:
-        """Raises pydantic's ValidationError."""
-        return cls.model_validate_json(data)
-
-
-class Question(_Message):
+class Question(JsonMessage):
     """Asks about a room or a user. Exactly one of them is set."""
 
     room: RoomIdField | None = None
@@ -58,26 +46,26 @@ class Question(_Message):
         return self.parts > 0 and crc32(user.encode()) % self.parts == self.part
 
 
-class LoggedProblem(_Message):
+class LoggedProblem(JsonMessage):
     """A warning or an error in the log of a process."""
 
     time: str
     """RFC 3339 in UTC."""
     level: str
     event: str
-    fields: dict[str, str] = {}
+    fields: dict[str, str] = Field(default_factory=dict)
 
 
-class Process(_Message):
+class Process(JsonMessage):
     """The process that answers."""
 
     host: str
     pid: int
     nats: str
     """Its connection to NATS: the id of the server, a slash, and the number of the connection there."""
-    not_ready: list[str] = []
+    not_ready: list[str] = Field(default_factory=list)
     """Why it cannot serve now, as `/readyz` says; empty if it can."""
-    problems: list[LoggedProblem] = []
+    problems: list[LoggedProblem] = Field(default_factory=list)
     """The newest problems that are about the room or the user, or about neither, newest first."""
 
     @property
@@ -86,7 +74,7 @@ class Process(_Message):
         return f"{self.host}:{self.pid}"
 
 
-class ChatState(_Message):
+class ChatState(JsonMessage):
     """The chat of a room at a gateway."""
 
     position: int | None
@@ -97,7 +85,7 @@ class ChatState(_Message):
     """Whether messages wait for older ones that are missing."""
 
 
-class GatewayRoom(_Message):
+class GatewayRoom(JsonMessage):
     """The state of a room at a gateway."""
 
     process: Process
@@ -123,11 +111,11 @@ class GatewayRoom(_Message):
     """The revision of each member that the question asks for."""
     memberships: dict[MembershipId, UserId] | None = None
     """The memberships of those members here."""
-    joining: list[MembershipId] = []
+    joining: list[MembershipId] = Field(default_factory=list)
     """The memberships of those members that are about to begin."""
 
 
-class PresenceRoom(_Message):
+class PresenceRoom(JsonMessage):
     """The state of a room at a presence replica."""
 
     process: Process
@@ -146,7 +134,7 @@ class PresenceRoom(_Message):
     """The revision of each member that the question asks for."""
 
 
-class OpenConnection(_Message):
+class OpenConnection(JsonMessage):
     """A connection of a user at a gateway."""
 
     id: ConnectionId
@@ -169,25 +157,25 @@ class OpenConnection(_Message):
     """When the token expires, in Unix seconds."""
 
 
-class GatewayUser(_Message):
+class GatewayUser(JsonMessage):
     """The state of a user at a gateway."""
 
     process: Process
     gateway: GatewayId
-    connections: list[OpenConnection] = []
+    connections: list[OpenConnection] = Field(default_factory=list)
     """At most `CONNECTIONS_MAX`."""
     connections_count: int = 0
-    bans: list[RoomId | None] = []
+    bans: list[RoomId | None] = Field(default_factory=list)
     """The rooms from which the gateway keeps the user out; None for the whole service."""
 
 
-class PresenceUser(_Message):
+class PresenceUser(JsonMessage):
     """The state of a user at a presence replica."""
 
     process: Process
-    shards: list[int] = []
+    shards: list[int] = Field(default_factory=list)
     """The shards that the replica serves with a mirror that is complete."""
-    rooms: dict[RoomId, int] = {}
+    rooms: dict[RoomId, int] = Field(default_factory=dict)
     """The revision of the user in each room, at most `ROOMS_MAX`."""
     rooms_count: int = 0
 

@@ -1,12 +1,11 @@
 """Commands of moderators, as gateways store and exchange them."""
 
 from enum import StrEnum
-from typing import NamedTuple, Self
-
-from pydantic import BaseModel, ConfigDict
+from typing import NamedTuple
 
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.ids import RoomId, UserId
+from studyroom.shared.contract.parts import JsonMessage
 
 COMMAND_SECONDS = 86_400
 """TTL of commands that gateways carry out once. A gateway that is cut off for longer does not learn of the command."""
@@ -32,10 +31,8 @@ class Target(NamedTuple):
         return subjects.moderation_key(self.kind, self.user, self.room)
 
 
-class Command(BaseModel):
+class Command(JsonMessage):
     """The value of a key in the bucket. The key is the target."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     by: str
     """The name of the API key, or the moderator's user id."""
@@ -43,14 +40,6 @@ class Command(BaseModel):
     seconds: int | None = None
     until: int | None = None
     """The end in Unix seconds, for people to read. A ban ends `seconds` after its commit, by the clock of NATS."""
-
-    def encode(self) -> bytes:
-        return self.__pydantic_serializer__.to_json(self)
-
-    @classmethod
-    def decode(cls, data: bytes) -> Self:
-        """Raises ValueError."""
-        return cls.model_validate_json(data)
 
 
 def target_of(subject: str) -> Target:

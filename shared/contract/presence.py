@@ -4,14 +4,15 @@ from enum import StrEnum
 from hashlib import blake2b
 from itertools import islice
 from math import ceil
-from typing import Any, Self
+from typing import Any
 from zlib import crc32
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from studyroom.shared.contract.broadcasts import Json
 from studyroom.shared.contract.ids import GatewayId, MembershipId, RoomId, RoomIdField, UserId, UserIdField
 from studyroom.shared.contract.messages import CursorPosition
+from studyroom.shared.contract.parts import JsonMessage
 from studyroom.shared.contract.subjects import shard_of
 
 RENEWAL_SECONDS = 1.0
@@ -23,19 +24,7 @@ LOST_SECONDS = 7.0
 than the TTL of the lease, so a gateway notices an expired lease before presence drops it."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
-
-    def encode(self) -> bytes:
-        return self.__pydantic_serializer__.to_json(self)
-
-    @classmethod
-    def decode(cls, data: bytes) -> Self:
-        """Raises pydantic's ValidationError."""
-        return cls.model_validate_json(data)
-
-
-class Profile(_Part):
+class Profile(JsonMessage):
     """The name and avatar that other members see."""
 
     username: str
@@ -46,7 +35,7 @@ def _is_empty(value: dict[str, Any]) -> bool:
     return not value
 
 
-class Entry(_Part):
+class Entry(JsonMessage):
     """The value of a presence key: a member with all connections to the room."""
 
     profile: Profile
@@ -86,7 +75,7 @@ class Outcome(StrEnum):
     """This replica does not understand the request. Asking again does not help."""
 
 
-class RoomConnection(_Part):
+class RoomConnection(JsonMessage):
     """A user's connection to a room, named by its membership."""
 
     room: RoomIdField
@@ -125,27 +114,27 @@ class UpdateRequest(RoomConnection):
     """The most that all fields of the member may take afterwards, as compact JSON."""
 
 
-class UpdateReply(_Part):
+class UpdateReply(JsonMessage):
     outcome: Outcome
 
 
-class RosterRequest(_Part):
+class RosterRequest(JsonMessage):
     room: RoomIdField
 
 
-class Member(_Part):
+class Member(JsonMessage):
     user: UserId
     profile: Profile
     revision: int
     """The stream sequence of the member's last change."""
     cursor: CursorPosition | None = None
-    gateways: list[GatewayId] = []
+    gateways: list[GatewayId] = Field(default_factory=list)
     """The gateways on which the member has connections."""
     fields: dict[str, Json] = Field(default={}, exclude_if=_is_empty)
     """The custom presence of the member."""
 
 
-class RosterReply(_Part):
+class RosterReply(JsonMessage):
     """The members of a room at `revision`: with every change up to it, and none after it."""
 
     outcome: Outcome
@@ -187,17 +176,17 @@ def split_roster(reply: RosterReply, answer: str, max_bytes: int) -> list[Roster
     return [reply.model_copy(update={"members": part, "answer": answer, "parts": len(parts)}) for part in parts]
 
 
-class LeaveReply(_Part):
+class LeaveReply(JsonMessage):
     outcome: Outcome
 
 
-class CompleteReply(_Part):
+class CompleteReply(JsonMessage):
     outcome: Outcome
     missing: set[MembershipId] | None = None
     """The announced memberships that presence does not have; None from an older replica, which does not report them."""
 
 
-class CompleteRequest(_Part):
+class CompleteRequest(JsonMessage):
     """Announces all memberships that a gateway has in the rooms of a shard.
 
     Presence drops all others of the gateway, if their entries were not written after `revision`. Newer entries may be
@@ -213,7 +202,7 @@ class CompleteRequest(_Part):
     part: int = 0
     parts: int = 1
     """The number of parts. The CRC-32 of a membership id modulo `parts` is the part that it belongs to."""
-    some: set[MembershipId] = set()
+    some: set[MembershipId] = Field(default_factory=set)
     """All memberships of this part."""
 
     def missing(self, held: set[MembershipId]) -> set[MembershipId]:
@@ -253,7 +242,7 @@ def _part_of(membership_id: MembershipId, parts: int) -> int:
     return crc32(membership_id.encode()) % parts
 
 
-class RoomState(_Part):
+class RoomState(JsonMessage):
     """The revision and the digest of a gateway's roster of a room."""
 
     revision: int
@@ -262,7 +251,7 @@ class RoomState(_Part):
     """The exclusive or of the `member_digest` of all members."""
 
 
-class CompareRequest(_Part):
+class CompareRequest(JsonMessage):
     """Asks whether the rosters of the rooms that a gateway hosts in a shard are right."""
 
     epoch: str
@@ -285,18 +274,18 @@ _COMPARED_ROOM_BYTES = 120
 """The length of a room id, a revision and a digest of 20 digits each, and their names."""
 
 
-class CompareReply(_Part):
+class CompareReply(JsonMessage):
     outcome: Outcome
     epoch: str = ""
     revision: int = 0
     """The sequence up to which presence has applied all changes."""
-    newer: dict[RoomId, int] = {}
+    newer: dict[RoomId, int] = Field(default_factory=dict)
     """The newest revision of each room that has changed since. It has all rooms if the epoch has changed."""
-    wrong: list[RoomId] = []
+    wrong: list[RoomId] = Field(default_factory=list)
     """Rooms that have other members although they have not changed since, so the gateway has lost a change."""
 
 
-class RoomsRequest(_Part):
+class RoomsRequest(JsonMessage):
     """Asks for rooms with members, in the order of shards and ids."""
 
     shard: int
@@ -307,14 +296,14 @@ class RoomsRequest(_Part):
     """The most rooms to list."""
 
 
-class RoomSummary(_Part):
+class RoomSummary(JsonMessage):
     room: RoomId
     members: int
 
 
-class RoomsReply(_Part):
+class RoomsReply(JsonMessage):
     outcome: Outcome
-    rooms: list[RoomSummary] = []
+    rooms: list[RoomSummary] = Field(default_factory=list)
     next_shard: int | None = None
     """The shard to continue with, after the last room if it is of that shard; None at the end."""
 
@@ -332,7 +321,7 @@ _SUMMARY_BYTES = 80
 """The length of a room id, and of a number of members with ten digits."""
 
 
-class RecallRequest(_Part):
+class RecallRequest(JsonMessage):
     """Presence asks every gateway for the last cursors of its members in these shards."""
 
     shards: list[int]
