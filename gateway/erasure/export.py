@@ -14,13 +14,13 @@ from studyroom.gateway.document_http.archives import ZIP_BODY, Exports, Pieces, 
 from studyroom.gateway.document_http.places import HTTP_TOO_MANY
 from studyroom.gateway.erasure.documents import DocumentErasure
 from studyroom.gateway.erasure.erasing import PAUSE_SECONDS
-from studyroom.gateway.http.access import BY_KEY, REFUSALS, Access, ErrorBody, UserPath, parse_user
+from studyroom.gateway.http.access import BY_KEY, REFUSALS, Access, ErrorBody, UserPath, parse_user, within_deadline
 from studyroom.gateway.http.audit import Audit, Trail
-from studyroom.gateway.http.moderation import within_deadline
 from studyroom.gateway.moderation.moderation import Moderation
 from studyroom.shared.chassis.nats.bus import BusError
 from studyroom.shared.contract.audit import Action, AuditRecord, Outcome, fingerprint
 from studyroom.shared.contract.chat import user_of
+from studyroom.shared.contract.errors import ErrorCode
 from studyroom.shared.contract.groups import ByGroup
 from studyroom.shared.contract.ids import UserId
 
@@ -89,7 +89,7 @@ def user_export_router(
         print_of_user = fingerprint(user)
         record = AuditRecord(action=Action.EXPORT_USER, target=print_of_user, by=str(caller), outcome=Outcome.REQUESTED)
         with audit.action("export_user", caller, fingerprint=print_of_user), exports.begin() as place:
-            async with within_deadline(deadline_seconds):
+            async with within_deadline(deadline_seconds, ErrorCode.AUDIT_UNAVAILABLE):
                 await trail.write(record)
             return exports.response(request, _zip(stored, user), f"user-{user}.zip", place, trail, record)
 

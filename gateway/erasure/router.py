@@ -21,9 +21,9 @@ from studyroom.gateway.http.access import (
     UserPath,
     parse_room,
     parse_user,
+    within_deadline,
 )
 from studyroom.gateway.http.audit import Audit
-from studyroom.gateway.http.moderation import within_deadline
 from studyroom.shared.chassis.nats.bus import StorageFull
 from studyroom.shared.contract.audit import Action, Outcome, fingerprint
 from studyroom.shared.contract.errors import ErrorCode
@@ -64,7 +64,7 @@ def erasure_router(access: Access, audit: Audit, erasures: Erasures, *, deadline
         """Erase everything that is stored of a user. The user is disconnected, and refused until it is done."""
         caller = access.backend(request, response)
         user = parse_user(user_id)
-        async with within_deadline(deadline_seconds):
+        async with within_deadline(deadline_seconds, ErrorCode.AUDIT_UNAVAILABLE):
             with audit.action("erase_user", caller, fingerprint=fingerprint(user)), _refused():
                 await erasures.erase_user(user, str(caller))
         return Requested()
@@ -80,7 +80,7 @@ def erasure_router(access: Access, audit: Audit, erasures: Erasures, *, deadline
         """Erase everything that is stored of a room. Its members are removed, and may join the empty room."""
         caller = access.backend(request, response)
         room = parse_room(room_id)
-        async with within_deadline(deadline_seconds):
+        async with within_deadline(deadline_seconds, ErrorCode.AUDIT_UNAVAILABLE):
             with audit.action("erase_room", caller, room=room), _refused():
                 await erasures.erase_room(room, str(caller))
         return Requested()
@@ -103,7 +103,7 @@ def repetition_router(access: Access, audit: Audit, erasures: Erasures, *, deadl
         """Erase the messages of a room that were stored before a time, with their edits and reactions."""
         caller = access.backend(request, response)
         room = parse_room(room_id)
-        async with within_deadline(deadline_seconds):
+        async with within_deadline(deadline_seconds, ErrorCode.AUDIT_UNAVAILABLE):
             with audit.action("erase_old_messages", caller, room=room, before=before), _refused():
                 await erasures.erase_old_messages(room, before, str(caller))
         return Requested()
@@ -118,7 +118,7 @@ def repetition_router(access: Access, audit: Audit, erasures: Erasures, *, deadl
     async def repeat_erasures(since: Since, request: Request, response: Response) -> Requested:
         """Erase again what was erased since a time, because a restored backup has brought it back."""
         caller = access.backend(request, response)
-        async with within_deadline(deadline_seconds):
+        async with within_deadline(deadline_seconds, ErrorCode.AUDIT_UNAVAILABLE):
             with audit.action("repeat_erasures", caller, since=since), _refused():
                 await erasures.repeat(since, str(caller))
         return Requested()
@@ -146,7 +146,7 @@ def _refused() -> Iterator[None]:
 
 async def _outcome(erasures: Erasures, action: Action, target: str, deadline_seconds: float) -> ErasureBody:
     """Raises HttpRefusal."""
-    async with within_deadline(deadline_seconds):
+    async with within_deadline(deadline_seconds, ErrorCode.AUDIT_UNAVAILABLE):
         found = await erasures.newest(action, target)
     if found is None:
         raise HttpRefusal(HTTP_NOT_FOUND, ErrorCode.NOT_FOUND, "there is no record of an erasure")

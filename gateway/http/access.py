@@ -1,5 +1,8 @@
 """Authentication and authorization of HTTP requests: trusted backends by API key, users as for a WebSocket."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -14,6 +17,7 @@ from studyroom.gateway.wire.credentials import Unauthorized
 from studyroom.gateway.wire.handshake import Handshake, Refused
 from studyroom.gateway.wire.header_fields import combined
 from studyroom.shared.chassis.api_keys import ApiKeys
+from studyroom.shared.chassis.nats.bus import BusError
 from studyroom.shared.contract.errors import ErrorCode
 from studyroom.shared.contract.ids import RoomId, UserId, canonical_uuid
 
@@ -44,6 +48,17 @@ def refusal_of(refused: Refused) -> HttpRefusal:
     """The response to a plain request whose handshake is refused. It must not be cached."""
     headers = {name.replace("-", "_"): value for name, value in refused.headers}
     return HttpRefusal(refused.status, refused.code, refused.message, Cache_Control="no-store", **headers)
+
+
+@asynccontextmanager
+async def within_deadline(deadline_seconds: float, unavailable: ErrorCode) -> AsyncIterator[None]:
+    """Raises HttpRefusal with this code if NATS does not answer in time. Then the outcome is unknown."""
+    try:
+        async with asyncio.timeout(deadline_seconds):
+            yield
+    except (BusError, TimeoutError) as error:
+        reason = "the request may be carried out or not: send it again"
+        raise HttpRefusal(HTTP_UNAVAILABLE, unavailable, reason, Retry_After="1") from error
 
 
 def as_handshake(path: str, request: Request) -> Handshake:

@@ -20,9 +20,10 @@ from studyroom.gateway.http.access import (
     UserPath,
     parse_room,
     parse_user,
+    within_deadline,
 )
 from studyroom.gateway.http.audit import Audit
-from studyroom.gateway.http.moderation import NO_CONTENT, within_deadline
+from studyroom.gateway.http.moderation import NO_CONTENT
 from studyroom.gateway.moderation.moderation import Moderation
 from studyroom.shared.contract.errors import ErrorCode
 from studyroom.shared.contract.ids import RoomId, UserId
@@ -76,21 +77,21 @@ class _Bans:
     async def put(self, caller: Backend | Identity, user: UserId, room: RoomId | None, ban: NewBan) -> BanBody:
         until = int(time.time()) + ban.seconds
         command = Command(by=str(caller), reason=ban.reason, seconds=ban.seconds, until=until)
-        async with within_deadline(self._deadline_seconds):
+        async with within_deadline(self._deadline_seconds, ErrorCode.MODERATION_UNAVAILABLE):
             with self._audit.action("ban", caller, room=room, user=user, seconds=ban.seconds, reason=ban.reason):
                 self._check(caller, room)
                 await self._moderation.command(Target(Kind.BAN, user, room), command, ttl_seconds=ban.seconds)
         return _body(user, room, command)
 
     async def lift(self, caller: Backend | Identity, user: UserId, room: RoomId | None) -> None:
-        async with within_deadline(self._deadline_seconds):
+        async with within_deadline(self._deadline_seconds, ErrorCode.MODERATION_UNAVAILABLE):
             with self._audit.action("unban", caller, room=room, user=user):
                 self._check(caller, room)
                 await self._moderation.lift(Target(Kind.BAN, user, room))
 
     async def get(self, user: UserId, room: RoomId | None) -> BanBody:
         """Raises HttpRefusal if the user is not banned."""
-        async with within_deadline(self._deadline_seconds):
+        async with within_deadline(self._deadline_seconds, ErrorCode.MODERATION_UNAVAILABLE):
             command = (await self._moderation.bans()).get((user, room))
         if command is None:
             raise HttpRefusal(HTTP_NOT_FOUND, ErrorCode.NOT_FOUND, "there is no such ban")
@@ -98,7 +99,7 @@ class _Bans:
 
     async def page(self, room: RoomId | None, after: str | None, limit: int) -> BansBody:
         last_seen = parse_user(after) if after is not None else ""
-        async with within_deadline(self._deadline_seconds):
+        async with within_deadline(self._deadline_seconds, ErrorCode.MODERATION_UNAVAILABLE):
             bans = await self._moderation.bans()
         found = sorted(user for user, its_room in bans if its_room == room and user > last_seen)
         page = found[:limit]

@@ -4,9 +4,6 @@ Every request may be repeated. A success means that NATS has stored the command.
 that is disconnected now or starts later.
 """
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -17,7 +14,6 @@ from studyroom.gateway.http.access import (
     BY_KEY,
     BY_TOKEN,
     HTTP_NOT_FOUND,
-    HTTP_UNAVAILABLE,
     REFUSALS,
     Access,
     ErrorBody,
@@ -26,10 +22,10 @@ from studyroom.gateway.http.access import (
     UserPath,
     parse_room,
     parse_user,
+    within_deadline,
 )
 from studyroom.gateway.http.audit import Audit
 from studyroom.gateway.moderation.moderation import Moderation
-from studyroom.shared.chassis.nats.bus import BusError
 from studyroom.shared.contract.errors import ErrorCode
 from studyroom.shared.contract.ids import MessageIdField
 from studyroom.shared.contract.moderation import COMMAND_SECONDS, Command, Kind, Target
@@ -62,7 +58,7 @@ def moderation_router(
         """Delete a message. The server erases it and asks members to remove it. Succeeds also if it is gone already."""
         caller = access.caller(request, response)
         room = parse_room(room_id)
-        async with within_deadline(deadline_seconds):
+        async with within_deadline(deadline_seconds, ErrorCode.MODERATION_UNAVAILABLE):
             with audit.action("delete_message", caller, room=room, seq=seq):
                 access.check_moderates(caller, room)
                 try:
@@ -75,7 +71,7 @@ def moderation_router(
         """Remove a user from a room, with all of their connections. Unless banned, the user may join again."""
         caller = access.caller(request, response)
         target = Target(Kind.REMOVE, parse_user(user_id), room := parse_room(room_id))
-        async with within_deadline(deadline_seconds):
+        async with within_deadline(deadline_seconds, ErrorCode.MODERATION_UNAVAILABLE):
             with audit.action("remove_member", caller, room=room, user=target.user):
                 access.check_moderates(caller, room)
                 await moderation.command(target, Command(by=str(caller)), ttl_seconds=COMMAND_SECONDS)
@@ -85,19 +81,8 @@ def moderation_router(
         """Close every connection of a user, with a close code that asks the client not to reconnect by itself."""
         caller = access.backend(request, response)
         target = Target(Kind.DISCONNECT, parse_user(user_id))
-        async with within_deadline(deadline_seconds):
+        async with within_deadline(deadline_seconds, ErrorCode.MODERATION_UNAVAILABLE):
             with audit.action("disconnect_user", caller, user=target.user):
                 await moderation.command(target, Command(by=str(caller)), ttl_seconds=COMMAND_SECONDS)
 
     return router
-
-
-@asynccontextmanager
-async def within_deadline(deadline_seconds: float) -> AsyncIterator[None]:
-    """Raises HttpRefusal if NATS does not answer in time. Then the outcome is unknown."""
-    try:
-        async with asyncio.timeout(deadline_seconds):
-            yield
-    except (BusError, TimeoutError) as error:
-        reason = "the request may be carried out or not: send it again"
-        raise HttpRefusal(HTTP_UNAVAILABLE, ErrorCode.MODERATION_UNAVAILABLE, reason, Retry_After="1") from error

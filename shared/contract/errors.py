@@ -69,6 +69,8 @@ class ErrorCode(StrEnum):
     """The storage for shared documents is full, so nothing is stored."""
     TOO_MANY_DOCUMENTS = "too_many_documents"
     """The room has as many documents as the limit allows. Delete one first."""
+    AUDIT_UNAVAILABLE = "audit_unavailable"
+    """The records of erasures and exports cannot be read or written now. A request may be carried out or not."""
     AUDIT_STORAGE_FULL = "audit_storage_full"
     """The storage for records of erasures is full, so nothing is erased."""
     VERSIONS_FULL = "versions_full"

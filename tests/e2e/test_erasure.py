@@ -387,3 +387,25 @@ async def test_only_backends_may_erase_and_a_record_that_is_not_there_is_not_fou
         assert (await ask(gateway, method, "/erasures?since=x")).refusal == (400, "invalid_request")
     assert (await ask(gateway, "GET", f"/users/{uuid4()}/erasure")).refusal == (404, "not_found")
     assert (await ask(gateway, "DELETE", "/users/nobody")).refusal == (400, "invalid_request")
+
+
+async def test_without_nats_it_is_unknown_whether_an_erasure_is_recorded_and_the_request_may_be_repeated(
+    system: System,
+):
+    gateway, user = system.gateways[0], f"/users/{uuid4()}"
+    system.nats.signal(signal.SIGKILL)
+    system.nats.wait()
+    try:
+        unknown = [await ask(gateway, "DELETE", user), await ask(gateway, "GET", f"{user}/export")]
+    finally:
+        system.nats.start()
+        system.nats.wait_ready()
+    assert [answer.refusal for answer in unknown] == [(503, "audit_unavailable")] * 2
+    for process in system.services.values():
+        process.wait_ready()
+
+    async def is_accepted() -> bool:
+        return (await ask(gateway, "DELETE", user)).status == 202
+
+    await eventually(is_accepted, "the request is recorded", DEADLINE_SECONDS)
+    await done(gateway, f"{user}/erasure")

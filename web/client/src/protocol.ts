@@ -75,6 +75,7 @@ export type ErrorCode =
   | "document_too_complex"
   | "documents_storage_full"
   | "too_many_documents"
+  | "audit_unavailable"
   | "audit_storage_full"
   | "versions_full"
   | "internal"

@@ -71,6 +71,7 @@ const ofCodes: Record<FailureCode, string> = {
   keys_unavailable: BUSY,
   connection_unavailable: BUSY,
   moderation_unavailable: BUSY,
+  audit_unavailable: BUSY,
   too_many_connections: "The server is full. Try again later.",
   too_many_handshakes: BUSY,
   // mistakes of the page or of its installation

@@ -240,6 +240,7 @@ const codes: Translation<typeof english> & Readonly<Record<string, string | Form
   keys_unavailable: BUSY,
   connection_unavailable: BUSY,
   moderation_unavailable: BUSY,
+  audit_unavailable: BUSY,
   too_many_connections: "Der Server ist voll. Versuch es später noch einmal.",
   too_many_handshakes: BUSY,
   invalid_json: OUR_FAULT,
