@@ -28,8 +28,8 @@ class BuiltParts(BuildHookInterface[Any]):
 
         reason = hatch_compile.problem()
         if reason is None:
-            hatch_compile.compile_data_path(Path(self.root))
-            build_data["artifacts"].append(f"studyroom/{hatch_compile.RESULTS}/")
+            compiled = hatch_compile.compile_data_path(Path(self.root))
+            build_data["artifacts"] += [f"studyroom/{path.relative_to(self.root)}" for path in compiled]
             build_data["pure_python"] = False
             build_data["infer_tag"] = True
         elif os.environ.get("STUDYROOM_WHEEL_COMPILED") == "true":

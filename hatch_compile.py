@@ -67,8 +67,11 @@ def problem() -> str | None:
     return None
 
 
-def compile_data_path(root: Path) -> None:
-    """Compile the modules of the checkout `root` that have changed. Raises if it fails, and changes nothing then."""
+def compile_data_path(root: Path) -> list[Path]:
+    """Compile the modules of the checkout `root` that have changed. Return the files of all modules for this Python.
+
+    Raises if it fails, and changes nothing then.
+    """
     results = root / RESULTS
     chassis = _chassis()
     digests = chassis.digests(root / "studyroom", MODULES)
@@ -79,17 +82,22 @@ def compile_data_path(root: Path) -> None:
         for module in MODULES
         if before.get(module) != digests[module] or not (results / _library(module)).exists()
     ]
+    made_here = [listed, *(results / _library(module) for module in MODULES)]
     if not changed and before.keys() == digests.keys():
-        return
+        return made_here
     with tempfile.TemporaryDirectory() as made:
         _build(root, made, changed)
         results.mkdir(parents=True, exist_ok=True)
         listed.unlink(missing_ok=True)
         for module in changed:
             (built,) = Path(made, "lib", *module.split(".")[:-1]).glob(f"{module.split('.')[-1]}.*")
-            (results / _library(module)).unlink(missing_ok=True)  # a process may have loaded it
-            shutil.copy(built, results / _library(module))
+            library = results / _library(module)
+            # A process may have loaded it. Those that other Pythons have compiled are older than the new digests.
+            for old in results.glob(f"{module}.*") if before.get(module) != digests[module] else [library]:
+                old.unlink(missing_ok=True)
+            shutil.copy(built, library)
         listed.write_text(json.dumps(digests, indent=1))
+    return made_here
 
 
 def _library(module: str) -> str:
