@@ -1,15 +1,11 @@
 """Every command and example of our documents is run by a test, or has a reason here why it is not."""
 
-import importlib.util
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from click import Context
 
-from studyroom.services.stack.cli import main
 from tests.project.test_documents import each_document, relative
 from tests.support.markdown import ROOT, Document
 from website.markdown import Block
@@ -34,12 +30,6 @@ class NotRun:
     instead: str = ""
     """The test of the same thing."""
 
-
-SCRIPTS = {
-    script
-    for package in ("web", "web/client", "web/room")
-    for script in json.loads((ROOT / package / "package.json").read_text("utf-8"))["scripts"]
-}
 
 TUTORIAL = "tests/e2e/test_tutorial.py::test_the_tutorial_ends_with_two_browsers_that_chat"
 README = "tests/e2e/test_readme.py"
@@ -352,15 +342,3 @@ def test_every_test_in_the_list_is_there_and_reads_the_document(name: str):
         assert (f"def {sentence}(" if file.endswith(".py") else f'test("{sentence}') in source
         if isinstance(way, By):
             assert Path(name).name in source
-
-
-@each_document
-def test_every_target_subcommand_script_and_module_that_is_named_is_there(path: Path):
-    document = Document(path)
-    named = "\n".join([*document.commands, *document.quoted])
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
-    assert set(re.findall(r"^make ([a-z-]+)", named, re.MULTILINE)) <= targets
-    assert set(re.findall(r"^studyroom ([a-z-]+)", named, re.MULTILINE)) <= set(main.list_commands(Context(main)))
-    assert set(re.findall(r"^npm run ([\w:-]+)", named, re.MULTILINE)) <= SCRIPTS
-    modules = re.findall(r"^(?:\S*/)?python3? -m ([\w.]+)", named, re.MULTILINE)
-    assert [module for module in modules if importlib.util.find_spec(module) is None] == []
