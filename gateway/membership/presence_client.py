@@ -11,7 +11,8 @@ import asyncio
 import functools
 import random
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -258,32 +259,16 @@ class PresenceClient:
         growth: float = 1.0,
         patience: Patience | None = None,
     ) -> Reply:
-        """`growth`: the factor of the pauses between attempts, while presence answers other requests in the shard."""
-        with within(f"ask presence: {subject.rpartition('.')[2]}", Kind.CLIENT):
-            return await self._repeat(lane, shard, subject, request, kind, growth=growth, patience=patience)
+        """All attempts share one subject for answers, so the answer to any of them counts.
 
-    async def _repeat(
-        self,
-        lane: Lane,
-        shard: int,
-        subject: str,
-        request: Callable[[], bytes],
-        kind: type[Reply],
-        *,
-        growth: float,
-        patience: Patience | None,
-    ) -> Reply:
-        """Send a request until presence answers. The arguments are those of `_request`.
-
-        All attempts share one subject for answers, so the answer to any of them counts.
+        `growth`: the factor of the pauses between attempts, while presence answers other requests in the shard.
         """
-        pending = _PendingRequest(subject, kind, functools.partial(lane.answered, shard))
-        reply_to = self._inbox.expect(pending)
         number = lane.number()
         payload: bytes | None = None
         was_answered, undelivered = False, 0
         factor = 1.0
-        try:
+        traced = within(f"ask presence: {subject.rpartition('.')[2]}", Kind.CLIENT)
+        with traced, self._expecting(subject, kind, functools.partial(lane.answered, shard)) as (pending, reply_to):
             while True:
                 slot = lane.queue(shard, number)
                 try:
@@ -309,6 +294,16 @@ class PresenceClient:
                 pause_seconds = _UNAVAILABLE_WAIT_SECONDS * factor if was_answered else _ATTEMPT_SECONDS * (factor - 1)
                 if pause_seconds > 0:
                     await asyncio.wait([pending.answer], timeout=pause_seconds)
+
+    @contextmanager
+    def _expecting(
+        self, subject: str, kind: type[_AnyReply], answered: Callable[[], None]
+    ) -> Iterator[tuple[_PendingRequest, str]]:
+        """The request, and the subject for its answers. Afterwards nobody waits for them."""
+        pending = _PendingRequest(subject, kind, answered)
+        reply_to = self._inbox.expect(pending)
+        try:
+            yield pending, reply_to
         finally:
             self._inbox.close(reply_to)
             pending.forget()
