@@ -13,25 +13,20 @@
  * processes within the measured window.
  */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/tcp.h>
-#include <sched.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "link.h"
 #include "measuring.h"
+#include "process.h"
 
-enum { BUFFER = 8 << 20, EVENTS = 1024, MAX_PIDS = 64, PORTS = 64, NAME = 36 };
+enum { BUFFER = 8 << 20, PORTS = 64, NAME = 36 };
 enum dialect { STUDYROOM, Y_WEBSOCKET, HOCUSPOCUS };
 enum stage { UNUSED, CONNECTING, UPGRADING, OPEN, SYNCED, ENDED };
 enum { SYNC = 0, AUTH = 2, SYNC_REPLY = 4, CLOSED = 7, SYNC_STATUS = 8 };
@@ -41,18 +36,16 @@ static const char *DIALECTS[] = {"studyroom", "y-websocket", "hocuspocus"};
 static const uint64_t FIRST_CLIENT = 0x40000000; /* real ids are random and take five bytes, too */
 
 struct editor {
-  int fd, document;
+  struct link link;
+  int document;
   enum stage stage;
-  bool writing;
-  char *rest, *unsent;
-  size_t rest_size, unsent_size;
   uint32_t sent, acknowledged; /* clocks */
   size_t longest;              /* update that it got */
 };
 
 static struct options {
   enum dialect dialect;
-  int ports[PORTS], port_count, pids[MAX_PIDS], pid_count, core;
+  int ports[PORTS], port_count, core;
   int documents, editors, opens;
   double rate, warmup, seconds, settle, timeout;
   char mode; /* t traffic, o open, i idle */
@@ -64,7 +57,7 @@ static struct editor *editors;
 static uint32_t *seen;     /* [editor][its document's editors]: clocks that it has */
 static uint64_t *sent_at;  /* [editor][clock] */
 static uint32_t clocks_max;
-static int epoll, opening, synced_count;
+static int opening, synced_count;
 static char buffer[BUFFER];
 static uint32_t run_tag;
 
@@ -130,67 +123,10 @@ static struct reader bytes(struct reader *from) {
 
 /* --- sending ------------------------------------------------------------------------------------------ */
 
-static void watch(struct editor *editor) {
-  struct epoll_event event = {.events = EPOLLIN | (editor->writing ? EPOLLOUT : 0), .data.ptr = editor};
-  epoll_ctl(epoll, EPOLL_CTL_MOD, editor->fd, &event);
-}
-
 static void end(struct editor *editor) {
   if (editor->stage == ENDED) return;
-  close(editor->fd);
-  free(editor->rest);
-  free(editor->unsent);
-  editor->rest = editor->unsent = NULL;
-  editor->rest_size = editor->unsent_size = 0;
+  close_link(&editor->link);
   editor->stage = ENDED;
-}
-
-static void put(struct editor *editor, const void *data, size_t size) {
-  ssize_t done = 0;
-  if (!editor->unsent_size) {
-    done = send(editor->fd, data, size, MSG_NOSIGNAL);
-    if (done < 0) {
-      if (errno != EAGAIN) return;
-      done = 0;
-    }
-    if ((size_t)done == size) return;
-  }
-  editor->unsent = realloc(editor->unsent, editor->unsent_size + size - (size_t)done);
-  memcpy(editor->unsent + editor->unsent_size, (const char *)data + done, size - (size_t)done);
-  editor->unsent_size += size - (size_t)done;
-  editor->writing = true;
-  watch(editor);
-}
-
-static void put_rest(struct editor *editor) {
-  ssize_t done = send(editor->fd, editor->unsent, editor->unsent_size, MSG_NOSIGNAL);
-  if (done <= 0) return;
-  editor->unsent_size -= (size_t)done;
-  memmove(editor->unsent, editor->unsent + done, editor->unsent_size);
-  if (!editor->unsent_size) {
-    editor->writing = false;
-    watch(editor);
-  }
-}
-
-/* Client frames are masked; a mask of zeros costs the server the same and us nothing. */
-static void put_frame(struct editor *editor, int opcode, const void *payload, size_t size) {
-  uint8_t *frame = malloc(size + 14), *at = frame;
-  *at++ = (uint8_t)(0x80 | opcode);
-  if (size < 126) {
-    *at++ = (uint8_t)(0x80 | size);
-  } else if (size < 65536) {
-    *at++ = 0x80 | 126;
-    *at++ = (uint8_t)(size >> 8);
-    *at++ = (uint8_t)size;
-  } else {
-    *at++ = 0x80 | 127;
-    for (int shift = 56; shift >= 0; shift -= 8) *at++ = (uint8_t)((uint64_t)size >> shift);
-  }
-  memset(at, 0, 4);
-  memcpy(at + 4, payload, size);
-  put(editor, frame, (size_t)(at + 4 - frame) + size);
-  free(frame);
 }
 
 static void put_message(struct editor *editor, int kind, int step, const void *data, size_t size) {
@@ -204,7 +140,7 @@ static void put_message(struct editor *editor, int kind, int step, const void *d
   put_number(&to, (uint64_t)kind);
   put_number(&to, (uint64_t)step);
   put_bytes(&to, data, size);
-  put_frame(editor, 2, message, (size_t)(to.at - message));
+  put_frame(&editor->link, 2, message, (size_t)(to.at - message));
   free(message);
 }
 
@@ -325,7 +261,7 @@ static void take_frame(struct editor *editor, int opcode, const char *payload, s
     count.frames += count.on;
     take_message(editor, payload, size, now);
   } else if (opcode == 9) {
-    put_frame(editor, 10, payload, size);
+    put_frame(&editor->link, 10, payload, size);
   } else if (opcode == 8) {
     if (!count.ends++ && size >= 2)
       fprintf(stderr, "closed with %d %.*s\n", (uint8_t)payload[0] << 8 | (uint8_t)payload[1], (int)size - 2, payload + 2);
@@ -333,22 +269,12 @@ static void take_frame(struct editor *editor, int opcode, const char *payload, s
   }
 }
 
+/* How many bytes were whole frames. */
 static size_t take_frames(struct editor *editor, const char *data, size_t size, uint64_t now) {
+  struct frame frame;
   size_t at = 0;
-  while (editor->stage != ENDED && size - at >= 2) {
-    const uint8_t *head = (const uint8_t *)data + at;
-    size_t length = head[1] & 127, start = 2;
-    if (length >= 126) {
-      size_t wide = length == 126 ? 2 : 8;
-      if (size - at < 2 + wide) break;
-      length = 0;
-      for (size_t i = 0; i < wide; i++) length = length << 8 | head[2 + i];
-      start += wide;
-    }
-    if (size - at - start < length) break;
-    take_frame(editor, head[0] & 15, data + at + start, length, now);
-    at += start + length;
-  }
+  for (size_t length; editor->stage != ENDED && (length = read_frame(data + at, size - at, &frame)); at += length)
+    take_frame(editor, frame.opcode, frame.payload, frame.size, now);
   return at;
 }
 
@@ -360,9 +286,9 @@ static void opened(struct editor *editor) {
 }
 
 static void receive(struct editor *editor) {
-  size_t kept = editor->rest_size, done = 0;
-  if (kept) memcpy(buffer, editor->rest, kept);
-  ssize_t got = recv(editor->fd, buffer + kept, BUFFER - kept, 0);
+  size_t kept = editor->link.rest_size, done = 0;
+  if (kept) memcpy(buffer, editor->link.rest, kept);
+  ssize_t got = recv(editor->link.fd, buffer + kept, BUFFER - kept, 0);
   if (got <= 0) {
     if (got < 0 && errno == EAGAIN) return;
     count.ends++;
@@ -373,73 +299,40 @@ static void receive(struct editor *editor) {
   uint64_t now = now_us();
   size_t size = kept + (size_t)got;
   if (editor->stage == UPGRADING) {
-    char *head_end = memmem(buffer, size, "\r\n\r\n", 4);
-    if (head_end) {
-      if (memcmp(buffer + 9, "101", 3)) die("refused: %.*s", (int)size, buffer);
-      done = (size_t)(head_end - buffer) + 4;
-      opened(editor);
-    }
+    done = read_upgrade(buffer, size);
+    if (done) opened(editor);
   }
   if (editor->stage == OPEN || editor->stage == SYNCED) done += take_frames(editor, buffer + done, size - done, now);
   if (editor->stage == ENDED) return;
-  editor->rest_size = size - done;
-  editor->rest = realloc(editor->rest, editor->rest_size + 1);
-  memcpy(editor->rest, buffer + done, editor->rest_size);
+  keep_rest(&editor->link, buffer + done, size - done);
 }
 
 /* --- connecting --------------------------------------------------------------------------------------- */
 
 static void dial(struct editor *editor) {
-  int index = (int)(editor - editors), one = 1;
-  editor->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-  if (editor->fd < 0) die("no socket: %s", strerror(errno));
-  setsockopt(editor->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-  struct linger hard = {.l_onoff = 1, .l_linger = 0}; /* leaves no port waiting behind */
-  setsockopt(editor->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
-  int port = options.ports[editor->document % options.port_count];
-  struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000001), .sin_port = htons((uint16_t)port)};
-  if (connect(editor->fd, (struct sockaddr *)&to, sizeof to) && errno != EINPROGRESS)
-    die("connect of %d: %s", index, strerror(errno));
+  open_socket(&editor->link);
+  connect_to(&editor->link, options.ports[editor->document % options.port_count]);
   editor->stage = CONNECTING;
-  editor->writing = true;
   opening++;
-  struct epoll_event event = {.events = EPOLLIN | EPOLLOUT, .data.ptr = editor};
-  epoll_ctl(epoll, EPOLL_CTL_ADD, editor->fd, &event);
 }
 
 static void upgrade(struct editor *editor) {
-  char request[512], path[128], name[NAME + 1];
+  char path[128], name[NAME + 1];
   name_of(editor->document, name);
   if (options.dialect == STUDYROOM) snprintf(path, sizeof path, "/documents/%s/t?username=u", name);
   else snprintf(path, sizeof path, "/%s", options.dialect == Y_WEBSOCKET ? name : "");
-  int size = snprintf(request, sizeof request,
-                      "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                      "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
-                      path, options.ports[0]);
   editor->stage = UPGRADING;
-  editor->writing = false;
-  watch(editor);
-  put(editor, request, (size_t)size);
+  ask_for_upgrade(&editor->link, path, options.ports[0]);
 }
 
-static void turn(int timeout_us) {
-  static struct epoll_event events[EVENTS];
-  struct timespec wait = {.tv_sec = timeout_us / 1000000, .tv_nsec = (long)(timeout_us % 1000000) * 1000};
-  int ready = epoll_pwait2(epoll, events, EVENTS, &wait, NULL);
-  for (int i = 0; i < ready; i++) {
-    struct editor *editor = events[i].data.ptr;
-    if (editor->stage == ENDED) continue;
-    if (events[i].events & EPOLLOUT) {
-      if (editor->stage == CONNECTING) upgrade(editor);
-      else if (editor->unsent_size) put_rest(editor);
-    }
-    if (editor->stage != ENDED && events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) receive(editor);
+static void ready(struct link *link, uint32_t events) {
+  struct editor *editor = (struct editor *)link;
+  if (editor->stage == ENDED) return;
+  if (events & EPOLLOUT) {
+    if (editor->stage == CONNECTING) upgrade(editor);
+    else if (link->unsent_size) put_rest(link);
   }
-}
-
-static void turn_for(double seconds) {
-  uint64_t until = now_us() + (uint64_t)(seconds * 1e6);
-  while (now_us() < until) turn(2000);
+  if (editor->stage != ENDED && events & (EPOLLIN | EPOLLHUP | EPOLLERR)) receive(editor);
 }
 
 /* Open the first editor of each document, and then the others: pycrdt-websocket may forget the second one of a document
@@ -460,25 +353,14 @@ static void open_all(int total) {
 
 /* --- what is measured --------------------------------------------------------------------------------- */
 
-static double cpu_before[MAX_PIDS], own_before;
-
 static void begin_window(void) {
-  for (int i = 0; i < options.pid_count; i++) cpu_before[i] = cpu_seconds(options.pids[i]);
-  own_before = cpu_seconds(getpid());
+  begin_cpu();
   count.on = true;
 }
 
-static void print_cpu(void) {
-  printf("\"cpu\":{");
-  for (int i = 0; i < options.pid_count; i++)
-    printf("%s\"%d\":%.2f", i ? "," : "", options.pids[i], cpu_seconds(options.pids[i]) - cpu_before[i]);
-  printf("},\"generator_cpu\":%.2f,", cpu_seconds(getpid()) - own_before);
-}
-
-static void print_resident(const char *name) {
-  printf("\"%s\":{", name);
-  for (int i = 0; i < options.pid_count; i++) printf("%s\"%d\":%ld", i ? "," : "", options.pids[i], resident_kb(options.pids[i]));
-  printf("},");
+static void print_all_cpu(void) {
+  print_cpu();
+  printf(",\"generator_cpu\":%.2f,", own_cpu_seconds());
 }
 
 /* How many edits an editor of the document has not seen. */
@@ -525,12 +407,7 @@ static void traffic(void) {
   turn_for(options.settle);
   int *order = malloc(sizeof(int) * (size_t)total);
   for (int i = 0; i < total; i++) order[i] = i;
-  srandom(7);
-  for (int i = total - 1; i > 0; i--) {
-    int other = (int)(random() % (i + 1)), kept = order[i];
-    order[i] = order[other];
-    order[other] = kept;
-  }
+  shuffle(order, total);
   double step_us = 1e6 / (options.rate * total);
   uint64_t began = now_us(), warm = began + (uint64_t)(options.warmup * 1e6), done = 0, window_began = 0;
   uint64_t until = warm + (uint64_t)(options.seconds * 1e6);
@@ -550,7 +427,7 @@ static void traffic(void) {
     turn(done < due ? 0 : next > now + 100 ? (int)(next - now) : 100);
   }
   double window = (double)(now_us() - window_began) / 1e6;
-  print_cpu();
+  print_all_cpu();
   count.on = false;
   print_resident("resident_kb");
   turn_for(1);
@@ -601,11 +478,11 @@ static void opens(void) {
       if (now_us() - began > 10000000) die("opening %d took too long, %zu of %zu bytes", i, editor->longest, size);
     }
     took[i - 1] = (double)(now_us() - began) / 1e3;
-    put_frame(editor, 8, "\x03\xe8", 2);
+    put_frame(&editor->link, 8, "\x03\xe8", 2);
     turn_for(0.02);
     end(editor);
   }
-  print_cpu();
+  print_all_cpu();
   qsort(took, (size_t)options.opens, sizeof *took, by_value);
   printf("\"opens\":%d,\"state_bytes\":%zu,\"open_p50_ms\":%.3f,\"open_p99_ms\":%.3f,", options.opens, size,
          took[options.opens / 2], took[options.opens * 99 / 100]);
@@ -625,17 +502,11 @@ static void idle(void) {
   }
   turn_for(options.settle);
   print_resident("resident_kb");
-  print_cpu();
+  print_all_cpu();
   printf("\"documents\":%d,", options.documents);
 }
 
 /* --- options ------------------------------------------------------------------------------------------ */
-
-static int numbers(char *text, int *into, int most) {
-  int found = 0;
-  for (char *part = strtok(text, ","); part && found < most; part = strtok(NULL, ",")) into[found++] = atoi(part);
-  return found;
-}
 
 static void read_options(int words_count, char **words) {
   for (int i = 1; i + 1 < words_count; i += 2) {
@@ -645,7 +516,7 @@ static void read_options(int words_count, char **words) {
       for (int d = 0; d <= HOCUSPOCUS; d++)
         if (!strcmp(value, DIALECTS[d])) options.dialect = (enum dialect)d;
     } else if (!strcmp(name, "--ports")) options.port_count = numbers(value, options.ports, PORTS);
-    else if (!strcmp(name, "--pids")) options.pid_count = numbers(value, options.pids, MAX_PIDS);
+    else if (!strcmp(name, "--pids")) measured.count = numbers(value, measured.pids, MAX_PIDS);
     else if (!strcmp(name, "--cores")) options.core = atoi(value);
     else if (!strcmp(name, "--documents")) options.documents = (int)n;
     else if (!strcmp(name, "--editors")) options.editors = (int)n;
@@ -664,16 +535,8 @@ static void read_options(int words_count, char **words) {
 
 int main(int words_count, char **words) {
   read_options(words_count, words);
-  struct rlimit files = {0};
-  getrlimit(RLIMIT_NOFILE, &files);
-  files.rlim_cur = files.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &files);
-  if (options.core >= 0) {
-    cpu_set_t core;
-    CPU_ZERO(&core);
-    CPU_SET(options.core, &core);
-    sched_setaffinity(0, sizeof core, &core);
-  }
+  take_all_descriptors();
+  if (options.core >= 0) run_on(options.core);
   run_tag = (uint32_t)time(NULL) ^ (uint32_t)getpid() << 16;
   if (options.mode != 't') options.editors = 1;
   if (options.mode == 'o') options.documents = 1;

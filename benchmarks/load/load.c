@@ -9,11 +9,6 @@
  * CLOCK_MONOTONIC, CPU is user + system seconds of the named processes within the measured window.
  */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/tcp.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -23,17 +18,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "link.h"
 #include "measuring.h"
+#include "process.h"
 
-enum { MARK = 33, FILLER = 16, BUFFER = 8 << 20, EVENTS = 1024, MAX_PIDS = 64, PORTS = 64, CORES = 16, PHASES = 8 };
+enum { MARK = 33, FILLER = 16, BUFFER = 8 << 20, PORTS = 64, CORES = 16, PHASES = 8 };
 enum dialect { ROOM, SOCKETIO, CENTRIFUGO, NCHAN, NATS };
 enum stage { UNUSED, CONNECTING, UPGRADING, OPEN, JOINED, ENDED };
 
@@ -41,14 +35,10 @@ static const char *DIALECTS[] = {"room", "socketio", "centrifugo", "nchan", "nat
 static const char FILLING[FILLER + 1] = "0123456789abcdef";
 
 struct connection {
-  int fd;
+  struct link link;
   enum stage stage;
   int room, member;
-  bool stalled, writing, joins_again;
-  char *rest; /* of a frame that is not complete yet */
-  size_t rest_size;
-  char *unsent;
-  size_t unsent_size;
+  bool stalled, joins_again;
   uint32_t known; /* members it has been told of */
 };
 
@@ -58,14 +48,14 @@ static struct options {
   int rooms, members, senders, stalled, connections, quiet; /* of the rooms, the last `quiet` say one thing and then rest */
   double rate, warmup, seconds, settle, rest, joins_per_second, timeout;
   bool chat, idle, storm, sender_hears, own_cursors, reconnect, hint;
-  int pids[MAX_PIDS], pid_count, cores[CORES], core_count;
+  int cores[CORES], core_count;
 } options;
 
 static struct connection *connections;
 static uint32_t *newest;   /* [connection][sender]: the last number seen */
 static uint32_t *last_sent; /* [connection]: the number of its last message; all processes share it */
 static int me;             /* which process this is: it has the clients whose index leaves this rest */
-static int epoll, opening, open_count, joined_count, ended_count;
+static int opening, open_count, joined_count, ended_count;
 static char buffer[BUFFER];
 static uint32_t epoch_tag;
 
@@ -105,67 +95,11 @@ static void room_name(int room, char *name) {
 
 /* --- sending ------------------------------------------------------------------------------------------ */
 
-static void watch(struct connection *connection) {
-  struct epoll_event event = {.data.ptr = connection};
-  event.events = (connection->stalled && connection->stage == JOINED ? 0 : EPOLLIN) |
-                 (connection->writing ? EPOLLOUT : 0);
-  epoll_ctl(epoll, EPOLL_CTL_MOD, connection->fd, &event);
-}
-
 static void end(struct connection *connection) {
   if (connection->stage == ENDED) return;
-  close(connection->fd);
-  free(connection->rest);
-  free(connection->unsent);
-  connection->rest = connection->unsent = NULL;
+  close_link(&connection->link);
   connection->stage = ENDED;
   ended_count++;
-}
-
-static void put(struct connection *connection, const char *data, size_t size) {
-  ssize_t done = 0;
-  if (!connection->unsent_size) {
-    done = send(connection->fd, data, size, MSG_NOSIGNAL);
-    if (done < 0) {
-      if (errno != EAGAIN) return;
-      done = 0;
-    }
-    if ((size_t)done == size) return;
-  }
-  connection->unsent = realloc(connection->unsent, connection->unsent_size + size - (size_t)done);
-  memcpy(connection->unsent + connection->unsent_size, data + done, size - (size_t)done);
-  connection->unsent_size += size - (size_t)done;
-  connection->writing = true;
-  watch(connection);
-}
-
-static void put_rest(struct connection *connection) {
-  ssize_t done = send(connection->fd, connection->unsent, connection->unsent_size, MSG_NOSIGNAL);
-  if (done <= 0) return;
-  connection->unsent_size -= (size_t)done;
-  memmove(connection->unsent, connection->unsent + done, connection->unsent_size);
-  if (!connection->unsent_size) {
-    connection->writing = false;
-    watch(connection);
-  }
-}
-
-/* Client frames are masked; a mask of zeros costs the server the same and us nothing. */
-static void put_frame(struct connection *connection, int opcode, const char *payload, size_t size) {
-  char frame[4096];
-  size_t head = 2;
-  frame[0] = (char)(0x80 | opcode);
-  if (size < 126) {
-    frame[1] = (char)(0x80 | size);
-  } else {
-    frame[1] = (char)(0x80 | 126);
-    frame[2] = (char)(size >> 8);
-    frame[3] = (char)size;
-    head = 4;
-  }
-  memset(frame + head, 0, 4);
-  memcpy(frame + head + 4, payload, size);
-  put(connection, frame, head + 4 + size);
 }
 
 static void put_text(struct connection *connection, const char *format, ...) {
@@ -173,7 +107,7 @@ static void put_text(struct connection *connection, const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
   int size = vsnprintf(text, sizeof text, format, arguments);
-  put_frame(connection, options.dialect == NATS ? 2 : 1, text, (size_t)size);
+  put_frame(&connection->link, options.dialect == NATS ? 2 : 1, text, (size_t)size);
 }
 
 static void say(struct connection *connection, uint64_t now) {
@@ -298,7 +232,10 @@ static void become_joined(struct connection *connection) {
   if (connection->stage == JOINED) return;
   connection->stage = JOINED;
   joined_count++;
-  if (connection->stalled) watch(connection);
+  if (connection->stalled) {
+    connection->link.deaf = true;
+    watch(&connection->link);
+  }
 }
 
 static void become_open(struct connection *connection) {
@@ -391,38 +328,24 @@ static void take_frame(struct connection *connection, int opcode, const char *pa
       end(connection);
       break;
     case 9:
-      put_frame(connection, 10, payload, size);
+      put_frame(&connection->link, 10, payload, size);
       break;
   }
 }
 
 /* How many bytes were whole frames. */
 static size_t take_frames(struct connection *connection, const char *data, size_t size, uint64_t now) {
+  struct frame frame;
   size_t at = 0;
-  while (connection->stage != ENDED && size - at >= 2) {
-    const uint8_t *head = (const uint8_t *)data + at;
-    size_t length = head[1] & 127, start = 2;
-    if (length == 126) {
-      if (size - at < 4) break;
-      length = (size_t)head[2] << 8 | head[3];
-      start = 4;
-    } else if (length == 127) {
-      if (size - at < 10) break;
-      length = 0;
-      for (int i = 2; i < 10; i++) length = length << 8 | head[i];
-      start = 10;
-    }
-    if (size - at - start < length) break;
-    take_frame(connection, head[0] & 15, data + at + start, length, now);
-    at += start + length;
-  }
+  for (size_t length; connection->stage != ENDED && (length = read_frame(data + at, size - at, &frame)); at += length)
+    take_frame(connection, frame.opcode, frame.payload, frame.size, now);
   return at;
 }
 
 static void receive(struct connection *connection) {
-  size_t kept = connection->rest_size;
-  if (kept) memcpy(buffer, connection->rest, kept);
-  ssize_t got = recv(connection->fd, buffer + kept, BUFFER - kept, 0);
+  size_t kept = connection->link.rest_size;
+  if (kept) memcpy(buffer, connection->link.rest, kept);
+  ssize_t got = recv(connection->link.fd, buffer + kept, BUFFER - kept, 0);
   if (got <= 0) {
     if (got < 0 && errno == EAGAIN) return;
     count.unexpected_ends++;
@@ -434,10 +357,8 @@ static void receive(struct connection *connection) {
   uint64_t now = now_us();
   size_t size = kept + (size_t)got, done = 0;
   if (connection->stage == UPGRADING) {
-    char *head_end = memmem(buffer, size, "\r\n\r\n", 4);
-    if (head_end) {
-      if (memcmp(buffer + 9, "101", 3)) die("refused: %.*s", (int)size, buffer);
-      done = (size_t)(head_end - buffer) + 4;
+    done = read_upgrade(buffer, size);
+    if (done) {
       become_open(connection);
       if (options.dialect == ROOM) join_unless_timed(connection);
       if (options.dialect == CENTRIFUGO) put_text(connection, "{\"id\":1,\"connect\":{}}");
@@ -446,14 +367,7 @@ static void receive(struct connection *connection) {
   if (connection->stage == OPEN || connection->stage == JOINED)
     done += take_frames(connection, buffer + done, size - done, now);
   if (connection->stage == ENDED) return;
-  connection->rest_size = size - done;
-  if (connection->rest_size) {
-    connection->rest = realloc(connection->rest, connection->rest_size);
-    memcpy(connection->rest, buffer + done, connection->rest_size);
-  } else if (connection->rest) {
-    free(connection->rest);
-    connection->rest = NULL;
-  }
+  keep_rest(&connection->link, buffer + done, size - done);
 }
 
 /* --- connecting --------------------------------------------------------------------------------------- */
@@ -480,28 +394,19 @@ static int port_of(int index) {
 }
 
 static void dial(int index) {
-  struct connection *connection = &connections[index];
-  connection->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-  if (connection->fd < 0) die("no socket: %s", strerror(errno));
+  struct link *link = &connections[index].link;
+  open_socket(link);
   int one = 1;
-  setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-  setsockopt(connection->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
-  struct linger hard = {.l_onoff = 1, .l_linger = 0}; /* leaves no port waiting behind */
-  setsockopt(connection->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+  setsockopt(link->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
   struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000002 + (uint32_t)index / 10000)};
-  if (bind(connection->fd, (struct sockaddr *)&from, sizeof from)) die("bind: %s", strerror(errno));
-  struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000001),
-                           .sin_port = htons((uint16_t)port_of(index))};
-  if (connect(connection->fd, (struct sockaddr *)&to, sizeof to) && errno != EINPROGRESS) die("connect: %s", strerror(errno));
-  connection->stage = CONNECTING;
-  connection->writing = true;
+  if (bind(link->fd, (struct sockaddr *)&from, sizeof from)) die("bind: %s", strerror(errno));
+  connect_to(link, port_of(index));
+  connections[index].stage = CONNECTING;
   opening++;
-  struct epoll_event event = {.events = EPOLLIN | EPOLLOUT, .data.ptr = connection};
-  epoll_ctl(epoll, EPOLL_CTL_ADD, connection->fd, &event);
 }
 
 static void upgrade(struct connection *connection) {
-  char request[512], path[160], room[40];
+  char path[160], room[40];
   room_name(connection->room, room);
   switch (options.dialect) {
     case ROOM:
@@ -513,34 +418,18 @@ static void upgrade(struct connection *connection) {
     case NCHAN: snprintf(path, sizeof path, "/ws/%s", room); break;
     case NATS: strcpy(path, "/"); break;
   }
-  int size = snprintf(request, sizeof request,
-                      "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                      "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
-                      path, options.ports[0]);
   connection->stage = UPGRADING;
-  connection->writing = false;
-  watch(connection);
-  put(connection, request, (size_t)size);
+  ask_for_upgrade(&connection->link, path, options.ports[0]);
 }
 
-static void turn(int timeout_us) {
-  static struct epoll_event events[EVENTS];
-  struct timespec wait = {.tv_sec = timeout_us / 1000000, .tv_nsec = (long)(timeout_us % 1000000) * 1000};
-  int ready = epoll_pwait2(epoll, events, EVENTS, &wait, NULL);
-  for (int i = 0; i < ready; i++) {
-    struct connection *connection = events[i].data.ptr;
-    if (connection->stage == ENDED) continue;
-    if (events[i].events & EPOLLOUT) {
-      if (connection->stage == CONNECTING) upgrade(connection);
-      else if (connection->unsent_size) put_rest(connection);
-    }
-    if (connection->stage != ENDED && events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) receive(connection);
+static void ready(struct link *link, uint32_t events) {
+  struct connection *connection = (struct connection *)link;
+  if (connection->stage == ENDED) return;
+  if (events & EPOLLOUT) {
+    if (connection->stage == CONNECTING) upgrade(connection);
+    else if (link->unsent_size) put_rest(link);
   }
-}
-
-static void turn_for(double seconds) {
-  uint64_t until = now_us() + (uint64_t)(seconds * 1e6);
-  while (now_us() < until) turn(2000);
+  if (connection->stage != ENDED && events & (EPOLLIN | EPOLLHUP | EPOLLERR)) receive(connection);
 }
 
 /* How many clients this process has. */
@@ -576,32 +465,14 @@ static void open_all(int total, bool joined) {
 
 /* --- what is measured --------------------------------------------------------------------------------- */
 
-static double cpu_before[MAX_PIDS], own_before;
-
 static void begin_window(void) {
-  for (int i = 0; i < options.pid_count; i++) cpu_before[i] = cpu_seconds(options.pids[i]);
-  own_before = cpu_seconds(getpid());
+  begin_cpu();
   count.on = true;
-}
-
-static void print_cpu(void) {
-  printf("\"cpu\":{");
-  for (int i = 0; i < options.pid_count; i++)
-    printf("%s\"%d\":%.2f", i ? "," : "", options.pids[i], cpu_seconds(options.pids[i]) - cpu_before[i]);
-  printf("}");
-}
-
-static void print_resident(const char *name) {
-  if (me) return;
-  printf("\"%s\":{", name);
-  for (int i = 0; i < options.pid_count; i++)
-    printf("%s\"%d\":%ld", i ? "," : "", options.pids[i], resident_kb(options.pids[i]));
-  printf("},");
 }
 
 /* Give what this process has counted to the first one, which adds everything up. Returns false in the others. */
 static bool gather(void) {
-  if (!count.own_cpu) count.own_cpu = cpu_seconds(getpid()) - own_before;
+  if (!count.own_cpu) count.own_cpu = own_cpu_seconds();
   shared->counts[me] = count;
   meet(PHASES - 1);
   if (me) return false;
@@ -623,12 +494,7 @@ static void traffic(void) {
   turn_for(options.settle);
   int *order = malloc(sizeof(int) * (size_t)senders);
   for (int i = 0; i < senders; i++) order[i] = i / options.senders * options.members + i % options.senders;
-  srandom(7);
-  for (int i = senders - 1; i > 0; i--) {
-    int other = (int)(random() % (i + 1)), kept = order[i];
-    order[i] = order[other];
-    order[other] = kept;
-  }
+  shuffle(order, senders);
   if (!me) shared->begin = now_us() + 2000;
   meet(1);
   double step_us = 1e6 / (options.rate * senders);
@@ -654,7 +520,7 @@ static void traffic(void) {
     turn(done < due ? 0 : next > now + 200 ? (int)(next - now) : 200);
   }
   double window = (double)(now_us() - window_began) / 1e6;
-  count.own_cpu = cpu_seconds(getpid()) - own_before;
+  count.own_cpu = own_cpu_seconds();
   struct count seen = count;
   if (!me) {
     print_cpu();
@@ -682,28 +548,30 @@ static void traffic(void) {
 }
 
 static void idle(void) {
-  print_resident("resident_before_kb");
+  if (!me) print_resident("resident_before_kb");
   begin_window();
   uint64_t began = now_us();
   open_all(options.connections, false);
   double took = (double)(now_us() - began) / 1e6;
   turn_for(options.settle);
-  print_resident("resident_kb");
+  if (!me) print_resident("resident_kb");
   if (options.rest > 0) {
     begin_window();
     turn_for(options.rest);
   }
   if (!me) print_cpu();
   if (options.reconnect) { /* all go, properly */
-    for (int i = me; i < options.connections; i += options.core_count) put_frame(&connections[i], 8, "\x03\xe8", 2);
+    for (int i = me; i < options.connections; i += options.core_count) put_frame(&connections[i].link, 8, "\x03\xe8", 2);
     uint64_t deadline = now_us() + 30000000;
     while (ended_count < share_of(options.connections) && now_us() < deadline) turn(2000);
     count.unexpected_ends = 0;
     turn_for(options.settle);
     meet(1);
-    if (!me) printf(",");
-    print_resident("resident_after_kb");
-    if (!me) printf("\"left\":true");
+    if (!me) {
+      printf(",");
+      print_resident("resident_after_kb");
+      printf("\"left\":true");
+    }
   }
   if (gather()) printf(",\"connections\":%d,\"seconds\":%.3f", options.connections, took);
 }
@@ -739,12 +607,6 @@ static void storm(void) {
 
 /* --- options ------------------------------------------------------------------------------------------ */
 
-static int numbers(char *text, int *into, int most) {
-  int found = 0;
-  for (char *part = strtok(text, ","); part && found < most; part = strtok(NULL, ",")) into[found++] = atoi(part);
-  return found;
-}
-
 static void read_options(int count_, char **words) {
   options = (struct options){.rooms = 1, .members = 8, .senders = 1, .rate = 10, .warmup = 2, .seconds = 5, .settle = 1,
                              .joins_per_second = 2000, .timeout = 60};
@@ -755,7 +617,7 @@ static void read_options(int count_, char **words) {
       for (int d = 0; d <= NATS; d++)
         if (!strcmp(value, DIALECTS[d])) options.dialect = (enum dialect)d;
     } else if (!strcmp(name, "--ports")) options.port_count = numbers(value, options.ports, PORTS);
-    else if (!strcmp(name, "--pids")) options.pid_count = numbers(value, options.pids, MAX_PIDS);
+    else if (!strcmp(name, "--pids")) measured.count = numbers(value, measured.pids, MAX_PIDS);
     else if (!strcmp(name, "--rooms")) options.rooms = (int)n;
     else if (!strcmp(name, "--members")) options.members = (int)n;
     else if (!strcmp(name, "--senders")) options.senders = (int)n;
@@ -801,18 +663,12 @@ static void divide(void) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != first) exit(1);
   }
-  cpu_set_t core;
-  CPU_ZERO(&core);
-  CPU_SET(options.cores[me], &core);
-  sched_setaffinity(0, sizeof core, &core);
+  run_on(options.cores[me]);
 }
 
 int main(int count_, char **words) {
   read_options(count_, words);
-  struct rlimit files = {0};
-  getrlimit(RLIMIT_NOFILE, &files);
-  files.rlim_cur = files.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &files);
+  take_all_descriptors();
   epoch_tag = (uint32_t)time(NULL) ^ (uint32_t)getpid() << 16;
   int total = options.idle ? options.connections : options.rooms * options.members;
   connections = calloc((size_t)total, sizeof *connections);

@@ -7,7 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BINS = 2048 };
+enum { BINS = 2048, MAX_PIDS = 64 };
 
 static inline uint64_t now_us(void) {
   struct timespec now;
@@ -63,6 +63,34 @@ static inline long resident_kb(int pid) {
     if (sscanf(line, "VmRSS: %ld", &size) == 1) break;
   fclose(file);
   return size;
+}
+
+/* The processes of the server. */
+static struct {
+  int pids[MAX_PIDS], count;
+  double cpu_before[MAX_PIDS], own_before;
+} measured;
+
+/* CPU counts from here on. */
+static inline void begin_cpu(void) {
+  for (int i = 0; i < measured.count; i++) measured.cpu_before[i] = cpu_seconds(measured.pids[i]);
+  measured.own_before = cpu_seconds(getpid());
+}
+
+static inline double own_cpu_seconds(void) { return cpu_seconds(getpid()) - measured.own_before; }
+
+static inline void print_cpu(void) {
+  printf("\"cpu\":{");
+  for (int i = 0; i < measured.count; i++)
+    printf("%s\"%d\":%.2f", i ? "," : "", measured.pids[i], cpu_seconds(measured.pids[i]) - measured.cpu_before[i]);
+  printf("}");
+}
+
+static inline void print_resident(const char *name) {
+  printf("\"%s\":{", name);
+  for (int i = 0; i < measured.count; i++)
+    printf("%s\"%d\":%ld", i ? "," : "", measured.pids[i], resident_kb(measured.pids[i]));
+  printf("},");
 }
 
 #endif
