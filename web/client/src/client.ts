@@ -14,12 +14,10 @@ import { Entry } from "./core/entry.js"
 import { hopeless } from "./core/hopeless.js"
 import { checkedBy, DEFAULT_LIMITS, excess, statedLimits } from "./core/limits.js"
 import { checkEvent, checkFields } from "./core/names.js"
-import { NEVER } from "./core/never.js"
-import { OwnTyping } from "./core/own-typing.js"
+import { OwnValues } from "./core/own-values.js"
 import { Room } from "./core/room.js"
 import { sameRoom } from "./core/room-id.js"
 import { updated } from "./core/roster.js"
-import { type Newest, Throttle } from "./core/throttle.js"
 import { StudyroomError } from "./error.js"
 import { Identity } from "./identity.js"
 import { Listeners } from "./listeners.js"
@@ -27,9 +25,7 @@ import { Log } from "./log.js"
 import { newId } from "./new-id.js"
 import { LEFT, Outcomes, quiet, rejected } from "./outcome.js"
 import type {
-  ChatSendPayload,
   ClientMessage,
-  CursorPosition,
   ErrorPayload,
   JoinedRoomPayload,
   ServerMessage,
@@ -38,7 +34,6 @@ import type {
 import { Changes } from "./store.js"
 import type {
   Cause,
-  ChatFailure,
   ChatMessage,
   ChatReferences,
   Client,
@@ -53,10 +48,6 @@ import type {
 } from "./types.js"
 import { Values } from "./values.js"
 
-/** Errors that name no message and are not about chat: `Authenticate`, moderators, events and presence cause them. */
-const NOT_ABOUT_CHAT = /^(unauthorized|keys_|removed|rename_|broadcast_|presence_too)/
-/** The server takes two names in a row, and then one a second. */
-const RENAME_MS = 1000
 /** The only id in `#joining`. */
 const WANTED = ""
 
@@ -77,16 +68,14 @@ export class StudyroomClient implements Client {
   readonly #options: ClientOptions
   readonly #log: Log
   readonly #now = steadyClock()
-  readonly #alarm = new Alarm(this.#now, () => this.#do(() => {}))
+  readonly #alarm = new Alarm(this.#now, () => this.#do())
   readonly #listeners = new Listeners<ClientEvent>()
   readonly #connection: Connection
   readonly #identity: Identity
   #archive: Archive | null = null
   readonly #me = { userId: "", ids: new Set<string>() }
   readonly #entry = new Entry()
-  readonly #typing = new OwnTyping()
-  readonly #cursor: Throttle<CursorPosition>
-  readonly #name = new Throttle<string>(RENAME_MS)
+  readonly #own: OwnValues
   #room: Room
   /** Own messages whose outcome is not known yet. */
   readonly #sent = new Outcomes<ChatMessage>()
@@ -94,24 +83,19 @@ export class StudyroomClient implements Client {
   readonly #joining = new Outcomes<RoomState>()
   /** Null before the first `Welcome`. */
   #limits: Limits | null = null
-  /** The user's cursor. It is sent again after every join, because the server may not know it. */
-  #position: CursorPosition | null = null
-  #retryWindowMs = 0
-  /** Whether the room in the address decides which gateway a connection leads to. */
-  #hints = false
+  /** The newest one. */
+  #welcome: Partial<WelcomePayload> = {}
   /** The server's value for `?room=` in place of the wanted room, because a large room lives on several gateways. */
   #hint: string | null = null
   /** Messages that the application sends while the connection is being replaced. They wait for the outcome. */
   #held: ClientMessage[] = []
-  /** The time at which to send `JoinRoom` again. */
-  #askAt = NEVER
 
   constructor(options: ClientOptions) {
     Object.assign(this, this.#values)
     this.#options = options
     this.#log = new Log(options.debug)
     this.#identity = new Identity(options)
-    this.#cursor = new Throttle(options.cursorIntervalMs)
+    this.#own = new OwnValues(options.cursorIntervalMs)
     this.#room = this.#newRoom()
     this.#connection = new Connection(
       {
@@ -138,7 +122,7 @@ export class StudyroomClient implements Client {
         },
         closed: (code, reason, reconnects, cause) =>
           this.#do(() => this.#closed(code, reason, reconnects, cause)),
-        changed: () => this.#do(() => {}),
+        changed: () => this.#do(),
       },
     )
   }
@@ -190,7 +174,7 @@ export class StudyroomClient implements Client {
   readonly rename = (username: string): void =>
     this.#do(() => {
       this.#identity.newName = username
-      this.#name.put(username)
+      this.#own.name.put(username)
     })
 
   readonly sendChat = (content: string, about: ChatReferences = {}): SentChat => {
@@ -210,7 +194,7 @@ export class StudyroomClient implements Client {
     const outcome = this.#sent.open(message.id)
     this.#do(() => {
       this.#room.queue.add(message)
-      this.#sayTyping(this.#typing.set(false, this.#now()))
+      this.#own.typing.set(false, this.#now())
     })
     return Object.assign(outcome, message)
   }
@@ -219,21 +203,17 @@ export class StudyroomClient implements Client {
     const again = this.#room.queue.retry(id, newId(), this.#now())
     if (again === null) return rejected("not_failed", "not_failed")
     const outcome = this.#sent.open(again)
-    this.#do(() => {})
+    this.#do()
     return outcome
   }
 
   readonly discardChat = (id: string): void => this.#do(() => this.#room.queue.discard(id))
 
   readonly moveCursor = (x: number, y: number, elementId: string | null = null): void =>
-    this.#do(() => {
-      if (this.#entry.wanted === null) return
-      this.#position = { x, y, element_id: elementId }
-      this.#cursor.put(this.#position)
-    })
+    this.#do(() => this.#entry.wanted !== null && this.#own.cursor.put({ x, y, element_id: elementId }))
 
   readonly setTyping = (isTyping: boolean): void =>
-    this.#do(() => this.#entry.inside && this.#sayTyping(this.#typing.set(isTyping, this.#now())))
+    this.#do(() => this.#entry.inside && this.#own.typing.set(isTyping, this.#now()))
 
   readonly broadcast = (event: string, data: unknown = null, { key }: { key?: string } = {}): boolean => {
     checkEvent(event, key)
@@ -258,13 +238,17 @@ export class StudyroomClient implements Client {
   readonly loadEarlier = (count = DEFAULT_LIMITS.historyLength): Promise<readonly ChatMessage[]> => {
     const { wanted } = this.#entry
     const { history } = this.#room
-    return this.#askArchive((archive) =>
-      archive.loadEarlier(wanted, history, count, (change) => this.#do(change)),
+    return quiet(
+      this.#askArchive((archive) =>
+        archive.loadEarlier(wanted, history, count, (change) => this.#do(change)),
+      ),
     )
   }
 
   readonly getRoster = (roomId = this.#entry.wanted): Promise<readonly Member[]> =>
-    this.#askArchive(async (archive) => (await archive.roster(roomId)).map((user) => updated(null, user)))
+    quiet(
+      this.#askArchive(async (archive) => (await archive.roster(roomId)).map((user) => updated(null, user))),
+    )
 
   readonly on = <T extends ClientEvent["type"]>(
     type: T,
@@ -277,14 +261,13 @@ export class StudyroomClient implements Client {
   #opened(welcome: WelcomePayload, moved: boolean, joined: boolean): void {
     this.#me.userId = welcome.user_id
     this.#me.ids.add(welcome.user_id)
-    this.#retryWindowMs = (welcome.chat_retry_seconds ?? 0) * 1000
+    this.#welcome = welcome
     this.#identity.welcomed(welcome.guest_token)
-    this.#hints = welcome.room_hints ?? false
     this.#limits = statedLimits(welcome)
     this.#values.limits.set(this.#limits)
     this.#room.queue.limit(checkedBy(this.#limits))
     // The address of this connection may be older than the name.
-    if (this.#identity.newName !== undefined) this.#name.put(this.#identity.newName)
+    this.#own.name.again()
     if (joined) return
     if (moved) this.#entry.lost()
     else this.#emit({ type: "open" })
@@ -296,8 +279,7 @@ export class StudyroomClient implements Client {
     if (this.#entry.inside) this.#hint = hintedRoom(code, reason) ?? this.#hint
     this.#entry.lost()
     this.#room.lost()
-    this.#typing.forget()
-    this.#askAt = NEVER
+    this.#own.typing.clear()
     this.#held = []
     this.#emit({ type: "close", code, reason, reconnects, cause })
   }
@@ -316,19 +298,16 @@ export class StudyroomClient implements Client {
 
   #joined(joined: JoinedRoomPayload): void {
     if (!this.#entry.joined(joined.room_id, joined.epoch)) return
-    this.#askAt = NEVER
     this.#hint = joined.room_hint ?? null
     this.#room.joined(joined, performance.now(), (this.#limits ?? DEFAULT_LIMITS).historyLength)
-    if (this.#position !== null) this.#cursor.put(this.#position)
-    this.#sayTyping(this.#typing.again)
+    this.#own.joined()
   }
 
   #refused(error: ErrorPayload): void {
     this.#emit({ type: "error", error })
     if (error.code === "presence_too_large") this.#room.presence.refused(this.#room.self?.presence ?? {})
-    const aboutChat = error.id || !(this.#entry.pending || NOT_ABOUT_CHAT.test(error.code))
-    if (aboutChat) return this.#room.refused(error, this.#now())
-    this.#askAt = Math.min(this.#askAt, this.#now() + this.#entry.refused(error))
+    if (this.#entry.isAboutChat(error)) return this.#room.refused(error, this.#now())
+    this.#entry.refused(error, this.#now())
     if (this.#entry.state.status === "refused") this.#connection.stay()
   }
 
@@ -344,19 +323,12 @@ export class StudyroomClient implements Client {
     return room
   }
 
-  get #hopeless(): ChatFailure | null {
-    return hopeless(this.#entry.state, this.#connection.state)
-  }
-
   #forgetRoom(): void {
     this.#room.giveUp(LEFT)
     this.#room = this.#newRoom()
     this.#values.cursors.clear()
-    this.#cursor.clear()
-    this.#typing.forget()
-    this.#position = null
+    this.#own.left()
     this.#hint = null
-    this.#askAt = NEVER
   }
 
   /** Whether the open connection is in a room or about to be. */
@@ -366,11 +338,11 @@ export class StudyroomClient implements Client {
 
   /** Join the wanted room, or join it again. If it needs another connection, open that one first. */
   #ask(): void {
-    this.#askAt = NEVER
-    const { state } = this.#entry
-    if (state.status !== "joining" && state.status !== "joined") return
-    if (this.#connection.moveTo(this.#hints ? state.roomId.toLowerCase() : null)) return
-    if (this.send(this.#joinRoom(state.roomId))) this.#entry.asked()
+    const roomId = this.#entry.ask()
+    if (roomId === null) return
+    // The room in the address may decide which gateway a connection leads to.
+    if (this.#connection.moveTo(this.#welcome.room_hints ? roomId.toLowerCase() : null)) return
+    if (this.send(this.#joinRoom(roomId))) this.#entry.asked()
     for (const message of this.#held.splice(0)) this.send(message)
   }
 
@@ -378,16 +350,8 @@ export class StudyroomClient implements Client {
     return { type: "JoinRoom", payload: { room_id: roomId, ...this.#room.history.resume } }
   }
 
-  #sayTyping(isTyping: boolean | null): void {
-    if (isTyping !== null) this.send({ type: "Typing", payload: { is_typing: isTyping } })
-  }
-
-  /** Rejects with StudyroomError. If nobody handles that, nothing is reported. */
-  #askArchive<T>(question: (archive: Archive) => Promise<T>): Promise<T> {
-    return quiet(this.#withArchive().then(question))
-  }
-
-  async #withArchive(): Promise<Archive> {
+  /** Rejects with StudyroomError. */
+  async #askArchive<T>(question: (archive: Archive) => Promise<T>): Promise<T> {
     if (this.#archive === null) {
       // Some browsers never try again to load a file that could not be loaded once.
       if (this.#connection.state.status === "waiting")
@@ -398,60 +362,32 @@ export class StudyroomClient implements Client {
       const socketAddress = () => address(this.#options.url, {})
       this.#archive ??= new Archive(socketAddress, this.#identity, this.#me.ids, StudyroomError)
     }
-    return this.#archive
+    return question(this.#archive)
   }
 
   // --- after every call and event -------------------------------------------------------------------------
 
   /** Do `work` and everything that is due. Then update the stores, and set the alarm for the next time. */
-  #do(work: () => unknown): void {
+  #do(work?: () => unknown): void {
     this.#changes.run(() => {
-      work()
+      work?.()
       const now = this.#now()
-      if (now >= this.#askAt) this.#ask()
-      this.#sayTyping(this.#typing.poll(now))
-      const due = [this.#askAt, this.#typing.wakeAt, this.#sendQueued(now), this.#sendNewest(now)]
+      if (now >= this.#entry.wakeAt) this.#ask()
+      const { state, inside, pending, wakeAt } = this.#entry
+      const failure = hopeless(state, this.#connection.state)
+      const retryWindowMs = (this.#welcome.chat_retry_seconds ?? 0) * 1000
+      // Two gateways would write presence in any order.
+      const presence = !pending && !this.#connection.overlaps && this.#room.presence
+      const due = [
+        wakeAt,
+        this.#own.poll(now, inside, presence, this.send),
+        this.#room.poll(now, inside && !pending, retryWindowMs, failure, this.send),
+      ]
       this.#alarm.set(Math.min(...due))
-      if (this.#hopeless) this.#joining.reject(WANTED, this.#hopeless)
-      else if (this.#entry.inside) this.#joining.resolve(WANTED, this.#entry.state)
-      this.#values.show(this.#connection.state, this.#entry.state, this.#room)
+      if (failure) this.#joining.reject(WANTED, failure)
+      else if (inside) this.#joining.resolve(WANTED, state)
+      this.#values.show(this.#connection.state, state, this.#room)
     })
-  }
-
-  #sendQueued(now: number): number {
-    const { queue, history } = this.#room
-    const failure = this.#hopeless
-    if (failure !== null) this.#room.giveUp(failure)
-    // Missed messages come first, because queued messages may be among them. The rest is sent after them.
-    if (this.#entry.inside && !this.#entry.pending && history.complete)
-      queue.open(this.#retryWindowMs, this.#me.userId)
-    else queue.hold()
-    const { send, failed, wakeAt } = queue.poll(now)
-    for (const message of failed) this.#emit({ type: "chatFailed", message })
-    if (send !== null) {
-      const { content, id, reply_to, mentions } = send
-      this.send({ type: "Chat", payload: { content, id, reply_to, mentions } as ChatSendPayload })
-    }
-    return wakeAt
-  }
-
-  /** Send what is due of the values that do not wait for an answer. Returns the time of the next one. */
-  #sendNewest(now: number): number {
-    const due: number[] = []
-    const send = <T>(values: Newest<T>, message: (value: T) => ClientMessage) => {
-      const value = values.take(now)
-      if (value !== null) this.send(message(value))
-      due.push(values.wakeAt)
-    }
-    if (this.#connection.state.status === "open")
-      send(this.#name, (username) => ({ type: "Rename", payload: { username } }))
-    if (this.#entry.inside) {
-      send(this.#cursor, (payload) => ({ type: "CursorMove", payload }))
-      // Two gateways would write in any order.
-      if (!this.#entry.pending && !this.#connection.overlaps)
-        send(this.#room.presence, (fields) => ({ type: "UpdatePresence", payload: { fields } }))
-    }
-    return Math.min(...due)
   }
 
   #emit(event: ClientEvent): void {

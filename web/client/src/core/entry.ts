@@ -7,11 +7,16 @@ import { NEVER } from "./never.js"
 import { sameRoom } from "./room-id.js"
 import { transient } from "./transient.js"
 
+/** Errors that name no message and are not about chat: `Authenticate`, moderators, events and presence cause them. */
+const NOT_ABOUT_CHAT = /^(unauthorized|keys_|removed|rename_|broadcast_|presence_too)/
+
 export class Entry {
   #state: RoomState = { status: "none" }
   /** The number of joins without an answer. Only the answer to the last one counts. */
   #asked = 0
   #failures = 0
+  /** The time at which to join the wanted room again. */
+  wakeAt = NEVER
 
   get state(): RoomState {
     return this.#state
@@ -38,6 +43,13 @@ export class Entry {
 
   unwant(): void {
     this.#state = { status: "none" }
+    this.wakeAt = NEVER
+  }
+
+  /** Returns the room to ask for now; null if there is none, or if the server has refused it. */
+  ask(): string | null {
+    this.wakeAt = NEVER
+    return this.#state.status === "refused" ? null : this.wanted
   }
 
   asked(): void {
@@ -52,20 +64,28 @@ export class Entry {
     }
     this.#asked = this.#failures = 0
     this.#state = { status: "joined", roomId: this.wanted, epoch }
+    this.wakeAt = NEVER
     return true
   }
 
-  /** Handle an error that names no message. Returns the milliseconds until the next join, or NEVER. */
-  refused({ code, message }: ErrorPayload): number {
+  /** While a join has no answer yet, an error that names no message may be its answer. */
+  isAboutChat({ id, code }: ErrorPayload): boolean {
+    return !!id || !(this.pending || NOT_ABOUT_CHAT.test(code))
+  }
+
+  /** Handle an error that is not about chat. */
+  refused({ code, message }: ErrorPayload, now: number): void {
     // A moderator has removed the user. This answers no join.
     if (code !== "removed") {
       const ours = this.#asked === 1
       this.#answered()
-      if (!ours || this.wanted === null) return NEVER
-      if (transient(code) || this.inside) return backoff(this.#failures++)
-    } else if (!this.inside) return NEVER
+      if (!ours || this.wanted === null) return
+      if (transient(code) || this.inside) {
+        this.wakeAt = Math.min(this.wakeAt, now + backoff(this.#failures++))
+        return
+      }
+    } else if (!this.inside) return
     this.#state = { status: "refused", roomId: this.wanted as string, code, message }
-    return NEVER
   }
 
   #answered(): void {
@@ -75,6 +95,7 @@ export class Entry {
   /** Call it when the connection is lost or replaced. The room must be joined again. */
   lost(): void {
     this.#asked = 0
+    this.wakeAt = NEVER
     if (this.#state.status === "joined") this.#state = { status: "joining", roomId: this.#state.roomId }
   }
 }

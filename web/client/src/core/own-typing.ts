@@ -1,43 +1,48 @@
 /** The user's own typing notices. They are repeated while the user types, and end after a pause without a call. */
 
 import { NEVER } from "./never.js"
+import type { Newest } from "./throttle.js"
 
 const REPEAT_MS = 4000
 const IDLE_MS = 6000
 
-export class OwnTyping {
-  /** The time from which the next key sends a notice again. NEVER while no notice is active. */
-  #repeatAt = NEVER
+export class OwnTyping implements Newest<boolean> {
+  /** The notice that waits. It may be taken at once. */
+  #notice: boolean | null = null
+  /** The time from which the next key sends a notice again. 0 while no notice is active. */
+  #repeatAt = 0
   /** The time at which typing ends without another key. */
   wakeAt = NEVER
 
-  /** Returns the notice to send now, or null. */
-  set(isTyping: boolean, now: number): boolean | null {
+  set(isTyping: boolean, now: number): void {
     if (!isTyping) return this.#stop()
     this.wakeAt = now + IDLE_MS
-    if (this.#repeatAt !== NEVER && now < this.#repeatAt) return null
+    if (now < this.#repeatAt) return
     this.#repeatAt = now + REPEAT_MS
-    return true
+    this.#notice = true
   }
 
-  /** The notice to send to a gateway that may not know it, or null. */
-  get again(): true | null {
-    return this.#repeatAt === NEVER ? null : true
+  /** Send an active notice again: the gateway may not know it. */
+  again(): void {
+    if (this.#repeatAt) this.#notice = true
   }
 
   /** Ends typing when its time has come. Returns the notice to send now, or null. */
-  poll(now: number): boolean | null {
-    return now >= this.wakeAt ? this.#stop() : null
+  take(now: number): boolean | null {
+    if (now >= this.wakeAt) this.#stop()
+    const notice = this.#notice
+    this.#notice = null
+    return notice
   }
 
   /** Forget the notice, because nobody knows it any more. */
-  forget(): void {
-    this.#repeatAt = this.wakeAt = NEVER
+  clear(notice: false | null = null): void {
+    this.#repeatAt = 0
+    this.wakeAt = NEVER
+    this.#notice = notice
   }
 
-  #stop(): false | null {
-    const told = this.#repeatAt !== NEVER
-    this.forget()
-    return told ? false : null
+  #stop(): void {
+    this.clear(this.#repeatAt ? false : null)
   }
 }

@@ -35,7 +35,7 @@ export class OwnPresence {
   joined(known: Presence): void {
     const lost = this.#lost(known)
     this.#unsent = NO_PRESENCE
-    this.#throttle.clear()
+    this.#throttle.put(null)
     if (lost.length > 0) this.#queue(Object.fromEntries(lost))
   }
 

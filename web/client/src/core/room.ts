@@ -4,6 +4,8 @@ import type {
   BroadcastPayload,
   ChatDeletedPayload,
   ChatPayload,
+  ChatSendPayload,
+  ClientMessage,
   CursorPosition,
   ErrorPayload,
   JoinedRoomPayload,
@@ -92,7 +94,7 @@ export class Room {
   refused(error: ErrorPayload, now: number): void {
     const { queue } = this
     const message = error.id ? queue.refused(error.id, error, now) : queue.refusedUnderWay(error, now)
-    if (message !== null) this.#around.emit({ type: "chatFailed", message })
+    if (message !== null) this.#failed([message])
   }
 
   /** Handle the loss of the connection. Roster and messages stay. */
@@ -104,7 +106,36 @@ export class Room {
 
   /** Fail all own messages that are not stored. */
   giveUp(failure: ChatFailure): void {
-    for (const message of this.queue.failAll(failure)) this.#around.emit({ type: "chatFailed", message })
+    this.#failed(this.queue.failAll(failure))
+  }
+
+  /**
+   * Send the own message that is due, and fail those whose time is over. Returns the time of the next one. `isReady`:
+   * whether the client is in the room. `failure`: why it will not be; null if it may.
+   */
+  poll(
+    now: number,
+    isReady: boolean,
+    retryWindowMs: number,
+    failure: ChatFailure | null,
+    send: (message: ClientMessage) => unknown,
+  ): number {
+    const { queue } = this
+    if (failure !== null) this.giveUp(failure)
+    // Missed messages come first, because queued messages may be among them. The rest is sent after them.
+    if (isReady && this.history.complete) queue.open(retryWindowMs, this.#me.userId)
+    else queue.hold()
+    const { send: due, failed, wakeAt } = queue.poll(now)
+    this.#failed(failed)
+    if (due !== null) {
+      const { content, id, reply_to, mentions } = due
+      send({ type: "Chat", payload: { content, id, reply_to, mentions } as ChatSendPayload })
+    }
+    return wakeAt
+  }
+
+  #failed(messages: readonly ChatMessage[]): void {
+    for (const message of messages) this.#around.emit({ type: "chatFailed", message })
   }
 
   #put(user: UserPresence, at: number): void {

@@ -12,6 +12,7 @@ export interface Newest<T> {
  * Lets at most one value through in each interval: the first one at once, then the last one that has come meanwhile.
  */
 export class Throttle<T> implements Newest<T> {
+  #newest: T | null = null
   #waiting: T | null = null
   #freeAt = 0
   readonly #intervalMs: number
@@ -20,12 +21,15 @@ export class Throttle<T> implements Newest<T> {
     this.#intervalMs = intervalMs
   }
 
-  put(value: T): void {
-    this.#waiting = value
+  /** `value`: null for none. */
+  put(value: T | null): void {
+    this.#newest = value
+    this.again()
   }
 
-  clear(): void {
-    this.#waiting = null
+  /** Let the newest value through again, if there is one: the receiver may not know it. */
+  again(): void {
+    this.#waiting = this.#newest
   }
 
   /** Returns the value to send now, or null. */

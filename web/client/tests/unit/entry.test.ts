@@ -33,9 +33,10 @@ test("the answer to an earlier join does not count", () => {
 
 test("the refusal of an earlier join does not count", () => {
   const entry = asking(A, B)
-  expect(entry.refused(refusal("room_full"))).toBe(NEVER)
+  entry.refused(refusal("room_full"), 0)
+  expect(entry.wakeAt).toBe(NEVER)
   expect(entry.state).toEqual({ status: "joining", roomId: B })
-  entry.refused(refusal("room_full"))
+  entry.refused(refusal("room_full"), 0)
   expect(entry.state).toMatchObject({ status: "refused", roomId: B, code: "room_full" })
 })
 
@@ -43,9 +44,12 @@ test.each(["presence_unavailable", "chat_unavailable", "busy", "rate_limited", "
   "%s means to ask again, later each time",
   (code) => {
     const entry = asking(A)
-    expect(entry.refused(refusal(code))).toBe(500)
+    entry.refused(refusal(code), 0)
+    expect(entry.wakeAt).toBe(500)
+    expect(entry.ask()).toBe(A)
     entry.asked()
-    expect(entry.refused(refusal(code))).toBe(1000)
+    entry.refused(refusal(code), 500)
+    expect(entry.wakeAt).toBe(1500)
     expect(entry.state.status).toBe("joining")
   },
 )
@@ -53,12 +57,26 @@ test.each(["presence_unavailable", "chat_unavailable", "busy", "rate_limited", "
 test("an error that is about no join changes nothing", () => {
   const entry = asking(A)
   entry.joined(A, "e")
-  expect(entry.refused(refusal("invalid_message"))).toBe(NEVER)
+  entry.refused(refusal("invalid_message"), 0)
+  expect(entry.wakeAt).toBe(NEVER)
   expect(entry.inside).toBe(true)
 })
 
-test("a lost connection leaves the room wanted", () => {
+test("an error is about chat if it names a message, or if nothing else can have caused it", () => {
   const entry = asking(A)
+  expect(entry.isAboutChat({ ...refusal("chat_too_long"), id: "m" })).toBe(true)
+  expect(entry.isAboutChat(refusal("rate_limited"))).toBe(false)
+  entry.joined(A, "e")
+  expect(entry.isAboutChat(refusal("rate_limited"))).toBe(true)
+  expect(entry.isAboutChat(refusal("broadcast_too_large"))).toBe(false)
+})
+
+test("a lost connection leaves the room wanted, and no join waits for its time", () => {
+  const entry = asking(A)
+  entry.refused(refusal("busy"), 0)
+  entry.lost()
+  expect(entry.wakeAt).toBe(NEVER)
+  entry.asked()
   entry.joined(A, "e")
   entry.lost()
   expect(entry.state).toEqual({ status: "joining", roomId: A })
@@ -67,7 +85,8 @@ test("a lost connection leaves the room wanted", () => {
 test("a removed user is out, and joins again only on request", () => {
   const entry = asking(A)
   entry.joined(A, "e")
-  expect(entry.refused(refusal("removed"))).toBe(NEVER)
+  entry.refused(refusal("removed"), 0)
+  expect(entry.ask()).toBeNull()
   expect(entry.state).toMatchObject({ status: "refused", roomId: A, code: "removed" })
   entry.lost()
   expect(entry.state.status).toBe("refused")
@@ -78,12 +97,13 @@ test("a removal from the earlier room does not count for the room that is wanted
   entry.joined(A, "e")
   entry.want(B)
   entry.asked()
-  expect(entry.refused(refusal("removed"))).toBe(NEVER)
+  entry.refused(refusal("removed"), 0)
   expect(entry.joined(B, "e")).toBe(true)
 })
 
 test("a user banned from a room is not let in and does not ask again", () => {
   const entry = asking(A)
-  expect(entry.refused(refusal("banned_from_room"))).toBe(NEVER)
+  entry.refused(refusal("banned_from_room"), 0)
+  expect(entry.wakeAt).toBe(NEVER)
   expect(entry.state).toMatchObject({ status: "refused", code: "banned_from_room" })
 })
