@@ -1,6 +1,7 @@
 """NATS for the integration tests: the embedded program, and again the one in a container."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -11,6 +12,7 @@ from studyroom.shared.chassis.nats.bus import Bus
 from studyroom.shared.chassis.settings import NatsSettings, StorageSettings
 from studyroom.shared.chassis.tasks import Tasks
 from tests.support.compose import need
+from tests.support.configured import Configured
 from tests.support.documents import Gateway, Site
 from tests.support.processes import NatsServer, nats_server, running
 
@@ -28,6 +30,14 @@ def nats_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
     with NatsContainer(NATS_IMAGE, jetstream=True) as container:
         yield container.nats_uri()
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> Iterator[Configured]:
+    """A server whose settings the test chooses. It stops at the end."""
+    made = Configured(tmp_path)
+    yield made
+    made.server.stop()
 
 
 Connect = Callable[..., Awaitable[Bus]]

@@ -1,9 +1,8 @@
 """NATS refuses a subscription, a message or a password. Only the refused part is lost, and only for so long."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -13,13 +12,6 @@ from studyroom.shared.chassis.nats.bus import Bus, SubscriptionRefused
 from studyroom.shared.chassis.settings import NatsSettings
 from tests.support.configured import Configured
 from tests.support.waiting import eventually
-
-
-@pytest.fixture
-def configured(tmp_path: Path) -> Iterator[Configured]:
-    made = Configured(tmp_path)
-    yield made
-    made.server.stop()
 
 
 @pytest.fixture

@@ -1,8 +1,7 @@
 """Answers to many questions on one subscription: each reaches its own question, also late and across reconnects."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -87,13 +86,6 @@ async def test_questions_wait_in_the_order_in_which_they_were_asked(bus: Bus):
     inbox.close(replies[1])
 
     assert list(inbox.waiting.values()) == ["first", "third"]
-
-
-@pytest.fixture
-def configured(tmp_path: Path) -> Iterator[Configured]:
-    made = Configured(tmp_path)
-    yield made
-    made.server.stop()
 
 
 @pytest.fixture
