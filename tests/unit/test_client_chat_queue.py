@@ -77,6 +77,15 @@ def test_a_refusal_that_may_pass_sends_the_message_again_later_each_time():
     assert pauses == [0.5, 0.75, 1.25]
 
 
+def test_after_many_refusals_a_message_is_still_sent_again_within_seconds():
+    queue, now = queue_of("a"), 0.0
+    for _ in range(12):
+        assert sent(queue, now) == "a"
+        queue.refused("a", UNAVAILABLE, now)
+        assert queue.wake_at - now <= 4.25
+        now = queue.wake_at
+
+
 def test_an_answer_that_does_not_come_counts_as_a_refusal_that_may_pass():
     queue = queue_of("a")
     assert sent(queue, 0) == "a"

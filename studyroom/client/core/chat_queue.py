@@ -19,7 +19,8 @@ _MARGIN_SECONDS = 10.0
 _MARGIN_SHARE = 0.25
 """A retry must be stored while the server still knows the id, and storing may take some seconds."""
 _PAUSE_SECONDS = 0.25
-_BACKOFF = Backoff()
+_BACKOFF = Backoff(cap_seconds=4.0)
+"""Short also after many refusals, so that chat goes on soon after the server can store again."""
 _EXPIRED = Failure("expired", "the message may be stored or not")
 
 Check = Callable[[ChatMessage], Failure | None]

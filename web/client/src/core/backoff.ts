@@ -7,10 +7,6 @@ export interface BackoffOptions {
  * Return a random wait in milliseconds, with full jitter: all waits up to the bound are equally likely. The jitter is
  * applied after the cap. Before it, clients that have failed often would all wait for the cap and come together.
  */
-export function backoff(
-  failures: number,
-  { baseMs = 500, capMs = 20_000 }: BackoffOptions = {},
-  random = Math.random,
-): number {
-  return random() * Math.min(capMs, baseMs * 2 ** failures)
+export function backoff(failures: number, { baseMs = 500, capMs = 20_000 }: BackoffOptions = {}): number {
+  return Math.random() * Math.min(capMs, baseMs * 2 ** failures)
 }

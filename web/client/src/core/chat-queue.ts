@@ -19,6 +19,7 @@ const ANSWER_MS = 10_000
 const MARGIN_MS = 10_000
 const MARGIN_SHARE = 0.25
 const PAUSE_MIN_MS = 250
+const MAX_DOUBLINGS = 3
 
 interface Draft {
   message: ChatMessage
@@ -203,8 +204,9 @@ export class ChatQueue {
     return null
   }
 
+  /** The pause is short also after many refusals, so that chat goes on soon after the server can store again. */
   #pauseFrom(now: number): number {
-    return now + PAUSE_MIN_MS + backoff(this.#failures++)
+    return now + PAUSE_MIN_MS + backoff(Math.min(this.#failures++, MAX_DOUBLINGS))
   }
 
   #isDue(draft: Draft, now: number): boolean {
