@@ -9,6 +9,7 @@ from studyroom.gateway.edge.admission import Admission, Admitted
 from studyroom.gateway.edge.documents import DocumentAdmission
 from studyroom.gateway.edge.handover import Handover
 from studyroom.gateway.http.app import DOCUMENTS_PATH, HEALTH_PATH, WEBSOCKET_PATH
+from studyroom.gateway.transport.native import SEPARATE_MEMORY
 from studyroom.gateway.wire.handshake import Handshake, Refused, RequestHead
 from studyroom.gateway.wire.websocket import Client
 from studyroom.shared.contract.channels import knows_channels
@@ -65,7 +66,8 @@ class GatewayEdge:
         decision = self._admission.decide(handshake)
         if isinstance(decision, Refused):
             return decision
-        connection = self._connection(handshake, decision)
+        with SEPARATE_MEMORY:
+            connection = self._connection(handshake, decision)
         connection.moves = knows_moving(handshake.query.get("moving"))
         return connection
 

@@ -1,5 +1,7 @@
 """`native.py` for the compiled data path. Keep them the same."""
 
+import os
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint32_t, uint64_t
@@ -12,7 +14,41 @@ cdef extern from "<sys/socket.h>":
 cdef extern from "Python.h":
     object PyErr_SetFromErrno(object kind)
 
+cdef extern from *:
+    """
+    static PyMemAllocatorEx usual, separate;
+
+    /* An object that came from the C library is given back to it by the usual `free`, which does so with everything
+       that lies in none of its arenas. Neither that nor the allocator of the C library has a context. All others have
+       one, such as those of `tracemalloc` and of the development mode, which know only what they have allocated. */
+    static int begin_separate_memory(void) {
+    #ifdef Py_GIL_DISABLED
+        return 0;
+    #else
+        PyMemAllocatorEx raw, now;
+        PyMem_GetAllocator(PYMEM_DOMAIN_RAW, &raw);
+        PyMem_GetAllocator(PYMEM_DOMAIN_OBJ, &now);
+        if (raw.ctx != NULL || now.ctx != NULL) return 0;
+        if (now.malloc == raw.malloc) return usual.malloc != NULL; /* `tracemalloc` may have put it back */
+        usual = separate = now;
+        separate.malloc = raw.malloc;
+        separate.calloc = raw.calloc;
+        PyMem_SetAllocator(PYMEM_DOMAIN_OBJ, &separate);
+        return 1;
+    #endif
+    }
+
+    static void end_separate_memory(void) {
+        PyMemAllocatorEx now;
+        PyMem_GetAllocator(PYMEM_DOMAIN_OBJ, &now);
+        if (now.ctx == NULL && now.malloc == separate.malloc) PyMem_SetAllocator(PYMEM_DOMAIN_OBJ, &usual);
+    }
+    """
+    bint begin_separate_memory()
+    void end_separate_memory()
+
 COMPILED = True
+_CAN_SEPARATE = "PYTHONMALLOC" not in os.environ
 READ_MAX_BYTES = 16_384
 
 cdef enum:
@@ -67,3 +103,19 @@ cpdef bytes unmask(bytes data, Py_ssize_t start, Py_ssize_t end):
         clear[at] = masked[at] ^ (<const char*> &mask)[at & 3]
         at += 1
     return result
+
+
+cdef class SeparateMemory:
+    cdef bint _began
+
+    def __enter__(self):
+        if _CAN_SEPARATE and begin_separate_memory():
+            self._began = True
+
+    def __exit__(self, *_):
+        if self._began:
+            self._began = False
+            end_separate_memory()
+
+
+SEPARATE_MEMORY = SeparateMemory()

@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
 
+from studyroom.gateway.transport.native import SEPARATE_MEMORY
 from studyroom.gateway.transport.socket_transport import SocketTransport
 from studyroom.gateway.wire.framing import Opcode
 from studyroom.gateway.wire.handshake import Handshake, Refused, accepted
@@ -262,7 +263,8 @@ def open_on_socket(
     connections: set[Any],
 ) -> None:
     """Accept the upgrade and take over the socket. See `open_websocket`."""
-    websocket = ClientSocket(client, connected, message_max_bytes=message_max_bytes, connections=connections)
+    with SEPARATE_MEMORY:
+        websocket = ClientSocket(client, connected, message_max_bytes=message_max_bytes, connections=connections)
     try:
         websocket.open(response)
         websocket.release()
