@@ -44,8 +44,8 @@ class SeparateMemory:
     have gone. Objects that are made in this context come from the C library instead, which returns single pages (see
     `studyroom.shared.chassis.memory.trim`). They cost a little more time and space.
 
-    It does nothing while `tracemalloc` runs, if `PYTHONMALLOC` is set, in Python's development mode, and without
-    Python's global lock.
+    It does nothing while `tracemalloc` runs, if `PYTHONMALLOC` is set, in Python's development mode, without Python's
+    global lock, and with Python 3.15 or newer.
     """
 
     def __enter__(self) -> None: ...

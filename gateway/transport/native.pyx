@@ -22,7 +22,7 @@ cdef extern from *:
        that lies in none of its arenas. Neither that nor the allocator of the C library has a context. All others have
        one, such as those of `tracemalloc` and of the development mode, which know only what they have allocated. */
     static int begin_separate_memory(void) {
-    #ifdef Py_GIL_DISABLED
+    #if defined(Py_GIL_DISABLED) || PY_VERSION_HEX >= 0x030F0000 /* whose usual allocator may be another one */
         return 0;
     #else
         PyMemAllocatorEx raw, now;
