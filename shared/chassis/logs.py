@@ -3,9 +3,9 @@
 Logs of libraries that use the standard library's logging have the same form.
 """
 
+import asyncio
 import logging
 import sys
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -51,7 +51,7 @@ def configure(settings: ProcessSettings, service: str) -> None:
         if readable
         else [_TRACEBACKS, structlog.processors.JSONRenderer()]
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Handler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=_SHARED,
@@ -78,10 +78,51 @@ def get(name: str) -> Logger:
     return logger
 
 
+class _Handler(logging.StreamHandler[Any]):
+    """Writes lines in their order, those of `FrequentLogger` too."""
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__(stream)
+        self._waiting: list[str] = []
+
+    def write_soon(self, line: str) -> None:
+        """Write a line in the next iteration of the event loop, together with others. Without a loop, write it now."""
+        self.acquire()
+        self._waiting.append(line)
+        is_first = len(self._waiting) == 1
+        self.release()
+        if is_first:
+            try:
+                asyncio.get_running_loop().call_soon(self.write_waiting)
+            except RuntimeError:
+                self.write_waiting()
+
+    def write_waiting(self) -> None:
+        self.acquire()
+        try:
+            lines, self._waiting = self._waiting, []
+            if lines:
+                self.stream.write("".join(lines))
+                super().flush()
+        except (OSError, ValueError):  # ValueError: the stream is closed
+            return
+        finally:
+            self.release()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.write_waiting()
+        super().emit(record)
+
+    def flush(self) -> None:
+        """Also called when the process exits."""
+        self.write_waiting()
+        super().flush()
+
+
 class FrequentLogger:
     """Logs events of every connection, as lines of the same form and in a fifth of the time (docs/decisions/0058)."""
 
-    handler: "logging.StreamHandler[Any] | None" = None
+    handler: _Handler | None = None
     """The handler of JSON lines; None for readable ones."""
 
     def __init__(self, name: str) -> None:
@@ -89,7 +130,10 @@ class FrequentLogger:
         self._readable = get(name)
 
     def info(self, event: str, **fields: str | float | None) -> None:
-        """Log an event. A line that cannot be written is lost, as with all logs."""
+        """Log an event. A line that cannot be written is lost, as with all logs.
+
+        Lines of one iteration of the event loop are written together after it. A process that is killed loses them.
+        """
         if not self._level.isEnabledFor(logging.INFO):
             return
         handler = self.handler
@@ -104,10 +148,4 @@ class FrequentLogger:
             "level": "info",
             "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
         }
-        with suppress(OSError, ValueError):  # ValueError: the stream is closed
-            handler.acquire()
-            try:
-                handler.stream.write(f"{to_json(line).decode()}\n")
-                handler.flush()
-            finally:
-                handler.release()
+        handler.write_soon(f"{to_json(line).decode()}\n")

@@ -1,5 +1,6 @@
 """Contents that never appear in logs, and the form of lines."""
 
+import asyncio
 import json
 import logging
 import os
@@ -7,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Literal
 
 import pytest
@@ -76,6 +78,35 @@ def test_lines_about_connections_are_like_all_others(capsys: pytest.CaptureFixtu
     assert usual == frequent
     assert list(usual) == list(frequent)
     assert usual == {**fields, "event": "disconnected", "service": "test", "level": "info"}
+
+
+async def test_lines_about_connections_are_written_together_and_in_order(monkeypatch: pytest.MonkeyPatch):
+    written: list[str] = []
+    monkeypatch.setattr(sys, "stderr", SimpleNamespace(write=written.append, flush=lambda: None, isatty=lambda: False))
+    logs.configure(ProcessSettings(log_format="json"), "test")
+    frequent = logs.FrequentLogger("tests")
+    for code in range(3):
+        frequent.info("disconnected", code=code)
+    logs.get("tests").info("full")
+    frequent.info("disconnected", code=3)
+    frequent.info("disconnected", code=4)
+    await asyncio.sleep(0)
+
+    writes = [[json.loads(line).get("code") for line in lines.splitlines()] for lines in written if lines.strip()]
+    assert writes == [[0, 1, 2], [None], [3, 4]]
+
+
+def test_lines_about_connections_are_not_lost_when_the_process_exits(capsys: pytest.CaptureFixture[str]):
+    logs.configure(ProcessSettings(log_format="json"), "test")
+
+    async def end_at_once() -> None:
+        logs.FrequentLogger("tests").info("disconnected")
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(end_at_once())
+    loop.close()
+    logging.getLogger().handlers[0].flush()  # as `logging.shutdown` does
+    assert [line["event"] for line in lines_of(capsys)] == ["disconnected"]
 
 
 def test_lines_about_connections_are_readable_on_a_terminal(capsys: pytest.CaptureFixture[str]):
