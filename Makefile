@@ -125,7 +125,7 @@ compose-check: install ## Kill, freeze, cut off and scale the containers of dock
 
 # The people of the check have the client for browsers, which is built with the page.
 .PHONY: kube-check
-kube-check: install web-install page-if-possible ## Roll, evict, kill and freeze everything in a test cluster of Kubernetes under people who chat (takes an hour)
+kube-check: install web-install page-if-possible ## Roll, evict, kill and freeze everything in a test cluster of Kubernetes under people who chat (takes half an hour)
 	@$(BIN)/python -m tests.kube $(ARGS)
 
 .PHONY: soak
