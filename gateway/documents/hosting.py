@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from itertools import count
+from itertools import count, cycle
 
 from studyroom.gateway.documents.document import SUBSCRIBED, Document
 from studyroom.gateway.documents.metrics import DocumentMetrics
@@ -19,15 +19,20 @@ from studyroom.shared.contract.ids import GatewayId, RoomId
 log = logs.get(__name__)
 
 _SUBSCRIBE_RETRY_SECONDS = 1.0
-_COMPARE_SECONDS = 10.0
+_TURN_SECONDS, _TURNS = 1.0, 10
+"""Each second, the gateway compares a tenth of its documents with the log."""
 _QUIET_ROUNDS = 16
 """Documents in which nothing was stored are compared with the log in every so many rounds only."""
 _OUTDATED_SECONDS = 1.0
 
 
 class _Hosted:
-    def __init__(self, document: Document) -> None:
+    __slots__ = ("document", "subscription", "turn", "users")
+
+    def __init__(self, document: Document, turn: int) -> None:
+        """`turn`: in which second of a round it is compared."""
         self.document = document
+        self.turn = turn
         self.users = 0
         self.subscription: Subscription | None = None
 
@@ -49,6 +54,7 @@ class DocumentHosting:
         self._tasks = tasks
         self._metrics = metrics
         self._hosted: dict[tuple[RoomId, DocumentName], _Hosted] = {}
+        self._turns = cycle(range(_TURNS))
         self._repairs = Repairs[Document](tasks.spawn, "documents", self._repair, failures=(BusError, TimeoutError))
 
     def __len__(self) -> int:
@@ -66,7 +72,7 @@ class DocumentHosting:
                 self._gateway, room, name, self._bus, self._store, self._scheduler, self._metrics, self._gap,
                 self._begin,
             )  # fmt: skip
-            hosted = self._hosted[room, name] = _Hosted(document)
+            hosted = self._hosted[room, name] = _Hosted(document, next(self._turns))
             self._subscribe_soon(hosted)
         hosted.users += 1
         return hosted.document
@@ -143,10 +149,12 @@ class DocumentHosting:
     async def _compare(self) -> None:
         """Compare documents with the log, since NATS may lose updates without any sign. Never returns."""
         for number in count(1):
-            await asyncio.sleep(_COMPARE_SECONDS)
-            for hosted in list(self._hosted.values()):
-                if hosted.document.active or hosted.document.full or number % _QUIET_ROUNDS == 0:
-                    self._gap(hosted.document)
+            await asyncio.sleep(_TURN_SECONDS)
+            rounds, turn = divmod(number, _TURNS)
+            for hosted in self._hosted.values():
+                document = hosted.document
+                if hosted.turn == turn and (document.active or document.full or rounds % _QUIET_ROUNDS == 0):
+                    self._gap(document)
 
     async def _drop_outdated(self) -> None:
         while True:

@@ -1,7 +1,7 @@
 # The types of `store.py` for the compiled data path.
 
 cdef class DocumentStore:
-    cdef object _bus, _tasks, _metrics, _deadline_seconds, _acknowledgements, _questions, _tracer
+    cdef object _bus, _tasks, _metrics, _deadline_seconds, _acknowledgements, _questions, _slots, _tracer
     cdef public object wholes
 
 cdef class Publishing:

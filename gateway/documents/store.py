@@ -15,6 +15,7 @@ from studyroom.gateway.documents.metrics import DocumentMetrics
 from studyroom.gateway.documents.updates import Wholes, merged
 from studyroom.gateway.rooms.flush_scheduler import Collection, FlushScheduler
 from studyroom.shared.chassis import logs
+from studyroom.shared.chassis.bulkheads import Bulkheads
 from studyroom.shared.chassis.nats.bus import (
     Bus,
     BusError,
@@ -36,6 +37,8 @@ from studyroom.shared.contract.lib0 import Malformed
 log = logs.get(__name__)
 
 _SYNC_SECONDS = 5.0
+_QUESTIONS_OF_A_SHARD, _QUESTIONS = 4, 64
+"""How many questions the documents service has at once: of each shard, and further ones of all shards together."""
 _MESSAGE_OVERHEAD_BYTES = 512
 """More than the headers of an update take."""
 _STRETCH = 4.0
@@ -99,6 +102,7 @@ class DocumentStore:
         self._tracer = tracer
         self._acknowledgements = Acknowledgements[_Pending](self._acknowledged)
         self._questions = Questions(bus, SyncParts, of="documents service")
+        self._slots = Bulkheads(own=_QUESTIONS_OF_A_SHARD, shared=_QUESTIONS)
         self.wholes = Wholes(least_bytes=_WHOLE_LEAST_BYTES, max_bytes=_WHOLES_MAX_BYTES)
 
     async def start(self) -> None:
@@ -155,8 +159,12 @@ class DocumentStore:
 
     async def sync(self, request: SyncRequest, vector: bytes) -> SyncReply:
         """Return what a document has and a holder of this state vector has not. Raises BusError."""
+        shard = subjects.shard_of(request.room)
+        async with self._slots.slot(shard):
+            return await self._sync(subjects.documents_sync(shard), request, vector)
+
+    async def _sync(self, subject: str, request: SyncRequest, vector: bytes) -> SyncReply:
         began = time.monotonic()
-        subject = subjects.documents_sync(subjects.shard_of(request.room))
         try:
             async with asyncio.timeout(_SYNC_SECONDS):
                 with begun(self._tracer, "sync a document", {"studyroom.room": request.room}):

@@ -86,8 +86,8 @@ class Erasure:
                 state = held.document.difference()
                 stored = await self._log.store_snapshot(key, state, covers=held.newest, expected=held.snapshot)
                 held.snapshot, held.covers, held.updates, held.update_bytes = stored, held.newest, 0, 0
-                covered, held.edits = held.edits, set()
-            return held.covers, covered, frozenset(held.edits)
+                covered, held.edits = held.edits, frozenset()
+            return held.covers, covered, held.edits
 
     async def _named(self, key: DocumentKey) -> dict[int, set[str]]:
         """Return the fingerprints of the users whom each update in the log names, by sequence."""

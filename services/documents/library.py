@@ -1,8 +1,8 @@
 """The documents that a replica has in memory, each read from its log up to the newest update when it is asked for.
 
-Short documents leave when nobody asks for them for a while, and the least recently used ones when all together are too
-long. Documents are read in slices, so that long logs
-do not stop the event loop: pycrdt holds Python's lock while it works, so a thread would not help.
+Most short documents rest, and take little memory. They leave when nobody asks for them for a while, and the least
+recently used documents leave when all together are too long. Documents are read in slices, so that long logs do not
+stop the event loop: pycrdt holds Python's lock while it works, so a thread would not help.
 """
 
 import asyncio
@@ -28,6 +28,8 @@ _OVERHEAD_BYTES = 4096
 """The memory that a document takes in addition, so that many empty documents count too."""
 _IDLE_SECONDS, _SHORT_BYTES = 10.0, 16_384
 """Documents of at most this length, which are read again in a few milliseconds, leave after this time."""
+_AWAKE_MAX = 64
+"""So many short documents do not rest, those that were asked for last."""
 _ATTEMPTS = 5
 """How often to begin again when a snapshot is replaced during the reading."""
 
@@ -50,9 +52,9 @@ class Held:
     """The length of these updates."""
     deletion: Deletion = NOT_DELETED
     """Nothing that was stored before it counts."""
-    edits: set[str] = field(default_factory=set)
+    edits: frozenset[str] = frozenset()
     """The ids of the long edits since the snapshot."""
-    broken: set[int] = field(default_factory=set)
+    broken: frozenset[int] = frozenset()
     """The sequences of updates that pycrdt cannot apply, or whose parts are gone."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     next: asyncio.Task[None] | None = None
@@ -66,7 +68,7 @@ class Held:
         self.document = Document()
         self.newest = self.covers = Newest()
         self.deletion = NOT_DELETED
-        self.edits = set()
+        self.edits = frozenset()
         self.snapshot = self.updates = self.update_bytes = 0
 
 
@@ -92,6 +94,8 @@ class Library:
         self._on_loaded = on_loaded
         self._on_malformed = on_malformed
         self._held: OrderedDict[DocumentKey, Held] = OrderedDict()
+        self._awake: OrderedDict[DocumentKey, Held] = OrderedDict()
+        """Short documents that do not rest."""
         self.size_bytes = 0
         """The length of all documents in memory, with something for each of them."""
 
@@ -101,6 +105,7 @@ class Library:
     def clear(self) -> None:
         """Forget all documents, because the stream is another one."""
         self._held.clear()
+        self._awake.clear()
         self.size_bytes = 0
 
     @asynccontextmanager
@@ -128,11 +133,24 @@ class Library:
         counted, held.counted_bytes = held.counted_bytes, held.document.size_bytes + _OVERHEAD_BYTES
         self.size_bytes += held.counted_bytes - counted
         while self.size_bytes > self._cache_max_bytes and self._held:
-            _, oldest = self._held.popitem(last=False)
-            self.size_bytes -= oldest.counted_bytes
+            self.forget(next(iter(self._held)))
+        self._let_rest(held)
+
+    def _let_rest(self, used: Held) -> None:
+        """Let short documents rest, but for those that were used last. `used`: the last one."""
+        self._awake.pop(used.key, None)
+        if used.key in self._held and used.counted_bytes <= _SHORT_BYTES and not used.document.rests:
+            self._awake[used.key] = used
+        while len(self._awake) > _AWAKE_MAX:
+            key, oldest = self._awake.popitem(last=False)
+            try:
+                oldest.document.rest()
+            except (Malformed, Broken):
+                self.forget(key)
 
     def forget(self, key: DocumentKey) -> None:
         """Read the document again when it is asked for. Callers that have it now keep it."""
+        self._awake.pop(key, None)
         held = self._held.pop(key, None)
         if held is not None:
             self.size_bytes -= held.counted_bytes
@@ -145,8 +163,7 @@ class Library:
             if held.asked_at < now - _IDLE_SECONDS and held.counted_bytes <= _SHORT_BYTES and not held.lock.locked()
         ]
         for held in idle:
-            del self._held[held.key]
-            self.size_bytes -= held.counted_bytes
+            self.forget(held.key)
         return len(idle)
 
     # --- reading ------------------------------------------------------------------------------------------
@@ -257,12 +274,12 @@ class Library:
             return EMPTY_UPDATE
         update = await self._log.read_edit(held.key, edit)
         if update is not None:
-            held.edits.add(edit.id)
+            held.edits |= {edit.id}
             return update
         if edit.parts[-1] < held.deletion.sequence:  # it was of the deleted document
             return EMPTY_UPDATE
         log.warning("the parts of a long edit are gone", room=held.key.room, document=held.key.name, sequence=sequence)
-        held.broken.add(sequence)
+        held.broken |= {sequence}
         raise Broken("the parts of a long edit are gone")
 
     def _apply_one(self, held: Held, sequence: int, update: bytes) -> None:
@@ -272,7 +289,7 @@ class Library:
             self._on_malformed()
             log.warning("a stored update cannot be applied", sequence=sequence, error=str(error))
             if isinstance(error, Broken):
-                held.broken.add(sequence)
+                held.broken |= {sequence}
                 raise
 
 

@@ -114,7 +114,7 @@ class Snapshots:
 
     async def make(self, key: DocumentKey) -> None:
         """Store a snapshot if there are new updates, then remove the updates that it covers. Raises BusError."""
-        covered: set[str] = set()
+        covered: frozenset[str] = frozenset()
         async with self._library.current(key) as held:
             covers = held.newest
             if held.updates >= _CROWDED_UPDATES:
@@ -122,10 +122,10 @@ class Snapshots:
                 self._report(held, len(state))
                 stored = await self._log.store_snapshot(key, state, covers=covers, expected=held.snapshot)
                 held.snapshot, held.covers, held.updates, held.update_bytes = stored, covers, 0, 0
-                covered, held.edits = held.edits, set()
+                covered, held.edits = held.edits, frozenset()
                 self._metrics.snapshots.labels(outcome="stored").inc()
                 self._metrics.snapshot_bytes.observe(len(state))
-            covers, needed = held.covers, frozenset(held.edits)
+            covers, needed = held.covers, held.edits
         self._metrics.purged.inc(await self._log.purge(key, covers, covered=covered, needed=needed))
         if self._epochs.crowded:
             await self._epochs.learn()  # there is more room now
