@@ -77,6 +77,8 @@ class _Known(Generic[Owner]):
 class States(Generic[Owner]):
     """The states of a document that this gateway knows, each with the connection or gateway that it came from."""
 
+    __slots__ = ("_clients_max", "_known")
+
     def __init__(self, *, clients_max: int) -> None:
         """`clients_max`: how many ids one owner may introduce."""
         self._clients_max = clients_max

@@ -1,11 +1,13 @@
 # The types of `connection.py` for the compiled data path.
 
-cdef class DocumentConnection:
+from studyroom.gateway.documents.session cimport Client, Session
+
+cdef class DocumentConnection(Client):
     cdef public object id, user, address, expires_at, room, socket
     cdef public long binary_max_bytes, silent_beats
-    cdef public bint is_slow
-    cdef object _path, _hub, _identity, _identify, _only
-    cdef dict _sessions
+    cdef object _path, _hub, _identity, _identify
+    cdef Session _only
+    cdef tuple _sessions
     cdef public double connected_at
     cdef double _messages_left, _bytes_left, _refilled_at
     cdef bint _held

@@ -14,7 +14,7 @@ from studyroom.gateway.documents import awareness, messages
 from studyroom.gateway.documents.hosting import DocumentHosting
 from studyroom.gateway.documents.messages import Close, FromClient, Token
 from studyroom.gateway.documents.metrics import EDIT, MALFORMED, DocumentMetrics
-from studyroom.gateway.documents.session import DELETED, Session, Wire
+from studyroom.gateway.documents.session import DELETED, Client, Session
 from studyroom.gateway.wire.framing import PING_FRAME, Opcode, encode_frame
 from studyroom.gateway.wire.handshake import Refused
 from studyroom.shared.chassis.tasks import Tasks
@@ -83,7 +83,11 @@ class DocumentHub:
     connections: "Registry[DocumentConnection]"
 
 
-class DocumentConnection:
+def _no_token(_token: str) -> Refused:
+    return Refused(403, ErrorCode.UNAUTHORIZED, "the client was identified when it connected")
+
+
+class DocumentConnection(Client):
     """The gateway's side of the socket."""
 
     kind = "editor"
@@ -94,7 +98,7 @@ class DocumentConnection:
         path: DocumentPath,
         identity: Identity | None,
         address: bytes,
-        identify: Callable[[str], Identity | Refused],
+        identify: Callable[[str], Identity | Refused] = _no_token,
     ) -> None:
         """`identity`: None for a client of Hocuspocus, which sends its token later. `identify` verifies that."""
         self.id: ConnectionId = new_connection_id()
@@ -110,10 +114,10 @@ class DocumentConnection:
         self._identity = identity
         self._identify = identify
         self.socket: Socket = NOWHERE
-        self._sessions: dict[str, tuple[Session, Wire]] = {}
-        """The open documents by the name that the client gives them; "" for y-websocket."""
-        self._only: tuple[Session, bytes] | None = None
-        """The document and the prefix of its messages, if only one is open."""
+        self._sessions: tuple[Session, ...] = ()
+        """The open documents."""
+        self._only: Session | None = None
+        """The open document, if there is only one."""
         limits = hub.limits
         self._messages_left: float = _BURST_SECONDS * limits.messages_per_second
         self._bytes_left: float = self._bytes_burst
@@ -143,8 +147,8 @@ class DocumentConnection:
     def closed(self, code: int) -> None:
         log_disconnected(self, code, self.room)
         self.socket = NOWHERE
-        for name in list(self._sessions):
-            self._close_document(name)
+        for session in self._sessions:
+            self._close_document(session)
         self._hub.connections.remove(self)
 
     def congested(self) -> None:
@@ -153,13 +157,11 @@ class DocumentConnection:
 
     def relieved(self) -> None:
         self._set_slow(False)
-        for session, _ in list(self._sessions.values()):
+        for session in self._sessions:
             session.caught_up()
 
     def _set_slow(self, is_slow: bool) -> None:
         self.is_slow, self._slow_beats = is_slow, 0
-        for _, wire in self._sessions.values():
-            wire.is_slow = is_slow
 
     def received_overhead(self) -> None:
         self._messages_left -= 1
@@ -188,9 +190,10 @@ class DocumentConnection:
             self._slow_down()
         name, only = "", self._only
         try:
-            if only is not None and (update := messages.short_edit(payload, only[1])) is not None:
+            if only is not None and (update := messages.short_edit(payload, only.prefix)) is not None:
+                name = only.name
                 self._hub.metrics.messages[EDIT] += 1
-                only[0].edit(update)
+                only.edit(update)
                 return
             if self._path.name is None:
                 name, payload = messages.split_name(payload)
@@ -207,18 +210,24 @@ class DocumentConnection:
             self._messages_left -= _COST_OF_A_SYNC
         if self._path.name is None and isinstance(message, Token):
             self._prove(name, message.token)
+        elif (session := self._session(name)) is None:
+            return
         elif self._path.name is None and isinstance(message, Close):
-            self._close_document(name)
-        elif (opened := self._sessions.get(name)) is not None:
-            opened[0].receive(message)
+            self._close_document(session)
+        else:
+            session.receive(message)
+
+    def _session(self, name: str) -> Session | None:
+        """Return the open document that the client gives this name; "" for y-websocket."""
+        return next((session for session in self._sessions if session.name == name), None)
 
     def _refuse_malformed(self, name: str, reason: str) -> None:
         """Refuse a message. Other documents of the socket stay open."""
         if self._path.name is not None:
             self._send(b"", messages.permission_denied(reason))
-        elif name in self._sessions:
-            self._close_document(name)
-            self._send(_prefix(name), messages.closed(reason))
+        elif (session := self._session(name)) is not None:
+            self._close_document(session)
+            self._send(session.prefix, messages.closed(reason))
 
     def _prove(self, name: str, token: str) -> None:
         """A client of Hocuspocus opens a document, or renews its token."""
@@ -229,7 +238,7 @@ class DocumentConnection:
         elif self._identity is not None and identity.user != self.user and token:
             reason = "the access token belongs to another user than that of this connection"
         if reason or isinstance(identity, Refused):
-            self._close_document(name)
+            self._close_named(name)
             self._send(_prefix(name), messages.denied(reason))
             return
         if self._identity is None or token:
@@ -248,66 +257,73 @@ class DocumentConnection:
         except ValueError as error:
             self._send(_prefix(name), messages.denied(str(error)))
             return
-        if len(self._sessions) >= _DOCUMENTS_MAX and name not in self._sessions:
+        session = self._session(name)
+        if len(self._sessions) >= _DOCUMENTS_MAX and session is None:
             self._send(_prefix(name), messages.denied(f"more than {_DOCUMENTS_MAX} documents on one connection"))
             return
         right = may_write(identity, self.room, self._hub.bans)
         if isinstance(right, Refused):
-            self._close_document(name)
+            self._close_named(name)
             self._send(_prefix(name), messages.denied(right.message))
             return
         self._send(_prefix(name), messages.authenticated(may_write=right))
-        if name in self._sessions:
-            self._sessions[name][0].may_write = right
+        if session is not None:
+            session.may_write = right
         else:
             self._open(name, _prefix(name), document, identity)
 
     def _open(self, name: str, prefix: bytes, document: DocumentName, identity: Identity) -> None:
         right = may_write(identity, self.room, self._hub.bans)
-        wire = Wire(prefix, self.write, has_status=self._path.name is None)
-        wire.is_slow = self.is_slow
         session = Session(
             self._hub.hosting.enter(self.room, document),
-            wire,
+            self,
             self._hub.tasks,
             self.user,
+            name=name,
+            prefix=prefix,
             may_write=right is True,
+            has_status=self._path.name is None,
             merge_seconds=self._hub.limits.merge_seconds,
-            send=lambda message: self._send(prefix, message),
-            refuse=lambda kind, reason: self._refuse(prefix, kind, reason),
-            close=lambda: self.close(CloseCode.SERVICE_RESTART, "connect again"),
-            end=lambda: self._end(name, prefix),
         )
-        self._sessions[name] = (session, wire)
+        self._sessions += (session,)
         self._find_only()
 
-    def _end(self, name: str, prefix: bytes) -> None:
-        """The document was deleted. Clients of Hocuspocus may have others on this socket."""
-        if self._path.name is not None:
-            self.close(CloseCode.DOCUMENT_DELETED, DELETED)
-            return
-        self._close_document(name)
-        self._send(prefix, messages.deleted(DELETED))
-        self._send(prefix, messages.denied(DELETED))
+    def _close_named(self, name: str) -> None:
+        session = self._session(name)
+        if session is not None:
+            self._close_document(session)
 
-    def _close_document(self, name: str) -> None:
-        opened = self._sessions.pop(name, None)
-        if opened is not None:
-            self._find_only()
-            opened[0].close()
-            self._hub.hosting.leave(opened[0].document)
+    def _close_document(self, session: Session) -> None:
+        self._sessions = tuple(other for other in self._sessions if other is not session)
+        self._find_only()
+        session.close()
+        self._hub.hosting.leave(session.document)
 
     def _find_only(self) -> None:
-        opened = list(self._sessions.values())
-        self._only = (opened[0][0], opened[0][1].prefix) if len(opened) == 1 else None
+        self._only = self._sessions[0] if len(self._sessions) == 1 else None
 
     def _send(self, prefix: bytes, message: bytes) -> None:
         self.write(encode_frame(Opcode.BINARY, prefix + message))
 
-    def _refuse(self, prefix: bytes, kind: str, reason: str) -> None:
-        """Say why an edit is refused. For Hocuspocus, `denied` would end the document."""
+    # --- for sessions -------------------------------------------------------------------------------------
+
+    def refuse(self, session: Session, kind: str, reason: str) -> None:
+        """For Hocuspocus, `denied` would end the document."""
         has_status = self._path.name is None
-        self._send(prefix, messages.refusal(kind, reason) if has_status else messages.permission_denied(reason))
+        refusal = messages.refusal(kind, reason) if has_status else messages.permission_denied(reason)
+        self._send(session.prefix, refusal)
+
+    def restart(self) -> None:
+        self.close(CloseCode.SERVICE_RESTART, "connect again")
+
+    def end(self, session: Session) -> None:
+        """Clients of Hocuspocus may have other documents on this socket."""
+        if self._path.name is not None:
+            self.close(CloseCode.DOCUMENT_DELETED, DELETED)
+        elif session in self._sessions:
+            self._close_document(session)
+            self._send(session.prefix, messages.deleted(DELETED))
+            self._send(session.prefix, messages.denied(DELETED))
 
     # --- the beat -----------------------------------------------------------------------------------------
 
@@ -365,8 +381,8 @@ class DocumentConnection:
             self.socket.write(PING_FRAME)
         self._quiet_beats += 1
         if self._quiet_beats >= _ALIVE_BEATS and not self.is_slow:
-            for _, wire in list(self._sessions.values())[:1]:
-                self._send(wire.prefix, messages.awareness(awareness.encode([])))
+            for session in self._sessions[:1]:
+                self._send(session.prefix, messages.awareness(awareness.encode([])))
 
 
 def _prefix(name: str) -> bytes:

@@ -91,7 +91,7 @@ class Document:
         self._bus = bus
         self._gap = gap
         self._begin = begin
-        self.editors: set[Editor] = set()
+        self.editors: tuple[Editor, ...] = ()
         self.subscribed = asyncio.Event()
         """Replaced by `SUBSCRIBED` when it is set, because most documents are, and an event takes a kilobyte."""
         self.full = ""
@@ -122,7 +122,7 @@ class Document:
         self._asking = 0
         """How many questions the documents service has not answered."""
         self._states = States[Editor | str](clients_max=CLIENTS_MAX)
-        self._news: dict[int, tuple[Entry, bool]] = {}
+        self._news: dict[int, tuple[Entry, bool]] | None = None
         """Changed states by client, and whether they are of this gateway."""
         self._flush: asyncio.TimerHandle | None = None
         self._flushed_at = 0.0
@@ -133,10 +133,10 @@ class Document:
     # --- editors ------------------------------------------------------------------------------------------
 
     def attach(self, editor: Editor) -> None:
-        self.editors.add(editor)
+        self.editors += (editor,)
 
     def detach(self, editor: Editor) -> None:
-        self.editors.discard(editor)
+        self.editors = tuple(other for other in self.editors if other is not editor)
         self._spread(self._states.withdraw(editor, time.monotonic()), own=True)
         if not self.editors:
             self._send_news()
@@ -153,7 +153,7 @@ class Document:
         collected, self._collected = self._collected, []
         self.metrics.deliveries += len(collected) * len(self.editors)
         written: dict[bytes, bytes] = {}
-        for editor in tuple(self.editors):
+        for editor in self.editors:
             frames = written.get(editor.prefix)
             if frames is None:
                 frames = written[editor.prefix] = _frames(editor.prefix, collected)
@@ -161,7 +161,7 @@ class Document:
 
     def _show(self, message: bytes) -> None:
         frames: dict[bytes, bytes] = {}
-        for editor in tuple(self.editors):
+        for editor in self.editors:
             frame = frames.get(editor.prefix)
             if frame is None:
                 frame = frames[editor.prefix] = _frames(editor.prefix, [message])
@@ -216,7 +216,7 @@ class Document:
     def _set_full(self, why: str) -> None:
         was_full, self.full = self.full, why
         if was_full and not why:
-            for editor in tuple(self.editors):
+            for editor in self.editors:
                 editor.fits()
 
     # --- the log ------------------------------------------------------------------------------------------
@@ -272,7 +272,7 @@ class Document:
         if self._epoch and head.epoch != self._epoch:
             log.warning("the log of a document is another one, editors connect again", document=str(self))
             self._begin_again()
-            for editor in tuple(self.editors):
+            for editor in self.editors:
                 editor.reset()
         elif self._epoch and head.deleted > self._deletion:
             self._end(head.deleted)
@@ -292,7 +292,7 @@ class Document:
         """The document was deleted. Another one with its name begins."""
         self._deletion = deletion
         self._begin_again()
-        for editor in tuple(self.editors):
+        for editor in self.editors:
             editor.was_deleted()
 
     def _begin_again(self) -> None:
@@ -363,8 +363,10 @@ class Document:
 
     def _spread(self, entries: Iterable[Entry], *, own: bool) -> None:
         for entry in entries:
+            if self._news is None:
+                self._news = {}
             self._news[entry.client] = (entry, own)
-        if self._news and self._flush is None:
+        if self._news is not None and self._flush is None:
             loop = asyncio.get_running_loop()
             self._flush = loop.call_at(self._flushed_at + _AWARENESS_SECONDS, self._send_news)
 
@@ -373,9 +375,9 @@ class Document:
             self._flush.cancel()
             self._flush = None
         self._flushed_at = asyncio.get_running_loop().time()
-        news, self._news = list(self._news.values()), {}
-        if not news:
+        if self._news is None:
             return
+        news, self._news = list(self._news.values()), None
         message = messages.awareness(awareness.encode(entry for entry, _ in news))
         self._show(message)
         if own := [entry for entry, is_own in news if is_own]:

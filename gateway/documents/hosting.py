@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from itertools import count, cycle
 
 from studyroom.gateway.documents.document import SUBSCRIBED, Document
@@ -27,14 +28,18 @@ _OUTDATED_SECONDS = 1.0
 
 
 class _Hosted:
-    __slots__ = ("document", "subscription", "turn", "users")
+    __slots__ = ("_lost", "document", "subscription", "turn", "users")
 
-    def __init__(self, document: Document, turn: int) -> None:
-        """`turn`: in which second of a round it is compared."""
+    def __init__(self, document: Document, lost: "Callable[[_Hosted, str], None]", turn: int) -> None:
+        """`lost` is called when NATS has ended the subscription. `turn`: in which second of a round it is compared."""
         self.document = document
+        self._lost = lost
         self.turn = turn
         self.users = 0
         self.subscription: Subscription | None = None
+
+    def refused(self, reason: str) -> None:
+        self._lost(self, reason)
 
 
 class DocumentHosting:
@@ -55,6 +60,8 @@ class DocumentHosting:
         self._metrics = metrics
         self._hosted: dict[tuple[RoomId, DocumentName], _Hosted] = {}
         self._turns = cycle(range(_TURNS))
+        self._on_gap, self._on_begin, self._on_refused = self._gap, self._begin, self._refused
+        """One of each for all documents."""
         self._repairs = Repairs[Document](tasks.spawn, "documents", self._repair, failures=(BusError, TimeoutError))
 
     def __len__(self) -> int:
@@ -69,10 +76,10 @@ class DocumentHosting:
         hosted = self._hosted.get((room, name))
         if hosted is None:
             document = Document(
-                self._gateway, room, name, self._bus, self._store, self._scheduler, self._metrics, self._gap,
-                self._begin,
+                self._gateway, room, name, self._bus, self._store, self._scheduler, self._metrics, self._on_gap,
+                self._on_begin,
             )  # fmt: skip
-            hosted = self._hosted[room, name] = _Hosted(document, next(self._turns))
+            hosted = self._hosted[room, name] = _Hosted(document, self._on_refused, next(self._turns))
             self._subscribe_soon(hosted)
         hosted.users += 1
         return hosted.document
@@ -110,9 +117,7 @@ class DocumentHosting:
         events = subjects.document_events(document.room, document.name)
         while hosted.users:
             try:
-                subscription = await self._bus.subscribe(
-                    events, document.receive, refused=lambda reason: self._refused(hosted, reason)
-                )
+                subscription = await self._bus.subscribe(events, document.receive, refused=hosted.refused)
             except BusError as error:
                 log.warning("a document cannot be hosted yet", document=str(document), error=str(error))
                 await asyncio.sleep(_SUBSCRIBE_RETRY_SECONDS)

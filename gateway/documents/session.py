@@ -16,13 +16,13 @@ asks the client for everything that the document lacks, and gets it as one updat
 
 import asyncio
 import random
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from studyroom.gateway.documents import awareness, messages
 from studyroom.gateway.documents.document import Document
 from studyroom.gateway.documents.messages import Awareness, Edit, FromClient, QueryAwareness, SyncStep1
 from studyroom.gateway.documents.updates import adds_nothing, check_update, check_vector, merged
+from studyroom.gateway.wire.framing import Opcode, encode_frame
 from studyroom.shared.chassis.nats.bus import BusError
 from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.contract.deleted_documents import is_of_deleted
@@ -37,17 +37,26 @@ _STATE_MAX_BYTES = 8192
 """Longer awareness states are ignored."""
 
 
-class Wire:
-    """The socket of the client as a session sees it."""
+class Client:
+    """The connection of the client as a session sees it."""
 
-    __slots__ = ("has_status", "is_slow", "prefix", "write")
+    is_slow: bool
 
-    def __init__(self, prefix: bytes, write: Callable[[bytes], None], *, has_status: bool) -> None:
-        """`write` takes encoded frames. `has_status`: whether the client gets a sync status for each edit."""
-        self.prefix = prefix
-        self.write = write
-        self.has_status = has_status
-        self.is_slow = False
+    def write(self, frame: bytes) -> None:
+        """Write encoded frames."""
+        raise NotImplementedError
+
+    def refuse(self, session: "Session", kind: str, reason: str) -> None:
+        """Say why an edit is refused. `kind`: for programs."""
+        raise NotImplementedError
+
+    def restart(self) -> None:
+        """Let the client connect again."""
+        raise NotImplementedError
+
+    def end(self, session: "Session") -> None:
+        """End the document for the client, because it was deleted."""
+        raise NotImplementedError
 
 
 @dataclass(slots=True)
@@ -92,30 +101,27 @@ class Session:
     def __init__(
         self,
         document: Document,
-        wire: Wire,
+        client: Client,
         tasks: Tasks,
         user: UserId,
         *,
+        name: str,
+        prefix: bytes,
         may_write: bool,
+        has_status: bool,
         merge_seconds: float,
-        send: Callable[[bytes], None],
-        refuse: Callable[[str, str], None],
-        close: Callable[[], None],
-        end: Callable[[], None],
     ) -> None:
-        """`send` takes a message for the client, `refuse` the kind and the reason of the refusal of an edit. `close`
-        lets the client connect again. `end` ends this document for the client, because it was deleted."""
+        """`name`: the one that the client gives the document. `prefix` comes before each message to the client.
+        `has_status`: whether the client gets a sync status for each edit."""
         self.document = document
-        self.prefix = wire.prefix
+        self.name = name
+        self.prefix = prefix
         self.user = user
         self.may_write = may_write
-        self._wire = wire
+        self._has_status = has_status
+        self._client = client
         self._tasks = tasks
         self._merge_seconds = merge_seconds
-        self._send = send
-        self._refuse = refuse
-        self.reset = close
-        self._end = end
         self._is_open = True
         self._wanted: _Wanted | None = None
         self._asking: asyncio.Task[None] | None = None
@@ -149,11 +155,14 @@ class Session:
         self._pause_seconds = _RETRY_SECONDS[0]
         document.attach(self)
         if present := document.present():
-            send(messages.awareness(present))
+            self._send(messages.awareness(present))
 
     def was_deleted(self) -> None:
         self._collected.clear()
-        self._end()
+        self._client.end(self)
+
+    def reset(self) -> None:
+        self._client.restart()
 
     def close(self) -> None:
         """The connection is lost, or the client has closed the document."""
@@ -220,7 +229,7 @@ class Session:
         self.document.metrics.refused.labels(reason=kind).inc()
         if kind != self._explained:
             self._explained = kind
-            self._refuse(kind, reason)
+            self._client.refuse(self, kind, reason)
         self._status(stored=False)
 
     def _drop(self, kind: str, reason: str, *, statuses: int) -> None:
@@ -228,7 +237,7 @@ class Session:
         self._unanswered += statuses
         if kind != self._dropped_for:
             self.document.metrics.refused.labels(reason=kind).inc()
-            self._refuse(kind, reason)
+            self._client.refuse(self, kind, reason)
         self._dropping, self._dropped_for = True, kind
 
     # --- storing ------------------------------------------------------------------------------------------
@@ -311,7 +320,7 @@ class Session:
             self._status(stored=True)
 
     def _status(self, *, stored: bool) -> None:
-        if self._wire.has_status:
+        if self._has_status:
             self._send(messages.sync_status(stored=stored))
 
     # --- asking -------------------------------------------------------------------------------------------
@@ -372,15 +381,18 @@ class Session:
 
     # --- to the client ------------------------------------------------------------------------------------
 
+    def _send(self, message: bytes) -> None:
+        self._client.write(encode_frame(Opcode.BINARY, self.prefix + message))
+
     def deliver(self, frames: bytes) -> None:
-        if self._wire.is_slow:
+        if self._client.is_slow:
             self._is_stale = True
         else:
-            self._wire.write(frames)
+            self._client.write(frames)
 
     def show(self, frame: bytes) -> None:
-        if not self._wire.is_slow:
-            self._wire.write(frame)
+        if not self._client.is_slow:
+            self._client.write(frame)
 
     def caught_up(self) -> None:
         """The client is not slow any more. If it has missed updates, give it a fresh sync."""
@@ -389,7 +401,7 @@ class Session:
             self._send(messages.awareness(present))
 
     def _refresh(self) -> None:
-        if self._is_stale and self._state and not self._wire.is_slow:
+        if self._is_stale and self._state and not self._client.is_slow:
             self._is_stale = False
             self.document.metrics.fresh_syncs.inc()
             self._ask(_Wanted(self._state, asks_client=False))

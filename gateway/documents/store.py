@@ -37,7 +37,7 @@ from studyroom.shared.contract.lib0 import Malformed
 log = logs.get(__name__)
 
 _SYNC_SECONDS = 5.0
-_QUESTIONS_OF_A_SHARD, _QUESTIONS = 4, 64
+_QUESTIONS_OF_A_SHARD, _QUESTIONS = 1, 32
 """How many questions the documents service has at once: of each shard, and further ones of all shards together."""
 _MESSAGE_OVERHEAD_BYTES = 512
 """More than the headers of an update take."""

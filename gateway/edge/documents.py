@@ -44,11 +44,11 @@ class DocumentAdmission:
             path = parse_path(handshake.path)
         except ValueError as error:
             return Refused(404, ErrorCode.NOT_FOUND, f"no document can have this path: {error}")
-        identify = partial(self._admission.identify, handshake)
         if path.name is None:
             address = self._admission.decide_unidentified(handshake)
             if isinstance(address, Refused):
                 return address
+            identify = partial(self._admission.identify, handshake)
             return DocumentConnection(self._hub, path, None, address, identify)
         decision = self._admission.decide(handshake)
         if isinstance(decision, Refused):
@@ -56,4 +56,4 @@ class DocumentAdmission:
         right = may_write(decision.identity, path.room, self._hub.bans)
         if isinstance(right, Refused):
             return right
-        return DocumentConnection(self._hub, path, decision.identity, decision.address, identify)
+        return DocumentConnection(self._hub, path, decision.identity, decision.address)

@@ -7,6 +7,8 @@ from studyroom.shared.chassis.nats.client import NatsClient
 
 
 class Subscription:
+    __slots__ = ("_client", "_vendor")
+
     def __init__(self, client: NatsClient, vendor: NatsSubscription) -> None:
         self._client = client
         self._vendor = vendor
