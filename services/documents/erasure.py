@@ -80,7 +80,7 @@ class Erasure:
 
         Also returns the ids of the long edits that it has, and of those that it needs (see `DocumentLog.purge`).
         """
-        covered: set[str] = set()
+        covered: frozenset[str] = frozenset()
         async with self._library.current(key) as held:
             if held.covers != held.newest:
                 state = held.document.difference()

@@ -58,16 +58,13 @@ class _Handled(Subscription):
     """
 
     _max_msgs = _received = _pending_size = 0
-    _cb = _future = _wait_for_msgs_task = _message_iterator = _pending_next_msgs_calls = _jsi = None
+    _cb = _future = _wait_for_msgs_task = _message_iterator = _jsi = None
+    _pending_next_msgs_calls = None  # type: ignore[assignment] # as nats-py sets it
     _closed = False
-    _conn: "NatsClient"
 
-    def __init__(self, client: "NatsClient", sid: int, subject: str, queue: str) -> None:
+    def __init__(self, client: "NatsClient", sid: int, subject: str, queue: str, pending: "asyncio.Queue[Msg]") -> None:
         self._conn, self._id, self._subject, self._queue = client, sid, subject, queue
-
-    @property
-    def _pending_queue(self) -> "asyncio.Queue[Msg]":
-        return self._conn.empty_queue
+        self._pending_queue = pending
 
 
 class NatsClient(nats.aio.client.Client):
@@ -110,7 +107,7 @@ class NatsClient(nats.aio.client.Client):
         self.refused: dict[int, str] = {}
         """The reasons why NATS refuses subscriptions without a `refused` callback. The client retries them."""
         self._retried_at = 0.0
-        self.empty_queue: asyncio.Queue[Msg] = asyncio.Queue()
+        self._empty_queue: asyncio.Queue[Msg] = asyncio.Queue()
         """The queue of all subscriptions, since messages are handled when they are read. One takes 3 KB."""
 
     @property
@@ -144,7 +141,7 @@ class NatsClient(nats.aio.client.Client):
             raise nats.errors.ConnectionClosedError
         self._sid += 1
         sid = self._sid
-        subscription = _Handled(self, sid, subject, queue)
+        subscription = _Handled(self, sid, subject, queue, self._empty_queue)
         self._handlers[sid] = handler
         self._subs[sid] = subscription
         if refused is not None:
