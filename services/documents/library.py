@@ -148,6 +148,10 @@ class Library:
             except (Malformed, Broken):
                 self.forget(key)
 
+    def rests(self, key: DocumentKey) -> bool:
+        """Return whether the document is in memory, and takes little of it."""
+        return key in self._held and self._held[key].document.rests
+
     def forget(self, key: DocumentKey) -> None:
         """Read the document again when it is asked for. Callers that have it now keep it."""
         self._awake.pop(key, None)

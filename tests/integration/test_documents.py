@@ -281,6 +281,28 @@ async def test_a_short_document_leaves_memory_when_nobody_asks_for_it_and_is_rea
         assert text_of(held.document.difference()) == "short"
 
 
+async def test_all_but_a_few_short_documents_rest_and_take_edits_as_before(site: Site, gateway: Gateway):
+    bus = await site.bus("documents")
+    log = DocumentLog(bus, Group())
+    await log.open()
+    library = Library(log, Epochs(bus, Group(), lambda: None), cache_max_bytes=10_000_000)
+    authors = {new_key(): Author() for _ in range(70)}
+    for key, author in authors.items():
+        await gateway.store(key, author.write("before"))
+        async with library.current(key):
+            pass
+    resting = []
+    for key, author in authors.items():
+        await gateway.store(key, author.write(" and after"))
+        if library.rests(key):
+            resting.append(key)
+        async with library.current(key) as held:
+            assert text_of(held.document.difference()) == "before and after"
+            assert held.document.vector == author.vector
+    assert len(resting) >= 6
+    assert not library.rests(resting[-1]), "it was used a moment ago"
+
+
 @pytest.mark.parametrize("known", [0, 4], ids=["a document that is new to it", "a document that it has in part"])
 async def test_a_reader_whose_log_is_replaced_while_it_reads_begins_again(
     site: Site, gateway: Gateway, monkeypatch: pytest.MonkeyPatch, known: int

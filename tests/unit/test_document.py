@@ -119,3 +119,36 @@ def test_with_any_byte_changed_an_update_is_applied_or_refused_and_the_document_
                 except (Malformed, Broken):
                     continue
                 pycrdt.Doc().apply_update(document.difference())
+
+
+def test_a_document_that_rests_gives_what_it_gave_awake_and_takes_edits():
+    author, late, other = Author(), Author(), Author()
+    later = late.write("x")
+    other.receive(later)
+    updates = [author.write("abc"), author.write("def"), author.delete(1), author.put("k", 1), other.write("y")]
+    for seed in range(20):
+        mixed = random.Random(seed).sample(updates, len(updates))
+        awake, resting, vectors = Document(), Document(), [EMPTY_VECTOR]
+        for update in [*mixed, later, author.write(f"{seed}"), *updates]:
+            for document in (awake, resting):
+                document.apply(update)
+                document.settle()
+            resting.rest()
+            vectors.append(awake.vector)
+            for vector in vectors:
+                held: pycrdt.Doc[Any] = pycrdt.Doc()
+                kept: pycrdt.Doc[Any] = pycrdt.Doc()
+                held.apply_update(awake.difference(vector))
+                kept.apply_update(resting.difference(vector))
+                assert held.get_update() == kept.get_update()
+            assert (resting.rests, resting.vector, resting.waits) == (True, awake.vector, awake.waits)
+            assert resting.measure() == awake.measure()
+        assert text_of(resting.difference()) == text_of(awake.difference())
+
+
+def test_bytes_that_are_not_a_state_vector_are_refused_by_a_document_that_rests():
+    document = read(Author().write("a"))
+    document.rest()
+    for vector in (b"", b"\x05", b"\xff", b"\x7f" * 5):
+        with pytest.raises(Malformed):
+            document.difference(vector)
