@@ -99,18 +99,9 @@ class _Batch:
 
 class Session:
     def __init__(
-        self,
-        document: Document,
-        client: Client,
-        tasks: Tasks,
-        user: UserId,
-        *,
-        name: str,
-        prefix: bytes,
-        may_write: bool,
-        has_status: bool,
-        merge_seconds: float,
-    ) -> None:
+        self, document: Document, client: Client, tasks: Tasks, user: UserId, *, name: str, prefix: bytes,
+        may_write: bool, has_status: bool, merge_seconds: float,
+    ) -> None:  # fmt: skip
         """`name`: the one that the client gives the document. `prefix` comes before each message to the client.
         `has_status`: whether the client gets a sync status for each edit."""
         self.document = document

@@ -23,6 +23,7 @@ from studyroom.shared.chassis.nats.connecting import (
     TlsRefused,
     as_errors_of_nats,
 )
+from studyroom.shared.chassis.nats.handled import HandledSubscription
 from studyroom.shared.chassis.nats.names import Names
 from studyroom.shared.chassis.nats.parser import MessageParser, parse_headers
 
@@ -49,22 +50,6 @@ class _Unconfirmed:
     beyond_limit: int = 0
     """The number of subscriptions that NATS has refused for its limit, which are the last ones."""
     denied: set[int] = field(default_factory=set)
-
-
-class _Handled(Subscription):
-    """A subscription whose messages are handled when they are read.
-
-    What nats-py keeps in each subscription takes four times as much memory. The same of all of them is in the class.
-    """
-
-    _max_msgs = _received = _pending_size = 0
-    _cb = _future = _wait_for_msgs_task = _message_iterator = _jsi = None
-    _pending_next_msgs_calls = None  # type: ignore[assignment] # as nats-py sets it
-    _closed = False
-
-    def __init__(self, client: "NatsClient", sid: int, subject: str, queue: str, pending: "asyncio.Queue[Msg]") -> None:
-        self._conn, self._id, self._subject, self._queue = client, sid, subject, queue
-        self._pending_queue = pending
 
 
 class NatsClient(nats.aio.client.Client):
@@ -141,7 +126,7 @@ class NatsClient(nats.aio.client.Client):
             raise nats.errors.ConnectionClosedError
         self._sid += 1
         sid = self._sid
-        subscription = _Handled(self, sid, subject, queue, self._empty_queue)
+        subscription = HandledSubscription(self, sid, subject, queue, self._empty_queue)
         self._handlers[sid] = handler
         self._subs[sid] = subscription
         if refused is not None:
