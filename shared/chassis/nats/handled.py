@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class HandledSubscription(Subscription):
     """A subscription whose messages are handled when they are read.
 
-    What nats-py keeps in each subscription takes four times as much memory. The same of all of them is in the class.
+    Those of nats-py take four times as much memory. Attributes that all subscriptions have in common are in the class.
     """
 
     _max_msgs = _received = _pending_size = 0
