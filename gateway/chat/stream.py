@@ -14,7 +14,8 @@ from studyroom.gateway.chat.terms import ChatTerms
 from studyroom.gateway.rooms.history import Stored
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.batches import BatchReader
-from studyroom.shared.chassis.nats.bus import ApiError, Bus, BusError, BusUnavailable
+from studyroom.shared.chassis.nats.bus import Bus, BusError, BusUnavailable
+from studyroom.shared.chassis.nats.stored import erase
 from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.groups import Group
@@ -143,11 +144,7 @@ class ChatStream(ChatTerms):
 
     async def erase(self, sequence: int) -> None:
         """Overwrite and remove a message. Succeeds also if the message is gone already. Raises BusError."""
-        try:
-            await self._bus.api(f"STREAM.MSG.DELETE.{self._name}", {"seq": sequence})
-        except ApiError:
-            if await self.message(sequence) is not None:
-                raise
+        await erase(self._bus, self._name, sequence)
 
     # --- many messages ------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from studyroom.gateway.moderation.commands import NEVER, Change, Commands
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import Bus, BusError, Message
+from studyroom.shared.chassis.nats.stored import subjects_of
 from studyroom.shared.chassis.repairs import Repairs
 from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.contract import subjects
@@ -131,14 +132,8 @@ class Moderation:
 
         `pattern`: see `subjects.moderation_key`, with `*` for any user, room or kind.
         """
-        keys: list[str] = []
-        while True:
-            request = {"subjects_filter": pattern, "offset": len(keys)}
-            info = await self._bus.api(f"STREAM.INFO.{subjects.MODERATION_STREAM}", request)
-            found = list(info["state"].get("subjects") or {})
-            keys += found
-            if not found or len(keys) >= info.get("total", 0):
-                return [target for target in map(_target, keys) if target is not None]
+        keys = await subjects_of(self._bus, subjects.MODERATION_STREAM, pattern)
+        return [target for target in map(_target, keys) if target is not None]
 
     async def forget(self, target: Target, *, until: datetime | None = None) -> bool:
         """Lift a command and leave no trace of it, but for two minutes. Returns whether there was one, or a trace.

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.batches import BatchReader, Read
-from studyroom.shared.chassis.nats.bus import API_TIMEOUT_SECONDS, ApiError, Bus, BusUnavailable
+from studyroom.shared.chassis.nats.bus import API_TIMEOUT_SECONDS, Bus, BusUnavailable
+from studyroom.shared.chassis.nats.stored import erase
 from studyroom.shared.contract import stored_documents, subjects
 from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.documents import EMPTY_VECTOR
@@ -254,11 +255,7 @@ class DocumentLog:
     async def overwrite(self, sequences: Iterable[int]) -> None:
         """Overwrite and remove messages. Succeeds also if they are gone."""
         for sequence in sequences:
-            try:
-                await self._bus.api(f"STREAM.MSG.DELETE.{self._stream}", {"seq": sequence})
-            except ApiError:
-                if await self._bus.stored(self._stream, {"seq": sequence}) is not None:
-                    raise
+            await erase(self._bus, self._stream, sequence)
 
     async def _has_after(self, subject: str, sequence: int) -> bool:
         request = {"seq": sequence + 1, "next_by_subj": subject}
