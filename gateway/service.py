@@ -94,14 +94,14 @@ class Gateway:
         gateway, metrics = new_gateway_id(), GatewayMetrics(chassis.registry)
         connections = Registry[Connection]()
         rooms = Rooms()
-        self._settings, self._chassis = own, chassis
+        self._settings, self._chassis, self._storage = own, chassis, settings[StorageSettings]
         self._metrics, self._rooms = metrics, rooms
         self._audit = Audit(chassis.registry)
         self._keys = KeyReader(own.jwks_url, own, metrics) if own.jwks_url is not None else None
         self._authenticator = Authenticator(own, self._keys.ring if self._keys is not None else None)
 
         # Chat.
-        groups = all_groups(settings[StorageSettings].groups)
+        groups = all_groups(self._storage.groups)
         self._streams = ByGroup([ChatStream(bus, group) for group in groups])
         self._views = ByGroup([StreamView(one, history_on_join=own.history_on_join) for one in self._streams])
         self._backfills = ByGroup([self._fill(rooms, stream) for stream in self._streams])
@@ -335,7 +335,8 @@ class Gateway:
             asked = DocumentRequests(chassis.bus, self._documents.hub.metrics, chassis.tracer)
         all_routers += erasure_routers(
             access, self._audit, chassis.bus, chassis.tasks, self._streams, self._deletions,
-            self._moderation, self._presence, asked, trail, deadline_seconds=own.request_deadline_seconds,
+            self._moderation, self._presence, asked, trail, has_hooks=self._storage.has_hooks,
+            deadline_seconds=own.request_deadline_seconds,
         )  # fmt: skip
         if asked is not None:
             guard = access, self._moderation, self._admission, self._audit

@@ -39,7 +39,9 @@ def api_without_gateway() -> FastAPI:
     nothing = cast("Any", None)
     there = [
         *routers(GatewaySettings(), *[nothing] * 10),
-        *erasure_routers(nothing, Audit(CollectorRegistry()), *[nothing] * 8, deadline_seconds=nothing),
+        *erasure_routers(
+            nothing, Audit(CollectorRegistry()), *[nothing] * 8, has_hooks=False, deadline_seconds=nothing
+        ),
         *document_routers(GatewaySettings(), *[nothing] * 7),
     ]
     return build_app(with_page=False, routers=there)

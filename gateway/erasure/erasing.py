@@ -1,4 +1,4 @@
-"""Erases users and rooms: their chat, commands of moderators about them, and what the documents service has of them.
+"""Erases users and rooms: their chat, commands of moderators about them, and what other services have of them.
 
 Every step may be repeated, and finds by itself what is left. So an erasure that was interrupted at any place is
 completed by another one. Members, awareness and all else that belongs to connections go when these are closed.
@@ -12,6 +12,7 @@ from datetime import datetime
 from studyroom.gateway.chat.deletions import Deletions
 from studyroom.gateway.chat.stream import ChatStream
 from studyroom.gateway.erasure.documents import DocumentErasure
+from studyroom.gateway.erasure.hooks import HookErasure
 from studyroom.gateway.erasure.targets import Targets, Until, is_until
 from studyroom.gateway.erasure.together import Together
 from studyroom.gateway.membership.presence_client import PresenceClient, PresenceRefused
@@ -74,16 +75,19 @@ class Erasing:
         moderation: Moderation,
         presence: PresenceClient,
         documents: DocumentErasure | None,
+        hooks: HookErasure | None,
     ) -> None:
-        """`documents`: None where there are no shared documents."""
+        """`documents`: None where there are no shared documents. `hooks`: None where there are no hooks."""
         self._streams = streams
         self._deletions = deletions
         self._moderation = moderation
         self._presence = presence
         self._documents = documents
+        self._hooks = hooks
         # Reading everything takes long, so all users who wait share it.
         self._chat = Together(self._walk)
         self._authorship = Together(self._forget_authors)
+        self._events = Together(self._erase_events)
         self._one_room = asyncio.Lock()
 
     async def user(self, user: UserId, by: str, counts: Counts) -> None:
@@ -97,6 +101,7 @@ class Erasing:
         await self._chat.do(users)
         await asyncio.sleep(_READ_AGAIN_SECONDS)
         await self._authorship.do(users)
+        await self._events.do(users)
         about = [subjects.moderation_key("*", user, None), subjects.moderation_key("*", user, _ANY_ROOM)]
         await self._commands(about, users)
 
@@ -110,18 +115,24 @@ class Erasing:
         async with self._one_room:
             await self._room(room, None, counts)
         await asyncio.sleep(_READ_AGAIN_SECONDS)
+        if self._hooks is not None:
+            await self._hooks.erase_room(room, None)
 
     async def old_messages(self, room: RoomId, before: datetime, counts: Counts) -> None:
         """Erase the chat of a room that was stored up to a time, with later edits of it and reactions to it."""
         async with self._one_room:
-            await self._chat_of(room, before, counts)
+            erased = await self._chat_of(room, before, counts)
         await asyncio.sleep(_READ_AGAIN_SECONDS)
+        if self._hooks is not None and erased:
+            await self._hooks.report_messages(room, before)
 
     async def again(self, targets: Targets, counts: Counts) -> None:
         """Erase what has come back of users and rooms that were erased before."""
         async with self._one_room:
             for room, until in targets.rooms.items():
                 await self._room(room, until, counts)
+                if self._hooks is not None:
+                    await self._hooks.erase_room(room, until)
             for room, before in targets.chats.items():
                 await self._chat_of(room, before, counts)
         await asyncio.sleep(_READ_AGAIN_SECONDS)
@@ -130,6 +141,7 @@ class Erasing:
             await self._chat.do(users)
             await asyncio.sleep(_READ_AGAIN_SECONDS)
             await self._authorship.do(users)
+            await self._events.do(users)
             everyone = [subjects.moderation_key("*", _ANY_USER, room) for room in (None, _ANY_ROOM)]
             await self._commands(everyone, users)
 
@@ -164,8 +176,10 @@ class Erasing:
         for target in await self._moderation.targets(subjects.moderation_key("*", _ANY_USER, room)):
             counts.commands += await self._moderation.forget(target, until=until)
 
-    async def _chat_of(self, room: RoomId, until: Until, counts: Counts) -> None:
+    async def _chat_of(self, room: RoomId, until: Until, counts: Counts) -> int:
         """Erase the chat of a room, or what was stored up to a time, with its later edits and reactions.
+
+        Returns how many entries there were.
 
         A tombstone after it lets everybody read again what there is. If the last entry is erased, another tombstone
         comes before, so that the position of the room does not go back.
@@ -173,20 +187,21 @@ class Erasing:
         stream = self._streams.of(room)
         last = await stream.last(room)
         if last is None:
-            return
+            return 0
         async with asyncio.timeout(_ROOM_SECONDS):
             stored_lines = await stream.between(room, 0, last)
         old = {stored.sequence for stored in stored_lines if is_until(stored.time, until)}
         lines = [stored for stored in stored_lines if stored.sequence in old or stored.changes in old]
         if not lines:
-            return
+            return 0
         newest = lines[-1].sequence
         if newest == last:
             newest = await self._deletions.begin_again(room, last)
         await self._erase(stream, lines)
         await self._deletions.begin_again(room, newest)
         await stream.erase(newest)
-        counts.messages += sum(not stored.deletes for stored in lines)
+        counts.messages += (erased := sum(not stored.deletes for stored in lines))
+        return erased
 
     async def _erase(self, stream: ChatStream, lines: list[Stored]) -> None:
         for start in range(0, len(lines), _AT_ONCE):
@@ -217,6 +232,10 @@ class Erasing:
         async for found in self._documents.forget_authors(authors):
             for users in batch:
                 users.counts.documents += any(author in users.until for author in found.authors)
+
+    async def _erase_events(self, batch: list[_Users]) -> None:
+        if self._hooks is not None:
+            await self._hooks.erase_users({author: until for users in batch for author, until in users.until.items()})
 
     async def _members(self, room: RoomId) -> list[UserId]:
         try:

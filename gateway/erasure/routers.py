@@ -9,6 +9,7 @@ from studyroom.gateway.erasure.documents import DocumentErasure
 from studyroom.gateway.erasure.erasing import Erasing
 from studyroom.gateway.erasure.erasures import Erasures
 from studyroom.gateway.erasure.export import StoredOfUser, user_export_router
+from studyroom.gateway.erasure.hooks import HookErasure
 from studyroom.gateway.erasure.router import erasure_router, repetition_router
 from studyroom.gateway.http.access import Access
 from studyroom.gateway.http.audit import Audit, Trail
@@ -31,11 +32,13 @@ def erasure_routers(
     documents: DocumentRequests | None,
     trail: Trail,
     *,
+    has_hooks: bool,
     deadline_seconds: float,
 ) -> list[APIRouter]:
     """`documents`: None where there are no shared documents."""
     of_documents = DocumentErasure(bus, documents) if documents is not None else None
-    erasing = Erasing(streams, deletions, moderation, presence, of_documents)
+    of_hooks = HookErasure(bus, len(streams)) if has_hooks else None
+    erasing = Erasing(streams, deletions, moderation, presence, of_documents, of_hooks)
     erasures = Erasures(trail, erasing, tasks, audit.erasures)
     stored = StoredOfUser(streams, moderation, of_documents)
     return [

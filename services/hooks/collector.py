@@ -5,7 +5,8 @@ end of the last one. It makes the same events again, and the log leaves out thos
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,8 +24,10 @@ from studyroom.services.hooks.settings import HooksSettings
 from studyroom.services.hooks.sources import Source
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.batches import Read
+from studyroom.shared.chassis.nats.bus import Bus, BusError
+from studyroom.shared.chassis.nats.stored import erase
 from studyroom.shared.contract import hook_subjects, subjects
-from studyroom.shared.contract.ids import RoomId
+from studyroom.shared.contract.ids import RoomId, UserId
 from studyroom.shared.contract.presence import Entry
 
 log = logs.get(__name__)
@@ -51,9 +54,10 @@ class Collector:
     """The only writer of the log of a group, as long as its replica has the lease. Methods raise BusError."""
 
     def __init__(
-        self, sources: Sequence[Source], events: EventLog, bucket: Bucket, present: PresentMembers,
+        self, bus: Bus, sources: Sequence[Source], events: EventLog, bucket: Bucket, present: PresentMembers,
         settings: HooksSettings, metrics: HooksMetrics,
     ) -> None:  # fmt: skip
+        self._bus = bus
         self._log = events
         self._bucket = bucket
         self._present = present
@@ -69,6 +73,10 @@ class Collector:
         """Whether the sources have more than was read in the last round."""
         self._suspected: dict[Member, str | None] = {}
         """The differences that the last comparison has found."""
+        self._turn = asyncio.Lock()
+        """Held while the log is written."""
+        self._failure: BusError | None = None
+        """After a failure nobody knows what is in the log, so another collector must go on from what is saved."""
 
     async def open(self) -> None:
         """Go on where the last collector has saved. The first one ever begins with what comes from now on."""
@@ -89,12 +97,13 @@ class Collector:
         loop = asyncio.get_running_loop()
         saved_at = loop.time()
         while True:
-            found = await self.collect()
-            if not self._is_late:
-                await self._compare(loop.time())
-            if loop.time() - saved_at >= _SAVE_SECONDS:
-                await self.save()
-                saved_at = loop.time()
+            async with self._writing():
+                found = await self.collect()
+                if not self._is_late:
+                    await self._compare(loop.time())
+                if loop.time() - saved_at >= _SAVE_SECONDS:
+                    await self.save()
+                    saved_at = loop.time()
             if not found:
                 await asyncio.sleep(_POLL_SECONDS)
 
@@ -139,7 +148,7 @@ class Collector:
             case SourceName.CHAT:
                 await self._of_chat(read)
             case SourceName.MEMBERS:
-                await self._of_member(read)
+                await self._of_member(read, source)
             case SourceName.DOCUMENTS:
                 now = asyncio.get_running_loop().time()
                 document = subjects.parse_document(read.subject)
@@ -152,10 +161,12 @@ class Collector:
             room, data = RoomId(read.subject.rsplit(".", 1)[1]), {"seq": read.sequence}
             await self._append(room, kind, SourceName.CHAT, read.sequence, read.time, data, read.sequence)
 
-    async def _of_member(self, read: Read) -> None:
+    async def _of_member(self, read: Read, source: Source) -> None:
         room, user = hook_subjects.parse_member_log(read.subject)
         if not read.data:
             changes = self._members.remove(room, user)
+            if not changes:
+                await self._erase_removal(read, source)
         else:
             try:
                 entry = Entry.decode(read.data)
@@ -164,6 +175,13 @@ class Collector:
                 return
             changes = self._members.put(room, user, entry.profile.username)
         await self._append_changes(changes, read.sequence, read.time, read.sequence)
+
+    async def _erase_removal(self, read: Read, source: Source) -> None:
+        """Erase a removal that changes nothing. NATS may copy one again after the user was erased from the log."""
+        try:
+            await erase(self._bus, source.stream, read.sequence)
+        except BusError as error:
+            log.info("cannot erase a removal from the log of members", error=str(error))
 
     async def _append_changes(self, changes: list[Change], position: int, time: str, identity: object) -> None:
         for change in changes:
@@ -189,8 +207,61 @@ class Collector:
             return
         name = event_id(room, kind, self._sources[source].position.created, identity)
         event = Event(id=name, type=kind, time=time, source=source, position=position, data=data)
+        await self._append_event(room, event)
+
+    async def _append_event(self, room: RoomId, event: Event) -> None:
         if await self._log.append(room, event):
-            self._metrics.events.labels(type=kind.value).inc()
+            self._metrics.events.labels(type=event.type.value).inc()
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[None]:
+        async with self._turn:
+            if self._failure is not None:
+                raise self._failure
+            try:
+                yield
+            except BusError as error:
+                self._failure = error
+                raise
+
+    # --- erasures -----------------------------------------------------------------------------------------
+
+    async def forget(self, is_erased: Callable[[RoomId, UserId], bool]) -> tuple[list[Member], int | None]:
+        """Forget those members who are erased, and return those who are members still, who are not forgotten.
+
+        When this returns, there will be no event about the others but for what happens from now on. Also returns the
+        sequence in the log of members up to which it is not needed any more; None if no event is made of it.
+        """
+        async with self._writing():
+            while await self.collect() and self._is_late:
+                pass
+            present = await self._present()
+            known = {*self._members.all(), *await self._bucket.members()}
+            for room, user in known - present.keys():
+                if is_erased(room, user):
+                    changes, now = self._members.forget(room, user), _now()
+                    await self._append_changes(changes, 0, now, f"erased:{now}")
+            await self.save()
+            source = self._sources.get(SourceName.MEMBERS)
+            position = source.position.sequence if source is not None else None
+        return [member for member in present if is_erased(*member)], position
+
+    async def report(self, kind: EventType, topic: RoomId, data: dict[str, Any], identity: str) -> None:
+        """Append an event about an erasure. `topic`: a room, or the fingerprint of a user.
+
+        After the erasure of a room its members are reported again, because events about them are gone.
+        """
+        async with self._writing():
+            await self._report(kind, topic, data, identity)
+            if kind is EventType.ROOM_ERASED:
+                for change in self._members.present(topic):
+                    await self._report(change.type, topic, dict(change.data), f"{identity}:{change.user}")
+
+    async def _report(self, kind: EventType, topic: RoomId, data: dict[str, Any], identity: str) -> None:
+        if kind in self._wanted:
+            name = event_id(topic, kind, identity)
+            event = Event(id=name, type=kind, time=_now(), source=SourceName.ERASURES, position=0, data=data)
+            await self._append_event(topic, event)
 
     # --- changes that the log of members lacks ------------------------------------------------------------
 
@@ -208,7 +279,7 @@ class Collector:
         for (room, user), name in lasting.items():
             log.warning("the log of members lacks a change", room=room, user=user, joined=name is not None)
             changes = self._members.remove(room, user) if name is None else self._members.put(room, user, name)
-            time = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+            time = _now()
             position = self._sources[SourceName.MEMBERS].position.sequence
             await self._append_changes(changes, position, time, f"{user}:{time}")
 
@@ -218,3 +289,8 @@ class Collector:
             member: name for member, name in present.items() if member not in self._members
         }
         return missing | dict.fromkeys(member for member in self._members.all() if member not in present)
+
+
+def _now() -> str:
+    """RFC 3339."""
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")

@@ -45,14 +45,17 @@ _BUS_SECONDS = 1.0
 
 
 class Contents:
-    """Reads what events only point to: the chat of a group."""
+    """Reads what the backend gets: the chat to which events only point, and whether the log still has the others."""
 
-    def __init__(self, bus: Bus, group: Group) -> None:
+    def __init__(self, bus: Bus, group: Group, events: EventLog) -> None:
         self._bus = bus
         self._stream = group.chat_stream
+        self._log = events
 
-    async def body(self, logged: Logged) -> bytes:
-        """Return the body of the request for an event. Raises BusError."""
+    async def body(self, logged: Logged) -> bytes | None:
+        """Return the body of the request for an event; None if the event has left the log. Raises BusError."""
+        if logged.user is not None and not await self._log.has(logged.sequence):
+            return None
         return body_of(logged, await self._message(logged))
 
     async def _message(self, logged: Logged) -> dict[str, Any] | None:
@@ -113,7 +116,8 @@ class Delivery:
         self._saving = asyncio.Lock()
         self._paused_until = 0.0
         """No request before this moment of the loop's time, because the backend has too many."""
-        self._sending = 0
+        self._sending: set[object] = set()
+        """The requests that are under way."""
         self._stopping = False
         self._room_done = asyncio.Event()
 
@@ -229,16 +233,30 @@ class Delivery:
         elif page.last:
             room.position = min(page.last, newest)
         else:
-            self._metrics.expired.inc()
-            log.error("events of a room left the log before they were delivered", room=room.id)
+            await self._count_lost_of(room)
             room.position = newest
 
+    async def _count_lost_of(self, room: _Room) -> None:
+        """Count the last events of a room, which the log does not have any more."""
+        try:
+            were_erased = await self._log.first() <= room.newest
+        except BusError as error:
+            log.info("cannot read why a room has no more events", room=room.id, error=str(error))
+            were_erased = False
+        if not were_erased:
+            self._metrics.expired.inc()
+            log.error("events of a room left the log before they were delivered", room=room.id)
+
     async def _try(self, room: _Room, logged: Logged) -> bool:
-        """Try to deliver an event. After a failure, wait for the time until the next attempt, and return False."""
+        """Try to deliver an event. After a failure, wait for the time until the next attempt, and return False.
+
+        An event that was erased counts as delivered.
+        """
         await self._pause()
         try:
             async with self._slots:
-                result = await self._send(logged)
+                body = await self._contents.body(logged)
+                result = await self._send(logged, body) if body is not None else Result(Outcome.DELIVERED)
         except BusError as error:
             log.info("cannot read what an event is about, trying again", room=room.id, error=str(error))
             await asyncio.sleep(_BUS_SECONDS)
@@ -258,17 +276,16 @@ class Delivery:
         while (left := self._paused_until - loop.time()) > 0:
             await asyncio.sleep(left * random.uniform(1.0, 1.1))  # noqa: S311 - jitter
 
-    async def _send(self, logged: Logged) -> Result | None:
-        """Send an event once. Return None if this replica may not. Raises BusError."""
-        body = await self._contents.body(logged)
+    async def _send(self, logged: Logged, body: bytes) -> Result | None:
+        """Send an event once. Return None if this replica may not."""
         if self._stopping or not self._may_send():
             return None
-        self._sending += 1
+        self._sending.add(request := object())
         try:
             with self._metrics.attempt_duration.time():
                 result = await self._sender.send(logged.event.id, body)
         finally:
-            self._sending -= 1
+            self._sending.discard(request)
         self._metrics.attempts.labels(outcome=result.outcome.value).inc()
         if result.is_delivered:
             self._metrics.delay.observe(max(0.0, age_seconds(logged.event.time, unix_time())))
@@ -315,6 +332,12 @@ class Delivery:
             self._saved = position
         await self._bucket.save_late_rooms(dict.fromkeys(room for room in self._late if room not in late))
         self._late = late
+
+    async def settle(self) -> None:
+        """Return when the requests that are under way have ended. Those that begin later have what is stored then."""
+        under_way = set(self._sending)
+        while under_way & self._sending:
+            await asyncio.sleep(_LAGGING_SECONDS)
 
     async def drain(self) -> None:
         """Begin no more requests, wait for those that are under way, and save the positions."""

@@ -9,6 +9,7 @@ from studyroom.services.hooks.events import Event, Logged
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.batches import BatchReader, Read
 from studyroom.shared.chassis.nats.bus import API_TIMEOUT_SECONDS, Bus
+from studyroom.shared.chassis.nats.stored import erase
 from studyroom.shared.contract import hook_subjects
 from studyroom.shared.contract.groups import Group
 from studyroom.shared.contract.headers import EXPECTED_LAST, MESSAGE_ID
@@ -79,9 +80,18 @@ class EventLog:
         """Return the next events of a room after a sequence."""
         return await self._page({"seq": after + 1, "next_by_subj": hook_subjects.hook_event(room)}, most)
 
-    async def has_after(self, room: RoomId, after: int) -> bool:
-        """Return whether the room has events after a sequence, according to the leader."""
-        request = {"seq": after + 1, "next_by_subj": hook_subjects.hook_event(room)}
+    async def has(self, sequence: int) -> bool:
+        """Return whether the log still has the event at a sequence, according to the leader."""
+        return await self._bus.stored(self.stream, {"seq": sequence}) is not None
+
+    async def erase(self, sequence: int) -> None:
+        """Overwrite and remove an event. Succeeds also if it is gone already."""
+        await erase(self._bus, self.stream, sequence)
+
+    async def has_after(self, room: RoomId | None, after: int) -> bool:
+        """Return whether the room, or any, has events after a sequence, according to the leader."""
+        subject = hook_subjects.hook_event(room) if room is not None else hook_subjects.HOOK_EVENTS
+        request = {"seq": after + 1, "next_by_subj": subject}
         return await self._bus.stored(self.stream, request) is not None
 
     async def first_since(self, time: str) -> int:

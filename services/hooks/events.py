@@ -11,7 +11,7 @@ from enum import StrEnum
 from hashlib import blake2b
 from typing import Any
 
-from studyroom.shared.contract.ids import RoomId
+from studyroom.shared.contract.ids import RoomId, UserId
 from studyroom.shared.contract.parts import JsonMessage
 
 
@@ -24,12 +24,18 @@ class EventType(StrEnum):
     MESSAGE_EDITED = "message.edited"
     MESSAGE_DELETED = "message.deleted"
     DOCUMENT_SAVED = "document.saved"
+    MESSAGES_ERASED = "messages.erased"
+    ROOM_ERASED = "room.erased"
+    USER_ERASED = "user.erased"
+    """The only one that is about no room. The log has it as an event of the user's fingerprint."""
 
 
 class SourceName(StrEnum):
     CHAT = "chat"
     MEMBERS = "members"
     DOCUMENTS = "documents"
+    ERASURES = "erasures"
+    """Requests of gateways. No stream has them."""
 
 
 NEEDED_FOR = {
@@ -39,7 +45,7 @@ NEEDED_FOR = {
     },
     SourceName.DOCUMENTS: {EventType.DOCUMENT_SAVED},
 }  # fmt: skip
-"""The events that are made from a source."""
+"""The events that are made from each stream."""
 
 
 class Event(JsonMessage):
@@ -52,7 +58,7 @@ class Event(JsonMessage):
     """When it was committed, RFC 3339."""
     source: SourceName
     position: int
-    """The sequence in the source from which the event was made."""
+    """The sequence in the source from which the event was made; 0 for requests."""
     data: dict[str, Any]
     """The fields that the backend gets, or for chat the place of the message."""
 
@@ -66,6 +72,12 @@ class Logged:
     """When it was stored in the log, RFC 3339."""
     room: RoomId
     event: Event
+
+    @property
+    def user(self) -> UserId | None:
+        """The user whom the event names."""
+        user = self.event.data.get("user_id")
+        return UserId(user) if user is not None else None
 
 
 def event_id(*parts: object) -> str:
@@ -84,10 +96,7 @@ def body_of(logged: Logged, message: Mapping[str, Any] | None) -> bytes:
         data.update(message)
     elif event.source is SourceName.CHAT:
         data["erased"] = True
-    whole = {
-        "type": event.type.value,
-        "timestamp": event.time,
-        "sequence": logged.sequence,
-        "data": {"room_id": logged.room, **data},
-    }
+    if event.type is not EventType.USER_ERASED:
+        data = {"room_id": logged.room, **data}
+    whole = {"type": event.type.value, "timestamp": event.time, "sequence": logged.sequence, "data": data}
     return json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode()

@@ -45,6 +45,11 @@ class Members:
     def all(self) -> Iterator[Member]:
         return ((room, user) for room, users in self._rooms.items() for user in users)
 
+    def present(self, room: RoomId) -> list[Change]:
+        """Return the events with which the present members of a room would have come."""
+        joined = [Change(EventType.MEMBER_JOINED, room, user, name) for user, name in self._rooms.get(room, {}).items()]
+        return [*joined[:1], Change(EventType.ROOM_OCCUPIED, room), *joined[1:]] if joined else []
+
     def put(self, room: RoomId, user: UserId, name: str) -> list[Change]:
         """Take in that a user is a member with this name. Return the events that it makes."""
         users = self._rooms.setdefault(room, {})
@@ -68,3 +73,8 @@ class Members:
             return left
         del self._rooms[room]
         return [*left, Change(EventType.ROOM_EMPTY, room)]
+
+    def forget(self, room: RoomId, user: UserId) -> list[Change]:
+        """Take in that a user is not a member and must not be named any more. Return the events that it makes."""
+        self.unsaved[room, user] = None
+        return [change for change in self.remove(room, user) if change.user is None]

@@ -45,7 +45,8 @@ async def send_again(
         async with connected(settings[NatsSettings], "hooks") as bus:
             sent = 0
             for group in all_groups(settings[StorageSettings].groups):
-                events, contents = EventLog(bus, group), Contents(bus, group)
+                events = EventLog(bus, group)
+                contents = Contents(bus, group, events)
                 await events.open()
                 async for page in _pages(events, since, end):
                     chosen = [logged for logged in page if room in {None, logged.room}]
@@ -89,8 +90,8 @@ async def _send_all(page: list[Logged], contents: Contents, sender: Sender, own:
 
 async def _send(logged: Logged, contents: Contents, sender: Sender, own: HooksSettings) -> None:
     for attempt in range(1, _ATTEMPTS + 1):
-        result = await sender.send(logged.event.id, await contents.body(logged))
-        if result.is_delivered:
+        body = await contents.body(logged)
+        if body is None or (result := await sender.send(logged.event.id, body)).is_delivered:
             return
         if attempt < _ATTEMPTS:
             asked = result.retry_after_seconds

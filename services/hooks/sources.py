@@ -83,6 +83,7 @@ class Source:
 
 
 def source_of(bus: Bus, name: SourceName, group: Group) -> Source:
+    """Return the stream of one of `NEEDED_FOR`. Raises ValueError for another source."""
     match name:
         case SourceName.CHAT:
             return Source(bus, name, group.chat_stream, subjects.CHAT_SUBJECTS)
@@ -90,3 +91,5 @@ def source_of(bus: Bus, name: SourceName, group: Group) -> Source:
             return Source(bus, name, group.member_log_stream, hook_subjects.MEMBER_LOG)
         case SourceName.DOCUMENTS:
             return Source(bus, name, group.documents_stream, subjects.DOCUMENT_LOGS)
+        case _:
+            raise ValueError(f"{name} is in no stream")

@@ -38,6 +38,16 @@ def hook_event(room: RoomId) -> str:
     return f"hook.{shard_of(room)}.{room}"
 
 
+def hooks_erase(group: int) -> str:
+    """Gateways ask here to erase what is stored for hooks of one group of shards (`hook_requests`)."""
+    return f"hooks.{group}.erase"
+
+
+def member_log_of(room: RoomId) -> str:
+    """The changes of all members of a room in the log of members."""
+    return f"member.{shard_of(room)}.{room}.*"
+
+
 def hook_events_of_shard(shard: int) -> str:
     return f"hook.{shard}.*"
 

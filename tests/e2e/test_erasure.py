@@ -17,6 +17,7 @@ from urllib.request import Request, urlopen
 from uuid import uuid4
 
 import pytest
+from nats.aio.client import Client as Nats
 
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.audit import fingerprint
@@ -25,6 +26,7 @@ from studyroom.shared.contract.ids import MessageId, RoomId, UserId
 from tests.support.backend import KEY, SETTINGS, Json, ask, token
 from tests.support.client import Client, clients
 from tests.support.editor import Editor
+from tests.support.hooks import Receiver, hook_receiver
 from tests.support.leftovers import files_having, having, raw_messages
 from tests.support.presence import connected
 from tests.support.processes import NatsServer, ServiceProcess, all_running, nats_server, running, service
@@ -33,12 +35,15 @@ from tests.support.waiting import eventually
 HEART = "\N{HEAVY BLACK HEART}"
 DEADLINE_SECONDS = 60.0
 MANY = 400
+WITH_BYTES = ("CHAT", "DOCUMENTS", "HOOKS", "MEMBER_LOG")
+"""The streams in which NATS overwrites what is erased."""
 
 
 @dataclass
 class System:
     nats: NatsServer
     services: dict[str, ServiceProcess]
+    backend: Receiver
 
     @property
     def gateways(self) -> list[str]:
@@ -60,14 +65,15 @@ class System:
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     directory = tmp_path_factory.mktemp("erasure")
-    with running(nats_server(directory)) as server:
+    with running(nats_server(directory)) as server, hook_receiver() as backend:
         names = {"other gateway": "gateway"}
+        given = {**SETTINGS, **backend.settings, "STUDYROOM_HOOKS_RETRY_MAX_SECONDS": "1"}
         services = {
-            name: service(names.get(name, name), directory, server.url, **SETTINGS)
-            for name in ("provisioner", "presence", "documents", "gateway", "other gateway")
+            name: service(names.get(name, name), directory, server.url, **given)
+            for name in ("provisioner", "presence", "documents", "hooks", "gateway", "other gateway")
         }
         with all_running(*services.values()):
-            yield System(server, services)
+            yield System(server, services, backend)
 
 
 async def sent(author: Client, content: str, **extra: Any) -> Json:
@@ -156,6 +162,10 @@ async def leave_everything(system: System, ann: str, name: str, room: str, bob: 
     return bobs, first
 
 
+async def are_named_in(connection: Nats, *words: str) -> bool:
+    return {raw.stream for raw in having(await raw_messages(connection), *words)} >= {*WITH_BYTES}
+
+
 async def test_nothing_of_an_erased_user_is_left_anywhere_and_others_lose_nothing(system: System, room: str):
     here, there = system.gateways
     ann, name = str(uuid4()), "Annabel Uniquename"
@@ -164,7 +174,7 @@ async def test_nothing_of_an_erased_user_is_left_anywhere_and_others_lose_nothin
         epoch = (await bob.join(room))["epoch"]
         await eve.join(room)
         bobs, first = await leave_everything(system, ann, name, room, bob)
-        assert {raw.stream for raw in having(await raw_messages(connection), *words)} >= {"CHAT", "DOCUMENTS"}
+        await eventually(partial(are_named_in, connection, *words), "all streams name her")
         await eventually(lambda: files_having(system.nats.store, "CHAT", ann), "her messages are on the disk")
         for gateway in system.gateways:  # which remember the reaction then
             assert (await pages(gateway, room))[0]["reactions"][0]["reaction"] == HEART
@@ -180,7 +190,7 @@ async def test_nothing_of_an_erased_user_is_left_anywhere_and_others_lose_nothin
         # The streams, their files, and the logs of all processes.
         left = having(await raw_messages(connection), *words)
         assert [raw for raw in left if not raw.is_removal] == []
-        for stream in ("CHAT", "DOCUMENTS"):
+        for stream in WITH_BYTES:
             assert files_having(system.nats.store, stream, *words) == []
         assert [line for line in system.logged() if any(word in line for word in words)] == []
 
@@ -241,10 +251,10 @@ async def test_an_erased_room_is_empty_on_every_gateway_and_others_keep_theirs(s
         (only,) = [raw for raw in await raw_messages(connection, "CHAT") if raw.subject.endswith(room)]
         assert b'"resets":true' in only.data
         left = having(await raw_messages(connection), room)
-        assert {raw.stream for raw in left if not raw.is_removal} <= {"CHAT", "DOCUMENTS", "AUDIT"}
+        assert {raw.stream for raw in left if not raw.is_removal} <= {"CHAT", "DOCUMENTS", "AUDIT", "HOOKS"}
         assert [raw for raw in having(left, "secret-of-the-room", bob.user) if not raw.is_removal] == []
-        for stream in ("CHAT", "DOCUMENTS"):
-            assert files_having(system.nats.store, stream, "secret-of-the-room") == []
+        for stream in WITH_BYTES:
+            assert files_having(system.nats.store, stream, "secret-of-the-room", bob.user) == []
         for gateway in system.gateways:
             assert await pages(gateway, room) == []
             async with clients(gateway, gateway) as (newcomer, back):

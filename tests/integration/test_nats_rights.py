@@ -39,6 +39,8 @@ INSPECTED = inspect_answers("one")
 SYNC = subjects.documents_sync(7)
 NOTES = DocumentName("notes")
 MANAGE = subjects.documents_manage(7)
+HOOKS_ERASE = hook_subjects.hooks_erase(3)
+HOOK_LOGS = [stream for stream in HOOKS if not stream.startswith("KV_")]
 VERSION = "16fd2706-8baf-433b-82eb-8c7fada847da"
 SNAPSHOTS = [
     subjects.document_snapshot(ROOM, NOTES), subjects.document_snapshot_part(ROOM, NOTES),
@@ -96,7 +98,7 @@ OTHERS = [
     "$JS.SNAPSHOT.ACK.CHAT.one",
 ]  # fmt: skip
 PUBLISHED = [
-    *REQUESTS, SYNC, MANAGE, INSPECT_GATEWAYS, INSPECT_PRESENCE, INSPECTED,
+    *REQUESTS, SYNC, MANAGE, HOOKS_ERASE, INSPECT_GATEWAYS, INSPECT_PRESENCE, INSPECTED,
     *(key for keys in WRITTEN.values() for key in keys), *EVENTS,
     *OF_STREAMS, *OF_CONSUMERS, *OTHERS,
     *(f"_INBOX.{person}.one" for person in PEOPLE), "_INBOX.one",
@@ -105,7 +107,7 @@ PUBLISHED = [
 
 MAY_PUBLISH = {
     "gateway": {
-        *REQUESTS, *WRITTEN[CHAT], SYNC, MANAGE,
+        *REQUESTS, *WRITTEN[CHAT], SYNC, MANAGE, HOOKS_ERASE,
         subjects.document(ROOM, NOTES), EDIT, subjects.document_awareness(ROOM, NOTES),
         *WRITTEN[MODERATION], *WRITTEN[AUDIT], subjects.gateway_key(GATEWAY),
         *(f"room.7.{ROOM}.{kind}" for kind in ("cursor", "typing", "broadcast", "newest")),
@@ -133,6 +135,7 @@ MAY_PUBLISH = {
     "hooks": {
         *WRITTEN[hook_subjects.HOOKS_STREAM], *WRITTEN[hook_subjects.HOOKS_BUCKET_STREAM],
         *(f"$JS.API.{verb}.{of}" for verb in ("STREAM.INFO", "STREAM.MSG.GET", "DIRECT.GET") for of in STREAMS),
+        *(f"$JS.API.STREAM.MSG.DELETE.{of}" for of in HOOK_LOGS),
     },
     "provisioner": {
         *(f"$JS.API.STREAM.{verb}.{of}" for verb in ("INFO", "CREATE", "UPDATE") for of in STREAMS),
@@ -162,6 +165,7 @@ SUBSCRIBED = [
     *(f"{request} presence" for request in REQUESTS),
     "documents.*.sync documents", f"{SYNC} documents", "documents.*.sync", f"{SYNC} others", "documents.*.*.*.*",
     "documents.*.manage documents", f"{MANAGE} documents", "documents.*.manage", f"{MANAGE} others",
+    "hooks.*.erase", "hooks.>",
     "presence.7.join others", "presence.*.cursors", "moderation.>", "room.*.*.>",
 ]  # fmt: skip
 """Some have the name of a queue group after them."""
@@ -183,7 +187,7 @@ MAY_SUBSCRIBE = {
         "documents.*.sync documents", f"{SYNC} documents", "documents.*.manage documents", f"{MANAGE} documents",
         "_INBOX.documents.one", "_INBOX.documents.>",
     },
-    "hooks": {"_INBOX.hooks.one", "_INBOX.hooks.>"},
+    "hooks": {HOOKS_ERASE, "hooks.*.erase", "_INBOX.hooks.one", "_INBOX.hooks.>"},
     "provisioner": {"_INBOX.provisioner.one", "_INBOX.provisioner.>"},
     "doctor": {"_INBOX.doctor.one", "_INBOX.doctor.>"},
     "inspector": {

@@ -44,7 +44,8 @@ class Received:
 
     @property
     def room(self) -> str:
-        room: str = self.event["data"]["room_id"]
+        """Empty for an event that is about no room."""
+        room: str = self.event["data"].get("room_id", "")
         return room
 
     @property

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from nats.aio.client import Client as Nats
 
-from studyroom.shared.contract import subjects
+from studyroom.shared.contract import hook_subjects, subjects
 
 
 class Raw(NamedTuple):
@@ -34,7 +34,7 @@ class Raw(NamedTuple):
 async def raw_messages(connection: Nats, *streams: str) -> list[Raw]:
     """Every message of these streams, or of all."""
     found: list[Raw] = []
-    for stream in streams or subjects.STREAMS:
+    for stream in streams or (*subjects.STREAMS, *hook_subjects.streams_of_hooks(1)):
         following = 1
         while True:
             request = json.dumps({"seq": following, "next_by_subj": ">"}).encode()

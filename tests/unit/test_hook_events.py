@@ -1,12 +1,13 @@
 """Events of members and documents, and pauses before retries."""
 
+import json
 from email.utils import formatdate
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studyroom.services.hooks.events import EventType, event_id
+from studyroom.services.hooks.events import Event, EventType, Logged, SourceName, body_of, event_id
 from studyroom.services.hooks.members import Members
 from studyroom.services.hooks.merging import merged
 from studyroom.services.hooks.positions import Position
@@ -51,6 +52,31 @@ def test_a_change_that_is_read_twice_makes_no_second_event():
     assert not members.put(ROOM, UserId("a"), "Ada L.")
     assert members.remove(ROOM, UserId("a"))[0].username == "Ada L."
     assert not members.remove(ROOM, UserId("a"))
+
+
+def test_a_member_who_is_forgotten_is_in_no_event_and_the_room_becomes_empty():
+    members = Members()
+    members.put(ROOM, UserId("a"), "Ada")
+    members.put(ROOM, UserId("b"), "Ben")
+    assert members.forget(ROOM, UserId("a")) == []
+    assert [change.type for change in members.forget(ROOM, UserId("b"))] == [EventType.ROOM_EMPTY]
+    assert members.unsaved == {(ROOM, "a"): None, (ROOM, "b"): None}
+    assert members.forget(OTHER, UserId("c")) == []
+
+
+def test_the_present_members_of_a_room_come_again_with_the_events_of_a_first_visit():
+    members, again = Members(), Members()
+    first = [*members.put(ROOM, UserId("a"), "Ada"), *members.put(ROOM, UserId("b"), "Ben")]
+    members.put(OTHER, UserId("c"), "Cyd")
+    assert members.present(ROOM) == first
+    assert again.present(ROOM) == []
+
+
+def test_only_the_event_about_an_erased_user_is_about_no_room():
+    for kind, data in ((EventType.USER_ERASED, {"user_sha256": "5e"}), (EventType.ROOM_ERASED, {"room_id": ROOM})):
+        event = Event(id="1", type=kind, time="then", source=SourceName.ERASURES, position=0, data={})
+        event.data.update({name: value for name, value in data.items() if name != "room_id"})
+        assert json.loads(body_of(Logged(7, "then", ROOM, event), None))["data"] == data
 
 
 def test_edits_within_some_seconds_are_one_event_and_the_position_waits_for_it():
