@@ -10,7 +10,7 @@ from studyroom.services.backup.snapshot import SnapshotFailed, back_up
 from studyroom.shared.chassis.commands import Failed, connected
 from studyroom.shared.chassis.nats.bus import BusError
 from studyroom.shared.chassis.settings import NatsSettings, StorageSettings
-from studyroom.shared.contract import audit_subjects, subjects
+from studyroom.shared.contract import audit_subjects, retention_subjects, subjects
 
 Report = Callable[[str], None]
 """Prints a line."""
@@ -18,7 +18,7 @@ Report = Callable[[str], None]
 
 def streams_of(groups: int) -> tuple[str, ...]:
     """The streams that nothing else can make again. Gateways restore members and leases by themselves."""
-    alone = (subjects.MODERATION_STREAM, audit_subjects.AUDIT_STREAM)
+    alone = (subjects.MODERATION_STREAM, audit_subjects.AUDIT_STREAM, retention_subjects.RETENTION_STREAM)
     return (*subjects.chat_streams(groups), *subjects.documents_streams(groups), *alone)
 
 

@@ -23,7 +23,7 @@ from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import Bus, BusError
 from studyroom.shared.chassis.nats.version import NEEDED
 from studyroom.shared.chassis.settings import StorageSettings
-from studyroom.shared.contract import audit_subjects, hook_subjects, subjects
+from studyroom.shared.contract import audit_subjects, hook_subjects, retention_subjects, subjects
 from studyroom.shared.contract.groups import STREAMS_MADE, groups_made
 
 log = logs.get(__name__)
@@ -37,7 +37,7 @@ _USAGE_POLL_SECONDS = 0.25
 def _order(groups: int) -> tuple[str, ...]:
     """Streams whose content no process can restore. They are made before all others, so if one of them is missing
     while a later one exists, it has been lost. Those of chat are also the largest, which may not fit."""
-    alone = (subjects.MODERATION_STREAM, audit_subjects.AUDIT_STREAM)
+    alone = (subjects.MODERATION_STREAM, audit_subjects.AUDIT_STREAM, retention_subjects.RETENTION_STREAM)
     return (*subjects.chat_streams(groups), *subjects.documents_streams(groups), *alone)
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from studyroom.shared.contract import audit_subjects, hook_subjects, subjects
+from studyroom.shared.contract import audit_subjects, hook_subjects, retention_subjects, subjects
 
 GIB = 1024**3
 MIB = 1024**2
@@ -26,6 +26,7 @@ def _shares(total: int, groups: int) -> dict[str, int]:
         subjects.MODERATION_STREAM: min(total // 32, 256 * MIB),
         subjects.GATEWAYS_STREAM: min(total // 64, 64 * MIB),
         audit_subjects.AUDIT_STREAM: min(total // 128, 64 * MIB),
+        retention_subjects.RETENTION_STREAM: min(total // 256, 64 * MIB),
     }
 
 

@@ -14,7 +14,7 @@ from studyroom.services.provisioner.sizes import Sizes
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import ApiError, Bus
 from studyroom.shared.chassis.settings import StorageSettings
-from studyroom.shared.contract import audit_subjects, hook_subjects, subjects
+from studyroom.shared.contract import audit_subjects, hook_subjects, retention_subjects, subjects
 from studyroom.shared.contract.groups import STREAMS_MADE, Group, all_groups
 
 log = logs.get(__name__)
@@ -138,6 +138,12 @@ def specifications(settings: StorageSettings, sizes: Sizes | None = None) -> lis
         "subjects": [subjects.MODERATION_KEYS],
         "republish": {"src": subjects.MODERATION_KEYS, "dest": subjects.MODERATION_EVENTS},
     }
+    retention = {
+        **bucket,
+        "name": retention_subjects.RETENTION_STREAM,
+        "description": "how long rooms keep messages and versions",
+        "subjects": [retention_subjects.RETENTION_KEYS],
+    }
     audit = {
         **common,
         "name": audit_subjects.AUDIT_STREAM,
@@ -155,6 +161,7 @@ def specifications(settings: StorageSettings, sizes: Sizes | None = None) -> lis
             *(_of_group(group, members, group.presence_stream, group.presence_subjects) for group in groups),
             leases,
             moderation,
+            retention,
             *(_of_group(group, chat, group.chat_stream, group.chat_subjects) for group in groups),
             *(_of_group(group, documents, group.documents_stream, group.documents_subjects) for group in groups),
             *(_of_hooks(settings, bucket, groups) if settings.has_hooks else []),

@@ -9,6 +9,7 @@ from zlib import crc32
 from studyroom.shared.contract.audit_subjects import AUDIT_STREAM
 from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.ids import ID_LENGTH, GatewayId, RoomId, UserId
+from studyroom.shared.contract.retention_subjects import RETENTION_STREAM
 
 SHARDS = 64
 
@@ -22,8 +23,7 @@ GATEWAYS_STREAM = f"KV_{GATEWAYS_BUCKET}"
 MODERATION_STREAM = f"KV_{MODERATION_BUCKET}"
 
 GROUPS_MAX = 16
-"""The most groups of shards. `deploy/nats/accounts.conf` lists the names of all streams, since NATS permissions have no
-wildcards within a name."""
+"""The most groups of shards. `accounts.conf` lists all names, since NATS permissions have no wildcards within one."""
 
 
 def chat_stream(group: int, groups: int) -> str:
@@ -55,7 +55,7 @@ def presence_streams(groups: int) -> tuple[str, ...]:
 
 def streams(groups: int) -> tuple[str, ...]:
     """All streams of a system with so many groups of shards, without those of hooks."""
-    buckets = (*presence_streams(groups), GATEWAYS_STREAM, MODERATION_STREAM)
+    buckets = (*presence_streams(groups), GATEWAYS_STREAM, MODERATION_STREAM, RETENTION_STREAM)
     return (*buckets, *chat_streams(groups), *documents_streams(groups), AUDIT_STREAM)
 
 

@@ -8,7 +8,7 @@ import nats
 import pytest
 from nats.aio.client import Client as Nats
 
-from studyroom.shared.contract import audit_subjects, hook_subjects, subjects
+from studyroom.shared.contract import audit_subjects, hook_subjects, retention_subjects, subjects
 from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.ids import GatewayId, RoomId, UserId
 from studyroom.shared.contract.inspection_subjects import INSPECT_GATEWAYS, INSPECT_PRESENCE, inspect_answers
@@ -29,10 +29,10 @@ CHAT, MEMBERS, LEASES, MODERATION, DOCUMENTS = (
 )  # fmt: skip
 CHATS, BUCKETS = sorted(subjects.CHAT_STREAMS), sorted(subjects.PRESENCE_STREAMS)
 DOCUMENT_STREAMS = sorted(subjects.DOCUMENTS_STREAMS)
-AUDIT = audit_subjects.AUDIT_STREAM
+AUDIT, RETENTION = audit_subjects.AUDIT_STREAM, retention_subjects.RETENTION_STREAM
 """With those of groups of shards."""
 HOOKS = sorted({*hook_subjects.streams_of_hooks(1), *hook_subjects.streams_of_hooks(subjects.GROUPS_MAX)})
-STREAMS = (*CHATS, *BUCKETS, *DOCUMENT_STREAMS, LEASES, MODERATION, AUDIT, *HOOKS)
+STREAMS = (*CHATS, *BUCKETS, *DOCUMENT_STREAMS, LEASES, MODERATION, AUDIT, RETENTION, *HOOKS)
 PEOPLE = (*SERVICES, "operator")
 REQUESTS = [f"presence.7.{kind}" for kind in ("join", "leave", "update", "roster", "complete", "compare", "rooms")]
 INSPECTED = inspect_answers("one")
@@ -64,6 +64,7 @@ WRITTEN = {
         hook_subjects.hooks_member(ROOM, USER),
     ],
     hook_subjects.MEMBER_LOG_STREAM: [f"member.7.{ROOM}.{USER}"],
+    RETENTION: [retention_subjects.retention_key(ROOM), retention_subjects.RETENTION_CLAIM],
     AUDIT: [audit_subjects.audit("erase_user", "fingerprint")],
 }  # fmt: skip
 EVENTS = [
@@ -109,14 +110,14 @@ MAY_PUBLISH = {
     "gateway": {
         *REQUESTS, *WRITTEN[CHAT], SYNC, MANAGE, HOOKS_ERASE,
         subjects.document(ROOM, NOTES), EDIT, subjects.document_awareness(ROOM, NOTES),
-        *WRITTEN[MODERATION], *WRITTEN[AUDIT], subjects.gateway_key(GATEWAY),
+        *WRITTEN[MODERATION], *WRITTEN[AUDIT], *WRITTEN[RETENTION], subjects.gateway_key(GATEWAY),
         *(f"room.7.{ROOM}.{kind}" for kind in ("cursor", "typing", "broadcast", "newest")),
         subjects.GATEWAY_LOADS, subjects.presence_cursors(7),
         subjects.gateway_uplink(GATEWAY), subjects.gateway_uplinked(GATEWAY), INSPECTED,
         *(f"$JS.API.{verb}.{chat}" for verb in ("STREAM.INFO", "STREAM.MSG.GET", "DIRECT.GET") for chat in CHATS),
         *(f"$JS.API.STREAM.MSG.DELETE.{chat}" for chat in CHATS),
         f"$JS.API.STREAM.INFO.{MODERATION}", f"$JS.API.STREAM.MSG.GET.{MODERATION}",
-        f"$JS.API.STREAM.MSG.GET.{AUDIT}", f"$JS.API.DIRECT.GET.{AUDIT}",
+        *(f"$JS.API.{verb}.{of}" for verb in ("STREAM.MSG.GET", "DIRECT.GET") for of in (AUDIT, RETENTION)),
     },
     "presence": {
         *WRITTEN[MEMBERS], subjects.lease_proof_key(GATEWAY), subjects.CURSOR_RECALL, INSPECTED,
@@ -151,7 +152,7 @@ MAY_PUBLISH = {
         INSPECT_GATEWAYS, INSPECT_PRESENCE, "$SYS.REQ.ACCOUNT.PING.CONNZ",
         *(f"$JS.API.{verb}.{of}" for verb in ("STREAM.INFO", "STREAM.MSG.GET", "DIRECT.GET") for of in BUCKETS),
         *(f"$JS.API.STREAM.MSG.GET.{chat}" for chat in CHATS),
-        *(f"$JS.API.DIRECT.GET.{of}" for of in (LEASES, MODERATION)),
+        *(f"$JS.API.DIRECT.GET.{of}" for of in (LEASES, MODERATION, RETENTION)),
     },
     "backup": {*(f"$JS.API.STREAM.SNAPSHOT.{of}" for of in STREAMS), "$JS.SNAPSHOT.ACK.CHAT.one"},
 }  # fmt: skip

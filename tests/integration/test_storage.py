@@ -17,6 +17,7 @@ from studyroom.shared.chassis.nats.bus import Bus, BusError
 from studyroom.shared.chassis.settings import NatsSettings, StorageSettings
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.audit_subjects import AUDIT_STREAM
+from studyroom.shared.contract.retention_subjects import RETENTION_STREAM
 from tests.support.processes import NatsServer, configured_nats_server, nats_cluster, nats_server, running
 from tests.support.waiting import eventually
 
@@ -175,8 +176,9 @@ async def test_a_lost_chat_stream_is_made_again_on_an_operators_command_and_a_lo
 
 async def test_a_first_run_that_was_interrupted_is_finished(bus: Bus):
     await Reconciler(bus, StorageSettings()).ensure()
-    made_last = (subjects.GATEWAYS_STREAM, subjects.PRESENCE_STREAM, AUDIT_STREAM, subjects.MODERATION_STREAM)
-    for missing in range(1, 5):
+    buckets = (subjects.GATEWAYS_STREAM, subjects.PRESENCE_STREAM)
+    made_last = (*buckets, RETENTION_STREAM, AUDIT_STREAM, subjects.MODERATION_STREAM)
+    for missing in range(1, 6):
         for name in made_last[:missing]:
             await bus.api(f"STREAM.DELETE.{name}")
         await Reconciler(bus, StorageSettings()).ensure()

@@ -22,7 +22,8 @@ def covers(wanted: str, subject: str) -> bool:
 
 def test_one_group_has_the_streams_and_names_that_there_have_always_been():
     (group,) = all_groups(1)
-    assert subjects.streams(1) == ("KV_presence", "KV_gateways", "KV_moderation", "CHAT", "DOCUMENTS", "AUDIT")
+    buckets = ("KV_presence", "KV_gateways", "KV_moderation", "KV_retention")
+    assert subjects.streams(1) == (*buckets, "CHAT", "DOCUMENTS", "AUDIT")
     assert (group.chat_stream, group.presence_stream) == ("CHAT", "KV_presence")
     assert (group.chat_subjects, group.presence_subjects) == (["chat.*.*"], ["$KV.presence.>"])
     assert group.documents_subjects == ["document.*.*.*", "snapshot.>", "document.incarnation"]
@@ -35,7 +36,7 @@ def test_one_group_has_the_streams_and_names_that_there_have_always_been():
 def test_every_shard_is_in_one_group(count: int):
     shards = [shard for group in all_groups(count) for shard in group.shards]
     assert sorted(shards) == list(range(subjects.SHARDS))
-    assert len(subjects.streams(count)) == 3 * count + 3
+    assert len(subjects.streams(count)) == 3 * count + 4
 
 
 @pytest.mark.parametrize("count", COUNTS)
