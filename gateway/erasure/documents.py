@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
+from datetime import datetime
 
 from studyroom.gateway.document_http.requests import DocumentRequests
 from studyroom.gateway.erasure.targets import Until
@@ -43,6 +44,11 @@ class DocumentErasure:
             subjects.shard_of(room), DocumentRequest(action=Action.ERASE_ROOM, room=room, until=until)
         )
         return answer.head.sequence
+
+    async def expire_versions(self, room: RoomId, until: datetime) -> int:
+        """Delete the versions of a room's documents that were made up to a time. Returns how many there were."""
+        request = DocumentRequest(action=Action.EXPIRE_VERSIONS, room=room, until=until)
+        return (await self._ask(subjects.shard_of(room), request)).head.sequence
 
     async def forget_authors(self, users: Collection[str]) -> AsyncIterator[AuthoredDocument]:
         """Each document from which some of these users were removed. `users`: fingerprints."""

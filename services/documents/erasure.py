@@ -44,6 +44,11 @@ class Erasure:
                 erased += newest.sequence > 0
         return erased
 
+    async def expire_versions(self, room: RoomId, until: datetime) -> int:
+        """Delete the versions of a room's documents that were made up to a time, and return how many there were."""
+        names = await self._log.all_names(room)
+        return sum([await self._versions.expire(DocumentKey(room, name), until) for name in names])
+
     async def authored(self, shard: int, users: Collection[str], after: str) -> AuthoredPage:
         """Return documents of a shard that name one of these users. `after`: the `next` of the page before."""
         versioned = await self._log.with_versions(shard)

@@ -58,6 +58,7 @@ class Management:
             Action.DELETE_VERSION: self._delete_version,
             Action.RESTORE: self._restore,
             Action.ERASE_ROOM: self._erase_room,
+            Action.EXPIRE_VERSIONS: self._expire_versions,
             Action.FORGET_AUTHORS: self._forget_authors,
         }
 
@@ -185,6 +186,10 @@ class Management:
     async def _erase_room(self, request: DocumentRequest, _key: DocumentKey) -> DocumentAnswer:
         erased = await self._erasure.erase_room(request.room, request.until)
         return DocumentAnswer(head=AnswerHead(sequence=erased))
+
+    async def _expire_versions(self, request: DocumentRequest, _key: DocumentKey) -> DocumentAnswer:
+        expired = 0 if request.until is None else await self._erasure.expire_versions(request.room, request.until)
+        return DocumentAnswer(head=AnswerHead(sequence=expired))
 
     async def _forget_authors(self, request: DocumentRequest, key: DocumentKey) -> DocumentAnswer:
         await self._erasure.forget_authors(key, frozenset(request.authors))

@@ -5,6 +5,7 @@ stored first. All of them are in the stream of the document's log.
 """
 
 from collections.abc import Collection
+from datetime import datetime
 
 from pydantic import ValidationError
 
@@ -79,6 +80,17 @@ class Versions:
             await self._log.store(subject, stored.model_copy(update={"version": nobody}).encode())
             await self._log.overwrite([before.sequence])
         return len(own)
+
+    async def expire(self, key: DocumentKey, until: datetime) -> int:
+        """Overwrite and remove the versions that were made up to a time, and return how many there were."""
+        old = [version.id for version in await self.all(key) if version.created_at <= until.timestamp()]
+        for version in old:
+            stored = await self._find(key, version)
+            last = await self._log.last(subjects.document_version(*key, version))
+            if stored is not None and last is not None:
+                await self._log.overwrite([*stored.parts, last.sequence])
+            await self.delete(key, version)
+        return len(old)
 
     async def delete(self, key: DocumentKey, version: str) -> bool:
         """Return whether there was such a version."""

@@ -48,6 +48,9 @@ class Action(StrEnum):
     """The answer is the update that gives the document the contents of the version. The gateway stores it."""
     ERASE_ROOM = "erase_room"
     """Delete all documents of a room with their versions, and overwrite what was stored of them."""
+    EXPIRE_VERSIONS = "expire_versions"
+    """Delete the versions of all documents of a room that were made up to `until`, and overwrite them. The answer has
+    their number as its `sequence`."""
     LIST_AUTHORED = "list_authored"
     """The documents of the shard to whose subject the request goes that name one of `authors`. The answer is an
     `AuthoredPage`."""
@@ -108,7 +111,7 @@ class DocumentRequest(Head):
     authors: list[str] = Field(default_factory=list)
     """The fingerprints of users who are erased (`audit.fingerprint`)."""
     until: datetime | None = None
-    """Erase only documents that nobody has edited after this time; None for all."""
+    """Erase only documents that nobody has edited after this time; None for all. Of versions, see `EXPIRE_VERSIONS`."""
 
     def encode(self, update: bytes = b"") -> bytes:
         return self.joined(update)
