@@ -16,7 +16,7 @@ from studyroom.shared.chassis.nats.batches import Read, read_all
 from studyroom.shared.chassis.nats.bus import Bus, BusError, BusUnavailable, Message
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.headers import STATUS
-from studyroom.shared.contract.ids import GatewayId
+from studyroom.shared.contract.ids import GatewayId, RoomId
 from studyroom.shared.contract.inspection import (
     GatewayRoom,
     GatewayUser,
@@ -26,6 +26,8 @@ from studyroom.shared.contract.inspection import (
 )
 from studyroom.shared.contract.inspection_subjects import INSPECT_GATEWAYS, INSPECT_PRESENCE, inspect_answers
 from studyroom.shared.contract.moderation import Command
+from studyroom.shared.contract.retention import Retention
+from studyroom.shared.contract.retention_subjects import RETENTION_STREAM, retention_key
 
 log = logs.get(__name__)
 
@@ -168,6 +170,17 @@ class Asker:
         """Return the bans under these keys, each with its key. Raises BusError."""
         found = await asyncio.gather(*(read_all(self.bus, subjects.MODERATION_STREAM, key) for key in keys))
         return [(one.subject, command) for reads in found for one in reads if (command := _command(one)) is not None]
+
+    async def retention(self, room: RoomId) -> Retention | None:
+        """Return the retention of a room; None if it has none of its own. Raises BusError."""
+        found = await read_all(self.bus, RETENTION_STREAM, retention_key(room))
+        if not found or not found[0].data:
+            return None
+        try:
+            return Retention.decode(found[0].data)
+        except ValueError as error:
+            log.error("malformed retention", room=room, error=str(error))
+            return None
 
     async def newest_sequence(self, stream: str, subject: str) -> int:
         """Return the sequence of the newest message of a subject, from the leader; 0 if there is none. Raises BusError.

@@ -33,6 +33,7 @@ from studyroom.shared.contract.inspection_subjects import (
 )
 from studyroom.shared.contract.moderation import Command, target_of
 from studyroom.shared.contract.presence import Entry
+from studyroom.shared.contract.retention import Retention
 
 _PARTS_AT_ONCE = 8
 
@@ -73,6 +74,8 @@ class RoomLook:
     chat: int | None
     """The sequence of the newest stored entry of the chat, 0 if there is none; None if it is unknown."""
     bans: dict[UserId, Command]
+    retention: Retention | None
+    """How long the room keeps messages and versions; None if it has no retention of its own, or it is unknown."""
     gateways: list[GatewayRoom]
     replicas: list[PresenceRoom]
 
@@ -108,11 +111,12 @@ async def look_at_room(bus: Bus, groups: int, room: RoomId) -> RoomLook:
     """Ask everybody about a room. Raises SubscriptionRefused. Other errors are in `failures`."""
     group = all_groups(groups)[subjects.shard_of(room) % groups]
     asker, chat_stream = Asker(bus), subjects.chat_stream(group.number, groups)
-    reads, epoch, chat, bans, expected = await asyncio.gather(
+    reads, epoch, chat, bans, retention, expected = await asyncio.gather(
         asker.or_failure("members in the stream", read_all(bus, group.presence_stream, presence_keys_of_room(room))),
         asker.or_failure("the epoch of the stream", _epoch(bus, group)),
         asker.or_failure("the newest message", asker.newest_sequence(chat_stream, subjects.chat(room))),
         asker.or_failure("bans", asker.bans(bans_of_room(room))),
+        asker.or_failure("the retention", asker.retention(room)),
         asker.expected(),
     )
     question = Question(room=room)
@@ -128,6 +132,7 @@ async def look_at_room(bus: Bus, groups: int, room: RoomId) -> RoomLook:
         epoch=epoch or "",
         chat=chat,
         bans={target_of(key).user: command for key, command in bans or []},
+        retention=retention,
         gateways=sorted(gateways, key=lambda one: one.gateway),
         replicas=sorted(replicas, key=lambda one: one.process.place),
     )

@@ -34,6 +34,7 @@ def room_as_json(verdict: Verdict[RoomLook]) -> dict[str, Any]:
         },
         "members": {user: _member_as_json(member) for user, member in sorted(look.members.items())},
         "bans": {user: command.model_dump(exclude_none=True) for user, command in sorted(look.bans.items())},
+        "retention": look.retention.model_dump() if look.retention is not None else None,
         "presence": [
             {**one.model_dump(exclude={"revisions", "digest"}), "digest": _digest(one.digest)} for one in look.replicas
         ],
@@ -60,9 +61,18 @@ def room_as_text(verdict: Verdict[RoomLook], members_shown: int) -> str:
     lines += ["", *_members(look, members_shown)]
     if look.bans:
         lines += ["", "banned from the room:", *(f"  {user}  {_ban(one)}" for user, one in sorted(look.bans.items()))]
+    lines += ["", _retention(look)]
     own = [one for one in look.gateways if _has_part(look, one) or one.process.not_ready]
     lines += _problems([*((_name(one), one.process) for one in own), *_presence_of(look)])
     return _ended(lines, verdict, look.witnesses)
+
+
+def _retention(look: RoomLook) -> str:
+    if look.retention is None:
+        return "no retention of its own" if "the retention" not in look.witnesses.failures else "retention: unknown"
+    kept = (("messages", look.retention.messages_seconds), ("versions of documents", look.retention.versions_seconds))
+    parts = [f"{what} for {seconds:,} s" for what, seconds in kept if seconds is not None]
+    return f"keeps {' and '.join(parts)}: by {look.retention.by}"
 
 
 def _room_rows(look: RoomLook) -> Iterator[tuple[str, ...]]:

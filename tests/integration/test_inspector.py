@@ -22,6 +22,8 @@ from studyroom.services.inspector.command import inspect_room, inspect_user
 from studyroom.shared.chassis.settings import NatsSettings, StorageSettings
 from studyroom.shared.contract import subjects
 from studyroom.shared.contract.ids import RoomId, UserId
+from studyroom.shared.contract.retention import Retention
+from studyroom.shared.contract.retention_subjects import retention_key
 from tests.support.accounts import options_of, user_of
 from tests.support.backend import SETTINGS, ask, token
 from tests.support.client import Client, clients
@@ -112,12 +114,18 @@ async def test_it_shows_who_is_where_and_that_everybody_agrees(
         assert sorted(one["connections"] for one in report["gateways"]) == [1, 2]
         assert all(one["chat"]["position"] >= report["stream"]["chat"] > 0 for one in report["gateways"])
 
+        operator = await nats.connect(server.url, **options_of("operator"))
+        kept = Retention(by="key backend", messages_seconds=86_400)
+        await operator.request(retention_key(RoomId(room)), kept.encode(), timeout=5)
+        await operator.close()
         status, screen, errors = studyroom(
             "room", room, "--members", "2", cwd=tmp_path, STUDYROOM_NATS_URL=server.url, **INSPECTOR
         )
     assert (status, errors) == (0, "")
     assert screen.splitlines()[-1] == "All agree: the stream, 2 gateways and 2 presence replicas."
     assert "and 1 more" in screen.splitlines()
+    assert "keeps messages for 86,400 s: by key backend" in screen.splitlines()
+    assert report["retention"] is None
     assert SECRET not in screen
     assert SECRET not in json.dumps(report)
 

@@ -84,6 +84,7 @@ def look(members: dict[UserId, Committed] | None = None, *, chat: int = 30) -> R
         epoch=EPOCH,
         chat=chat,
         bans={},
+        retention=None,
         gateways=[],
         replicas=[],
     )
