@@ -336,7 +336,7 @@ class Gateway:
         all_routers += erasure_routers(
             access, self._audit, chassis.bus, chassis.tasks, self._streams, self._deletions,
             self._moderation, self._presence, asked, trail, has_hooks=self._storage.has_hooks,
-            deadline_seconds=own.request_deadline_seconds,
+            retention_seconds=own.retention_seconds, deadline_seconds=own.request_deadline_seconds,
         )  # fmt: skip
         if asked is not None:
             guard = access, self._moderation, self._admission, self._audit

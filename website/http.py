@@ -36,11 +36,11 @@ def http_page() -> str:
 
 def api_without_gateway() -> FastAPI:
     """What a gateway answers over HTTP, with nothing behind the routes: none may be asked."""
-    nothing = cast("Any", None)
+    nothing, audit = cast("Any", None), Audit(CollectorRegistry())
     there = [
         *routers(GatewaySettings(), *[nothing] * 10),
         *erasure_routers(
-            nothing, Audit(CollectorRegistry()), *[nothing] * 8, has_hooks=False, deadline_seconds=nothing
+            nothing, audit, *[nothing] * 8, has_hooks=False, retention_seconds=0, deadline_seconds=nothing
         ),
         *document_routers(GatewaySettings(), *[nothing] * 7),
     ]

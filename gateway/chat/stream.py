@@ -7,6 +7,7 @@ last message of the room and compare.
 import asyncio
 from base64 import b64decode
 from collections.abc import AsyncIterator, Iterable
+from datetime import datetime
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -209,6 +210,22 @@ class ChatStream(ChatTerms):
                 attempts_left -= 1
                 await asyncio.sleep(_STALE_SECONDS)
         return found
+
+    async def has_until(self, room: RoomId, moment: datetime) -> bool:
+        """Whether the room has entries that were stored up to a moment, besides tombstones, according to any replica.
+
+        Raises BusError.
+        """
+        start, pending = 1, 1
+        while pending:
+            batch = await self._batch(room, start, _WALK_MAX)
+            for _, stored in batch.messages:
+                if datetime.fromisoformat(stored.time) > moment:
+                    return False
+                if not stored.deletes:
+                    return True
+            start, pending = _last_of(batch) + 1, batch.pending
+        return False
 
     async def walk(self, after: int, up_to: int, pause_seconds: float) -> AsyncIterator[tuple[RoomId, Stored]]:
         """Read the entries of all rooms after a sequence, up to another one, which the stream has reached.

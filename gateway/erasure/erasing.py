@@ -121,9 +121,9 @@ class Erasing:
     async def old_messages(self, room: RoomId, before: datetime, counts: Counts) -> None:
         """Erase the chat of a room that was stored up to a time, with later edits of it and reactions to it."""
         async with self._one_room:
-            erased = await self._chat_of(room, before, counts)
+            await self._chat_of(room, before, counts)
         await asyncio.sleep(_READ_AGAIN_SECONDS)
-        if self._hooks is not None and erased:
+        if self._hooks is not None:
             await self._hooks.report_messages(room, before)
 
     async def again(self, targets: Targets, counts: Counts) -> None:
@@ -176,10 +176,8 @@ class Erasing:
         for target in await self._moderation.targets(subjects.moderation_key("*", _ANY_USER, room)):
             counts.commands += await self._moderation.forget(target, until=until)
 
-    async def _chat_of(self, room: RoomId, until: Until, counts: Counts) -> int:
+    async def _chat_of(self, room: RoomId, until: Until, counts: Counts) -> None:
         """Erase the chat of a room, or what was stored up to a time, with its later edits and reactions.
-
-        Returns how many entries there were.
 
         A tombstone after it lets everybody read again what there is. If the last entry is erased, another tombstone
         comes before, so that the position of the room does not go back.
@@ -187,21 +185,20 @@ class Erasing:
         stream = self._streams.of(room)
         last = await stream.last(room)
         if last is None:
-            return 0
+            return
         async with asyncio.timeout(_ROOM_SECONDS):
             stored_lines = await stream.between(room, 0, last)
         old = {stored.sequence for stored in stored_lines if is_until(stored.time, until)}
         lines = [stored for stored in stored_lines if stored.sequence in old or stored.changes in old]
-        if not lines:
-            return 0
+        if not lines or (until is not None and all(stored.deletes for stored in lines)):
+            return
         newest = lines[-1].sequence
         if newest == last:
             newest = await self._deletions.begin_again(room, last)
         await self._erase(stream, lines)
         await self._deletions.begin_again(room, newest)
         await stream.erase(newest)
-        counts.messages += (erased := sum(not stored.deletes for stored in lines))
-        return erased
+        counts.messages += sum(not stored.deletes for stored in lines)
 
     async def _erase(self, stream: ChatStream, lines: list[Stored]) -> None:
         for start in range(0, len(lines), _AT_ONCE):

@@ -47,6 +47,7 @@ class _Job:
     began: int | None = None
     """When the work began last, in Unix seconds."""
     counts: Counts = field(default_factory=Counts)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def key(self) -> _Key:
@@ -81,8 +82,16 @@ class Erasures:
 
     async def erase_old_messages(self, room: RoomId, before: int, by: str) -> None:
         """`before`: Unix seconds. Returns when the request is recorded. Raises TooManyErasures or BusError."""
+        await self._begin(self._of_old_messages(room, before, by))
+
+    async def expire_messages(self, room: RoomId, before: int, by: str) -> None:
+        """Erase old messages, and return when that has ended, with any outcome. Raises TooManyErasures or BusError."""
+        job = await self._begin(self._of_old_messages(room, before, by))
+        await job.ended.wait()
+
+    def _of_old_messages(self, room: RoomId, before: int, by: str) -> _Job:
         work = partial(self._erasing.old_messages, room, datetime.fromtimestamp(before, UTC))
-        await self._begin(_Job(Action.ERASE_OLD_MESSAGES, room, by, work, before))
+        return _Job(Action.ERASE_OLD_MESSAGES, room, by, work, before)
 
     async def repeat(self, since: int, by: str) -> None:
         """Erase again what was erased since a time, in Unix seconds. Returns when the request is recorded.
@@ -104,15 +113,17 @@ class Erasures:
             outcome = Outcome.INTERRUPTED
         return found._replace(record=found.record.model_copy(update={"outcome": outcome}))
 
-    async def _begin(self, job: _Job) -> None:
+    async def _begin(self, job: _Job) -> _Job:
+        """Return the job that carries it out, which may be an earlier one. Raises TooManyErasures or BusError."""
         if job.key not in self._under_way and len(self._under_way) >= _WAITING_MAX:
             raise TooManyErasures(f"this gateway has {_WAITING_MAX} erasures under way")
         await self._trail.write(job.record(Outcome.REQUESTED))
         if (same := self._under_way.get(job.key)) is not None:
             same.requests += 1
-            return
+            return same
         self._under_way[job.key] = job
         self._tasks.spawn("erasure", self._carry_out(job))
+        return job
 
     async def _carry_out(self, job: _Job) -> None:
         reports = self._tasks.spawn("erasure reports", self._report(job))
@@ -126,6 +137,7 @@ class Erasures:
         finally:
             reports.cancel()
             del self._under_way[job.key]  # A request from now on is another erasure.
+            job.ended.set()
         await self._end(job, outcome)
 
     async def _erase(self, job: _Job) -> Outcome:

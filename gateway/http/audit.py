@@ -26,6 +26,7 @@ ACTIONS = (
     "publish", "delete_message", "remove_member", "disconnect_user", "ban", "unban",
     "write_document", "delete_document", "delete_version", "restore_version", "export",
     "erase_user", "erase_room", "erase_old_messages", "repeat_erasures", "export_user",
+    "set_retention", "remove_retention",
 )  # fmt: skip
 _BATCH_MAX = 256
 _RESULTS = ("done", "refused", "unavailable")

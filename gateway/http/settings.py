@@ -24,6 +24,13 @@ class HttpSettings(ChatSettings):
         5.0, gt=0, description="An HTTP request about rooms gets 503 if presence does not answer in this time."
     )
 
+    retention_seconds: int = Field(
+        3600,
+        ge=0,
+        description="How often one of the gateways erases what is older than its room keeps it. The same for all "
+        "gateways. 0 for a gateway that does not take part.",
+    )
+
     @field_validator("api_keys")
     @classmethod
     def _are_entries(cls, value: tuple[str, ...]) -> tuple[str, ...]:

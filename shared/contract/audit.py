@@ -1,4 +1,4 @@
-"""Records of the audit stream: each erasure and export, with its caller, its target and its outcome, without content.
+"""Records of the audit stream: each erasure, export and retention, with its caller, target and outcome, and no content.
 
 A record names a user by a fingerprint, the SHA-256 of the user id. Anyone who has the id finds its records, and the
 records do not contain it. So an erasure can be carried out again on data that comes back with a restored backup.
@@ -20,6 +20,12 @@ class Action(StrEnum):
     REPEAT = "repeat_erasures"
     """Erase again what was erased since a time. The target is that time, in Unix seconds."""
     ERASE_OLD_MESSAGES = "erase_old_messages"
+    """The target is the id of a room."""
+    ERASE_OLD_VERSIONS = "erase_old_versions"
+    """The target is the id of a room."""
+    SET_RETENTION = "set_retention"
+    """The target is the id of a room."""
+    REMOVE_RETENTION = "remove_retention"
     """The target is the id of a room."""
     EXPORT_ROOM = "export_room"
     """The target is the id of a room."""
@@ -43,7 +49,7 @@ class AuditRecord(JsonMessage):
     action: Action
     target: str
     by: str
-    """`key` and the name of the API key, or `user` and the fingerprint of a moderator."""
+    """`key` and the name of the API key, `user` and the fingerprint of a moderator, or `retention`."""
     outcome: Outcome
     messages: int | None = None
     """How many messages, edits and reactions were erased."""
@@ -51,10 +57,16 @@ class AuditRecord(JsonMessage):
     """How many shared documents were deleted, or lost the name of the user."""
     commands: int | None = None
     """How many bans and other commands of moderators were removed."""
+    versions: int | None = None
+    """How many versions of documents were deleted."""
+    messages_seconds: int | None = None
+    """How long messages are kept from now on."""
+    versions_seconds: int | None = None
+    """How long versions of documents are kept from now on."""
     began: int | None = None
     """In Unix seconds: when `outcome` is `done`, what was stored before is gone."""
     before: int | None = None
-    """In Unix seconds: messages that were stored before are old."""
+    """In Unix seconds: messages and versions that were stored before are old."""
 
     @property
     def subject(self) -> str:
