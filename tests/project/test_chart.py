@@ -41,6 +41,15 @@ COMPONENTS: dict[str, Values] = {
     "probe": {"probe": {"enabled": True}},
     "autoscaling/adapter": {"gateway": {"autoscaling": {"by": "adapter"}}},
     "autoscaling/keda": {"gateway": {"autoscaling": {"by": "keda"}}},
+    "ingress/traefik": {
+        "ingress": {
+            "className": "traefik",
+            "annotations": {
+                "traefik.ingress.kubernetes.io/router.entrypoints": "websecure",
+                "traefik.ingress.kubernetes.io/router.tls": "true",
+            },
+        }
+    },
     "gateway-api": {"gatewayApi": {"enabled": True}, "networkPolicies": {"ingressNamespace": "gateway-system"}},
     "openshift": {"openshift": True},
     "keys": {

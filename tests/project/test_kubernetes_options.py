@@ -81,6 +81,18 @@ def test_timeouts_are_where_the_ingress_controller_reads_them_and_longer_than_ga
     assert rule["from"][0]["namespaceSelector"]["matchLabels"].popitem()[1] == config["metadata"]["namespace"]
 
 
+def test_traefik_answers_with_tls_only(tmp_path: Path):
+    ingress = named(with_component("ingress/traefik", tmp_path), "Ingress", "gateway")
+    kubernetes_validate.validate(ingress, VERSIONS[-1], strict=True)
+    prefix = "traefik.ingress.kubernetes.io/router."
+    annotations = ingress["metadata"]["annotations"]
+    assert {name: value for name, value in annotations.items() if name.startswith("traefik.")} == {
+        f"{prefix}entrypoints": "websecure",
+        f"{prefix}tls": "true",
+    }
+    assert ingress["spec"]["ingressClassName"] == "traefik"
+
+
 def test_the_gateway_api_takes_the_place_of_the_ingress(tmp_path: Path):
     manifests = with_component("gateway-api", tmp_path)
     assert not of_kind(manifests, "Ingress")
