@@ -1,12 +1,15 @@
 """`k8s/monitoring`: the component of production for the Prometheus operator and Grafana."""
 
 import json
+import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import jsonschema
 import kubernetes_validate
 import pytest
+import yaml
 
 from monitoring.dashboards import DASHBOARDS
 from tests.project.schemas import SCHEMAS
@@ -25,6 +28,7 @@ from tests.project.test_kubernetes import (
     selected,
     with_component,
 )
+from tests.support.commands import needs
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +101,30 @@ def test_an_installation_may_leave_the_dashboards_to_another_one(tmp_path: Path)
 
 def test_without_the_component_nothing_of_it_is_applied():
     assert not [one for one in rendered("prod") if "dashboard" in one["metadata"]["name"]]
+
+
+# --- the metrics of the autoscaler -------------------------------------------------------------------------
+
+
+@pytest.mark.prometheus
+def test_the_lag_of_gateways_without_clients_adds_none(tmp_path: Path):
+    needs("promtool")
+    lag, connections = (
+        "instance:studyroom_gateway_event_loop_lag_seconds:p99_5m",
+        "instance:studyroom_gateway_connections:sum",
+    )
+    rules = yaml.safe_load((K8S / "monitoring" / "adapter-values.yaml").read_text())["rules"]["custom"]
+    (rule,) = [one for one in rules if one["name"]["as"] == "studyroom_gateway_event_loop_lag_p99"]
+    # The question of prometheus-adapter for two pods.
+    asked = {"Series": lag, "LabelMatchers": 'namespace="studyroom",pod=~"idle|busy"', "GroupBy": "pod"}
+    query = re.sub(r"<<\.(\w+)>>", lambda found: asked[found[1]], rule["metricsQuery"])
+    pods = {pod: f'{{namespace="studyroom",pod="{pod}",instance="{pod}:8081"}}' for pod in ("idle", "busy")}
+    values = ((lag, "idle", 0.2), (lag, "busy", 0.04), (connections, "idle", 0), (connections, "busy", 8000))
+    series = [{"series": f"{name}{pods[pod]}", "values": f"{value}x4"} for name, pod, value in values]
+    samples = [{"labels": '{pod="busy"}', "value": 0.04}, {"labels": '{pod="idle"}', "value": 0}]
+    test = {"input_series": series, "promql_expr_test": [{"expr": query, "eval_time": "2m", "exp_samples": samples}]}
+    (tmp_path / "tests.yml").write_text(yaml.safe_dump({"evaluation_interval": "1m", "tests": [test]}))
+    tested = subprocess.run(
+        ["promtool", "test", "rules", tmp_path / "tests.yml"], check=False, capture_output=True, text=True
+    )
+    assert tested.returncode == 0, tested.stdout + tested.stderr
