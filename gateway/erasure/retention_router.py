@@ -14,9 +14,10 @@ from studyroom.gateway.http.access import (
     HttpRefusal,
     RoomPath,
     parse_room,
+    within_deadline,
 )
 from studyroom.gateway.http.audit import Audit, Trail
-from studyroom.gateway.http.moderation import NO_CONTENT, within_deadline
+from studyroom.gateway.http.moderation import NO_CONTENT
 from studyroom.shared.chassis.nats.bus import StorageFull
 from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.contract.audit import Action, AuditRecord, Outcome
@@ -64,7 +65,7 @@ def retention_router(
         record = AuditRecord(
             action=Action.SET_RETENTION, target=room, by=str(caller), outcome=Outcome.REQUESTED, **new.model_dump()
         )
-        async with within_deadline(deadline_seconds):
+        async with within_deadline(deadline_seconds, ErrorCode.AUDIT_UNAVAILABLE):
             with audit.action("set_retention", caller, room=room, **new.model_dump()):
                 try:
                     await trail.write(record)
@@ -80,7 +81,7 @@ def retention_router(
     async def read_retention(room_id: RoomPath, request: Request, response: Response) -> RetentionBody:
         access.backend(request, response)
         room = parse_room(room_id)
-        async with within_deadline(deadline_seconds):
+        async with within_deadline(deadline_seconds, ErrorCode.AUDIT_UNAVAILABLE):
             retention = await policies.get(room)
         if retention is None:
             raise HttpRefusal(HTTP_NOT_FOUND, ErrorCode.NOT_FOUND, "the room has no retention of its own")
@@ -92,7 +93,7 @@ def retention_router(
         caller = access.backend(request, response)
         room = parse_room(room_id)
         record = AuditRecord(action=Action.REMOVE_RETENTION, target=room, by=str(caller), outcome=Outcome.REQUESTED)
-        async with within_deadline(deadline_seconds):
+        async with within_deadline(deadline_seconds, ErrorCode.AUDIT_UNAVAILABLE):
             with audit.action("remove_retention", caller, room=room):
                 await trail.write(record)
                 await policies.remove(room)
