@@ -244,6 +244,10 @@ COMMANDS: dict[str, dict[str, By | NotRun]] = {
             "it is from a system that has ended",
             "tests/e2e/test_erasure.py::test_nothing_of_an_erased_user_is_left_anywhere_and_others_lose_nothing",
         ),
+        'json: {"messages_seconds": …': NotRun(
+            "it is the body of a request",
+            "tests/e2e/test_retention.py::test_only_backends_may_set_read_and_remove_a_retention_and_may_repeat_that",
+        ),
         "nats --user operator stream view AUDIT": NotRun(
             NO_NATS,
             "tests/e2e/test_erasure.py::test_an_erasure_that_dies_in_the_middle_is_completed_when_it_is_requested_again",
