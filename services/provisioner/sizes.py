@@ -26,7 +26,7 @@ def _shares(total: int, groups: int) -> dict[str, int]:
         subjects.MODERATION_STREAM: min(total // 32, 256 * MIB),
         subjects.GATEWAYS_STREAM: min(total // 64, 64 * MIB),
         audit_subjects.AUDIT_STREAM: min(total // 128, 64 * MIB),
-        retention_subjects.RETENTION_STREAM: min(total // 256, 64 * MIB),
+        retention_subjects.RETENTION_STREAM: min(total // 512, 64 * MIB),
     }
 
 

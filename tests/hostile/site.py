@@ -38,7 +38,7 @@ _ALLOWED = re.compile(
     rf"""chat\.\d+\.{_ID} | room\.\d+\.{_ID}\.(?:chat|cursor|typing|newest|presence\.{_ID})
     | presence\.\d+\.(?:join|leave|roster|complete|compare|rooms|cursors) | presence\.recall | gateways\.load
     | moderation\..+
-    | \$KV\.gateways\.{_ID} | \$KV\.presence\.\d+\.{_ID}\.{_ID}
+    | \$KV\.retention\.claim | \$KV\.gateways\.{_ID} | \$KV\.presence\.\d+\.{_ID}\.{_ID}
     | _INBOX\.(?:gateway|presence|provisioner|operator)\..+ | \$JS\.(?:API|ACK|FC|EVENT)\..+
     | \$SYS\.REQ\.(?:SERVER\.PING\.JSZ|ACCOUNT\.PING\.STATZ|USER\.INFO)""",
     re.VERBOSE,
