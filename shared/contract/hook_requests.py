@@ -2,11 +2,11 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from studyroom.shared.contract.ids import RoomIdField
+from studyroom.shared.contract.parts import JsonMessage
 
 
 class Action(StrEnum):
@@ -35,19 +35,7 @@ class Outcome(StrEnum):
     """The service cannot do it now. Ask again later, from the beginning."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
-
-    def encode(self) -> bytes:
-        return self.__pydantic_serializer__.to_json(self)
-
-    @classmethod
-    def decode(cls, data: bytes) -> Self:
-        """Raises ValueError."""
-        return cls.model_validate_json(data)
-
-
-class HooksRequest(_Part):
+class HooksRequest(JsonMessage):
     action: Action
     users: dict[str, datetime | None] = Field(default_factory=dict)
     """The fingerprints of users to erase (`audit.fingerprint`). Newer entries than the time stay; None for all."""
@@ -66,7 +54,7 @@ class HooksRequest(_Part):
     """Distinguishes a report from others about this target, and is the same when it is repeated."""
 
 
-class HooksAnswer(_Part):
+class HooksAnswer(JsonMessage):
     outcome: Outcome
     position: int = 0
     reason: str = Field("", max_length=200)
