@@ -10,16 +10,10 @@ from studyroom.services.backup.snapshot import SnapshotFailed, back_up
 from studyroom.shared.chassis.commands import Failed, connected
 from studyroom.shared.chassis.nats.bus import BusError
 from studyroom.shared.chassis.settings import NatsSettings, StorageSettings
-from studyroom.shared.contract import audit_subjects, retention_subjects, subjects
+from studyroom.shared.contract import audit_subjects, subjects
 
 Report = Callable[[str], None]
 """Prints a line."""
-
-
-def streams_of(groups: int) -> tuple[str, ...]:
-    """The streams that nothing else can make again. Gateways restore members and leases by themselves."""
-    alone = (subjects.MODERATION_STREAM, audit_subjects.AUDIT_STREAM, retention_subjects.RETENTION_STREAM)
-    return (*subjects.chat_streams(groups), *subjects.documents_streams(groups), *alone)
 
 
 async def make_backup(
@@ -37,7 +31,7 @@ async def make_backup(
         except OSError as error:
             raise Failed(f"cannot write to {directory}: {error.strerror}") from error
         try:
-            for name in streams_of(storage.groups):
+            for name in subjects.streams_of_record(storage.groups):
                 stream = await back_up(bus, name, writer)
                 writer.add(stream)
                 report(f"{name}: {stream.messages} messages in {stream.archive_bytes} bytes")

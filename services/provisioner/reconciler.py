@@ -23,7 +23,7 @@ from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import Bus, BusError
 from studyroom.shared.chassis.nats.version import NEEDED
 from studyroom.shared.chassis.settings import StorageSettings
-from studyroom.shared.contract import audit_subjects, hook_subjects, retention_subjects, subjects
+from studyroom.shared.contract import hook_subjects, subjects
 from studyroom.shared.contract.groups import STREAMS_MADE, groups_made
 
 log = logs.get(__name__)
@@ -32,13 +32,6 @@ _SURVEY_SECONDS = 60.0
 _USAGE_SECONDS = 4.0
 """Servers of a cluster report the usage of an account to each other every 1.5 s."""
 _USAGE_POLL_SECONDS = 0.25
-
-
-def _order(groups: int) -> tuple[str, ...]:
-    """Streams whose content no process can restore. They are made before all others, so if one of them is missing
-    while a later one exists, it has been lost. Those of chat are also the largest, which may not fit."""
-    alone = (subjects.MODERATION_STREAM, audit_subjects.AUDIT_STREAM, retention_subjects.RETENTION_STREAM)
-    return (*subjects.chat_streams(groups), *subjects.documents_streams(groups), *alone)
 
 
 class Reconciler:
@@ -50,7 +43,9 @@ class Reconciler:
         self._names = subjects.streams(settings.groups)
         if settings.has_hooks:
             self._names += hook_subjects.streams_of_hooks(settings.groups)
-        self._order = _order(settings.groups)
+        self._order = subjects.streams_of_record(settings.groups)
+        """They are made before all others, so if one of them is missing while a later one exists, it has been lost.
+        Those of chat are also the largest, which may not fit."""
         self.found: Found = {}
         """The state of each stream before the last pass changed anything; None for a missing one."""
         self._survey: Survey | None = None

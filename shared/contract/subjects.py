@@ -53,6 +53,12 @@ def presence_streams(groups: int) -> tuple[str, ...]:
     return tuple(presence_stream(group, groups) for group in range(groups))
 
 
+def streams_of_record(groups: int) -> tuple[str, ...]:
+    """The streams that nothing else can make again. Gateways restore members and leases by themselves."""
+    alone = (MODERATION_STREAM, AUDIT_STREAM, RETENTION_STREAM)
+    return (*chat_streams(groups), *documents_streams(groups), *alone)
+
+
 def streams(groups: int) -> tuple[str, ...]:
     """All streams of a system with so many groups of shards, without those of hooks."""
     buckets = (*presence_streams(groups), GATEWAYS_STREAM, MODERATION_STREAM, RETENTION_STREAM)
