@@ -13,14 +13,14 @@ from studyroom.gateway.chat.deletions import Deletions
 from studyroom.gateway.chat.stream import ChatStream
 from studyroom.gateway.erasure.documents import DocumentErasure
 from studyroom.gateway.erasure.hooks import HookErasure
-from studyroom.gateway.erasure.targets import Targets, Until, is_until
+from studyroom.gateway.erasure.targets import Targets, Until
 from studyroom.gateway.erasure.together import Together
 from studyroom.gateway.membership.presence_client import PresenceClient, PresenceRefused
 from studyroom.gateway.moderation.moderation import Moderation
 from studyroom.gateway.rooms.history import Stored
 from studyroom.shared.chassis.nats.bus import BusUnavailable
 from studyroom.shared.contract import subjects
-from studyroom.shared.contract.audit import fingerprint
+from studyroom.shared.contract.audit import fingerprint, is_until
 from studyroom.shared.contract.chat import user_of
 from studyroom.shared.contract.groups import ByGroup
 from studyroom.shared.contract.ids import RoomId, UserId

@@ -20,11 +20,6 @@ class Targets:
     """Rooms whose old messages were erased."""
 
 
-def is_until(stored_at: str, until: Until) -> bool:
-    """`stored_at`: RFC 3339."""
-    return until is None or datetime.fromisoformat(stored_at) <= until
-
-
 def targets_of(records: Iterable[tuple[AuditRecord, datetime]]) -> Targets:
     """Return what was erased, each up to its newest record. `records`: in the order of their times."""
     found = Targets()

@@ -15,7 +15,7 @@ from studyroom.services.documents.versions import Versions
 from studyroom.shared.chassis.nats.batches import Read
 from studyroom.shared.chassis.nats.bus import BusUnavailable
 from studyroom.shared.contract import subjects
-from studyroom.shared.contract.audit import fingerprint
+from studyroom.shared.contract.audit import fingerprint, is_until
 from studyroom.shared.contract.document_requests import AuthoredDocument, AuthoredPage
 from studyroom.shared.contract.headers import AUTHOR
 from studyroom.shared.contract.ids import RoomId, UserId
@@ -39,7 +39,7 @@ class Erasure:
         for name in await self._log.all_names(room):
             key = DocumentKey(room, name)
             newest = await self._log.newest(key)
-            if until is None or not newest.sequence or datetime.fromisoformat(newest.time) <= until:
+            if not newest.sequence or is_until(newest.time, until):
                 await self._edits.delete(key, overwrite=True)
                 erased += newest.sequence > 0
         return erased

@@ -7,7 +7,6 @@ Every step may be repeated, and finds by itself what is left.
 
 import asyncio
 import time
-from datetime import datetime
 
 from studyroom.services.hooks.collector import Collector
 from studyroom.services.hooks.delivery import Delivery
@@ -18,7 +17,7 @@ from studyroom.shared.chassis.nats.batches import BatchReader
 from studyroom.shared.chassis.nats.bus import Bus, BusError, BusUnavailable
 from studyroom.shared.chassis.nats.stored import erase, subjects_of
 from studyroom.shared.contract import hook_subjects
-from studyroom.shared.contract.audit import fingerprint
+from studyroom.shared.contract.audit import fingerprint, is_until
 from studyroom.shared.contract.groups import Group
 from studyroom.shared.contract.hook_requests import Action, HooksAnswer, HooksRequest, Outcome, Report
 from studyroom.shared.contract.ids import RoomId, UserId
@@ -150,12 +149,12 @@ class _Erased:
 
     def has(self, room: RoomId, user: UserId | None, stored_at: str) -> bool:
         """Whether an event or a change has to go. `stored_at`: RFC 3339."""
-        if room == self._room and _is_until(stored_at, self._until):
+        if room == self._room and is_until(stored_at, self._until):
             return True
         return (
             user is not None
             and (author := self._fingerprint(user)) in self._users
-            and (_is_until(stored_at, self._users[author]))
+            and is_until(stored_at, self._users[author])
         )
 
     def _fingerprint(self, user: UserId) -> str:
@@ -163,10 +162,6 @@ class _Erased:
         if known is None:
             known = self._known[user] = fingerprint(user)
         return known
-
-
-def _is_until(stored_at: str, until: datetime | None) -> bool:
-    return until is None or datetime.fromisoformat(stored_at) <= until
 
 
 async def _report(request: HooksRequest, collector: Collector) -> None:

@@ -4,6 +4,7 @@ A record names a user by a fingerprint, the SHA-256 of the user id. Anyone who h
 records do not contain it. So an erasure can be carried out again on data that comes back with a restored backup.
 """
 
+from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
 
@@ -79,3 +80,8 @@ class AuditRecord(JsonMessage):
 def fingerprint(user: UserId) -> str:
     """Return the SHA-256 of a user id in its canonical form, as 64 hexadecimal digits."""
     return sha256(user.encode()).hexdigest()
+
+
+def is_until(stored_at: str, until: datetime | None) -> bool:
+    """Whether an erasure up to a time, or of everything, includes what was stored at a time (RFC 3339)."""
+    return until is None or datetime.fromisoformat(stored_at) <= until

@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from studyroom.gateway.erasure.targets import Targets, is_until, targets_of
-from studyroom.shared.contract.audit import Action, AuditRecord, Outcome, fingerprint
+from studyroom.gateway.erasure.targets import Targets, targets_of
+from studyroom.shared.contract.audit import Action, AuditRecord, Outcome, fingerprint, is_until
 from studyroom.shared.contract.ids import RoomId, UserId
 
 USER = UserId("6fa459ea-ee8a-3ca4-894e-db77e160355e")
