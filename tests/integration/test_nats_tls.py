@@ -39,6 +39,15 @@ class Papers:
         issued.private_key_pem.write_to_path(papers.key)
         return papers
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """The settings with which a service uses them."""
+        return {
+            "STUDYROOM_NATS_TLS_CA_FILE": str(self.ca),
+            "STUDYROOM_NATS_TLS_CERT_FILE": str(self.certificate),
+            "STUDYROOM_NATS_TLS_KEY_FILE": str(self.key),
+        }
+
 
 @pytest.fixture(scope="module")
 def authority() -> trustme.CA:
@@ -85,12 +94,7 @@ async def gets_in(bus: Bus) -> bool:
 
 
 async def test_with_certificates_on_both_sides_services_run(server: NatsServer, client: Papers, tmp_path: Path):
-    papers = {
-        "STUDYROOM_NATS_TLS_CA_FILE": str(client.ca),
-        "STUDYROOM_NATS_TLS_CERT_FILE": str(client.certificate),
-        "STUDYROOM_NATS_TLS_KEY_FILE": str(client.key),
-    }
-    with running(service("provisioner", tmp_path, server.url, **papers, **user_of("provisioner"))):
+    with running(service("provisioner", tmp_path, server.url, **client.variables, **user_of("provisioner"))):
         connections = server.monitor("connz?auth=1")["connections"]
     assert [(one["authorized_user"], bool(one["tls_version"])) for one in connections] == [("provisioner", True)]
 
@@ -146,11 +150,6 @@ async def test_a_renewed_certificate_is_used_by_the_next_connection(
 async def test_where_no_file_can_be_written_a_service_connects_again(
     server: NatsServer, client: Papers, tmp_path: Path, name: str
 ):
-    papers = {
-        "STUDYROOM_NATS_TLS_CA_FILE": str(client.ca),
-        "STUDYROOM_NATS_TLS_CERT_FILE": str(client.certificate),
-        "STUDYROOM_NATS_TLS_KEY_FILE": str(client.key),
-    }
     (tmp_path / "sitecustomize.py").write_text(NO_TEMPORARY_FILES)
 
     def connections() -> list[int]:
@@ -159,7 +158,7 @@ async def test_where_no_file_can_be_written_a_service_connects_again(
 
     with ExitStack() as stack:
         for each in dict.fromkeys(("provisioner", name)):
-            process = service(each, tmp_path, server.url, **papers, **user_of(each))
+            process = service(each, tmp_path, server.url, **client.variables, **user_of(each))
             if each == name:
                 process.environment["PYTHONPATH"] = str(tmp_path)
             stack.enter_context(running(process))
