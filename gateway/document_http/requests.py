@@ -9,7 +9,7 @@ from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import API_TIMEOUT_SECONDS, Bus, BusError, BusUnavailable, TooLong
 from studyroom.shared.chassis.nats.questions import Questions
 from studyroom.shared.chassis.tracing.spans import Tracer, begun
-from studyroom.shared.contract import subjects
+from studyroom.shared.contract import document_subjects, subjects
 from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.document_requests import (
     Action,
@@ -50,7 +50,7 @@ class DocumentRequests:
         if len(update) > most:
             raise TooLong(f"an edit of {len(update)} bytes is too large, the maximum is {most}")
         await self._questions.open()
-        subject = subjects.documents_manage(subjects.shard_of(request.room))
+        subject = document_subjects.documents_manage(subjects.shard_of(request.room))
         about = {"studyroom.room": request.room, "studyroom.action": request.action}
         with begun(self._tracer, "manage documents", about):
             answer = await self._questions.ask(subject, request.encode(update))
@@ -64,7 +64,7 @@ class DocumentRequests:
         if len(update) > PARTS_MAX * step:
             raise TooLong(f"an edit of {len(update)} bytes is too large, the maximum is {PARTS_MAX * step}")
         edit = LongEdit(str(uuid4()), ())
-        subject = subjects.document_edit(room, name, edit.id)
+        subject = document_subjects.document_edit(room, name, edit.id)
         try:
             for start in range(0, len(update), step):
                 piece = update[start : start + step]
@@ -104,7 +104,7 @@ class DocumentRequests:
         if isinstance(update, LongEdit):
             headers[LONG_EDIT] = update.encode()
         payload = EMPTY_UPDATE if isinstance(update, LongEdit) else update
-        subject, began = subjects.document(room, name), time.monotonic()
+        subject, began = document_subjects.document(room, name), time.monotonic()
         stored = await self._bus.store(subject, payload, headers, timeout_seconds=API_TIMEOUT_SECONDS)
         self._metrics.stored += 1
         self._metrics.commit_seconds.observe(time.monotonic() - began)

@@ -16,7 +16,7 @@ from studyroom.gateway.rooms.flush_scheduler import Collection, FlushScheduler
 from studyroom.gateway.wire.framing import Opcode, encode_frame
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import Bus, Message
-from studyroom.shared.contract import subjects
+from studyroom.shared.contract import document_subjects
 from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.documents import EMPTY_UPDATE, EMPTY_VECTOR, DocumentStatus, SyncReply, SyncRequest
 from studyroom.shared.contract.headers import LAST_SEQUENCE, LONG_EDIT, SEQUENCE
@@ -84,7 +84,7 @@ class Document:
         `scheduler` decides when editors get stored updates: at once, or under load a few together.
         """
         self.room, self.name = room, name
-        self._update_subject = subjects.document_update(room, name)
+        self._update_subject = document_subjects.document_update(room, name)
         self.store = store
         self.metrics = metrics
         self._gateway = gateway
@@ -173,7 +173,7 @@ class Document:
         if message.subject == self._update_subject:
             self._receive_update(message)
             return
-        match subjects.document_event_kind(message.subject):
+        match document_subjects.document_event_kind(message.subject):
             case "awareness":
                 self._receive_awareness(message.data)
             case "status":
@@ -384,7 +384,7 @@ class Document:
             self._publish_awareness(own)
 
     def _publish_awareness(self, entries: list[Entry], *, asks: bool = False) -> None:
-        subject = subjects.document_awareness(self.room, self.name)
+        subject = document_subjects.document_awareness(self.room, self.name)
         for start in range(0, len(entries) or asks, _EXCHANGE_ENTRIES):
             part = entries[start : start + _EXCHANGE_ENTRIES]
             with_users = [(entry, self._states.user_of(entry.client)) for entry in part]

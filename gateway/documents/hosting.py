@@ -13,7 +13,7 @@ from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import Bus, BusError, Subscription
 from studyroom.shared.chassis.repairs import Repairs
 from studyroom.shared.chassis.tasks import Tasks
-from studyroom.shared.contract import subjects
+from studyroom.shared.contract import document_subjects
 from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.ids import GatewayId, RoomId
 
@@ -114,7 +114,7 @@ class DocumentHosting:
 
     async def _subscribe(self, hosted: _Hosted) -> None:
         document = hosted.document
-        events = subjects.document_events(document.room, document.name)
+        events = document_subjects.document_events(document.room, document.name)
         while hosted.users:
             try:
                 subscription = await self._bus.subscribe(events, document.receive, refused=hosted.refused)

@@ -27,7 +27,7 @@ from studyroom.shared.chassis.nats.questions import Questions
 from studyroom.shared.chassis.nats.reply_inbox import Acknowledgements
 from studyroom.shared.chassis.tasks import Tasks
 from studyroom.shared.chassis.tracing.spans import Tracer, begun
-from studyroom.shared.contract import subjects
+from studyroom.shared.contract import document_subjects, subjects
 from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.documents import EMPTY_VECTOR, Outcome, SyncParts, SyncReply, SyncRequest
 from studyroom.shared.contract.headers import AUTHOR
@@ -134,7 +134,11 @@ class DocumentStore:
         headers = {AUTHOR: author}
         reply = self._acknowledgements.expect(_Pending(time.monotonic(), publication))
         self._bus.publish(
-            subjects.document(room, name), update, reply=reply, headers=headers, failed=lambda: self._give_up(reply)
+            document_subjects.document(room, name),
+            update,
+            reply=reply,
+            headers=headers,
+            failed=lambda: self._give_up(reply),
         )
 
     def _acknowledged(self, pending: _Pending, message: Message) -> None:
@@ -161,7 +165,7 @@ class DocumentStore:
         """Return what a document has and a holder of this state vector has not. Raises BusError."""
         shard = subjects.shard_of(request.room)
         async with self._slots.slot(shard):
-            return await self._sync(subjects.documents_sync(shard), request, vector)
+            return await self._sync(document_subjects.documents_sync(shard), request, vector)
 
     async def _sync(self, subject: str, request: SyncRequest, vector: bytes) -> SyncReply:
         began = time.monotonic()

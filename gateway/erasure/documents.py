@@ -9,7 +9,7 @@ from studyroom.gateway.erasure.targets import Until
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import Bus, BusError, BusUnavailable
 from studyroom.shared.chassis.nats.questions import Questions
-from studyroom.shared.contract import subjects
+from studyroom.shared.contract import document_subjects, subjects
 from studyroom.shared.contract.document_requests import (
     Action,
     AnswerParts,
@@ -86,7 +86,7 @@ class DocumentErasure:
             attempt += 1
             try:
                 async with asyncio.timeout(_ANSWER_SECONDS):
-                    answer = await self._questions.ask(subjects.documents_manage(shard), request.encode())
+                    answer = await self._questions.ask(document_subjects.documents_manage(shard), request.encode())
                 if answer.head.outcome is RequestOutcome.OK:
                     return answer
                 raise BusUnavailable(f"the documents service answers {answer.head.outcome}: {answer.head.reason}")

@@ -8,7 +8,7 @@ from studyroom.services.documents.library import Library
 from studyroom.services.documents.log import Deletion, DocumentKey, DocumentLog
 from studyroom.services.documents.settings import DocumentsSettings
 from studyroom.shared.chassis.nats.bus import Bus, BusUnavailable, Conflict
-from studyroom.shared.contract import subjects
+from studyroom.shared.contract import document_subjects
 from studyroom.shared.contract.deleted_documents import clients_of, encode_clients
 from studyroom.shared.contract.document_requests import RequestOutcome
 from studyroom.shared.contract.documents import DocumentStatus
@@ -152,7 +152,7 @@ class Edits:
             raise BusUnavailable("another replica has deleted the document at the same moment") from error
         self._library.forget(key)
         status = DocumentStatus(size_bytes=0, max_bytes=self._settings.max_bytes, deleted=deleted)
-        self._bus.publish(subjects.document_status(*key), status.encode())
+        self._bus.publish(document_subjects.document_status(*key), status.encode())
         await self._log.clean(key, deleted, with_edits=with_edits, overwrite=overwrite)
 
 

@@ -14,7 +14,7 @@ from studyroom.services.documents.log import DocumentKey, DocumentLog, Newest
 from studyroom.services.documents.versions import Versions
 from studyroom.shared.chassis.nats.batches import Read
 from studyroom.shared.chassis.nats.bus import BusUnavailable
-from studyroom.shared.contract import subjects
+from studyroom.shared.contract import document_subjects
 from studyroom.shared.contract.audit import fingerprint, is_until
 from studyroom.shared.contract.document_requests import AuthoredDocument, AuthoredPage
 from studyroom.shared.contract.headers import AUTHOR
@@ -110,4 +110,4 @@ def _authors_of(read: Read) -> set[str]:
 
 def _place_of(key: DocumentKey) -> str:
     """The place of a document in the order of a list."""
-    return subjects.document(*key)
+    return document_subjects.document(*key)

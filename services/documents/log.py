@@ -14,7 +14,7 @@ from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.batches import BatchReader, Read
 from studyroom.shared.chassis.nats.bus import API_TIMEOUT_SECONDS, Bus, BusUnavailable
 from studyroom.shared.chassis.nats.stored import erase
-from studyroom.shared.contract import stored_documents, subjects
+from studyroom.shared.contract import document_subjects
 from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.documents import EMPTY_VECTOR
 from studyroom.shared.contract.groups import Group
@@ -102,7 +102,7 @@ class DocumentLog:
 
     async def newest(self, key: DocumentKey) -> Newest:
         """Return the newest update according to the leader. Its sequence is 0 if the log is empty."""
-        message = await self._bus.stored(self._stream, {"last_by_subj": subjects.document(*key)})
+        message = await self._bus.stored(self._stream, {"last_by_subj": document_subjects.document(*key)})
         return Newest(message["seq"], message["time"]) if message is not None else Newest()
 
     async def updates(self, key: DocumentKey, start: int, up_to: int) -> AsyncIterator[list[Read]]:
@@ -115,7 +115,7 @@ class DocumentLog:
             batch = await self._reader.get(
                 {
                     "seq": position + 1,
-                    "next_by_subj": subjects.document(*key),
+                    "next_by_subj": document_subjects.document(*key),
                     "batch": _BATCH_MAX,
                     "max_bytes": _BATCH_MAX_BYTES,
                 }
@@ -131,23 +131,23 @@ class DocumentLog:
 
     async def counts(self, shard: int) -> dict[DocumentKey, int]:
         """Return the number of updates in each log of a shard."""
-        counts = await self.subjects(subjects.documents_of_shard(shard))
-        return {DocumentKey(*subjects.parse_document(subject)): count for subject, count in counts.items()}
+        counts = await self.subjects(document_subjects.documents_of_shard(shard))
+        return {DocumentKey(*document_subjects.parse_document(subject)): count for subject, count in counts.items()}
 
     async def names(self, room: RoomId) -> list[DocumentName]:
         """Return the names of the documents of a room that have a log, in order."""
-        found = await self.subjects(subjects.documents_of_room(room))
-        return sorted(subjects.parse_document(subject)[1] for subject in found)
+        found = await self.subjects(document_subjects.documents_of_room(room))
+        return sorted(document_subjects.parse_document(subject)[1] for subject in found)
 
     async def all_names(self, room: RoomId) -> list[DocumentName]:
         """Return the names of all documents of a room that have left anything in the stream."""
-        found = await self.subjects(stored_documents.snapshots_of_room(room))
-        return sorted({*await self.names(room), *(stored_documents.parse_snapshot(subject)[1] for subject in found)})
+        found = await self.subjects(document_subjects.snapshots_of_room(room))
+        return sorted({*await self.names(room), *(document_subjects.parse_snapshot(subject)[1] for subject in found)})
 
     async def with_versions(self, shard: int) -> set[DocumentKey]:
         """Return the documents of a shard that have versions."""
-        found = await self.subjects(stored_documents.versions_of_shard(shard))
-        return {DocumentKey(*stored_documents.parse_snapshot(subject)) for subject in found}
+        found = await self.subjects(document_subjects.versions_of_shard(shard))
+        return {DocumentKey(*document_subjects.parse_snapshot(subject)) for subject in found}
 
     async def subjects(self, wanted: str) -> dict[str, int]:
         """Return the number of messages of each subject that matches, according to the leader."""
@@ -176,14 +176,14 @@ class DocumentLog:
 
     async def read_edit(self, key: DocumentKey, edit: LongEdit) -> bytes | None:
         """Return the update; None if a part of it is gone."""
-        return await self.read_parts(subjects.document_edit(*key, edit.id), edit.parts)
+        return await self.read_parts(document_subjects.document_edit(*key, edit.id), edit.parts)
 
     async def discard_edit(self, key: DocumentKey, edit: LongEdit) -> None:
         """Remove the parts of an edit that the log does not name."""
-        await self.remove(subjects.document_edit(*key, edit.id))
+        await self.remove(document_subjects.document_edit(*key, edit.id))
 
     async def _remove_edits(self, key: DocumentKey, covered: Collection[str], needed: Collection[str]) -> None:
-        for subject in await self.subjects(subjects.document_edit(*key)):
+        for subject in await self.subjects(document_subjects.document_edit(*key)):
             edit = subject.rpartition(".")[2]
             if edit in covered or (edit not in needed and await self.is_abandoned(subject)):
                 await self.remove(subject)
@@ -197,12 +197,12 @@ class DocumentLog:
 
     async def snapshot(self, key: DocumentKey) -> Snapshot | None:
         """Return the newest snapshot; None if a part of it is gone, because a newer one has replaced it."""
-        message = await self._bus.stored(self._stream, {"last_by_subj": subjects.document_snapshot(*key)})
+        message = await self._bus.stored(self._stream, {"last_by_subj": document_subjects.document_snapshot(*key)})
         if message is None:
             return Snapshot()
         headers = _headers(message)
         sequences = [int(sequence) for sequence in filter(None, headers.get(_PARTS, "").split(","))]
-        state = await self.read_parts(subjects.document_snapshot_part(*key), sequences)
+        state = await self.read_parts(document_subjects.document_snapshot_part(*key), sequences)
         if state is None:
             return None
         covers = Newest(int(headers[_COVERS]), headers[_COVERS_TIME])
@@ -210,15 +210,15 @@ class DocumentLog:
 
     async def has_snapshot_after(self, key: DocumentKey, sequence: int) -> bool:
         """Return whether there is a newer snapshot than the one with this sequence."""
-        return await self._has_after(subjects.document_snapshot(*key), sequence)
+        return await self._has_after(document_subjects.document_snapshot(*key), sequence)
 
     async def deletion(self, key: DocumentKey) -> Deletion:
         """Return the last deletion of a document."""
-        message = await self.last(subjects.document_deletion(*key))
+        message = await self.last(document_subjects.document_deletion(*key))
         return Deletion(message.sequence, message.data) if message is not None else NOT_DELETED
 
     async def has_deletion_after(self, key: DocumentKey, sequence: int) -> bool:
-        return await self._has_after(subjects.document_deletion(*key), sequence)
+        return await self._has_after(document_subjects.document_deletion(*key), sequence)
 
     async def delete(self, key: DocumentKey, clients: bytes, *, expected: int) -> int:
         """Store that the document is deleted, and return the sequence. From then on nothing before it counts.
@@ -226,7 +226,7 @@ class DocumentLog:
         `clients`: see `deleted_documents`. `expected`: the sequence of the last deletion. Raises Conflict.
         """
         headers = {EXPECTED_SEQUENCE: str(expected)}
-        return await self.store(subjects.document_deletion(*key), clients, headers)
+        return await self.store(document_subjects.document_deletion(*key), clients, headers)
 
     async def clean(self, key: DocumentKey, deleted: int, *, with_edits: bool = True, overwrite: bool = False) -> None:
         """Remove what was stored before the document was deleted. Later updates stay.
@@ -234,10 +234,13 @@ class DocumentLog:
         `with_edits`: also the parts of long edits. `overwrite`: also on the disk, where NATS leaves removed messages
         for a while. It takes longer.
         """
-        for subject in (
-            subjects.document(*key), subjects.document_snapshot(*key), subjects.document_snapshot_part(*key),
-            subjects.document_versions(*key), *([subjects.document_edit(*key)] if with_edits else []),
-        ):  # fmt: skip
+        stored = [
+            document_subjects.document, document_subjects.document_snapshot,
+            document_subjects.document_snapshot_part, document_subjects.document_versions,
+        ]  # fmt: skip
+        if with_edits:
+            stored.append(document_subjects.document_edit)
+        for subject in (of(*key) for of in stored):
             if overwrite:
                 await self._overwrite(subject, before=deleted)
             await self.remove(subject, before=deleted)
@@ -267,16 +270,16 @@ class DocumentLog:
         Raises Conflict if another replica was faster.
         """
         *pieces, last = self._pieces(state)
-        parts = [await self.store(subjects.document_snapshot_part(*key), piece) for piece in pieces]
+        parts = [await self.store(document_subjects.document_snapshot_part(*key), piece) for piece in pieces]
         headers = {
             _COVERS: str(covers.sequence),
             _COVERS_TIME: covers.time,
             _PARTS: ",".join(map(str, parts)),
             EXPECTED_SEQUENCE: str(expected),
         }
-        sequence = await self.store(subjects.document_snapshot(*key), last, headers)
-        await self.remove(subjects.document_snapshot(*key), before=sequence)
-        await self.remove(subjects.document_snapshot_part(*key), before=parts[0] if parts else sequence)
+        sequence = await self.store(document_subjects.document_snapshot(*key), last, headers)
+        await self.remove(document_subjects.document_snapshot(*key), before=sequence)
+        await self.remove(document_subjects.document_snapshot_part(*key), before=parts[0] if parts else sequence)
         return sequence
 
     async def purge(
@@ -291,7 +294,7 @@ class DocumentLog:
         message = await self._bus.stored(self._stream, {"seq": covers.sequence}) if covers.sequence else None
         if message is None or not covers.is_same(message["seq"], message["time"]):
             return 0
-        removed = await self.remove(subjects.document(*key), before=covers.sequence)
+        removed = await self.remove(document_subjects.document(*key), before=covers.sequence)
         await self._remove_edits(key, covered, needed)
         return removed
 

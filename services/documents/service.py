@@ -24,7 +24,7 @@ from studyroom.shared.chassis.settings import Settings, StorageSettings
 from studyroom.shared.chassis.shards import parse_shards
 from studyroom.shared.chassis.spec import Chassis
 from studyroom.shared.chassis.tracing.spans import serving
-from studyroom.shared.contract import subjects
+from studyroom.shared.contract import document_subjects, subjects
 from studyroom.shared.contract.document_requests import AnswerHead, DocumentAnswer, DocumentRequest, RequestOutcome
 from studyroom.shared.contract.documents import MalformedSync, Outcome, SyncHead, SyncReply, SyncRequest
 from studyroom.shared.contract.groups import Group, all_groups
@@ -114,9 +114,9 @@ class Documents:
             self._tasks.supervise("stream of documents", part.watch)
             self._tasks.supervise("survey of documents", part.snapshots.survey)
             self._tasks.supervise("snapshots", part.snapshots.run)
-        questions = subjects.of_shards(subjects.documents_sync, self._shards)
+        questions = subjects.of_shards(document_subjects.documents_sync, self._shards)
         await self._requests.listen(questions, self._accept, queue=subjects.DOCUMENTS_QUEUE)
-        requests = subjects.of_shards(subjects.documents_manage, self._shards)
+        requests = subjects.of_shards(document_subjects.documents_manage, self._shards)
         await self._requests.listen(requests, self._accept_management, queue=subjects.DOCUMENTS_QUEUE)
         await self._requests.subscribed()
 

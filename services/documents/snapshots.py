@@ -14,7 +14,7 @@ from studyroom.services.documents.metrics import DocumentsMetrics
 from studyroom.services.documents.settings import DocumentsSettings
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import Bus, BusError, Conflict
-from studyroom.shared.contract import subjects
+from studyroom.shared.contract import document_subjects, subjects
 from studyroom.shared.contract.documents import DocumentStatus
 
 log = logs.get(__name__)
@@ -136,4 +136,4 @@ class Snapshots:
         if status.is_full == (held.key in self._full):
             return
         (self._full.add if status.is_full else self._full.discard)(held.key)
-        self._bus.publish(subjects.document_status(*held.key), status.encode())
+        self._bus.publish(document_subjects.document_status(*held.key), status.encode())

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from studyroom.services.documents.log import DocumentKey, DocumentLog
 from studyroom.services.documents.settings import DocumentsSettings
 from studyroom.shared.chassis import logs
-from studyroom.shared.contract import subjects
+from studyroom.shared.contract import document_subjects
 from studyroom.shared.contract.audit import fingerprint
 from studyroom.shared.contract.document_requests import VersionSummary
 from studyroom.shared.contract.parts import JsonMessage
@@ -39,7 +39,9 @@ class Versions:
     async def all(self, key: DocumentKey) -> list[VersionSummary]:
         """Return the versions of a document, the oldest first."""
         found = []
-        for version, is_part in map(subjects.parse_version, await self._log.subjects(subjects.document_versions(*key))):
+        for version, is_part in map(
+            document_subjects.parse_version, await self._log.subjects(document_subjects.document_versions(*key))
+        ):
             if not is_part and (stored := await self._find(key, version)) is not None:
                 found.append(stored)
         return [stored.version for stored in sorted(found, key=lambda stored: stored.parts)]
@@ -49,7 +51,7 @@ class Versions:
         stored = await self._find(key, version)
         if stored is None:
             return None
-        state = await self._log.read_parts(subjects.document_version_part(*key, version), stored.parts)
+        state = await self._log.read_parts(document_subjects.document_version_part(*key, version), stored.parts)
         return (stored.version, state) if state is not None else None
 
     async def make(self, key: DocumentKey, version: VersionSummary, state: bytes) -> None:
@@ -59,9 +61,9 @@ class Versions:
         """
         self._check_room(await self.all(key), len(state))
         await self._remove_abandoned(key)
-        parts = await self._log.store_parts(subjects.document_version_part(*key, version.id), state)
+        parts = await self._log.store_parts(document_subjects.document_version_part(*key, version.id), state)
         stored = _Stored(version=version, parts=parts)
-        await self._log.store(subjects.document_version(*key, version.id), stored.encode())
+        await self._log.store(document_subjects.document_version(*key, version.id), stored.encode())
 
     async def authors(self, key: DocumentKey) -> set[str]:
         """Return the fingerprints of all users who have made versions."""
@@ -72,7 +74,7 @@ class Versions:
         authored = [(version, version.author_id) for version in await self.all(key)]
         own = [version for version, author in authored if author is not None and fingerprint(author) in users]
         for version in own:
-            stored, subject = await self._find(key, version.id), subjects.document_version(*key, version.id)
+            stored, subject = await self._find(key, version.id), document_subjects.document_version(*key, version.id)
             before = await self._log.last(subject)
             if stored is None or before is None:
                 continue
@@ -86,7 +88,7 @@ class Versions:
         old = [version.id for version in await self.all(key) if version.created_at <= until.timestamp()]
         for version in old:
             stored = await self._find(key, version)
-            last = await self._log.last(subjects.document_version(*key, version))
+            last = await self._log.last(document_subjects.document_version(*key, version))
             if stored is not None and last is not None:
                 await self._log.overwrite([*stored.parts, last.sequence])
             await self.delete(key, version)
@@ -94,8 +96,8 @@ class Versions:
 
     async def delete(self, key: DocumentKey, version: str) -> bool:
         """Return whether there was such a version."""
-        removed = await self._log.remove(subjects.document_version(*key, version))
-        await self._log.remove(subjects.document_version_part(*key, version))
+        removed = await self._log.remove(document_subjects.document_version(*key, version))
+        await self._log.remove(document_subjects.document_version_part(*key, version))
         return removed > 0
 
     def _check_room(self, versions: list[VersionSummary], size: int) -> None:
@@ -107,7 +109,7 @@ class Versions:
             raise VersionsFull(f"all versions would have {total} bytes, the maximum is {most_bytes}")
 
     async def _find(self, key: DocumentKey, version: str) -> _Stored | None:
-        message = await self._log.last(subjects.document_version(*key, version))
+        message = await self._log.last(document_subjects.document_version(*key, version))
         if message is None:
             return None
         try:
@@ -117,9 +119,12 @@ class Versions:
             return None
 
     async def _remove_abandoned(self, key: DocumentKey) -> None:
-        found = [subjects.parse_version(one) for one in await self._log.subjects(subjects.document_versions(*key))]
+        found = [
+            document_subjects.parse_version(one)
+            for one in await self._log.subjects(document_subjects.document_versions(*key))
+        ]
         named = {version for version, is_part in found if not is_part}
         for version in {version for version, _ in found} - named:
-            parts = subjects.document_version_part(*key, version)
+            parts = document_subjects.document_version_part(*key, version)
             if await self._log.is_abandoned(parts):
                 await self._log.remove(parts)

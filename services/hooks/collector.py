@@ -26,7 +26,7 @@ from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.batches import Read
 from studyroom.shared.chassis.nats.bus import Bus, BusError
 from studyroom.shared.chassis.nats.stored import erase
-from studyroom.shared.contract import hook_subjects, subjects
+from studyroom.shared.contract import document_subjects, hook_subjects
 from studyroom.shared.contract.ids import RoomId, UserId
 from studyroom.shared.contract.presence import Entry
 
@@ -151,7 +151,7 @@ class Collector:
                 await self._of_member(read, source)
             case SourceName.DOCUMENTS:
                 now = asyncio.get_running_loop().time()
-                document = subjects.parse_document(read.subject)
+                document = document_subjects.parse_document(read.subject)
                 self._documents.edit(document, read.sequence, read.time, before=source.position, now=now)
         source.done(read)
 

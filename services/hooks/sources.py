@@ -7,7 +7,7 @@ from studyroom.services.hooks.positions import Position, is_later
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.batches import Batch, BatchReader, Read
 from studyroom.shared.chassis.nats.bus import Bus
-from studyroom.shared.contract import hook_subjects, subjects
+from studyroom.shared.contract import document_subjects, hook_subjects, subjects
 from studyroom.shared.contract.groups import Group
 
 log = logs.get(__name__)
@@ -90,6 +90,6 @@ def source_of(bus: Bus, name: SourceName, group: Group) -> Source:
         case SourceName.MEMBERS:
             return Source(bus, name, group.member_log_stream, hook_subjects.MEMBER_LOG)
         case SourceName.DOCUMENTS:
-            return Source(bus, name, group.documents_stream, subjects.DOCUMENT_LOGS)
+            return Source(bus, name, group.documents_stream, document_subjects.DOCUMENT_LOGS)
         case _:
             raise ValueError(f"{name} is in no stream")

@@ -14,7 +14,7 @@ from studyroom.services.provisioner.sizes import Sizes
 from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import ApiError, Bus
 from studyroom.shared.chassis.settings import StorageSettings
-from studyroom.shared.contract import audit_subjects, hook_subjects, retention_subjects, subjects
+from studyroom.shared.contract import audit_subjects, document_subjects, hook_subjects, retention_subjects, subjects
 from studyroom.shared.contract.groups import STREAMS_MADE, Group, all_groups
 
 log = logs.get(__name__)
@@ -116,7 +116,7 @@ def specifications(settings: StorageSettings, sizes: Sizes | None = None) -> lis
         "discard": "new",
         "duplicate_window": _DOCUMENTS_DUPLICATE_SECONDS * _SECOND_NS,
         "allow_direct": True,
-        "republish": {"src": subjects.DOCUMENT_LOGS, "dest": subjects.DOCUMENT_REPUBLISH_TARGET},
+        "republish": {"src": document_subjects.DOCUMENT_LOGS, "dest": document_subjects.DOCUMENT_REPUBLISH_TARGET},
     }
     members = {
         **bucket,

@@ -1,10 +1,10 @@
 """Shared documents: the names, the requests of gateways to the documents service, and its answers.
 
-A document is a Yjs document of a room. Its log is the subject `subjects.document` of a stream, with one Yjs update
-(version 1) in each message. An update is stored when the stream has acknowledged it. JetStream then republishes it on
-`subjects.document_update`, with the headers of `headers`: its sequence and the sequence before it on the subject. The
-log always keeps its newest update, so a gap shows: an update that does not follow the position of a gateway. An edit
-that is too long for a message has an empty update in the log (`long_edits`).
+A document is a Yjs document of a room. Its log is a subject of a stream (`document_subjects.document`), with one Yjs
+update (version 1) in each message. An update is stored when the stream has acknowledged it. JetStream then republishes
+it on `document_subjects.document_update`, with the headers of `headers`: its sequence and the sequence before it on the
+subject. The log always keeps its newest update, so a gap shows: an update that does not follow the position of a
+gateway. An edit that is too long for a message has an empty update in the log (`long_edits`).
 
 Requests and answers are a line of JSON and binary parts after it, whose lengths the line names.
 """
@@ -195,7 +195,7 @@ def _reply(head: SyncHead, body: bytes) -> SyncReply:
 
 
 class DocumentStatus(JsonMessage):
-    """A notice on `subjects.document_status` that a document has become too large, or fits again, or was deleted."""
+    """A notice on `document_subjects.document_status`: the document is too large, or fits again, or was deleted."""
 
     size_bytes: int
     max_bytes: int

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from studyroom.shared.contract import hook_subjects, subjects
+from studyroom.shared.contract import document_subjects, hook_subjects, subjects
 from studyroom.shared.contract.ids import RoomId
 
 STREAMS_MADE = "studyroom.streams"
@@ -52,7 +52,7 @@ class Group:
 
     @property
     def documents_incarnation(self) -> str:
-        return subjects.documents_incarnation(self.number, self.count)
+        return document_subjects.documents_incarnation(self.number, self.count)
 
     @property
     def chat_incarnation(self) -> str:
@@ -73,8 +73,8 @@ class Group:
     def documents_subjects(self) -> list[str]:
         """The subjects of its stream of documents: logs, snapshots and the record about the stream."""
         if self.count == 1:
-            return [subjects.DOCUMENT_LOGS, subjects.DOCUMENT_SNAPSHOTS, self.documents_incarnation]
-        logs, snapshots = subjects.documents_of_shard, subjects.snapshots_of_shard
+            return [document_subjects.DOCUMENT_LOGS, document_subjects.DOCUMENT_SNAPSHOTS, self.documents_incarnation]
+        logs, snapshots = document_subjects.documents_of_shard, document_subjects.snapshots_of_shard
         return [*map(logs, self.shards), *map(snapshots, self.shards), self.documents_incarnation]
 
     @property

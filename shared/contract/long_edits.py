@@ -1,9 +1,9 @@
 """Edits of documents that are too long for one message of NATS.
 
-A gateway stores the parts of such an edit on a subject of its own (`subjects.document_edit`). Then it stores an empty
-update in the log, with the header `headers.LONG_EDIT` that names the parts, and readers apply the edit in its place. So
-an edit has one place in the order of the log, and counts as a whole or not at all. An empty update without the header
-changes nothing.
+A gateway stores the parts of such an edit on a subject of its own (`document_subjects.document_edit`). Then it stores
+an empty update in the log, with the header `headers.LONG_EDIT` that names the parts, and readers apply the edit in its
+place. So an edit has one place in the order of the log, and counts as a whole or not at all. An empty update without
+the header changes nothing.
 """
 
 from typing import NamedTuple, Self

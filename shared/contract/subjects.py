@@ -1,13 +1,12 @@
 """All NATS subjects and names of streams, but for those in modules named `*_subjects`.
 
-`<shard>` is crc32(room id) modulo 64, which never changes. `groups` and `stored_documents` have the rest.
+`<shard>` is crc32(room id) modulo 64, which never changes. `groups` has the rest.
 """
 
 from collections.abc import Callable, Collection
 from zlib import crc32
 
 from studyroom.shared.contract.audit_subjects import AUDIT_STREAM
-from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.ids import ID_LENGTH, GatewayId, RoomId, UserId
 from studyroom.shared.contract.retention_subjects import RETENTION_STREAM
 
@@ -126,16 +125,6 @@ def presence_cursors(shard: int) -> str:
     return f"presence.{shard}.cursors"
 
 
-def documents_sync(shard: int) -> str:
-    """Gateways ask here what a document has and they have not (`documents.SyncRequest`)."""
-    return f"documents.{shard}.sync"
-
-
-def documents_manage(shard: int) -> str:
-    """Gateways ask here to list, read and delete documents and their versions (`document_requests`)."""
-    return f"documents.{shard}.manage"
-
-
 CURSOR_RECALL = "presence.recall"
 """A replica asks all gateways for the last cursors of their members here."""
 
@@ -162,9 +151,6 @@ GATEWAY_KEYS = f"$KV.{GATEWAYS_BUCKET}.>"
 LEASE_KEYS = f"$KV.{GATEWAYS_BUCKET}.*"
 MODERATION_KEYS = f"$KV.{MODERATION_BUCKET}.>"
 CHAT_SUBJECTS = "chat.*.*"
-DOCUMENT_LOGS = "document.*.*.*"
-DOCUMENT_SNAPSHOTS = "snapshot.>"
-DOCUMENTS_INCARNATION = "document.incarnation"
 CHAT_INCARNATION = f"$KV.{MODERATION_BUCKET}.incarnation.chat"
 """The key of the record that distinguishes chat streams with the same creation time. Gateways may write this bucket."""
 
@@ -258,82 +244,6 @@ def change_deduplication_id(room: RoomId, user: UserId, change: str) -> str:
     return f"{room}:{user}:change:{change}"
 
 
-def document(room: RoomId, name: DocumentName) -> str:
-    """The log of a document. A gateway publishes each update here, and it is stored when the stream acknowledges it."""
-    return f"document.{shard_of(room)}.{room}.{name}"
-
-
-def documents_of_shard(shard: int) -> str:
-    return f"document.{shard}.*.*"
-
-
-def document_snapshot(room: RoomId, name: DocumentName) -> str:
-    """The snapshots of a document, in the stream of its log. Only the documents service writes them."""
-    return f"snapshot.{shard_of(room)}.{room}.{name}"
-
-
-def document_snapshot_part(room: RoomId, name: DocumentName) -> str:
-    """The parts of snapshots that are too long for one message."""
-    return f"{document_snapshot(room, name)}.part"
-
-
-def document_deletion(room: RoomId, name: DocumentName) -> str:
-    """The last deletion of a document. Earlier messages about the document do not count."""
-    return f"{document_snapshot(room, name)}.deleted"
-
-
-def document_versions(room: RoomId, name: DocumentName) -> str:
-    """Everything about the versions of a document."""
-    return f"{document_snapshot(room, name)}.version.>"
-
-
-def document_version(room: RoomId, name: DocumentName, version: str) -> str:
-    """A version of a document: a snapshot that is kept. Its contents are in parts."""
-    return f"{document_snapshot(room, name)}.version.{version}"
-
-
-def document_version_part(room: RoomId, name: DocumentName, version: str) -> str:
-    return f"{document_version(room, name, version)}.part"
-
-
-def document_edit(room: RoomId, name: DocumentName, edit: str = "*") -> str:
-    """The parts of an edit that is too long for one message (`long_edits`), or of all. A gateway writes them."""
-    return f"{document_snapshot(room, name)}.edit.{edit}"
-
-
-def snapshots_of_shard(shard: int) -> str:
-    return f"snapshot.{shard}.>"
-
-
-def documents_of_room(room: RoomId) -> str:
-    return f"document.{shard_of(room)}.{room}.*"
-
-
-def parse_version(subject: str) -> tuple[str, bool]:
-    """Return the id in the subject of a version, and whether it is that of a part. Raises ValueError for any other."""
-    match subject.split("."):
-        case ["snapshot", _shard, _room, _name, "version", version]:
-            return version, False
-        case ["snapshot", _shard, _room, _name, "version", version, "part"]:
-            return version, True
-        case _:
-            raise ValueError(f"not the subject of a version: {subject!r}")
-
-
-def parse_document(subject: str) -> tuple[RoomId, DocumentName]:
-    """Return room and name of a document's log. Raises ValueError for any other subject."""
-    match subject.split("."):
-        case ["document", _shard, room, name]:
-            return RoomId(room), DocumentName(name)
-        case _:
-            raise ValueError(f"not the log of a document: {subject!r}")
-
-
-def documents_incarnation(group: int, groups: int) -> str:
-    """The record about the stream of documents of one group of shards. It is in that stream (`incarnation`)."""
-    return DOCUMENTS_INCARNATION if groups == 1 else f"{DOCUMENTS_INCARNATION}.{group}"
-
-
 def deletion_deduplication_id(room: RoomId, sequence: int) -> str:
     return f"{room}:deleted:{sequence}"
 
@@ -345,7 +255,6 @@ MODERATION_EVENTS = f"{MODERATION_BUCKET}.>"
 PRESENCE_REPUBLISH_SOURCE = f"$KV.{PRESENCE_BUCKET}.*.*.*"
 PRESENCE_REPUBLISH_TARGET = "room.{{wildcard(1)}}.{{wildcard(2)}}.presence.{{wildcard(3)}}"
 CHAT_REPUBLISH_TARGET = "room.{{wildcard(1)}}.{{wildcard(2)}}.chat"
-DOCUMENT_REPUBLISH_TARGET = "documents.{{wildcard(1)}}.{{wildcard(2)}}.{{wildcard(3)}}.update"
 
 
 def room_events(room: RoomId) -> str:
@@ -378,28 +287,3 @@ def room_event_kind(subject: str) -> str:
 def room_event_user(subject: str) -> UserId:
     """Return the user in the subject of a `presence` room event."""
     return UserId(subject[-ID_LENGTH:])
-
-
-def document_events(room: RoomId, name: DocumentName) -> str:
-    """The only subscription that a gateway has for a document."""
-    return f"documents.{shard_of(room)}.{room}.{name}.*"
-
-
-def document_update(room: RoomId, name: DocumentName) -> str:
-    """JetStream republishes stored updates here."""
-    return f"documents.{shard_of(room)}.{room}.{name}.update"
-
-
-def document_awareness(room: RoomId, name: DocumentName) -> str:
-    """Gateways exchange the awareness of a document's editors here. It is not stored."""
-    return f"documents.{shard_of(room)}.{room}.{name}.awareness"
-
-
-def document_status(room: RoomId, name: DocumentName) -> str:
-    """The documents service reports here that a document is too large, or fits again (`documents.DocumentStatus`)."""
-    return f"documents.{shard_of(room)}.{room}.{name}.status"
-
-
-def document_event_kind(subject: str) -> str:
-    """Return the token after the name in the subject of a document's event: `update`, `awareness` or `status`."""
-    return subject.rsplit(".", 1)[1]

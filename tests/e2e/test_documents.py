@@ -12,7 +12,7 @@ import pytest
 import websockets
 from nats.js.errors import NotFoundError
 
-from studyroom.shared.contract import subjects
+from studyroom.shared.contract import document_subjects, subjects
 from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.headers import AUTHOR
 from studyroom.shared.contract.ids import RoomId
@@ -111,7 +111,7 @@ async def test_edits_of_several_authors_are_stored_together_while_documents_coll
                 await editor.has(*(f"[{who} {number}]" for who in ("ann", "bob") for number in range(20)))
             assert ann.text == bob.text
     async with connected(system.nats.url) as bus:
-        log = subjects.document(RoomId(room), DocumentName("notes"))
+        log = document_subjects.document(RoomId(room), DocumentName("notes"))
         stored = [await bus.jetstream().get_last_msg(subjects.DOCUMENTS_STREAM, log)]
         while (sequence := stored[-1].seq or 0) > 1:
             try:
@@ -200,7 +200,7 @@ async def test_nothing_of_a_long_document_comes_back_after_an_operator_has_remov
         async with editors(room, here) as (bob,):
             assert bob.text == LONG
     async with connected(system.nats.url) as bus:
-        log = subjects.document(RoomId(room), DocumentName("notes"))
+        log = document_subjects.document(RoomId(room), DocumentName("notes"))
         await bus.jetstream().purge_stream(subjects.DOCUMENTS_STREAM, subject=log)
     async with editors(room, here) as (cem,):
         assert cem.text == ""

@@ -18,7 +18,7 @@ from nats.aio.client import Client as Nats
 from studyroom.gateway.documents import awareness
 from studyroom.gateway.documents.awareness import Entry
 from studyroom.services.documents.log import DocumentKey
-from studyroom.shared.contract import lib0, subjects
+from studyroom.shared.contract import document_subjects, lib0, subjects
 from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.documents import EMPTY_UPDATE, EMPTY_VECTOR
 from studyroom.shared.contract.ids import RoomId
@@ -94,7 +94,7 @@ def typed(author: Author) -> Iterator[bytes]:
 
 async def store(connection: Nats, key: DocumentKey, updates: Iterator[bytes]) -> tuple[int, int]:
     """Return the number of updates and of their bytes."""
-    subject, count, size = subjects.document(*key), 0, 0
+    subject, count, size = document_subjects.document(*key), 0, 0
     stream = connection.jetstream()
     for update in updates:
         count, size = count + 1, size + len(update)
@@ -121,8 +121,10 @@ async def test_a_long_history_is_read_and_compacted_in_little_memory(stack: Stac
             assert reader.text == author.text
 
             async def compacted() -> list[Message]:
-                log, _ = await messages_of(connection, subjects.DOCUMENTS_STREAM, subjects.document(*key))
-                found, _ = await messages_of(connection, subjects.DOCUMENTS_STREAM, subjects.document_snapshot(*key))
+                log, _ = await messages_of(connection, subjects.DOCUMENTS_STREAM, document_subjects.document(*key))
+                found, _ = await messages_of(
+                    connection, subjects.DOCUMENTS_STREAM, document_subjects.document_snapshot(*key)
+                )
                 return found if len(log) == 1 else []
 
             (snapshot,) = await eventually(compacted, "the log is replaced by a snapshot", 120)

@@ -14,7 +14,7 @@ import websockets
 from nats.aio.client import Client as Nats
 
 from studyroom.services.documents.log import DocumentKey
-from studyroom.shared.contract import lib0, subjects
+from studyroom.shared.contract import document_subjects, lib0, subjects
 from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.documents import EMPTY_UPDATE, SyncHead, SyncParts, SyncRequest
 from studyroom.shared.contract.ids import RoomId
@@ -129,7 +129,7 @@ class Storage:
     async def _head(self) -> SyncHead:
         # A replica that knows another epoch looks at its stream.
         request = SyncRequest(room=self._key.room, name=self._key.name, epoch="another")
-        subject = subjects.documents_sync(subjects.shard_of(self._key.room))
+        subject = document_subjects.documents_sync(subjects.shard_of(self._key.room))
         message = await self._connection.request(subject, request.encode())
         reply = SyncParts().add(message.data)
         assert reply is not None

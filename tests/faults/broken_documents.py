@@ -14,7 +14,7 @@ from typing import Any
 from studyroom.gateway.documents.store import DocumentStore, Publication
 from studyroom.services.documents.log import DocumentKey, DocumentLog, Newest
 from studyroom.services.stack.cli import main
-from studyroom.shared.contract import subjects
+from studyroom.shared.contract import document_subjects
 from studyroom.shared.contract.headers import EXPECTED_SEQUENCE
 
 _LATE_SECONDS = 0.3
@@ -49,7 +49,7 @@ def purged_too_far() -> None:
 
     async def all_of_it(log: DocumentLog, key: DocumentKey, _covers: Newest, **_edits: Any) -> int:
         await asyncio.sleep(_LATE_SECONDS)
-        return await log.remove(subjects.document(*key), before=(await log.newest(key)).sequence)
+        return await log.remove(document_subjects.document(*key), before=(await log.newest(key)).sequence)
 
     _replace(DocumentLog, "purge", all_of_it)
 

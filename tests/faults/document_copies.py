@@ -8,7 +8,7 @@ from nats.aio.client import Client as Nats
 from websockets.exceptions import InvalidHandshake, WebSocketException
 
 from studyroom.services.documents.log import DocumentKey
-from studyroom.shared.contract import subjects
+from studyroom.shared.contract import document_subjects, subjects
 from studyroom.shared.contract.documents import Outcome, SyncParts, SyncRequest
 from tests.faults.copies import Message, NotRead, messages_of
 from tests.faults.document_rules import Contents
@@ -41,10 +41,10 @@ async def stored_on(node: NatsServer, keys: list[DocumentKey]) -> dict[DocumentK
 async def _stored(connection: Nats, key: DocumentKey) -> Contents:
     # The snapshot first: after that, the log may lose only what this snapshot or a newer one has.
     while True:
-        snapshots = await _messages(connection, subjects.document_snapshot(*key))
-        parts = await _messages(connection, subjects.document_snapshot_part(*key))
-        log = await _messages(connection, subjects.document(*key))
-        if [one.sequence for one in await _messages(connection, subjects.document_snapshot(*key))] == [
+        snapshots = await _messages(connection, document_subjects.document_snapshot(*key))
+        parts = await _messages(connection, document_subjects.document_snapshot_part(*key))
+        log = await _messages(connection, document_subjects.document(*key))
+        if [one.sequence for one in await _messages(connection, document_subjects.document_snapshot(*key))] == [
             one.sequence for one in snapshots
         ]:
             return Contents.of(*_snapshot(snapshots, parts), *(one.data for one in log))
@@ -82,7 +82,7 @@ async def answered(system: System, keys: list[DocumentKey]) -> Copies:
 async def _answer(connection: Nats, key: DocumentKey) -> Contents:
     inbox, parts = connection.new_inbox(), SyncParts()
     answers = await connection.subscribe(inbox)
-    subject = subjects.documents_sync(subjects.shard_of(key.room))
+    subject = document_subjects.documents_sync(subjects.shard_of(key.room))
     await connection.publish(subject, SyncRequest(room=key.room, name=key.name).encode(), reply=inbox)
     while True:
         reply = parts.add((await answers.next_msg(timeout=_ANSWER_SECONDS)).data)

@@ -3,7 +3,7 @@
 import json
 
 from studyroom.services.documents.log import DocumentLog
-from studyroom.shared.contract import subjects
+from studyroom.shared.contract import document_subjects
 from studyroom.shared.contract.deleted_documents import clients_of, encode_clients
 from studyroom.shared.contract.document_requests import Action, RequestOutcome
 from studyroom.shared.contract.documents import DocumentStatus
@@ -18,7 +18,7 @@ async def test_nothing_is_left_of_a_deleted_document_and_gateways_get_to_know_it
     author, key = Author(), new_key()
     statuses: list[DocumentStatus] = []
     await gateway.bus.subscribe(
-        subjects.document_status(*key), lambda message: statuses.append(DocumentStatus.decode(message.data))
+        document_subjects.document_status(*key), lambda message: statuses.append(DocumentStatus.decode(message.data))
     )
     await gateway.store(key, *(author.write(letter) for letter in "abc"))
     await gateway.manage(key, Action.MAKE_VERSION, title="version")

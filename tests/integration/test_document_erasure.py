@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 from studyroom.gateway.document_http.requests import DocumentRequests
 from studyroom.gateway.documents.metrics import DocumentMetrics
 from studyroom.services.documents.log import DocumentKey
-from studyroom.shared.contract import subjects
+from studyroom.shared.contract import document_subjects
 from studyroom.shared.contract.audit import fingerprint
 from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.document_requests import (
@@ -31,7 +31,7 @@ LONG = "long " * 300_000
 
 async def store(gateway: Gateway, key: DocumentKey, update: bytes, *users: UserId) -> None:
     headers = {AUTHOR: ",".join(users)} if users else {}
-    await gateway.bus.store(subjects.document(*key), update, headers, timeout_seconds=TIMEOUT_SECONDS)
+    await gateway.bus.store(document_subjects.document(*key), update, headers, timeout_seconds=TIMEOUT_SECONDS)
 
 
 async def authored(gateway: Gateway, key: DocumentKey, user: UserId) -> list[AuthoredDocument]:
@@ -125,7 +125,7 @@ async def test_a_user_is_forgotten_who_made_an_edit_in_parts(site: Site, gateway
     key, author, ann = new_key(), Author(), new_user_id()
     await store(gateway, key, author.write("first "))
     await http.store(*key, await http.store_parts(*key, author.write(LONG)), ann)
-    parts = {"seq": 1, "next_by_subj": subjects.document_edit(*key)}
+    parts = {"seq": 1, "next_by_subj": document_subjects.document_edit(*key)}
     assert await gateway.bus.stored(STREAM, parts) is not None
     await store(gateway, key, EMPTY_UPDATE)
     await gateway.manage(key, Action.FORGET_AUTHORS, authors=[fingerprint(ann)])

@@ -14,7 +14,7 @@ from studyroom.services.documents.log import DocumentKey, DocumentLog
 from studyroom.services.provisioner.streams import ensure, specifications
 from studyroom.shared.chassis.settings import StorageSettings
 from studyroom.shared.chassis.tasks import Tasks
-from studyroom.shared.contract import subjects
+from studyroom.shared.contract import document_subjects
 from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.document_requests import Action, Format, RequestOutcome
 from studyroom.shared.contract.groups import Group
@@ -178,7 +178,7 @@ async def test_a_replica_that_is_killed_while_it_stores_a_version_leaves_nothing
     await site.replica()
     author, key, log = Author(), new_key(), DocumentLog(await site.bus("documents"), Group())
     await gateway.store(key, author.write("abc"))
-    parts = subjects.document_version_part(*key, str(uuid4()))
+    parts = document_subjects.document_version_part(*key, str(uuid4()))
     await log.store(parts, b"half of it")
     assert await versions(gateway, key) == []
     await make(gateway, key)
@@ -197,7 +197,7 @@ async def test_a_document_that_does_not_exist_has_no_version(site: Site, gateway
 
 async def test_other_bytes_are_refused_as_a_request(site: Site, gateway: Gateway):
     await site.replica()
-    message = await gateway.bus.request(subjects.documents_manage(3), b"{}\n", timeout_seconds=5)
+    message = await gateway.bus.request(document_subjects.documents_manage(3), b"{}\n", timeout_seconds=5)
     assert b'"outcome":"invalid"' in message.data
 
 

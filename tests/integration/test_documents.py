@@ -16,7 +16,7 @@ from studyroom.services.provisioner.streams import ensure, specifications
 from studyroom.shared.chassis.nats.bus import Bus, Conflict
 from studyroom.shared.chassis.settings import StorageSettings
 from studyroom.shared.chassis.tasks import Tasks
-from studyroom.shared.contract import subjects
+from studyroom.shared.contract import document_subjects
 from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.documents import EMPTY_VECTOR, DocumentStatus, Outcome
 from studyroom.shared.contract.groups import Group
@@ -79,7 +79,7 @@ async def test_stored_updates_are_republished_with_the_sequence_before_them(site
     def take(message: Any) -> None:
         received.append((int(message.headers[LAST_SEQUENCE]), int(message.headers[SEQUENCE])))
 
-    await gateway.bus.subscribe(subjects.document_events(*key), take)
+    await gateway.bus.subscribe(document_subjects.document_events(*key), take)
     stored = [await gateway.store(key, author.write(letter)) for letter in "abc"]
     await eventually(lambda: len(received) == 3, "all updates arrive")
     assert received == [(0, stored[0]), (stored[0], stored[1]), (stored[1], stored[2])]
@@ -116,7 +116,7 @@ async def test_a_long_answer_takes_several_messages(site: Site, gateway: Gateway
 @pytest.mark.parametrize("data", [b"", b"{}\n", b"\xff\n\x00"])
 async def test_other_bytes_are_refused_as_a_request(site: Site, gateway: Gateway, data: bytes):
     await site.replica()
-    message = await gateway.bus.request(subjects.documents_sync(3), data, timeout_seconds=5)
+    message = await gateway.bus.request(document_subjects.documents_sync(3), data, timeout_seconds=5)
     assert b'"outcome":"invalid"' in message.data
 
 
@@ -171,7 +171,9 @@ async def test_the_users_of_nats_may_do_all_of_this(tmp_path: Path, tasks: Tasks
             await ensure(await site.bus("provisioner"), specifications(StorageSettings()))
             gateway, author, key = await site.gateway(), Author(), new_key()
             statuses: list[bytes] = []
-            await gateway.bus.subscribe(subjects.document_events(*key), lambda message: statuses.append(message.data))
+            await gateway.bus.subscribe(
+                document_subjects.document_events(*key), lambda message: statuses.append(message.data)
+            )
             await gateway.store(key, *(author.write(letter * 400_000) for letter in "abc"))
             await site.replica(snapshot_updates=3, max_bytes=100_000, survey_seconds=0.5)
             assert await gateway.text(key) == author.text
@@ -366,7 +368,7 @@ async def test_a_document_that_is_too_large_says_so_and_loses_nothing(site: Site
     author, key = Author(), new_key()
     statuses: list[DocumentStatus] = []
     await gateway.bus.subscribe(
-        subjects.document_status(*key), lambda message: statuses.append(DocumentStatus.decode(message.data))
+        document_subjects.document_status(*key), lambda message: statuses.append(DocumentStatus.decode(message.data))
     )
     await gateway.store(key, author.write("a" * 1000))
     assert (await gateway.sync(key)).head.accepts_edits

@@ -7,7 +7,7 @@ from studyroom.gateway.document_http.requests import DocumentRequests
 from studyroom.gateway.documents.metrics import DocumentMetrics
 from studyroom.services.documents.log import DocumentKey
 from studyroom.shared.chassis.nats.bus import Conflict, TooLong
-from studyroom.shared.contract import subjects
+from studyroom.shared.contract import document_subjects
 from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.document_requests import Action, RequestOutcome
 from studyroom.shared.contract.long_edits import LongEdit
@@ -27,7 +27,9 @@ def http(gateway: Gateway) -> DocumentRequests:
 async def parts(gateway: Gateway, key: DocumentKey) -> list[int]:
     """The sequences of all parts of edits."""
     found, start = [], 1
-    while message := await gateway.bus.stored(STREAM, {"seq": start, "next_by_subj": subjects.document_edit(*key)}):
+    while message := await gateway.bus.stored(
+        STREAM, {"seq": start, "next_by_subj": document_subjects.document_edit(*key)}
+    ):
         found.append(message["seq"])
         start = message["seq"] + 1
     return found

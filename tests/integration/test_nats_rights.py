@@ -8,7 +8,7 @@ import nats
 import pytest
 from nats.aio.client import Client as Nats
 
-from studyroom.shared.contract import audit_subjects, hook_subjects, retention_subjects, subjects
+from studyroom.shared.contract import audit_subjects, document_subjects, hook_subjects, retention_subjects, subjects
 from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.ids import GatewayId, RoomId, UserId
 from studyroom.shared.contract.inspection_subjects import INSPECT_GATEWAYS, INSPECT_PRESENCE, inspect_answers
@@ -36,22 +36,23 @@ STREAMS = (*CHATS, *BUCKETS, *DOCUMENT_STREAMS, LEASES, MODERATION, AUDIT, RETEN
 PEOPLE = (*SERVICES, "operator")
 REQUESTS = [f"presence.7.{kind}" for kind in ("join", "leave", "update", "roster", "complete", "compare", "rooms")]
 INSPECTED = inspect_answers("one")
-SYNC = subjects.documents_sync(7)
+SYNC = document_subjects.documents_sync(7)
 NOTES = DocumentName("notes")
-MANAGE = subjects.documents_manage(7)
+MANAGE = document_subjects.documents_manage(7)
 HOOKS_ERASE = hook_subjects.hooks_erase(3)
 HOOK_LOGS = [stream for stream in HOOKS if not stream.startswith("KV_")]
 VERSION = "16fd2706-8baf-433b-82eb-8c7fada847da"
 SNAPSHOTS = [
-    subjects.document_snapshot(ROOM, NOTES), subjects.document_snapshot_part(ROOM, NOTES),
-    subjects.document_version(ROOM, NOTES, VERSION), subjects.document_version_part(ROOM, NOTES, VERSION),
-    subjects.document_deletion(ROOM, NOTES),
+    document_subjects.document_snapshot(ROOM, NOTES), document_subjects.document_snapshot_part(ROOM, NOTES),
+    document_subjects.document_version(ROOM, NOTES, VERSION),
+    document_subjects.document_version_part(ROOM, NOTES, VERSION),
+    document_subjects.document_deletion(ROOM, NOTES),
 ]  # fmt: skip
-EDIT = subjects.document_edit(ROOM, NOTES, VERSION)
-RECORDS = [subjects.DOCUMENTS_INCARNATION, subjects.documents_incarnation(3, 4)]
+EDIT = document_subjects.document_edit(ROOM, NOTES, VERSION)
+RECORDS = [document_subjects.DOCUMENTS_INCARNATION, document_subjects.documents_incarnation(3, 4)]
 WRITTEN = {
     CHAT: [subjects.chat(ROOM)],
-    DOCUMENTS: [subjects.document(ROOM, NOTES), EDIT, *SNAPSHOTS, *RECORDS],
+    DOCUMENTS: [document_subjects.document(ROOM, NOTES), EDIT, *SNAPSHOTS, *RECORDS],
     MEMBERS: [subjects.presence_key(ROOM, USER), subjects.PRESENCE_INCARNATION, subjects.presence_incarnation(3, 4)],
     LEASES: [subjects.gateway_key(GATEWAY), subjects.lease_proof_key(GATEWAY)],
     MODERATION: [
@@ -71,7 +72,8 @@ EVENTS = [
     *(f"room.7.{ROOM}.{kind}" for kind in ("chat", "cursor", "typing", "broadcast", "newest", f"presence.{USER}")),
     "moderation.ban.somebody", subjects.CURSOR_RECALL, subjects.GATEWAY_LOADS, subjects.presence_cursors(7),
     subjects.gateway_uplink(GATEWAY), subjects.gateway_uplinked(GATEWAY),
-    *(of(ROOM, NOTES) for of in (subjects.document_update, subjects.document_awareness, subjects.document_status)),
+    document_subjects.document_update(ROOM, NOTES), document_subjects.document_awareness(ROOM, NOTES),
+    document_subjects.document_status(ROOM, NOTES),
 ]  # fmt: skip
 OF_STREAMS = [
     f"$JS.API.{verb}.{stream}"
@@ -109,7 +111,7 @@ PUBLISHED = [
 MAY_PUBLISH = {
     "gateway": {
         *REQUESTS, *WRITTEN[CHAT], SYNC, MANAGE, HOOKS_ERASE,
-        subjects.document(ROOM, NOTES), EDIT, subjects.document_awareness(ROOM, NOTES),
+        document_subjects.document(ROOM, NOTES), EDIT, document_subjects.document_awareness(ROOM, NOTES),
         *WRITTEN[MODERATION], *WRITTEN[AUDIT], *WRITTEN[RETENTION], subjects.gateway_key(GATEWAY),
         *(f"room.7.{ROOM}.{kind}" for kind in ("cursor", "typing", "broadcast", "newest")),
         subjects.GATEWAY_LOADS, subjects.presence_cursors(7),
@@ -126,7 +128,7 @@ MAY_PUBLISH = {
         *(f"$JS.{verb}.{of}.one" for verb in ("API.CONSUMER.CREATE", "ACK", "FC") for of in (*BUCKETS, LEASES)),
     },
     "documents": {
-        *SNAPSHOTS, *RECORDS, subjects.document_status(ROOM, NOTES), f"$JS.API.STREAM.INFO.{LEASES}",
+        *SNAPSHOTS, *RECORDS, document_subjects.document_status(ROOM, NOTES), f"$JS.API.STREAM.INFO.{LEASES}",
         *(
             f"$JS.API.{verb}.{of}"
             for verb in ("STREAM.INFO", "STREAM.MSG.GET", "DIRECT.GET", "STREAM.PURGE", "STREAM.MSG.DELETE")

@@ -13,7 +13,7 @@ from studyroom.services.provisioner.streams import NotAllowed
 from studyroom.shared.chassis.metrics import BusMetrics
 from studyroom.shared.chassis.nats.bus import Bus
 from studyroom.shared.chassis.settings import NatsSettings, StorageSettings
-from studyroom.shared.contract import subjects
+from studyroom.shared.contract import document_subjects, subjects
 from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.groups import Group, groups_made
 from studyroom.shared.contract.ids import RoomId, new_gateway_id, new_user_id
@@ -69,8 +69,8 @@ async def test_each_group_gets_its_streams_and_an_equal_part_of_the_store(bus: B
     await store(bus, subjects.chat(room))
     await store(bus, subjects.presence_key(room, new_user_id()))
     await store(bus, own.presence_incarnation)
-    await store(bus, subjects.document(room, NOTES))
-    await store(bus, subjects.document_snapshot(room, NOTES))
+    await store(bus, document_subjects.document(room, NOTES))
+    await store(bus, document_subjects.document_snapshot(room, NOTES))
     await store(bus, own.documents_incarnation)
     for name in (
         *subjects.chat_streams(groups),
@@ -86,7 +86,7 @@ async def test_each_group_gets_its_streams_and_an_equal_part_of_the_store(bus: B
 async def test_chat_and_documents_are_never_left_behind(bus: Bus, stream: str):
     await provision(bus, 1)
     room = RoomId(str(uuid4()))
-    await store(bus, {"CHAT": subjects.chat(room), "DOCUMENTS": subjects.document(room, NOTES)}[stream])
+    await store(bus, {"CHAT": subjects.chat(room), "DOCUMENTS": document_subjects.document(room, NOTES)}[stream])
     for _ in range(2):
         with pytest.raises(
             NotAllowed, match=rf"GROUPS is 4, and .* made with 1.*{stream} has 1 messages.*Groups of shards"

@@ -17,7 +17,7 @@ from studyroom.shared.chassis.nats.questions import Questions
 from studyroom.shared.chassis.settings import NatsSettings, ProcessSettings, StorageSettings
 from studyroom.shared.chassis.spec import Chassis
 from studyroom.shared.chassis.tasks import Tasks
-from studyroom.shared.contract import subjects
+from studyroom.shared.contract import document_subjects, subjects
 from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.document_requests import (
     Action,
@@ -117,7 +117,9 @@ class Gateway:
         sequence = 0
         for update in updates:
             headers = {AUTHOR: new_user_id()}
-            stored = await self.bus.store(subjects.document(*key), update, headers, timeout_seconds=TIMEOUT_SECONDS)
+            stored = await self.bus.store(
+                document_subjects.document(*key), update, headers, timeout_seconds=TIMEOUT_SECONDS
+            )
             sequence = stored.sequence
         return sequence
 
@@ -126,7 +128,7 @@ class Gateway:
     ) -> SyncReply:
         """The answer of one replica, with any outcome."""
         request = SyncRequest(room=key.room, name=key.name, epoch=epoch, position=position, knows_deletions=True)
-        subject = subjects.documents_sync(subjects.shard_of(key.room))
+        subject = document_subjects.documents_sync(subjects.shard_of(key.room))
         async with asyncio.timeout(TIMEOUT_SECONDS):
             return await self._syncs.ask(subject, request.encode(vector))
 
@@ -146,7 +148,7 @@ class Gateway:
         return await self._manage(DocumentRequest(action=action, **request), b"")
 
     async def _manage(self, request: DocumentRequest, update: bytes) -> DocumentAnswer:
-        subject = subjects.documents_manage(subjects.shard_of(request.room))
+        subject = document_subjects.documents_manage(subjects.shard_of(request.room))
         async with asyncio.timeout(TIMEOUT_SECONDS):
             return await self._managing.ask(subject, request.encode(update))
 
@@ -168,11 +170,13 @@ class Gateway:
 
     async def log(self, key: DocumentKey) -> list[int]:
         """The sequences of the updates in the log."""
-        return await self._sequences(subjects.document(*key))
+        return await self._sequences(document_subjects.document(*key))
 
     async def snapshots(self, key: DocumentKey) -> list[int]:
         """The sequences of the messages of snapshots."""
-        return await self._sequences(f"{subjects.document_snapshot(*key)}.>", subjects.document_snapshot(*key))
+        return await self._sequences(
+            f"{document_subjects.document_snapshot(*key)}.>", document_subjects.document_snapshot(*key)
+        )
 
     async def _sequences(self, *wanted: str) -> list[int]:
         found: list[int] = []

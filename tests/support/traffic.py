@@ -7,7 +7,7 @@ import pytest
 import websockets
 
 from studyroom.services.documents.log import DocumentKey
-from studyroom.shared.contract import subjects
+from studyroom.shared.contract import document_subjects, subjects
 from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.documents import SyncRequest
 from studyroom.shared.contract.ids import RoomId
@@ -64,9 +64,9 @@ async def edited(stack: EmbeddedStack, key: DocumentKey) -> None:
     author = Author()
     async with connected(stack.nats_url) as connection:
         for letter in "ab":
-            await connection.jetstream().publish(subjects.document(*key), author.write(letter))
+            await connection.jetstream().publish(document_subjects.document(*key), author.write(letter))
         request = SyncRequest(room=key.room, name=key.name).encode()
-        await connection.request(subjects.documents_sync(subjects.shard_of(key.room)), request, timeout=10)
+        await connection.request(document_subjects.documents_sync(subjects.shard_of(key.room)), request, timeout=10)
     async with editors(key.room, stack.gateways[0], name=key.name) as (editor,):
         await editor.edit("c")
         await editor.sync()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from studyroom.shared.contract import subjects
+from studyroom.shared.contract import document_subjects
 from studyroom.shared.contract.document_names import DocumentName, document_name
 from studyroom.shared.contract.documents import (
     DocumentStatus,
@@ -67,12 +67,12 @@ def test_a_name_that_cannot_be_a_token_of_a_subject_is_refused(name: str) -> Non
 
 def test_a_subject_names_its_document() -> None:
     assert document_name("A-z_0") == "A-z_0"
-    assert subjects.parse_document(subjects.document(ROOM, NOTES)) == (ROOM, NOTES)
+    assert document_subjects.parse_document(document_subjects.document(ROOM, NOTES)) == (ROOM, NOTES)
     with pytest.raises(ValueError, match="not the log of a document"):
-        subjects.parse_document(subjects.document_snapshot(ROOM, NOTES))
+        document_subjects.parse_document(document_subjects.document_snapshot(ROOM, NOTES))
 
 
 def test_the_kind_of_an_event_is_the_end_of_its_subject() -> None:
-    kinds = [subjects.document_update, subjects.document_awareness, subjects.document_status]
-    found = [subjects.document_event_kind(kind(ROOM, NOTES)) for kind in kinds]
+    kinds = [document_subjects.document_update, document_subjects.document_awareness, document_subjects.document_status]
+    found = [document_subjects.document_event_kind(kind(ROOM, NOTES)) for kind in kinds]
     assert found == ["update", "awareness", "status"]

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from studyroom.shared.contract import subjects
+from studyroom.shared.contract import document_subjects, subjects
 from studyroom.shared.contract.document_names import DocumentName
 from studyroom.shared.contract.groups import STREAMS_MADE, ByGroup, Group, all_groups, groups_made
 from studyroom.shared.contract.ids import RoomId, UserId
@@ -48,9 +48,9 @@ def test_a_room_is_in_the_streams_of_its_group_and_in_no_other(count: int):
         assert subjects.shard_of(room) in own.shards
         for subject, of in (
             (subjects.chat(room), lambda group: group.chat_subjects),
-            (subjects.document(room, NOTES), lambda group: group.documents_subjects),
-            (subjects.document_snapshot(room, NOTES), lambda group: group.documents_subjects),
-            (subjects.document_snapshot_part(room, NOTES), lambda group: group.documents_subjects),
+            (document_subjects.document(room, NOTES), lambda group: group.documents_subjects),
+            (document_subjects.document_snapshot(room, NOTES), lambda group: group.documents_subjects),
+            (document_subjects.document_snapshot_part(room, NOTES), lambda group: group.documents_subjects),
             (subjects.presence_key(room, user), lambda group: group.presence_subjects),
         ):
             assert [group for group in groups if any(covers(one, subject) for one in of(group))] == [own]
@@ -64,7 +64,7 @@ def test_each_group_has_its_own_records_in_its_own_streams(count: int):
         assert group.presence_incarnation in group.presence_subjects
         assert not covers(subjects.PRESENCE_REPUBLISH_SOURCE, group.presence_incarnation)
         assert group.documents_incarnation in group.documents_subjects
-        assert not covers(subjects.DOCUMENT_LOGS, group.documents_incarnation)
+        assert not covers(document_subjects.DOCUMENT_LOGS, group.documents_incarnation)
         for record in (group.chat_incarnation, subjects.chat_incarnation_event(group.chat_incarnation)):
             assert subjects.is_chat_incarnation(record)
             assert covers(subjects.MODERATION_EVENTS, record.removeprefix("$KV."))
