@@ -146,7 +146,7 @@ class Operations:
             if entry is None or membership not in entry.connections:
                 return UpdateReply(outcome=Outcome.NOT_MEMBER)
             if request.number <= entry.updates.get(membership, 0):
-                return UpdateReply(outcome=Outcome.OK)
+                return self._updated(mirror.last_sequence(room, user))
             fields = merged(entry.fields, request.fields)
             if fields_bytes(fields) > max(request.max_bytes, fields_bytes(entry.fields)):
                 return UpdateReply(outcome=Outcome.TOO_LARGE)
@@ -161,7 +161,10 @@ class Operations:
                 continue
             await self._store.wait_applied(stored.sequence)
             self._metrics.updates.inc()
-            return UpdateReply(outcome=Outcome.OK)
+            return self._updated(stored.sequence)
+
+    def _updated(self, sequence: int) -> UpdateReply:
+        return UpdateReply(outcome=Outcome.OK, epoch=self._store.epoch, sequence=sequence)
 
     async def complete(self, request: CompleteRequest) -> CompleteReply:
         """Drop the connections of a gateway that it does not announce, and return those that the mirror lacks."""

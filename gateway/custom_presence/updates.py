@@ -14,15 +14,16 @@ from studyroom.gateway.membership.pending import PendingWork
 from studyroom.gateway.membership.presence_client import PresenceClient, PresenceRefused
 from studyroom.gateway.rooms.room import Room
 from studyroom.shared.chassis import logs
-from studyroom.shared.contract.custom_presence import FieldsChange, fields_bytes, merged
+from studyroom.shared.contract.custom_presence import Fields, FieldsChange, difference, fields_bytes, merged
 from studyroom.shared.contract.errors import ErrorCode
 from studyroom.shared.contract.ids import MembershipId
-from studyroom.shared.contract.presence import Outcome, RoomConnection, UpdateRequest
+from studyroom.shared.contract.presence import Outcome, RoomConnection, UpdateReply, UpdateRequest
 
 log = logs.get(__name__)
 
 _ANSWER_SECONDS = 5.0
 """After this time without an answer, newer changes join the one that is on its way."""
+_RECEIVED_SECONDS = 0.05
 _RESTORED_SECONDS = 0.2
 """The pause before presence is asked again about a membership that it does not have."""
 
@@ -62,14 +63,15 @@ class PresenceUpdates:
         unstored.waiting = waiting
         if membership.connection not in self._unstored:
             self._unstored[membership.connection] = unstored
-            self._pending.begin("update presence", self._write(connection, membership, unstored))
+            self._pending.begin("update presence", self._write(connection, membership, room, unstored))
 
-    async def _write(self, connection: Connection, membership: RoomConnection, unstored: _Unstored) -> None:
+    async def _write(self, connection: Connection, membership: RoomConnection, room: Room, unstored: _Unstored) -> None:
         """Write the changes of a membership until none waits, or it has ended."""
         loop = asyncio.get_running_loop()
         try:
             while unstored.waiting and connection.claims(membership):
                 began = loop.time()
+                known = room.shown.fields(membership.user)
                 unstored.sent, unstored.waiting = unstored.waiting, {}
                 try:
                     async with asyncio.timeout(_ANSWER_SECONDS):
@@ -86,10 +88,27 @@ class PresenceUpdates:
                     elif reply.outcome is Outcome.NOT_MEMBER:  # until the membership is restored, or ends here too
                         unstored.waiting = {**unstored.sent, **unstored.waiting}
                         await asyncio.sleep(_RESTORED_SECONDS)
+                    elif reply.sequence:
+                        await self._received(reply, connection, membership, room)
+                        lost = _lost(unstored.sent, known, room.shown.fields(membership.user))
+                        unstored.waiting = {**lost, **unstored.waiting}
                 unstored.sent = {}
                 await asyncio.sleep(max(0.0, began + self._write_seconds - loop.time()))
         finally:
             del self._unstored[membership.connection]
+
+    @staticmethod
+    async def _received(reply: UpdateReply, connection: Connection, membership: RoomConnection, room: Room) -> None:
+        """Returns when the room here has the stored change, which often comes before the answer of presence.
+
+        It gives up after `_ANSWER_SECONDS`, or when the membership ends.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _ANSWER_SECONDS
+        while not (reply.epoch == room.epoch and room.knows(reply.sequence)):
+            if loop.time() > deadline or not connection.claims(membership):
+                return
+            await asyncio.sleep(_RECEIVED_SECONDS)
 
     def _request(self, membership: RoomConnection, change: FieldsChange) -> UpdateRequest:
         return UpdateRequest.model_construct(
@@ -105,3 +124,16 @@ class PresenceUpdates:
     def _refuse(connection: Connection, reason: str, code: ErrorCode = ErrorCode.PRESENCE_TOO_LARGE) -> None:
         if connection.is_member:
             connection.send_error(code, reason)
+
+
+def _lost(sent: FieldsChange, before: Fields, after: Fields) -> FieldsChange:
+    """The part of a stored change that the member does not show after it.
+
+    Its entry may have been removed soon after the change, with the lease of a gateway that stood still. Then the
+    gateway has restored the member with the fields `before`. If it shows others by now, somebody has set them since.
+    """
+    return {
+        name: value
+        for name, value in difference(after, merged(after, sent)).items()
+        if before.get(name) == after.get(name)
+    }

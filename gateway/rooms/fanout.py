@@ -157,6 +157,13 @@ class Fanout:
         if self._recipients:
             self._outbox.add(item, not_to=not_to)
 
+    def send_own(self, user: UserId, item: Item) -> None:
+        """Send to the connections of one user, at once, after all that was collected before."""
+        self.flush()
+        for recipient in self.of(user):
+            recipient.deliver(item.frame)
+            self._traffic.count_sent([item], 1)
+
     def _write_cursors(self, cursors: Mapping[UserId, Cursor]) -> None:
         """`flush` for cursors alone, and members that all get everything. Most of a gateway's traffic are cursors."""
         everything = b"".join([frame for frame, _ in cursors.values()])

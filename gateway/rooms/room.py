@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from pydantic import ValidationError
 
@@ -18,7 +19,7 @@ from studyroom.gateway.rooms.fanout import Fanout, Recipient, Repairs
 from studyroom.gateway.rooms.flush_scheduler import Collection, FlushScheduler
 from studyroom.gateway.rooms.history import ChatView, History, Resumption, Stored, Verdict, with_changes
 from studyroom.gateway.rooms.neighbours import Neighbours
-from studyroom.gateway.rooms.notices import ShownMembers, encode_joined_room
+from studyroom.gateway.rooms.notices import ShownMembers, encode_joined_room, encode_notice
 from studyroom.gateway.rooms.roster import Change, Notice, Roster
 from studyroom.gateway.wire.framing import text_frame
 from studyroom.gateway.wire.items import MESSAGE_TYPES, Item, Kind
@@ -26,6 +27,7 @@ from studyroom.shared.chassis import logs
 from studyroom.shared.chassis.nats.bus import Message
 from studyroom.shared.chassis.tracing.spans import Deliveries, Tracer
 from studyroom.shared.contract import subjects
+from studyroom.shared.contract.custom_presence import difference
 from studyroom.shared.contract.headers import INGRESS, LAST_SEQUENCE, SEQUENCE, TIME, TRACEPARENT, is_removal
 from studyroom.shared.contract.ids import GatewayId, RoomId, UserId
 from studyroom.shared.contract.messages import ChatReset, ChatResetPayload, JoinedRoomPayload, encode
@@ -376,8 +378,14 @@ class Room:
                 self._repairs.connection_is_missing(recipient)
         # A user gets no notices of its own joins and leaves. While it is connected, it counts itself as a member.
         excluded = notice.user if notice.change in {Change.JOINED, Change.LEFT} else None
-        item = self.shown.take(notice, is_local=self.fanout.has(notice.user))
+        is_local = self.fanout.has(notice.user)
+        known = self.shown.fields(notice.user)
+        item = self.shown.take(notice, is_local=is_local)
         self.fanout.send(item, not_to=excluded)
+        if is_local and excluded and (changed := difference(known, self.shown.fields(notice.user))):
+            # It was away from the roster, and came back with other fields.
+            own = encode_notice(replace(notice, change=Change.FIELDS, changed=changed), b"")
+            self.fanout.send_own(notice.user, Item(text_frame(own), Kind.PRESENCE))
         if notice.change is Change.JOINED:
             self.cursors.rejoined(notice.user)
             self.broadcasts.joined(notice.user)

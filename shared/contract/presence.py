@@ -116,6 +116,9 @@ class UpdateRequest(RoomConnection):
 
 class UpdateReply(JsonMessage):
     outcome: Outcome
+    epoch: str = ""
+    sequence: int = 0
+    """The stream sequence of the change, or of a later one of the member; 0 from a replica of an earlier release."""
 
 
 class RosterRequest(JsonMessage):

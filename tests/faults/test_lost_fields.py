@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from studyroom.shared.contract import subjects
+from studyroom.shared.contract.ids import RoomId, UserId
 from tests.faults.test_lost_changes import COMPARED_SECONDS
 from tests.faults.test_lost_connections import System, running
 from tests.support.client import Client, Json, clients
@@ -45,6 +46,31 @@ async def test_a_change_that_was_lost_on_the_way_is_found_by_the_comparison(syst
         for client in (ann, bob):
             await eventually(partial(shows, client, bob.user, {"hand": True}), "the change is found", COMPARED_SECONDS)
             assert not {"UserLeft", "UserUpdated"} & set(client.types())
+
+
+async def test_a_change_is_not_lost_with_the_entry_of_its_member_before_its_gateway_has_it(system: System, room: str):
+    first, second = system.gateways
+    async with clients(first.url, second.url) as (ann, bob):
+        for client in (ann, bob):
+            await client.join(room)
+        await update(bob, seat=4)
+        for client in (ann, bob):
+            await eventually(partial(shows, client, bob.user, {"seat": 4}), "Bob's seat")
+        async with connected(system.nats.url) as bus:
+            await announce(bus, subjects.PRESENCE_STREAM, on=False)
+            await update(bob, hand=True)
+
+            async def is_stored() -> bool:
+                members = (await roster(bus, room)).members or []
+                return any(member.user == bob.user and member.fields.get("hand") for member in members)
+
+            await eventually(is_stored, "presence has the change")
+            key = subjects.presence_key(RoomId(room), UserId(bob.user))
+            await bus.jetstream().publish(key, headers={"KV-Operation": "PURGE", "Nats-Rollup": "sub"})
+            await announce(bus, subjects.PRESENCE_STREAM, on=True)
+        for client in (ann, bob):
+            wanted = partial(shows, client, bob.user, {"seat": 4, "hand": True})
+            await eventually(wanted, "Bob has both fields", 2 * COMPARED_SECONDS)
 
 
 async def test_nats_losing_its_storage_loses_no_fields_of_members_who_are_here(system: System, room: str):
