@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from studyroom.services.stack.nats_server import NatsServerOptions, command, program
 from studyroom.services.stack.stack import free_port, free_ports
-from tests.support import accounts, faults
+from tests.support import accounts, faults, fork_server
 from tests.support.settings import without_settings
 from tests.support.waiting import http_get, wait_until
 
@@ -29,14 +29,18 @@ class Process:
     command: list[str]
     log: Path
     environment: Environment = field(default_factory=dict)
-    popen: "subprocess.Popen[bytes] | None" = None
+    popen: "subprocess.Popen[bytes] | fork_server.Forked | None" = None
 
     def start(self) -> None:
         faults.watch(self.log)
+        environment = {**without_settings(), "STUDYROOM_ENV_FILE": "", **self.environment}
         with self.log.open("ab") as output:
+            if fork_server.forks(self.command, self.environment):
+                self.popen = fork_server.fork(self.command, environment, output.fileno())
+                return
             self.popen = subprocess.Popen(
                 self.command,
-                env={**without_settings(), "STUDYROOM_ENV_FILE": "", **self.environment},
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
