@@ -67,6 +67,7 @@ ONLY_IN_SOAK = (
     "kill the NATS node of a gateway", "kill the NATS node of a presence replica", "reset the routes of two nodes",
     "freeze the leader of the chat stream", "freeze the leader of the presence stream", "cut the routes of two nodes",
     "freeze a documents replica", "kill the leader of the documents stream",
+    "freeze a gateway", "restart NATS",
 )  # fmt: skip
 """Faults that take long, or have separate tests."""
 _ALONE = [name for name in NAMES if name not in {*ONLY_IN_SOAK, *(one for several in TOGETHER for one in several)}]
