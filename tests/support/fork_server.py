@@ -152,7 +152,7 @@ def _close(events: selectors.BaseSelector) -> None:
 
 
 def _report(descriptor: int, pid: int, channel: socket.socket) -> None:
-    """A process has ended: tell the test its exit status."""
+    """A process has ended: send its exit status to the test."""
     os.close(descriptor)
     _, status = os.waitpid(pid, 0)
     with channel:
