@@ -69,15 +69,22 @@ def fold(entries: Iterable[tuple[int, Entry]]) -> dict[int, Folded]:
 
 
 def received(log: Sequence[Mapping[str, Any]]) -> dict[int, Folded]:
-    """The messages of the room that a client is in, as a client shows them that follows the protocol."""
+    """The messages of the room that a client is in, as a client shows them that follows the protocol.
+
+    The answer to a repeated change is a copy, which may come after newer ones.
+    """
     lines: list[tuple[int, Entry]] = []
+    folded_to = 0
     for message in reversed(log):
-        kind = message["type"]
+        kind, payload = message["type"], message.get("payload", {})
+        if kind == "JoinedRoom" and not payload.get("recovered"):
+            folded_to = payload["last_seq"] or 0
         if kind in {"JoinedRoom", "ChatReset"}:
             break
         if kind == "Chat" or kind in CHANGES:
-            lines.append((message["payload"]["seq"], Entry(kind, message["payload"])))
-    return fold(reversed(lines))
+            lines.append((payload["seq"], Entry(kind, payload)))
+    once = dict(reversed(lines))  # each where it came first
+    return fold((seq, entry) for seq, entry in once.items() if entry.kind == "Chat" or seq > folded_to)
 
 
 def folds_differ(shown: Mapping[str, tuple[str, Mapping[int, Folded]]], entries: Entries) -> list[str]:

@@ -46,8 +46,10 @@ def entered(last: int, history: int, *, recovered: bool | None = None) -> dict[s
         [entered(3, 1), message(1, "second", edited_at=1, reactions=REACTED), *CHANGED[3:]],
         [entered(5, 1), message(1, "third", edited_at=1)],
         [entered(5, 1, recovered=True), message(1, "third", edited_at=1), *CHANGED[1:]],
+        [entered(0, 0), *CHANGED, CHANGED[2]],
+        [entered(5, 1), message(1, "third", edited_at=1), CHANGED[2]],
     ],
-    ids=["live", "a newcomer in between", "a late newcomer", "a resume"],
+    ids=["live", "a newcomer in between", "a late newcomer", "a resume", "a copy", "a copy for a newcomer"],
 )
 def test_a_client_that_has_every_change_shows_messages_as_the_stream_has_made_them(log: Log):
     assert folds_differ({"a client": (ROOM, received(log))}, stored(*CHANGED)) == []

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from studyroom.client.core.changes import Changes
-from studyroom.client.core.folding import edited, message_of, reacted
+from studyroom.client.core.folding import NewestReactions, edited, message_of, reacted
 from studyroom.client.core.parts import deletion_of, edit_of, reaction_of, user_ids_of
 from studyroom.client.values import ChatMessage, Failure, Reaction
 from studyroom.shared.contract.chat_messages import ChatEditedPayload, ChatPayload, ChatReactionPayload
@@ -37,6 +37,19 @@ def reaction(user: str, *, is_on: bool = True, text: str = "👍") -> ChatReacti
 def test_the_newest_edit_counts_with_its_mentions():
     message = edited(edited(MESSAGE, edit("second", 20, mentions=[ANN])), edit("first", 10))
     assert (message.content, message.mentions, message.edited_at) == ("second", (ANN,), 20)
+
+
+def test_the_copy_of_an_older_reaction_does_not_undo_a_newer_one():
+    newest = NewestReactions()
+    newest.begin(7)
+
+    def is_newer(user: str, seq: int) -> bool:
+        return newest.is_newer(reaction(user).model_copy(update={"seq": seq}))
+
+    assert [is_newer(ANN, seq) for seq in (7, 9, 8, 9, 10)] == [False, True, False, False, True]
+    assert is_newer(BOB, 8)
+    newest.begin(0)
+    assert is_newer(ANN, 8)
 
 
 def test_a_user_counts_once_for_each_reaction_until_it_is_taken_back():

@@ -8,6 +8,37 @@ from studyroom.client.values import ChatMessage, Reaction
 from studyroom.shared.contract.chat_messages import ChatEditedPayload, ChatPayload, ChatReactionPayload
 from studyroom.shared.contract.folding import REACTIONS_MAX
 
+_KEPT = 4096
+"""The most reactions of which the position is kept."""
+
+
+class NewestReactions:
+    """The last reaction of each user to each message.
+
+    The answer to a repeated reaction is a copy, which may be older than another that has come.
+    """
+
+    def __init__(self) -> None:
+        self._folded_to = 0
+        """The server has folded all changes up to this position."""
+        self._seqs: dict[tuple[int, str, str], int] = {}
+
+    def begin(self, position: int) -> None:
+        """The messages start over, and have all changes up to this position."""
+        self._folded_to = position
+        self._seqs.clear()
+
+    def is_newer(self, change: ChatReactionPayload) -> bool:
+        """Return whether no newer one of this user has come, and remember this one then."""
+        key = change.target_seq, change.user_id, change.reaction
+        if change.seq <= max(self._folded_to, self._seqs.get(key, 0)):
+            return False
+        self._seqs.pop(key, None)  # so that the oldest come first
+        self._seqs[key] = change.seq
+        if len(self._seqs) > _KEPT:
+            del self._seqs[next(iter(self._seqs))]
+        return True
+
 
 def message_of(chat: ChatPayload, own_ids: AbstractSet[str]) -> ChatMessage:
     """`own_ids`: the ids that the user of this client has had."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from studyroom.client.core.backoff import Random
 from studyroom.client.core.chat_queue import ChatQueue, Failed
-from studyroom.client.core.folding import edited, message_of, reacted
+from studyroom.client.core.folding import NewestReactions, edited, message_of, reacted
 from studyroom.client.core.history import History
 from studyroom.client.core.own_presence import OwnPresence
 from studyroom.client.core.roster import Roster, member_of, with_presence
@@ -55,6 +55,7 @@ class Room:
         self.queue = ChatQueue(random)
         self.history = History(history_limit)
         self.presence = OwnPresence()
+        self._newest = NewestReactions()
         self.cursors: dict[str, Cursor] = {}
         """The cursors of members, by user id."""
         self.self: Member | None = None
@@ -63,6 +64,8 @@ class Room:
         """`history_length`: how many messages a newcomer gets at most."""
         again = self.history.begun
         replaced = self.history.joined(joined, history_length)
+        if not joined.recovered:
+            self._newest.begin(joined.last_seq or 0)
         others = [user for user in joined.users if not self._is_me(user)]
         self.presence.joined(self.self.presence if self.self is not None else {})
         came, changed, left = self.roster.load(others)
@@ -93,6 +96,7 @@ class Room:
                 self._reacted(payload)
             case wire.ChatReset(payload=payload):
                 self.history.reset(payload.epoch)
+                self._newest.begin(0)
             case _:
                 self._happened_to_member(message)
 
@@ -201,6 +205,8 @@ class Room:
             self._emit(ChatEdited(message))
 
     def _reacted(self, change: wire_chat.ChatReactionPayload) -> None:
+        if not self._newest.is_newer(change):
+            return
         message = self.history.change(change.target_seq, lambda before: reacted(before, change, self._me.ids))
         if message is not None:
             self._emit(ChatReacted(message, change.user_id, change.reaction, change.is_on))

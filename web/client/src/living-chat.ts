@@ -11,7 +11,7 @@ import { newId } from "./new-id.js"
 import { LEFT, Outcomes, rejected } from "./outcome.js"
 import type { ClientMessage, ErrorPayload, ServerMessage } from "./protocol.js"
 import { Changes, Store } from "./store.js"
-import type { ChatMessage, Client, ClientEvent, Member, Readable, SentChat } from "./types.js"
+import type { ChatMessage, Client, Member, Readable, SentChat } from "./types.js"
 
 /** The wait before a change is sent again, after a refusal that may pass or without an answer. */
 const AGAIN_MS = 1000
@@ -104,7 +104,7 @@ class OnClient implements LivingChat {
     client.self.subscribe(() => this.#show())
     client.room.subscribe(() => this.#roomChanged())
     client.on("message", ({ message }) => this.#received(message))
-    client.on("joined", (event) => this.#joined(event))
+    client.on("joined", () => this.#joined())
     this.#show()
   }
 
@@ -166,8 +166,7 @@ class OnClient implements LivingChat {
     if (this.#pending.size > 0) this.#timer = setTimeout(() => this.#send(), Math.max(AGAIN_MS, next - now))
   }
 
-  #joined({ recovered }: Extract<ClientEvent, { type: "joined" }>): void {
-    if (!recovered) this.#fold.clear()
+  #joined(): void {
     for (const pending of this.#pending.values()) pending.sendAt = 0
     this.#send()
   }
@@ -201,6 +200,9 @@ class OnClient implements LivingChat {
     switch (message.type) {
       case "Welcome":
         this.#windowMs = (message.payload.chat_retry_seconds ?? 0) * 1000 * MARGIN_SHARE || this.#windowMs
+        return
+      case "JoinedRoom":
+        if (!message.payload.recovered) this.#fold.clear(message.payload.last_seq ?? 0)
         return
       case "ChatEdited":
       case "ChatReaction":

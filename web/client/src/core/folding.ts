@@ -14,10 +14,12 @@ const TARGETS_MAX = 2000
 interface Since {
   edit: { content: string; mentions: readonly string[]; at: number; seq: number } | null
   /** The last thing that each user did, by reaction and then by user. */
-  reactions: Map<string, Map<string, boolean>>
+  reactions: Map<string, Map<string, { isOn: boolean; seq: number }>>
 }
 
 export class Fold {
+  /** The server has folded all changes up to this position. */
+  #foldedTo = 0
   readonly #since = new Map<number, Since>()
   #shown = new WeakMap<ChatMessage, LivingMessage>()
   /** Positions of messages that have changed since they were folded. */
@@ -26,22 +28,27 @@ export class Fold {
   #own = ""
   #result: readonly LivingMessage[] = NONE
 
-  /** Forget all changes, because the messages start over and have them. */
-  clear(): void {
+  /** Forget all changes, because the messages start over and have those up to `position`. */
+  clear(position: number): void {
+    this.#foldedTo = position
     this.#since.clear()
     this.#shown = new WeakMap()
     this.#from = null
   }
 
+  /** Take a change. The answer to a repeated one is a copy, which may be older than another that has come. */
   take({ type, payload }: Change): void {
+    if (payload.seq <= this.#foldedTo) return
     const since = this.#since.get(payload.target_seq) ?? { edit: null, reactions: new Map() }
     this.#since.set(payload.target_seq, since)
     if (type === "ChatEdited") {
       const { content, mentions, timestamp: at, seq } = payload
       if (seq > (since.edit?.seq ?? 0)) since.edit = { content, mentions: mentions ?? NONE, at, seq }
     } else {
-      const users = since.reactions.get(payload.reaction) ?? new Map<string, boolean>()
-      since.reactions.set(payload.reaction, users.set(payload.user_id, payload.is_on))
+      const users = since.reactions.get(payload.reaction) ?? new Map<string, { isOn: boolean; seq: number }>()
+      since.reactions.set(payload.reaction, users)
+      if (payload.seq > (users.get(payload.user_id)?.seq ?? 0))
+        users.set(payload.user_id, { isOn: payload.is_on, seq: payload.seq })
     }
     const [oldest] = this.#since.keys()
     if (this.#since.size > TARGETS_MAX && oldest !== undefined) this.#since.delete(oldest)
@@ -83,7 +90,7 @@ export class Fold {
     const all = new Map<string, { count: number; users: Set<string> }>()
     for (const { reaction, count, user_ids } of before) all.set(reaction, { count, users: new Set(user_ids) })
     for (const [reaction, users] of since?.reactions ?? [])
-      for (const [user, isOn] of users) {
+      for (const [user, { isOn }] of users) {
         const known = all.get(reaction) ?? { count: 0, users: new Set<string>() }
         if (isOn && (all.has(reaction) || all.size < REACTIONS_MAX)) all.set(reaction, known)
         if (isOn === known.users.has(user)) continue

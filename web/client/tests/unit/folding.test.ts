@@ -33,8 +33,8 @@ function edited(seq: number, content: string, timestamp = seq) {
   return { type: "ChatEdited" as const, payload }
 }
 
-function reacted(user: string, is_on = true, reaction = "+") {
-  const payload = { user_id: user, target_id: "id 1", target_seq: 1, reaction, is_on, id: "r", seq: 9 }
+function reacted(user: string, is_on = true, reaction = "+", seq = 9) {
+  const payload = { user_id: user, target_id: "id 1", target_seq: 1, reaction, is_on, id: "r", seq }
   return { type: "ChatReaction" as const, payload }
 }
 
@@ -63,7 +63,7 @@ test("a reaction that everyone takes back is gone, and others keep their order",
   const fold = new Fold()
   fold.take(reacted(ANN))
   fold.take(reacted("bob", true, "-"))
-  fold.take(reacted(ANN, false))
+  fold.take(reacted(ANN, false, "+", 10))
   expect(fold.shown([message(1)], ANN)[0]?.reacted).toEqual([
     { reaction: "-", count: 1, userIds: ["bob"], own: false },
   ])
@@ -89,6 +89,25 @@ test("messages without new changes are the same objects, and so is the list", ()
 test("after a start over only newer changes count", () => {
   const fold = new Fold()
   fold.take(edited(5, "two"))
-  fold.clear()
+  fold.clear(0)
   expect(fold.shown([message(1)], ANN)).toMatchObject([{ content: "one", editedAt: null }])
+})
+
+test("an older reaction that comes again, or that the server has folded, does not undo a newer one", () => {
+  const fold = new Fold()
+  fold.clear(4)
+  for (const [isOn, seq] of [
+    [false, 3],
+    [true, 4],
+    [false, 5],
+    [true, 6],
+    [false, 5],
+  ] as const)
+    fold.take(reacted(ANN, isOn, "+", seq))
+  expect(fold.shown([message(1)], ANN)).toMatchObject([{ reacted: [{ reaction: "+", count: 1 }] }])
+  const folded = new Fold()
+  folded.clear(4)
+  folded.take(reacted(ANN, false, "+", 3))
+  const before = message(1, { reactions: [{ reaction: "+", count: 1, user_ids: [ANN] }] })
+  expect(folded.shown([before], ANN)).toMatchObject([{ reacted: [{ reaction: "+", count: 1 }] }])
 })
