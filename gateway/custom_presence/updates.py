@@ -24,6 +24,7 @@ log = logs.get(__name__)
 _ANSWER_SECONDS = 5.0
 """After this time without an answer, newer changes join the one that is on its way."""
 _RECEIVED_SECONDS = 0.05
+"""The pause before the room here is looked at again for a stored change. Usually it has the change already."""
 _RESTORED_SECONDS = 0.2
 """The pause before presence is asked again about a membership that it does not have."""
 
