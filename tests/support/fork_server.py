@@ -22,6 +22,7 @@ from pathlib import Path
 from signal import SIGKILL, SIGTERM
 from typing import Any, NoReturn
 
+from studyroom.services.stack.cli import ENTRY_POINTS
 from studyroom.shared.chassis.compiled import PURE_PYTHON
 
 ARGUMENTS = [sys.executable, "-m", "studyroom"]
@@ -93,7 +94,7 @@ def fork(command: list[str], environment: dict[str, str], output: int) -> Forked
 
 @cache
 def _services() -> frozenset[str]:
-    return frozenset(entry_points(group="studyroom.services").names)
+    return frozenset(entry_points(group=ENTRY_POINTS).names)
 
 
 @cache
@@ -181,7 +182,7 @@ def _become(job: dict[str, Any], output: int) -> NoReturn:
 
 
 def main() -> None:
-    for entry in entry_points(group="studyroom.services"):
+    for entry in entry_points(group=ENTRY_POINTS):
         entry.load().load()
     do = _serve(socket.socket(fileno=int(sys.argv[1])))
     if do is not None:
